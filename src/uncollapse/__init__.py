@@ -1,0 +1,116 @@
+"""Predict, measure and prevent class collapse in supervised contrastive learning.
+
+The public names of every room are importable from here; each is loaded when it is first used, so
+that ``import uncollapse`` is fast and needs no optional package.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from uncollapse.errors import InputError
+    from uncollapse.losses import (
+        SupCLLoss,
+        SupCLTerms,
+        backward_in_chunks,
+        class_conditional_info_nce_loss,
+        l_spread_loss,
+        nt_xent_loss,
+        sincere_loss,
+        ssem_cifar_loss,
+        ssem_imagenet_loss,
+        supcl_loss,
+        supcl_terms,
+        supcon_loss,
+    )
+    from uncollapse.metrics import (
+        Accumulator,
+        CollapseMetric,
+        Margins,
+        Measurement,
+        ProbeOptions,
+        compare,
+        measure,
+        measure_files,
+    )
+    from uncollapse.records import BalancedBatch, FullBatch, Prediction, RandomBatch
+    from uncollapse.theory import Setting, advise, predict, ssem
+
+_HOME = {
+    "Accumulator": "uncollapse.metrics",
+    "BalancedBatch": "uncollapse.records",
+    "CollapseMetric": "uncollapse.metrics",
+    "FullBatch": "uncollapse.records",
+    "InputError": "uncollapse.errors",
+    "Margins": "uncollapse.metrics",
+    "Measurement": "uncollapse.metrics",
+    "Prediction": "uncollapse.records",
+    "ProbeOptions": "uncollapse.metrics",
+    "RandomBatch": "uncollapse.records",
+    "Setting": "uncollapse.theory",
+    "SupCLLoss": "uncollapse.losses",
+    "SupCLTerms": "uncollapse.losses",
+    "advise": "uncollapse.theory",
+    "backward_in_chunks": "uncollapse.losses",
+    "class_conditional_info_nce_loss": "uncollapse.losses",
+    "compare": "uncollapse.metrics",
+    "l_spread_loss": "uncollapse.losses",
+    "measure": "uncollapse.metrics",
+    "measure_files": "uncollapse.metrics",
+    "nt_xent_loss": "uncollapse.losses",
+    "predict": "uncollapse.theory",
+    "sincere_loss": "uncollapse.losses",
+    "ssem": "uncollapse.theory",
+    "ssem_cifar_loss": "uncollapse.losses",
+    "ssem_imagenet_loss": "uncollapse.losses",
+    "supcl_loss": "uncollapse.losses",
+    "supcl_terms": "uncollapse.losses",
+    "supcon_loss": "uncollapse.losses",
+}
+
+__all__ = [
+    "Accumulator",
+    "BalancedBatch",
+    "CollapseMetric",
+    "FullBatch",
+    "InputError",
+    "Margins",
+    "Measurement",
+    "Prediction",
+    "ProbeOptions",
+    "RandomBatch",
+    "Setting",
+    "SupCLLoss",
+    "SupCLTerms",
+    "__version__",
+    "advise",
+    "backward_in_chunks",
+    "class_conditional_info_nce_loss",
+    "compare",
+    "l_spread_loss",
+    "measure",
+    "measure_files",
+    "nt_xent_loss",
+    "predict",
+    "sincere_loss",
+    "ssem",
+    "ssem_cifar_loss",
+    "ssem_imagenet_loss",
+    "supcl_loss",
+    "supcl_terms",
+    "supcon_loss",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'uncollapse' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

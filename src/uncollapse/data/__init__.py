@@ -1,0 +1,1 @@
+"""Sources, splits, samplers and views."""

@@ -1,0 +1,1 @@
+"""The smallest change that prevents collapse, proven on short runs."""

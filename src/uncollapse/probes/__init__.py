@@ -1,0 +1,1 @@
+"""What a frozen embedding still knows."""
