@@ -1,0 +1,34 @@
+"""What the loss will do, before training: phases, thresholds, variances (numpy and scipy only)."""
+
+from uncollapse.records import BalancedBatch, FullBatch, Prediction, RandomBatch
+from uncollapse.theory.advice import Advice, advise
+from uncollapse.theory.balanced import (
+    BalancedOptimum,
+    alpha_threshold,
+    balanced_optimum,
+    temperature_threshold,
+    view_splitting_threshold,
+)
+from uncollapse.theory.geometry import Embeddings, gram, realise, ssem
+from uncollapse.theory.prediction import predict
+from uncollapse.theory.setting import Setting
+
+__all__ = [
+    "Advice",
+    "BalancedBatch",
+    "BalancedOptimum",
+    "Embeddings",
+    "FullBatch",
+    "Prediction",
+    "RandomBatch",
+    "Setting",
+    "advise",
+    "alpha_threshold",
+    "balanced_optimum",
+    "gram",
+    "predict",
+    "realise",
+    "ssem",
+    "temperature_threshold",
+    "view_splitting_threshold",
+]

@@ -1,0 +1,251 @@
+"""Balanced classes: thresholds in closed form and the optimum by one scalar equation.
+
+m classes of n instances with p views; every batch holds k of the classes with n_b instances each
+(k = m and n_b = n is the full batch). Derivation, in the symbols of docs/notation.md: the optimum
+is a mixture of fractions nu (between views), iota (between instances) and 1 - nu - iota (between
+classes) of the unit norm, which gives the cosines
+
+    s = 1 - nu p/(p-1)        two views of an instance
+    a = 1 - nu - kappa iota   two instances of a class, kappa = n/(n-1)
+    b = -(1 - nu - iota)/(m-1)  two classes
+
+and, with self pairs or without,
+
+    D = [e^(1/tau)] + (p-1) e^(s/tau) + p (n_b-1) e^(a/tau) + p n_b (k-1) e^(b/tau)
+    L = log D - (1 - alpha) a/tau - alpha q/tau,   q = s, or (1 + (p-1) s)/p with self pairs.
+
+L is convex in (nu, iota). Setting its derivatives at nu = iota = 0 to zero gives the thresholds;
+nu > 0 and iota > 0 exclude each other, so the optimum lies on one of the two edges.
+Reference: Lee et al., arXiv:2503.08203, for the full batch with self pairs; the rest is derived
+here and tested against free minimisation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from uncollapse.records import BalancedBatch, FullBatch
+from uncollapse.theory.setting import Setting
+
+__all__ = [
+    "BalancedOptimum",
+    "alpha_threshold",
+    "balanced_optimum",
+    "temperature_threshold",
+    "view_splitting_threshold",
+]
+
+Array = np.ndarray[Any, np.dtype[np.float64]]
+
+
+class Numbers(NamedTuple):
+    """The counts that the equations need, as floats."""
+
+    m: float
+    p: float
+    kappa: float
+    own: float  # weight of e^(1/tau) at collapse: own views, with or without the anchor itself
+    mates: float  # p (n_b - 1): other instances of the class in the batch
+    others: float  # p n_b (k - 1): instances of other classes in the batch
+    include: bool
+
+
+def _numbers(setting: Setting) -> Numbers:
+    m = setting.classes if setting.classes is not None else len(setting.counts)
+    n = setting.per_class if setting.per_class is not None else int(setting.counts[0])
+    if not setting.balanced or not isinstance(setting.batch, FullBatch | BalancedBatch):
+        raise ValueError("closed forms need equal classes and a full or balanced batch")
+    in_batch, k = n, m
+    if isinstance(setting.batch, BalancedBatch):
+        in_batch, k = setting.batch.per_class, setting.batch.classes or m
+    p = setting.views
+    include = setting.self_pairs == "include"
+    kappa = n / (n - 1)
+    own = p if include else p - 1
+    return Numbers(m, p, kappa, own, p * (in_batch - 1), p * in_batch * (k - 1), include)
+
+
+def _class_ratio(m: float, temperature: Array) -> Array:
+    """x = exp(-m / ((m-1) tau)): softmax weight of another class over the own, at collapse."""
+    return np.exp(-m / ((m - 1) * temperature))
+
+
+def alpha_threshold(setting: Setting, temperature: Any = None) -> Array:
+    """Smallest alpha above which instances of a class keep apart.
+
+        alpha_c = 1 - (mates - others x / ((m-1) kappa)) / (own + mates + others x)
+
+    with mates = p (n_b-1), others = p n_b (k-1), x = exp(-m/((m-1) tau)), kappa = n/(n-1), and
+    own = p with self pairs, p - 1 without. For
+    the full batch with self pairs this is 1 - ((n-1)/n) (1-x)/(1 + (m-1) x).
+
+    Args:
+        setting: Balanced classes with a full or balanced batch; its alpha is not used.
+        temperature: Temperatures, any shape; the setting's where left out.
+
+    Returns:
+        Thresholds of the same shape, float64; values of 1 or more mean "collapsed at every alpha".
+
+    Example:
+        >>> setting = Setting(classes=10, per_class=50, alpha=0.5, temperature=0.1)
+        >>> round(float(alpha_threshold(setting)), 4)
+        0.0103
+    """
+    c = _numbers(setting)
+    x = _class_ratio(c.m, _grid(setting.temperature if temperature is None else temperature))
+    denominator = c.own + c.mates + c.others * x
+    return 1 - (c.mates - c.others * x / ((c.m - 1) * c.kappa)) / denominator
+
+
+def temperature_threshold(setting: Setting, alpha: Any = None) -> Array:
+    """Temperature below which instances of a class keep apart: alpha_threshold solved for tau.
+
+    Args:
+        setting: Balanced classes with a full or balanced batch; its temperature is not used.
+        alpha: Weights in [0, 1], any shape; the setting's where left out.
+
+    Returns:
+        Thresholds of the same shape, float64: 0 where every temperature collapses, inf where none.
+
+    Example:
+        >>> setting = Setting(classes=10, per_class=50, alpha=0.5, temperature=0.1)
+        >>> round(float(temperature_threshold(setting)), 3)
+        0.458
+    """
+    c = _numbers(setting)
+    keep = 1 - _grid(setting.alpha if alpha is None else alpha)
+    above = c.mates - keep * (c.own + c.mates)
+    below = c.others * (1 / ((c.m - 1) * c.kappa) + keep)
+    x = np.clip(above / below, 0, 1)
+    with np.errstate(divide="ignore"):
+        return np.asarray(np.where(x >= 1, np.inf, -c.m / ((c.m - 1) * np.log(x))))
+
+
+def view_splitting_threshold(setting: Setting, temperature: Any = None) -> Array:
+    """Alpha below which the optimum pushes the views of one instance apart.
+
+        alpha_s = [1 - others x m/(m-1)] / [1 + (mates + others x)/(p-1)]
+
+    with the symbols of `alpha_threshold`. Only without self pairs: with them the anchor's own
+    term e^(1/tau) makes the derivative in nu positive everywhere.
+
+    Args:
+        setting: Balanced classes with a full or balanced batch; its alpha is not used.
+        temperature: Temperatures, any shape; the setting's where left out.
+
+    Returns:
+        Thresholds of the same shape, float64; 0 or less (or nan where there is one view, one
+        instance of a class in a batch, or self pairs are included) means "never".
+    """
+    c = _numbers(setting)
+    x = _class_ratio(c.m, _grid(setting.temperature if temperature is None else temperature))
+    if c.include or c.p == 1 or c.mates == 0:
+        return np.full_like(x, np.nan)
+    above = 1 - c.others * x * c.m / (c.m - 1)
+    return above / (1 + (c.mates + c.others * x) / (c.p - 1))
+
+
+@dataclass(frozen=True)
+class BalancedOptimum:
+    """The optimum over a grid: variances as fractions of the unit norm, arrays of one shape."""
+
+    view_variance: Array
+    instance_variance: Array
+
+    @property
+    def within_class_variance(self) -> Array:
+        """V = view part + instance part."""
+        return self.view_variance + self.instance_variance
+
+
+def balanced_optimum(
+    setting: Setting, alpha: Any = None, temperature: Any = None
+) -> BalancedOptimum:
+    """The optimal variances for every pair of an alpha and a temperature.
+
+    On the instance edge (nu = 0) dL/diota = 0 reads, after multiplication by D,
+
+        kappa (1-alpha) own + [kappa (1-alpha) + 1/(m-1)] p n_b (k-1) e^((b-1)/tau)
+            = kappa alpha p (n_b-1) e^((a-1)/tau)
+
+    and the view edge alike. The difference of the logarithms of the two sides is convex and
+    increasing in the unknown, so Newton's method from the right converges without safeguards.
+
+    Args:
+        setting: Balanced classes with a full or balanced batch.
+        alpha: Weights in [0, 1]; broadcast against `temperature`. The setting's where left out.
+        temperature: Temperatures, likewise.
+
+    Returns:
+        The variances, each of the broadcast shape, float64, in [0, 1].
+
+    Example:
+        >>> setting = Setting(classes=10, per_class=50, alpha=0.5, temperature=0.1)
+        >>> grid = balanced_optimum(setting, alpha=[0.01, 0.1, 0.5])
+        >>> grid.within_class_variance.round(4)
+        array([0.    , 0.2321, 0.4467])
+    """
+    return optimum_of(
+        _numbers(setting),
+        _grid(setting.alpha if alpha is None else alpha),
+        _grid(setting.temperature if temperature is None else temperature),
+    )
+
+
+def optimum_of(c: Numbers, alpha: Array, temperature: Array) -> BalancedOptimum:
+    """`balanced_optimum` from its numbers, which need not be whole."""
+    alpha_, tau = np.broadcast_arrays(alpha, temperature)
+    keep = 1 - alpha_
+    with np.errstate(divide="ignore"):
+        log_others = np.log(c.others) - c.m / ((c.m - 1) * tau)
+        instance = _increasing_root(
+            fixed=np.log(c.kappa * keep * c.own),
+            rising=np.log(c.kappa * keep + 1 / (c.m - 1)) + log_others,
+            rise=1 / ((c.m - 1) * tau),
+            target=np.log(c.kappa * alpha_ * c.mates),
+            slope=c.kappa / tau,
+        )
+        view = np.zeros_like(instance)
+        if not c.include and c.p > 1:
+            ratio = c.p / (c.p - 1)
+            share = alpha_ / (c.p - 1)
+            # mates fall with e^(-nu/tau): divided out of both sides, which keeps the form.
+            view = _increasing_root(
+                fixed=np.log(share * c.mates),
+                rising=np.log(1 + share + 1 / (c.m - 1)) + log_others,
+                rise=1 / tau + 1 / ((c.m - 1) * tau),
+                target=np.log(keep),
+                slope=(ratio - 1) / tau,
+            )
+    # Where a batch holds few of the classes the class means may meet before the slopes do.
+    instance = np.minimum(instance, 1.0)
+    return BalancedOptimum(view, np.where(view > 0, 0.0, instance))
+
+
+def _grid(values: Any) -> Array:
+    return np.asarray(values, dtype=np.float64)
+
+
+def _increasing_root(fixed: Any, rising: Any, rise: Any, target: Any, slope: Any) -> Array:
+    """Root v >= 0 of log(e^fixed + e^(rising + rise v)) + slope v = target; 0 if it is negative.
+
+    Both terms bound the root from above when taken alone; Newton descends from the lower of the
+    two bounds. The slope changes by less than the factor 1 + rise/slope, so few steps are enough.
+    """
+    given = np.broadcast_arrays(fixed, rising, rise, target, slope)
+    root = np.zeros(given[0].shape)
+    where = np.logaddexp(given[0], given[1]) < given[3]
+    f, g, r, t, k = (np.asarray(values, dtype=np.float64)[where] for values in given)
+    value = np.minimum((t - f) / k, (t - g) / (k + r))
+    for _ in range(60):
+        exponent = g + r * value
+        total = np.logaddexp(f, exponent)
+        step = (total + k * value - t) / (k + r * np.exp(exponent - total))
+        value = value - step
+        if np.max(np.abs(step) / np.abs(value), initial=0.0) < 1e-14:
+            break
+    root[where] = np.maximum(value, 0.0)
+    return root

@@ -1,0 +1,167 @@
+"""The optimum of a `Program` with one term per block: Newton on its optimality conditions.
+
+Newton's method in (theta, lambda), see conditions.py, followed along a path from equal class sizes
+to the given ones. That the multiplier has rank one is an assumption: it fails where the means of
+small classes merge. The caller certifies the result and has another solver for the rest.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from uncollapse.theory.balanced import Numbers, optimum_of
+from uncollapse.theory.conditions import Multipliers, Weights, equations, weights_of
+from uncollapse.theory.program import Program, others_of
+
+__all__ = ["solve_rank_one"]
+
+Array = np.ndarray[Any, np.dtype[np.float64]]
+
+# Newton converges in fewer than ten steps or not at all.
+MOST_STEPS = 15
+# Shorter than this, a step means that the guess was too far off: a shorter way is taken instead.
+SHORTEST_STEP = 1 / 32
+
+
+def solve_rank_one(program: Program, start: Multipliers | None = None) -> Multipliers:
+    """Multipliers at the optimum, or as near to it as Newton comes (the caller certifies).
+
+    Args:
+        program: One term per block.
+        start: Multipliers of a neighbouring program with the same blocks, to begin there.
+    """
+    target = weights_of(program)
+    if start is not None:
+        found = _newton(program, target, start)
+        if found is not None:
+            return found
+    return _path(program, target)
+
+
+def _path(program: Program, target: Weights) -> Multipliers:
+    """Follow the optimum from equal sizes to the target; the last one reached."""
+    first = _guess(program, target)
+    at = _newton(program, _along(target, program, 0.0), first)
+    if at is None:
+        return first
+    position, step = 0.0, 0.25
+    before: tuple[float, Multipliers] | None = None
+    while position < 1 and step > 1e-2:
+        ahead = min(1.0, position + step)
+        begin = _extrapolate(before, (position, at), ahead)
+        accuracy = 1e-13 if ahead == 1 else 1e-6
+        found = _newton(program, _along(target, program, ahead), begin, accuracy)
+        if found is not None:
+            before, at, position, step = (position, at), found, ahead, 2 * step
+        elif before is not None:
+            before = None
+        else:
+            step /= 4
+    return at
+
+
+def _along(target: Weights, program: Program, position: float) -> Weights:
+    """Weights between those of equal sizes (0) and the target (1), geometrically."""
+    M = program.multiplicity
+
+    def between(values: Array) -> Array:
+        positive = values > 0
+        if position == 1 or not positive.any():
+            return values
+        logs = np.log(values, where=positive, out=np.zeros_like(values))
+        middle = (M * logs)[positive].sum() / M[positive].sum()
+        return np.where(positive, np.exp((1 - position) * middle + position * logs), 0.0)
+
+    return Weights(
+        between(target.supervised),
+        between(target.self_supervised),
+        between(target.own - 1) + 1,
+        between(target.size - 1) + 1,
+    )
+
+
+def _newton(
+    program: Program, weights: Weights, start: Multipliers, accuracy: float = 1e-13
+) -> Multipliers | None:
+    """Damped Newton; None where it does not converge.
+
+    The accuracy is relative to the terms of each equation; where rounding stops the descent
+    earlier, 1e-9 is enough.
+    """
+    G = program.blocks
+    at = start
+    with np.errstate(over="ignore", invalid="ignore"):
+        residual, scale, jacobian = equations(program, weights, at)
+        for _ in range(MOST_STEPS):
+            if not np.isfinite(residual).all() or not np.isfinite(jacobian).all():
+                return None
+            size = np.max(np.abs(residual) / scale)
+            if size < accuracy:
+                return at
+            try:
+                move = -np.linalg.solve(jacobian, residual)
+            except np.linalg.LinAlgError:
+                return None
+            length = min(1.0, 3.0 / float(np.max(np.abs(move))))
+            norm = float(np.linalg.norm(residual))
+            while True:
+                ahead = Multipliers(at.theta + length * move[:G], at.log_d + length * move[G:])
+                new, new_scale, new_jacobian = equations(program, weights, ahead)
+                if float(np.linalg.norm(new)) < norm:
+                    break
+                if size < 1e-9:
+                    return at
+                length /= 2
+                if length < SHORTEST_STEP:
+                    return None
+            at, residual, scale, jacobian = ahead, new, new_scale, new_jacobian
+    return None
+
+
+def _guess(program: Program, target: Weights) -> Multipliers:
+    """The balanced optimum at the middle of the sizes, its denominators, and theta to match."""
+    p, M, tau = program.views, program.multiplicity, program.temperature
+    weights = _along(target, program, 0.0)
+    m = M.sum()
+    several = weights.own > 1
+    own = float(np.max(weights.own))
+    kappa = float(np.max(np.where(several, weights.kappa, 1.0)))
+    weight = weights.supervised + weights.self_supervised
+    alpha = float((M @ weights.self_supervised) / (M @ weight))
+    numbers = Numbers(
+        m,
+        p,
+        kappa,
+        p if program.include else p - 1,
+        p * (own - 1),
+        p * own * (m - 1),
+        program.include,
+    )
+    best = optimum_of(numbers, np.asarray(alpha), np.asarray(tau))
+    between = -(1 - best.within_class_variance) / (m - 1)
+    s = 1 - best.view_variance * p / max(p - 1, 1)
+    a = 1 - best.view_variance - kappa * best.instance_variance
+    with np.errstate(divide="ignore"):
+        views = np.log(p - 1) + s / tau
+        mates = np.log(p * np.maximum(weights.own - 1, 0)) + np.where(several, a, 0.0) / tau
+    views = np.logaddexp(views, 1 / tau) if program.include else views
+    others = np.log(p * others_of(M, weights.own).sum(1)) + between / tau
+    log_d = np.logaddexp(np.logaddexp(views, mates), others)
+    log_u = between / tau + np.log(p / tau * M * M * weight * weights.own) - log_d
+    return Multipliers(0.5 * log_u, log_d)
+
+
+def _extrapolate(
+    before: tuple[float, Multipliers] | None, now: tuple[float, Multipliers], ahead: float
+) -> Multipliers:
+    if before is None:
+        return now[1]
+    factor = (ahead - now[0]) / (now[0] - before[0])
+    return replace(
+        now[1],
+        theta=now[1].theta + factor * (now[1].theta - before[1].theta),
+        log_d=now[1].log_d + factor * (now[1].log_d - before[1].log_d),
+    )
