@@ -1,0 +1,156 @@
+"""What the caller gave, checked and flattened: one row per embedding."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from dataclasses import dataclass
+from typing import get_args
+
+import torch
+from torch import Tensor
+
+from uncollapse.errors import InputError
+
+__all__ = [
+    "UNLABELLED",
+    "Samples",
+    "check_choice",
+    "check_flag",
+    "check_number",
+    "compute_dtype",
+    "precise_dtype",
+    "read_samples",
+]
+
+UNLABELLED = -1
+
+_FLOATS = {torch.float16, torch.bfloat16, torch.float32, torch.float64}
+_INTEGERS = {torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64}
+
+
+@dataclass(frozen=True)
+class Samples:
+    """One row per embedding.
+
+    Attributes:
+        embeddings: (N, d), the caller's dtype, still part of the caller's graph.
+        labels: (N,) int64, -1 for unlabelled.
+        instances: (N,) int64; rows of one number are views of one instance.
+        instances_given: Whether the caller gave the numbers, or they were counted from zero.
+    """
+
+    embeddings: Tensor
+    labels: Tensor
+    instances: Tensor
+    instances_given: bool
+
+
+def compute_dtype(dtype: torch.dtype) -> torch.dtype:
+    """The dtype in which similarities and sums are computed: at least float32."""
+    return torch.float64 if dtype == torch.float64 else torch.float32
+
+
+def precise_dtype(device: torch.device) -> torch.dtype:
+    """The dtype of sums over tiles and samples: float64 where the device has it."""
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
+def check_choice(name: str, value: object, choices: object) -> None:
+    """Raise unless `value` is one of the strings of the Literal type `choices`."""
+    allowed = get_args(choices)
+    if value not in allowed:
+        raise InputError(
+            f"{name} one of {', '.join(map(repr, allowed))}", f"{name} = {value!r}", "choose one"
+        )
+
+
+def check_flag(name: str, value: object) -> None:
+    """Raise unless `value` is True or False: a string would be true whatever it says."""
+    if not isinstance(value, bool):
+        raise InputError(f"{name} True or False", f"{name} = {value!r}", "choose one")
+
+
+def check_number(name: str, value: object, low: float, high: float) -> float:
+    """`value` as a float, if it is a number within [low, high]."""
+    expected = f"{name} a number in [{low:g}, {high:g}]"
+    if isinstance(value, Tensor):
+        if value.requires_grad:
+            raise InputError(
+                expected,
+                f"{name} = a tensor that requires a gradient",
+                f"give float({name}); no gradient reaches it",
+            )
+        value = value.item() if value.numel() == 1 else None
+    is_flag = isinstance(value, bool)
+    if is_flag or not isinstance(value, numbers.Real) or not math.isfinite(value):
+        raise InputError(expected, f"{name} = {value!r}", "give a finite number")
+    if not low <= float(value) <= high:
+        raise InputError(expected, f"{name} = {float(value):g}", "give a number in that range")
+    return float(value)
+
+
+def read_samples(
+    embeddings: Tensor, labels: Tensor | None, instances: Tensor | None, *, allow_empty: bool
+) -> Samples:
+    """Check shapes and dtypes, and flatten (b, p, d) with labels (b,) to one row per embedding."""
+    _check_embeddings(embeddings, allow_empty)
+    views = embeddings.shape[1] if embeddings.ndim == 3 else 1
+    groups = embeddings.shape[0]
+    device = embeddings.device
+    if labels is None:
+        labels = torch.full((groups,), UNLABELLED, device=device)
+    else:
+        labels = _read_ids("labels", labels, groups, device)
+        if groups and int(labels.min()) < UNLABELLED:
+            raise InputError(
+                "labels of 0 or more, or -1 for unlabelled",
+                f"label {int(labels.min())}",
+                "number the classes from 0",
+            )
+    given = instances is not None
+    if instances is None:
+        instances = torch.arange(groups, device=device)
+    else:
+        instances = _read_ids("instances", instances, groups, device)
+    if views != 1:
+        labels, instances = labels.repeat_interleave(views), instances.repeat_interleave(views)
+    flat = embeddings.reshape(-1, embeddings.shape[-1]) if embeddings.ndim == 3 else embeddings
+    return Samples(flat, labels, instances, given)
+
+
+def _check_embeddings(embeddings: Tensor, allow_empty: bool) -> None:
+    expected = "embeddings of shape (N, d), or (b, p, d) for p views of b instances"
+    if not isinstance(embeddings, Tensor):
+        raise InputError(expected, type(embeddings).__name__, "give a torch tensor")
+    if embeddings.dtype not in _FLOATS:
+        raise InputError(
+            "embeddings of dtype float16, bfloat16, float32 or float64",
+            f"{embeddings.dtype}",
+            "convert them with embeddings.float()",
+        )
+    if embeddings.is_nested or embeddings.layout != torch.strided:
+        raise InputError(
+            "a dense tensor of embeddings",
+            "a nested one" if embeddings.is_nested else f"layout {embeddings.layout}",
+            "give embeddings.to_dense(), or the rows of a nested tensor with instance numbers",
+        )
+    shape = tuple(embeddings.shape)
+    if embeddings.ndim not in (2, 3):
+        raise InputError(expected, f"shape {shape}", "reshape the embeddings")
+    if 0 in shape[1:] or (shape[0] == 0 and not allow_empty):
+        raise InputError(expected, f"an empty tensor of shape {shape}", "give a batch with samples")
+
+
+def _read_ids(name: str, ids: Tensor, count: int, device: torch.device) -> Tensor:
+    """Labels or instance numbers as (count,) int64 on the device of the embeddings."""
+    expected = f"{name} of shape ({count},), one per row of the embeddings' first dimension"
+    if not isinstance(ids, Tensor):
+        raise InputError(expected, type(ids).__name__, f"give torch.as_tensor({name})")
+    if ids.dtype not in _INTEGERS:
+        raise InputError(
+            f"{name} of an integer dtype", f"{ids.dtype}", f"convert them with {name}.long()"
+        )
+    if tuple(ids.shape) != (count,):
+        raise InputError(expected, f"shape {tuple(ids.shape)}", f"reshape or repeat the {name}")
+    return ids.detach().to(device=device, dtype=torch.int64)

@@ -1,0 +1,155 @@
+"""Several processes under DDP: the loss and the gradient of one process with the whole batch."""
+
+import tempfile
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as multiprocessing
+from torch.nn.parallel import DistributedDataParallel
+
+from uncollapse.errors import InputError
+from uncollapse.losses import (
+    backward_in_chunks,
+    l_spread_loss,
+    sincere_loss,
+    supcl_loss,
+    supcl_terms,
+)
+
+INSTANCES, VIEWS, FEATURES, DIMENSION = 17, 2, 6, 5
+LABELS = [0, 1, 2, 0, 1, -1, 2, 0, 4, 1, 1, 2, -1, 0, 2, 2, 0]
+LOSSES = {
+    "exclude": lambda z, y, i, **k: supcl_loss(z, y, i, alpha=0.4, temperature=0.1, **k),
+    "include": lambda z, y, i, **k: supcl_loss(
+        z, y, i, alpha=0.4, temperature=0.1, self_pairs="include", reduction="pairs", **k
+    ),
+    # So small a temperature that some ranks need a shift for each row, and others do not.
+    "cold": lambda z, y, i, **k: supcl_loss(z, y, i, alpha=0.4, temperature=0.0005, **k),
+    "sincere": lambda z, y, i, **k: sincere_loss(z, y, i, temperature=0.1, **k),
+    "l_spread": lambda z, y, i, **k: l_spread_loss(z, y, i, alpha=0.4, temperature=0.1, **k),
+}
+
+
+def whole_batch():
+    generator = torch.Generator().manual_seed(3)
+    inputs = torch.randn(INSTANCES, VIEWS, FEATURES, dtype=torch.float64, generator=generator)
+    return inputs, torch.tensor(LABELS), torch.arange(INSTANCES) + 100
+
+
+def encoder():
+    torch.manual_seed(5)  # The process is this test's own.
+    return torch.nn.Sequential(
+        torch.nn.Linear(FEATURES, 8), torch.nn.Tanh(), torch.nn.Linear(8, DIMENSION)
+    ).double()
+
+
+def start(rank, world, folder):
+    dist.init_process_group(
+        "gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=world
+    )
+
+
+def train_step(rank, world, bounds, folder):
+    """Each loss on this rank's part of the batch; value and gradients go to a file."""
+    torch.set_num_threads(1)
+    start(rank, world, folder)
+    inputs, labels, instances = whole_batch()
+    mine = slice(bounds[rank], bounds[rank + 1])
+    results = {}
+    for name, loss_of in LOSSES.items():
+        for given in (True, False):
+            model = DistributedDataParallel(encoder())
+            loss = loss_of(
+                model(inputs[mine]),
+                labels[mine],
+                instances[mine] if given else None,
+                gather=True,
+                tile_size=7,
+            )
+            loss.backward()
+            results[name, given] = loss.item(), gradients(model)
+    model = DistributedDataParallel(encoder())
+    loss = backward_in_chunks(
+        model,
+        inputs[mine].split(2),
+        lambda z: LOSSES["exclude"](z, labels[mine], None, gather=True),
+    )
+    results["exclude", "chunks"] = loss.item(), gradients(model)
+    torch.save(results, Path(folder) / f"{rank}.pt")
+    dist.destroy_process_group()
+
+
+def gradients(model):
+    return torch.cat([p.grad.flatten() for p in model.parameters()])
+
+
+def spawn(function, world, *arguments):
+    with tempfile.TemporaryDirectory() as folder:
+        multiprocessing.spawn(function, (world, *arguments, folder), nprocs=world)
+        return [torch.load(file) for file in sorted(Path(folder).glob("*.pt"))]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("bounds", [(0, 9, 17), (0, 3, 16, 17)], ids=["two", "three, uneven"])
+def test_value_and_gradient_are_those_of_one_process(bounds):
+    ranks = spawn(train_step, len(bounds) - 1, bounds)
+    assert len(ranks) == len(bounds) - 1
+    for (name, kind), (value, gradient) in (item for r in ranks for item in r.items()):
+        model = encoder()
+        inputs, labels, instances = whole_batch()
+        expected = LOSSES[name](model(inputs), labels, instances)
+        expected.backward()
+        tolerance = 1e-10
+        message = f"{name}, {kind}"
+        assert value == pytest.approx(expected.item(), rel=tolerance), message
+        torch.testing.assert_close(
+            gradient, gradients(model), rtol=tolerance, atol=tolerance, msg=message
+        )
+
+
+def bad_step(rank, world, folder):
+    """What each rank says to a batch that is unusable on one of them, and to one without pairs."""
+    start(rank, world, folder)
+    messages = []
+    z = torch.randn(3, 2, 4)
+    for batch in (z * torch.nan if rank == 1 else z, z[:, :1], z[:, :, : 3 + rank]):
+        try:
+            supcl_loss(batch, torch.arange(3) + 3 * rank, alpha=1, temperature=0.1, gather=True)
+        except InputError as error:
+            messages.append(str(error))
+    for changed in (
+        {"alpha": 0.5 + 0.1 * rank},
+        {"normalize": rank == 0},
+        {"temperature": 1 + rank},
+    ):
+        arguments = {"alpha": 0.5, "temperature": 0.1, "gather": True, **changed}
+        try:
+            supcl_loss(z, torch.tensor([0, 0, 1]), **arguments)
+        except InputError as error:
+            messages.append(str(error))
+    # A rank without samples takes part; the record speaks of the whole batch.
+    mine = z if rank == 0 else z[:0].requires_grad_()
+    terms = supcl_terms(
+        mine, torch.tensor([0, 0, 1])[: len(mine)], alpha=0.5, temperature=0.1, gather=True
+    )
+    if rank == 1:
+        terms.loss.backward()
+        messages.append(f"gradient {tuple(mine.grad.shape)}")
+    messages.append(f"{terms.supervised_anchors_without_positives} lack positives")
+    torch.save(messages, Path(folder) / f"{rank}.pt")
+    dist.destroy_process_group()
+
+
+@pytest.mark.slow
+def test_a_bad_batch_on_one_rank_is_an_error_on_all():
+    first, second = spawn(bad_step, 2)
+    assert "on rank 1" in first[0]
+    assert "finite embeddings" in second[0]
+    assert "no positive pair of the self-supervised term" in first[1] == second[1]
+    assert "the same embedding size" in first[2] == second[2]
+    for message in first[3:6] + second[3:6]:
+        assert "the same loss with the same arguments" in message
+    assert first[6:] == ["2 lack positives"]
+    assert second[6:] == ["gradient (0, 2, 4)", "2 lack positives"]
