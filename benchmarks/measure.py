@@ -1,0 +1,184 @@
+"""What `uncollapse measure` costs: one call on arrays, and one pass over 5 GB of files.
+
+    python benchmarks/measure.py [--rows N] [--classes C] [--folder DIR] [--format npy|parquet]
+
+Prints CPU seconds of one thread and wall seconds (medians of interleaved runs) and the largest
+resident memory of the process that measures. Two baselines read the same files and sum columns,
+with numpy for npy and with pyarrow and numpy for parquet.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+DIMENSION = 128
+BATCH = 65536
+
+
+def one_call() -> None:
+    from uncollapse.metrics import measure
+
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 100, 50_000)
+    rows = np.eye(100, DIMENSION, dtype=np.float32)[labels]
+    rows += 0.05 * rng.standard_normal(rows.shape, dtype=np.float32)
+    measure(rows[:2000], labels[:2000], permutations=0)
+    for name, permutations in (("no permutation null", 0), ("20 permutations", 20)):
+        series = []
+        for _ in range(7):
+            start = time.process_time()
+            measure(rows, labels, permutations=permutations)
+            series.append(time.process_time() - start)
+        print(f"measure 50,000 x 128, 100 classes, {name}: {statistics.median(series):.3f} s CPU")
+
+
+def write(folder: Path, rows: int, classes: int, kind: str, shards: int = 10) -> None:
+    rng = np.random.default_rng(0)
+    centres = rng.standard_normal((classes, DIMENSION), dtype=np.float32)
+    for shard in range(shards):
+        count = rows // shards
+        labels = rng.integers(0, classes, count)
+        matrix = np.empty((count, DIMENSION), dtype=np.float32)
+        for start in range(0, count, BATCH):
+            part = labels[start : start + BATCH]
+            matrix[start : start + BATCH] = centres[part]
+            matrix[start : start + BATCH] += rng.standard_normal(
+                (len(part), DIMENSION), dtype=np.float32
+            )
+        if kind == "npy":
+            np.save(folder / f"embeddings-{shard:02}.npy", matrix)
+            np.save(folder / f"labels-{shard:02}.npy", labels)
+        else:
+            import pyarrow as pa
+            import pyarrow.parquet as pq
+
+            column = pa.FixedSizeListArray.from_arrays(pa.array(matrix.ravel()), DIMENSION)
+            table = pa.table({"embedding": column, "label": labels})
+            pq.write_table(table, folder / f"part-{shard:02}.parquet", row_group_size=BATCH)
+
+
+def sum_shards(folder: Path) -> None:
+    """A baseline: load each shard, sum its columns in float64 as the measurement does."""
+    for path in sorted(folder.glob("embeddings-*.npy")):
+        np.load(path).sum(axis=0, dtype=np.float64)
+    for path in sorted(folder.glob("*.parquet")):
+        import pyarrow.parquet as pq
+
+        column = pq.read_table(path, columns=["embedding"], use_threads=False)["embedding"]
+        for chunk in column.chunks:
+            chunk.flatten().to_numpy().reshape(-1, DIMENSION).sum(axis=0, dtype=np.float64)
+
+
+def sum_parts(folder: Path) -> None:
+    """A harder one: read in parts that stay in the cache, sum in float32 (and lose digits)."""
+    total = np.zeros(DIMENSION)
+    for path in sorted(folder.glob("embeddings-*.npy")):
+        mapped = np.load(path, mmap_mode="r")
+        shape, offset = mapped.shape, mapped.offset
+        with path.open("rb") as file:
+            file.seek(offset)
+            for start in range(0, shape[0], BATCH):
+                count = min(BATCH, shape[0] - start)
+                part = np.fromfile(file, dtype=np.float32, count=count * DIMENSION)
+                total += part.reshape(-1, DIMENSION).sum(axis=0)
+    for path in sorted(folder.glob("*.parquet")):
+        import pyarrow.parquet as pq
+
+        for batch in pq.ParquetFile(path).iter_batches(BATCH, use_threads=False):
+            flat = batch.column("embedding").flatten().to_numpy()
+            total += flat.reshape(-1, DIMENSION).sum(axis=0)
+
+
+def stream(folder: Path) -> None:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from uncollapse.metrics import measure_files
+
+    embeddings = sorted(folder.glob("embeddings-*.npy")) or sorted(folder.glob("*.parquet"))
+    with Progress(console=Console(stderr=True)) as bar:
+        task = bar.add_task("measuring")
+        found = measure_files(
+            embeddings,
+            labels_from=sorted(folder.glob("labels-*.npy")),
+            stream=True,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    print(found.verdict, found.within_class_variance, file=sys.stderr)
+
+
+def child(job: str, folder: Path) -> None:
+    """One run in its own process; prints CPU, wall and peak memory."""
+    if job == "stream":
+        import uncollapse.metrics  # noqa: F401  (imports are not what is timed)
+    cpu, wall = time.process_time(), time.perf_counter()
+    JOBS[job](folder)
+    cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
+    # Not ru_maxrss, which a process inherits from the one that started it.
+    status = Path("/proc/self/status").read_text()
+    peak = int(status.split("VmHWM:")[1].split()[0]) / 1024
+    print(cpu, wall, peak)
+
+
+JOBS = {"sum shards": sum_shards, "sum parts": sum_parts, "stream": stream}
+
+
+def many_rows(rows: int, classes: int, where: Path | None, kind: str, repeats: int) -> None:
+    with tempfile.TemporaryDirectory(dir=where) as name:
+        folder = Path(name)
+        write(folder, rows, classes, kind)
+        size = sum(path.stat().st_size for path in folder.iterdir()) / 1e9
+        print(f"{rows:,} x {DIMENSION} float32, {classes} classes, {size:.2f} GB of {kind}:")
+        series: dict[str, list[tuple[float, ...]]] = {job: [] for job in JOBS}
+        for _ in range(repeats):
+            for job, found in series.items():
+                command = [sys.executable, __file__, "--child", job, "--folder", name]
+                answer = subprocess.run(command, check=True, capture_output=True, text=True)
+                found.append(tuple(float(x) for x in answer.stdout.split()))
+        middle = {
+            job: [statistics.median(column) for column in zip(*found, strict=True)]
+            for job, found in series.items()
+        }
+        for job, (cpu, wall, memory) in middle.items():
+            print(f"  {job}: {cpu:.2f} s CPU, {wall:.2f} s wall, peak memory {memory:.0f} MiB")
+        for job in ("sum shards", "sum parts"):
+            ratio = [middle[job][k] / middle["stream"][k] for k in (0, 1)]
+            print(f"  stream, relative to {job}: {ratio[0]:.2f} (CPU), {ratio[1]:.2f} (wall)")
+
+
+def one_thread() -> None:
+    """Start again with one thread per process: libraries read these when they are loaded."""
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    if any(os.environ.get(name) != "1" for name in names):
+        os.environ.update(dict.fromkeys(names, "1"))
+        os.execv(sys.executable, [sys.executable, *sys.argv])
+
+
+def main() -> None:
+    one_thread()
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=10_000_000)
+    parser.add_argument("--classes", type=int, default=100)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--folder", type=Path, default=None)
+    parser.add_argument("--format", choices=("npy", "parquet"), default="npy")
+    parser.add_argument("--child", choices=tuple(JOBS), default=None)
+    given = parser.parse_args()
+    if given.child is not None:
+        child(given.child, given.folder)
+        return
+    one_call()
+    many_rows(given.rows, given.classes, given.folder, given.format, given.repeats)
+
+
+if __name__ == "__main__":
+    main()

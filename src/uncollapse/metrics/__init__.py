@@ -1,0 +1,45 @@
+"""Whether embeddings are collapsed: measures, intervals, verdicts."""
+
+from typing import TYPE_CHECKING, Any
+
+from uncollapse.metrics.accumulate import Accumulator
+from uncollapse.metrics.compare import Comparison, compare
+from uncollapse.metrics.estimate import Estimate
+from uncollapse.metrics.files import Columns, accumulate_files, measure_files
+from uncollapse.metrics.margins import Margins
+from uncollapse.metrics.measure import measure
+from uncollapse.metrics.persist import load_state, save_state
+from uncollapse.metrics.probed import ProbeOptions
+from uncollapse.metrics.record import ClassMeasurement, Measurement
+from uncollapse.metrics.verdict import Reason
+
+if TYPE_CHECKING:
+    from uncollapse.metrics.torch_metric import CollapseMetric
+
+__all__ = [
+    "Accumulator",
+    "ClassMeasurement",
+    "CollapseMetric",
+    "Columns",
+    "Comparison",
+    "Estimate",
+    "Margins",
+    "Measurement",
+    "ProbeOptions",
+    "Reason",
+    "accumulate_files",
+    "compare",
+    "load_state",
+    "measure",
+    "measure_files",
+    "save_state",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name != "CollapseMetric":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    # Only here, because it needs torch and torchmetrics, which nothing else does.
+    from uncollapse.metrics.torch_metric import CollapseMetric
+
+    return CollapseMetric

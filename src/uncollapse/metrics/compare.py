@@ -1,0 +1,173 @@
+"""What changed between two measurements."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from uncollapse.errors import InputError
+from uncollapse.metrics.estimate import Estimate
+from uncollapse.metrics.record import Measurement
+
+__all__ = ["Change", "Comparison", "compare"]
+
+_ORDER = ("collapsed", "at-risk", "cannot-tell", "healthy")
+_VARIANCES = (
+    "within_class_variance",
+    "instance_variance",
+    "view_variance",
+    "between_class_variance",
+    "total_variance",
+    "share",
+)
+
+
+@dataclass(frozen=True)
+class Change:
+    """One number before and after.
+
+    Attributes:
+        name: Of the number.
+        before, after: The estimates.
+        estimate: After minus before.
+        low, high: Interval of the difference; None where one of the two has none.
+    """
+
+    name: str
+    before: float
+    after: float
+    estimate: float
+    low: float | None
+    high: float | None
+
+    @property
+    def direction(self) -> str:
+        """Either "fell", "rose", "no change seen" (zero in the interval) or "cannot-tell"."""
+        if self.low is None or self.high is None:
+            return "cannot-tell"
+        return "fell" if self.high < 0 else "rose" if self.low > 0 else "no change seen"
+
+    def to_dict(self) -> dict[str, Any]:
+        """One key per attribute, and the direction."""
+        return vars(self) | {"direction": self.direction}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What changed from one measurement to the next.
+
+    Attributes:
+        verdict_before, verdict_after: The two verdicts.
+        changes: Every number that both have.
+        classes_worse: Labels whose own verdict fell to at-risk or collapsed.
+        regression: Whether something got worse: the verdict, a class, the spread, or what a probe
+            reads.
+        reasons: What got worse, in words; empty when nothing did.
+        warnings: Conditions that differ, so that the two may not be comparable.
+    """
+
+    verdict_before: str
+    verdict_after: str
+    changes: tuple[Change, ...]
+    classes_worse: tuple[Any, ...]
+    regression: bool
+    reasons: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The record as plain JSON types."""
+        record = dict(vars(self))
+        record["changes"] = [change.to_dict() for change in self.changes]
+        return {key: list(v) if isinstance(v, tuple) else v for key, v in record.items()}
+
+
+def compare(before: Measurement, after: Measurement, *, tolerance: float = 0.0) -> Comparison:
+    """Compare two measurements of two models, or of one at two times.
+
+    The interval of a difference joins those of its ends,
+
+        [d - sqrt((b - b_low)^2 + (a_high - a)^2), d + sqrt((b_high - b)^2 + (a - a_low)^2)]
+
+    for d = b - a (Zou & Donner 2008), as if the two samples were independent; measured on the same
+    rows they usually vary together, and then it is too long.
+
+    Args:
+        before: The reference.
+        after: What is compared with it.
+        tolerance: How far the share of instance variance, or a probe's accuracy, may fall, as a
+            fraction of what it was.
+
+    Raises:
+        InputError: tolerance outside [0, 1).
+    """
+    if not 0 <= tolerance < 1:
+        raise InputError("tolerance in [0, 1)", f"{tolerance}", "0.1 allows a fall by a tenth")
+    pairs = [(name, getattr(before, name), getattr(after, name)) for name in _VARIANCES]
+    for probe in ("knn", "logistic"):
+        ends = [Estimate.from_dict((m.probe or {}).get(probe) or {}) for m in (before, after)]
+        pairs.append((f"probe_{probe}", ends[0], ends[1]))
+    changes = tuple(change for name, a, b in pairs if (change := _change(name, a, b)) is not None)
+    reasons = []
+    if _rank(after.verdict) < min(_rank(before.verdict), _rank("cannot-tell")):
+        reasons.append(f"the verdict fell from {before.verdict} to {after.verdict}")
+    worse = _classes_worse(before, after)
+    if worse:
+        reasons.append(f"{len(worse)} classes fell: {', '.join(map(str, worse[:5]))}")
+    for change in changes:
+        if change.name in {"share", "probe_knn", "probe_logistic"} and _fell(change, tolerance):
+            reasons.append(
+                f"{change.name.replace('_', ' ')} fell by {-change.estimate:.4g}"
+                f" [{-(change.high or 0):.4g}, {-(change.low or 0):.4g}]"
+            )
+    return Comparison(
+        before.verdict,
+        after.verdict,
+        changes,
+        worse,
+        bool(reasons),
+        tuple(reasons),
+        _warnings(before, after),
+    )
+
+
+def _rank(verdict: str) -> int:
+    return _ORDER.index(verdict)
+
+
+def _fell(change: Change, tolerance: float) -> bool:
+    return change.high is not None and change.high < -tolerance * abs(change.before)
+
+
+def _change(name: str, a: Estimate, b: Estimate) -> Change | None:
+    if a.estimate is None or b.estimate is None:
+        return None
+    d = b.estimate - a.estimate
+    if a.low is None or a.high is None or b.low is None or b.high is None:
+        return Change(name, a.estimate, b.estimate, d, None, None)
+    down = float(np.hypot(b.estimate - b.low, a.high - a.estimate))
+    up = float(np.hypot(b.high - b.estimate, a.estimate - a.low))
+    return Change(name, a.estimate, b.estimate, d, d - down, d + up)
+
+
+def _classes_worse(before: Measurement, after: Measurement) -> tuple[Any, ...]:
+    then = {found.label: found.verdict for found in before.classes}
+    return tuple(
+        found.label
+        for found in after.classes
+        if found.verdict in ("collapsed", "at-risk")
+        and _rank(found.verdict) < _rank(then.get(found.label, found.verdict))
+    )
+
+
+def _warnings(before: Measurement, after: Measurement) -> tuple[str, ...]:
+    found = []
+    for name in ("layer", "split", "dimension", "views", "groups", "confidence"):
+        a, b = before.conditions.get(name), after.conditions.get(name)
+        if a != b:
+            found.append(f"{name} differs: {a} and {b}")
+    labels = {str(c.label) for c in before.classes} ^ {str(c.label) for c in after.classes}
+    if labels:
+        found.append(f"{len(labels)} classes are in one of the two only")
+    return tuple(found)

@@ -1,0 +1,70 @@
+"""A file of rows: which columns it has, how many rows, and its rows part by part."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
+
+from uncollapse.errors import InputError
+
+__all__ = ["Column", "Shard", "unreadable", "without_package"]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a shard.
+
+    Attributes:
+        name: As it is asked for.
+        kind: "matrix" for a vector per row, "number" for one number, "name" for anything else.
+        shape: Of one entry, where it is known.
+    """
+
+    name: str
+    kind: str
+    shape: tuple[int, ...] = ()
+
+
+class Shard(Protocol):
+    """What every format offers."""
+
+    path: Path
+
+    @property
+    def rows(self) -> int | None:
+        """Number of rows, None where only reading tells."""
+
+    @property
+    def columns(self) -> list[Column]:
+        """Its columns in order."""
+
+    def read(
+        self, names: Sequence[str], batch: int, fill_ragged: bool
+    ) -> Iterator[dict[str, NDArray[Any]]]:
+        """The named columns in parts of at most `batch` rows.
+
+        With `fill_ragged`, a vector of another length than the first becomes NaN; else it raises.
+        """
+
+
+def unreadable(path: Path, what: str, error: BaseException) -> InputError:
+    """The error for a file that is not what its name says, or is cut short."""
+    reason = " ".join(str(error).split())[:200] or type(error).__name__
+    return InputError(
+        f"{what} in {path}",
+        f"a file that cannot be read as one ({reason})",
+        "check that it is complete and that its name ends as its format does",
+    )
+
+
+def without_package(package: str, path: Path) -> InputError:
+    """The error for a format whose reader is not installed."""
+    return InputError(
+        f"{package}, which reads {path}",
+        "an environment without it",
+        "pip install 'uncollapse[measure]'",
+    )

@@ -1,0 +1,162 @@
+"""`measure`: are these embeddings collapsed?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from uncollapse.errors import InputError
+from uncollapse.metrics.assemble import as_prediction, assemble
+from uncollapse.metrics.classes import classes_of
+from uncollapse.metrics.margins import Margins
+from uncollapse.metrics.nulls import nc1_null
+from uncollapse.metrics.probe import probe_within_classes
+from uncollapse.metrics.probed import ProbeOptions
+from uncollapse.metrics.record import Measurement
+from uncollapse.metrics.sample import Sample, checked, sample_of
+from uncollapse.metrics.slices import measure_slices
+from uncollapse.metrics.spectrum import uniformity_of
+from uncollapse.metrics.sphere import unit_rows
+from uncollapse.records import Prediction
+
+__all__ = ["measure"]
+
+# Instances are kept for the permutation null up to this size; above it the null is left out.
+_KEEP_BYTES = 1 << 29
+# Rows of which uniformity takes all pairs.
+_UNIFORMITY_ROWS = 2048
+
+Column = ArrayLike | Any
+
+
+def measure(
+    embeddings: ArrayLike | Any,
+    labels: Column,
+    *,
+    instances: Column | None = None,
+    groups: Column | None = None,
+    fine_labels: Column | None = None,
+    slices: Mapping[str, Column] | Column | None = None,
+    prediction: Prediction | Mapping[str, Any] | None = None,
+    margins: Margins | None = None,
+    probe: ProbeOptions | None = None,
+    permutations: int = 20,
+    confidence: float = 0.95,
+    drop_invalid: bool = False,
+    seed: int = 0,
+    layer: str | None = None,
+    split: str | None = None,
+    sources: Mapping[str, str] | None = None,
+) -> Measurement:
+    """Say whether embeddings are collapsed, with numbers that can be trusted.
+
+    On unit vectors, with a_c the mean cosine across instances of class c and s_c the mean cosine
+    between views of one instance,
+
+        within = mean_c (1 - a_c) = between instances (s_c - a_c) + between views (1 - s_c)
+
+    Args:
+        embeddings: (N, d) array or tensor, one row per sample; or (N, p, d) for p views of each of
+            N instances. Rows that are not unit vectors are normalised, and it is said.
+        labels: (N,) class of each row.
+        instances: (N,) instance of each row, when rows are views of instances. None: every row is
+            its own instance, and view variance is unknown.
+        groups: (N,) what was drawn independently (patient, part, video), when it holds several
+            instances. Intervals are clustered by it, and variance is taken across groups.
+        fine_labels: (N,) finer label; inside each class a probe tries to read it.
+        slices: (N,) column, or columns by name, over whose values to compare (site, machine, ...).
+        prediction: What `uncollapse.theory.predict` says of the run's setting, or its JSON. Its
+            classes are in sorted label order.
+        margins: Where healthy ends and collapse begins.
+        probe: Options of the within-class probe.
+        permutations: Permutations of the null of NC1; 0 leaves it out.
+        confidence: Of every interval, in (0, 1).
+        drop_invalid: Drop and count unusable rows instead of refusing them.
+        seed: Of permutations, probe splits and the subsample for uniformity.
+        layer: Name of the layer that the embeddings come from, for the record.
+        split: Name of the data split, for the record.
+        sources: Where "embeddings", "labels", ... come from, for errors (files and columns).
+
+    Returns:
+        The record; `print` shows it, `to_json` writes it.
+
+    Raises:
+        InputError: Rows that are not finite or zero, missing labels, lengths that differ, one
+            class, a class with one instance, an instance in two classes.
+
+    Example:
+        >>> import numpy as np
+        >>> rng = np.random.default_rng(0)
+        >>> labels = np.repeat([0, 1, 2], 50)
+        >>> spread = np.eye(3, 16)[labels] + 0.3 * rng.standard_normal((150, 16))
+        >>> measure(spread, labels).verdict
+        'healthy'
+        >>> measure(np.eye(3, 16)[labels], labels).verdict
+        'collapsed'
+
+    Reference: Lee, Oh, Lee & Sohn 2025 (arXiv 2503.08203) print the plug-in of the within-class
+    variance; the estimates here are unbiased for a new sample, and the plug-in stands beside them.
+    """
+    if not 0 < confidence < 1:
+        raise InputError("confidence in (0, 1)", f"{confidence}", "0.95 is usual")
+    if permutations < 0:
+        raise InputError("permutations >= 0", f"{permutations}", "0 leaves the null out")
+    named = _slice_columns(slices)
+    columns = {f"slice {name}": values for name, values in named.items()}
+    if fine_labels is not None:
+        columns["fine_labels"] = fine_labels
+    sample = checked(
+        sample_of(embeddings, labels, instances, groups, columns, sources),
+        drop_invalid=drop_invalid,
+    )
+    rng = np.random.default_rng(seed)
+    margins, options = margins or Margins(), probe or ProbeOptions()
+    classes = classes_of(sample, keep_bytes=_KEEP_BYTES if permutations else 0)
+    null = None
+    if permutations and classes.points is not None:
+        counts = [moments.instances for moments in classes.instances]
+        null = nc1_null(classes.points, counts, permutations, rng)
+    found, hits = None, dict[str, NDArray[np.float64]]()
+    if "fine_labels" in sample.columns:
+        fine = sample.columns["fine_labels"]
+        found = probe_within_classes(sample, fine, options, rng, hits)
+    return assemble(
+        classes,
+        conditions=conditions_of(sample, layer, split) | {"seed": seed},
+        margins=margins,
+        prediction=as_prediction(prediction),
+        confidence=confidence,
+        uniformity=_uniformity(sample, rng),
+        nc1_null=null,
+        probe=found,
+        slices=measure_slices(sample, list(named), hits, margins, options, confidence, rng),
+    )
+
+
+def conditions_of(sample: Sample, layer: str | None, split: str | None) -> dict[str, Any]:
+    """Under which the sample is measured."""
+    return {
+        "layer": layer,
+        "split": split,
+        "dtype": sample.dtype,
+        "normalised": sample.normalised,
+        "dropped": dict(sample.dropped),
+        "views": sample.instances is not None,
+        "groups": sample.groups is not None,
+        "interval": "leave-one-unit-out jackknife",
+    }
+
+
+def _slice_columns(slices: Mapping[str, Column] | Column | None) -> dict[str, Column]:
+    if slices is None:
+        return {}
+    return dict(slices) if isinstance(slices, Mapping) else {"slice": slices}
+
+
+def _uniformity(sample: Sample, rng: np.random.Generator) -> float:
+    rows = len(sample.matrix)
+    chosen = np.sort(rng.permutation(rows)[:_UNIFORMITY_ROWS])
+    return uniformity_of(unit_rows(sample.matrix[chosen]))

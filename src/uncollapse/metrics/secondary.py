@@ -1,0 +1,178 @@
+"""Secondary measures: useful beside the variances, misleading in their place.
+
+Every one works on instances (the mean of an instance's views), so that view noise does not enter
+twice, and each is shown with the caveat in `CAVEATS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from uncollapse.metrics.decompose import Decomposition
+from uncollapse.metrics.estimate import number
+from uncollapse.metrics.levels import levels_of_class
+from uncollapse.metrics.moments import ClassMoments
+from uncollapse.metrics.spectrum import class_spectrum, rankme
+
+__all__ = ["CAVEATS", "MOST_CLASSES", "nc1", "secondary_measures"]
+
+Floats = NDArray[np.float64]
+
+# Measures over pairs of classes look at this many classes, evenly spaced in label order.
+MOST_CLASSES = 1000
+# Those that need a covariance matrix per class, at this many.
+MOST_COVARIANCES = 100
+
+CAVEATS = {
+    "trace_quotient": "within over between variance; grows without bound as classes merge",
+    "cdnv": "debiased; needs distinct class means; says nothing of single instances",
+    "directional_cdnv": "zero for every within-class variance in an exact SSEM: no collapse test",
+    "nc1": "zero for every within-class variance in an exact SSEM, and no absolute scale: read it"
+    " against its null only",
+    "nc2": "class means against a simplex; says nothing of the spread within a class",
+    "rankme": "blind to labels: moves little between a collapsed and a healthy embedding",
+    "class_spectrum": "shape of the spread, not its size; compare at equal instances per class",
+    "alignment": "small is good for views and, within a class, is collapse itself",
+    "uniformity": "blind to labels",
+}
+
+
+def secondary_measures(
+    units: Sequence[ClassMoments],
+    classes: Sequence[ClassMoments],
+    decomposition: Decomposition,
+    uniformity: float | None,
+) -> dict[str, Any]:
+    """Every secondary measure as {name: {values..., caveat}}; None where it does not apply.
+
+    Args:
+        units: Moments of the independent units.
+        classes: Moments of the instances; where only blocks or groups of them were kept, what
+            needs a covariance is left out.
+        decomposition: Their variances.
+        uniformity: Mean Gaussian potential of pairs (see `uniformity_of`), where rows are at hand.
+    """
+    chosen = _evenly(len(classes), MOST_CLASSES)
+    fewer = _evenly(len(classes), MOST_COVARIANCES)
+    whole = all(m.has_spread and not m.blocked and m.units == m.instances for m in classes)
+    means = np.stack([moments.mean for moments in classes])
+    a = np.array([levels_of_class(moments).a for moments in units])
+    within, between = decomposition.within.estimate, decomposition.between.estimate
+    quotient = within / between if within is not None and between and between > 0 else None
+    view = decomposition.view.estimate
+    found: dict[str, Any] = {
+        "trace_quotient": {"value": number(quotient)},
+        "cdnv": cdnv(means[chosen], a[chosen]),
+        "directional_cdnv": directional_cdnv([classes[c] for c in fewer]) if whole else None,
+        "nc1": {"value": nc1_of_classes(classes), "null": None} if whole else None,
+        "nc2": nc2(means[chosen]),
+        "rankme": {"value": rankme(classes), "of": means.shape[1]} if whole else None,
+        "class_spectrum": class_spectrum([classes[c] for c in fewer]) if whole else None,
+        "alignment": {
+            "views": None if view is None else 2 * view,
+            "classes": None if within is None else 2 * within,
+        },
+        "uniformity": None if uniformity is None else {"value": uniformity},
+    }
+    for name, values in found.items():
+        if values is not None:
+            values["caveat"] = CAVEATS[name]
+    return found
+
+
+def _evenly(total: int, most: int) -> list[int]:
+    if total <= most:
+        return list(range(total))
+    return [int(i) for i in np.linspace(0, total - 1, most).round()]
+
+
+def cdnv(means: Floats, cosines: Floats) -> dict[str, Any]:
+    """Class-distance normalised variance over pairs of classes, debiased.
+
+        V_ij = (W_i + W_j)/2 / (||m_i - m_j||^2 - b_i - b_j),   b_i = ||m_i||^2 - a_i
+
+    W_i = 1 - a_i is unbiased, and b_i (= W_i/n_i for rows) is what sampling adds to a squared
+    distance of means. A pair whose distance is within that noise has no finite value and counts as
+    infinitely large. Galanti, Gyorgy & Hutter 2022, definition 1, there plug-in.
+    """
+    squares = np.einsum("ij,ij->i", means, means)
+    i, j = np.triu_indices(len(means), 1)
+    gram = means @ means.T
+    distance = cosines[i] + cosines[j] - 2 * gram[i, j]
+    spread = 1 - (cosines[i] + cosines[j]) / 2
+    plug_distance = squares[i] + squares[j] - 2 * gram[i, j]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        values = np.where(distance > 0, spread / distance, np.inf)
+        plain = (1 - (squares[i] + squares[j]) / 2) / plug_distance
+    return {
+        "median": number(np.median(values)),
+        "mean": number(values.mean()),
+        "plug_in_median": number(np.median(plain)),
+        "pairs_within_noise": int(np.count_nonzero(distance <= 0)),
+    }
+
+
+def directional_cdnv(classes: Sequence[ClassMoments]) -> dict[str, Any]:
+    """Variance along the line between two class means, over its squared length, mean over pairs.
+
+    V_ij = u' Sigma_i u / ||u||^4,   u = m_i - m_j        (Luthra et al. 2025, definition 2)
+    """
+    means = np.stack([moments.mean for moments in classes])
+    values = []
+    for c, moments in enumerate(classes):
+        u = np.delete(means, c, axis=0) - means[c]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            values.append(moments.along(u) / np.einsum("ij,ij->i", u, u) ** 2)
+    together = np.concatenate(values)
+    return {"median": number(np.median(together)), "mean": number(together.mean())}
+
+
+def nc1(within_along: Callable[[Floats], Floats], centred_means: Floats, weights: Floats) -> float:
+    """tr(S_w S_b^+)/C with S_b = sum_c w_c (m_c - m)(m_c - m)' (Papyan, Han & Donoho 2020).
+
+    The pseudo-inverse is taken over the C - 1 directions that class means span.
+
+    Args:
+        within_along: From (k, d) directions u to the k numbers u' S_w u.
+        centred_means: (C, d) class means less their weighted mean.
+        weights: (C,) w_c.
+    """
+    root = centred_means * np.sqrt(weights)[:, None]
+    _, singular, axes = np.linalg.svd(root, full_matrices=False)
+    rank = min(int(np.count_nonzero(singular > 1e-9 * singular[0])), len(weights) - 1)
+    along = within_along(axes[:rank])
+    return float(np.sum(along / singular[:rank] ** 2) / len(weights))
+
+
+def nc1_of_classes(classes: Sequence[ClassMoments]) -> float | None:
+    """NC1 with every instance weighing the same."""
+    counts = np.array([float(moments.instances) for moments in classes])
+    weights = counts / counts.sum()
+    means = np.stack([moments.mean for moments in classes])
+    centred = means - weights @ means
+    if not np.any(np.abs(centred) > 0):
+        return None
+
+    def within_along(directions: Floats) -> Floats:
+        parts = [m.along(directions) * ((m.units - 1) / counts.sum()) for m in classes]
+        return np.asarray(np.sum(parts, axis=0))
+
+    return number(nc1(within_along, centred, weights))
+
+
+def nc2(means: Floats) -> dict[str, Any]:
+    """How far the centred class means are from a simplex: cosines -1/(C-1), equal norms."""
+    centred = means - means.mean(axis=0)
+    norms = np.linalg.norm(centred, axis=1)
+    if not norms.min() > 0:
+        return {"cosine_deviation": None, "norm_variation": None}
+    cosines = (centred @ centred.T) / np.outer(norms, norms)
+    off = cosines[np.triu_indices(len(means), 1)] + 1 / (len(means) - 1)
+    return {
+        "cosine_deviation": number(np.sqrt(np.mean(off**2))),
+        "norm_variation": number(norms.std() / norms.mean()),
+    }

@@ -1,0 +1,222 @@
+"""The same measures per slice: site, machine, demographic attribute.
+
+Preventing collapse can make a bias visible or hide it. So three things are shown: how the variance
+and the probe's accuracy differ between slices, and how well the slice itself can be read off the
+embedding inside a class (leakage).
+"""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtri, stdtrit
+
+from uncollapse.errors import InputError
+from uncollapse.metrics.classes import Classes, classes_of
+from uncollapse.metrics.decompose import decompose
+from uncollapse.metrics.estimate import Estimate
+from uncollapse.metrics.margins import Margins
+from uncollapse.metrics.probe import probe_within_classes
+from uncollapse.metrics.probed import ProbeOptions
+from uncollapse.metrics.sample import Sample, select
+from uncollapse.metrics.verdict import judge
+
+__all__ = ["measure_slices"]
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+
+def measure_slices(
+    sample: Sample,
+    names: list[str],
+    hits: dict[str, Floats],
+    margins: Margins,
+    options: ProbeOptions,
+    confidence: float,
+    rng: np.random.Generator,
+) -> dict[str, Any] | None:
+    """What each slice column shows; None when there is none.
+
+    Args:
+        sample: Checked rows with the columns "slice NAME" and, for the probe, "fine_labels".
+        names: Of the slice columns.
+        hits: Whether each row's finer label was read right out of fold, by probe; may be empty.
+        margins: Of the verdict per slice.
+        options: Of the probe of leakage.
+        confidence: Of the intervals.
+        rng: Draws the probe's splits.
+    """
+    if not names:
+        return None
+    found: dict[str, Any] = {}
+    for name in names:
+        column = sample.columns[f"slice {name}"]
+        values = {
+            str(value): _one_slice(sample, column.codes == code, margins, confidence, hits)
+            for code, value in enumerate(column.names)
+        }
+        found[name] = {
+            "values": values,
+            "missing_rows": int(np.count_nonzero(column.codes < 0)),
+            "gap": _gaps(values, confidence),
+            "leakage": probe_within_classes(sample, column, options, rng),
+        }
+    return found
+
+
+def _one_slice(
+    sample: Sample,
+    rows: NDArray[np.bool_],
+    margins: Margins,
+    confidence: float,
+    hits: dict[str, Floats],
+) -> dict[str, Any]:
+    """Variances, verdict and probe accuracy of the rows of one slice."""
+    entry: dict[str, Any] = {
+        "count": int(rows.sum()),
+        "classes": 0,
+        "verdict": "cannot-tell",
+        "reason": "fewer than two classes with two independent units in this slice",
+        "within_class_variance": None,
+        "instance_variance": None,
+        "share": None,
+        "probe": _accuracy(sample, rows, hits, confidence) if hits else None,
+    }
+    try:
+        classes = _usable(classes_of(select(sample, rows))) if rows.any() else None
+    except InputError:
+        classes = None
+    if classes is None:
+        return entry
+    levels = decompose(classes.units, confidence=confidence)
+    verdict, reasons = judge(levels, classes.names, margins, None, None)
+    return entry | {
+        "classes": len(classes.names),
+        "verdict": verdict,
+        "reason": f"{reasons[0].code}: {reasons[0].text}",
+        "within_class_variance": levels.within.to_dict(),
+        "instance_variance": levels.instance.to_dict(),
+        "share": levels.share.to_dict(),
+    }
+
+
+def _usable(classes: Classes) -> Classes | None:
+    """The classes with two units or more; None when fewer than two are left."""
+    kept = [c for c, moments in enumerate(classes.units) if moments.units > 1]
+    if len(kept) < 2:
+        return None
+    return Classes(
+        tuple(classes.names[c] for c in kept),
+        [classes.units[c] for c in kept],
+        [classes.instances[c] for c in kept],
+    )
+
+
+def _accuracy(
+    sample: Sample, rows: NDArray[np.bool_], hits: dict[str, Floats], confidence: float
+) -> dict[str, Any] | None:
+    """Chance-corrected accuracy of the finer labels in a slice, from out-of-fold predictions.
+
+    Every (class, finer label) cell that occurs in the slice weighs the same in its class. The
+    interval treats units as independent: its variance is sum_u (sum of the unit's weighted
+    deviations from the cell's recall)^2.
+    """
+    fine = sample.columns["fine_labels"].codes
+    of_units = sample.groups or sample.instances
+    units = np.arange(len(fine)) if of_units is None else of_units.codes
+    found: dict[str, Any] = {}
+    for name, right in hits.items():
+        used = np.flatnonzero(rows & ~np.isnan(right))
+        if not len(used):
+            return None
+        everywhere = np.flatnonzero(~np.isnan(right))
+        found[name] = _weighted(
+            right[used],
+            sample.labels.codes[used],
+            fine[used],
+            units[used],
+            _fine_counts(sample.labels.codes[everywhere], fine[everywhere]),
+            confidence,
+        )
+    return found
+
+
+def _fine_counts(labels: Integers, fine: Integers) -> dict[int, int]:
+    pairs = np.unique(np.stack([labels, fine]), axis=1)
+    names, counts = np.unique(pairs[0], return_counts=True)
+    return dict(zip(names.tolist(), counts.tolist(), strict=True))
+
+
+def _weighted(
+    right: Floats,
+    labels: Integers,
+    fine: Integers,
+    units: Integers,
+    fine_counts: dict[int, int],
+    confidence: float,
+) -> dict[str, float | None]:
+    estimate, deviations = 0.0, np.zeros(len(right))
+    classes = np.unique(labels)
+    for label in classes:
+        cells = np.unique(fine[labels == label])
+        K = fine_counts[int(label)]
+        for cell in cells:
+            rows = (labels == label) & (fine == cell)
+            recall, scale = right[rows].mean(), (1 - 1 / K) * len(cells) * len(classes)
+            estimate += (recall - 1 / K) / scale
+            deviations[rows] = (right[rows] - recall) / (scale * rows.sum())
+    _, codes = np.unique(units, return_inverse=True)
+    summed = np.bincount(codes, weights=deviations)
+    count = len(summed)
+    if count < 3:
+        return {"estimate": float(estimate), "low": None, "high": None}
+    half = float(stdtrit(count - 1, (1 + confidence) / 2)) * float(
+        np.sqrt(summed @ summed * count / (count - 1))
+    )
+    return {"estimate": float(estimate), "low": estimate - half, "high": estimate + half}
+
+
+def _gaps(values: dict[str, dict[str, Any]], confidence: float) -> dict[str, Any]:
+    """The largest difference between two slices, for variance and for each probe."""
+    gaps: dict[str, Any] = {}
+    for name in ("within_class_variance", "instance_variance"):
+        gaps[name] = _gap({key: value[name] for key, value in values.items()}, confidence)
+    for probe in ("knn", "logistic"):
+        gaps[probe] = _gap(
+            {key: (value["probe"] or {}).get(probe) for key, value in values.items()}, confidence
+        )
+    return gaps
+
+
+def _gap(entries: dict[str, dict[str, Any] | None], confidence: float) -> dict[str, Any] | None:
+    """The largest of all differences, with an interval that holds for all of them (Bonferroni)."""
+    known = {
+        key: Estimate.from_dict(entry)
+        for key, entry in entries.items()
+        if entry is not None and entry.get("low") is not None
+    }
+    pairs = list(combinations(sorted(known), 2))
+    if not pairs:
+        return None
+    alpha = 1 - confidence
+    factor = float(ndtri(1 - alpha / (2 * len(pairs))) / ndtri(1 - alpha / 2))
+
+    def difference(pair: tuple[str, str]) -> float:
+        return (known[pair[1]].estimate or 0.0) - (known[pair[0]].estimate or 0.0)
+
+    low, high = max(pairs, key=lambda pair: abs(difference(pair)))
+    if difference((low, high)) < 0:
+        low, high = high, low
+    half = factor * float(np.hypot(known[low].half_width or 0.0, known[high].half_width or 0.0))
+    estimate = difference((low, high))
+    return {
+        "estimate": estimate,
+        "low": estimate - half,
+        "high": estimate + half,
+        "smallest": low,
+        "largest": high,
+    }

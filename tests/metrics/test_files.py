@@ -1,0 +1,306 @@
+"""Every format gives the numbers of the arrays; what is wrong with a file is named."""
+
+import json
+import pickle
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+import pytest
+import torch
+from embeddings import cloud
+from safetensors.torch import save_file
+
+from uncollapse.errors import InputError
+from uncollapse.metrics import Columns, accumulate_files, measure, measure_files
+
+NAMES = np.array(["bolt", "nut", "washer"])
+
+
+@pytest.fixture
+def sample(rng):
+    rows, labels, instances = cloud(rng, (30, 20, 25), d=6, views=2)
+    return rows.astype(np.float32), labels, instances
+
+
+def table(rows, labels, instances):
+    vectors = pa.FixedSizeListArray.from_arrays(pa.array(rows.ravel()), rows.shape[1])
+    return pa.table({"embedding": vectors, "label": NAMES[labels], "part": instances})
+
+
+def wide_table(rows, labels, instances):
+    columns = {f"e{k}": rows[:, k] for k in range(rows.shape[1])}
+    return pa.table({"part": instances, **columns, "label": NAMES[labels]})
+
+
+def hugging_face(folder, rows, labels, instances):
+    datasets = pytest.importorskip("datasets")  # a development dependency of another room
+    features = datasets.Features(
+        {
+            "embedding": datasets.Sequence(datasets.Value("float32")),
+            "label": datasets.ClassLabel(names=NAMES.tolist()),
+            "part": datasets.Value("int64"),
+        }
+    )
+    columns = {"embedding": rows.tolist(), "label": labels.tolist(), "part": instances.tolist()}
+    datasets.disable_progress_bars()
+    datasets.Dataset.from_dict(columns, features=features).save_to_disk(folder, num_shards=2)
+
+
+def write(kind, folder, rows, labels, instances):
+    """The sample in one format: the paths to measure and the files with labels."""
+    half = 70
+    if kind == "npy":
+        np.save(folder / "z.npy", rows)
+        np.savez(folder / "y.npz", label=labels, part=instances)
+        return [folder / "z.npy"], [folder / "y.npz"]
+    if kind == "npy by columns, three shards":
+        for k, at in enumerate((slice(0, 11), slice(11, 80), slice(80, None))):
+            np.save(folder / f"z{k}.npy", np.asfortranarray(rows[at]))
+        np.savez(folder / "y0.npz", label=labels[:half], part=instances[:half])
+        np.savez(folder / "y1.npz", label=labels[half:], part=instances[half:])
+        return [folder / f"z{k}.npy" for k in range(3)], [folder / "y0.npz", folder / "y1.npz"]
+    if kind == "npz":
+        np.savez(folder / "d.npz", z=rows, label=labels, part=instances)
+        return [folder / "d.npz"], []
+    if kind == "safetensors":
+        tensors = {"z": rows, "label": labels, "part": instances}
+        save_file({k: torch.tensor(v) for k, v in tensors.items()}, folder / "d.safetensors")
+        return [folder / "d.safetensors"], []
+    if kind == "parquet":
+        pq.write_table(table(rows, labels, instances), folder / "d.parquet", row_group_size=32)
+        return [folder / "d.parquet"], []
+    if kind == "parquet, one column per dimension":
+        pq.write_table(wide_table(rows, labels, instances), folder / "d.parquet")
+        return [folder / "d.parquet"], []
+    if kind == "folder of parquet shards":
+        whole = table(rows, labels, instances)
+        whole = whole.set_column(0, "embedding", whole["embedding"].cast(pa.list_(pa.float32())))
+        pq.write_table(whole.slice(0, half), folder / "0.parquet")
+        pq.write_table(whole.slice(half), folder / "1.parquet")
+        return [folder], []
+    if kind == "csv":
+        pyarrow.csv.write_csv(wide_table(rows, labels, instances), folder / "d.csv")
+        return [folder / "d.csv"], []
+    hugging_face(folder / "set", rows, labels, instances)
+    return [folder / "set"], []
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "npy",
+        "npy by columns, three shards",
+        "npz",
+        "safetensors",
+        "parquet",
+        "parquet, one column per dimension",
+        "folder of parquet shards",
+        "csv",
+        "hugging face",
+    ],
+)
+def test_every_format_gives_the_numbers_of_the_arrays(tmp_path, sample, kind, stream):
+    rows, labels, instances = sample
+    paths, labels_from = write(kind, tmp_path, rows, labels, instances)
+    seen = []
+    found = measure_files(
+        paths,
+        labels_from=labels_from,
+        columns=Columns(instance="part"),
+        stream=stream,
+        interval="exact",
+        permutations=0,
+        progress=lambda done, total: seen.append(done),
+    )
+    expected = measure(rows, labels, instances=instances, permutations=0)
+    # CSV holds decimal digits, and rows come back as float64.
+    for name in ("within_class_variance", "instance_variance", "between_class_variance"):
+        assert getattr(found, name).to_dict() == pytest.approx(
+            getattr(expected, name).to_dict(), rel=1e-6 if kind == "csv" else 1e-9
+        )
+    assert len(found.classes) == 3
+    assert seen[-1] == len(rows)
+    if kind in {"parquet", "hugging face"}:
+        assert [c.label for c in found.classes] == NAMES.tolist()
+
+
+def test_bfloat16_safetensors(tmp_path, sample):
+    rows, labels, _ = sample
+    tensors = {"z": torch.tensor(rows).bfloat16(), "label": torch.tensor(labels)}
+    save_file(tensors, tmp_path / "d.safetensors")
+    found = measure_files([tmp_path / "d.safetensors"], permutations=0)
+    expected = measure(tensors["z"], labels, permutations=0)
+    assert found.within_class_variance == expected.within_class_variance
+
+
+def test_stream_keeps_an_instance_together_across_parts(tmp_path, sample, monkeypatch):
+    rows, labels, instances = sample
+    np.savez(tmp_path / "d.npz", z=rows, label=labels, part=instances)
+    monkeypatch.setattr("uncollapse.metrics.files.measuring._STREAM_ROWS", 7)
+    given = {"columns": Columns(instance="part")}
+    found = accumulate_files([tmp_path / "d.npz"], **given).measurement()
+    expected = measure(rows, labels, instances=instances, permutations=0)
+    assert found.instance_variance.to_dict() == pytest.approx(
+        expected.instance_variance.to_dict(), rel=1e-9
+    )
+    order = np.argsort(instances % 2, kind="stable")
+    np.savez(tmp_path / "d.npz", z=rows[order], label=labels[order], part=instances[order] // 2)
+    with pytest.raises(InputError, match=r"together .*d\.npz"):
+        accumulate_files([tmp_path / "d.npz"], **given)
+
+
+def test_missing_values_of_tables(tmp_path):
+    vectors = pa.array([[1.0, 0.0], None, [0.0, 1.0], [None, 1.0], [1.0, 1.0], [0.5, 1.0]] * 3)
+    labels = pa.array(["a", "a", "b", "b", None, "b"] * 3)
+    pq.write_table(pa.table({"embedding": vectors, "label": labels}), tmp_path / "d.parquet")
+    with pytest.raises(InputError, match=r"column 'embedding' of .*d\.parquet.* 6 of 18 rows"):
+        measure_files([tmp_path / "d.parquet"])
+    found = measure_files([tmp_path / "d.parquet"], drop_invalid=True, permutations=0)
+    assert found.conditions["dropped"] == {"not_finite": 6, "no_label": 3}
+
+
+def test_ragged_lists(tmp_path):
+    rows = [[1.0, 0.0], [0.0, 1.0], [1.0], [1.0, 1.0]] * 3
+    pq.write_table(pa.table({"z": rows, "label": [0, 1, 0, 1] * 3}), tmp_path / "d.parquet")
+    with pytest.raises(InputError, match=r"3 of 12 rows .*first: row 2, length 1"):
+        measure_files([tmp_path / "d.parquet"])
+    found = measure_files([tmp_path / "d.parquet"], drop_invalid=True, permutations=0)
+    assert found.conditions["dropped"] == {"not_finite": 3}
+
+
+def bad_file(folder, kind):
+    """A file that cannot be measured, what else is given, and what the error must say."""
+    good = {"z": np.eye(4), "label": np.array([0, 0, 1, 1])}
+    path = folder / "d.npz"
+    np.savez(path, **good)
+    if kind == "missing":
+        return [folder / "no.npz"], {}, "no.npz"
+    if kind == "unknown ending":
+        (folder / "d.txt").write_text("1 2 3")
+        return [folder / "d.txt"], {}, r"\.npy, \.npz"
+    if kind == "pickle in npy":
+        np.save(folder / "d.npy", np.array([{"a": 1}] * 4, dtype=object), allow_pickle=True)
+        return [folder / "d.npy"], {"labels_from": [path]}, r"d\.npy"
+    if kind == "pickle named npy":
+        (folder / "d.npy").write_bytes(pickle.dumps([1, 2]))
+        return [folder / "d.npy"], {"labels_from": [path]}, r"d\.npy"
+    if kind == "pickle in npz":
+        np.savez(path, z=np.eye(4), label=np.array(["a", None, "b", "b"], dtype=object))
+        return [path], {}, r"'label' in .*d\.npz"
+    if kind == "cut npy":
+        np.save(folder / "d.npy", np.eye(400))
+        content = (folder / "d.npy").read_bytes()
+        (folder / "d.npy").write_bytes(content[: len(content) // 2])
+        return [folder / "d.npy"], {"labels_from": [path]}, r"d\.npy"
+    if kind == "cut npz":
+        path.write_bytes(path.read_bytes()[:-40])
+        return [path], {}, r"d\.npz"
+    if kind in {"cut parquet", "cut safetensors"}:
+        ending = kind.split()[1]
+        if ending == "parquet":
+            pq.write_table(
+                pa.table({"z": np.eye(4).tolist(), "label": [0, 0, 1, 1]}), folder / "d.parquet"
+            )
+        else:
+            save_file(
+                {"z": torch.eye(4), "label": torch.tensor([0, 0, 1, 1])}, folder / "d.safetensors"
+            )
+        path = folder / f"d.{ending}"
+        path.write_bytes(path.read_bytes()[:-20])
+        return [path], {}, rf"d\.{ending}"
+    if kind == "not csv":
+        (folder / "d.csv").write_text("a,b\n1,2\n1,2,3\n")
+        return [folder / "d.csv"], {"columns": Columns("a,b", "b")}, r"d\.csv"
+    if kind == "text among numbers":
+        (folder / "d.csv").write_text("label,e0,e1\na,1,2\na,x,2\nb,1,0\nb,2,1\n")
+        return [folder / "d.csv"], {"columns": Columns("e*")}, r"numbers in column 'e0' of .*d\.csv"
+    if kind == "text among dimensions":
+        (folder / "d.csv").write_text("label,e0,e1,e2\na,1,2,1\na,x,2,0\nb,1,0,1\nb,2,1,2\n")
+        return [folder / "d.csv"], {}, r"numbers in column 'e0' of .*d\.csv"
+    if kind == "no such column":
+        return [path], {"columns": Columns(label="class")}, r"'class' in .*columns z, label"
+    if kind == "two candidates":
+        np.savez(path, first=np.eye(4), second=np.eye(4), label=good["label"])
+        return [path], {}, "--embedding"
+    if kind == "lengths within a file":
+        np.savez(path, z=np.eye(4), label=np.array([0, 1]))
+        return [path], {}, "z 4, label 2"
+    if kind == "lengths of two files":
+        np.save(folder / "z.npy", np.eye(5))
+        return [folder / "z.npy"], {"labels_from": [path]}, "4 and 5"
+    if kind == "npy without labels":
+        np.save(folder / "z.npy", np.eye(5))
+        return [folder / "z.npy"], {}, "--labels-from"
+    if kind == "dataset of splits":
+        (folder / "dataset_dict.json").write_text(json.dumps({"splits": ["train", "test"]}))
+        return [folder], {}, "train, test"
+    if kind == "empty folder":
+        (folder / "empty").mkdir()
+        return [folder / "empty"], {}, "none"
+    if kind == "lists of text":
+        pq.write_table(
+            pa.table({"z": [["a"], ["b"]] * 2, "label": [0, 1] * 2}), folder / "d.parquet"
+        )
+        return [folder / "d.parquet"], {}, "numbers in column 'z'"
+    np.savez(folder / "e.npz", z=np.ones((4, 3)), label=good["label"])
+    return [path, folder / "e.npz"], {}, "one length in all files"
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "missing",
+        "unknown ending",
+        "pickle in npy",
+        "pickle named npy",
+        "pickle in npz",
+        "cut npy",
+        "cut npz",
+        "cut parquet",
+        "cut safetensors",
+        "not csv",
+        "text among numbers",
+        "text among dimensions",
+        "no such column",
+        "two candidates",
+        "lengths within a file",
+        "lengths of two files",
+        "npy without labels",
+        "dataset of splits",
+        "empty folder",
+        "lists of text",
+        "different dimensions",
+    ],
+)
+def test_files_that_cannot_be_measured_are_named(tmp_path, kind):
+    paths, given, message = bad_file(tmp_path, kind)
+    with pytest.raises(InputError, match=message):
+        measure_files(paths, **given)
+
+
+def test_a_pickle_is_never_loaded(tmp_path):
+    mark = tmp_path / "mark"
+
+    class Dangerous:
+        def __reduce__(self):
+            return (mark.write_text, ("unpickled",))
+
+    np.save(tmp_path / "d.npy", np.array([Dangerous()], dtype=object), allow_pickle=True)
+    np.savez(tmp_path / "d.npz", z=np.array([Dangerous()], dtype=object), label=np.zeros(1))
+    for name in ("d.npy", "d.npz"):
+        with pytest.raises(InputError):
+            measure_files([tmp_path / name], labels_from=[tmp_path / "d.npz"])
+    assert not mark.exists()
+
+
+def test_row_faults_name_the_shard(tmp_path, rng):
+    rows, labels, _ = cloud(rng, (10, 10), d=4)
+    np.savez(tmp_path / "a.npz", z=rows, label=labels)
+    rows[12] = 0
+    np.savez(tmp_path / "b.npz", z=rows, label=labels)
+    for stream in (False, True):
+        with pytest.raises(InputError, match=r"'z' of .*b\.npz; found 1 of 20 rows .*row 12"):
+            measure_files([tmp_path / "a.npz", tmp_path / "b.npz"], stream=stream)

@@ -1,0 +1,227 @@
+"""Batches, shards and processes give the numbers of one call."""
+
+import socket
+
+import numpy as np
+import pytest
+import torch
+from embeddings import cloud
+
+from uncollapse.errors import InputError
+from uncollapse.metrics import Accumulator, CollapseMetric, load_state, measure, save_state
+
+
+def numbers(record, path=""):
+    """Every number of a nested record by its path; None where there is none."""
+    if isinstance(record, dict):
+        for key, value in record.items():
+            yield from numbers(value, f"{path}/{key}")
+    elif isinstance(record, (list, tuple)):
+        for k, value in enumerate(record):
+            yield from numbers(value, f"{path}/{k}")
+    elif isinstance(record, (int, float)) or record is None:
+        yield path, record
+
+
+ROWS_NEEDED = ("uniformity", "null", "conditions")
+
+
+def assert_same(a, b, beside=()):
+    mine, theirs = dict(numbers(a.to_dict())), dict(numbers(b.to_dict()))
+    compared = 0
+    for path, value in mine.items():
+        if any(word in path for word in (*ROWS_NEEDED, *beside)):
+            continue
+        expected = None if value is None else pytest.approx(value, rel=1e-9, abs=1e-14)
+        assert theirs[path] == expected, path
+        compared += 1
+    assert compared > 60
+    assert [r.code for r in a.reasons] == [r.code for r in b.reasons]
+
+
+def parts(rng, rows, labels, views, count):
+    """Batches of whole instances in random order."""
+    instances = rng.permutation(len(labels) // views)
+    for chosen in np.array_split(instances, count):
+        at = (chosen[:, None] * views + np.arange(views)).ravel()
+        yield rows[at], labels[at], at // views
+
+
+@pytest.mark.parametrize("V", [0.3, 1e-4])
+@pytest.mark.parametrize("views", [1, 3])
+def test_merged_saved_accumulators_equal_one_call(rng, tmp_path, V, views):
+    rows, labels, instances = cloud(rng, (80, 50, 9), V=V, views=views, view_noise=0.3 * V)
+    given = {"instances": instances} if views > 1 else {}
+    whole = measure(rows, labels, **given, permutations=0)
+    shards = [Accumulator() for _ in range(3)]
+    for k, (z, y, u) in enumerate(parts(rng, rows, labels, views, 14)):
+        shards[k % 3].update(z, y, u if views > 1 else None)
+    for k, shard in enumerate(shards):
+        save_state(shard, tmp_path / f"{k}.npz")
+    merged = load_state(tmp_path / "2.npz")
+    merged.merge(load_state(tmp_path / "0.npz"))
+    merged.merge(load_state(tmp_path / "1.npz"))
+    assert_same(whole, merged.measurement())
+
+
+def test_groups_spread_over_shards_and_classes(rng):
+    rows, labels, instances = cloud(rng, (60, 60), views=2)
+    groups = instances % 17
+    whole = measure(rows, labels, instances=instances, groups=groups, permutations=0)
+    first, second = Accumulator(), Accumulator()
+    for k, (z, y, u) in enumerate(parts(rng, rows, labels, 2, 9)):
+        (first, second)[k % 2].update(z, y, u, groups[2 * u])
+    first.merge(second)
+    # The accumulator keeps no covariance of instances when units are groups.
+    covariances = ("directional_cdnv", "nc1", "rankme", "class_spectrum")
+    assert_same(whole, first.measurement(), covariances)
+
+
+def test_blocks_give_the_same_estimates_and_near_intervals(rng):
+    rows, labels, _ = cloud(rng, (3000, 3000, 3000))
+    whole = measure(rows, labels, permutations=0).within_class_variance
+    stream = Accumulator("blocks")
+    for at in np.array_split(rng.permutation(len(rows)), 20):
+        stream.update(rows[at].astype(np.float64), labels[at])
+    found = stream.measurement().within_class_variance
+    assert found.estimate == pytest.approx(whole.estimate, rel=1e-9)
+    assert found.plug_in == pytest.approx(whole.plug_in, rel=1e-9)
+    assert found.half_width == pytest.approx(whole.half_width, rel=0.5)
+
+
+def test_blocks_do_not_follow_a_period_in_the_file(rng):
+    # 16 classes in turn, 16 blocks: block = row mod 16 would leave each class one block.
+    rows, labels, _ = cloud(rng, (200,) * 16, d=20)
+    order = np.argsort(np.tile(np.arange(200), 16), kind="stable")
+    stream = Accumulator("blocks")
+    stream.update(rows[order], labels[order])
+    assert all(c.within_class_variance.low is not None for c in stream.measurement().classes)
+
+
+@pytest.mark.parametrize("views", [1, 2])
+def test_metric_equals_one_call(rng, views):
+    rows, labels, instances = cloud(rng, (70, 40, 5), V=1e-3, views=views, view_noise=1e-3)
+    whole = measure(rows, labels, instances=instances if views > 1 else None, permutations=0)
+    metric = CollapseMetric(num_classes=4, dimension=16)
+    other = CollapseMetric(num_classes=4, dimension=16)
+    for k, (z, y, _) in enumerate(parts(rng, rows, labels, views, 11)):
+        batch = torch.tensor(z.reshape(-1, views, 16) if views > 1 else z)
+        (metric, other)[k % 2](batch, torch.tensor(y[::views]))
+    metric.merge_state(other)
+    assert_same(whole, metric.measurement())
+    assert "70" in str(metric.measurement())
+    for name in ("dtype", "normalised", "dropped"):
+        assert metric.measurement().conditions[name] == whole.conditions[name]
+    assert float(metric.compute()["within_class_variance"]) == pytest.approx(
+        whole.within_class_variance.estimate, rel=1e-9
+    )
+    metric.reset()
+    metric.update(torch.tensor(rows[:1]), torch.tensor(labels[:1]))
+    assert torch.isnan(metric.compute()["total_variance"])
+
+
+def test_metric_counts_what_it_drops(rng):
+    rows, labels, _ = cloud(rng, (30, 30))
+    rows[3], rows[40] = 0, np.nan
+    whole = measure(2 * rows, labels, permutations=0, drop_invalid=True)
+    metric = CollapseMetric(2, 16, drop_invalid=True)
+    for part in (slice(0, 20), slice(20, 60)):
+        metric(torch.tensor(2 * rows[part]), torch.tensor(labels[part]))
+    found = metric.measurement()
+    assert (
+        found.conditions["dropped"] == whole.conditions["dropped"] == {"not_finite": 1, "zero": 1}
+    )
+    assert found.conditions["normalised"] is False
+
+
+def test_metric_without_intervals_keeps_only_sums(rng):
+    rows, labels, _ = cloud(rng, (30, 30))
+    metric = CollapseMetric(2, 16, intervals=False)
+    metric.update(torch.tensor(rows), torch.tensor(labels))
+    found = metric.measurement()
+    whole = measure(rows, labels, permutations=0)
+    assert found.within_class_variance.estimate == pytest.approx(
+        whole.within_class_variance.estimate, rel=1e-9
+    )
+    assert found.within_class_variance.low is None
+    assert found.verdict == "cannot-tell"
+
+
+def one_process(rank, world, port, rows, labels, answers):
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=world
+    )
+    metric = CollapseMetric(num_classes=3, dimension=16)
+    for at in np.array_split(np.arange(rank, len(rows), world), 4):
+        metric.update(torch.tensor(rows[at]), torch.tensor(labels[at]))
+    answers[rank] = metric.measurement().to_json()
+    torch.distributed.destroy_process_group()
+
+
+def test_two_processes_equal_one_call(rng):
+    from uncollapse.metrics import Measurement
+
+    rows, labels, _ = cloud(rng, (50, 31, 8), V=1e-2)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    context = torch.multiprocessing.get_context("spawn")
+    with context.Manager() as manager:
+        answers = manager.dict()
+        torch.multiprocessing.spawn(
+            one_process, (2, port, rows, labels, answers), nprocs=2, join=True
+        )
+        whole = measure(rows, labels, permutations=0)
+        for rank in range(2):
+            assert_same(whole, Measurement.from_json(answers[rank]))
+
+
+def test_an_instance_that_comes_back_is_refused(rng):
+    rows, labels, instances = cloud(rng, (6, 6), views=2)
+    stream = Accumulator()
+    stream.update(rows[:5], labels[:5], instances[:5])
+    with pytest.raises(InputError, match="came before"):
+        stream.update(rows[5:], labels[5:], instances[5:])
+    one, two = Accumulator(), Accumulator()
+    one.update(rows, labels, instances)
+    two.update(rows, labels, instances)
+    with pytest.raises(InputError, match="in both"):
+        one.merge(two)
+
+
+def test_what_cannot_be_merged_or_loaded(rng, tmp_path):
+    rows, labels, _ = cloud(rng, (6, 6))
+    exact, blocks = Accumulator(), Accumulator("blocks")
+    exact.update(rows, labels)
+    blocks.update(rows, labels)
+    with pytest.raises(InputError, match="one kind"):
+        exact.merge(blocks)
+    with pytest.raises(InputError, match="dimensions"):
+        exact.update(rows[:, :5], labels)
+    (tmp_path / "cut.npz").write_bytes(b"PK\x03\x04 cut short")
+    with pytest.raises(InputError, match="cut short"):
+        load_state(tmp_path / "cut.npz")
+    save_state(exact, tmp_path / "whole.npz")
+    with np.load(tmp_path / "whole.npz") as archive:
+        arrays = dict(archive)
+    for lost in ("scatter", "totals"):
+        np.savez(tmp_path / "part.npz", **{k: v for k, v in arrays.items() if k != lost})
+        with pytest.raises(InputError, match=lost):
+            load_state(tmp_path / "part.npz")
+    with pytest.raises(InputError, match="written"):
+        save_state(exact, tmp_path / "no such folder" / "state.npz")
+
+
+@pytest.mark.parametrize(
+    ("rows", "labels", "message"),
+    [
+        (np.ones((2, 3)), [0, 1], "dimension 16"),
+        (np.ones((2, 16)), [0, 9], "integer labels from 0 to 2"),
+        (np.full((2, 16), np.nan), [0, 1], "2 of 2 rows"),
+    ],
+)
+def test_metric_refuses(rows, labels, message):
+    metric = CollapseMetric(3, 16)
+    with pytest.raises(InputError, match=message):
+        metric.update(torch.tensor(rows), torch.tensor(labels))
