@@ -1,0 +1,268 @@
+"""`uncollapse measure`: parse, measure, print."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from uncollapse.errors import InputError
+from uncollapse.metrics import Margins, ProbeOptions, save_state
+from uncollapse.metrics.files import Columns, accumulate_files, measure_files
+from uncollapse.metrics.record import Measurement
+from uncollapse.metrics.text import show
+from uncollapse.records import Prediction
+
+__all__ = ["measure_command"]
+
+FailOn = Literal["collapsed", "at-risk"]
+SelfPairs = Literal["exclude", "include"]
+Reduction = Literal["anchors", "pairs"]
+
+
+@contextmanager
+def progress_bar(wanted: bool) -> Iterator[Callable[[int, int | None], None]]:
+    """A bar on stderr while it is a terminal, nothing otherwise."""
+    columns = (
+        TextColumn("reading"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("rows"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), disable=not wanted) as bar:
+        task = bar.add_task("reading", total=None)
+
+        def update(done: int, total: int | None) -> None:
+            bar.update(task, completed=done, total=total)
+
+        yield update
+
+
+def plain_console() -> Console:
+    """Stdout, as wide as the terminal, as COLUMNS says, or 110."""
+    known = sys.stdout.isatty() or "COLUMNS" in os.environ
+    return Console(width=None if known else 110)
+
+
+def read_json(path: Path, what: str) -> dict[str, Any]:
+    """A JSON object from a file."""
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{what} in {path}", f"{error}", "write it with --json") from error
+    if not isinstance(record, dict):
+        raise InputError(f"{what} in {path}", "JSON of another kind", "write it with --json")
+    return record
+
+
+def setting_prediction(
+    alpha: float | None,
+    temperature: float | None,
+    views: int,
+    self_pairs: SelfPairs,
+    reduction: Reduction,
+    batch_size: int | None,
+    batch_per_class: int | None,
+    batch_classes: int | None,
+) -> Callable[[dict[Any, int]], Prediction] | None:
+    """A function from class counts to the prediction; None when no setting was given."""
+    if alpha is None and temperature is None:
+        if batch_size or batch_per_class or batch_classes:
+            raise InputError(
+                "--alpha and --temperature with the batch", "a batch alone", "give all three"
+            )
+        return None
+    if alpha is None or temperature is None:
+        raise InputError(
+            "both --alpha and --temperature", "one of them", "give the run's whole setting"
+        )
+    if batch_size is not None and batch_per_class is not None:
+        raise InputError(
+            "--batch-size (random) or --batch-per-class (balanced)", "both", "give the run's own"
+        )
+
+    if batch_classes is not None and batch_per_class is None:
+        raise InputError(
+            "--batch-per-class with --batch-classes",
+            "--batch-classes alone",
+            "say how many instances of each of these classes a batch holds",
+        )
+
+    def predicted(counts: dict[Any, int]) -> Prediction:
+        from uncollapse.records import BalancedBatch, FullBatch, RandomBatch
+        from uncollapse.theory import Setting, predict
+
+        batch: Any = FullBatch()
+        if batch_size is not None:
+            batch = RandomBatch(batch_size)
+        elif batch_per_class is not None:
+            batch = BalancedBatch(batch_per_class, batch_classes)
+        return predict(
+            Setting(
+                class_counts=tuple(counts.values()),
+                views=views,
+                alpha=alpha,
+                temperature=temperature,
+                self_pairs=self_pairs,
+                reduction=reduction,
+                batch=batch,
+            )
+        )
+
+    return predicted
+
+
+def fail(found: Measurement, fail_on: FailOn | None) -> bool:
+    """Whether the verdict is what --fail-on names, or worse."""
+    worse = {"collapsed": {"collapsed"}, "at-risk": {"collapsed", "at-risk"}}
+    return fail_on is not None and found.verdict in worse[fail_on]
+
+
+def measure_command(
+    files: Annotated[
+        list[Path],
+        typer.Argument(
+            help="npy, npz, parquet, safetensors, CSV or arrow files, folders of them, Hugging Face"
+            " dataset folders, or states saved by --save-state. Several are shards of one set."
+        ),
+    ],
+    embedding: Annotated[
+        str | None,
+        typer.Option(help='Column of vectors, or a pattern of number columns such as "e*".'),
+    ] = None,
+    label: Annotated[str | None, typer.Option(help="Column of class labels.")] = None,
+    instance: Annotated[
+        str | None, typer.Option(help="Column of instance ids, when rows are views of instances.")
+    ] = None,
+    group: Annotated[
+        str | None, typer.Option(help="Column of what was drawn independently (patient, part).")
+    ] = None,
+    fine: Annotated[
+        str | None, typer.Option(help="Column of finer labels, for the within-class probe.")
+    ] = None,
+    slice_: Annotated[
+        list[str] | None,
+        typer.Option("--slice", help="Column over whose values to compare; may be repeated."),
+    ] = None,
+    labels_from: Annotated[
+        list[Path] | None,
+        typer.Option(help="File with labels and the other columns, row by row; may be repeated."),
+    ] = None,
+    drop_invalid: Annotated[
+        bool, typer.Option("--drop-invalid", help="Drop and count unusable rows.")
+    ] = False,
+    prediction: Annotated[
+        Path | None, typer.Option(help="JSON of `uncollapse predict` to stand beside.")
+    ] = None,
+    alpha: Annotated[float | None, typer.Option(help="The run's alpha, to predict.")] = None,
+    temperature: Annotated[float | None, typer.Option(help="The run's temperature.")] = None,
+    views: Annotated[int, typer.Option(help="The run's views per instance.")] = 2,
+    self_pairs: Annotated[SelfPairs, typer.Option(help="Of the run's loss.")] = "exclude",
+    reduction: Annotated[Reduction, typer.Option(help="Of the run's loss.")] = "anchors",
+    batch_size: Annotated[
+        int | None, typer.Option(help="The run's batch: instances drawn at random.")
+    ] = None,
+    batch_per_class: Annotated[
+        int | None, typer.Option(help="The run's batch: instances of each class in it.")
+    ] = None,
+    batch_classes: Annotated[
+        int | None, typer.Option(help="With --batch-per-class: classes in a batch.")
+    ] = None,
+    collapsed_margin: Annotated[
+        float, typer.Option(help="Share of total variance below which a class is collapsed.")
+    ] = Margins.collapsed,
+    healthy_margin: Annotated[
+        float, typer.Option(help="Share of total variance above which it is healthy.")
+    ] = Margins.healthy,
+    permutations: Annotated[
+        int, typer.Option(help="Permutations of the nulls; 0 leaves them out.")
+    ] = 20,
+    confidence: Annotated[float, typer.Option(help="Of every interval.")] = 0.95,
+    seed: Annotated[int, typer.Option(help="Of permutations, splits and subsamples.")] = 0,
+    stream: Annotated[
+        bool | None,
+        typer.Option(
+            "--stream/--in-memory", help="Default: stream above 256 MiB. A stream has no nulls."
+        ),
+    ] = None,
+    interval: Annotated[
+        Literal["auto", "exact", "blocks"],
+        typer.Option(help="Of a stream: exact (leave one out) or blocks (fast; the default)."),
+    ] = "auto",
+    save: Annotated[
+        Path | None,
+        typer.Option("--save-state", help="Save a stream's state, to merge with other machines'."),
+    ] = None,
+    layer: Annotated[str | None, typer.Option(help="Layer's name, for the record.")] = None,
+    split: Annotated[str | None, typer.Option(help="Split's name, for the record.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the record as JSON.")] = False,
+    fail_on: Annotated[
+        FailOn | None, typer.Option(help="Exit with code 1 on this verdict or a worse one.")
+    ] = None,
+) -> None:
+    """Say whether embeddings are collapsed, where, and how sure that is."""
+    columns = Columns(embedding, label, instance, group, fine, tuple(slice_ or ()))
+    setting = setting_prediction(
+        alpha,
+        temperature,
+        views,
+        self_pairs,
+        reduction,
+        batch_size,
+        batch_per_class,
+        batch_classes,
+    )
+    if prediction is not None and setting is not None:
+        raise InputError("--prediction or the run's setting", "both", "give one of them")
+    predicted = setting if prediction is None else read_json(prediction, "a prediction")
+    margins = Margins(collapsed=collapsed_margin, healthy=healthy_margin)
+    with progress_bar(sys.stderr.isatty()) as progress:
+        if save is not None:
+            state = accumulate_files(
+                files,
+                columns=columns,
+                labels_from=labels_from or (),
+                interval="blocks" if interval == "blocks" else "exact",
+                drop_invalid=drop_invalid,
+                progress=progress,
+            )
+            save_state(state, save)
+            files = [save]
+            try:
+                state.classes()
+            except InputError as error:
+                # A shard may well hold one class only: its state is of use all the same.
+                typer.echo(f"saved {save}; not judged by itself: {error}", err=True)
+                raise typer.Exit from error
+        found = measure_files(
+            files,
+            columns=columns,
+            labels_from=labels_from or (),
+            stream=stream,
+            interval=interval,
+            drop_invalid=drop_invalid,
+            progress=progress,
+            prediction=predicted,
+            margins=margins,
+            probe=ProbeOptions(permutations=permutations),
+            permutations=permutations,
+            confidence=confidence,
+            seed=seed,
+            layer=layer,
+            split=split,
+        )
+    if as_json:
+        typer.echo(found.to_json())
+    else:
+        show(found, plain_console())
+    if fail(found, fail_on):
+        raise typer.Exit(1)

@@ -1,0 +1,127 @@
+"""`uncollapse predict` as a user runs it."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from uncollapse.theory import Setting, predict
+
+KEYS = {
+    "phase",
+    "within_class_variance",
+    "within_class_variance_per_class",
+    "instance_variance",
+    "view_variance",
+    "between_class_variance",
+    "loss",
+    "alpha_threshold",
+    "temperature_threshold",
+    "view_splitting_threshold",
+    "certificate_gap",
+    "notes",
+}
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "uncollapse", "predict", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_json_is_one_object_with_the_documented_keys():
+    answer = run(
+        "--classes", "10", "--per-class", "50", "--views", "2", "--alpha", ".5",
+        "--temperature", ".1", "--json",
+    )  # fmt: skip
+    assert answer.returncode == 0
+    assert answer.stderr == ""
+    record = json.loads(answer.stdout)
+    assert set(record) >= KEYS
+    setting = Setting(classes=10, per_class=50, alpha=0.5, temperature=0.1)
+    assert record == predict(setting).to_dict()
+
+
+def test_every_option_reaches_the_setting(tmp_path):
+    (tmp_path / "counts.txt").write_text("10\n4\n2\n")
+    answer = run(
+        "--class-counts", f"@{tmp_path}/counts.txt",
+        "--views", "3", "--alpha", ".4", "--temperature", ".2",
+        "--self-pairs", "include", "--reduction", "pairs", "--anchors-without-positives", "zero",
+        "--batch-per-class", "2", "--batch-classes", "2", "--dim", "8", "--json",
+    )  # fmt: skip
+    from uncollapse.records import BalancedBatch
+
+    setting = Setting(
+        class_counts=[10, 4, 2], views=3, alpha=0.4, temperature=0.2, self_pairs="include",
+        reduction="pairs", anchors_without_positives="zero", dimension=8,
+        batch=BalancedBatch(2, 2),
+    )  # fmt: skip
+    assert json.loads(answer.stdout) == predict(setting).to_dict()
+
+
+def test_the_readable_answer_says_phase_margin_and_changes():
+    answer = run("--class-counts", "40,12,5", "--alpha", ".1", "--temperature", ".2")
+    assert answer.returncode == 0
+    for part in ("collapse: instances of a class become one point", "threshold", "alpha 0.1 -> "):
+        assert part in answer.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (["--classes", "3", "--per-class", "4", "--alpha", "2"], "expected alpha in [0, 1]"),
+        (["--class-counts", "3,x", "--alpha", ".5"], "class counts as whole numbers; found 'x'"),
+        (["--class-counts", "@missing", "--alpha", ".5"], "a text file with one class count"),
+        (["--classes", "3", "--per-class", "4", "--alpha", ".5", "--batch-size", "99"], "99"),
+        (
+            ["--classes", "3", "--per-class", "4", "--alpha", ".5", "--batch-classes", "2"],
+            "--batch-per-class beside",
+        ),
+        (["--classes", "3", "--per-class", "2.5", "--alpha", ".5"], "valid integer"),
+        (["--classes", "3", "--per-class", "4", "--alpha", "half"], "--alpha"),
+        (["--classes", "3", "--per-class", "4"], "--alpha"),
+        (["--classes", "3", "--per-class", "4", "--alpha", ".5", "--self-pairs", "both"], "both"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(arguments, part):
+    answer = run(*arguments, "--temperature", ".1")
+    assert answer.returncode == 2
+    assert answer.stdout == ""
+    assert answer.stderr.count("\n") == 1
+    assert part in answer.stderr
+
+
+def test_a_file_from_a_spreadsheet(tmp_path):
+    """With a byte order mark, Windows line ends and empty lines."""
+    (tmp_path / "counts.txt").write_bytes(b"\xef\xbb\xbf10\r\n\r\n4\r\n2\r\n")
+    answer = run(
+        "--class-counts", f"@{tmp_path}/counts.txt", "--alpha", ".4", "--temperature", ".2",
+        "--json",
+    )  # fmt: skip
+    assert json.loads(answer.stdout)["cosines"]["counts"] == [2, 4, 10]
+
+
+def test_a_negative_seed_is_misuse():
+    answer = run(
+        "--class-counts", "90,80,70,60,50,40,30", "--alpha", ".5", "--temperature", ".1",
+        "--batch-size", "40", "--seed", "-1",
+    )  # fmt: skip
+    assert answer.returncode == 2
+    assert "seed" in answer.stderr
+
+
+def test_advice_for_a_target_is_in_the_json():
+    answer = run(
+        "--classes", "10", "--per-class", "50", "--alpha", "0", "--temperature", ".1", "--json",
+        "--target-variance", ".2",
+    )  # fmt: skip
+    (advice,) = json.loads(answer.stdout)["advice"]
+    assert advice["lever"] == "alpha"
+    assert advice["instance_variance"] == pytest.approx(0.2, abs=1e-5)
+
+
+def test_an_unknown_option_suggests_the_right_one():
+    answer = run("--clases", "3")
+    assert answer.returncode == 2
+    assert "--classes" in answer.stderr

@@ -1,0 +1,65 @@
+"""The README and every page of docs/ do what they say.
+
+A page's `console` and `python` blocks run in order in one empty folder. A `console` block holds
+commands (`$ ...`) with what they print; `...` on a line of its own stands for lines left out.
+"""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def blocks(page: Path) -> list[tuple[str, str]]:
+    found = BLOCK.findall(page.read_text("utf-8"))
+    return [(language, text) for language, text in found if language in ("console", "python")]
+
+
+def check_console(block: str, folder: Path) -> None:
+    for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+        command, _, expected = part.partition("\n")
+        shell = re.sub(r"^uncollapse\b", f"{sys.executable} -m uncollapse", command)
+        answer = subprocess.run(
+            shell,
+            shell=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd=folder,
+            env={**os.environ, "COLUMNS": "100"},
+            check=False,
+        )
+        printed = re.sub(r" +$", "", answer.stdout, flags=re.MULTILINE).strip()
+        pieces = re.split(r"^\.\.\.$", expected, flags=re.MULTILINE)
+        pattern = ".*".join(re.escape(piece.strip()) for piece in pieces)
+        assert re.fullmatch(pattern, printed, re.DOTALL), f"{command}\nprinted\n{printed}"
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if blocks(p)], ids=lambda p: p.name)
+def test_a_page_does_what_it_says(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names: dict = {"__name__": page.stem}
+    for language, block in blocks(page):
+        if language == "console":
+            check_console(block, tmp_path)
+        else:
+            exec(compile(block, page.name, "exec"), names)
+
+
+def test_no_block_escapes_by_indentation():
+    for page in PAGES:
+        assert not re.search(r"^[ >]+```", page.read_text("utf-8"), re.MULTILINE), page.name
+
+
+def test_links_between_pages_lead_somewhere():
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text("utf-8")):
+            if not target.startswith("http"):
+                assert (page.parent / target).exists(), f"{page.name} -> {target}"
