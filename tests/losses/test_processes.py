@@ -1,11 +1,16 @@
 """Several processes under DDP: the loss and the gradient of one process with the whole batch."""
 
+import gc
 import tempfile
 from pathlib import Path
 
 import pytest
 import torch
 import torch.distributed as dist
+
+# Before any group exists: its functions take the group of the moment of import as their default,
+# and DistributedDataParallel would import it later, which keeps the group alive for good.
+import torch.distributed.nn
 import torch.multiprocessing as multiprocessing
 from torch.nn.parallel import DistributedDataParallel
 
@@ -45,16 +50,26 @@ def encoder():
     ).double()
 
 
-def start(rank, world, folder):
+def in_group(rank, function, world, arguments, folder):
+    """Call the function as one rank of a group that is gone, threads and all, before Python ends.
+
+    A group lives on while anything refers to it, a DistributedDataParallel model for example. When
+    the interpreter then ends under its threads, the process aborts now and then.
+    """
+    torch.set_num_threads(1)
     dist.init_process_group(
         "gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=world
     )
+    torch.save(function(rank, *arguments), Path(folder) / f"{rank}.pt")
+    gc.collect()
+    dist.barrier()
+    dist.destroy_process_group()
+    threads = [task.read_text().strip() for task in Path("/proc/self/task").glob("*/comm")]
+    assert not [name for name in threads if "gloo" in name], threads
 
 
-def train_step(rank, world, bounds, folder):
-    """Each loss on this rank's part of the batch; value and gradients go to a file."""
-    torch.set_num_threads(1)
-    start(rank, world, folder)
+def train_step(rank, bounds):
+    """Each loss on this rank's part of the batch: its value and gradients."""
     inputs, labels, instances = whole_batch()
     mine = slice(bounds[rank], bounds[rank + 1])
     results = {}
@@ -77,8 +92,7 @@ def train_step(rank, world, bounds, folder):
         lambda z: LOSSES["exclude"](z, labels[mine], None, gather=True),
     )
     results["exclude", "chunks"] = loss.item(), gradients(model)
-    torch.save(results, Path(folder) / f"{rank}.pt")
-    dist.destroy_process_group()
+    return results
 
 
 def gradients(model):
@@ -87,7 +101,7 @@ def gradients(model):
 
 def spawn(function, world, *arguments):
     with tempfile.TemporaryDirectory() as folder:
-        multiprocessing.spawn(function, (world, *arguments, folder), nprocs=world)
+        multiprocessing.spawn(in_group, (function, world, arguments, folder), nprocs=world)
         return [torch.load(file) for file in sorted(Path(folder).glob("*.pt"))]
 
 
@@ -109,9 +123,8 @@ def test_value_and_gradient_are_those_of_one_process(bounds):
         )
 
 
-def bad_step(rank, world, folder):
+def bad_step(rank):
     """What each rank says to a batch that is unusable on one of them, and to one without pairs."""
-    start(rank, world, folder)
     messages = []
     z = torch.randn(3, 2, 4)
     for batch in (z * torch.nan if rank == 1 else z, z[:, :1], z[:, :, : 3 + rank]):
@@ -138,8 +151,7 @@ def bad_step(rank, world, folder):
         terms.loss.backward()
         messages.append(f"gradient {tuple(mine.grad.shape)}")
     messages.append(f"{terms.supervised_anchors_without_positives} lack positives")
-    torch.save(messages, Path(folder) / f"{rank}.pt")
-    dist.destroy_process_group()
+    return messages
 
 
 @pytest.mark.slow
