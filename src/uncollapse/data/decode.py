@@ -91,8 +91,10 @@ class EncodedBytes:
         return content or b""
 
     def length(self, item: int) -> int:
-        """How many they are."""
-        return len(self.content(item))
+        """How many they are, without reading them."""
+        import pyarrow.compute as pc
+
+        return int(pc.binary_length(self.column[item]).as_py())
 
 
 @dataclass(frozen=True)

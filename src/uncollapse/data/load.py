@@ -22,7 +22,7 @@ __all__ = ["load_data"]
 
 
 def _list_rows(config: sources.DataConfig, base: Path | None) -> Listing:
-    from uncollapse.data.sources import arrays, builtin
+    from uncollapse.data.sources import arrays, builtin, folder, table, torchvision_sets
 
     match config:
         case sources.DigitsConfig():
@@ -33,7 +33,12 @@ def _list_rows(config: sources.DataConfig, base: Path | None) -> Listing:
             return builtin.list_solar_cells(config)
         case sources.ArraysConfig():
             return arrays.list_arrays(config, base)
-    raise NotImplementedError(config.source)
+        case sources.ImageFolderConfig():
+            return folder.list_image_folder(config, base)
+        case sources.TableConfig():
+            return table.list_table(config, base)
+        case sources.TorchvisionConfig():
+            return torchvision_sets.list_torchvision(config, base)
 
 
 def _complete(column: NDArray[Any], name: str, role: str, remedy: str) -> NDArray[Any]:

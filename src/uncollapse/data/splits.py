@@ -12,7 +12,7 @@ from uncollapse.data.config import LimitConfig, SplitConfig
 from uncollapse.data.labelled import SPLITS
 from uncollapse.errors import InputError
 
-__all__ = ["limited", "make_split", "part_names", "strata"]
+__all__ = ["is_part", "limited", "make_split", "part_names", "strata"]
 
 _WORDS = {
     "train": "train", "training": "train",
@@ -21,6 +21,11 @@ _WORDS = {
 }  # fmt: skip
 # Orders in which groups are tried: a greedy division may leave a class out of a part.
 _TRIES = 10
+
+
+def is_part(word: str) -> bool:
+    """Whether a word means train, validation or test."""
+    return word.lower() in _WORDS
 
 
 def part_names(values: Sequence[str | None], origin: str) -> NDArray[Any]:
@@ -42,7 +47,7 @@ def part_names(values: Sequence[str | None], origin: str) -> NDArray[Any]:
 
 def strata(codes: NDArray[np.int64], fine: Sequence[NDArray[Any]]) -> NDArray[np.int64]:
     """(N,) number of the combination of training label and finer labels, sorted by label first."""
-    combined = codes - codes.min(initial=0)
+    combined: NDArray[np.int64] = codes - codes.min(initial=0)
     for column in fine:
         values = np.unique(column.astype(str), return_inverse=True)[1]
         combined = combined * (values.max(initial=0) + 1) + values
