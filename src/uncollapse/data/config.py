@@ -1,0 +1,310 @@
+"""The `data:` block of a configuration: which data, which labels, which split."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
+
+from uncollapse.errors import InputError
+
+__all__ = [
+    "ArraysConfig",
+    "DataConfig",
+    "DigitsConfig",
+    "FashionMnistConfig",
+    "ImageFolderConfig",
+    "ImageOptions",
+    "LimitConfig",
+    "SolarCellsConfig",
+    "SplitConfig",
+    "TableConfig",
+    "TorchvisionConfig",
+    "data_config",
+]
+
+# YAML has lists where Python has tuples, so a tuple takes a list; its items stay strict.
+Names = Annotated[tuple[str, ...], Field(strict=False)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+Count = Annotated[int, Field(ge=1)]
+HeightWidth = Annotated[tuple[Count, Count], Field(strict=False)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+def _name_text(value: Any) -> str:
+    """A class name as text: YAML reads 7 as a number, and `yes` as true, which is a trap."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise ValueError(f"class names are text or numbers, not {value!r}; put it in quotes")
+    return str(value)
+
+
+def _map_texts(value: Any) -> Any:
+    if not isinstance(value, Mapping):
+        return value
+    texts: dict[str, tuple[str, ...]] = {}
+    for coarse, finer in value.items():
+        if not isinstance(finer, list | tuple):
+            raise ValueError(f"{coarse!r} must have a list of the finer names that it is made of")
+        texts[_name_text(coarse)] = tuple(_name_text(name) for name in finer)
+    return texts
+
+
+LabelMap = Annotated[str | dict[str, tuple[str, ...]] | None, BeforeValidator(_map_texts)]
+
+
+class ImageOptions(_Strict):
+    """How images are decoded.
+
+    Attributes:
+        size: Side, or (height, width), to resize to (bilinear, antialiased); None keeps the size,
+            which must then be the same for all.
+        fit: "stretch" changes the aspect ratio, "crop" cuts the middle to the wanted one first.
+        channels: "grey" or "rgb"; None for grey where every image is grey, and else rgb. Alpha is
+            dropped and no EXIF rotation is applied, as in torchvision's ImageFolder.
+    """
+
+    size: Count | HeightWidth | None = None
+    fit: Literal["stretch", "crop"] = "stretch"
+    channels: Literal["grey", "rgb"] | None = None
+
+
+class SplitConfig(_Strict):
+    """Which rows are for training, validation and test.
+
+    Parts that the source has of its own, or that `column` names, are kept. A part that is then
+    missing is drawn from the training rows: its fraction of each class, spread evenly over the
+    finer labels, whole groups where there is a group column. A fraction of 0 asks for no such part.
+
+    Attributes:
+        column: Column with the words train, validation (val, valid, dev) and test.
+        validation: Fraction for validation, in [0, 1).
+        test: Fraction for the test, in [0, 1).
+    """
+
+    column: str | None = None
+    validation: Fraction = 0.1
+    test: Fraction = 0.2
+
+    @model_validator(mode="after")
+    def _leave_some_for_training(self) -> SplitConfig:
+        if self.validation + self.test >= 1:
+            raise ValueError("validation + test must be below 1, the rest is for training")
+        return self
+
+
+class LimitConfig(_Strict):
+    """Rows at most of each part; None for all of it."""
+
+    train: Count | None = None
+    validation: Count | None = None
+    test: Count | None = None
+
+
+class _Source(_Strict):
+    """What every source has.
+
+    Attributes:
+        label: Column of the training label, or the column that `map` makes it of.
+        map: Coarse name -> list of finer names; or the name of a built-in map; or a .yaml file. The
+            column it coarsens becomes a finer label of its own accord.
+        fine: Columns of finer labels.
+        slices: Columns that cut the data for evaluation only.
+        group: Column of groups that no split divides (patient, scene, module).
+        id: Column of unique names of the rows.
+        unlabelled: Whether a row without label is refused, or kept with code -1.
+        split: See `SplitConfig`.
+        limit: A stratified subset: rows in all, or of each part. It is drawn after the split, so a
+            subset never trains on test rows of the whole, and a smaller one lies in a larger one.
+        seed: Of the split and of the subset.
+    """
+
+    label: str | None = None
+    map: LabelMap = None
+    fine: Names = ()
+    slices: Names = ()
+    group: str | None = None
+    id: str | None = None
+    unlabelled: Literal["refuse", "allow"] = "refuse"
+    split: SplitConfig = SplitConfig()
+    limit: Count | LimitConfig | None = None
+    seed: Annotated[int, Field(ge=0)] = 0
+
+
+class _Images(_Source):
+    """What every source of images has.
+
+    Attributes:
+        image: See `ImageOptions`.
+        memory_mib: Decoded images up to this many MiB are kept in memory; more are decoded when
+            they are read.
+    """
+
+    image: ImageOptions = ImageOptions()
+    memory_mib: Annotated[float, Field(ge=0)] = 1024
+
+
+class ImageFolderConfig(_Images):
+    """A folder of images: a directory per class, or a table with a column of paths.
+
+    Without a table the columns are `class` (first directory) and `subclass` (directories below it);
+    directories train, val (valid, validation) and test above the classes are the split.
+
+    Attributes:
+        path: The folder.
+        table: CSV or parquet file with a row per image.
+        path_column: Column of `table` with paths inside the folder.
+    """
+
+    source: Literal["image-folder"]
+    path: str
+    table: str | None = None
+    path_column: str = "path"
+
+
+class TableConfig(_Images):
+    """A CSV or parquet file, a folder of parquet files, or a saved Hugging Face dataset.
+
+    Exactly one of `image_column`, `vector` and `views`. Parquet files named train-*, validation-*,
+    test-*, and the parts of a Hugging Face DatasetDict, are the split.
+
+    Attributes:
+        path: File or folder.
+        image_column: Column of encoded images (bytes, or a struct with `bytes`).
+        vector: Column of lists of numbers, or number columns, or "*" for every number column that
+            has no other role.
+        views: Column of stored views: for each row a list of V lists of D numbers.
+    """
+
+    source: Literal["table"]
+    path: str
+    image_column: str | None = None
+    vector: str | Names | None = None
+    views: str | None = None
+
+    @model_validator(mode="after")
+    def _one_input(self) -> TableConfig:
+        given = [self.image_column, self.vector, self.views]
+        if sum(bool(column) for column in given) != 1:
+            raise ValueError("give exactly one of image_column, vector and views")
+        return self
+
+
+class ArraysConfig(_Images):
+    """Arrays of an .npz file, or of a folder of .npy files; labels and the rest by array name.
+
+    Attributes:
+        path: .npz file, or folder with NAME.npy for each name.
+        inputs: Name of the array with the inputs. With "{split}" in it (and in the names of
+            `label`, `fine`, ...), the parts train, val and test are read from arrays of their own.
+        kind: "image": (N, H, W) or (N, H, W, C) of 0..255, or floats in [0, 1]; "vector": (N, D);
+            "views": (N, V, D).
+    """
+
+    source: Literal["arrays"]
+    path: str
+    inputs: str = "inputs"
+    kind: Literal["image", "vector", "views"]
+
+
+class TorchvisionConfig(_Images):
+    """A data set of torchvision by name, with its own test part.
+
+    torchvision's CIFAR files are pickles; its classes check their MD5 sums against the published
+    ones before they are read, and that is the only reader used here.
+
+    Attributes:
+        name: Of the torchvision class.
+        root: Folder that holds it, or gets it.
+        download: Whether torchvision may fetch it from the internet.
+    """
+
+    source: Literal["torchvision"]
+    name: Literal["CIFAR10", "CIFAR100", "FashionMNIST"]
+    root: str
+    download: bool = False
+
+
+class DigitsConfig(_Images):
+    """scikit-learn's 1797 handwritten digits, 8 x 8 grey. Column: `digit`."""
+
+    source: Literal["digits"]
+
+
+class FashionMnistConfig(_Images):
+    """Fashion-MNIST as Debian installs it, 60,000 + 10,000 of 28 x 28 grey. Column: `class`.
+
+    Attributes:
+        folder: Where the four idx.gz files are.
+    """
+
+    source: Literal["fashion-mnist"]
+    folder: str = "/usr/share/datasets/fashion-mnist"
+
+
+class SolarCellsConfig(_Images):
+    """2624 solar cells of PyPI's elpv-dataset, 300 x 300 grey (CC-BY-NC-SA-4.0).
+
+    Columns: `condition` (defect probability and cell kind), `probability`, `cell` (mono, poly).
+    The training label is sound or defective unless `map: null` leaves the eight conditions.
+    """
+
+    source: Literal["solar-cells"]
+    map: LabelMap = "defect"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _map_of_conditions_only(cls, block: Any) -> Any:
+        """Another label column than `condition` has no use for the map that is the default."""
+        other = isinstance(block, Mapping) and block.get("label") not in (None, "condition")
+        return {"map": None, **block} if other else block
+
+
+DataConfig = Annotated[
+    ImageFolderConfig
+    | TableConfig
+    | ArraysConfig
+    | TorchvisionConfig
+    | DigitsConfig
+    | FashionMnistConfig
+    | SolarCellsConfig,
+    Field(discriminator="source"),
+]
+_ADAPTER: TypeAdapter[Any] = TypeAdapter(DataConfig)
+
+
+def data_config(block: Mapping[str, Any]) -> DataConfig:
+    """The `data:` block, as YAML gives it, as a checked configuration.
+
+    Args:
+        block: Mapping with `source` and the keys of that source.
+
+    Raises:
+        InputError: An unknown key, a wrong type, a value out of range; the first of them is named.
+
+    Example:
+        >>> data_config({"source": "digits", "map": "parity", "limit": 500}).limit
+        500
+    """
+    try:
+        checked: DataConfig = _ADAPTER.validate_python(dict(block))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(["data", *map(str, first["loc"])])
+        raise InputError(
+            "a valid data block",
+            f"{place}: {first['msg']}",
+            "see the keys of this source in the documentation",
+        ) from error
+    return checked

@@ -1,0 +1,1 @@
+"""One module per kind of source; each lists rows and opens those that are asked for."""

@@ -1,0 +1,146 @@
+"""Sets that need no download: digits, Debian's Fashion-MNIST, the solar cells of elpv-dataset."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from uncollapse.data import maps
+from uncollapse.data.config import DigitsConfig, FashionMnistConfig, SolarCellsConfig
+from uncollapse.data.decode import EncodedFiles
+from uncollapse.data.listing import Listing, open_encoded, open_pixels, texts
+from uncollapse.errors import InputError
+
+__all__ = ["list_digits", "list_fashion_mnist", "list_solar_cells"]
+
+
+def list_digits(config: DigitsConfig) -> Listing:
+    """scikit-learn's digits; their 17 levels 0..16 are spread over 0..255."""
+    from sklearn.datasets import load_digits
+
+    images, digits = load_digits(return_X_y=True)
+    pixels = np.rint(images.reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)
+    return Listing(
+        columns={"digit": texts(digits)},
+        ids=np.array([f"digit-{row:04d}" for row in range(len(digits))]),
+        open=open_pixels(pixels, config.image),
+        label="digit",
+        maps=maps.DIGITS_MAPS,
+        licence="BSD-3-Clause with scikit-learn (UCI, Optical Recognition of Handwritten Digits)",
+    )
+
+
+def _read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
+    """An array of a gzipped idx file of bytes (http://yann.lecun.com/exdb/mnist/).
+
+    The format is: two zero bytes, 8 for unsigned bytes, the number of dimensions, the sizes as
+    big-endian 32-bit integers, the bytes.
+    """
+    try:
+        content = gzip.decompress(path.read_bytes())
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(
+            f"a gzipped idx file in {path}", str(error), "install the data set again"
+        ) from error
+    head = 4 + 4 * dimensions
+    shape = np.frombuffer(content[4:head], ">u4").astype(int) if len(content) >= head else ()
+    if content[:4] != bytes([0, 0, 8, dimensions]) or len(content) != head + np.prod(shape):
+        raise InputError(
+            f"an idx file of bytes with {dimensions} dimension(s) in {path}",
+            f"{len(content)} bytes that begin with {content[:4].hex()}",
+            "install the data set again",
+        )
+    return np.frombuffer(content, np.uint8, offset=head).reshape(shape)
+
+
+def list_fashion_mnist(config: FashionMnistConfig, base: Path | None) -> Listing:
+    """Fashion-MNIST with its own 10,000 test images.
+
+    Raises:
+        InputError: The files are not there, or not what they should be.
+    """
+    folder = Path(config.folder).expanduser()
+    folder = folder if base is None else base / folder
+    pixels, classes, ids, split = [], [], [], []
+    for prefix, part in (("train", "train"), ("t10k", "test")):
+        paths = [
+            folder / f"{prefix}-images-idx3-ubyte.gz",
+            folder / f"{prefix}-labels-idx1-ubyte.gz",
+        ]
+        for path in paths:
+            if not path.is_file():
+                raise InputError(
+                    "the files of Fashion-MNIST",
+                    f"no {path}",
+                    "run `apt-get install dataset-fashion-mnist`, or set `folder`",
+                )
+        images, labels = _read_idx(paths[0], 3), _read_idx(paths[1], 1)
+        if len(images) != len(labels) or labels.max(initial=0) >= len(maps.FASHION_CLASSES):
+            raise InputError(
+                f"a label 0 to 9 for each image in {folder}",
+                f"{len(images)} images, {len(labels)} labels up to {labels.max(initial=0)}",
+                "install the data set again",
+            )
+        pixels.append(images)
+        classes.append(np.array(maps.FASHION_CLASSES, object)[labels])
+        ids += [f"{part}-{row:05d}" for row in range(len(images))]
+        split += [part] * len(images)
+    return Listing(
+        columns={"class": np.concatenate(classes)},
+        ids=np.array(ids),
+        open=open_pixels(np.concatenate(pixels), config.image),
+        label="class",
+        split=np.array(split),
+        orders={"class": maps.FASHION_CLASSES},
+        maps=maps.FASHION_MAPS,
+        licence="MIT (Zalando Research, Fashion-MNIST)",
+    )
+
+
+def list_solar_cells(config: SolarCellsConfig) -> Listing:
+    """The solar cells of elpv-dataset, from the installed package; nothing of it is copied.
+
+    Raises:
+        InputError: The package is not installed.
+    """
+    found = find_spec("elpv_dataset")
+    if found is None or not found.submodule_search_locations:
+        raise InputError(
+            "the package elpv-dataset",
+            "it is not installed",
+            "run `pip install 'uncollapse[solar]'` (images CC-BY-NC-SA-4.0)",
+        )
+    # Its own loader decodes all cells at full size (236 MB); the list lies beside them.
+    folder = Path(next(iter(found.submodule_search_locations))) / "data"
+    try:
+        lines = (folder / "labels.csv").read_text(encoding="ascii").splitlines()
+        table: list[list[Any]] = [line.split() for line in lines if line.strip()]
+        names, chances, cells = zip(*table, strict=True)
+        severity = [{0: "0", 1: "1/3", 2: "2/3", 3: "1"}[round(3 * float(p))] for p in chances]
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(
+            f"path, probability and kind of each cell in {folder / 'labels.csv'}",
+            str(error),
+            "install elpv-dataset 1.0 again",
+        ) from error
+    conditions = [f"{s} {cell}" for s, cell in zip(severity, cells, strict=True)]
+    return Listing(
+        columns={
+            "condition": texts(conditions),
+            "probability": texts(severity),
+            "cell": texts(cells),
+        },
+        ids=np.array([Path(name).stem for name in names]),
+        open=open_encoded(EncodedFiles(folder, tuple(names)), config.image, config.memory_mib),
+        label="condition",
+        orders={"condition": maps.SOLAR_CONDITIONS, "probability": ("0", "1/3", "2/3", "1")},
+        maps=maps.SOLAR_MAPS,
+        licence="CC-BY-NC-SA-4.0: no commercial use, no redistribution here (elpv-dataset)",
+        notes=("cells of one module are not marked, so the split is by cell and not by module",),
+    )

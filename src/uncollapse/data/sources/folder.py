@@ -1,0 +1,141 @@
+"""Folders of images: a directory per class, or a table with paths and labels."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from uncollapse.data.config import ImageFolderConfig
+from uncollapse.data.decode import EncodedFiles
+from uncollapse.data.listing import Listing, open_encoded, place, texts
+from uncollapse.data.sources.reading import TextColumns, read_table
+from uncollapse.data.sources.table import text_roles
+from uncollapse.data.splits import is_part, part_names
+from uncollapse.errors import InputError
+
+__all__ = ["list_image_folder"]
+
+_SUFFIXES = {
+    ".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".pgm", ".ppm", ".jp2",
+}  # fmt: skip
+
+
+def _directories(folder: Path) -> list[Path]:
+    return sorted(d for d in folder.iterdir() if d.is_dir() and not d.name.startswith("."))
+
+
+def _images_under(folder: Path) -> list[Path]:
+    return sorted(
+        Path(where) / file
+        for where, _, files in os.walk(folder, followlinks=True)
+        for file in files
+        if Path(file).suffix.lower() in _SUFFIXES and not file.startswith(".")
+    )
+
+
+def _class_directories(folder: Path) -> tuple[list[tuple[Path, str]], bool]:
+    """Class directories with their part, and whether the folder has parts."""
+    top = _directories(folder)
+    if any(d.name.lower().startswith("train") for d in top) and all(is_part(d.name) for d in top):
+        return [(inner, d.name) for d in top for inner in _directories(d)], True
+    return [(d, "") for d in top], False
+
+
+def _list_directories(config: ImageFolderConfig, root: Path) -> Listing:
+    directories, has_parts = _class_directories(root)
+    if not directories:
+        raise InputError(
+            f"a directory for each class in {root}", "none", "sort the images, or give a `table`"
+        )
+    paths: list[str] = []
+    classes: list[str] = []
+    deeper: list[str | None] = []
+    parts: list[str] = []
+    for directory, part in directories:
+        found = _images_under(directory)
+        if not found:
+            raise InputError(
+                f"images in each class directory of {root}",
+                f"none in {directory}",
+                "fill it or take it out",
+            )
+        for path in found:
+            inner = path.parent.relative_to(directory).as_posix()
+            paths.append(path.relative_to(root).as_posix())
+            classes.append(directory.name)
+            deeper.append(None if inner == "." else inner)
+            parts.append(part)
+    columns = {"class": texts(classes)}
+    if any(deeper):
+        columns["subclass"] = texts(deeper)
+    return Listing(
+        columns=columns,
+        ids=np.array(paths),
+        open=open_encoded(EncodedFiles(root, tuple(paths)), config.image, config.memory_mib),
+        label="class",
+        split=part_names(parts, str(root)) if has_parts else None,
+    )
+
+
+def _inside(paths: list[Any], root: Path, column: str) -> tuple[str, ...]:
+    """Paths as they are in the folder; none may lead out of it."""
+    absent = []
+    for row, path in enumerate(paths):
+        if path is None:
+            raise InputError(f"a path in every row of {column!r}", f"none in row {row}", "fill it")
+        parts = PurePosixPath(path).parts
+        if PurePosixPath(path).is_absolute() or ".." in parts:
+            raise InputError(
+                f"paths inside {root} in column {column!r}",
+                f"{path!r} in row {row}",
+                "make them relative to `path`",
+            )
+        if not (root / path).is_file():
+            absent.append(path)
+    if absent:
+        raise InputError(
+            f"images in {root}",
+            f"no {absent[0]!r} (and {len(absent) - 1} more of {len(paths)} are missing)",
+            f"check `path` and column {column!r}",
+        )
+    return tuple(paths)
+
+
+def _list_rows(config: ImageFolderConfig, root: Path, table: Path) -> Listing:
+    read = read_table(table, [config.path_column, *text_roles(config)])
+    columns = TextColumns(read)
+    if config.path_column not in columns:
+        raise InputError(
+            f"a column {config.path_column!r} with paths in {table}",
+            f"columns {', '.join(map(repr, read.table.column_names))}",
+            "name it with `path_column`",
+        )
+    paths = _inside(columns[config.path_column].tolist(), root, config.path_column)
+    ids: NDArray[Any] = np.array(paths)
+    return Listing(
+        columns=columns,
+        ids=ids,
+        open=open_encoded(EncodedFiles(root, paths), config.image, config.memory_mib),
+        label="label" if "label" in columns else None,
+        split=read.split,
+        orders=read.classes,
+    )
+
+
+def list_image_folder(config: ImageFolderConfig, base: Path | None) -> Listing:
+    """Images of a folder.
+
+    Raises:
+        InputError: No such folder, a class directory without images, a path that leads out of the
+            folder or to nothing.
+    """
+    root = place(config.path, base, "a folder of images")
+    if not root.is_dir():
+        raise InputError("a folder of images", f"the file {root}", "give its folder as `path`")
+    if config.table is None:
+        return _list_directories(config, root)
+    return _list_rows(config, root, place(config.table, base, "a CSV or parquet file"))
