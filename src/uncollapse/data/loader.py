@@ -1,0 +1,176 @@
+"""Batches of views for one or many processes, in an order that can be entered anywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from uncollapse.data.samplers import Sampler
+from uncollapse.data.scales import Readable
+from uncollapse.data.views import Augmenter
+from uncollapse.errors import InputError
+
+__all__ = ["CHUNKS", "LoadedBatch", "Loader"]
+
+# Pieces of a global batch, each with random numbers of its own. Never a function of the number of
+# processes, or the views would be.
+CHUNKS = 8
+
+
+class Labelled(Protocol):
+    """What the loader uses of `LabelledData`."""
+
+    @property
+    def inputs(self) -> Readable:
+        """The rows."""
+        ...
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """(N,) class codes."""
+        ...
+
+
+@dataclass(frozen=True)
+class LoadedBatch:
+    """One process's share of a batch.
+
+    Attributes:
+        views: (n, p, ...) float32.
+        labels: (n,) int64 class codes.
+        instances: (n,) int64 row numbers in the data.
+    """
+
+    views: Tensor
+    labels: Tensor
+    instances: Tensor
+
+
+class Loader:
+    """Batches of views, epoch by epoch.
+
+    A global batch is cut in 8 chunks (fewer if it has fewer rows), each augmented with random
+    numbers from (seed, epoch, step, chunk). A process takes a run of neighbouring chunks, so the
+    shares of all processes, one after the other, are bit for bit the batch of a single process.
+    They are equal in size if the number of processes divides 8 and 8 divides the batch.
+
+    Args:
+        data: The data (`load_data`).
+        rows: Numbers of the training rows, shape (N,); the sampler's positions refer to them.
+        sampler: Which rows make a batch.
+        augmenter: What views are made of them.
+        seed: Non-negative; of the views.
+        rank: Number of this process.
+        world: Number of processes.
+        workers: Processes that read and augment ahead of the step; 0 does it between steps. They
+            end with this process. The batches are the same.
+
+    Raises:
+        InputError: More processes than chunks, or a rank that does not exist.
+    """
+
+    def __init__(
+        self,
+        data: Labelled,
+        rows: NDArray[np.int64],
+        sampler: Sampler,
+        augmenter: Augmenter,
+        *,
+        seed: int,
+        rank: int = 0,
+        world: int = 1,
+        workers: int = 0,
+    ) -> None:
+        chunks = min(CHUNKS, sampler.size)
+        if not 0 <= rank < world:
+            raise InputError("0 <= rank < world", f"rank {rank} of {world}", "check the launcher")
+        if world > chunks:
+            raise InputError(
+                f"at most {chunks} processes for batches of {sampler.size} rows",
+                f"{world}",
+                f"start at most {CHUNKS} processes, with batches of as many rows at least",
+            )
+        if workers < 0:
+            raise InputError("workers of 0 or more", f"{workers}", "0 works between the steps")
+        self._data, self._rows, self._sampler, self._augmenter = data, rows, sampler, augmenter
+        self._seed, self._workers = seed, workers
+        self._chunks = range(chunks * rank // world, chunks * (rank + 1) // world)
+        bounds = [sampler.size * chunk // chunks for chunk in range(chunks + 1)]
+        self._bounds = bounds[self._chunks.start : self._chunks.stop + 1]
+
+    def steps(self, epoch: int) -> int:
+        """Batches of an epoch."""
+        return len(self._sampler.batches(epoch))
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[LoadedBatch]:
+        """The batches of an epoch, from step `start` on.
+
+        Raises:
+            InputError: A row cannot be read; also where a worker process reads it.
+        """
+        batches = self._sampler.batches(epoch)
+        if not 0 <= start <= len(batches):
+            raise InputError(
+                f"a step of 0 to {len(batches)}", f"start = {start}", "resume at a step that exists"
+            )
+        return self._iterate(_Steps(self, epoch, start, batches[start:]))
+
+    def _iterate(self, steps: _Steps) -> Iterator[LoadedBatch]:
+        if not self._workers:
+            for number in range(len(steps)):
+                yield self.load(steps.epoch, steps.start + number, steps.batches[number])
+            return
+        # A generator of its own, because DataLoader would draw from the global one.
+        ahead = DataLoader(
+            steps, batch_size=None, num_workers=self._workers, generator=torch.Generator()
+        )
+        for loaded in ahead:
+            if isinstance(loaded, InputError):
+                raise loaded
+            yield LoadedBatch(*loaded)
+
+    def load(self, epoch: int, step: int, batch: NDArray[np.int64]) -> LoadedBatch:
+        """This process's share of one batch.
+
+        Args:
+            epoch: Number of the epoch.
+            step: Number of the batch in it.
+            batch: Positions of the whole batch among the training rows.
+        """
+        low, high = self._bounds[0], self._bounds[-1]
+        rows = self._rows[batch[low:high]]
+        raw = self._data.inputs.read(rows)
+        views = [
+            self._augmenter.views(raw[a - low : b - low], key=(self._seed, epoch, step, chunk))
+            for chunk, a, b in zip(self._chunks, self._bounds[:-1], self._bounds[1:], strict=True)
+        ]
+        labels = torch.from_numpy(self._data.labels[rows].astype(np.int64))
+        return LoadedBatch(torch.cat(views), labels, torch.from_numpy(rows.astype(np.int64)))
+
+
+class _Steps(Dataset[object]):
+    """An epoch's steps as a data set, for DataLoader's worker processes."""
+
+    def __init__(
+        self, loader: Loader, epoch: int, start: int, batches: list[NDArray[np.int64]]
+    ) -> None:
+        self.loader, self.epoch, self.start, self.batches = loader, epoch, start, batches
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __getitem__(self, number: int) -> object:
+        # An error of the user's input comes back as a value: raised in a worker, DataLoader would
+        # turn it into a RuntimeError with the worker's traceback.
+        try:
+            loaded = self.loader.load(self.epoch, self.start + number, self.batches[number])
+        except InputError as error:
+            return error
+        return loaded.views, loaded.labels, loaded.instances

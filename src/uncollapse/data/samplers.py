@@ -1,0 +1,323 @@
+"""Which rows make a batch, as a pure function of seed and epoch.
+
+Three kinds. "shuffled" draws B rows whatever their class. "balanced" draws k of m classes and n_b
+rows of each, about one pass over the data in an epoch: a class that the epoch has room for is
+reached whole, with repeats, and a larger one goes on in the next epoch where it stopped.
+"class-aware" makes the same batches, but an epoch is long enough to reach every row of the largest
+class, and so of all; small classes repeat. A batch never holds a row twice.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from uncollapse.data.class_streams import Integers, Stream
+from uncollapse.errors import InputError
+from uncollapse.records import BalancedBatch, Batch, FullBatch, RandomBatch
+
+__all__ = ["BatchConfig", "Coverage", "Sampler", "make_sampler"]
+
+# First number of each stream's key, so that no two kinds of draws share random numbers.
+_SHUFFLED, _CLASSES, _ROWS, _ORDER = range(4)
+
+
+class BatchConfig(BaseModel):
+    """The `batch:` block of a configuration.
+
+    Attributes:
+        sampler: "shuffled", "balanced" or "class-aware".
+        size: Of "shuffled": rows in a batch, or "full" for all of them; 256 if not given.
+        per_class: Of the other two, which need it: rows of each class in a batch (n_b).
+        classes: Of the other two: classes in a batch (k); None for all.
+
+    Example:
+        >>> BatchConfig(sampler="balanced", per_class=8, classes=4).per_class
+        8
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    sampler: Literal["shuffled", "balanced", "class-aware"] = "shuffled"
+    size: int | Literal["full"] | None = None
+    per_class: int | None = Field(default=None, ge=1)
+    classes: int | None = Field(default=None, ge=1)
+
+    @model_validator(mode="after")
+    def _fits_the_sampler(self) -> Self:
+        if isinstance(self.size, int) and self.size < 1:
+            raise ValueError(f"size is {self.size}, but a batch needs at least 1 row")
+        if self.sampler == "shuffled":
+            if self.per_class is not None or self.classes is not None:
+                raise ValueError(
+                    "per_class and classes belong to the samplers balanced and class-aware; "
+                    "the sampler shuffled takes size"
+                )
+        elif self.size is not None:
+            raise ValueError(
+                f"the sampler {self.sampler} takes per_class and classes, whose product is the "
+                "size of a batch; leave size out"
+            )
+        elif self.per_class is None:
+            raise ValueError(f"the sampler {self.sampler} needs per_class, rows of a class")
+        return self
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """What one epoch's batches reach of the training rows.
+
+    Attributes:
+        epoch: The epoch.
+        classes: Class codes, -1 first if there are unlabelled rows; shape (m,).
+        samples: Rows of each class.
+        reached: Of these, how many are in at least one batch.
+        repeated: Places in batches beyond the first of each row.
+    """
+
+    epoch: int
+    classes: Integers
+    samples: Integers
+    reached: Integers
+    repeated: Integers
+
+    @property
+    def unreached(self) -> int:
+        """Rows that no batch of the epoch holds, unlabelled ones included."""
+        return int((self.samples - self.reached).sum())
+
+    @property
+    def unreached_classes(self) -> tuple[int, ...]:
+        """Codes of classes of which no row is reached; -1 stands for unlabelled rows."""
+        return tuple(int(c) for c in self.classes[self.reached == 0])
+
+    @property
+    def text(self) -> str:
+        """One line that says which rows and classes the epoch leaves out or repeats."""
+        total = int(self.samples.sum())
+        parts = [f"epoch {self.epoch} reaches {total - self.unreached:,} of {total:,} rows"]
+        labelled = self.classes >= 0
+        unlabelled = int((self.samples - self.reached)[~labelled].sum())
+        if unlabelled:
+            parts.append(f"{unlabelled:,} unlabelled rows are left out")
+        missed = int((self.samples - self.reached)[labelled].sum())
+        if missed:
+            parts.append(f"{missed:,} rows are not reached")
+        without = [code for code in self.unreached_classes if code >= 0]
+        if without:
+            parts.append(f"among them all of class {_some(without)}")
+        if self.repeated.any():
+            parts.append(f"{int(self.repeated.sum()):,} places repeat a row")
+        return "; ".join(parts)
+
+
+class Sampler(ABC):
+    """Batches of positions among the training rows; see `make_sampler`."""
+
+    def __init__(self, labels: Integers, seed: int) -> None:
+        self._labels = labels
+        self._seed = seed
+        self._latest: tuple[int, Integers] | None = None
+
+    @property
+    @abstractmethod
+    def size(self) -> int:
+        """Rows in a batch."""
+
+    @property
+    @abstractmethod
+    def steps(self) -> int:
+        """Batches in an epoch; the same in every epoch."""
+
+    @abstractmethod
+    def batch(self) -> Batch:
+        """How a batch is composed: what `Setting` takes."""
+
+    @abstractmethod
+    def _epoch(self, epoch: int) -> Integers:
+        """All batches of an epoch, shape (steps, size)."""
+
+    def batches(self, epoch: int) -> list[Integers]:
+        """The batches of an epoch: a pure function of the seed and the epoch.
+
+        Args:
+            epoch: Number of the epoch, from 0.
+
+        Returns:
+            Arrays of shape (size,), positions among the training rows; do not write into them. To
+            resume after k steps, take `[k:]`.
+        """
+        return list(self._cached(epoch))
+
+    def coverage(self, epoch: int) -> Coverage:
+        """What the batches of an epoch reach, leave out and repeat, by class."""
+        times = np.bincount(self._cached(epoch).ravel(), minlength=len(self._labels))
+        classes, members = np.unique(self._labels, return_inverse=True)
+        reached = np.bincount(members, weights=times > 0, minlength=len(classes)).astype(np.int64)
+        places = np.bincount(members, weights=times, minlength=len(classes)).astype(np.int64)
+        samples = np.bincount(members, minlength=len(classes)).astype(np.int64)
+        return Coverage(epoch, classes, samples, reached, places - reached)
+
+    def _cached(self, epoch: int) -> Integers:
+        if epoch < 0:
+            raise InputError("an epoch from 0 on", f"epoch = {epoch}", "count epochs from 0")
+        latest = self._latest
+        if latest is None or latest[0] != epoch:
+            batches = self._epoch(epoch)
+            batches.setflags(write=False)
+            latest = self._latest = (epoch, batches)
+        return latest[1]
+
+
+class _Shuffled(Sampler):
+    """A new permutation in every epoch, cut in batches; the incomplete last one is dropped."""
+
+    def __init__(self, labels: Integers, seed: int, size: int) -> None:
+        super().__init__(labels, seed)
+        self._size = size
+
+    @property
+    def size(self) -> int:
+        return self._size
+
+    @property
+    def steps(self) -> int:
+        return len(self._labels) // self._size
+
+    def batch(self) -> Batch:
+        return FullBatch() if self._size == len(self._labels) else RandomBatch(self._size)
+
+    def _epoch(self, epoch: int) -> Integers:
+        order = np.random.default_rng((self._seed, _SHUFFLED, epoch)).permutation(len(self._labels))
+        return order[: self.steps * self._size].reshape(self.steps, self._size)
+
+
+class _ByClass(Sampler):
+    """n_b rows of each of k classes; `restart` makes every epoch reach every row."""
+
+    def __init__(
+        self, labels: Integers, seed: int, per_class: int, classes: int, *, restart: bool
+    ) -> None:
+        super().__init__(labels, seed)
+        self._per_class, self._k, self._restart = per_class, classes, restart
+        rows = np.argsort(labels, kind="stable").astype(np.int64)
+        rows = rows[np.searchsorted(labels[rows], 0) :]
+        starts = np.flatnonzero(np.diff(labels[rows], prepend=-1))
+        self._rows = np.split(rows, starts[1:])
+
+    @property
+    def size(self) -> int:
+        return self._per_class * self._k
+
+    @property
+    def steps(self) -> int:
+        m = len(self._rows)
+        if self._restart:
+            # Over s batches every class comes floor(s k / m) times or more.
+            largest = max(len(rows) for rows in self._rows)
+            return math.ceil(math.ceil(largest / self._per_class) * m / self._k)
+        return math.ceil(sum(len(rows) for rows in self._rows) / self.size)
+
+    def batch(self) -> Batch:
+        every_class = self._k == len(self._rows)
+        if every_class and all(len(rows) == self._per_class for rows in self._rows):
+            return FullBatch()
+        return BalancedBatch(self._per_class, None if every_class else self._k)
+
+    def _epoch(self, epoch: int) -> Integers:
+        m, steps = len(self._rows), self.steps
+        # Streams with the epoch in their key begin anew in it; those with a 0 there run on.
+        anew, start = (epoch + 1, 0) if self._restart else (0, epoch * steps)
+        draws = Stream(m, self._k, (self._seed, _CLASSES, anew))
+        drawn = draws.blocks(start, start + steps).ravel()
+        begin, number = draws.counts(start), np.bincount(drawn, minlength=m)
+        blocks = []
+        for c, rows in enumerate(self._rows):
+            whole = number[c] * self._per_class >= len(rows)
+            first = 0 if whole else int(begin[c])
+            key = (self._seed, _ROWS, epoch + 1 if whole else 0, c)
+            stream = Stream(len(rows), self._per_class, key)
+            blocks.append(rows[stream.blocks(first, first + int(number[c]))])
+        batches = np.empty((steps * self._k, self._per_class), dtype=np.int64)
+        batches[np.argsort(drawn, kind="stable")] = np.concatenate(blocks)
+        # Mixed, so that no process's share of a batch is made of a few classes.
+        order = np.random.default_rng((self._seed, _ORDER, epoch))
+        return order.permuted(batches.reshape(steps, self.size), axis=1)
+
+
+def make_sampler(
+    config: BatchConfig,
+    labels: NDArray[np.integer],
+    *,
+    seed: int,
+    names: Sequence[str] | None = None,
+) -> Sampler:
+    """The sampler that a configuration asks for.
+
+    Args:
+        config: Kind and sizes.
+        labels: Class codes of the training rows, shape (N,), any integer dtype; -1 for unlabelled
+            rows, which "shuffled" uses and the other kinds leave out.
+        seed: Non-negative; what the batches are a function of, with the epoch.
+        names: Class names by code, for messages.
+
+    Returns:
+        The sampler.
+
+    Raises:
+        InputError: A batch asks for more rows or classes than there are.
+
+    Example:
+        >>> labels = np.array([0] * 6 + [1] * 4)
+        >>> sampler = make_sampler(BatchConfig(sampler="balanced", per_class=2), labels, seed=0)
+        >>> [sorted(labels[rows].tolist()) for rows in sampler.batches(0)]
+        [[0, 0, 1, 1], [0, 0, 1, 1], [0, 0, 1, 1]]
+        >>> sampler.batch()
+        BalancedBatch(per_class=2, classes=None)
+        >>> sampler.coverage(0).text
+        'epoch 0 reaches 10 of 10 rows; 2 places repeat a row'
+    """
+    codes_of: Integers = np.asarray(labels).astype(np.int64)
+    if config.sampler == "shuffled":
+        size = len(labels) if config.size == "full" else config.size or 256
+        if not 0 < size <= len(labels):
+            raise InputError(
+                f"a batch of at most the {len(labels):,} training rows",
+                f"size = {size:,}",
+                "give a smaller size, or size: full",
+            )
+        return _Shuffled(codes_of, seed, size)
+    codes, counts = np.unique(codes_of[codes_of >= 0], return_counts=True)
+    per_class, classes = config.per_class or 1, config.classes or len(codes)
+    if not 0 < classes <= len(codes):
+        raise InputError(
+            f"at most the {len(codes):,} classes of the training rows",
+            f"classes = {classes:,}",
+            "give fewer classes, or leave the key out for all",
+        )
+    small = [
+        f"{names[code] if names else f'class {code}'} has {count:,}"
+        for code, count in zip(codes, counts, strict=True)
+        if count < per_class
+    ]
+    if small:
+        raise InputError(
+            f"per_class = {per_class:,} training rows or more in every class",
+            _some(small),
+            f"give per_class of at most {counts.min():,}, or merge or leave out small classes",
+        )
+    restart = config.sampler == "class-aware"
+    return _ByClass(codes_of, seed, per_class, classes, restart=restart)
+
+
+def _some(items: Sequence[object], most: int = 5) -> str:
+    """The first few of a list, and how many more there are."""
+    more = f" and {len(items) - most:,} more" if len(items) > most else ""
+    return ", ".join(str(item) for item in items[:most]) + more

@@ -1,0 +1,96 @@
+"""Mean and standard deviation of the training rows, by channel or by feature."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from uncollapse.errors import InputError
+
+__all__ = ["Readable", "Scales", "training_scales"]
+
+_BLOCK = 1024
+
+
+class Readable(Protocol):
+    """Rows that can be read by number (`LabelledData.inputs`)."""
+
+    @property
+    def kind(self) -> Literal["image", "vector", "views"]:
+        """What a row is."""
+        ...
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of a row: (C, H, W), (D,) or (V, D)."""
+        ...
+
+    def read(self, rows: NDArray[np.int64]) -> Tensor:
+        """The rows: uint8 (n, C, H, W), float32 (n, D) or float32 (n, V, D)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Scales:
+    """Mean and standard deviation of each channel (images, in [0, 1]) or feature.
+
+    Attributes:
+        mean: (C,) or (D,) float32.
+        std: The same shape; 0 for a channel or feature that never changes.
+    """
+
+    mean: NDArray[np.float32]
+    std: NDArray[np.float32]
+
+    def to_dict(self) -> dict[str, list[float]]:
+        """JSON types, exact."""
+        return {"mean": self.mean.tolist(), "std": self.std.tolist()}
+
+    @classmethod
+    def from_dict(cls, record: dict[str, Any]) -> Scales:
+        """The inverse of `to_dict`."""
+        return cls(*(np.asarray(record[key], dtype=np.float32) for key in ("mean", "std")))
+
+
+def training_scales(inputs: Readable, rows: NDArray[np.int64], *, images: int = 10_000) -> Scales:
+    """Mean and standard deviation over the training rows.
+
+    Args:
+        inputs: The data's inputs.
+        rows: Numbers of the training rows.
+        images: Of images, at most this many rows are read, evenly spaced; of vectors all are.
+
+    Returns:
+        The scales (of stored views over all views), from sums in float64.
+
+    Raises:
+        InputError: There is no row.
+    """
+    if not len(rows):
+        raise InputError("training rows", "none", "give the data a split with training rows")
+    if inputs.kind == "image" and len(rows) > images:
+        rows = rows[np.linspace(0, len(rows) - 1, images).astype(np.int64)]
+    shift = _flat(inputs, rows[:_BLOCK]).mean(0)  # keeps the differences of squares exact
+    count, first, second = 0, torch.zeros_like(shift), torch.zeros_like(shift)
+    for start in range(0, len(rows), _BLOCK):
+        values = _flat(inputs, rows[start : start + _BLOCK]) - shift
+        count += len(values)
+        first += values.sum(0)
+        second += values.square().sum(0)
+    unit = 255.0 if inputs.kind == "image" else 1.0
+    std = (second / count - (first / count).square()).clamp(min=0).sqrt()
+    mean = shift + first / count
+    return Scales((mean / unit).numpy().astype(np.float32), (std / unit).numpy().astype(np.float32))
+
+
+def _flat(inputs: Readable, rows: NDArray[np.int64]) -> Tensor:
+    """All pixels or views of some rows, (places, C or D) float64."""
+    values = inputs.read(rows)
+    if inputs.kind == "image":
+        values = values.movedim(1, -1)
+    return values.reshape(-1, values.shape[-1]).to(torch.float64)
