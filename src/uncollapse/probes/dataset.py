@@ -30,7 +30,8 @@ class Embedded:
         split: (N,) "train", "validation" or "test". Without validation, a fifth of train is cut off
             for it; None: a fifth of all is cut off for test first.
         label: The target that the encoder was trained on; inside its classes the others are probed.
-        fine: Targets that are finer labels; the first of all must not be the label renamed.
+        fine: Targets that are finer labels; none may be the label under other names.
+        slices: Targets that are slices (site, machine, ...).
         groups: (N,) what must not be divided between splits (patient, part, video).
         instances: (N,) instance of each row, where rows are views of instances.
         name: Of the data set; "" for the one that the encoder was trained for.
@@ -42,6 +43,7 @@ class Embedded:
     split: Any | None = None
     label: str | None = None
     fine: Sequence[str] = ()
+    slices: Sequence[str] = ()
     groups: Any | None = None
     instances: Any | None = None
     name: str = ""
