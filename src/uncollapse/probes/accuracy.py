@@ -1,7 +1,7 @@
 """Accuracy of predictions in three forms, with intervals for new test rows.
 
-With q_k the fraction read right in cell k (a class; or a finer label inside a class) and weights v_k
-that sum to 1,
+With q_k the fraction read right in cell k (a class; or a finer label inside a class) and weights
+v_k that sum to 1,
 
     accuracy            v_k = n_k / n
     balanced accuracy   v_k = 1 / K
@@ -114,7 +114,7 @@ def proportion(
     z = float(ndtri(1 - (1 - confidence) / 2))
     centre = (p + z * z / (2 * n)) / (1 + z * z / n)
     half = z * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-    return Interval(p, max(0.0, centre - half), min(1.0, centre + half))
+    return Interval(p, max(0.0, float(centre - half)), min(1.0, float(centre + half)))
 
 
 def score(

@@ -20,7 +20,7 @@ from uncollapse.probes.record import Reading
 from uncollapse.probes.settings import ProbeSettings
 from uncollapse.probes.task import Part, Task
 
-__all__ = ["few_shot", "neighbours", "linear"]
+__all__ = ["few_shot", "linear", "neighbours"]
 
 Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]

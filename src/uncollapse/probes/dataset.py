@@ -187,7 +187,7 @@ def _groups_whole(split: Split, units: Integers, unit: str) -> None:
 
 
 def _not_the_label(targets: Mapping[str, Codes], label: str | None, name: str) -> None:
-    if name not in targets or label not in targets:
+    if label is None or name not in targets or label not in targets:
         return
     pairs = np.stack([targets[label].codes, targets[name].codes])
     pairs = pairs[:, (pairs >= 0).all(axis=0)]

@@ -73,11 +73,12 @@ def embedded_files(
         "groups": columns.group or ("group" if known and "group" in present else None),
         "instances": columns.instance or ("instance" if known and "instance" in present else None),
     }
-    wanted = dict.fromkeys([*targets, *([label] if label else []), *filter(None, roles.values())])
+    columns_read = tuple(dict.fromkeys([*targets, *([label] if label is not None else [])]))
+    wanted = dict.fromkeys([*columns_read, *(n for n in roles.values() if n is not None)])
     matrices, values, sources = _read(shards, layers, tuple(wanted))
     return Embedded(
         matrices,
-        {target: values[target] for target in dict.fromkeys([*targets, *([label] * bool(label))])},
+        {target: values[target] for target in columns_read},
         split=values[roles["split"]] if roles["split"] else None,
         label=label,
         fine=tuple(n for n in targets if n != label and n not in slices),
@@ -146,8 +147,10 @@ def _read(
             raise InputError(
                 f"vectors of one length in {layer!r}", "several", "probe files of one model"
             )
-        matrices[layer] = np.concatenate([part.embeddings for part in parts])
-        sources[f"layer {layer}"] = parts[0].sources["embeddings"]
+        named = layer.split(",")
+        title = layer if len(named) == 1 else f"{named[0]}..{named[-1]}"
+        matrices[title] = np.concatenate([part.embeddings for part in parts])
+        sources[f"layer {title}"] = parts[0].sources["embeddings"]
         for name in wanted if not values else ():
             values[name] = _together([part.columns[f"slice {name}"] for part in parts])
     return matrices, values, sources

@@ -26,7 +26,8 @@ from scipy.optimize import minimize
 
 __all__ = ["LinearModel", "fit_linear", "linear_path"]
 
-Floats = NDArray[np.floating[Any]]
+Rows = NDArray[np.floating[Any]]
+Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 # Rows whose probabilities are held at once: with a hundred classes they stay in the cache.
@@ -47,13 +48,13 @@ class LinearModel:
         steps: Evaluations of the objective that it took.
     """
 
-    weights: NDArray[np.float64]
-    intercepts: NDArray[np.float64]
+    weights: Floats
+    intercepts: Floats
     l2: float
     objective: float
     steps: int
 
-    def predict(self, rows: Floats) -> Integers:
+    def predict(self, rows: Rows) -> Integers:
         """Class of each row."""
         weights, intercepts = self.weights.astype(rows.dtype), self.intercepts.astype(rows.dtype)
         return np.asarray(np.argmax(rows @ weights + intercepts, axis=1), dtype=np.int64)
@@ -62,9 +63,7 @@ class LinearModel:
 class _Problem:
     """Rotated features with their labels: what every penalty of a path shares."""
 
-    def __init__(
-        self, rows: Floats, labels: Integers, classes: int, weights: Floats | None
-    ) -> None:
+    def __init__(self, rows: Rows, labels: Integers, classes: int, weights: Floats | None) -> None:
         single = 1.0 * len(rows) * rows.shape[1] * classes > _SINGLE_ABOVE
         self.dtype = np.dtype(np.float32 if single else np.float64)
         self.mean = rows.mean(axis=0, dtype=np.float64)
@@ -81,7 +80,7 @@ class _Problem:
 
     def loss(self, weights: Floats, intercepts: Floats) -> tuple[float, Floats, Floats, float]:
         """Mean loss, its gradients by weights and intercepts, and mean p(1 - p)."""
-        weights, intercepts = weights.astype(self.dtype), intercepts.astype(self.dtype)
+        W, b = weights.astype(self.dtype), intercepts.astype(self.dtype)
         total, curvature = 0.0, 0.0
         gradient = np.zeros(weights.shape, dtype=self.dtype)
         slope = np.zeros(self.classes)
@@ -89,8 +88,8 @@ class _Problem:
             part = slice(start, start + _ROWS)
             rows, w = self.rotated[part], self.row_weights[part]
             own = (np.arange(len(rows)), self.labels[part])
-            p = rows @ weights
-            p += intercepts
+            p = rows @ W
+            p += b
             p -= p.max(axis=1, keepdims=True)
             picked = p[own]
             np.exp(p, out=p)
@@ -104,20 +103,22 @@ class _Problem:
             slope += p.sum(axis=0)
         return total, gradient.astype(np.float64), slope, curvature / self.classes
 
-    def solve(self, l2: float, W: Floats, b: Floats, tolerance: float) -> tuple[Any, Floats, Floats]:
+    def solve(
+        self, l2: float, W: Floats, b: Floats, tolerance: float
+    ) -> tuple[Any, Floats, Floats]:
         """The optimum from a start, in rotated weights: what scipy says, weights, intercepts."""
         d = len(W)
         curvature = max(self.loss(W, b)[3], 1e-6)
         scale = np.sqrt(1 / (curvature * np.append(self.eigenvalues, 1) + np.append([l2] * d, 0)))
 
-        def value(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        def value(flat: Floats) -> tuple[float, Floats]:
             U = flat.reshape(d + 1, self.classes) * scale[:, None]
             loss, by_weights, by_intercepts, _ = self.loss(U[:d], U[d])
             gradient = np.vstack([by_weights + l2 * U[:d], by_intercepts]) * scale[:, None]
             return loss + l2 / 2 * float(np.vdot(U[:d], U[:d])), gradient.ravel()
 
         start = (np.vstack([W, b]) / scale[:, None]).ravel()
-        options = {"gtol": tolerance, "ftol": 1e-3 * tolerance, "maxiter": 500, "maxcor": 10}
+        options: Any = {"gtol": tolerance, "ftol": 1e-3 * tolerance, "maxiter": 500, "maxcor": 10}
         found: Any = minimize(value, start, jac=True, method="L-BFGS-B", options=options)
         U = found.x.reshape(d + 1, self.classes) * scale[:, None]
         return found, U[:d], U[d]
@@ -129,7 +130,7 @@ class _Problem:
 
 
 def linear_path(
-    rows: Floats,
+    rows: Rows,
     labels: Integers,
     classes: int,
     path: Sequence[float],
@@ -155,14 +156,15 @@ def linear_path(
         [0, 0, 1, 1]
     """
     problem = _Problem(rows, labels, classes, weights)
-    W, b = np.zeros((rows.shape[1], classes)), np.zeros(classes)
+    W: Floats = np.zeros((rows.shape[1], classes))
+    b: Floats = np.zeros(classes)
     for l2 in sorted(path, reverse=True):
         found, W, b = problem.solve(l2, W, b, tolerance)
         yield problem.model(found, W, b, l2)
 
 
 def fit_linear(
-    rows: Floats,
+    rows: Rows,
     labels: Integers,
     classes: int,
     start: LinearModel,
@@ -172,7 +174,7 @@ def fit_linear(
 ) -> LinearModel:
     """The optimum at the penalty of another model (fitted on fewer rows, say), from its weights."""
     problem = _Problem(rows, labels, classes, weights)
-    W = problem.basis.T @ start.weights * problem.scale
+    W: Floats = problem.basis.T @ start.weights * problem.scale
     b = start.intercepts + problem.mean @ start.weights
     found, W, b = problem.solve(start.l2, W, b, tolerance)
     return problem.model(found, W, b, start.l2)

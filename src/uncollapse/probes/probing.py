@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from uncollapse.errors import InputError
 from uncollapse.metrics.classify import need_sklearn
 from uncollapse.probes.accuracy import INTERVAL
 from uncollapse.probes.classifiers import few_shot, linear, neighbours
@@ -31,6 +32,7 @@ def probe(
     embedded: Embedded,
     *,
     downstream: Sequence[Embedded] = (),
+    targets: Sequence[str] | None = None,
     settings: ProbeSettings | None = None,
     seed: int = 0,
     progress: Progress = _quiet,
@@ -46,6 +48,7 @@ def probe(
         embedded: Embeddings with splits and targets.
         downstream: Further data sets that the same encoder embedded, with their own targets and
             splits.
+        targets: Those of `embedded` to read; None: all of them.
         settings: Of the probes.
         seed: Of splits that are cut here, of shots and of subsamples.
         progress: Called after each target of a layer.
@@ -75,15 +78,25 @@ def probe(
     need_sklearn()
     settings = settings or ProbeSettings()
     sets = [as_dataset(one, seed) for one in (embedded, *downstream)]
-    total = sum(len(data.layers) * len(data.targets) for data in sets)
+    read = [list(data.targets) for data in sets]
+    if targets is not None:
+        read[0] = _named(targets, sets[0])
+    total = sum(len(data.layers) * len(names) for data, names in zip(sets, read, strict=True))
     found: list[TargetProbe] = []
     for number, data in enumerate(sets):
         for layer in data.layers:
-            for place, target in enumerate(data.targets):
+            for place, target in enumerate(read[number]):
                 one = _probe_target(data, layer, target, settings, [seed, 2, number, place])
                 found.append(one)
                 progress(len(found), total)
     return ProbeResult(tuple(found), _conditions(sets, settings, seed))
+
+
+def _named(targets: Sequence[str], data: Dataset) -> list[str]:
+    if missing := [name for name in targets if name not in data.targets]:
+        listed = ", ".join(data.targets)
+        raise InputError(f"a target {missing[0]!r}", f"targets {listed}", "name one of them")
+    return list(dict.fromkeys(targets))
 
 
 def _probe_target(

@@ -22,8 +22,8 @@ class Reading:
         probe: "linear", "knn", "few-shot", "within-class linear" or "within-class knn".
         score: On the test split.
         chosen: Hyperparameters, chosen on the validation split.
-        validation: Balanced accuracy there at these (inside classes: chance-corrected, mean over them); None where
-            nothing was chosen.
+        validation: Balanced accuracy there at these (inside classes: chance-corrected, mean over
+            them); None where nothing was chosen.
         details: Shots and draws; classes of the probe inside classes.
     """
 
@@ -89,8 +89,9 @@ class TargetProbe:
     def from_dict(cls, record: dict[str, Any]) -> TargetProbe:
         """The inverse of `to_dict`."""
         names = ("data", "layer", "target", "role", "classes", "sizes")
+        known: dict[str, Any] = {name: record[name] for name in names}
         readings = tuple(Reading.from_dict(one) for one in record["readings"])
-        return cls(*(record[name] for name in names), readings, tuple(record.get("notes", ())))
+        return cls(**known, readings=readings, notes=tuple(record.get("notes", ())))
 
 
 @dataclass(frozen=True)

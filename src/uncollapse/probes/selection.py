@@ -15,7 +15,7 @@ from uncollapse.metrics.decompose import decompose
 from uncollapse.metrics.probe import cross_predict
 from uncollapse.metrics.probed import ProbeOptions, probed_classes
 from uncollapse.metrics.sample import Sample, checked, sample_of, select
-from uncollapse.metrics.sphere import unit_rows
+from uncollapse.metrics.sphere import to_numpy, unit_rows
 from uncollapse.probes.accuracy import balanced_accuracy
 
 __all__ = ["scores"]
@@ -73,9 +73,10 @@ def scores(
         True
     """
     found: dict[str, float] = {}
-    labels = np.asarray(labels)
-    if labels.dtype.kind in "iu":
-        labels = np.where(labels < 0, None, labels.astype(object))
+    labels = to_numpy(labels)[0]
+    if labels.dtype.kind == "i":
+        labels = labels.astype(object)
+        labels[labels < 0] = None
     for name, rows in layers.items():
         sample = _usable(sample_of(rows, labels, None, None, dict(fine or {})))
         levels = decompose(classes_of(sample).units)

@@ -8,6 +8,7 @@ once on its test rows.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -112,7 +113,9 @@ def _some(rows: Integers, units: Integers, most: int, rng: np.random.Generator) 
     names, of = np.unique(units[rows], return_inverse=True)
     place = rng.permutation(len(names))[of]
     kept = np.sort(place)[most - 1]
-    return rows[place < kept] if np.count_nonzero(place <= kept) > most else rows[place <= kept]
+    return np.asarray(
+        rows[place <= kept if np.count_nonzero(place <= kept) <= most else place < kept]
+    )
 
 
 def _read(
@@ -120,7 +123,7 @@ def _read(
 ) -> Reading:
     right, owners, labels, units, counts, table = [], [], [], [], [], []
     for number, inside in enumerate(classes):
-        of, entry = inside.of, {}
+        of, entry = inside.of, dict[str, Any]()
         guess, entry["chosen"], entry["validation"] = _predict(name, inside, settings)
         hits, fine = guess == of.fine[inside.test], of.fine[inside.test]
         entry |= {"label": of.label, "fine_labels": of.fine_count, "test_rows": len(fine)}
