@@ -1,0 +1,111 @@
+"""`uncollapse probe`: parse, probe, print."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+
+from uncollapse.cli.measure import plain_console
+from uncollapse.errors import InputError
+from uncollapse.probes import ProbeColumns, ProbeSettings, embedded_files, probe
+from uncollapse.probes.text import show
+
+__all__ = ["probe_command"]
+
+
+def _shots(text: str | None) -> tuple[int, ...] | None:
+    if text is None:
+        return None
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError as error:
+        raise InputError("--shots of whole numbers", text, "for example 1,5,10") from error
+
+
+def _write(text: str, path: Path) -> None:
+    """Beside, then renamed: a reader never meets half a file."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        beside.write_text(text + "\n", encoding="utf-8")
+        beside.replace(path)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise InputError(
+            f"a file that can be written at {path}", str(error), "choose another place"
+        ) from error
+
+
+def probe_command(
+    files: Annotated[
+        list[Path],
+        typer.Argument(
+            help="The folder of a run (its embeddings.parquet), or npz, parquet, safetensors, CSV"
+            " or arrow files; several are shards of one set."
+        ),
+    ],
+    layer: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Column of vectors (backbone, projector, ...); may be repeated. Default: all"
+            " layers that `uncollapse embed` wrote, else the usual column."
+        ),
+    ] = None,
+    target: Annotated[
+        list[str] | None,
+        typer.Option(help="Column to read; may be repeated. Default: label, finer labels, slices."),
+    ] = None,
+    label: Annotated[
+        str | None, typer.Option(help="Column of the label that the encoder was trained on.")
+    ] = None,
+    group: Annotated[
+        str | None, typer.Option(help="Column of what must stay in one split (patient, part).")
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option(help='Column of splits. Default: "split"; without it, cut here.')
+    ] = None,
+    downstream: Annotated[
+        list[Path] | None,
+        typer.Option(help="File of another data set's embeddings, with its own label and split."),
+    ] = None,
+    shots: Annotated[
+        str | None, typer.Option(help="Rows per class of the few-shot probe, such as 1,5,10.")
+    ] = None,
+    draws: Annotated[int, typer.Option(help="Draws of the shots.")] = ProbeSettings.draws,
+    confidence: Annotated[
+        float, typer.Option(help="Of every interval.")
+    ] = ProbeSettings.confidence,
+    seed: Annotated[int, typer.Option(help="Of splits cut here, shots and subsamples.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the record as JSON.")] = False,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write the record as JSON to a file.")
+    ] = None,
+) -> None:
+    """Say what frozen embeddings let read: labels, finer labels, and those of other data."""
+    settings = ProbeSettings(shots=_shots(shots), draws=draws, confidence=confidence)
+    columns = ProbeColumns(tuple(layer or ()), tuple(target or ()), label, group, None, split)
+    embedded = embedded_files(files, columns)
+    elsewhere = replace(columns, layers=tuple(embedded.layers), targets=(), label=None, group=None)
+    others = [embedded_files([path], elsewhere, name=path.stem) for path in downstream or ()]
+    with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task("probing", total=None)
+        found = probe(
+            embedded,
+            downstream=others,
+            targets=target or None,
+            settings=settings,
+            seed=seed,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    if output is not None:
+        _write(found.to_json(), output)
+    if as_json:
+        typer.echo(found.to_json())
+    elif output is None or sys.stdout.isatty():
+        show(found, plain_console())

@@ -1,0 +1,170 @@
+"""Accuracy of predictions in three forms, with intervals for new test rows.
+
+With q_k the fraction read right in cell k (a class; or a finer label inside a class) and weights
+v_k that sum to 1,
+
+    accuracy            v_k = n_k / n
+    balanced accuracy   v_k = 1 / K
+    chance-corrected    (balanced accuracy - 1/K) / (1 - 1/K): 0 is chance, 1 is perfect
+
+The interval is Wilson's at the effective number of rows p (1 - p)/variance, where the variance sums
+over independent units (groups, instances or rows): what else the model does on these test rows,
+and other seeds, are not in it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtri
+
+from uncollapse.metrics.estimate import number
+
+__all__ = ["INTERVAL", "Interval", "Score", "balanced_accuracy", "score", "score_within"]
+
+Bools = NDArray[np.bool_]
+Integers = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+INTERVAL = "Wilson, effective number of independent test units; spread of seeds is not in it"
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A number with the ends of its interval (None where there is none)."""
+
+    estimate: float
+    low: float | None
+    high: float | None
+
+    def scaled(self, factor: float, shift: float) -> Interval:
+        """The same for factor * number + shift, with a factor above 0."""
+        low, high = (None if v is None else factor * v + shift for v in (self.low, self.high))
+        return Interval(factor * self.estimate + shift, low, high)
+
+    @classmethod
+    def from_dict(cls, record: dict[str, Any]) -> Interval:
+        """The inverse of `dataclasses.asdict`."""
+        estimate = float(record["estimate"])
+        return cls(estimate, number(record.get("low")), number(record.get("high")))
+
+
+@dataclass(frozen=True)
+class Score:
+    """Accuracy, balanced accuracy and what is left of it above chance."""
+
+    accuracy: Interval
+    balanced_accuracy: Interval
+    chance_corrected: Interval
+
+    def to_dict(self) -> dict[str, Any]:
+        """One key per form."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, record: dict[str, Any]) -> Score:
+        """The inverse of `to_dict`."""
+        names = ("accuracy", "balanced_accuracy", "chance_corrected")
+        return cls(*(Interval.from_dict(record[name]) for name in names))
+
+
+def balanced_accuracy(right: Bools, labels: Integers) -> float:
+    """Mean over the labels that occur of the fraction read right.
+
+    Example:
+        >>> balanced_accuracy(np.array([True, True, True, False]), np.array([0, 0, 0, 1]))
+        0.5
+    """
+    counts = np.bincount(labels)
+    hits = np.bincount(labels, weights=right)
+    return float(np.mean(hits[counts > 0] / counts[counts > 0]))
+
+
+def proportion(
+    right: Bools, cells: Integers, weights: Floats, units: Integers, confidence: float
+) -> Interval:
+    """sum_k v_k q_k with its interval.
+
+    Args:
+        right: (n,) whether each test row was read right.
+        cells: (n,) cell of each, 0..; every cell of `weights` occurs.
+        weights: (cells,) sum 1.
+        units: (n,) independent unit of each.
+        confidence: In (0, 1).
+    """
+    counts = np.bincount(cells, minlength=len(weights)).astype(np.float64)
+    fractions = np.bincount(cells, weights=right, minlength=len(weights)) / counts
+    p = float(weights @ fractions)
+    _, unit = np.unique(units, return_inverse=True)
+    influence = (right - fractions[cells]) * (weights / counts)[cells]
+    summed = np.bincount(unit, weights=influence)
+    G = len(summed)
+    if G < 2:
+        return Interval(p, None, None)
+    variance = float(summed @ summed) * G / (G - 1)
+    pairs = np.unique(np.stack([cells, unit]), axis=1)
+    in_cells = np.bincount(pairs[0], minlength=len(weights))
+    # Where nothing varies, as many rows as have the variance of independent units.
+    n = float(1 / np.sum(weights**2 / in_cells))
+    if variance > 0 and 0 < p < 1:
+        n = max(1.0, p * (1 - p) / variance)
+    z = float(ndtri(1 - (1 - confidence) / 2))
+    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
+    half = z * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
+    return Interval(p, max(0.0, float(centre - half)), min(1.0, float(centre + half)))
+
+
+def score(
+    right: Bools, labels: Integers, classes: int, units: Integers, confidence: float = 0.95
+) -> Score:
+    """The three forms for one set of labels.
+
+    Args:
+        right: (n,) whether each test row was read right.
+        labels: (n,) true labels; balanced over those that occur.
+        classes: Labels that a prediction can take: chance is 1/classes.
+        units: (n,) what was drawn independently.
+        confidence: Of the intervals.
+    """
+    found, cells = np.unique(labels, return_inverse=True)
+    whole = proportion(right, np.zeros_like(cells), np.ones(1), units, confidence)
+    even = np.full(len(found), 1 / len(found))
+    balanced = proportion(right, cells, even, units, confidence)
+    left = 1 - 1 / classes
+    return Score(whole, balanced, balanced.scaled(1 / left, 1 - 1 / left))
+
+
+def score_within(
+    right: Bools,
+    owners: Integers,
+    labels: Integers,
+    counts: Integers,
+    units: Integers,
+    confidence: float = 0.95,
+) -> Score:
+    """The three forms for finer labels inside classes, each class weighing the same.
+
+    Args:
+        right: (n,) whether each test row was read right.
+        owners: (n,) class of each, 0..C-1.
+        labels: (n,) its finer label in that class.
+        counts: (C,) finer labels that a prediction in the class can take.
+        units: (n,) what was drawn independently.
+        confidence: Of the intervals.
+    """
+    pairs, cells = np.unique(np.stack([owners, labels]), axis=1, return_inverse=True)
+    cells = cells.reshape(-1)
+    occurring = np.bincount(pairs[0])
+    plain = 1 / (len(counts) * occurring[pairs[0]])
+    # (b - 1/K)/(1 - 1/K) = b f - (f - 1) with f = 1/(1 - 1/K): a proportion again, scaled.
+    f = 1 / (1 - 1 / counts)
+    whole = proportion(right, owners, np.bincount(owners) / len(owners), units, confidence)
+    corrected = proportion(right, cells, plain * f[pairs[0]] / f.mean(), units, confidence)
+    return Score(
+        whole,
+        proportion(right, cells, plain, units, confidence),
+        corrected.scaled(float(f.mean()), 1 - float(f.mean())),
+    )

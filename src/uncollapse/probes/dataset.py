@@ -1,0 +1,202 @@
+"""Embeddings with splits and targets: what is probed, checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from uncollapse.errors import InputError
+from uncollapse.metrics.sample import check_rows, raise_fault
+from uncollapse.metrics.sphere import Codes, as_matrix, encode
+
+__all__ = ["SPLITS", "Dataset", "Embedded", "Split", "as_dataset"]
+
+Integers = NDArray[np.int64]
+SPLITS = ("train", "validation", "test")
+_ALIASES = {"training": "train", "val": "validation", "valid": "validation", "dev": "validation"}
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """Embeddings of one data set as a caller has them.
+
+    Attributes:
+        layers: (N, d) array or tensor by the layer's name.
+        targets: (N,) column by name; entries that are None, NaN or "" take no part.
+        split: (N,) "train", "validation" or "test". Without validation, a fifth of train is cut off
+            for it; None: a fifth of all is cut off for test first.
+        label: The target that the encoder was trained on; inside its classes the others are probed.
+        fine: Targets that are finer labels; none may be the label under other names.
+        slices: Targets that are slices (site, machine, ...).
+        groups: (N,) what must not be divided between splits (patient, part, video).
+        instances: (N,) instance of each row, where rows are views of instances.
+        name: Of the data set; "" for the one that the encoder was trained for.
+        sources: Where "embeddings" and targets come from, for errors.
+    """
+
+    layers: Mapping[str, Any]
+    targets: Mapping[str, Any]
+    split: Any | None = None
+    label: str | None = None
+    fine: Sequence[str] = ()
+    slices: Sequence[str] = ()
+    groups: Any | None = None
+    instances: Any | None = None
+    name: str = ""
+    sources: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Split:
+    """Rows of the three splits; `cut` says which of them were cut off here."""
+
+    train: Integers
+    validation: Integers
+    test: Integers
+    cut: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """An `Embedded` that was checked.
+
+    Attributes:
+        layers: (N, d) float32 or float64 rows by name.
+        targets: Codes by name.
+        split: Its rows.
+        units: (N,) independent unit of each row; `unit` names what it is.
+        given: What it was made of.
+    """
+
+    layers: dict[str, NDArray[Any]]
+    targets: dict[str, Codes]
+    split: Split
+    units: Integers
+    unit: str
+    given: Embedded
+
+
+def as_dataset(given: Embedded, seed: int) -> Dataset:
+    """Check an `Embedded` and settle its splits.
+
+    Raises:
+        InputError: Rows that are not finite or zero, lengths that differ, no target, unknown names
+            of splits, a split without rows, a group in two splits, a finer label that is the label.
+    """
+    layers: dict[str, NDArray[Any]] = {}
+    for name, values in given.layers.items():
+        matrix = as_matrix(values)[0]
+        for fault, bad in check_rows(matrix, {})[0].items():
+            if bad.any():
+                where = given.sources.get(f"layer {name}", f"layer {name!r}")
+                raise_fault(fault, bad, {"embeddings": where})
+        layers[name] = matrix if matrix.dtype == np.float32 else matrix.astype(np.float64)
+    if not layers or not given.targets:
+        raise InputError(
+            "a layer and a target, or more", "none", "give embeddings and a column to predict"
+        )
+    rows = len(next(iter(layers.values())))
+    if any(len(matrix) != rows for matrix in layers.values()):
+        listed = ", ".join(f"{name} {len(matrix)}" for name, matrix in layers.items())
+        raise InputError("layers of as many rows", listed, "give one row per sample in each")
+    targets = {name: encode(v, f"target {name!r}", rows) for name, v in given.targets.items()}
+    units, unit = _units(given, rows)
+    by = targets[given.label if given.label in targets else next(iter(targets))]
+    split = _split(given.split, by.codes, units, rows, seed)
+    _groups_whole(split, units, unit)
+    for name in given.fine:
+        _not_the_label(targets, given.label, name)
+    return Dataset(layers, targets, split, units, unit, given)
+
+
+def _units(given: Embedded, rows: int) -> tuple[Integers, str]:
+    for values, what in ((given.groups, "group"), (given.instances, "instance")):
+        if values is None:
+            continue
+        codes = encode(values, f"{what}s", rows).codes
+        if (codes < 0).any():
+            raise InputError(
+                f"a {what} in every row",
+                f"{int((codes < 0).sum())} of {rows} rows with none",
+                "fill them in",
+            )
+        return codes, what
+    return np.arange(rows), "row"
+
+
+def _split(values: Any, labels: Integers, units: Integers, rows: int, seed: int) -> Split:
+    everything = np.arange(rows)
+    if values is None:
+        test = _cut(everything, labels, units, np.random.default_rng([seed, 0]))
+        found = {"test": test, "train": np.setdiff1d(everything, test)}
+        cut = ["test"]
+    else:
+        codes = encode(values, "split", rows)
+        names = [_ALIASES.get(str(name), str(name)) for name in codes.names]
+        if unknown := sorted(set(names) - set(SPLITS)):
+            raise InputError(
+                f"splits named {', '.join(SPLITS)}",
+                ", ".join(unknown[:5]),
+                "rename them, or name another column with --split",
+            )
+        of = np.array([*names, ""], dtype=object)[codes.codes]
+        found, cut = {name: np.flatnonzero(of == name) for name in SPLITS}, []
+        for name in ("train", "test"):
+            if not len(found[name]):
+                present = ", ".join(dict.fromkeys(names)) or "none"
+                raise InputError(f"{name} rows", f"splits {present}", "embed that split too")
+    validation = found.get("validation", np.zeros(0, dtype=np.int64))
+    if not len(validation):
+        # Of the training rows alone: what lies in the test split cannot move it.
+        validation = _cut(found["train"], labels, units, np.random.default_rng([seed, 1]))
+        found["train"] = np.setdiff1d(found["train"], validation)
+        cut.append("validation")
+    return Split(found["train"], validation, found["test"], tuple(cut))
+
+
+def _cut(rows: Integers, labels: Integers, units: Integers, rng: np.random.Generator) -> Integers:
+    """A fifth of the rows: every fifth unit in the order of labels, units whole."""
+    names, first, of = np.unique(units[rows], return_index=True, return_inverse=True)
+    if len(names) < 5:
+        raise InputError(
+            "five independent units or more to cut a split from",
+            f"{len(names)}",
+            "give a split column with train, validation and test",
+        )
+    shuffled = rng.permutation(len(names))
+    ordered = shuffled[np.argsort(labels[rows[first[shuffled]]], kind="stable")]
+    taken = np.zeros(len(names), dtype=bool)
+    taken[ordered[2::5]] = True
+    return np.asarray(rows[taken[of]])
+
+
+def _groups_whole(split: Split, units: Integers, unit: str) -> None:
+    seen = [np.unique(units[rows]) for rows in (split.train, split.validation, split.test)]
+    for a, b in ((0, 2), (1, 2), (0, 1)):
+        both = np.intersect1d(seen[a], seen[b])
+        if len(both):
+            raise InputError(
+                f"every {unit} in one split",
+                f"{len(both)} in both {SPLITS[a]} and {SPLITS[b]}",
+                f"split by {unit}, or leave the split column out to have it cut here",
+            )
+
+
+def _not_the_label(targets: Mapping[str, Codes], label: str | None, name: str) -> None:
+    if label is None or name not in targets or label not in targets:
+        return
+    pairs = np.stack([targets[label].codes, targets[name].codes])
+    pairs = pairs[:, (pairs >= 0).all(axis=0)]
+    together = np.unique(pairs, axis=1)
+    if name == label or (
+        together.shape[1] == len(np.unique(together[0])) == len(np.unique(together[1]))
+    ):
+        raise InputError(
+            f"a finer label that divides the classes of {label!r}",
+            f"{name!r}, which is the same up to names",
+            "name a finer column, or leave it out",
+        )

@@ -1,0 +1,170 @@
+"""Coarse-to-fine: inside each training class, read the finer label.
+
+The classifiers are those of `uncollapse measure` (residuals from the class's training mean at their
+own scale), here fitted on the training rows of the class, chosen on its validation rows, and tested
+once on its test rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from uncollapse.metrics.probe import PREDICT, _choices
+from uncollapse.metrics.probed import ProbedClass, ProbeOptions
+from uncollapse.metrics.sphere import Codes, unit_rows
+from uncollapse.probes.accuracy import balanced_accuracy, score_within
+from uncollapse.probes.dataset import Dataset
+from uncollapse.probes.record import Reading
+from uncollapse.probes.settings import ProbeSettings
+
+__all__ = ["within_classes"]
+
+Integers = NDArray[np.int64]
+# What the record calls the classifiers of `uncollapse.metrics.probe`.
+_NAMES = {"logistic": "within-class linear", "knn": "within-class knn"}
+# A finer label of a class is tested where its test rows are of this many units.
+_LEAST_TEST = 2
+
+
+@dataclass(frozen=True)
+class _Inside:
+    """A class to probe, with the positions of its splits in it."""
+
+    of: ProbedClass
+    train: Integers
+    validation: Integers
+    test: Integers
+
+
+def within_classes(
+    data: Dataset, layer: str, target: str, settings: ProbeSettings, seed: list[int]
+) -> tuple[list[Reading], list[str]]:
+    """Readings inside the classes of the training label, by both classifiers.
+
+    Returns:
+        The readings (none where no class has two finer labels of enough units), and notes.
+    """
+    label = data.targets[data.given.label or ""]
+    fine, options = data.targets[target], settings.within
+    rng = np.random.default_rng(seed)
+    classes = []
+    for c in range(len(label.names)):
+        inside = _inside(data, layer, label, fine, c, options, rng)
+        if inside is not None:
+            classes.append(inside)
+    skipped = len(np.unique(label.codes[label.codes >= 0])) - len(classes)
+    if not classes:
+        least = options.least_units
+        return [], [f"within classes: no class has two finer labels with {least} training units"]
+    readings = [_read(name, classes, data, settings, skipped) for name in ("logistic", "knn")]
+    return readings, []
+
+
+def _inside(
+    data: Dataset,
+    layer: str,
+    label: Codes,
+    fine: Codes,
+    c: int,
+    options: ProbeOptions,
+    rng: np.random.Generator,
+) -> _Inside | None:
+    """The rows of a class whose finer labels have enough units, or None."""
+    parts = []
+    for rows in (data.split.train, data.split.validation, data.split.test):
+        rows = rows[(label.codes[rows] == c) & (fine.codes[rows] >= 0)]
+        parts.append(_some(rows, data.units, options.most_rows, rng))
+    train, validation, test = parts
+    names = np.intersect1d(
+        _enough(train, fine.codes, data.units, options.least_units),
+        _enough(test, fine.codes, data.units, _LEAST_TEST),
+    )
+    train, validation, test = (rows[np.isin(fine.codes[rows], names)] for rows in parts)
+    if len(names) < 2 or not len(validation):
+        return None
+    rows = np.concatenate([train, validation, test])
+    ends = np.cumsum([len(train), len(validation)])
+    split = np.split(np.arange(len(rows)), ends)
+    probed = ProbedClass(
+        label.names[c],
+        rows,
+        unit_rows(data.layers[layer][rows]),
+        np.searchsorted(names, fine.codes[rows]),
+        data.units[rows],
+        np.zeros(len(rows), dtype=np.int64),
+    )
+    return _Inside(probed, *split)
+
+
+def _enough(rows: Integers, fine: Integers, units: Integers, least: int) -> Integers:
+    pairs = np.unique(np.stack([fine[rows], units[rows]]), axis=1)
+    names, counts = np.unique(pairs[0], return_counts=True)
+    return np.asarray(names[counts >= least])
+
+
+def _some(rows: Integers, units: Integers, most: int, rng: np.random.Generator) -> Integers:
+    """At most that many rows, in whole units drawn at random."""
+    if len(rows) <= most:
+        return rows
+    names, of = np.unique(units[rows], return_inverse=True)
+    place = rng.permutation(len(names))[of]
+    kept = np.sort(place)[most - 1]
+    return np.asarray(
+        rows[place <= kept if np.count_nonzero(place <= kept) <= most else place < kept]
+    )
+
+
+def _read(
+    name: str, classes: list[_Inside], data: Dataset, settings: ProbeSettings, skipped: int
+) -> Reading:
+    right, owners, labels, units, counts, table = [], [], [], [], [], []
+    for number, inside in enumerate(classes):
+        of, entry = inside.of, dict[str, Any]()
+        guess, entry["chosen"], entry["validation"] = _predict(name, inside, settings)
+        hits, fine = guess == of.fine[inside.test], of.fine[inside.test]
+        entry |= {"label": of.label, "fine_labels": of.fine_count, "test_rows": len(fine)}
+        entry["balanced_accuracy"] = balanced_accuracy(hits, fine)
+        chance = 1 / of.fine_count
+        entry["chance_corrected"] = (entry["balanced_accuracy"] - chance) / (1 - chance)
+        right.append(hits)
+        labels.append(fine)
+        owners.append(np.full(len(fine), number))
+        units.append(data.units[of.rows[inside.test]])
+        counts.append(of.fine_count)
+        table.append(entry)
+    found = score_within(
+        np.concatenate(right),
+        np.concatenate(owners),
+        np.concatenate(labels),
+        np.array(counts),
+        np.concatenate(units),
+        settings.confidence,
+    )
+    validation = float(np.mean([entry["validation"] for entry in table]))
+    details = {"classes": table, "skipped_classes": skipped}
+    return Reading(_NAMES[name], found, {}, validation, details)
+
+
+def _predict(
+    name: str, inside: _Inside, settings: ProbeSettings
+) -> tuple[Integers, dict[str, float], float]:
+    """Finer labels of a class's test rows, what was chosen, and its value on validation rows."""
+    of = inside.of
+    choices = _choices(name, settings.within)
+    truth = of.fine[inside.validation]
+    values = [
+        balanced_accuracy(guess == truth, truth)
+        for guess in PREDICT[name](of, inside.train, inside.validation, choices)
+    ]
+    best = int(np.argmax(values))
+    train = inside.train
+    if settings.refit:
+        train = np.concatenate([inside.train, inside.validation])
+    chosen = {key: value for key, value in choices[best].items() if key != "index"}
+    chance = 1 / of.fine_count
+    guess = PREDICT[name](of, train, inside.test, [choices[best]])[0]
+    return guess, chosen, (values[best] - chance) / (1 - chance)

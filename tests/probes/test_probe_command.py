@@ -1,0 +1,125 @@
+"""`uncollapse probe` as a user runs it."""
+
+import json
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import typer
+from known import coarse_to_fine
+from safetensors.numpy import save_file
+from sklearn.datasets import load_digits
+from typer.testing import CliRunner
+
+from uncollapse.cli.probe import probe_command
+from uncollapse.probes import ProbeResult
+
+APP = typer.Typer()
+APP.command()(probe_command)
+RUN = CliRunner()
+
+
+def invoke(*words):
+    return RUN.invoke(APP, [str(word) for word in words])
+
+
+@pytest.fixture
+def run_folder(tmp_path, rng):
+    """The folder of a run, embedded as the contract says: two layers, two views."""
+    data = coarse_to_fine(rng, True, n=240)
+    rows = np.repeat(data.layers["z"], 2, axis=0).astype(np.float32)
+    rows += 0.01 * rng.standard_normal(rows.shape, dtype=np.float32)
+    ids = np.repeat([f"image {k}" for k in range(240)], 2)
+
+    def vectors(matrix):
+        return pa.FixedSizeListArray.from_arrays(pa.array(matrix.ravel()), matrix.shape[1])
+
+    names = {name: np.repeat(values, 2).astype(str) for name, values in data.targets.items()}
+    site = np.repeat(rng.integers(0, 2, 240), 2).astype(str)
+    table = pa.table(
+        {
+            "id": ids,
+            "split": np.repeat(data.split, 2),
+            "label": names["label"],
+            "instance": ids,
+            "view": np.tile(np.arange(2, dtype=np.int32), 240),
+            "fine": names["fine"],
+            "site": site,
+            "backbone": vectors(np.hstack([rows, rows[:, :3]])),
+            "projector": vectors(rows),
+        }
+    )
+    head = {"schema_version": 1, "fine": ["fine"], "slices": ["site"]}
+    head["layers"] = ["backbone", "projector"]
+    table = table.replace_schema_metadata({"uncollapse": json.dumps(head)})
+    folder = tmp_path / "run"
+    folder.mkdir()
+    pq.write_table(table, folder / "embeddings.parquet")
+    return folder
+
+
+def test_a_run_is_read_by_its_own_metadata(run_folder, tmp_path):
+    out = tmp_path / "probes.json"
+    answer = invoke(run_folder, "--draws", 3, "-o", out, "--json")
+    assert answer.exit_code == 0, answer.output
+    assert answer.stderr == ""
+    found = ProbeResult.from_json(out.read_text())
+    assert found.to_json() == answer.stdout.strip()
+    assert [(t.layer, t.target, t.role) for t in found.targets] == [
+        (layer, target, role)
+        for layer in ("backbone", "projector")
+        for target, role in (("label", "label"), ("fine", "fine"), ("site", "slice"))
+    ]
+    assert found.conditions["data"][0]["unit"] == "instance"
+    fine = found.of("projector", "fine").reading("within-class knn").score
+    assert fine.chance_corrected.low > 0.8
+    site = found.of("projector", "site").reading("within-class knn").score
+    assert site.chance_corrected.low < 0.2
+
+
+def test_digits_from_npz_and_safetensors_with_downstream(tmp_path):
+    digits = load_digits(n_class=4)
+    arrays = {"z": digits.data, "label": digits.target % 2, "digit": digits.target}
+    np.savez(tmp_path / "d.npz", **arrays)
+    save_file(arrays, tmp_path / "d.safetensors")
+    np.savez(tmp_path / "other.npz", z=digits.data, label=digits.target > 1)
+    words = ("--target", "digit", "--downstream", tmp_path / "other.npz", "--shots", "2,3")
+    answer = invoke(tmp_path / "d.npz", *words)
+    assert answer.exit_code == 0, answer.output
+    for text in ("digit (fine) at z: 4 values", "other: label (label) at z", "2-shot", "cut here"):
+        assert text in answer.output
+    assert "within-class linear" in answer.output
+    same = invoke(tmp_path / "d.safetensors", *words)
+    assert same.output == answer.output
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["{d}", "--target", "species"], "found columns z, label, digit, same, fold"),
+        (["{d}", "--layer", "backbone"], "'backbone'"),
+        (["{d}", "--target", "one"], "columns"),
+        (["{d}", "--target", "same"], "same up to names"),
+        (["{d}", "--target", "label", "--shots", "500"], "500 shots"),
+        (["{d}", "--shots", "few"], "whole numbers"),
+        (["{d}", "--split", "fold"], "splits named"),
+        (["{run}"], "uncollapse embed {run} -o {run}/embeddings.parquet"),
+        (["{d}", "--downstream", "{nan}"], "NaN"),
+        (["{nan}"], "NaN"),
+        (["{run}/nowhere.npz"], "nowhere.npz"),
+    ],
+)
+def test_misuse_is_named(tmp_path, words, message):
+    digits = load_digits(n_class=4)
+    arrays = {"z": digits.data, "label": digits.target % 2, "digit": digits.target}
+    arrays |= {"same": 3 - digits.target % 2, "fold": digits.target}
+    np.savez(tmp_path / "d.npz", **arrays)
+    np.savez(tmp_path / "nan.npz", **(arrays | {"z": np.where(digits.data > 15, np.nan, 1.0)}))
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "metrics.jsonl").write_text("")
+    names = {"d": tmp_path / "d.npz", "nan": tmp_path / "nan.npz", "run": tmp_path / "run"}
+    answer = invoke(*[word.format(**names) for word in words])
+    assert answer.exit_code != 0
+    assert message.format(**names) in str(answer.exception)
+    assert type(answer.exception).__name__ == "InputError"

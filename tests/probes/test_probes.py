@@ -1,0 +1,186 @@
+"""The probes on known truth: what is there is read, what is not is at chance, nothing leaks."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from known import QUICK, coarse_to_fine, splits
+from sklearn.datasets import load_digits
+
+from uncollapse.errors import InputError
+from uncollapse.probes import Embedded, ProbeResult, ProbeSettings, probe
+from uncollapse.probes.dataset import as_dataset
+
+INSIDE = ("within-class linear", "within-class knn")
+
+
+def test_structured_residuals_are_read_and_isotropic_are_at_chance(rng):
+    for spread in (0.5, 1e-6):
+        read = probe(coarse_to_fine(rng, True, spread=spread), settings=QUICK).of("z", "fine")
+        for name in INSIDE:
+            assert read.reading(name).score.chance_corrected.low > 0.8
+    blind = probe(coarse_to_fine(rng, False), settings=QUICK).of("z", "fine")
+    for name in (*INSIDE, "linear", "knn"):
+        score = blind.reading(name).score
+        assert score.chance_corrected.low < 0.05
+        assert score.chance_corrected.estimate < 0.15
+        assert score.balanced_accuracy.estimate == pytest.approx(1 / 3, abs=0.1)
+    label = probe(coarse_to_fine(rng, False), settings=QUICK).of("z", "label")
+    assert label.role == "label"
+    assert label.reading("linear").score.accuracy.low > 0.85
+    with pytest.raises(KeyError):
+        label.reading("within-class knn")
+
+
+@pytest.mark.parametrize("given_validation", [True, False])
+def test_labels_of_the_test_split_choose_nothing(rng, given_validation):
+    data = coarse_to_fine(rng, True, spread=0.1)
+    split = np.array(data.split)
+    if not given_validation:
+        split[split == "validation"] = "train"
+    test = split == "test"
+    shuffled = {name: np.array(values) for name, values in data.targets.items()}
+    for values in shuffled.values():
+        values[test] = rng.permutation(values[test])
+    a = probe(replace(data, split=split), settings=QUICK)
+    b = probe(replace(data, split=split, targets=shuffled), settings=QUICK)
+    assert a.conditions["data"][0]["cut_here"] == ([] if given_validation else ["validation"])
+    for mine, theirs in zip(a.targets, b.targets, strict=True):
+        for one, other in zip(mine.readings, theirs.readings, strict=True):
+            assert one.chosen == other.chosen
+            assert one.validation == other.validation
+            inside = [[c["chosen"] for c in r.details.get("classes", [])] for r in (one, other)]
+            assert inside[0] == inside[1]
+    drop = a.of("z", "label").reading("linear").score.accuracy.estimate
+    assert b.of("z", "label").reading("linear").score.accuracy.estimate < drop - 0.2
+
+
+def test_groups_are_never_split(rng):
+    # The group's own mark gives the target away to whoever has seen the group.
+    groups = np.repeat(np.arange(120), 6)
+    target = (groups // 2) % 2
+    rows = np.eye(120)[groups] + 0.01 * rng.standard_normal((720, 120)) + 0.3
+    seen = probe(Embedded({"z": rows}, {"t": target}), settings=QUICK).of("z", "t")
+    data = Embedded({"z": rows}, {"t": target}, groups=groups)
+    held = probe(data, settings=QUICK).of("z", "t")
+    assert seen.reading("knn").score.chance_corrected.low > 0.95
+    assert held.reading("knn").score.chance_corrected.estimate < 0.5
+    cut = as_dataset(data, 0)
+    parts = [set(cut.units[getattr(cut.split, n)]) for n in ("train", "validation", "test")]
+    assert sum(len(part) for part in parts) == 120
+    assert min(len(part) for part in parts) > 15
+    # The interval counts groups, not rows.
+    a, b = (r.reading("few-shot").details for r in (seen, held))
+    assert a["shots"] == b["shots"] == 1
+    with pytest.raises(InputError, match="group in one split"):
+        probe(replace(data, split=splits(rng, 720)), settings=QUICK)
+
+
+def test_shots_are_of_different_groups(rng):
+    groups = np.repeat(np.arange(30), 6)
+    data = Embedded({"z": rng.standard_normal((180, 5))}, {"t": groups % 2}, groups=groups)
+    found = probe(data, settings=QUICK).of("z", "t")
+    assert [r.details["shots"] for r in found.readings[2:]] == [1, 5]
+    assert "independent training units" in found.notes[0]
+    with pytest.raises(InputError, match="10 shots"):
+        probe(data, settings=replace(QUICK, shots=(1, 10)))
+
+
+def test_same_seed_same_record_and_it_comes_back_from_json(rng):
+    data = coarse_to_fine(rng, True, n=300)
+    data = replace(data, split=None)
+    a, b, c = (probe(data, settings=QUICK, seed=seed) for seed in (0, 0, 1))
+    assert a.to_json() == b.to_json() != c.to_json()
+    assert ProbeResult.from_json(a.to_json()).to_json() == a.to_json()
+    record = json.loads(a.to_json())
+    assert record["schema_version"] == 1
+    assert record["targets"][0]["sizes"] == {
+        "train": 192, "validation": 48, "test": 60, "missing": 0,
+    }  # fmt: skip
+    for broken in (record | {"schema_version": 2}, {"schema_version": 1}, {}):
+        with pytest.raises(InputError):
+            ProbeResult.from_dict(broken)
+
+
+def test_downstream_slices_and_missing_labels(rng):
+    data = coarse_to_fine(rng, True, n=400)
+    site = rng.integers(0, 2, 400).astype(object)
+    site[:50] = None
+    data = replace(data, targets={**data.targets, "site": site}, slices=("site",))
+    other = Embedded({"z": np.eye(3, 14)[np.arange(90) % 3]}, {"y": np.arange(90) % 3}, name="o")
+    found = probe(data, downstream=[other], settings=QUICK)
+    assert [(t.data, t.target, t.role) for t in found.targets] == [
+        ("", "label", "label"),
+        ("", "fine", "fine"),
+        ("", "site", "slice"),
+        ("o", "y", "target"),
+    ]
+    assert found.of("z", "site").sizes["missing"] == 50
+    assert found.of("z", "y", "o").reading("linear").score.accuracy.estimate == 1
+
+
+def test_a_label_that_training_never_saw_counts_as_wrong_and_is_said(rng):
+    data = coarse_to_fine(rng, True, n=400)
+    fine = np.array(data.targets["fine"])
+    split = np.array(data.split)
+    fine[np.flatnonzero(split == "test")[:3]] = 9
+    fine[np.flatnonzero(split == "validation")[:3]] = 8
+    data = replace(data, targets={"label": data.targets["label"], "fine": fine})
+    found = probe(data, settings=QUICK).of("z", "fine")
+    assert any("no training row" in note for note in found.notes)
+    assert found.reading("linear").score.balanced_accuracy.estimate == pytest.approx(0.75, abs=0.05)
+
+
+def test_real_digits(rng):
+    """Even and odd as classes, the digit as finer label, pixels as the layer."""
+    digits = load_digits()
+    data = Embedded(
+        {"pixels": digits.data},
+        {"even": digits.target % 2, "digit": digits.target},
+        label="even",
+        fine=("digit",),
+    )
+    found = probe(data, settings=replace(QUICK, refit=False)).of("pixels", "digit")
+    assert found.reading("linear").score.balanced_accuracy.low > 0.92
+    assert found.reading("knn").score.balanced_accuracy.low > 0.95
+    one, ten = (found.reading("few-shot", shots).score.accuracy.estimate for shots in (1, 10))
+    assert 0.4 < one < 0.75 < ten < 0.95
+    for name in INSIDE:
+        assert found.reading(name).score.chance_corrected.low > 0.9
+    assert found.reading(INSIDE[0]).details["skipped_classes"] == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"split": ["fold 1"] * 300}, "splits named train, validation, test; found fold 1"),
+        ({"split": ["train"] * 300}, "test rows; found splits train"),
+        ({"targets": {"t": np.ones(300)}}, "two values or more of target 't'"),
+        ({"targets": {}}, "a target"),
+        ({"targets": {"t": np.arange(299)}}, "each of the 300 rows"),
+        ({"layers": {"z": np.full((300, 2), np.nan)}}, "300 of 300 rows with a NaN"),
+        ({"layers": {"z": np.ones((300, 2)), "b": np.ones((299, 2))}}, "as many rows"),
+        ({"fine": ("label",)}, "same up to names"),
+        ({"groups": [None] * 300}, "a group in every row"),
+    ],
+)
+def test_bad_input(rng, change, message):
+    with pytest.raises(InputError, match=message):
+        probe(replace(coarse_to_fine(rng, True, n=300), **change), settings=QUICK)
+
+
+def test_a_finer_label_that_is_the_label_renamed(rng):
+    data = coarse_to_fine(rng, True, n=300)
+    names = np.array(["even", "odd"])[data.targets["label"]]
+    with pytest.raises(InputError, match="same up to names"):
+        probe(replace(data, targets={**data.targets, "fine": names}), settings=QUICK)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"l2": (0.0,)}, {"neighbours": (0,)}, {"shots": (0,)}, {"draws": 1}, {"confidence": 1.0}],
+)
+def test_settings_out_of_range(wrong):
+    with pytest.raises(InputError):
+        ProbeSettings(**wrong)
