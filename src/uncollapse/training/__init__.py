@@ -1,1 +1,26 @@
-"""From a config to a trained encoder."""
+"""Encoders, the training loop and simulations (torch, Lightning Fabric, timm)."""
+
+from uncollapse.training.config import TrainConfig, load_config, parse_config
+from uncollapse.training.embed import embed, load_trained
+from uncollapse.training.embedding import embed_rows
+from uncollapse.training.encoders import Encoder, build_encoder
+from uncollapse.training.folder import read_run
+from uncollapse.training.problem import Problem, build_problem
+from uncollapse.training.run import Scores, TrainResult, train
+
+__all__ = [
+    "Encoder",
+    "Problem",
+    "Scores",
+    "TrainConfig",
+    "TrainResult",
+    "build_encoder",
+    "build_problem",
+    "embed",
+    "embed_rows",
+    "load_config",
+    "load_trained",
+    "parse_config",
+    "read_run",
+    "train",
+]

@@ -1,0 +1,245 @@
+"""`uncollapse train` and `uncollapse embed`: parse, call, print."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from uncollapse.cli.measure import plain_console
+from uncollapse.errors import InputError
+from uncollapse.records import Prediction
+
+if TYPE_CHECKING:
+    from uncollapse.training import Problem, TrainResult
+
+__all__ = ["embed_command", "need_training", "train_command"]
+
+# Above this many numbers a prediction for random batches takes minutes; it is then left out.
+MANY_CLASSES = 200
+
+
+def need_training() -> None:
+    """Raise the user's error when the packages of the extra `train` are not there."""
+    try:
+        import kornia  # noqa: F401  (only whether they are there)
+        import lightning_fabric  # noqa: F401
+        import pydantic  # noqa: F401
+        import timm  # noqa: F401
+        import yaml  # noqa: F401
+    except ImportError as error:
+        raise InputError(
+            "the packages that training uses",
+            f"an environment without {error.name}",
+            "pip install 'uncollapse[train]'",
+        ) from error
+
+
+@contextmanager
+def bar(what: str, unit: str) -> Iterator[Callable[..., None]]:
+    """A bar on stderr while it is a terminal; its update takes done, total and a text."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn(unit),
+        TextColumn("{task.fields[text]}"),
+        TimeRemainingColumn(),
+    )
+    shown = sys.stderr.isatty()
+    with Progress(*columns, console=Console(stderr=True), disable=not shown) as progress:
+        task = progress.add_task(what, total=None, text="")
+
+        def update(done: int, total: int, values: Mapping[str, float] | None = None) -> None:
+            text = f"loss {values['loss']:.4f}" if values else ""
+            progress.update(task, completed=done, total=total, text=text)
+
+        yield update
+
+
+def _predicted(problem: Problem) -> Prediction | None:
+    from uncollapse.theory import Setting, predict
+
+    setting = Setting(**problem.setting())
+    if not setting.balanced and len(setting.counts) > MANY_CLASSES:
+        return None
+    return predict(setting, thresholds=False)
+
+
+def _tell(problem: Problem, prediction: Prediction | None, console: Console) -> None:
+    """What is going to be trained, and what theory says of it."""
+    config, data = problem.config, problem.data
+    rows = ", ".join(f"{n} {part}" for part, n in data.description["rows"].items())
+    console.print(f"data         {data.description['source']}: {rows}; "
+                  f"{len(data.label_names)} classes", highlight=False)  # fmt: skip
+    if data.description.get("licence"):
+        console.print(f"licence      {data.description['licence']}", highlight=False)
+    console.print(f"batches      {problem.sampler.coverage(0).text}", highlight=False)
+    if prediction is None:
+        console.print("prediction   left out: too many unequal classes", highlight=False)
+        return
+    console.print(
+        f"prediction   {prediction.phase} at alpha {config.loss.alpha:g}, temperature "
+        f"{config.loss.temperature:g}: variance {prediction.instance_variance:.4f} between "
+        f"instances, {prediction.view_variance:.4f} between views",
+        highlight=False,
+    )
+    if "spread" not in prediction.phase_per_class:
+        console.print(
+            "WARNING      the optimum of this loss is collapsed: the instances of every class "
+            "become one point. `uncollapse predict` shows the smallest changes that prevent it",
+            highlight=False,
+        )
+    elif prediction.phase != "spread":
+        collapsed = [
+            name
+            for name, phase in zip(data.label_names, prediction.phase_per_class, strict=True)
+            if phase not in ("spread", None)
+        ]
+        console.print(
+            f"WARNING      predicted to collapse: {', '.join(collapsed)}", highlight=False
+        )
+
+
+def _show(result: TrainResult, console: Console) -> None:
+    last = result.history[-1] if result.history else {}
+    if result.interrupted:
+        console.print(f"interrupted after step {result.step}; go on with --resume")
+    if last:
+        console.print(f"epoch {last['epoch']}: loss {last['loss']:.4f}", highlight=False)
+    for name in [name for name in last if "/" in name]:
+        best = f"   best epoch {result.best[name]:.4f}" if result.best else ""
+        console.print(f"  {name:44s} {last[name]:.4f}{best}", highlight=False)
+    if result.best is not None:
+        console.print(f"best epoch {result.best['epoch']} by {result.best_by} (validation rows)")
+    console.print(f"run in {result.folder}", highlight=False)
+
+
+def train_command(
+    config: Annotated[Path, typer.Argument(help="YAML file; docs/training.md has every key.")],
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Change a key: loss.alpha=0.2; may be repeated."),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="The run's folder [runs/CONFIG].")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run in that folder.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Train an encoder; predict its phase first, measure collapse on the way."""
+    need_training()
+    from uncollapse.probes import scores
+    from uncollapse.training import build_problem, load_config, train
+
+    console = Console(stderr=True, width=None if sys.stderr.isatty() else 110)
+    checked = load_config(config, set_ or ())
+    folder = output or Path("runs") / config.stem
+    with bar("reading", "images") as progress:
+        problem = build_problem(checked, base=config.parent, progress=progress)
+    prediction = _predicted(problem)
+    _tell(problem, prediction, console)
+    record = {"prediction": None if prediction is None else prediction.to_dict()}
+    with bar("training", "steps") as progress:
+        result = train(
+            problem, folder, resume=resume, scores=scores, record=record, progress=progress
+        )
+    if as_json:
+        plain = vars(result) | {"folder": str(result.folder), **record}
+        typer.echo(json.dumps(plain, allow_nan=False, ensure_ascii=False))
+    else:
+        _show(result, plain_console())
+    if result.interrupted:
+        raise typer.Exit(130)
+
+
+def embed_command(
+    run: Annotated[
+        Path,
+        typer.Argument(
+            help="Folder of a run, or a YAML configuration: its untrained or pretrained encoder."
+        ),
+    ],
+    data: Annotated[
+        Path | None,
+        typer.Argument(help="YAML file with a `data:` block; by default the run's own data."),
+    ] = None,
+    output: Annotated[Path, typer.Option("-o", "--output", help="*.parquet, or *.npz.")] = Path(
+        "embeddings.parquet"
+    ),
+    split: Annotated[
+        list[Literal["train", "validation", "test"]] | None,
+        typer.Option(help="Part of the data; may be repeated. All by default."),
+    ] = None,
+    views: Annotated[
+        int, typer.Option(min=0, help="Augmented views of each instance; 0 for none.")
+    ] = 0,
+    checkpoint: Annotated[
+        Literal["best", "last"], typer.Option(help="Best by the validation measure, or last.")
+    ] = "best",
+    seed: Annotated[int, typer.Option(min=0, help="Of the views.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Write embeddings of backbone and projector, for `uncollapse measure` and `probe`."""
+    need_training()
+    from uncollapse.training import embed
+
+    problem, rows_of, which = _to_embed(run, data, views, checkpoint)
+    with bar("embedding", "instances") as progress:
+        count = embed(
+            problem.model,
+            rows_of,
+            problem.augmenter,
+            output,
+            splits=split,
+            views=views,
+            seed=seed,
+            precision=problem.config.precision,
+            about={"run": str(run), "checkpoint": which},
+            progress=progress,
+        )
+    if as_json:
+        answer = {"output": str(output), "rows": count, "checkpoint": which}
+        typer.echo(json.dumps(answer, ensure_ascii=False))
+    else:
+        typer.echo(f"{count} rows by {which} in {output}")
+
+
+def _to_embed(
+    run: Path, data: Path | None, views: int, checkpoint: Literal["best", "last"]
+) -> tuple[Problem, Any, str]:
+    """The encoder with the views that are wanted, the data to embed, and which weights they are."""
+    from uncollapse.data import Augmenter, load_data, training_scales
+    from uncollapse.training import build_problem, load_config, load_trained, read_run
+    from uncollapse.training.config import load_data_config
+
+    config = read_run(run)[0] if run.is_dir() else load_config(run)
+    # A run's configuration holds paths as they were given, so they refer to the same folder.
+    base = None if run.is_dir() else run.parent
+    if views:
+        config = config.model_copy(
+            update={"views": config.views.model_copy(update={"count": views})}
+        )
+    with bar("reading", "images") as progress:
+        problem = build_problem(config, base=base, progress=progress)
+        rows_of = problem.data
+        if data is not None:
+            rows_of = load_data(load_data_config(data), base=data.parent, progress=progress)
+    which = load_trained(run, problem, checkpoint) if run.is_dir() else "initial weights"
+    if data is not None:
+        kind, shape = rows_of.inputs.kind, rows_of.inputs.shape
+        # Normalised as in training, whatever the other data's own mean is.
+        scales = training_scales(problem.data.inputs, problem.rows)
+        augmenter = Augmenter(config.views, kind, shape, scales)
+        problem = replace(problem, augmenter=augmenter)
+    return problem, rows_of, which

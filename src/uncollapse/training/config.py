@@ -1,0 +1,301 @@
+"""The configuration of a training run: one YAML file, checked before anything runs."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from uncollapse.data import BatchConfig, DataConfig, ViewsConfig, data_config
+from uncollapse.errors import InputError
+
+__all__ = [
+    "CheckpointConfig",
+    "EncoderConfig",
+    "HeadConfig",
+    "LossConfig",
+    "OptimiserConfig",
+    "TrainConfig",
+    "ValidationConfig",
+    "load_config",
+    "load_data_config",
+    "parse_config",
+]
+
+Positive = Annotated[int, Field(ge=1)]
+# YAML writes 1 where a fraction is meant, and 1e-4 without a dot is text to it.
+Number = Annotated[float, Field(strict=False)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class EncoderConfig(_Strict):
+    """The `encoder:` block: the backbone, whose output is the layer "backbone".
+
+    Attributes:
+        kind: "convnet" (stride-2 convolutions), "resnet" (with the small-image stem), "mlp" (for
+            tables and features), or "timm" (any of its models by name).
+        widths: Of convnet (channels of each convolution) and mlp (units of each layer).
+        norm: Of convnet and mlp: "batch", "group" (convnet; layer norm in an mlp) or "none".
+        depth: Of resnet: 18, 34, 50 or 101.
+        stem: Of resnet: "small" (3 x 3, stride 1, no pooling, for 32 px) or "imagenet".
+        name: Of timm's model.
+        weights: File with pretrained weights: safetensors, or a state dict that loads with
+            weights_only.
+        match: How its tensors are found: by "name", or by "order" where names differ and shapes
+            agree one by one.
+        frozen: Whether the backbone stays as it is (evaluation mode, no gradient).
+    """
+
+    kind: Literal["convnet", "resnet", "mlp", "timm"]
+    widths: Annotated[tuple[Positive, ...], Field(strict=False)] | None = None
+    norm: Literal["batch", "group", "none"] = "batch"
+    depth: Literal[18, 34, 50, 101] = 18
+    stem: Literal["small", "imagenet"] = "small"
+    name: str | None = None
+    weights: str | None = None
+    match: Literal["name", "order"] = "name"
+    frozen: bool = False
+
+    @model_validator(mode="after")
+    def _name_of_timm(self) -> EncoderConfig:
+        if (self.kind == "timm") != (self.name is not None):
+            raise ValueError("`name` and kind `timm` belong together")
+        return self
+
+
+class HeadConfig(_Strict):
+    """The `head:` block: the projection head, whose output is the layer "projector".
+
+    With two layers: linear without bias, batch norm (as `norm` says), ReLU, linear; the head of
+    the public code of Lee et al. 2025 (arXiv 2503.08203).
+
+    Attributes:
+        dimension: Embedding dimension d.
+        layers: Linear layers: 0 (the backbone's output is embedded itself), 1 or 2.
+        hidden: Units between two layers; None for the backbone's width.
+        norm: "batch" or "none".
+    """
+
+    dimension: Positive = 128
+    layers: Literal[0, 1, 2] = 2
+    hidden: Positive | None = None
+    norm: Literal["batch", "none"] = "batch"
+
+
+class LossConfig(_Strict):
+    """The `loss:` block; see `uncollapse.losses.supcl_loss` and docs/conventions.md."""
+
+    alpha: Annotated[Number, Field(ge=0, le=1)]
+    temperature: Annotated[Number, Field(ge=1e-3, le=1e3)]
+    self_pairs: Literal["include", "exclude"] = "exclude"
+    reduction: Literal["pairs", "anchors"] = "anchors"
+    anchors_without_positives: Literal["drop", "zero", "error"] = "drop"
+
+
+class OptimiserConfig(_Strict):
+    """The `optimiser:` block.
+
+    Attributes:
+        kind: "sgd" (momentum 0.9) or "adamw".
+        learning_rate: At the end of the warm-up.
+        momentum: Of sgd.
+        weight_decay: Of all parameters but biases and norms.
+        warmup_epochs: Epochs of linear rise from 1 % of the learning rate.
+        schedule: "cosine" down to `final` times the learning rate, or "constant".
+        final: See `schedule`.
+        clip: Largest norm of the gradient; None for no limit.
+    """
+
+    kind: Literal["sgd", "adamw"] = "sgd"
+    learning_rate: Annotated[Number, Field(gt=0)] = 0.05
+    momentum: Annotated[Number, Field(ge=0, lt=1)] = 0.9
+    weight_decay: Annotated[Number, Field(ge=0)] = 1e-4
+    warmup_epochs: Annotated[Number, Field(ge=0)] = 0
+    schedule: Literal["cosine", "constant"] = "cosine"
+    final: Annotated[Number, Field(ge=0, le=1)] = 0.001
+    clip: Annotated[Number, Field(gt=0)] | None = None
+
+
+class ValidationConfig(_Strict):
+    """The `validation:` block: what is measured during training, on validation rows only.
+
+    Attributes:
+        every: Epochs between measurements; the last epoch is always measured.
+        rows: Rows at most, the same ones every time.
+        best: Name of the measure whose largest value marks the best checkpoint; None for the
+            within-class probe of the projector where there are finer labels, else its accuracy.
+    """
+
+    every: Positive = 1
+    rows: Positive = 3000
+    best: str | None = None
+
+
+class CheckpointConfig(_Strict):
+    """The `checkpoint:` block.
+
+    Attributes:
+        every_steps: A checkpoint after so many steps too, not only after every epoch.
+    """
+
+    every_steps: Positive | None = None
+
+
+class TrainConfig(_Strict):
+    """A training run.
+
+    Attributes:
+        data, views, batch: See `uncollapse.data`.
+        encoder, head, loss, optimiser, validation, checkpoint: See their classes.
+        epochs: Passes of the sampler.
+        seed: Of weights, batches, views and dropout. (`data.seed` is that of the split.)
+        device: "cpu", "cuda" or "auto".
+        precision: "fp32" or "bf16" (autocast).
+        sync_batch_norm: Whether batch norm takes the statistics of all processes.
+        workers: Processes that read and augment ahead.
+    """
+
+    data: DataConfig
+    views: ViewsConfig = ViewsConfig()
+    batch: BatchConfig = BatchConfig()
+    encoder: EncoderConfig
+    head: HeadConfig = HeadConfig()
+    loss: LossConfig
+    optimiser: OptimiserConfig = OptimiserConfig()
+    epochs: Positive
+    seed: Annotated[int, Field(ge=0)] = 0
+    device: Literal["cpu", "cuda", "auto"] = "auto"
+    precision: Literal["fp32", "bf16"] = "fp32"
+    sync_batch_norm: bool = True
+    workers: Annotated[int, Field(ge=0)] = 0
+    validation: ValidationConfig = ValidationConfig()
+    checkpoint: CheckpointConfig = CheckpointConfig()
+
+    @model_validator(mode="after")
+    def _self_pairs_exist(self) -> TrainConfig:
+        if self.views.count == 1 and self.loss.self_pairs == "exclude" and self.loss.alpha > 0:
+            raise ValueError("alpha > 0 needs views.count of 2 or more: one view has no other view")
+        return self
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON and YAML write it."""
+        return self.model_dump(mode="json")
+
+
+def parse_config(block: Mapping[str, Any], *, source: str = "the configuration") -> TrainConfig:
+    """A checked configuration from plain Python types.
+
+    Raises:
+        InputError: An unknown key, a wrong type, a value out of range; the first of them is named.
+
+    Example:
+        >>> block = {
+        ...     "data": {"source": "digits", "map": "parity"},
+        ...     "encoder": {"kind": "convnet"},
+        ...     "loss": {"alpha": 0.5, "temperature": 0.1},
+        ...     "epochs": 3,
+        ... }
+        >>> parse_config(block).head.dimension
+        128
+    """
+    try:
+        return TrainConfig.model_validate(dict(block))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"]) or "the whole"
+        found = f"{place}: {first['msg']}"
+        if first["type"] not in ("missing", "extra_forbidden", "value_error"):
+            found += f", not {first['input']!r}"
+        raise InputError(
+            f"a valid training configuration in {source}", found, _remedy(first)
+        ) from error
+
+
+def _remedy(error: Any) -> str:
+    if error["type"] == "missing":
+        return "add the key"
+    if error["type"] == "extra_forbidden":
+        known = [name for model in _blocks() for name in model.model_fields]
+        near = difflib.get_close_matches(str(error["loc"][-1]), known, n=1)
+        return f"did you mean {near[0]!r}?" if near else "take the key out"
+    return "see docs/training.md for every key"
+
+
+def _blocks() -> list[type[BaseModel]]:
+    return [TrainConfig, ViewsConfig, BatchConfig, *_Strict.__subclasses__()]
+
+
+def load_config(path: Path, settings: Sequence[str] = ()) -> TrainConfig:
+    """A configuration from a YAML file, with single keys changed.
+
+    Args:
+        path: The YAML file. Relative paths in it refer to its folder.
+        settings: Changes such as "loss.alpha=0.2"; values are YAML.
+
+    Raises:
+        InputError: The file cannot be read, is no YAML mapping, or holds what is not allowed.
+    """
+    block = _read_yaml(path)
+    for setting in settings:
+        _change(block, setting)
+    return parse_config(block, source=str(path))
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        block = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"a YAML file at {path}", str(error), "check the path") from error
+    except yaml.YAMLError as error:
+        where = " ".join(str(error).split())
+        raise InputError(f"YAML in {path}", where, "correct the line that is named") from error
+    if not isinstance(block, dict):
+        raise InputError(f"keys and values in {path}", type(block).__name__, "see docs/training.md")
+    return block
+
+
+def _change(block: dict[str, Any], setting: str) -> None:
+    key, equals, text = setting.partition("=")
+    if not equals or not key.strip():
+        raise InputError("--set key=value", repr(setting), "for example --set loss.alpha=0.2")
+    *parents, last = key.strip().split(".")
+    for parent in parents:
+        block = block.setdefault(parent, {})
+        if not isinstance(block, dict):
+            raise InputError(
+                f"a block at {parent!r} for --set {key}", f"{block!r}", "name a key inside a block"
+            )
+    try:
+        block[last] = _value(text)
+    except yaml.YAMLError as error:
+        raise InputError(f"a YAML value for --set {key}", repr(text), "quote it") from error
+
+
+def _value(text: str) -> Any:
+    value = yaml.safe_load(text)
+    if isinstance(value, str):
+        # 1e-4 is text to YAML 1.1, and a number to everybody else.
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
+
+
+def load_data_config(path: Path) -> DataConfig:
+    """The `data:` block of a YAML file, which may hold other blocks too.
+
+    Raises:
+        InputError: The file cannot be read or has no usable `data:` block.
+    """
+    block = _read_yaml(path).get("data")
+    if not isinstance(block, dict):
+        raise InputError(f"a `data:` block in {path}", f"{block!r}", "see docs/training.md")
+    return data_config(block)

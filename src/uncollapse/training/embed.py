@@ -1,0 +1,207 @@
+"""`embed`: embeddings of a data set to a file that `measure` and `probe` read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from uncollapse.data import Augmenter, LabelledData
+from uncollapse.errors import InputError
+from uncollapse.training.checkpoint import Which, read_checkpoint, unwritable
+from uncollapse.training.embedding import embed_rows
+from uncollapse.training.encoders import Encoder
+from uncollapse.training.problem import Problem
+
+__all__ = ["embed", "load_trained"]
+
+SCHEMA_VERSION = 1
+LAYERS = ("backbone", "projector")
+Progress = Callable[[int, int], None]
+
+
+def load_trained(folder: Path, problem: Problem, which: Which = "best") -> str:
+    """Put a run's weights into the problem's model; "last" where there is no best.
+
+    Returns:
+        Which checkpoint it is, such as "best, epoch 7".
+
+    Raises:
+        InputError: There is no checkpoint, it is damaged, or it is of another encoder.
+    """
+    found = read_checkpoint(folder / "checkpoints", which)
+    if found is None and which == "best":
+        which, found = "last", read_checkpoint(folder / "checkpoints", "last")
+    if found is None:
+        raise InputError(
+            f"a checkpoint in {folder}", "none", "train first, or give the run that was trained"
+        )
+    weights, _, state = found
+    try:
+        problem.model.load_state_dict(weights)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:160]
+        raise InputError(
+            f"weights of the encoder that {folder / 'config.yaml'} describes",
+            reason,
+            "restore the run's config.yaml",
+        ) from error
+    return f"{which}, step {state['step']}"
+
+
+def embed(
+    model: Encoder,
+    data: LabelledData,
+    augmenter: Augmenter,
+    output: Path,
+    *,
+    splits: Sequence[str] | None = None,
+    views: int = 0,
+    seed: int = 0,
+    precision: str = "fp32",
+    about: dict[str, Any] | None = None,
+    progress: Progress | None = None,
+) -> int:
+    """Write embeddings of both layers, with ids, labels, finer labels and slices.
+
+    Args:
+        model: The encoder; it is left as it was.
+        data: The data.
+        augmenter: Makes inputs of rows; its views are the augmented ones.
+        output: A .parquet file (columns id, split, label, instance, view, the finer labels and
+            slices, group, backbone, projector) or an .npz file (the same, an array each; with views
+            the layers are (N, p, d) and the rest has one entry per instance).
+        splits: Parts of the data; None for all.
+        views: Augmented views of each instance; 0 for one row per instance, not augmented.
+        seed: Of the views.
+        precision: "fp32" or "bf16".
+        about: What else the file is to say of itself.
+        progress: Called with (instances done, instances in all).
+
+    Returns:
+        Rows written.
+
+    Raises:
+        InputError: Another kind of file, no rows, or it cannot be written.
+    """
+    if output.suffix not in (".parquet", ".npz"):
+        raise InputError("an output file *.parquet or *.npz", str(output), "rename it")
+    parts = [data.rows(split) for split in splits] if splits else [np.arange(len(data.ids))]
+    rows = np.sort(np.concatenate(parts)).astype(np.int64)
+    if not len(rows):
+        raise InputError("rows in the chosen splits", "none", "choose others with --split")
+    found = embed_rows(
+        model,
+        data,
+        rows,
+        augmenter,
+        key=(seed, 11) if views else None,
+        precision=precision,
+        progress=progress,
+    )
+    about = {
+        "schema_version": SCHEMA_VERSION,
+        "layers": list(LAYERS),
+        "label": "label",
+        "fine": list(data.fine),
+        "slices": list(data.slices),
+        "views": views,
+        "seed": seed,
+        "mode": "evaluation",
+        "precision": precision,
+        "data": data.description,
+        **(about or {}),
+    }
+    beside = output.with_name(f".{output.name}.part")
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        write = _write_npz if output.suffix == ".npz" else _write_parquet
+        count = write(beside, data, rows, found, about)
+        beside.replace(output)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise unwritable(output, error) from error
+    return count
+
+
+def _columns(data: LabelledData, rows: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+    """Everything but the layers, one entry per instance."""
+    names = np.array([*data.label_names, ""], dtype=object)
+    columns = {
+        "id": data.ids[rows],
+        "split": data.split[rows],
+        "label": names[data.labels[rows]],
+        "instance": data.ids[rows],
+    }
+    taken = {*columns, "view", "group", *LAYERS}
+    for name in (*data.fine, *data.slices):
+        if name in taken:
+            raise InputError(
+                f"finer labels and slices named other than {', '.join(sorted(taken))}",
+                name,
+                "rename the column in the data",
+            )
+        columns[name] = data.columns[name][rows]
+    if data.groups is not None:
+        columns["group"] = data.groups[rows]
+    return columns
+
+
+def _write_parquet(
+    path: Path,
+    data: LabelledData,
+    rows: NDArray[np.int64],
+    found: Iterator[dict[str, NDArray[np.float32]]],
+    about: dict[str, Any],
+) -> int:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    writer, at, count = None, 0, 0
+    metadata = {"uncollapse": json.dumps(about, ensure_ascii=False)}
+    try:
+        for layers in found:
+            instances, views, _ = layers["projector"].shape
+            table: dict[str, Any] = {}
+            for name, values in _columns(data, rows[at : at + instances]).items():
+                texts = [None if text == "" else str(text) for text in values.tolist()]
+                table[name] = pa.array(np.repeat(texts, views).tolist(), pa.string())
+            table["view"] = pa.array(np.tile(np.arange(views, dtype=np.int32), instances))
+            for name in LAYERS:
+                flat = layers[name].reshape(instances * views, -1)
+                table[name] = pa.FixedSizeListArray.from_arrays(
+                    pa.array(flat.ravel()), flat.shape[1]
+                )
+            block = pa.table(table)
+            if writer is None:
+                writer = pq.ParquetWriter(path, block.schema.with_metadata(metadata))
+            writer.write_table(block)
+            at, count = at + instances, count + instances * views
+    finally:
+        if writer is not None:
+            writer.close()
+    return count
+
+
+def _write_npz(
+    path: Path,
+    data: LabelledData,
+    rows: NDArray[np.int64],
+    found: Iterator[dict[str, NDArray[np.float32]]],
+    about: dict[str, Any],
+) -> int:
+    parts = list(found)
+    arrays: dict[str, Any] = {
+        name: values.astype(str) for name, values in _columns(data, rows).items()
+    }
+    for name in LAYERS:
+        joined = np.concatenate([part[name] for part in parts])
+        arrays[name] = joined if about["views"] else joined[:, 0]
+    arrays["about"] = np.array(json.dumps(about, ensure_ascii=False))
+    with path.open("wb") as file:
+        np.savez(file, **arrays)
+    return len(rows) * max(1, int(about["views"]))

@@ -1,0 +1,84 @@
+"""Embeddings of rows by an encoder, which is left as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from uncollapse.data import Augmenter, LabelledData
+from uncollapse.training.encoders import Encoder
+
+__all__ = ["embed_rows", "evaluation_mode", "inference_precision"]
+
+BATCH = 256
+Progress = Callable[[int, int], None]
+
+
+@contextmanager
+def evaluation_mode(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode without gradients inside the block; every module's mode is restored after.
+
+    Batch norm then uses its running statistics and does not change them, dropout is off, and no
+    random number is drawn.
+    """
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+def inference_precision(precision: str, device: torch.device) -> torch.autocast:
+    """Autocast for "bf16", nothing for "fp32"."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
+
+
+def embed_rows(
+    model: Encoder,
+    data: LabelledData,
+    rows: NDArray[np.int64],
+    augmenter: Augmenter,
+    *,
+    key: tuple[int, ...] | None = None,
+    precision: str = "fp32",
+    progress: Progress | None = None,
+) -> Iterator[dict[str, NDArray[np.float32]]]:
+    """Embeddings of both layers, batch by batch.
+
+    Args:
+        model: The encoder; its modes, buffers and the random state are as before afterwards.
+        data: Where the rows are.
+        rows: (n,) numbers of the rows.
+        augmenter: Makes inputs of them.
+        key: None for the rows as they are; else augmented views, by this key and the batch.
+        precision: "fp32" or "bf16".
+        progress: Called with (rows done, rows in all).
+
+    Yields:
+        {"backbone": (b, p, width), "projector": (b, p, d)} float32 for batches of up to 256 rows;
+        p is 1 for rows as they are.
+    """
+    device = next(model.parameters()).device
+    for number, start in enumerate(range(0, len(rows), BATCH)):
+        raw = data.inputs.read(rows[start : start + BATCH])
+        if key is None:
+            inputs = augmenter.plain(raw)[:, None]
+        else:
+            inputs = augmenter.views(raw, key=(*key, number))
+        with evaluation_mode(model), inference_precision(precision, device):
+            found = model.layers(inputs.flatten(0, 1).to(device))
+        yield {name: _array(values, inputs.shape[:2]) for name, values in found.items()}
+        if progress is not None:
+            progress(min(start + BATCH, len(rows)), len(rows))
+
+
+def _array(values: Tensor, leading: torch.Size) -> NDArray[np.float32]:
+    return np.asarray(values.float().cpu().unflatten(0, tuple(leading)).numpy())

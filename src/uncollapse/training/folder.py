@@ -1,0 +1,141 @@
+"""A run's folder: what is written before the first step and after the last."""
+
+from __future__ import annotations
+
+import json
+import platform
+import sys
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from uncollapse.errors import InputError
+from uncollapse.training.checkpoint import unwritable, write_json
+from uncollapse.training.config import TrainConfig, parse_config
+from uncollapse.training.problem import Problem
+
+__all__ = ["begin_run", "finish_run", "read_run"]
+
+SCHEMA_VERSION = 1
+PACKAGES = ("uncollapse", "torch", "numpy", "timm", "kornia", "lightning-fabric", "scikit-learn")
+# What may differ between a run and its continuation: neither changes a weight.
+FREE = ("workers", "device", "checkpoint", "validation")
+
+
+def begin_run(folder: Path, problem: Problem, *, resume: bool, record: Mapping[str, Any]) -> None:
+    """Write config.yaml, splits.parquet and run.json, or check that they are this run's.
+
+    Raises:
+        InputError: See `uncollapse.training.train`.
+    """
+    there = (folder / "run.json").exists()
+    if resume and there:
+        _check_same(folder, problem)
+        write_json(folder / "run.json", read_run(folder)[1] | {"status": "running"})
+        return
+    if resume and not there:
+        raise InputError(f"a run to resume in {folder}", "no run.json", "leave --resume out")
+    if there:
+        raise InputError(
+            f"a new folder for the run, not {folder}",
+            "one that holds a run",
+            "go on with it by --resume, or choose another folder with -o",
+        )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        text = yaml.safe_dump(problem.config.plain(), sort_keys=False, allow_unicode=True)
+        (folder / "config.yaml").write_text(text, encoding="utf-8")
+        _write_splits(folder / "splits.parquet", problem)
+    except OSError as error:
+        raise unwritable(folder, error) from error
+    write_json(folder / "run.json", _description(problem) | dict(record))
+
+
+def _description(problem: Problem) -> dict[str, Any]:
+    setting = problem.setting()
+    batch = setting.pop("batch")
+    parameters = sum(p.numel() for p in problem.model.parameters())
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "status": "running",
+        "reason": None,
+        "data": problem.data.description,
+        "label_names": list(problem.data.label_names),
+        "fine": list(problem.data.fine),
+        "slices": list(problem.data.slices),
+        "setting": setting | {"batch": {"kind": type(batch).__name__, **vars(batch)}},
+        "coverage": problem.sampler.coverage(0).text,
+        "steps_per_epoch": problem.sampler.steps,
+        "parameters": parameters,
+        "command": sys.argv,
+        "versions": _versions(),
+    }
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version(), "machine": platform.machine()}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _write_splits(path: Path, problem: Problem) -> None:
+    """Which row is in which part, so that anybody can check it."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    data = problem.data
+    names = [data.label_names[code] if code >= 0 else None for code in data.labels]
+    beside = path.with_name(f".{path.name}.part")
+    pq.write_table(
+        pa.table({"id": data.ids.tolist(), "split": data.split.tolist(), "label": names}), beside
+    )
+    beside.replace(path)
+
+
+def read_run(folder: Path) -> tuple[TrainConfig, dict[str, Any]]:
+    """The configuration and run.json of a run.
+
+    Raises:
+        InputError: The folder holds no run.
+    """
+    try:
+        block = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+        record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise InputError(
+            f"a run in {folder}", str(error), "give a folder that `uncollapse train` wrote"
+        ) from error
+    return parse_config(block, source=str(folder / "config.yaml")), dict(record)
+
+
+def _check_same(folder: Path, problem: Problem) -> None:
+    """Refuse to go on with a run of another configuration or other data."""
+    former, record = read_run(folder)
+    before, now = former.plain(), problem.config.plain()
+    differing = [key for key in now if key not in FREE and before.get(key) != now[key]]
+    if differing:
+        raise InputError(
+            f"the configuration of the run in {folder}",
+            f"another one ({', '.join(differing)} differ)",
+            "resume with the same configuration, or start anew with -o",
+        )
+    fingerprint = problem.data.description.get("fingerprint")
+    if record["data"].get("fingerprint") != fingerprint:
+        raise InputError(
+            f"the data of the run in {folder}",
+            f"data with another fingerprint ({str(fingerprint)[:12]})",
+            "restore the data as they were, or start anew with -o",
+        )
+
+
+def finish_run(folder: Path, status: str, reason: str | None) -> None:
+    """Note in run.json how the run ended."""
+    _, record = read_run(folder)
+    write_json(folder / "run.json", record | {"status": status, "reason": reason})

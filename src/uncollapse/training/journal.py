@@ -1,0 +1,84 @@
+"""What a run writes down as it goes: metrics.jsonl and TensorBoard events."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from uncollapse.errors import InputError
+from uncollapse.training.checkpoint import unwritable
+
+__all__ = ["Journal", "read_journal"]
+
+
+def read_journal(folder: Path) -> list[dict[str, Any]]:
+    """The lines of a run's metrics.jsonl; one cut short by a kill is left out.
+
+    Raises:
+        InputError: A line that is no JSON object, before the last one.
+    """
+    path = folder / "metrics.jsonl"
+    if not path.exists():
+        return []
+    lines = path.read_text(encoding="utf-8").splitlines()
+    found = []
+    for number, line in enumerate(lines, 1):
+        try:
+            found.append(dict(json.loads(line)))
+        except (ValueError, TypeError) as error:
+            if number == len(lines):
+                break
+            raise InputError(
+                f"JSON in line {number} of {path}", line[:40], "take the line out"
+            ) from error
+    return found
+
+
+class Journal:
+    """Writes one line per epoch, and the same numbers to TensorBoard.
+
+    Args:
+        folder: The run's folder.
+        after_step: Lines of later steps are dropped: a resumed run writes them again.
+    """
+
+    def __init__(self, folder: Path, *, after_step: int = 0) -> None:
+        self.lines = [line for line in read_journal(folder) if line["step"] <= after_step]
+        self._path = folder / "metrics.jsonl"
+        self._board = _board(folder / "tensorboard", after_step)
+        self._write_all()
+
+    def _write_all(self) -> None:
+        beside = self._path.with_name(".metrics.jsonl.part")
+        try:
+            beside.write_text("".join(json.dumps(line) + "\n" for line in self.lines), "utf-8")
+            beside.replace(self._path)
+        except OSError as error:
+            raise unwritable(self._path, error) from error
+
+    def add(self, line: Mapping[str, Any]) -> None:
+        """Append a line; it has "step" and "epoch", and numbers."""
+        self.lines.append(dict(line))
+        try:
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line, allow_nan=False) + "\n")
+        except OSError as error:
+            raise unwritable(self._path, error) from error
+        for name, value in line.items():
+            if name not in ("step", "epoch") and isinstance(value, int | float):
+                self._board.add_scalar(name, value, line["step"])
+        self._board.flush()
+
+    def close(self) -> None:
+        """Finish the TensorBoard file."""
+        self._board.close()
+
+
+def _board(folder: Path, after_step: int) -> Any:
+    # torch.utils.tensorboard looks for a TensorFlow that nothing else here uses.
+    from torch.utils.tensorboard.writer import SummaryWriter
+
+    make: Any = SummaryWriter
+    return make(str(folder), purge_step=after_step + 1)

@@ -1,0 +1,135 @@
+"""What a run trains on, built from its configuration: data, batches, model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from uncollapse.data import (
+    Augmenter,
+    LabelledData,
+    Sampler,
+    load_data,
+    make_sampler,
+    training_scales,
+)
+from uncollapse.errors import InputError
+from uncollapse.training.config import TrainConfig
+from uncollapse.training.encoders import Encoder, build_encoder
+
+__all__ = ["Problem", "build_problem", "input_shape"]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Everything that a configuration determines before the first step.
+
+    Attributes:
+        config: The configuration.
+        data: The data.
+        rows: Numbers of the training rows.
+        validation: Numbers of the rows that are measured during training; none of the test split.
+        sampler: Batches of positions among `rows`.
+        augmenter: Views.
+        model: The encoder with its initial weights.
+    """
+
+    config: TrainConfig
+    data: LabelledData
+    rows: NDArray[np.int64]
+    validation: NDArray[np.int64]
+    sampler: Sampler
+    augmenter: Augmenter
+    model: Encoder
+
+    def setting(self) -> dict[str, Any]:
+        """The keyword arguments of theory's `Setting` for this run.
+
+        Unlabelled rows have no class, so theory does not know them.
+        """
+        labels = self.data.labels[self.rows]
+        loss, views = self.config.loss, self.config.views
+        return {
+            "class_counts": np.bincount(labels[labels >= 0]).tolist(),
+            "views": views.count,
+            "alpha": loss.alpha,
+            "temperature": loss.temperature,
+            "self_pairs": loss.self_pairs,
+            "reduction": loss.reduction,
+            "anchors_without_positives": loss.anchors_without_positives,
+            "dimension": self.embedding_dimension,
+            "batch": self.sampler.batch(),
+        }
+
+    @property
+    def embedding_dimension(self) -> int:
+        """d of the projector."""
+        head = self.config.head
+        if head.layers:
+            return head.dimension
+        import torch
+
+        from uncollapse.training.embedding import evaluation_mode
+
+        with evaluation_mode(self.model):
+            shape = input_shape(self.data.inputs.kind, self.data.inputs.shape)
+            return int(self.model(torch.zeros(1, *shape)).shape[1])
+
+
+def input_shape(kind: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Shape of what the encoder sees: of one stored view, where views are stored."""
+    return shape[1:] if kind == "views" else shape
+
+
+def build_problem(
+    config: TrainConfig,
+    *,
+    base: Path | None = None,
+    data: LabelledData | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Problem:
+    """Load the data and build what trains on them.
+
+    Args:
+        config: The configuration.
+        base: Folder that relative paths in it refer to; None for the current one.
+        data: Data that are loaded already.
+        progress: Called with (images decoded, images in all).
+
+    Raises:
+        InputError: Anything in the data or the configuration that cannot be used.
+    """
+    if data is None:
+        data = load_data(config.data, base=base, progress=progress)
+    rows, validation = data.rows("train"), data.rows("validation")
+    if not len(rows):
+        raise InputError("training rows", "none", "leave some rows for training in data.split")
+    labels = data.labels[rows]
+    if len(np.unique(labels[labels >= 0])) < 2:
+        raise InputError(
+            "two classes or more among the training rows",
+            f"{len(np.unique(labels[labels >= 0]))}",
+            "choose another label, or a map with more coarse classes",
+        )
+    sampler = make_sampler(config.batch, labels, seed=config.seed, names=data.label_names)
+    if sampler.steps < 1:
+        raise InputError(
+            "a batch no larger than the training rows",
+            f"{sampler.size} in a batch, {len(rows)} rows",
+            "lower batch.size",
+        )
+    kind, shape = data.inputs.kind, data.inputs.shape
+    augmenter = Augmenter(config.views, kind, shape, training_scales(data.inputs, rows))
+    model = build_encoder(
+        config.encoder, config.head, input_shape(kind, shape), seed=config.seed, base=base
+    )
+    most = config.validation.rows
+    if len(validation) > most:
+        chosen = np.random.default_rng((config.seed, 7)).permutation(len(validation))[:most]
+        validation = validation[np.sort(chosen)]
+    return Problem(config, data, rows, validation, sampler, augmenter, model)

@@ -1,0 +1,110 @@
+"""One step of training, and what it adds to the epoch's means."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from uncollapse.data import LoadedBatch
+from uncollapse.errors import InputError
+from uncollapse.losses import SupCLLoss
+
+__all__ = ["Means", "Stepper"]
+
+
+@dataclass
+class Means:
+    """Sums over the steps of an epoch, saved with a checkpoint in the middle of it."""
+
+    steps: int = 0
+    sums: dict[str, float] = field(default_factory=dict)
+
+    def add(self, values: dict[str, float]) -> None:
+        """Take in one step."""
+        self.steps += 1
+        for name, value in values.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value
+
+    def means(self) -> dict[str, float]:
+        """Mean of every quantity over the steps so far."""
+        return {name: value / self.steps for name, value in self.sums.items()}
+
+
+class Stepper:
+    """Forward, backward and update.
+
+    Args:
+        fabric: Lightning Fabric, which places, casts and exchanges gradients.
+        model: The encoder as fabric has set it up.
+        optimiser: The same.
+        loss: The loss.
+        seed: Of dropout.
+        clip: Largest gradient norm, or None.
+    """
+
+    def __init__(
+        self, fabric: Any, model: nn.Module, optimiser: Any, loss: SupCLLoss, seed: int, clip: Any
+    ) -> None:
+        self.fabric, self.model, self.optimiser, self.loss = fabric, model, optimiser, loss
+        self.seed, self.clip = seed, clip
+
+    def step(self, batch: LoadedBatch, number: int) -> dict[str, float]:
+        """Take one step.
+
+        Args:
+            batch: This process's share.
+            number: Of the step, from 0: with the seed it is all that dropout depends on.
+
+        Returns:
+            "loss", "supervised" and "self_supervised" (nats; the latter two where the batch has
+            such a pair), and "anchors_without_positives".
+
+        Raises:
+            InputError: The loss or the gradient is not finite.
+        """
+        views = batch.views.to(self.fabric.device)
+        with torch.random.fork_rng(devices=[]):
+            key = np.random.SeedSequence((self.seed, number, self.fabric.global_rank))
+            torch.manual_seed(int(key.generate_state(1)[0]))
+            embeddings = self.model(views.flatten(0, 1))
+        try:
+            loss = self.loss(
+                embeddings.unflatten(0, views.shape[:2]),
+                batch.labels.to(self.fabric.device),
+                batch.instances.to(self.fabric.device),
+            )
+        except InputError as error:
+            raise InputError(
+                error.expected, f"{error.found} at step {number}", error.remedy
+            ) from error
+        if not bool(torch.isfinite(loss)):
+            raise _diverged(f"a loss of {float(loss):g}", number)
+        self.optimiser.zero_grad(set_to_none=True)
+        self.fabric.backward(loss)
+        if self.clip is not None:
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.clip)
+        self.optimiser.step()
+        return self._values()
+
+    def _values(self) -> dict[str, float]:
+        terms = self.loss.last
+        assert terms is not None  # the loss was called a moment ago
+        values = {"loss": float(terms.loss)}
+        if terms.supervised is not None:
+            values["supervised"] = float(terms.supervised)
+        if terms.self_supervised is not None:
+            values["self_supervised"] = float(terms.self_supervised)
+        lacking = terms.supervised_anchors_without_positives
+        return values | {"anchors_without_positives": float(lacking)}
+
+
+def _diverged(what: str, step: int) -> InputError:
+    return InputError(
+        "a finite loss",
+        f"{what} at step {step}",
+        "lower optimiser.learning_rate, add warmup_epochs or clip, or train in fp32",
+    )

@@ -1,0 +1,100 @@
+"""Pretrained weights from a local file, never unpickled."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from uncollapse.errors import InputError
+
+__all__ = ["load_weights"]
+
+# Wrappers in which public checkpoints keep their state dict.
+_INSIDE = ("state_dict", "model", "model_state_dict")
+
+
+def load_weights(model: nn.Module, path: Path, match: Literal["name", "order"]) -> None:
+    """Load weights into a model.
+
+    Args:
+        model: Gets them, every parameter and buffer.
+        path: A safetensors file, or a state dict that `torch.load(weights_only=True)` reads.
+        match: Tensors by "name" (those that the model has no place for, such as a classifier, are
+            left out), or by "order", each of the same shape as its counterpart.
+
+    Raises:
+        InputError: The file is missing, damaged or needs unpickling; tensors are missing or of
+            another shape.
+    """
+    found = _read(path)
+    wanted = model.state_dict()
+    if match == "order":
+        found = _by_order(wanted, found, path)
+    missing = [name for name in wanted if name not in found]
+    if missing:
+        raise InputError(
+            f"all {len(wanted)} tensors of the model in {path}",
+            f"{len(missing)} missing, the first {missing[0]!r}",
+            "give weights of this model, or match: order where only names differ",
+        )
+    for name, tensor in wanted.items():
+        if found[name].shape != tensor.shape:
+            raise InputError(
+                f"shape {tuple(tensor.shape)} for {name!r} in {path}",
+                f"{tuple(found[name].shape)}",
+                "give weights of this model, with as many input channels",
+            )
+    model.load_state_dict({name: found[name] for name in wanted})
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    if not path.is_file():
+        raise InputError(f"a file of weights at {path}", "none", "check encoder.weights")
+    try:
+        state: Any = (
+            load_file(path)
+            if path.suffix == ".safetensors"
+            else torch.load(path, map_location="cpu", weights_only=True)
+        )
+    except (SafetensorError, OSError, RuntimeError, ValueError, EOFError, KeyError) as error:
+        raise _unusable(path, error) from error
+    except Exception as error:
+        # torch raises pickle.UnpicklingError; naming it would import pickle for nothing else.
+        if type(error).__name__ != "UnpicklingError":
+            raise
+        raise _unusable(path, error) from error
+    for key in _INSIDE:
+        if isinstance(state, dict) and isinstance(state.get(key), dict):
+            state = state[key]
+    tensors = {k: v for k, v in state.items() if isinstance(v, Tensor)} if state else {}
+    if not tensors:
+        raise InputError(f"a state dict in {path}", "no tensors by name", "save model.state_dict()")
+    return tensors
+
+
+def _unusable(path: Path, error: Exception) -> InputError:
+    reason = " ".join(str(error).split())[:120]
+    return InputError(
+        f"weights in {path} that load without unpickling", reason, "save them as safetensors"
+    )
+
+
+def _by_order(wanted: dict[str, Tensor], found: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
+    """Tensors of the file under the model's names, in the model's order.
+
+    Counters of batch norm are left out of the comparison: older files have none.
+    """
+    names = [name for name in wanted if not name.endswith("num_batches_tracked")]
+    tensors = [t for name, t in found.items() if not name.endswith("num_batches_tracked")]
+    if len(tensors) < len(names):
+        raise InputError(
+            f"{len(names)} tensors in {path}", f"{len(tensors)}", "give weights of this model"
+        )
+    counters = {name: tensor for name, tensor in wanted.items() if name not in set(names)}
+    return counters | dict(zip(names, tensors, strict=False))
