@@ -169,7 +169,8 @@ def _write_parquet(
             table: dict[str, Any] = {}
             for name, values in _columns(data, rows[at : at + instances]).items():
                 texts = [None if text == "" else str(text) for text in values.tolist()]
-                table[name] = pa.array(np.repeat(texts, views).tolist(), pa.string())
+                each_view = [text for text in texts for _ in range(views)]
+                table[name] = pa.array(each_view, pa.string())
             table["view"] = pa.array(np.tile(np.arange(views, dtype=np.int32), instances))
             for name in LAYERS:
                 flat = layers[name].reshape(instances * views, -1)

@@ -81,4 +81,4 @@ def embed_rows(
 
 
 def _array(values: Tensor, leading: torch.Size) -> NDArray[np.float32]:
-    return np.asarray(values.float().cpu().unflatten(0, tuple(leading)).numpy())
+    return np.asarray(values.float().cpu().numpy()).reshape(*leading, -1)

@@ -48,7 +48,8 @@ def set_up(fabric: Any, config: TrainConfig, model: nn.Module, optimiser: Any) -
                 "set encoder.norm: group and head.norm: none, or sync_batch_norm: false",
             )
         if config.sync_batch_norm:
-            model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+            convert: Any = nn.SyncBatchNorm.convert_sync_batchnorm
+            model = convert(model)
     wrapped: tuple[Any, Any] = fabric.setup(model, optimiser)
     return wrapped
 

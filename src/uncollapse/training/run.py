@@ -151,7 +151,8 @@ class _Loop:
         self.checkpoints = output / "checkpoints"
         self.output = output
         self.means, self.epoch, self.offset, self.step = Means(), 0, 0, 0
-        self.seconds, self.best = 0.0, None
+        self.seconds = 0.0
+        self.best: dict[str, Any] | None = None
         optimiser = make_optimiser(config.optimiser, problem.model)
         if saved is not None:
             self._restore(saved, optimiser)
