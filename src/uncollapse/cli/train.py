@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -22,6 +23,15 @@ if TYPE_CHECKING:
     from uncollapse.training import Problem, TrainResult
 
 __all__ = ["embed_command", "need_training", "train_command"]
+
+
+class Part(StrEnum):
+    """A part of the data, as an option that may be repeated."""
+
+    train = "train"
+    validation = "validation"
+    test = "test"
+
 
 # Above this many numbers a prediction for random batches takes minutes; it is then left out.
 MANY_CLASSES = 200
@@ -178,7 +188,7 @@ def embed_command(
         "embeddings.parquet"
     ),
     split: Annotated[
-        list[Literal["train", "validation", "test"]] | None,
+        list[Part] | None,
         typer.Option(help="Part of the data; may be repeated. All by default."),
     ] = None,
     views: Annotated[
@@ -201,7 +211,7 @@ def embed_command(
             rows_of,
             problem.augmenter,
             output,
-            splits=split,
+            splits=[part.value for part in split] if split else None,
             views=views,
             seed=seed,
             precision=problem.config.precision,
