@@ -91,11 +91,14 @@ class SplitConfig(_Strict):
         column: Column with the words train, validation (val, valid, dev) and test.
         validation: Fraction for validation, in [0, 1).
         test: Fraction for the test, in [0, 1).
+        rename: Word -> part, for parts that the source has or `column` names: {val: test} makes
+            ImageNet's validation images the test, and {holdout: test} explains a word.
     """
 
     column: str | None = None
     validation: Fraction = 0.1
     test: Fraction = 0.2
+    rename: dict[str, Literal["train", "validation", "test"]] = {}
 
     @model_validator(mode="after")
     def _leave_some_for_training(self) -> SplitConfig:

@@ -72,10 +72,13 @@ def _ids(listing: Listing, name: str | None) -> NDArray[Any]:
 
 
 def _given_split(config: sources.DataConfig, listing: Listing) -> NDArray[Any] | None:
-    name = config.split.column
-    if name is None:
-        return listing.split
-    return part_names(column_of(listing, name, "split").tolist(), f"column {name!r}")
+    name, rename = config.split.column, config.split.rename
+    if name is not None:
+        column = column_of(listing, name, "split")
+        return part_names(column.tolist(), f"column {name!r}", rename)
+    if listing.split is None:
+        return None
+    return part_names(listing.split.tolist(), config.source, rename)
 
 
 def _fingerprint(
