@@ -157,3 +157,16 @@ def test_the_fingerprint_tells_data_apart():
         )
     ]
     assert len({same, *others}) == 6
+
+
+def test_the_fingerprint_sees_one_changed_value(tmp_path):
+    def fingerprint(inputs):
+        np.savez(tmp_path / "a.npz", inputs=inputs, label=np.arange(20) % 2)
+        block = {"source": "arrays", "path": str(tmp_path / "a.npz"), "kind": "vector"}
+        return load_data(data_config(block)).description["fingerprint"]
+
+    inputs = np.zeros((20, 3), np.float32)
+    before = fingerprint(inputs)
+    assert before == fingerprint(inputs)
+    inputs[19, 2] = 1e-6
+    assert before != fingerprint(inputs)

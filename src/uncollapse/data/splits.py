@@ -21,6 +21,8 @@ _WORDS = {
 }  # fmt: skip
 # Orders in which groups are tried: a greedy division may leave a class out of a part.
 _TRIES = 10
+# With more groups than this one order is as good as another.
+_MANY_GROUPS = 1000
 
 
 def is_part(word: str) -> bool:
@@ -168,6 +170,8 @@ def _draw_groups(
         )
         if best is None or (absent, error) < best[:2]:
             best = (absent, error, parts)
+        if not best[0] and len(group_names) > _MANY_GROUPS:
+            break
     assert best is not None
     if best[0]:
         raise InputError(
@@ -211,7 +215,7 @@ def make_split(
 
     Args:
         config: Fractions.
-        given: (N,) parts that the data have; "" where they do not say; None if they never do.
+        given: (N,) parts that the data have, or None.
         codes: (N,) training label.
         names: Its classes.
         fine: (N,) columns of finer labels.
@@ -231,10 +235,8 @@ def make_split(
         >>> {part: int((parts == part).sum()) for part in ("train", "validation", "test")}
         {'train': 70, 'validation': 10, 'test': 20}
     """
-    split = np.full(len(codes), "train", dtype="U10")
+    split = np.full(len(codes), "train", "U10") if given is None else given.astype("U10")
     own = [] if given is None else [part for part in SPLITS if (given == part).any()]
-    if given is not None:
-        split[given != ""] = given[given != ""]
     if groups is not None:
         _check_groups(split, groups)
     fractions = {"validation": config.validation, "test": config.test}
