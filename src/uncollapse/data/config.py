@@ -47,7 +47,8 @@ def _name_text(value: Any) -> str:
     """A class name as text: YAML reads 7 as a number, and `yes` as true, which is a trap."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise ValueError(f"class names are text or numbers, not {value!r}; put it in quotes")
-    return str(value)
+    whole = isinstance(value, float) and value.is_integer()  # as texts() writes the data
+    return str(int(value) if whole else value)
 
 
 def _map_texts(value: Any) -> Any:
