@@ -47,7 +47,8 @@ def _name_text(value: Any) -> str:
     """A class name as text: YAML reads 7 as a number, and `yes` as true, which is a trap."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise ValueError(f"class names are text or numbers, not {value!r}; put it in quotes")
-    return str(value)
+    whole = isinstance(value, float) and value.is_integer()  # as texts() writes the data
+    return str(int(value) if whole else value)
 
 
 def _map_texts(value: Any) -> Any:
@@ -91,11 +92,14 @@ class SplitConfig(_Strict):
         column: Column with the words train, validation (val, valid, dev) and test.
         validation: Fraction for validation, in [0, 1).
         test: Fraction for the test, in [0, 1).
+        rename: Word -> part, for parts that the source has or `column` names: {val: test} makes
+            ImageNet's validation images the test, and {holdout: test} explains a word.
     """
 
     column: str | None = None
     validation: Fraction = 0.1
     test: Fraction = 0.2
+    rename: dict[str, Literal["train", "validation", "test"]] = {}
 
     @model_validator(mode="after")
     def _leave_some_for_training(self) -> SplitConfig:

@@ -36,8 +36,7 @@ class Listing:
         ids: (N,) text that names each row.
         open: Reads the given rows.
         label: Column that is the training label when none is named.
-        split: (N,) "train", "validation", "test", or "" where the source does not say; None if it
-            never says.
+        split: (N,) "train", "validation", "test"; None if the source has no parts.
         orders: Order of the values of a column, where the source has one.
         maps: Built-in label maps by name.
         licence: Of the data; empty where the source does not say.

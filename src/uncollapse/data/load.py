@@ -56,6 +56,29 @@ def _filled(column: NDArray[Any]) -> NDArray[Any]:
     return np.array(["" if value is None else value for value in column.tolist()])
 
 
+def _role_columns(
+    config: sources.DataConfig, listing: Listing, labels: Labels
+) -> tuple[tuple[str, ...], dict[str, NDArray[Any]]]:
+    """Names of the finer labels, and the columns of finer labels and slices."""
+    coarsened = [] if labels.map is None else [labels.column]
+    fine = tuple(dict.fromkeys([*coarsened, *config.fine]))
+    columns = {}
+    for name in fine:
+        column = column_of(listing, name, "finer label")
+        if config.unlabelled == "refuse":
+            _complete(column, name, "finer label", "complete them, or set `unlabelled: allow`")
+        columns[name] = _filled(column)
+    for name in config.slices:
+        columns[name] = _filled(column_of(listing, name, "slice"))
+    return fine, columns
+
+
+def _groups(listing: Listing, name: str | None) -> NDArray[Any] | None:
+    if name is None:
+        return None
+    return _complete(column_of(listing, name, "group"), name, "group", "give each row a group")
+
+
 def _ids(listing: Listing, name: str | None) -> NDArray[Any]:
     ids = listing.ids.astype(str)
     if name is not None:
@@ -72,10 +95,13 @@ def _ids(listing: Listing, name: str | None) -> NDArray[Any]:
 
 
 def _given_split(config: sources.DataConfig, listing: Listing) -> NDArray[Any] | None:
-    name = config.split.column
-    if name is None:
-        return listing.split
-    return part_names(column_of(listing, name, "split").tolist(), f"column {name!r}")
+    name, rename = config.split.column, config.split.rename
+    if name is not None:
+        column = column_of(listing, name, "split")
+        return part_names(column.tolist(), f"column {name!r}", rename)
+    if listing.split is None:
+        return None
+    return part_names(listing.split.tolist(), config.source, rename)
 
 
 def _fingerprint(
@@ -169,30 +195,11 @@ def load_data(
         allow_unlabelled=config.unlabelled == "allow",
         base=base,
     )
-    coarsened = [] if labels.map is None else [labels.column]
-    fine = tuple(dict.fromkeys([*coarsened, *config.fine]))
-    columns = {}
-    for name in fine:
-        column = column_of(listing, name, "finer label")
-        if config.unlabelled == "refuse":
-            _complete(column, name, "finer label", "complete them, or set `unlabelled: allow`")
-        columns[name] = _filled(column)
-    for name in config.slices:
-        columns[name] = _filled(column_of(listing, name, "slice"))
-    groups = None
-    if config.group is not None:
-        column = column_of(listing, config.group, "group")
-        groups = _complete(column, config.group, "group", "give each row a group")
-    ids = _ids(listing, config.id)
-    finer = [columns[name] for name in fine]
+    fine, columns = _role_columns(config, listing, labels)
+    groups, ids = _groups(listing, config.group), _ids(listing, config.id)
+    finer, given = [columns[name] for name in fine], _given_split(config, listing)
     split, how = make_split(
-        config.split,
-        _given_split(config, listing),
-        labels.codes,
-        labels.names,
-        finer,
-        groups,
-        config.seed,
+        config.split, given, labels.codes, labels.names, finer, groups, config.seed
     )
     rows = np.arange(len(ids))
     if config.limit is not None:

@@ -21,6 +21,8 @@ _WORDS = {
 }  # fmt: skip
 # Orders in which groups are tried: a greedy division may leave a class out of a part.
 _TRIES = 10
+# With more groups than this one order is as good as another.
+_MANY_GROUPS = 1000
 
 
 def is_part(word: str) -> bool:
@@ -28,8 +30,15 @@ def is_part(word: str) -> bool:
     return word.lower() in _WORDS
 
 
-def part_names(values: Sequence[str | None], origin: str) -> NDArray[Any]:
+def part_names(
+    values: Sequence[str | None], origin: str, rename: Mapping[str, str] | None = None
+) -> NDArray[Any]:
     """Words for parts as train, validation and test.
+
+    Args:
+        values: The words.
+        origin: Where they stand, for the error.
+        rename: Word -> part; it holds for every word that means the same.
 
     Raises:
         InputError: A word that means none of them, or no word.
@@ -38,11 +47,14 @@ def part_names(values: Sequence[str | None], origin: str) -> NDArray[Any]:
         >>> part_names(["train", "val", "test"], "column 'split'").tolist()
         ['train', 'validation', 'test']
     """
-    unknown = {value for value in values if str(value).lower() not in _WORDS}
+    meant = {_WORDS.get(word.lower(), word.lower()): part for word, part in (rename or {}).items()}
+    parts = {value: _WORDS.get(str(value).lower(), str(value).lower()) for value in set(values)}
+    parts = {value: meant.get(part, part) for value, part in parts.items()}
+    unknown = {value for value, part in parts.items() if part not in SPLITS}
     if unknown:
-        listed = ", ".join(sorted(repr(value) for value in unknown)[:5])
-        raise InputError(f"train, validation (val) or test in {origin}", listed, "rename them")
-    return np.array([_WORDS[str(value).lower()] for value in values])
+        listed = ", ".join(sorted(map(repr, unknown))[:5])
+        raise InputError(f"train, validation (val) or test in {origin}", listed, "set split.rename")
+    return np.array([parts[value] for value in values])
 
 
 def strata(codes: NDArray[np.int64], fine: Sequence[NDArray[Any]]) -> NDArray[np.int64]:
@@ -158,6 +170,8 @@ def _draw_groups(
         )
         if best is None or (absent, error) < best[:2]:
             best = (absent, error, parts)
+        if not best[0] and len(group_names) > _MANY_GROUPS:
+            break
     assert best is not None
     if best[0]:
         raise InputError(
@@ -168,20 +182,16 @@ def _draw_groups(
     split[free] = np.array(["train", *wanted])[best[2][of]]
 
 
-def _check_parts(
-    split: NDArray[Any],
-    codes: NDArray[np.int64],
-    names: Sequence[str],
-    groups: NDArray[Any] | None,
-) -> None:
+def _check_training(split: NDArray[Any], codes: NDArray[np.int64]) -> None:
     if len(np.unique(codes[(split == "train") & (codes >= 0)])) < 2:
         raise InputError(
             "two classes or more among the training rows",
             f"{np.count_nonzero(split == 'train')} training rows of one class or none",
             "mend the split",
         )
-    if groups is None:
-        return
+
+
+def _check_groups(split: NDArray[Any], groups: NDArray[Any]) -> None:
     pairs = np.unique(np.stack([groups.astype(str), split.astype(str)]), axis=1)
     divided, times = np.unique(pairs[0], return_counts=True)
     if (times > 1).any():
@@ -205,7 +215,7 @@ def make_split(
 
     Args:
         config: Fractions.
-        given: (N,) parts that the data have; "" where they do not say; None if they never do.
+        given: (N,) parts that the data have, or None.
         codes: (N,) training label.
         names: Its classes.
         fine: (N,) columns of finer labels.
@@ -225,10 +235,10 @@ def make_split(
         >>> {part: int((parts == part).sum()) for part in ("train", "validation", "test")}
         {'train': 70, 'validation': 10, 'test': 20}
     """
-    split = np.full(len(codes), "train", dtype="U10")
+    split = np.full(len(codes), "train", "U10") if given is None else given.astype("U10")
     own = [] if given is None else [part for part in SPLITS if (given == part).any()]
-    if given is not None:
-        split[given != ""] = given[given != ""]
+    if groups is not None:
+        _check_groups(split, groups)
     fractions = {"validation": config.validation, "test": config.test}
     wanted = {part: share for part, share in fractions.items() if share and part not in own}
     generator = np.random.default_rng(seed)
@@ -238,7 +248,7 @@ def make_split(
             _draw_rows(split, wanted, codes, keys, names, generator)
         else:
             _draw_groups(split, wanted, codes, keys, names, groups, generator)
-    _check_parts(split, codes, names, groups)
+    _check_training(split, codes)
     how = [f"{', '.join(own)} as given"] if own else []
     if wanted:
         drawn = " and ".join(f"{share:g} for {part}" for part, share in wanted.items())

@@ -104,14 +104,13 @@ def _check_shape(array: Array, config: ArraysConfig, name: str) -> None:
         )
     if array.dtype.kind not in "iufb":
         raise InputError(f"numbers in {name!r}", f"dtype {array.dtype}", "check `inputs`")
+    if array.dtype.kind == "f":
+        check_finite(array, name)
 
 
 def _prepare(array: Array, config: ArraysConfig, name: str) -> Array:
     if config.kind == "image":
-        if array.dtype.kind == "f":
-            check_finite(array, name)
         return fit_pixels(_pixels(array, name), config.image)
-    check_finite(array, name)
     return array.astype(np.float32)
 
 
@@ -123,8 +122,6 @@ def _single(path: Path, config: ArraysConfig, names: list[str]) -> tuple[Array, 
     large = array.nbytes > config.memory_mib * 2**20
     fitting = array.dtype == (np.uint8 if config.kind == "image" else np.float32)
     if path.is_dir() and large and fitting and (as_is or config.kind != "image"):
-        if config.kind != "image":
-            check_finite(array, config.inputs)
         return array, f"{config.inputs}.npy, {(path / f'{config.inputs}.npy').stat().st_size} bytes"
     return array, ""
 

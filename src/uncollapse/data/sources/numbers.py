@@ -1,4 +1,4 @@
-"""Numbers of tables and arrays: none may be missing or infinite."""
+"""Numbers of tables and arrays: none may be missing, infinite, or too large for float32."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from uncollapse.errors import InputError
 __all__ = ["check_finite"]
 
 _ROWS = 65536
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 def check_finite(values: NDArray[Any], name: str) -> None:
-    """Refuses NaN and infinity.
+    """Refuses NaN, infinity, and what becomes infinity as float32.
 
     Args:
         values: (N, ...) numbers.
@@ -25,7 +26,7 @@ def check_finite(values: NDArray[Any], name: str) -> None:
         InputError: Names the column, the number of rows and the first of them.
     """
     bad = [
-        start + np.flatnonzero(~np.isfinite(part.reshape(len(part), -1)).all(axis=1))
+        start + np.flatnonzero(~(np.abs(part.reshape(len(part), -1)) <= _LARGEST).all(axis=1))
         for start in range(0, len(values), _ROWS)
         for part in [values[start : start + _ROWS]]
     ]
@@ -33,6 +34,7 @@ def check_finite(values: NDArray[Any], name: str) -> None:
     if len(rows):
         raise InputError(
             f"finite numbers in column {name!r}",
-            f"NaN or infinity in {len(rows)} of {len(values)} rows, the first row {rows[0]}",
+            f"NaN or infinity (as float32) in {len(rows)} of {len(values)} rows, "
+            f"the first row {rows[0]}",
             "fill them or take the rows out",
         )

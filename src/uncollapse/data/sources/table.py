@@ -70,7 +70,9 @@ def _floats(array: Any, name: str) -> NDArray[np.float32]:
         raise InputError(
             f"numbers in column {name!r}", f"type {array.type}", "convert it, or leave it out"
         )
-    return np.asarray(array.to_numpy(zero_copy_only=False)).astype(np.float32)
+    values = np.asarray(array.to_numpy(zero_copy_only=False))
+    with np.errstate(over="ignore"):  # what is too large is refused by name in check_finite
+        return values.astype(np.float32)
 
 
 def _vectors(read: ReadTable, config: TableConfig) -> NDArray[np.float32]:
