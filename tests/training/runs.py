@@ -1,0 +1,44 @@
+"""A small run on real digits, and a script that runs it in a process of its own."""
+
+import sys
+from pathlib import Path
+
+from uncollapse.training import build_problem, parse_config, train
+
+BLOCK = {
+    "data": {"source": "digits", "map": "parity", "limit": 700},
+    "views": {"augmentation": "weak", "flip": False},
+    "batch": {"size": 64},
+    "encoder": {"kind": "convnet", "widths": [8, 16], "norm": "group"},
+    "head": {"dimension": 16, "norm": "none"},
+    "loss": {"alpha": 0.2, "temperature": 0.1},
+    "optimiser": {"learning_rate": 0.05, "warmup_epochs": 1},
+    "epochs": 3,
+    "device": "cpu",
+}
+
+
+def problem_of(**changes):
+    return build_problem(parse_config({**BLOCK, **changes}))
+
+
+def main(output, *options):
+    """Train to a folder; "kill=N" kills the process after N steps, "resume" goes on."""
+    import os
+    import signal
+
+    import torch
+
+    torch.set_num_threads(1)
+    kill = [int(option.partition("=")[2]) for option in options if option.startswith("kill=")]
+
+    def progress(step, _total, _means):
+        if kill and step == kill[0]:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    problem = problem_of(checkpoint={"every_steps": 3})
+    train(problem, Path(output), resume="resume" in options, progress=progress)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

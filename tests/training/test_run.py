@@ -1,0 +1,155 @@
+"""The loop: resumed and many-process runs equal a plain one, and what goes wrong loses nothing."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from runs import problem_of
+
+from uncollapse.errors import InputError
+from uncollapse.training import embed, load_trained, read_run, train
+from uncollapse.training.checkpoint import read_checkpoint
+from uncollapse.training.journal import read_journal
+
+HERE = Path(__file__).parent
+
+
+def in_process(*arguments, launcher=(), check=True):
+    command = [sys.executable, *launcher, str(HERE / "runs.py"), *map(str, arguments)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, check=check, capture_output=True, text=True, env=environment)
+
+
+def weights(folder):
+    return read_checkpoint(Path(folder) / "checkpoints")[0]
+
+
+def losses(folder):
+    return [line["loss"] for line in read_journal(Path(folder))]
+
+
+@pytest.mark.slow
+def test_a_killed_and_resumed_run_has_the_same_weights_bit_for_bit(tmp_path):
+    in_process(tmp_path / "whole")
+    killed = in_process(tmp_path / "killed", "kill=4", check=False)
+    assert killed.returncode == -signal.SIGKILL
+    again = in_process(tmp_path / "killed", "resume", "kill=11", check=False)
+    assert again.returncode == -signal.SIGKILL
+    in_process(tmp_path / "killed", "resume")
+    whole, resumed = weights(tmp_path / "whole"), weights(tmp_path / "killed")
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+    assert losses(tmp_path / "whole") == losses(tmp_path / "killed")
+
+
+@pytest.mark.slow
+def test_two_processes_are_one_with_the_same_global_batch(tmp_path):
+    in_process(tmp_path / "one")
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
+    in_process(tmp_path / "two", launcher=launcher)
+    assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), abs=1e-5)
+
+
+def test_a_run_writes_what_an_auditor_needs(tmp_path):
+    problem = problem_of(epochs=1)
+    result = train(problem, tmp_path / "run", record={"prediction": {"phase": "spread"}})
+    config, record = read_run(tmp_path / "run")
+    assert config == problem.config
+    assert record["status"] == "finished"
+    assert record["prediction"] == {"phase": "spread"}
+    assert record["data"]["fingerprint"] == problem.data.description["fingerprint"]
+    assert record["setting"]["batch"] == {"kind": "RandomBatch", "size": 64}
+    assert result.step == problem.sampler.steps == len(losses(tmp_path / "run")) * result.step
+    with pytest.raises(InputError, match="one that holds a run"):
+        train(problem, tmp_path / "run")
+    changed = problem_of(epochs=1, loss={"alpha": 0.3, "temperature": 0.1})
+    with pytest.raises(InputError, match="loss differ"):
+        train(changed, tmp_path / "run", resume=True)
+    with pytest.raises(InputError, match="a run to resume"):
+        train(problem, tmp_path / "other", resume=True)
+
+
+def test_validation_picks_the_best_epoch_and_leaves_the_run_as_it_was(tmp_path):
+    seen = []
+
+    def scores(layers, labels, fine):
+        seen.append((layers["projector"].shape, len(labels), list(fine)))
+        return {"projector/accuracy": [0.5, 0.9, 0.7][len(seen) - 1]}
+
+    result = train(problem_of(), tmp_path / "scored", scores=scores)
+    plain = train(problem_of(), tmp_path / "plain")
+    assert result.best["epoch"] == 2
+    assert seen[0] == ((71, 16), 71, ["digit"])
+    # Measuring drew no random number and changed no buffer.
+    assert [line["loss"] for line in result.history] == [line["loss"] for line in plain.history]
+    best = read_checkpoint(tmp_path / "scored" / "checkpoints", "best")
+    assert best[2]["step"] == result.best["step"]
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpoint(tmp_path):
+    def break_after_the_first_epoch(step, _total, _means):
+        if step == problem.sampler.steps:
+            with torch.no_grad():
+                next(problem.model.parameters()).fill_(float("nan"))
+
+    problem = problem_of(checkpoint={"every_steps": 2})
+    with pytest.raises(InputError, match="finite"):
+        train(problem, tmp_path / "run", progress=break_after_the_first_epoch)
+    assert read_run(tmp_path / "run")[1]["status"] == "failed"
+    assert all(bool(tensor.isfinite().all()) for tensor in weights(tmp_path / "run").values())
+
+
+def test_a_full_disk_is_said_and_the_checkpoint_before_is_whole(tmp_path):
+    code = (
+        "import resource, runs\nfrom pathlib import Path\nfrom uncollapse.training import train\n"
+        "import sys\nfolder = Path(sys.argv[1])\n"
+        "def limit(step, total, means):\n"
+        "    if step == 8:\n"
+        "        resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))\n"
+        "import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "from uncollapse.errors import InputError\n"
+        "try:\n    train(runs.problem_of(), folder, progress=limit)\n"
+        "except InputError as error:\n    print(error)\n"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "run")],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=HERE,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert "room and permission to write" in answer.stdout, answer.stderr[-500:]
+    assert read_checkpoint(tmp_path / "run" / "checkpoints")[2]["epoch"] == 1
+    leftovers = [path.name for path in (tmp_path / "run" / "checkpoints").glob(".*")]
+    assert leftovers == []
+
+
+def test_embeddings_are_those_of_the_best_checkpoint(tmp_path):
+    import pyarrow.parquet as pq
+
+    problem = problem_of(epochs=1)
+    train(problem, tmp_path / "run")
+    fresh = problem_of(epochs=1)
+    assert load_trained(tmp_path / "run", fresh).startswith("last")
+    modes = [module.training for module in fresh.model.modules()]
+    count = embed(fresh.model, fresh.data, fresh.augmenter, tmp_path / "e.parquet", views=2)
+    assert [module.training for module in fresh.model.modules()] == modes
+    table = pq.read_table(tmp_path / "e.parquet")
+    assert count == len(table) == 2 * 700
+    about = json.loads(table.schema.metadata[b"uncollapse"])
+    assert about["layers"] == ["backbone", "projector"]
+    assert about["fine"] == ["digit"]
+    rows = table.slice(0, 4).to_pydict()
+    assert rows["view"] == [0, 1, 0, 1]
+    assert rows["instance"][0] == rows["instance"][1] != rows["instance"][2]
+    assert {"id", "split", "label", "digit"} <= set(rows)
+    embed(fresh.model, fresh.data, fresh.augmenter, tmp_path / "e.npz", splits=["test"])
+    with np.load(tmp_path / "e.npz") as arrays:
+        assert arrays["projector"].shape == (len(fresh.data.rows("test")), 16)
+        assert set(arrays["split"]) == {"test"}
