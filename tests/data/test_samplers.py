@@ -107,7 +107,7 @@ def test_unlabelled_rows_are_used_or_said_to_be_left_out():
         sampler = make_sampler(BatchConfig(sampler=kind, per_class=2), labels, seed=0)
         assert all((labels[rows] >= 0).all() for rows in sampler.batches(0))
         assert sampler.coverage(0).unreached_classes == (-1,)
-        assert "50 unlabelled rows are left out" in sampler.coverage(0).text
+        assert "50 unlabelled are left out" in sampler.coverage(0).text
 
 
 def test_coverage_says_which_classes_are_left_out():
@@ -117,7 +117,7 @@ def test_coverage_says_which_classes_are_left_out():
     assert coverage.unreached == 0
     dropped = make_sampler(BatchConfig(size=39), labels, seed=0).coverage(0)
     assert dropped.unreached == 1
-    assert dropped.text == "epoch 0 reaches 39 of 40 rows; 1 rows are not reached"
+    assert dropped.text == "epoch 0 reaches 39 of 40 rows; 1 not reached"
     lonely = make_sampler(BatchConfig(size=8), np.arange(9), seed=0).coverage(0)
     (missing,) = lonely.unreached_classes
     assert lonely.text.endswith(f"among them all of class {missing}")
