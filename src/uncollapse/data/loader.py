@@ -74,6 +74,25 @@ class Loader:
 
     Raises:
         InputError: More processes than chunks, or a rank that does not exist.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> from sklearn.datasets import load_digits
+        >>> from uncollapse.data import BatchConfig, ViewsConfig, make_sampler
+        >>> digits = load_digits()
+        >>> images = torch.from_numpy(digits.images / 16 * 255).to(torch.uint8)[:, None]
+        >>> inputs = SimpleNamespace(kind="image", shape=(1, 8, 8), read=lambda rows: images[rows])
+        >>> data = SimpleNamespace(inputs=inputs, labels=digits.target)
+        >>> config = ViewsConfig(augmentation="medium", flip=False, normalisation="none")
+        >>> augmenter = Augmenter(config, inputs.kind, inputs.shape)
+        >>> rows = np.arange(1000)
+        >>> balanced = BatchConfig(sampler="balanced", per_class=5)
+        >>> sampler = make_sampler(balanced, data.labels[rows], seed=0)
+        >>> loader = Loader(data, rows, sampler, augmenter, seed=0)
+        >>> loader.steps(0), next(loader.epoch(0)).views.shape
+        (20, torch.Size([50, 2, 1, 8, 8]))
+        >>> len(list(loader.epoch(0, start=15)))
+        5
     """
 
     def __init__(

@@ -12,7 +12,6 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal, Self
 
 import numpy as np
@@ -20,10 +19,11 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from uncollapse.data.class_streams import Integers, Stream
+from uncollapse.data.coverage import Coverage, listed
 from uncollapse.errors import InputError
 from uncollapse.records import BalancedBatch, Batch, FullBatch, RandomBatch
 
-__all__ = ["BatchConfig", "Coverage", "Sampler", "make_sampler"]
+__all__ = ["BatchConfig", "Sampler", "make_sampler"]
 
 # First number of each stream's key, so that no two kinds of draws share random numbers.
 _SHUFFLED, _CLASSES, _ROWS, _ORDER = range(4)
@@ -68,54 +68,6 @@ class BatchConfig(BaseModel):
         elif self.per_class is None:
             raise ValueError(f"the sampler {self.sampler} needs per_class, rows of a class")
         return self
-
-
-@dataclass(frozen=True)
-class Coverage:
-    """What one epoch's batches reach of the training rows.
-
-    Attributes:
-        epoch: The epoch.
-        classes: Class codes, -1 first if there are unlabelled rows; shape (m,).
-        samples: Rows of each class.
-        reached: Of these, how many are in at least one batch.
-        repeated: Places in batches beyond the first of each row.
-    """
-
-    epoch: int
-    classes: Integers
-    samples: Integers
-    reached: Integers
-    repeated: Integers
-
-    @property
-    def unreached(self) -> int:
-        """Rows that no batch of the epoch holds, unlabelled ones included."""
-        return int((self.samples - self.reached).sum())
-
-    @property
-    def unreached_classes(self) -> tuple[int, ...]:
-        """Codes of classes of which no row is reached; -1 stands for unlabelled rows."""
-        return tuple(int(c) for c in self.classes[self.reached == 0])
-
-    @property
-    def text(self) -> str:
-        """One line that says which rows and classes the epoch leaves out or repeats."""
-        total = int(self.samples.sum())
-        parts = [f"epoch {self.epoch} reaches {total - self.unreached:,} of {total:,} rows"]
-        labelled = self.classes >= 0
-        unlabelled = int((self.samples - self.reached)[~labelled].sum())
-        if unlabelled:
-            parts.append(f"{unlabelled:,} unlabelled rows are left out")
-        missed = int((self.samples - self.reached)[labelled].sum())
-        if missed:
-            parts.append(f"{missed:,} rows are not reached")
-        without = [code for code in self.unreached_classes if code >= 0]
-        if without:
-            parts.append(f"among them all of class {_some(without)}")
-        if self.repeated.any():
-            parts.append(f"{int(self.repeated.sum()):,} places repeat a row")
-        return "; ".join(parts)
 
 
 class Sampler(ABC):
@@ -310,14 +262,8 @@ def make_sampler(
     if small:
         raise InputError(
             f"per_class = {per_class:,} training rows or more in every class",
-            _some(small),
+            listed(small),
             f"give per_class of at most {counts.min():,}, or merge or leave out small classes",
         )
     restart = config.sampler == "class-aware"
     return _ByClass(codes_of, seed, per_class, classes, restart=restart)
-
-
-def _some(items: Sequence[object], most: int = 5) -> str:
-    """The first few of a list, and how many more there are."""
-    more = f" and {len(items) - most:,} more" if len(items) > most else ""
-    return ", ".join(str(item) for item in items[:most]) + more

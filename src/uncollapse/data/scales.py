@@ -70,6 +70,13 @@ def training_scales(inputs: Readable, rows: NDArray[np.int64], *, images: int = 
 
     Raises:
         InputError: There is no row.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> table = torch.tensor([[1.0, 5.0], [3.0, 5.0]])
+        >>> inputs = SimpleNamespace(kind="vector", shape=(2,), read=lambda rows: table[rows])
+        >>> training_scales(inputs, np.arange(2)).to_dict()
+        {'mean': [2.0, 5.0], 'std': [1.0, 0.0]}
     """
     if not len(rows):
         raise InputError("training rows", "none", "give the data a split with training rows")

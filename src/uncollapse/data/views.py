@@ -162,7 +162,7 @@ class Augmenter:
         if len(values):
             for step in self._steps:
                 values = step.apply(values, draws)
-        return self._normalised(values).view(len(raw), count, *values.shape[1:])
+        return self._normalised(values).reshape(len(raw), count, *values.shape[1:])
 
     def plain(self, raw: Tensor) -> Tensor:
         """The rows for evaluation: normalised only; of stored views the first one.
