@@ -3,7 +3,7 @@
     python benchmarks/probe.py [--rows N] [--dimension D] [--classes K] [--values L] [--peer]
 
 Features are rectified mixtures of correlated Gaussians (as a network's last layer gives them), in
-float32. Both solve the same problem, each penalty from the optimum before it. Printed are wall and
+float32. Both solve the same problem, each penalty from the optima before it. Printed are wall and
 CPU seconds and, with --peer, by how much the objective that was reached lies above the lower of the
 two. Set OPENBLAS_NUM_THREADS to the cores that may be used.
 """

@@ -29,14 +29,14 @@ def test_inside_classes_by_hand():
 @pytest.mark.parametrize(("per_unit", "truth"), [(1, 0.5), (1, 0.97), (4, 0.7)])
 def test_coverage(rng, per_unit, truth):
     """Rows of a unit are read right or wrong together; classes have 20 and 80 units."""
-    held, runs = 0, 1500
+    held, runs = 0, 500
     labels = np.repeat(np.repeat([0, 1], [20, 80]), per_unit)
     units = np.repeat(np.arange(100), per_unit)
     for _ in range(runs):
         right = (rng.random(100) < truth)[units]
         found = score(right, labels, 2, units).balanced_accuracy
         held += found.low <= truth <= found.high
-    assert 0.92 < held / runs < 0.985
+    assert 0.915 < held / runs < 0.99
 
 
 def test_all_right_still_has_an_interval():

@@ -64,15 +64,15 @@ def test_groups_are_never_split(rng):
     seen = probe(Embedded({"z": rows}, {"t": target}), settings=QUICK).of("z", "t")
     data = Embedded({"z": rows}, {"t": target}, groups=groups)
     held = probe(data, settings=QUICK).of("z", "t")
-    assert seen.reading("knn").score.chance_corrected.low > 0.95
+    assert seen.reading("knn").score.chance_corrected.low > 0.9
     assert held.reading("knn").score.chance_corrected.estimate < 0.5
     cut = as_dataset(data, 0)
     parts = [set(cut.units[getattr(cut.split, n)]) for n in ("train", "validation", "test")]
     assert sum(len(part) for part in parts) == 120
     assert min(len(part) for part in parts) > 15
     # The interval counts groups, not rows.
-    a, b = (r.reading("few-shot").details for r in (seen, held))
-    assert a["shots"] == b["shots"] == 1
+    lengths = [r.reading("knn").score.accuracy for r in (seen, held)]
+    assert lengths[1].high - lengths[1].low > 3 * (lengths[0].high - lengths[0].low)
     with pytest.raises(InputError, match="group in one split"):
         probe(replace(data, split=splits(rng, 720)), settings=QUICK)
 
@@ -82,7 +82,7 @@ def test_shots_are_of_different_groups(rng):
     data = Embedded({"z": rng.standard_normal((180, 5))}, {"t": groups % 2}, groups=groups)
     found = probe(data, settings=QUICK).of("z", "t")
     assert [r.details["shots"] for r in found.readings[2:]] == [1, 5]
-    assert "independent training units" in found.notes[0]
+    assert "independent training units" in found.notes[-1]
     with pytest.raises(InputError, match="10 shots"):
         probe(data, settings=replace(QUICK, shots=(1, 10)))
 

@@ -48,11 +48,11 @@ def test_collapse_unlabelled_rows_lone_classes_and_missing_finer_labels(rng):
 
 
 def test_seed_and_time(rng):
-    data = coarse_to_fine(rng, True, n=3000, d=126)
+    data = coarse_to_fine(rng, False, n=3000, d=126)
     label, fine = data.targets["label"], {"fine": data.targets["fine"]}
     layers = {"backbone": data.layers["z"], "projector": data.layers["z"] + 0.1}
     start = time.process_time()
     found = scores(layers, label, fine)
-    assert time.process_time() - start < 6
+    assert time.process_time() - start < 5  # .7 s alone; a shared machine counts more
     assert found == scores(layers, label, fine)
     assert found != scores(layers, label, fine, seed=1, most_rows=1000)

@@ -20,6 +20,8 @@ from uncollapse.probes.accuracy import balanced_accuracy
 
 __all__ = ["scores"]
 
+# Total variance below which all embeddings are one point, and their share is rounding.
+_ONE_POINT = 1e-9
 _NEIGHBOURS, _TEMPERATURE = 20, 0.1
 # One choice of hyperparameters, three folds: it need rank epochs, not tell the last percent.
 _QUICK = ProbeOptions(
@@ -81,7 +83,8 @@ def scores(
         sample = _usable(sample_of(rows, labels, None, None, dict(fine or {})))
         levels = decompose(classes_of(sample).units)
         found[f"{name}/instance_variance"] = levels.within.estimate or 0.0
-        found[f"{name}/share"] = levels.share.estimate or 0.0
+        varies = (levels.total.estimate or 0.0) > _ONE_POINT
+        found[f"{name}/share"] = (levels.share.estimate or 0.0) if varies else 0.0
         found[f"{name}/accuracy"] = _accuracy(sample, np.random.default_rng([seed, 0]), most_rows)
         read = {}
         for column in sample.columns:

@@ -14,6 +14,9 @@ from uncollapse.probes.record import ProbeResult, Reading, TargetProbe
 
 __all__ = ["show"]
 
+# So that a row stays on one line of a hundred columns.
+_SHORT = {"neighbours": "k"}
+
 
 def show(found: ProbeResult, console: Console) -> None:
     """Print the record, a blank line between its parts."""
@@ -53,7 +56,11 @@ def _table(one: TargetProbe, conditions: dict[str, Any]) -> Table:
             f"{score.balanced_accuracy.estimate:.3f}",
             f"{score.chance_corrected.estimate:.3f}",
             _interval(score.chance_corrected),
-            Text(", ".join(f"{key} {value:.3g}" for key, value in reading.chosen.items())),
+            Text(
+                ", ".join(
+                    f"{_SHORT.get(key, key)} {value:.3g}" for key, value in reading.chosen.items()
+                )
+            ),
         )
     return table
 
