@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from uncollapse.errors import InputError
 from uncollapse.metrics.sphere import Codes, as_matrix, encode, row_norms
 
-__all__ = ["Sample", "check_rows", "checked", "sample_of", "select"]
+__all__ = ["Sample", "check_rows", "checked", "sample_of", "select", "split_instances"]
 
 Bools = NDArray[np.bool_]
 Integers = NDArray[np.int64]
@@ -172,10 +172,8 @@ def checked(sample: Sample, *, drop_invalid: bool) -> Sample:
 
     for name, bad in faults.items():
         leave_out(name, bad)
-    if sample.instances is not None:
-        leave_out("instance_in_two_classes", _in_two(sample.instances, sample.labels, good))
-        if sample.groups is not None:
-            leave_out("instance_in_two_groups", _in_two(sample.instances, sample.groups, good))
+    for name, bad in split_instances(sample, good):
+        leave_out(name, bad)
     leave_out("alone_in_class", _alone(sample, good))
     if len(np.unique(sample.labels.codes[good])) < 2:
         one_class(sample, good)
@@ -183,6 +181,18 @@ def checked(sample: Sample, *, drop_invalid: bool) -> Sample:
         sample = select(sample, good)
         faults, normalised = check_rows(sample.matrix, {})
     return replace(sample, normalised=normalised, dropped=dropped)
+
+
+def split_instances(sample: Sample, good: Bools) -> Iterator[tuple[str, Bools]]:
+    """Faults of rows whose instance lies in two classes or groups, by name.
+
+    One after the other: rows that the caller has left out of `good` meanwhile no longer count.
+    """
+    if sample.instances is None:
+        return
+    yield "instance_in_two_classes", _in_two(sample.instances, sample.labels, good)
+    if sample.groups is not None:
+        yield "instance_in_two_groups", _in_two(sample.instances, sample.groups, good)
 
 
 def one_class(sample: Sample, good: Bools) -> None:
