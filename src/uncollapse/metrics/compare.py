@@ -135,8 +135,8 @@ def compare(before: Measurement, after: Measurement, *, tolerance: float = 0.0) 
 def _lost(pairs: list[tuple[str, Estimate, Estimate]]) -> tuple[str, ...]:
     """What only one of the two has: not compared, and so no sign that nothing fell."""
     return tuple(
-        f"{name.replace('_', ' ')} is not compared: only {'before' if b.estimate is None else 'after'}"
-        " has it"
+        f"{name.replace('_', ' ')} is known {'before' if b.estimate is None else 'after'} only,"
+        " and so is not compared"
         for name, a, b in pairs
         if (a.estimate is None) != (b.estimate is None)
     )

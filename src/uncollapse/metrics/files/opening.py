@@ -46,7 +46,8 @@ def _of_file(path: Path) -> list[Path]:
 def _of_folder(path: Path) -> list[Path]:
     if (path / "dataset_dict.json").is_file():
         try:
-            splits = list(json.loads((path / "dataset_dict.json").read_text())["splits"])
+            record = json.loads((path / "dataset_dict.json").read_text())
+            splits = [str(name) for name in record["splits"]]
         except (ValueError, KeyError, TypeError) as error:
             raise unreadable(
                 path / "dataset_dict.json", "the splits of a dataset", error
