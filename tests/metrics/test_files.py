@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import zipfile
 
 import numpy as np
 import pyarrow as pa
@@ -211,6 +212,39 @@ def bad_file(folder, kind):
         path = folder / f"d.{ending}"
         path.write_bytes(path.read_bytes()[:-20])
         return [path], {}, rf"d\.{ending}"
+    if kind == "npy named npz":
+        np.save(folder / "d.npy", np.eye(4))
+        return [(folder / "d.npy").rename(path)], {}, r"d\.npz; found .*single array"
+    if kind == "damaged npz":
+        np.savez_compressed(path, z=np.random.default_rng(0).random((40, 4)), label=np.arange(40))
+        content = bytearray(path.read_bytes())
+        content[100:300] = bytes(byte ^ 0x5A for byte in content[100:300])
+        path.write_bytes(content)
+        return [path], {}, r"'z' in .*d\.npz"
+    if kind == "npz that asks for all memory":
+        header = b"{'descr': '<f8', 'fortran_order': False, 'shape': (1000000000000, 128), }"
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("z.npy", b"\x93NUMPY\x01\x00\x76\x00" + header.ljust(117) + b"\n")
+        return [path], {}, r"'z' in .*d\.npz"
+    if kind == "8-bit floats":
+        tensors = {"z": torch.eye(4).to(torch.float8_e4m3fn), "label": torch.tensor([0, 0, 1, 1])}
+        save_file(tensors, folder / "d.safetensors")
+        return [folder / "d.safetensors"], {}, r"d\.safetensors"
+    if kind == "two labels of one name":
+        whole = pa.table(
+            [pa.array(np.eye(4).tolist()), [0, 0, 1, 1], [0, 1, 0, 1]], ["z", "y", "y"]
+        )
+        pq.write_table(whole, folder / "d.parquet")
+        return [folder / "d.parquet"], {}, r"one column 'y' in .*d\.parquet; found 2"
+    if kind == "two dimensions of one name":
+        (folder / "d.csv").write_text("e0,e0,label\n1,2,0\n2,1,0\n1,0,1\n0,1,1\n")
+        return [folder / "d.csv"], {}, r"one column 'e0' in .*d\.csv; found 2"
+    if kind == "broken splits":
+        (folder / "dataset_dict.json").write_text("[1]")
+        return [folder], {}, r"dataset_dict\.json"
+    if kind == "dataset without parts":
+        (folder / "state.json").write_text('{"_data_files": []}')
+        return [folder], {}, str(folder)
     if kind == "not csv":
         (folder / "d.csv").write_text("a,b\n1,2\n1,2,3\n")
         return [folder / "d.csv"], {"columns": Columns("a,b", "b")}, r"d\.csv"
@@ -261,6 +295,14 @@ def bad_file(folder, kind):
         "cut npz",
         "cut parquet",
         "cut safetensors",
+        "npy named npz",
+        "damaged npz",
+        "npz that asks for all memory",
+        "8-bit floats",
+        "two labels of one name",
+        "two dimensions of one name",
+        "broken splits",
+        "dataset without parts",
         "not csv",
         "text among numbers",
         "text among dimensions",
@@ -304,3 +346,53 @@ def test_row_faults_name_the_shard(tmp_path, rng):
     for stream in (False, True):
         with pytest.raises(InputError, match=r"'z' of .*b\.npz; found 1 of 20 rows .*row 12"):
             measure_files([tmp_path / "a.npz", tmp_path / "b.npz"], stream=stream)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_row_faults_are_counted_over_their_whole_file(tmp_path, rng, stream):
+    rows, labels, _ = cloud(rng, (70_000, 70_000), d=2)
+    rows[[70_005, 139_999]] = np.nan
+    np.savez(tmp_path / "d.npz", z=rows, label=labels)
+    with pytest.raises(InputError, match=r"2 of 140000 rows .*first: row 70005"):
+        measure_files([tmp_path / "d.npz"], stream=stream)
+    # A label is looked for in the file with the labels, whose rows are divided another way.
+    names = np.array(["a", "b"])[labels]
+    names[[90, 50_000]] = ""
+    np.save(tmp_path / "0.npy", np.ones((50, 2)))
+    np.save(tmp_path / "1.npy", np.ones((139_950, 2)))
+    np.savez(tmp_path / "y.npz", label=names)
+    with pytest.raises(InputError, match=r"y\.npz; found 2 of 140000 rows .*first: row 90"):
+        measure_files(
+            [tmp_path / "0.npy", tmp_path / "1.npy"],
+            labels_from=[tmp_path / "y.npz"],
+            stream=stream,
+        )
+
+
+def test_a_stream_of_stacked_views_equals_the_arrays(tmp_path, sample, monkeypatch):
+    rows, labels, instances = sample
+    np.savez(tmp_path / "d.npz", z=rows.reshape(-1, 2, 6), label=labels[::2])
+    monkeypatch.setattr("uncollapse.metrics.files.measuring._CACHED_ROWS", 11)
+    found = measure_files([tmp_path / "d.npz"], stream=True, interval="exact")
+    expected = measure(rows, labels, instances=instances, permutations=0)
+    assert found.instance_variance.to_dict() == pytest.approx(
+        expected.instance_variance.to_dict(), rel=1e-9
+    )
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_errors_about_classes_name_the_files(tmp_path, rng, stream):
+    rows, _, _ = cloud(rng, (10, 10), d=4)
+    for name in "ab":
+        np.savez(tmp_path / f"{name}.npz", z=rows, label=np.zeros(20, dtype=int))
+    with pytest.raises(InputError, match=r"two classes .*'label' of .*a\.npz and 1 more"):
+        measure_files([tmp_path / "a.npz", tmp_path / "b.npz"], stream=stream)
+
+
+def test_a_folder_that_may_not_be_read_is_named(tmp_path, monkeypatch):
+    def refuse(_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("pathlib.Path.iterdir", refuse)
+    with pytest.raises(InputError, match=f"{tmp_path.name}; found .*Permission denied"):
+        measure_files([tmp_path])

@@ -129,6 +129,12 @@ def test_it_is_said_that_rows_were_normalised(rng):
     assert "normalised to unit vectors" in str(found)
 
 
+def streamed():
+    stream = Accumulator()
+    stream.update(np.eye(4), [0, 0, 1, 1])
+    return stream
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -139,6 +145,9 @@ def test_it_is_said_that_rows_were_normalised(rng):
         lambda: Accumulator("blocks", blocks=2).update(np.eye(4), [0, 0, 1, 1]),
         lambda: measure(np.eye(4), [0, 0, 1, 1], confidence=1),
         lambda: measure(np.eye(4), [0, 0, 1, 1], permutations=-1),
+        lambda: measure(np.eye(4), [0, 0, 1, 1], seed=-1),
+        lambda: streamed().measurement(confidence=1.5),
+        lambda: streamed().measurement(confidence=0),
         lambda: measure(np.eye(4), [0, 0, 1, 1], prediction={"phase": "spread"}),
     ],
 )

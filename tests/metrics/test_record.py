@@ -225,3 +225,12 @@ def test_compare_warns_of_other_conditions(rng):
     assert "2 classes" in warnings
     with pytest.raises(InputError):
         compare(a, b, tolerance=1)
+
+
+def test_compare_says_what_it_could_not_compare(rng):
+    rows, labels, instances = cloud(rng, (30, 30), views=2)
+    before = measure(rows, labels, instances=instances, permutations=0)
+    after = measure(rows, labels, permutations=0)
+    found = " ".join(compare(before, after).warnings)
+    assert "instance variance is known before only" in found
+    assert "within class variance" not in found

@@ -225,3 +225,58 @@ def test_metric_refuses(rows, labels, message):
     metric = CollapseMetric(3, 16)
     with pytest.raises(InputError, match=message):
         metric.update(torch.tensor(rows), torch.tensor(labels))
+
+
+def test_stacked_views_stream_like_rows_of_instances(rng):
+    rows, labels, instances = cloud(rng, (30, 20), views=2)
+    whole = measure(rows, labels, instances=instances, permutations=0)
+    stream = Accumulator()
+    for at in np.array_split(np.arange(50), 3):
+        stream.update(rows.reshape(50, 2, -1)[at], labels[::2][at])
+    assert_same(whole, stream.measurement())
+
+
+@pytest.mark.parametrize("fault", ["instance_in_two_classes", "instance_in_two_groups"])
+def test_a_stream_refuses_and_drops_split_instances_as_one_call_does(rng, fault):
+    rows, labels, instances = cloud(rng, (20, 20), views=2)
+    groups = instances // 2
+    (labels if fault.endswith("classes") else groups)[5] = 1 if fault.endswith("classes") else 19
+    with pytest.raises(InputError, match="2 of 80 rows"):
+        Accumulator().update(rows, labels, instances, groups)
+    given = {"instances": instances, "groups": groups}
+    whole = measure(rows, labels, **given, drop_invalid=True, permutations=0)
+    stream = Accumulator(drop_invalid=True)
+    stream.update(rows, labels, **given)
+    found = stream.measurement()
+    assert found.conditions["dropped"] == whole.conditions["dropped"] == {fault: 2}
+    assert found.share == whole.share
+
+
+def test_metric_refuses_an_instance_in_two_classes(rng):
+    rows, labels, instances = cloud(rng, (4, 4), views=2)
+    labels[1] = 1
+    given = torch.tensor(rows), torch.tensor(labels), torch.tensor(instances)
+    with pytest.raises(InputError, match="2 of 16 rows"):
+        CollapseMetric(2, 16).update(*given)
+    metric = CollapseMetric(2, 16, drop_invalid=True)
+    metric.update(*given)
+    assert metric.measurement().conditions["dropped"] == {"instance_in_two_classes": 2}
+
+
+def test_a_state_is_overwritten_whole_or_not_at_all(rng, tmp_path, monkeypatch):
+    rows, labels, _ = cloud(rng, (6, 6))
+    stream = Accumulator()
+    stream.update(rows, labels)
+    save_state(stream, tmp_path / "s.npz")
+    stream.update(rows, labels)
+
+    def full(file, **_):
+        file.write(b"half of it")
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("numpy.savez", full)
+        with pytest.raises(InputError, match="No space left"):
+            save_state(stream, tmp_path / "s.npz")
+    assert load_state(tmp_path / "s.npz").rows == 12
+    assert [path.name for path in tmp_path.iterdir()] == ["s.npz"]

@@ -181,3 +181,17 @@ def test_what_must_not_matter(rng, change):
         mine, theirs = getattr(base, name).to_dict(), getattr(found, name).to_dict()
         assert mine == pytest.approx(theirs, rel=1e-9)
     assert found.conditions["normalised"] is (change != "scale")
+
+
+def test_few_units_at_one_point_are_no_collapsed_class(rng):
+    # Random labels over a few points: by chance all four units of some class lie at one of them.
+    labels = np.arange(40) % 10
+    points = rng.integers(0, 3, 40)
+    points[labels == 9] = 1
+    found = measure(np.eye(3)[points], labels, permutations=0)
+    assert found.verdict in {"healthy", "cannot-tell"}
+    assert found.classes[9].verdict == "cannot-tell"
+    assert "chance" in found.classes[9].reason
+    # Two classes of three may agree by chance, two of twenty may not.
+    for n, verdict in ((3, "cannot-tell"), (20, "collapsed")):
+        assert measure(np.repeat(np.eye(2), n, axis=0), np.repeat([0, 1], n)).verdict == verdict

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import chain
 from typing import Any, Literal
 
 import numpy as np
@@ -15,7 +16,14 @@ from uncollapse.metrics.ids import IdSet, hash_ids
 from uncollapse.metrics.margins import Margins
 from uncollapse.metrics.moments import instance_features
 from uncollapse.metrics.record import Measurement
-from uncollapse.metrics.sample import Sample, check_rows, raise_fault, sample_of, select
+from uncollapse.metrics.sample import (
+    Sample,
+    check_rows,
+    raise_fault,
+    sample_of,
+    select,
+    split_instances,
+)
 from uncollapse.metrics.sphere import Codes, row_norms, sorted_names
 from uncollapse.metrics.stores import BlockStore, GroupStore, ScatterStore, Store
 from uncollapse.records import Prediction
@@ -76,6 +84,7 @@ class Accumulator:
         self.dimension = 0
         self.rows = 0
         self.ids = IdSet()
+        self.label_sources: list[str] = []
 
     @property
     def grouped(self) -> bool:
@@ -104,6 +113,7 @@ class Accumulator:
         if plain and isinstance(self.store, BlockStore):
             wide = self.store.widened(sample.matrix)
             norms = row_norms(wide)
+            self._remember(sources)
             if norms.min() > 0 and np.isfinite(norms.sum()) and sample.labels.codes.min() >= 0:
                 self._note(sample, bool(np.all(np.abs(norms - 1) < 1e-3)))
                 numbers = self._numbers(sample.labels)[sample.labels.codes]
@@ -111,11 +121,13 @@ class Accumulator:
                 self.samples = [a + int(b) for a, b in zip(self.samples, counts, strict=True)]
                 self.store.add_rows(wide, norms, numbers)
                 return
+        self._remember(sources)
         sample, normalised = self._good(sample, first_row)
         if not len(sample.matrix):
             return
         self._note(sample, normalised)
-        self._check_ids(sample)
+        if instances is not None:  # else every row or stack of views is a new instance
+            self._check_ids(sample)
         self._add_classes(sample)
 
     def _begin(self, sample: Sample) -> None:
@@ -146,7 +158,7 @@ class Accumulator:
         }
         faults, normalised = check_rows(sample.matrix, columns)
         good = np.ones(len(sample.matrix), dtype=bool)
-        for name, bad in faults.items():
+        for name, bad in chain(faults.items(), split_instances(sample, good)):
             bad = bad & good
             if bad.any() and not self.drop_invalid:
                 raise_fault(name, bad, sample.sources, first_row)
@@ -158,6 +170,18 @@ class Accumulator:
         sample = select(sample, good)
         normalised = check_rows(sample.matrix, {})[1] if len(sample.matrix) else True
         return sample, normalised
+
+    def _remember(self, sources: Mapping[str, str] | None) -> None:
+        source = (sources or {}).get("labels")
+        if source is not None and source not in self.label_sources:
+            self.label_sources.append(source)
+
+    def _where(self) -> str:
+        """Where the labels came from, for errors about whole classes."""
+        if not self.label_sources:
+            return ""
+        more = len(self.label_sources) - 1
+        return f" in {self.label_sources[0]}" + (f" and {more} more" if more else "")
 
     def _note(self, sample: Sample, normalised: bool) -> None:
         self.normalised = self.normalised and normalised
@@ -174,15 +198,11 @@ class Accumulator:
         if sample.instances is None:
             return
         present = np.unique(sample.instances.codes)
-        again = self.ids.add(hash_ids([sample.instances.names[code] for code in present]))
-        pairs = np.unique(np.stack([sample.instances.codes, sample.labels.codes]), axis=1)
-        two = len(pairs[0]) - len(present)
-        if again or two:
+        if again := self.ids.add(hash_ids([sample.instances.names[code] for code in present])):
             where = sample.sources.get("instances", "instances")
             raise InputError(
-                f"all views of an instance together and in one class in {where}",
-                f"{again} instance ids that came before and {two} in two classes"
-                f" (rows up to {self.rows})",
+                f"all views of an instance together in {where}",
+                f"{again} instance ids that came before (rows up to {self.rows})",
                 "sort the rows by instance, or measure them in one call",
             )
 
@@ -260,13 +280,14 @@ class Accumulator:
                 dropped["alone_in_class"] = dropped.get("alone_in_class", 0) + count
             else:
                 raise InputError(
-                    "two independent units (instances, or groups) or more in every class",
+                    "two independent units (instances, or groups) or more in every class"
+                    f"{self._where()}",
                     f"a single one in class {name!r} ({moments.samples} rows of {self.rows})",
                     "correct the labels, or drop them with drop_invalid (--drop-invalid)",
                 )
         if len(kept) < 2:
             raise InputError(
-                "two classes or more",
+                f"two classes or more{self._where()}",
                 f"{len(kept)} ({', '.join(map(str, kept)) or 'none'}) in {self.rows} rows",
                 "measure several classes together",
             )

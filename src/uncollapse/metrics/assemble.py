@@ -17,7 +17,7 @@ from uncollapse.metrics.ssem import ssem_fit
 from uncollapse.metrics.verdict import judge
 from uncollapse.records import Phase, Prediction
 
-__all__ = ["as_prediction", "assemble"]
+__all__ = ["as_prediction", "assemble", "check_confidence"]
 
 # What the record shows of a prediction, or judges by.
 _PREDICTED = (
@@ -51,6 +51,12 @@ def as_prediction(prediction: Prediction | Mapping[str, Any] | None) -> Predicti
         ) from error
 
 
+def check_confidence(confidence: float) -> None:
+    """Raise unless the confidence of intervals lies in (0, 1)."""
+    if not 0 < confidence < 1:
+        raise InputError("confidence in (0, 1)", f"{confidence}", "0.95 is usual")
+
+
 def assemble(
     classes: Classes,
     *,
@@ -64,6 +70,7 @@ def assemble(
     slices: dict[str, Any] | None = None,
 ) -> Measurement:
     """The whole record from the moments of the classes and what was found beside them."""
+    check_confidence(confidence)
     macro = decompose(classes.units, confidence=confidence)
     micro = decompose(classes.units, confidence=confidence, micro=True)
     secondary = secondary_measures(classes.units, classes.instances, macro, uniformity)

@@ -128,7 +128,17 @@ def compare(before: Measurement, after: Measurement, *, tolerance: float = 0.0) 
         worse,
         bool(reasons),
         tuple(reasons),
-        _warnings(before, after),
+        _warnings(before, after) + _lost(pairs),
+    )
+
+
+def _lost(pairs: list[tuple[str, Estimate, Estimate]]) -> tuple[str, ...]:
+    """What only one of the two has: not compared, and so no sign that nothing fell."""
+    return tuple(
+        f"{name.replace('_', ' ')} is known {'before' if b.estimate is None else 'after'} only,"
+        " and so is not compared"
+        for name, a, b in pairs
+        if (a.estimate is None) != (b.estimate is None)
     )
 
 

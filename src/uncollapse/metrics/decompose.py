@@ -42,6 +42,7 @@ class LevelsPerClass:
         within, instance, view: Its variances.
         share: Instance variance (within, where there are no views) over the total of all classes.
         certain_high: Upper end of the share, at a level that holds for all classes at once.
+        told: Whether its units are enough for little variance not to be chance (see `_told`).
     """
 
     within: Estimate
@@ -49,6 +50,7 @@ class LevelsPerClass:
     view: Estimate
     share: Estimate
     certain_high: float | None
+    told: bool
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,7 @@ class Decomposition:
         share: Instance variance (within, where there are no views) over total variance.
         noise_ratio: Instance variance over view variance.
         per_class: The same for each class.
+        told: Whether all units are enough for little variance not to be chance (see `_told`).
     """
 
     within: Estimate
@@ -70,6 +73,7 @@ class Decomposition:
     share: Estimate
     noise_ratio: Estimate
     per_class: tuple[LevelsPerClass, ...]
+    told: bool
 
 
 def decompose(
@@ -129,8 +133,19 @@ def decompose(
         total=_estimate(total, chance, confidence),
         share=_estimate(share, chance, confidence),
         noise_ratio=_estimate(_ratio(instance, view), chance, confidence),
-        per_class=_per_class(levels, chance, float(total.value), confidence),
+        per_class=_per_class(classes, levels, chance, float(total.value), confidence),
+        told=_told(sum(moments.units - 1 for moments in classes), 1 - confidence),
     )
+
+
+def _told(agreements: int, alpha: float) -> bool:
+    """Whether so many units beyond the first agree by chance with probability alpha at most.
+
+    Four units at one point have no variance, and so no interval about it; but of four units drawn
+    from two points, all lie at one of them in 2^-3 of samples. Random labels over such clusters
+    must not give classes that look collapsed.
+    """
+    return 0.5**agreements <= alpha
 
 
 @dataclass(frozen=True)
@@ -264,10 +279,14 @@ def _interval(value: float, plug_in: float, variance: float, df: float, alpha: f
 
 
 def _per_class(
-    levels: Sequence[LevelsOfClass], chance: _Chance, total: float, confidence: float
+    classes: Sequence[ClassMoments],
+    levels: Sequence[LevelsOfClass],
+    chance: _Chance,
+    total: float,
+    confidence: float,
 ) -> tuple[LevelsPerClass, ...]:
     found = []
-    for level, products in zip(levels, chance.products, strict=True):
+    for moments, level, products in zip(classes, levels, chance.products, strict=True):
         alpha, df = 1 - confidence, float(level.degrees)
         variance_a, variance_s = products[0, 0], products[1, 1]
         variance_i = variance_a + variance_s - 2 * products[0, 1]
@@ -290,7 +309,10 @@ def _per_class(
                 instance=of(level.s - level.a, level.plug_in[1], variance_i) if has_views else NONE,
                 view=of(1 - level.s, level.plug_in[2], variance_s) if has_views else NONE,
                 share=of(*shared),
-                certain_high=of(*shared, alpha / len(levels)).high,
+                certain_high=of(*shared, alpha / len(levels)).high
+                if _told(moments.units - 1, alpha / len(levels))
+                else None,
+                told=_told(moments.units - 1, alpha),
             )
         )
     return tuple(found)

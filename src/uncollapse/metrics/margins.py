@@ -78,9 +78,12 @@ def _between(wanted: float, declared: float, margins: Margins) -> float:
     return min(declared, max(wanted, margins.lowest_of_declared * declared))
 
 
-def judge_share(share: Estimate, margins: tuple[float, float]) -> Verdict:
-    """The verdict of one interval: where it lies against the two margins."""
-    if share.low is None or share.high is None:
+def judge_share(share: Estimate, margins: tuple[float, float], told: bool = True) -> Verdict:
+    """The verdict of one interval: where it lies against the two margins.
+
+    Where `told` is false there are too few units to call little variance anything but chance.
+    """
+    if share.low is None or share.high is None or (share.high < margins[1] and not told):
         return "cannot-tell"
     if share.high < margins[0]:
         return "collapsed"
@@ -94,9 +97,11 @@ def judge_class(
 ) -> tuple[Verdict, str]:
     """The verdict of one class by its own share, and why."""
     bounds = margins.for_share(predicted)
-    verdict = judge_share(level.share, bounds)
+    verdict = judge_share(level.share, bounds, level.told)
     if level.share.low is None:
         return verdict, "no interval: fewer than three independent units, or nothing varies"
+    if verdict == "cannot-tell" and not level.told:
+        return verdict, f"share {level.share}, but so few units may lie together by chance"
     anchor = "" if predicted is None else f", predicted {predicted:.3g}"
     return verdict, f"share {level.share} against margins {bounds[0]:.3g}, {bounds[1]:.3g}{anchor}"
 

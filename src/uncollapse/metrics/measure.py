@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from uncollapse.errors import InputError
-from uncollapse.metrics.assemble import as_prediction, assemble
+from uncollapse.metrics.assemble import as_prediction, assemble, check_confidence
 from uncollapse.metrics.classes import classes_of
 from uncollapse.metrics.margins import Margins
 from uncollapse.metrics.nulls import nc1_null
@@ -100,8 +100,9 @@ def measure(
     Reference: Lee, Oh, Lee & Sohn 2025 (arXiv 2503.08203) print the plug-in of the within-class
     variance; the estimates here are unbiased for a new sample, and the plug-in stands beside them.
     """
-    if not 0 < confidence < 1:
-        raise InputError("confidence in (0, 1)", f"{confidence}", "0.95 is usual")
+    check_confidence(confidence)
+    if seed < 0:
+        raise InputError("seed >= 0", f"{seed}", "give a whole number from 0")
     if permutations < 0:
         raise InputError("permutations >= 0", f"{permutations}", "0 leaves the null out")
     named = _slice_columns(slices)

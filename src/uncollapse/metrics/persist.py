@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import zipfile
+import zlib
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -40,10 +43,15 @@ def save_state(accumulator: Accumulator, path: str | Path) -> None:
     arrays = {} if store is None else store.arrays()
     arrays["ids"] = accumulator.ids.sorted()
     text = np.frombuffer(json.dumps(header, allow_nan=False).encode(), dtype=np.uint8)
+    # Beside it first and then renamed: a state that was there is never half overwritten.
+    beside = Path(f"{path}.{os.getpid()}.part")
     try:
-        with Path(path).open("wb") as file:
+        with beside.open("wb") as file:
             np.savez(file, **{_HEADER: text}, **arrays)  # type: ignore[arg-type]  # the stub mistakes ** for flags
+        beside.replace(path)
     except OSError as error:
+        with suppress(OSError):
+            beside.unlink()
         raise InputError(
             f"a file that can be written at {path}", str(error), "choose another place"
         ) from error
@@ -72,7 +80,17 @@ def load_state(path: str | Path) -> Accumulator:
         accumulator = None if newer else _restored(header, arrays)
     except FileNotFoundError:
         raise
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        EOFError,
+        MemoryError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
         raise InputError(
             "an accumulator saved by uncollapse",
             f"{path}, which is not one or is cut short ({error})",

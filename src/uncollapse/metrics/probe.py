@@ -227,7 +227,13 @@ def _permuted(of: ProbedClass, rng: np.random.Generator) -> ProbedClass:
     first[of.units] = of.fine
     if np.array_equal(first[of.units], of.fine):
         return replace(of, fine=rng.permutation(first)[of.units])
-    return replace(of, fine=rng.permutation(of.fine))
+    # Units of several labels: their labels move as blocks. Row by row, the null would be narrower
+    # than chance is for units whose rows are alike, and too much would look like information.
+    order = np.argsort(of.units, kind="stable")
+    blocks = np.split(order, np.flatnonzero(np.diff(of.units[order])) + 1)
+    fine = np.empty_like(of.fine)
+    fine[order] = of.fine[np.concatenate([blocks[k] for k in rng.permutation(len(blocks))])]
+    return replace(of, fine=fine)
 
 
 def _verdict(found: dict[str, Any], null: dict[str, Any] | None, options: ProbeOptions) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from uncollapse.errors import InputError
 from uncollapse.metrics.sphere import Codes, as_matrix, encode, row_norms
 
-__all__ = ["Sample", "check_rows", "checked", "sample_of", "select"]
+__all__ = ["RowError", "Sample", "check_rows", "checked", "sample_of", "select", "split_instances"]
 
 Bools = NDArray[np.bool_]
 Integers = NDArray[np.int64]
@@ -42,6 +42,12 @@ _FAULTS = {
         "a class with a single one",
     ),
 }
+
+
+class RowError(InputError):
+    """Rows that cannot be used; `fault` is which of the faults they have."""
+
+    fault = ""
 
 
 @dataclass(frozen=True)
@@ -137,13 +143,20 @@ def check_rows(
 
 def raise_fault(name: str, bad: Bools, sources: Mapping[str, str], first_row: int = 0) -> None:
     """Raise the error for a fault, with the count of its rows and the first of them."""
-    part, expected, found = _FAULTS[name]
     rows = np.flatnonzero(bad)
-    raise InputError(
+    raise row_fault(name, len(rows), len(bad), first_row + int(rows[0]), sources)
+
+
+def row_fault(name: str, bad: int, rows: int, first: int, sources: Mapping[str, str]) -> RowError:
+    """The error for `bad` of `rows` rows with a fault, the first of them row `first`."""
+    part, expected, found = _FAULTS[name]
+    error = RowError(
         f"{expected} in {sources.get(part, part)}",
-        f"{len(rows)} of {len(bad)} rows with {found} (first: row {first_row + int(rows[0])})",
+        f"{bad} of {rows} rows with {found} (first: row {first})",
         "correct them, or drop them with drop_invalid (--drop-invalid)",
     )
+    error.fault = name
+    return error
 
 
 def checked(sample: Sample, *, drop_invalid: bool) -> Sample:
@@ -172,10 +185,8 @@ def checked(sample: Sample, *, drop_invalid: bool) -> Sample:
 
     for name, bad in faults.items():
         leave_out(name, bad)
-    if sample.instances is not None:
-        leave_out("instance_in_two_classes", _in_two(sample.instances, sample.labels, good))
-        if sample.groups is not None:
-            leave_out("instance_in_two_groups", _in_two(sample.instances, sample.groups, good))
+    for name, bad in split_instances(sample, good):
+        leave_out(name, bad)
     leave_out("alone_in_class", _alone(sample, good))
     if len(np.unique(sample.labels.codes[good])) < 2:
         one_class(sample, good)
@@ -183,6 +194,18 @@ def checked(sample: Sample, *, drop_invalid: bool) -> Sample:
         sample = select(sample, good)
         faults, normalised = check_rows(sample.matrix, {})
     return replace(sample, normalised=normalised, dropped=dropped)
+
+
+def split_instances(sample: Sample, good: Bools) -> Iterator[tuple[str, Bools]]:
+    """Faults of rows whose instance lies in two classes or groups, by name.
+
+    One after the other: rows that the caller has left out of `good` meanwhile no longer count.
+    """
+    if sample.instances is None:
+        return
+    yield "instance_in_two_classes", _in_two(sample.instances, sample.labels, good)
+    if sample.groups is not None:
+        yield "instance_in_two_groups", _in_two(sample.instances, sample.groups, good)
 
 
 def one_class(sample: Sample, good: Bools) -> None:

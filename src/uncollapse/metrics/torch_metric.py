@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -16,12 +17,19 @@ from uncollapse.metrics.decompose import decompose
 from uncollapse.metrics.margins import Margins
 from uncollapse.metrics.moments import EXTRA, ClassMoments, instance_features
 from uncollapse.metrics.record import Measurement
-from uncollapse.metrics.sample import Sample, check_rows, raise_fault, sample_of, select
+from uncollapse.metrics.sample import (
+    Sample,
+    check_rows,
+    raise_fault,
+    sample_of,
+    select,
+    split_instances,
+)
 from uncollapse.metrics.sphere import unit_rows
 
 __all__ = ["CollapseMetric", "merge_moments"]
 
-_FAULTS = ("not_finite", "zero", "no_label")
+_FAULTS = ("not_finite", "zero", "no_label", "instance_in_two_classes")
 _VALUES = ("within", "instance", "view", "between", "total")
 
 
@@ -167,8 +175,9 @@ class CollapseMetric(Metric):
             )
         faults, normalised = check_rows(sample.matrix, {"no_label": sample.labels})
         good = np.ones(len(sample.matrix), dtype=bool)
-        for k, name in enumerate(_FAULTS):
-            bad = faults[name] & good
+        found = chain(((name, faults[name]) for name in _FAULTS[:3]), split_instances(sample, good))
+        for k, (name, bad) in enumerate(found):
+            bad = bad & good
             if bad.any() and not self.drop_invalid:
                 raise_fault(name, bad, {})
             self.left_out[k] += int(bad.sum())

@@ -51,7 +51,7 @@ def judge(
     """The overall verdict and its reasons, the deciding one first."""
     predicted = predicted_share(prediction)
     bounds = margins.for_share(predicted)
-    verdict = judge_share(decomposition.share, bounds)
+    verdict = judge_share(decomposition.share, bounds, decomposition.told)
     reasons = [_of_share(verdict, decomposition, bounds, predicted)]
     for check in (
         None if verdict == "collapsed" else _noise(decomposition, margins),
@@ -91,6 +91,9 @@ def _of_share(
         text = "no interval to judge by: only sums were kept, or nothing varies"
         advice = "measure more instances per class, and keep intervals (CollapseMetric's default)"
         return Reason("UC301", text, anchor, advice)
+    if verdict == "cannot-tell" and not decomposition.told:
+        text = f"{number}, but so few units may lie together by chance"
+        return Reason("UC302", text, anchor, "measure more instances per class (or more groups)")
     if verdict == "cannot-tell":
         text = f"{number}: the interval reaches across the margin"
         return Reason("UC302", text, anchor, "measure more instances per class (or more groups)")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,18 @@ from numpy.typing import NDArray
 from uncollapse.errors import InputError
 from uncollapse.metrics.files.shard import Column, unreadable, without_package
 from uncollapse.metrics.sphere import to_numpy
+
+# What a damaged archive raises, besides being of another format: a header may ask for any memory.
+_DAMAGED = (
+    ValueError,
+    OSError,
+    EOFError,
+    KeyError,
+    MemoryError,
+    NotImplementedError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 __all__ = ["NpyShard", "NpzShard", "SafetensorsShard"]
 
@@ -87,9 +100,12 @@ class NpzShard:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            with path.open("rb") as file:
+                archive = np.load(file, allow_pickle=False)
+                if not isinstance(archive, np.lib.npyio.NpzFile):
+                    raise ValueError("it is a single array, as in an npy file")
                 self._names = list(archive.files)
-        except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        except _DAMAGED as error:
             raise unreadable(path, "named arrays", error) from error
         self._loaded: dict[str, NDArray[Any]] = {}
 
@@ -98,7 +114,7 @@ class NpzShard:
             try:
                 with self.path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
                     self._loaded[name] = archive[name]
-            except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
+            except _DAMAGED as error:
                 raise unreadable(self.path, f"an array named {name!r}", error) from error
         return self._loaded[name]
 
@@ -137,6 +153,7 @@ class SafetensorsShard:
         self._shapes: dict[str, tuple[int, ...]] = {}
         self._types: dict[str, str] = {}
         try:
+            path.open("rb").close()  # The library calls every file that it may not read missing.
             with self._open(path, framework="numpy") as file:
                 for name in file.keys():  # noqa: SIM118  (the file is no mapping)
                     part = file.get_slice(name)
@@ -171,7 +188,8 @@ class SafetensorsShard:
                 for start in range(0, rows, batch):
                     stop = min(start + batch, rows)
                     yield {name: _plain(file.get_slice(name)[start:stop]) for name in names}
-        except (self._error, OSError) as error:
+        except (self._error, OSError, AttributeError) as error:
+            # AttributeError: a type of which numpy has no arrays, such as the 8-bit floats.
             raise unreadable(self.path, "complete tensors", error) from error
 
 

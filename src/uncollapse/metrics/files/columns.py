@@ -51,8 +51,25 @@ def _missing(path: Path, what: str, columns: list[Column]) -> InputError:
     return InputError(f"{what} in {path}", f"columns {listed}{more}", "name the column that is it")
 
 
+def _only(shard: Shard, chosen: list[str]) -> list[str]:
+    """The chosen columns, each of which must be the only one of its name."""
+    names = [column.name for column in shard.columns]
+    for name in chosen:
+        if names.count(name) > 1:
+            raise InputError(
+                f"one column {name!r} in {shard.path}",
+                f"{names.count(name)} of that name",
+                "give every column a name of its own",
+            )
+    return chosen
+
+
 def embedding_columns(shard: Shard, columns: Columns) -> list[str]:
     """The column of vectors, or the columns of single dimensions, in order."""
+    return _only(shard, _embedding_columns(shard, columns))
+
+
+def _embedding_columns(shard: Shard, columns: Columns) -> list[str]:
     found = shard.columns
     names = [column.name for column in found]
     if columns.embedding is not None:
@@ -99,6 +116,10 @@ def _numbered(columns: list[Column]) -> list[str]:
 
 def named_column(shard: Shard, name: str | None, embedding: str | None) -> str:
     """The label column, or another that was named."""
+    return _only(shard, [_named_column(shard, name, embedding)])[0]
+
+
+def _named_column(shard: Shard, name: str | None, embedding: str | None) -> str:
     found = shard.columns
     names = [column.name for column in found]
     if name is not None:

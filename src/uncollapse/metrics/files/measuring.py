@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 from uncollapse.errors import InputError
 from uncollapse.metrics.accumulate import Accumulator
 from uncollapse.metrics.files.columns import Columns
+from uncollapse.metrics.files.faults import check_part, recounted
 from uncollapse.metrics.files.opening import open_shards
 from uncollapse.metrics.files.reading import Part, Reading
 from uncollapse.metrics.measure import measure
 from uncollapse.metrics.persist import is_state, load_state
 from uncollapse.metrics.record import Measurement
-from uncollapse.metrics.sample import check_rows, raise_fault, sample_of
+from uncollapse.metrics.sample import RowError
 from uncollapse.metrics.sphere import encode
 
 __all__ = ["Progress", "accumulate_files", "measure_files"]
@@ -124,13 +125,15 @@ def accumulate_files(
         done += len(part.embeddings)
         if "instances" in part.columns and part.embeddings.ndim == 2:
             part, held = _whole_instances(held, part)
-            _add(found, part)
+            _add(found, part, reading)
         else:
             for start in range(0, len(part.embeddings), _CACHED_ROWS):
-                _add(found, _cut(part, start, start + _CACHED_ROWS))
+                _add(found, _cut(part, start, start + _CACHED_ROWS), reading)
         progress(done, total)
     if held is not None:
-        _add(found, held)
+        _add(found, held, reading)
+    if not done:
+        raise _no_rows(reading)
     return found
 
 
@@ -161,18 +164,21 @@ def _bytes(reading: Reading) -> float:
     return 2.0 * files
 
 
-def _add(found: Accumulator, part: Part) -> None:
+def _add(found: Accumulator, part: Part, reading: Reading) -> None:
     if not len(part.embeddings):
         return
     values = part.columns
-    found.update(
-        part.embeddings,
-        values["labels"],
-        values.get("instances"),
-        values.get("groups"),
-        sources=part.sources,
-        first_row=part.first_row,
-    )
+    try:
+        found.update(
+            part.embeddings,
+            values["labels"],
+            values.get("instances"),
+            values.get("groups"),
+            sources=part.sources,
+            first_row=part.first_row,
+        )
+    except RowError as error:
+        raise recounted(error, part, reading) from error
 
 
 def _whole_instances(held: Part | None, part: Part) -> tuple[Part, Part | None]:
@@ -186,6 +192,7 @@ def _whole_instances(held: Part | None, part: Part) -> tuple[Part, Part | None]:
                 for role, values in part.columns.items()
             },
             first_row=held.first_row,
+            other_first_row=held.other_first_row,
         )
     names = part.columns["instances"]
     same = np.asarray(names != names[-1])
@@ -199,6 +206,7 @@ def _cut(part: Part, start: int, stop: int) -> Part:
         embeddings=part.embeddings[start:stop],
         columns={role: values[start:stop] for role, values in part.columns.items()},
         first_row=part.first_row + start,
+        other_first_row=part.other_first_row + start,
     )
 
 
@@ -224,14 +232,13 @@ def _in_memory(
 ) -> Measurement:
     parts, done = [], 0
     for part in reading.parts():
-        _check_part(part, drop_invalid)
+        if not drop_invalid:
+            check_part(part, reading)
         parts.append(part)
         done += len(part.embeddings)
         progress(done, reading.rows)
     if not parts:
-        raise InputError(
-            f"rows in {reading.shards[0].path}", "none", "give a file that holds embeddings"
-        )
+        raise _no_rows(reading)
     widths = {part.embeddings.shape[1:] for part in parts}
     if len(widths) > 1:
         raise InputError(
@@ -254,38 +261,30 @@ def _in_memory(
         slices=slices or None,
         prediction=prediction,
         drop_invalid=drop_invalid,
-        sources=parts[0].sources,
+        sources=_sources(parts),
         **options,
     )
+
+
+def _no_rows(reading: Reading) -> InputError:
+    path = reading.shards[0].path
+    return InputError(f"rows in {path}", "none", "give a file that holds embeddings")
+
+
+def _sources(parts: Sequence[Part]) -> dict[str, str]:
+    """Where every role comes from: the first file, and how many more."""
+    found = {}
+    for role in parts[0].sources:
+        several = dict.fromkeys(part.sources[role] for part in parts)
+        more = f" and {len(several) - 1} more" if len(several) > 1 else ""
+        found[role] = next(iter(several)) + more
+    return found
 
 
 def _together(arrays: list[NDArray[Any]]) -> NDArray[Any]:
     if any(array.dtype == object for array in arrays):
         arrays = [array.astype(object) for array in arrays]
     return np.concatenate(arrays)
-
-
-def _check_part(part: Part, drop_invalid: bool) -> None:
-    """Name the file of a faulty row while it is known."""
-    if drop_invalid:
-        return
-    values = part.columns
-    sample = sample_of(
-        part.embeddings,
-        values["labels"],
-        values.get("instances"),
-        values.get("groups"),
-        {},
-        part.sources,
-    )
-    columns = {
-        "no_label": sample.labels,
-        "no_instance": sample.instances,
-        "no_group": sample.groups,
-    }
-    for name, bad in check_rows(sample.matrix, columns)[0].items():
-        if bad.any():
-            raise_fault(name, bad, part.sources, part.first_row)
 
 
 def _counts(labels: NDArray[Any], instances: NDArray[Any] | None) -> dict[Any, int]:

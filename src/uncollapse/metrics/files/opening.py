@@ -29,12 +29,29 @@ def paths_of(path: Path) -> list[Path]:
     Raises:
         InputError: There is no such file, or no file of a known format in the folder.
     """
-    if path.is_file():
-        return [path]
-    if not path.is_dir():
+    try:
+        return _of_folder(path) if path.is_dir() else _of_file(path)
+    except OSError as error:
+        raise InputError(
+            f"a file or folder that can be read at {path}", str(error), "check its permissions"
+        ) from error
+
+
+def _of_file(path: Path) -> list[Path]:
+    if not path.is_file():
         raise InputError(f"a file or folder at {path}", "none", "check the path")
+    return [path]
+
+
+def _of_folder(path: Path) -> list[Path]:
     if (path / "dataset_dict.json").is_file():
-        splits = json.loads((path / "dataset_dict.json").read_text()).get("splits", [])
+        try:
+            record = json.loads((path / "dataset_dict.json").read_text())
+            splits = [str(name) for name in record["splits"]]
+        except (ValueError, KeyError, TypeError) as error:
+            raise unreadable(
+                path / "dataset_dict.json", "the splits of a dataset", error
+            ) from error
         raise InputError(
             f"one split of the dataset in {path}",
             f"the splits {', '.join(splits)}",
@@ -66,6 +83,8 @@ def _of_dataset(path: Path) -> list[Path]:
             "one with an indices mapping",
             "save it again after flatten_indices()",
         )
+    if not files:
+        raise InputError(f"parts of a dataset in {path}", "none", "save it again")
     if missing := [file for file in files if not file.is_file()]:
         raise InputError(
             f"all parts of the dataset in {path}", f"no file {missing[0].name}", "copy it again"

@@ -28,13 +28,19 @@ class Part:
         columns: The other columns by role: "labels", "instances", "groups", "fine_labels" and
             "slice NAME".
         sources: Where each role comes from, for errors.
-        first_row: Of the part in its file.
+        path: File of the embeddings.
+        first_row: Of the part in that file.
+        other_path: File of the other columns.
+        other_first_row: Of the part in that file.
     """
 
     embeddings: Array
     columns: dict[str, Array]
     sources: dict[str, str]
+    path: Path
     first_row: int
+    other_path: Path
+    other_first_row: int
 
 
 @dataclass(frozen=True)
@@ -100,6 +106,9 @@ class Reading:
                 _matrix(part, vectors, shard.path),
                 {role: part[name] for role, name in roles.items()},
                 _sources(shard.path, vectors, shard.path, roles),
+                shard.path,
+                first,
+                shard.path,
                 first,
             )
             first += len(part[vectors[0]])
@@ -110,13 +119,16 @@ class Reading:
         used, mine_at, other_at = 0, 0, 0
         while mine is not None and other is not None:
             path, vectors, matrix, first = mine
-            other_path, roles, values = other
+            other_path, roles, values, other_first = other
             count = min(len(matrix) - mine_at, len(next(iter(values.values()))) - other_at)
             yield Part(
                 matrix[mine_at : mine_at + count],
                 {role: array[other_at : other_at + count] for role, array in values.items()},
                 _sources(path, vectors, other_path, roles),
+                path,
                 first + mine_at,
+                other_path,
+                other_first + other_at,
             )
             used, mine_at, other_at = used + count, mine_at + count, other_at + count
             if mine_at == len(matrix):
@@ -141,11 +153,13 @@ class Reading:
                 yield shard.path, vectors, matrix, first
                 first += len(matrix)
 
-    def _others(self) -> Iterator[tuple[Path, dict[str, str], dict[str, Array]]]:
+    def _others(self) -> Iterator[tuple[Path, dict[str, str], dict[str, Array], int]]:
         for shard in self.others:
-            roles = self._roles(shard, None)
+            roles, first = self._roles(shard, None), 0
             for part in shard.read(list(dict.fromkeys(roles.values())), self.batch, False):
-                yield shard.path, roles, {role: part[name] for role, name in roles.items()}
+                values = {role: part[name] for role, name in roles.items()}
+                yield shard.path, roles, values, first
+                first += len(values["labels"])
 
 
 def _matrix(part: dict[str, Array], vectors: list[str], path: Path) -> Array:
