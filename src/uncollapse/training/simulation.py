@@ -11,11 +11,11 @@ from torch import Tensor
 
 from uncollapse.records import Phase
 from uncollapse.training.simulation_batches import all_batches, batch_loss, draw_batch, labels_of
-from uncollapse.training.simulation_descent import OnStep, Stopped, descend
-from uncollapse.training.simulation_models import generator_of, make_model
+from uncollapse.training.simulation_descent import OnStep, Stopped, choose_optimiser, descend
+from uncollapse.training.simulation_models import check_model, generator_of, make_model
 from uncollapse.training.simulation_options import Optimiser, Problem, SimulationOptions
 
-__all__ = ["EVALUATED_BATCHES", "Reached", "SimulationOptions", "simulate"]
+__all__ = ["EVALUATED_BATCHES", "Reached", "SimulationOptions", "check_simulation", "simulate"]
 
 # Where there are too many batches to sum, the loss reached is the mean over so many.
 EVALUATED_BATCHES = 500
@@ -106,6 +106,7 @@ def simulate(
         ('collapse', True)
     """
     options = options or SimulationOptions()
+    check_simulation(problem, options)
     began = time.perf_counter()
     model = make_model(problem, options, seed)
     run = descend(problem, options, model, generator_of(seed, 2), on_step or _quiet)
@@ -135,6 +136,16 @@ def simulate(
         **run._asdict(),
         seconds=time.perf_counter() - began,
     )
+
+
+def check_simulation(problem: Problem, options: SimulationOptions) -> None:
+    """What `simulate` raises for these arguments, without a run.
+
+    Raises:
+        InputError: The options do not fit the problem, or it does not fit into memory.
+    """
+    check_model(problem, options)
+    choose_optimiser(problem, options)
 
 
 def _quiet(done: int, limit: int) -> None:

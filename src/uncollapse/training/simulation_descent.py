@@ -23,7 +23,7 @@ from uncollapse.training.simulation_batches import (
 from uncollapse.training.simulation_models import FreeVectors, Model
 from uncollapse.training.simulation_options import Optimiser, Problem, SimulationOptions
 
-__all__ = ["OnStep", "Run", "Stopped", "descend"]
+__all__ = ["OnStep", "Run", "Stopped", "choose_optimiser", "descend"]
 
 OnStep = Callable[[int, int], None]
 Stopped = Literal["converged", "precision", "steps", "diverged"]
@@ -57,20 +57,28 @@ def descend(
         generator: Of the batches.
         on_step: Called with steps done and steps at most.
     """
-    optimiser = options.chosen_optimiser
-    batches = None if options.fresh_views else all_batches(problem)
-    if optimiser is None:
-        optimiser = "lbfgs" if batches is not None and len(batches) == 1 else "adam"
+    optimiser = choose_optimiser(problem, options)
     if optimiser == "lbfgs":
-        if batches is None:
-            raise InputError(
-                f"an objective without chance for lbfgs (at most {LISTED_BATCHES} different "
-                "batches)",
-                "a sampler with more",
-                "take full batches, or sgd or adam",
-            )
-        return _quasi_newton(problem, options, model, batches, on_step)
+        return _quasi_newton(problem, options, model, all_batches(problem) or [], on_step)
     return _first_order(problem, options, model, generator, optimiser, on_step)
+
+
+def choose_optimiser(problem: Problem, options: SimulationOptions) -> Optimiser:
+    """The optimiser that was asked for, or that fits; an error where lbfgs cannot be."""
+    if options.optimiser in ("sgd", "adam"):
+        return options.optimiser
+    if options.optimiser is None and options.model == "mlp":
+        return "adam"
+    batches = all_batches(problem)
+    if options.optimiser is None:
+        return "lbfgs" if batches is not None and len(batches) == 1 else "adam"
+    if batches is None:
+        raise InputError(
+            f"an objective without chance for lbfgs (at most {LISTED_BATCHES} different batches)",
+            "a sampler with more",
+            "take full batches, or sgd or adam",
+        )
+    return "lbfgs"
 
 
 @contextmanager
@@ -103,7 +111,9 @@ def _quasi_newton(
                 parameter.copy_(part.view_as(parameter))
                 parameter.grad = None
 
-    def value(flat: np.ndarray[Any, Any]) -> tuple[float, np.ndarray[Any, Any]]:
+    def value(
+        flat: np.ndarray[Any, np.dtype[np.float64]],
+    ) -> tuple[float, np.ndarray[Any, np.dtype[np.float64]]]:
         place(flat)
         total = 0.0
         for probability, rows in batches:
@@ -117,7 +127,7 @@ def _quasi_newton(
         flattened = [torch.zeros(0) if g is None else g.reshape(-1) for g in gradients]
         return total, torch.cat(flattened).numpy()
 
-    def count(_: Any) -> None:
+    def count(xk: Any) -> None:
         nonlocal done
         done += 1
         on_step(done, limit)

@@ -16,7 +16,7 @@ from uncollapse.errors import InputError
 from uncollapse.training.simulation_batches import labels_of
 from uncollapse.training.simulation_options import Problem, SimulationOptions
 
-__all__ = ["Model", "generator_of", "make_model"]
+__all__ = ["Model", "check_model", "generator_of", "make_model"]
 
 MOST_NUMBERS = 20_000_000
 
@@ -48,14 +48,10 @@ def generator_of(seed: int, stream: int) -> torch.Generator:
     return torch.Generator().manual_seed(int(state >> np.uint64(1)))
 
 
-def make_model(problem: Problem, options: SimulationOptions, seed: int) -> Model:
-    """The model of a run at its start.
-
-    Raises:
-        InputError: The start does not fit into the dimension, or the vectors not into memory.
-    """
-    instances, p = int(np.sum(problem.counts)), problem.views
-    d = problem.dimension or instances * p
+def check_model(problem: Problem, options: SimulationOptions) -> None:
+    """Raise if the start does not fit into the dimension, or the embeddings into memory."""
+    instances, p, m = int(np.sum(problem.counts)), problem.views, len(problem.counts)
+    d = _dimension(problem)
     free = options.model == "vectors"
     largest = instances * p * max(d, 0 if free else max(options.width, options.input_dimension))
     if largest > MOST_NUMBERS:
@@ -64,7 +60,23 @@ def make_model(problem: Problem, options: SimulationOptions, seed: int) -> Model
             f"{instances * p:,} embeddings of dimension {d:,}",
             "simulate fewer instances or classes, or give a smaller dimension",
         )
-    if free:
+    least = m - 1 + (instances - m if options.initial == "ssem" else 0)
+    if options.initial != "random" and d < least:
+        raise InputError(
+            f"a dimension of at least {least} for this start",
+            f"dimension {d}",
+            "the simplices do not fit into fewer; start at random",
+        )
+
+
+def _dimension(problem: Problem) -> int:
+    return problem.dimension or int(np.sum(problem.counts)) * problem.views
+
+
+def make_model(problem: Problem, options: SimulationOptions, seed: int) -> Model:
+    """The model of a run at its start, once `check_model` has nothing against it."""
+    d = _dimension(problem)
+    if options.model == "vectors":
         return FreeVectors([_start(problem, options, d, generator_of(seed, 0))])
     return _network(problem, options, d, seed)
 
@@ -171,13 +183,6 @@ def _simplices(counts: Sequence[int], variance: float, d: int) -> Tensor:
     As `uncollapse.theory.ssem`, for classes of any size; one instance stays at its class's vertex.
     """
     m = len(counts)
-    least = m - 1 + (sum(counts) - m if variance > 0 else 0)
-    if d < least:
-        raise InputError(
-            f"a dimension of at least {least} for this start",
-            f"dimension {d}",
-            "the simplices do not fit into fewer; start at random",
-        )
     vectors = torch.zeros((sum(counts), d), dtype=torch.float64)
     row, column = 0, m - 1
     for vertex, count in zip(_simplex(m), counts, strict=True):

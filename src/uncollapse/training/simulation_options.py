@@ -89,8 +89,8 @@ class SimulationOptions:
         InputError: A value is out of its range, or options do not go together.
 
     Example:
-        >>> SimulationOptions(model="mlp", width=32).chosen_optimiser
-        'adam'
+        >>> SimulationOptions(model="mlp", width=32).depth
+        2
     """
 
     model: Model = "vectors"
@@ -131,13 +131,6 @@ class SimulationOptions:
                 "fresh views at every step",
                 "take sgd or adam, or fixed views",
             )
-
-    @property
-    def chosen_optimiser(self) -> Optimiser | None:
-        """The optimiser, as far as it does not hang on the batch: None for vectors by default."""
-        if self.optimiser is None and self.model == "mlp":
-            return "adam"
-        return self.optimiser
 
 
 def _check_numbers(options: SimulationOptions) -> None:
