@@ -159,7 +159,7 @@ def test_labels_follow_the_class_counts():
         (SMALL, {"model": "mlp", "initial": "ssem"}, "random weights"),
         (SMALL, {"fresh_views": True}, "fresh views of a network's inputs"),
         (SMALL, {"model": "mlp", "fresh_views": True, "optimiser": "lbfgs"}, "without chance"),
-        (SMALL.with_(batch=BalancedBatch(2, 2)), {"optimiser": "lbfgs"}, "at most 256"),
+        (SMALL.with_(batch=RandomBatch(6)), {"optimiser": "lbfgs"}, "at most 256"),
         (SMALL.with_(dimension=5), {"initial": "ssem"}, "at least 11 for this start"),
         (SMALL.with_(per_class=10**6), {}, "at most 20,000,000 numbers"),
         (SMALL, {"optimiser": "lion"}, "optimiser as one of"),

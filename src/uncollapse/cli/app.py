@@ -12,6 +12,7 @@ from uncollapse import __version__
 from uncollapse.cli.compare import compare_command
 from uncollapse.cli.measure import measure_command
 from uncollapse.cli.predict import predict_command
+from uncollapse.cli.simulate import simulate_command
 from uncollapse.errors import InputError
 
 app = typer.Typer(
@@ -42,6 +43,7 @@ def _root(
 app.command("predict")(predict_command)
 app.command("measure")(measure_command)
 app.command("compare")(compare_command)
+app.command("simulate")(simulate_command)
 
 
 # What typer raises for a wrong command line, whichever version of click stands behind it.

@@ -168,8 +168,8 @@ def _model(point: Point) -> str:
     views = "fresh" if options.fresh_views else "fixed"
     return (
         f"{options.depth} hidden layer(s) of {options.width} into dimension {d}, on Gaussian "
-        f"classes (separation {options.separation:g}, dimension {options.input_dimension}, {views} views "
-        f"with noise {options.augmentation:g})"
+        f"classes (separation {options.separation:g}, dimension {options.input_dimension}, "
+        f"{views} views with noise {options.augmentation:g})"
     )
 
 
