@@ -1,0 +1,239 @@
+"""What `uncollapse simulate` prints: records, one point, or a table over a grid."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from statistics import mean, stdev
+from typing import Any
+
+from uncollapse.cli.predict import _describe
+from uncollapse.records import BalancedBatch, Prediction, RandomBatch
+from uncollapse.theory import Setting
+from uncollapse.training.simulation import Reached, SimulationOptions
+
+__all__ = ["Point", "as_record", "as_text"]
+
+SCHEMA_VERSION = 1
+# Thresholds are the business of `predict`, where they are wanted more often and computed once.
+LEFT_OUT = ("alpha_threshold", "temperature_threshold", "view_splitting_threshold")
+SHOWN = (
+    ("loss", "loss"),
+    ("within", "within_class_variance"),
+    ("instance", "instance_variance"),
+    ("view", "view_variance"),
+    ("between", "between_class_variance"),
+)
+
+
+@dataclass
+class Point:
+    """One point of the grid: what varies there, and the runs that are finished."""
+
+    varied: dict[str, Any]
+    setting: Setting
+    options: SimulationOptions
+    prediction: Prediction
+    runs: list[Reached]
+
+
+def as_record(points: Sequence[Point], interrupted: bool) -> dict[str, Any]:
+    """The JSON object of finished runs, and their mean and spread by point of the grid."""
+    runs, summary = [], []
+    for point in points:
+        if not point.runs:
+            continue
+        common = {"setting": _setting(point.setting), "options": asdict(point.options)}
+        prediction = point.prediction.to_dict()
+        for name in LEFT_OUT:
+            del prediction[name]
+        for run in point.runs:
+            reached = run.to_dict()
+            seed = reached.pop("seed")
+            runs.append({**common, "seed": seed, "prediction": prediction, "reached": reached})
+        summary.append(
+            {
+                "varied": point.varied,
+                "repeats": len(point.runs),
+                "phases": dict(Counter(run.phase for run in point.runs)),
+                **{key: _spread([getattr(run, key) for run in point.runs]) for _, key in SHOWN},
+            }
+        )
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "interrupted": interrupted,
+        "runs": runs,
+        "summary": summary,
+    }
+
+
+def _setting(setting: Setting) -> dict[str, Any]:
+    batch, kind = setting.batch, "full"
+    if isinstance(batch, BalancedBatch):
+        kind = "balanced"
+    elif isinstance(batch, RandomBatch):
+        kind = "random"
+    return {
+        "class_counts": setting.counts.tolist(),
+        "views": setting.views,
+        "alpha": setting.alpha,
+        "temperature": setting.temperature,
+        "self_pairs": setting.self_pairs,
+        "reduction": setting.reduction,
+        "anchors_without_positives": setting.anchors_without_positives,
+        "dimension": setting.dimension,
+        "batch": {"kind": kind, **asdict(batch)},
+    }
+
+
+def _spread(values: list[float]) -> dict[str, float | None]:
+    deviation = stdev(values) if len(values) > 1 else None
+    return {"mean": mean(values), "sd": deviation, "min": min(values), "max": max(values)}
+
+
+def as_text(points: Sequence[Point]) -> list[str]:
+    """Lines for a reader: one point in full, or a table with a row for each point."""
+    finished = [point for point in points if point.runs]
+    if not finished:
+        return []
+    return _in_full(finished[0]) if len(points) == 1 else _table(finished)
+
+
+def _in_full(point: Point) -> list[str]:
+    runs, predicted = point.runs, point.prediction
+    rows = [["", *(title for title, _ in SHOWN), "phase"]]
+    rows.append(["predicted", *_numbers(predicted), predicted.phase])
+    if len(runs) == 1:
+        rows.append(["reached", *_numbers(runs[0]), runs[0].phase])
+        differences = [getattr(runs[0], k) - getattr(predicted, k) for _, k in SHOWN]
+        rows.append(["difference", *(f"{v:+.1e}" for v in differences), ""])
+    else:
+        spreads = [_spread([getattr(run, key) for run in runs]) for _, key in SHOWN]
+        for title, part in (("mean", "mean"), ("sd", "sd"), ("lowest", "min"), ("highest", "max")):
+            digits = [6 if key == "loss" else 4 for _, key in SHOWN]
+            numbers = [f"{s[part]:.{n}f}" for s, n in zip(spreads, digits, strict=True)]
+            rows.append([title, *numbers, _phases(runs) if part == "mean" else ""])
+    lines = [f"setting      {_describe(point.setting)}", f"model        {_model(point)}", ""]
+    lines += [*_aligned(rows), *_by_size(point), "", f"runs         {_how(runs)}"]
+    return lines + [f"note: {note}" for note in _notes([point])]
+
+
+def _table(points: Sequence[Point]) -> list[str]:
+    names = list(points[0].varied)
+    repeated = max(len(point.runs) for point in points) > 1
+    rows = [list(names)]
+    for title in ("loss", "instance", "view", "phase"):
+        rows[0] += [title, "reached"]
+    for point in points:
+        cells = [f"{value:g}" for value in point.varied.values()]
+        for key, digits in (("loss", 6), ("instance_variance", 4), ("view_variance", 4)):
+            found = _spread([getattr(run, key) for run in point.runs])
+            text = f"{found['mean']:.{digits}f}"
+            if repeated:
+                sd = found["sd"]
+                text += f" ±{sd:.{digits}f}" if sd is not None else " one run"
+            cells += [f"{getattr(point.prediction, key):.{digits}f}", text]
+        rows.append([*cells, point.prediction.phase, _phases(point.runs)])
+    everything = [run for point in points for run in point.runs]
+    first = points[0]
+    lines = [f"setting      {_describe(first.setting)}", f"model        {_model(first)}"]
+    lines += ["             (both of the first row)", "", *_aligned(rows), ""]
+    spread = ", mean ± deviation over repeats" if repeated else ""
+    lines += [f"columns      predicted, then reached{spread}", f"runs         {_how(everything)}"]
+    return lines + [f"note: {note}" for note in _notes(points)]
+
+
+def _numbers(record: Prediction | Reached) -> list[str]:
+    return [f"{getattr(record, k):.{6 if k == 'loss' else 4}f}" for _, k in SHOWN]
+
+
+def _phases(runs: Sequence[Reached]) -> str:
+    counts = Counter(run.phase for run in runs).most_common()
+    if len(runs) == 1:
+        return counts[0][0]
+    return ", ".join(f"{phase} {times}/{len(runs)}" for phase, times in counts)
+
+
+def _model(point: Point) -> str:
+    options, setting = point.options, point.setting
+    d = setting.dimension or setting.instances * setting.views
+    if options.model == "vectors":
+        start: str = options.initial
+        if start == "ssem":
+            start += f" of variance {options.initial_variance:g}"
+        if options.initial != "random":
+            start += f" with noise {options.initial_noise:g}"
+        return f"free vectors in dimension {d}, start {start}"
+    views = "fresh" if options.fresh_views else "fixed"
+    return (
+        f"{options.depth} hidden layer(s) of {options.width} into dimension {d}, on Gaussian "
+        f"classes (separation {options.separation:g}, dimension {options.input_dimension}, "
+        f"{views} views with noise {options.augmentation:g})"
+    )
+
+
+def _how(runs: Sequence[Reached]) -> str:
+    """Seeds, optimiser, steps, how runs stopped, and what the loss reached is a mean of."""
+    seeds = sorted({run.seed for run in runs})
+    which = f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {seeds[0]} to {seeds[-1]}"
+    optimisers = ", ".join(
+        dict.fromkeys(
+            r.optimiser if r.learning_rate is None else f"{r.optimiser} at {r.learning_rate:g}"
+            for r in runs
+        )
+    )
+    least, most = min(run.steps for run in runs), max(run.steps for run in runs)
+    steps = f"{least}" if least == most else f"{least} to {most}"
+    stops = Counter(run.stopped for run in runs)
+    stopped = ", ".join(f"{why} {times}" for why, times in stops.items())
+    stopped = next(iter(stops)) if len(runs) == 1 else stopped
+    sampled = [run for run in runs if run.loss_error is not None]
+    loss = "loss exact"
+    if sampled:
+        error = max(run.loss_error or 0.0 for run in sampled)
+        loss = f"loss is the mean of {sampled[0].loss_batches} batches, standard error {error:.1e}"
+    return f"{which}, {optimisers}, {steps} steps, stopped: {stopped}; {loss}"
+
+
+def _notes(points: Sequence[Point]) -> list[str]:
+    notes = list(dict.fromkeys(note for point in points for note in point.prediction.notes))
+    diverged = sum(run.stopped == "diverged" for point in points for run in point.runs)
+    if diverged:
+        notes.append(
+            f"{diverged} run(s) diverged: values are the last finite ones; lower --learning-rate"
+        )
+    return notes
+
+
+def _by_size(point: Point) -> list[str]:
+    """Unequal classes: a row for each size, means over its classes and the runs."""
+    if point.setting.balanced:
+        return []
+    counts = point.setting.counts.tolist()
+    rows = [["instances", "classes", "predicted instance", "reached", "view", "reached", "phase"]]
+    for size in sorted(set(counts), reverse=True):
+        where = [c for c, count in enumerate(counts) if count == size]
+        cells = [str(size), str(len(where))]
+        for key in ("instance_variance_per_class", "view_variance_per_class"):
+            found = mean(getattr(run, key)[c] for run in point.runs for c in where)
+            cells += [f"{getattr(point.prediction, key)[where[0]]:.4f}", f"{found:.4f}"]
+        phases = Counter(
+            run.phase_per_class[c] or "one instance" for run in point.runs for c in where
+        )
+        several = len(phases) > 1
+        reached = ", ".join(f"{k} {v}" if several else k for k, v in phases.most_common())
+        rows.append([*cells, reached])
+    return ["", *_aligned(rows)]
+
+
+def _aligned(rows: list[list[str]]) -> list[str]:
+    widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
+    last = len(widths) - 1
+    return [
+        "  ".join(
+            cell.ljust(width) if k == last or rows[0][k] == "" else cell.rjust(width)
+            for k, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
