@@ -122,4 +122,4 @@ def test_misuse_is_named(tmp_path, words, message):
     answer = invoke(*[word.format(**names) for word in words])
     assert answer.exit_code != 0
     assert message.format(**names) in str(answer.exception)
-    assert type(answer.exception).__name__ == "InputError"
+    assert isinstance(answer.exception, InputError)

@@ -13,8 +13,8 @@ from uncollapse.cli.compare import compare_command
 from uncollapse.cli.measure import measure_command
 from uncollapse.cli.predict import predict_command
 from uncollapse.cli.probe import probe_command
-from uncollapse.cli.train import embed_command, train_command
 from uncollapse.cli.simulate import simulate_command
+from uncollapse.cli.train import embed_command, train_command
 from uncollapse.errors import InputError
 
 app = typer.Typer(
