@@ -71,7 +71,10 @@ def test_the_readable_answer_says_phase_margin_and_changes():
     ("arguments", "part"),
     [
         (["--classes", "3", "--per-class", "4", "--alpha", "2"], "expected alpha in [0, 1]"),
-        (["--class-counts", "3,x", "--alpha", ".5"], "class counts as whole numbers; found 'x'"),
+        (
+            ["--class-counts", "3,x", "--alpha", ".5"],
+            "class counts as whole numbers, at most 1e9; found 'x'",
+        ),
         (["--class-counts", "@missing", "--alpha", ".5"], "a text file with one class count"),
         (["--classes", "3", "--per-class", "4", "--alpha", ".5", "--batch-size", "99"], "99"),
         (

@@ -52,3 +52,8 @@ GOOD = {"class_counts": [4, 3], "alpha": 0.5, "temperature": 0.1}
 def test_bad_settings_are_refused(changes, match):
     with pytest.raises(InputError, match=match):
         Setting(**{**GOOD, **changes})
+
+
+def test_a_batch_that_gives_no_gradient_is_refused():
+    with pytest.raises(InputError, match="at least three embeddings"):
+        Setting(classes=2, per_class=3, views=1, alpha=0, temperature=0.1, batch=RandomBatch(2))

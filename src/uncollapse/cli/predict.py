@@ -12,14 +12,15 @@ import typer
 from uncollapse.errors import InputError
 from uncollapse.records import BalancedBatch, Batch, FullBatch, Prediction, RandomBatch
 from uncollapse.theory import Setting, advise, predict
-from uncollapse.theory.advice import LEVERS, Advice
+from uncollapse.theory.advice import LEVERS, Advice, Lever
 from uncollapse.theory.setting import AnchorsWithoutPositives, Reduction, SelfPairs
 
 __all__ = ["predict_command"]
 
-# Advice solves a setting some fifty times: beyond so many different class sizes it is left out,
-# and where batches of unequal classes make a solution slow, only alpha is searched.
-ADVISED_SIZES = 64
+# Advice solves a setting some fifty times, or fifteen for alpha alone. Beyond so many different
+# class sizes, and where batches of unequal classes make a solution slow, only alpha is searched;
+# beyond the second number nothing is.
+ADVISED_SIZES, ADVISED_BY_ALPHA = 64, 256
 
 MEANING = {
     "spread": "instances of a class keep apart",
@@ -91,7 +92,8 @@ def predict_command(
     if as_json:
         record = prediction.to_dict()
         if target_variance is not None:
-            record["advice"] = [_record(a) for a in _advise(setting, target_variance, seed)]
+            found = _advise(setting, target_variance, seed)
+            record["advice"] = None if found is None else [_record(a) for a in found]
         typer.echo(json.dumps(record, allow_nan=False))
         return
     for line in _report(setting, prediction, target_variance, seed):
@@ -107,16 +109,17 @@ def _counts(text: str | None) -> list[int] | None:
         try:
             parts = path.read_text(encoding="utf-8-sig").split()
         except (OSError, UnicodeDecodeError) as error:
+            why = error.strerror if isinstance(error, OSError) else error
             raise InputError(
-                "a text file with one class count a line", f"{path}: {error}", "check the path"
+                "a text file with one class count a line", f"{str(path)!r}: {why}", "check the path"
             ) from error
     else:
         parts = text.split(",")
     counts = []
     for number, part in enumerate(parts, 1):
-        if not re.fullmatch(r"\s*[+-]?\d+\s*", part):
+        if not re.fullmatch(r"\s*[+-]?\d{1,40}\s*", part):
             raise InputError(
-                "class counts as whole numbers",
+                "class counts as whole numbers, at most 1e9",
                 f"{part[:40]!r} as number {number}",
                 "write 10,4,2, or @file with one number a line",
             )
@@ -158,7 +161,7 @@ def _report(setting: Setting, prediction: Prediction, target: float | None, seed
         "above the global minimum",
         *_by_class(setting, p),
     ]
-    lines += ["", *_advice(setting, target, seed)]
+    lines += ["", *_advice(setting, prediction, target, seed)]
     return lines + [f"note: {note}" for note in p.notes]
 
 
@@ -221,19 +224,33 @@ def _by_class(setting: Setting, p: Prediction) -> list[str]:
     return lines
 
 
-def _advise(setting: Setting, target: float | None, seed: int) -> list[Advice]:
-    if len(set(setting.counts.tolist())) > ADVISED_SIZES:
-        return []
+def _levers(setting: Setting) -> tuple[Lever, ...]:
+    sizes = len(set(setting.counts.tolist()))
+    if sizes > ADVISED_BY_ALPHA:
+        return ()
     slow = not setting.balanced and not isinstance(setting.batch, FullBatch)
-    return advise(setting, target_variance=target, levers=("alpha",) if slow else LEVERS, seed=seed)
+    return ("alpha",) if slow or sizes > ADVISED_SIZES else LEVERS
 
 
-def _advice(setting: Setting, target: float | None, seed: int) -> list[str]:
+def _advise(setting: Setting, target: float | None, seed: int) -> list[Advice] | None:
+    """Advice by the levers that are quick enough to search; None where none is."""
+    levers = _levers(setting)
+    if not levers:
+        return None
+    return advise(setting, target_variance=target, levers=levers, seed=seed)
+
+
+def _advice(setting: Setting, p: Prediction, target: float | None, seed: int) -> list[str]:
     found = _advise(setting, target, seed)
-    if not found:
-        return []
     goal = "leave collapse" if target is None else f"reach an instance variance of {target:g}"
-    return [f"smallest single changes that {goal}:", *map(_change, found), ""]
+    if found is None:
+        return [f"changes are not searched beyond {ADVISED_BY_ALPHA} different class sizes", ""]
+    if found:
+        only = " (only alpha searched)" if len(_levers(setting)) == 1 else ""
+        return [f"smallest single changes that {goal}{only}:", *map(_change, found), ""]
+    there = p.phase == "spread" if target is None else p.instance_variance >= target
+    searched = ", ".join(lever.replace("_", " ") for lever in _levers(setting))
+    return [] if there else [f"no single change of {searched} would {goal}", ""]
 
 
 def _record(advice: Advice) -> dict[str, Any]:

@@ -120,7 +120,7 @@ def _record(
         instance_variance_per_class=tuple(instance[block].tolist()),
         view_variance=float(M @ view) / m,
         view_variance_per_class=tuple(view[block].tolist()),
-        between_class_variance=between,
+        between_class_variance=max(0.0, between),
         loss=solution.loss,
         cosines=_cosines(program, point),
         alpha_threshold=limits.alpha if limits else None,

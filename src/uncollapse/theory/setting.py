@@ -155,7 +155,7 @@ def _check_counts(setting: Setting) -> None:
 def _check_loss(setting: Setting) -> None:
     if not _whole(setting.views) or not 1 <= setting.views <= 10**6:
         raise InputError(
-            "views as a whole number from 1",
+            "views as a whole number from 1 to 1,000,000",
             f"views = {setting.views!r}",
             "give the number of augmented views of an instance in a batch",
         )
@@ -211,7 +211,7 @@ def _check_batch(setting: Setting) -> None:
             raise InputError(
                 f"from 2 to {len(counts)} classes in a batch",
                 f"{batch.classes!r} classes in a batch",
-                "take at most as many classes as the data has",
+                "a batch of one class has no negatives; take at most as many as the data has",
             )
     elif isinstance(batch, RandomBatch):
         if not _whole(batch.size) or not 2 <= batch.size <= counts.sum():
@@ -232,6 +232,13 @@ def _check_positives(setting: Setting) -> None:
     batch, counts = setting.batch, setting.counts
     if setting.alpha == 1:
         return
+    pair = isinstance(batch, RandomBatch) and batch.size == 2
+    if pair and setting.views == 1 and setting.self_pairs == "exclude":
+        raise InputError(
+            "batches of at least three embeddings where self pairs are excluded",
+            "random batches of 2 instances with one view",
+            "with one other embedding the loss is 0 everywhere: enlarge the batch",
+        )
     if isinstance(batch, BalancedBatch) and batch.per_class == 1:
         raise InputError(
             "at least two instances of a class in a batch where the supervised term has weight",

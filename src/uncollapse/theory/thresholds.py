@@ -148,7 +148,7 @@ def _by_solving(setting: Setting, program: Program, solution: Solution, seed: in
         )
         return Thresholds(alpha, None, None, (*notes, skipped))
     temperature = None
-    if setting.alpha < 1:
+    if setting.alpha < 1 and _may_spread(program):
         temperature = _temperature_by_solving(program, solution)
     return Thresholds(alpha, temperature, None, notes)
 
@@ -167,6 +167,19 @@ def _alpha_by_solving(base: Program, at: float, first: Solution) -> float | None
     accuracy = 1e-6 if base.blocks <= MANY_BLOCKS else 1e-3
     root = _bracketed(margin, known, rising=True, step=1.0, ends=(-30.0, 30.0), accuracy=accuracy)
     return float(expit(root)) if root is not None else None
+
+
+def _may_spread(program: Program) -> bool:
+    """Whether every class may spread at some temperature; False is proven, True is not.
+
+    A class spreads only where its instances' share A of the softmax has W A > S, and with a <= s
+    that share is at most mates / (own views + mates), whatever the temperature.
+    """
+    terms, p = program.terms, program.views
+    mates = p * (terms.own - 1)
+    most = np.divide(mates, mates + (p if program.include else p - 1), where=mates > 0, out=mates)
+    pull = program.per_block(terms.weight * most) > program.per_block(terms.supervised)
+    return bool(np.all(pull | (program.size == 1)))
 
 
 def _temperature_by_solving(base: Program, first: Solution) -> float | None:
