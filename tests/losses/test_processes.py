@@ -119,7 +119,11 @@ def test_value_and_gradient_are_those_of_one_process(bounds):
         message = f"{name}, {kind}"
         assert value == pytest.approx(expected.item(), rel=tolerance), message
         torch.testing.assert_close(
-            gradient, gradients(model), rtol=tolerance, atol=tolerance, msg=message
+            gradient,
+            gradients(model),
+            rtol=tolerance,
+            atol=tolerance,
+            msg=lambda text, message=message: f"{message}: {text}",
         )
 
 
