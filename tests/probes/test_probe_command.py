@@ -13,6 +13,7 @@ from sklearn.datasets import load_digits
 from typer.testing import CliRunner
 
 from uncollapse.cli.probe import probe_command
+from uncollapse.errors import InputError
 from uncollapse.probes import ProbeResult
 
 APP = typer.Typer()
