@@ -15,7 +15,6 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from uncollapse.cli.measure import plain_console
 from uncollapse.errors import InputError
 from uncollapse.records import Prediction
 
@@ -84,29 +83,31 @@ def _predicted(problem: Problem) -> Prediction | None:
     return predict(setting, thresholds=False)
 
 
-def _tell(problem: Problem, prediction: Prediction | None, console: Console) -> None:
+def _say(text: str) -> None:
+    typer.echo(text, err=True)
+
+
+def _tell(problem: Problem, prediction: Prediction | None) -> None:
     """What is going to be trained, and what theory says of it."""
     config, data = problem.config, problem.data
     rows = ", ".join(f"{n} {part}" for part, n in data.description["rows"].items())
-    console.print(f"data         {data.description['source']}: {rows}; "
-                  f"{len(data.label_names)} classes", highlight=False)  # fmt: skip
+    _say(f"data         {data.description['source']}: {rows}; "
+                 f"{len(data.label_names)} classes")  # fmt: skip
     if data.description.get("licence"):
-        console.print(f"licence      {data.description['licence']}", highlight=False)
-    console.print(f"batches      {problem.sampler.coverage(0).text}", highlight=False)
+        _say(f"licence      {data.description['licence']}")
+    _say(f"batches      {problem.sampler.coverage(0).text}")
     if prediction is None:
-        console.print("prediction   left out: too many unequal classes", highlight=False)
+        _say("prediction   left out: too many unequal classes")
         return
-    console.print(
+    _say(
         f"prediction   {prediction.phase} at alpha {config.loss.alpha:g}, temperature "
         f"{config.loss.temperature:g}: variance {prediction.instance_variance:.4f} between "
-        f"instances, {prediction.view_variance:.4f} between views",
-        highlight=False,
+        f"instances, {prediction.view_variance:.4f} between views"
     )
     if "spread" not in prediction.phase_per_class:
-        console.print(
+        _say(
             "WARNING      the optimum of this loss is collapsed: the instances of every class "
-            "become one point. `uncollapse predict` shows the smallest changes that prevent it",
-            highlight=False,
+            "become one point. `uncollapse predict` shows the smallest changes that prevent it"
         )
     elif prediction.phase != "spread":
         collapsed = [
@@ -114,23 +115,21 @@ def _tell(problem: Problem, prediction: Prediction | None, console: Console) -> 
             for name, phase in zip(data.label_names, prediction.phase_per_class, strict=True)
             if phase not in ("spread", None)
         ]
-        console.print(
-            f"WARNING      predicted to collapse: {', '.join(collapsed)}", highlight=False
-        )
+        _say(f"WARNING      predicted to collapse: {', '.join(collapsed)}")
 
 
-def _show(result: TrainResult, console: Console) -> None:
+def _show(result: TrainResult) -> None:
     last = result.history[-1] if result.history else {}
     if result.interrupted:
-        console.print(f"interrupted after step {result.step}; go on with --resume")
+        typer.echo(f"interrupted after step {result.step}; go on with --resume")
     if last:
-        console.print(f"epoch {last['epoch']}: loss {last['loss']:.4f}", highlight=False)
+        typer.echo(f"epoch {last['epoch']}: loss {last['loss']:.4f}")
     for name in [name for name in last if "/" in name]:
         best = f"   best epoch {result.best[name]:.4f}" if result.best else ""
-        console.print(f"  {name:44s} {last[name]:.4f}{best}", highlight=False)
+        typer.echo(f"  {name:44s} {last[name]:.4f}{best}")
     if result.best is not None:
-        console.print(f"best epoch {result.best['epoch']} by {result.best_by} (validation rows)")
-    console.print(f"run in {result.folder}", highlight=False)
+        typer.echo(f"best epoch {result.best['epoch']} by {result.best_by} (validation rows)")
+    typer.echo(f"run in {result.folder}")
 
 
 def train_command(
@@ -150,15 +149,15 @@ def train_command(
     """Train an encoder; predict its phase first, measure collapse on the way."""
     need_training()
     from uncollapse.probes import scores
-    from uncollapse.training import build_problem, load_config, train
+    from uncollapse.training import build_problem, check_folder, load_config, train
 
-    console = Console(stderr=True, width=None if sys.stderr.isatty() else 110)
     checked = load_config(config, set_ or ())
     folder = output or Path("runs") / config.stem
+    check_folder(folder, resume=resume)
     with bar("reading", "images") as progress:
         problem = build_problem(checked, base=config.parent, progress=progress)
     prediction = _predicted(problem)
-    _tell(problem, prediction, console)
+    _tell(problem, prediction)
     record = {"prediction": None if prediction is None else prediction.to_dict()}
     with bar("training", "steps") as progress:
         result = train(
@@ -168,7 +167,7 @@ def train_command(
         plain = vars(result) | {"folder": str(result.folder), **record}
         typer.echo(json.dumps(plain, allow_nan=False, ensure_ascii=False))
     else:
-        _show(result, plain_console())
+        _show(result)
     if result.interrupted:
         raise typer.Exit(130)
 

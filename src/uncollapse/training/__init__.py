@@ -4,7 +4,7 @@ from uncollapse.training.config import TrainConfig, load_config, parse_config
 from uncollapse.training.embed import embed, load_trained
 from uncollapse.training.embedding import embed_rows
 from uncollapse.training.encoders import Encoder, build_encoder
-from uncollapse.training.folder import read_run
+from uncollapse.training.folder import check_folder, read_run
 from uncollapse.training.problem import Problem, build_problem
 from uncollapse.training.run import Scores, TrainResult, train
 
@@ -16,6 +16,7 @@ __all__ = [
     "TrainResult",
     "build_encoder",
     "build_problem",
+    "check_folder",
     "embed",
     "embed_rows",
     "load_config",

@@ -17,12 +17,29 @@ from uncollapse.training.checkpoint import unwritable, write_json
 from uncollapse.training.config import TrainConfig, parse_config
 from uncollapse.training.problem import Problem
 
-__all__ = ["begin_run", "finish_run", "read_run"]
+__all__ = ["begin_run", "check_folder", "finish_run", "read_run"]
 
 SCHEMA_VERSION = 1
 PACKAGES = ("uncollapse", "torch", "numpy", "timm", "kornia", "lightning-fabric", "scikit-learn")
 # What may differ between a run and its continuation: neither changes a weight.
 FREE = ("workers", "device", "checkpoint", "validation")
+
+
+def check_folder(folder: Path, *, resume: bool) -> None:
+    """Check that the folder holds a run if it is to be resumed, and none otherwise.
+
+    Raises:
+        InputError: It does not.
+    """
+    there = (folder / "run.json").exists()
+    if resume and not there:
+        raise InputError(f"a run to resume in {folder}", "no run.json", "leave --resume out")
+    if there and not resume:
+        raise InputError(
+            f"a new folder for the run, not {folder}",
+            "one that holds a run",
+            "go on with it by --resume, or choose another folder with -o",
+        )
 
 
 def begin_run(folder: Path, problem: Problem, *, resume: bool, record: Mapping[str, Any]) -> None:
@@ -31,19 +48,11 @@ def begin_run(folder: Path, problem: Problem, *, resume: bool, record: Mapping[s
     Raises:
         InputError: See `uncollapse.training.train`.
     """
-    there = (folder / "run.json").exists()
-    if resume and there:
+    check_folder(folder, resume=resume)
+    if resume:
         _check_same(folder, problem)
         write_json(folder / "run.json", read_run(folder)[1] | {"status": "running"})
         return
-    if resume and not there:
-        raise InputError(f"a run to resume in {folder}", "no run.json", "leave --resume out")
-    if there:
-        raise InputError(
-            f"a new folder for the run, not {folder}",
-            "one that holds a run",
-            "go on with it by --resume, or choose another folder with -o",
-        )
     try:
         folder.mkdir(parents=True, exist_ok=True)
         text = yaml.safe_dump(problem.config.plain(), sort_keys=False, allow_unicode=True)
