@@ -47,7 +47,7 @@ class EncoderConfig(_Strict):
         stem: Of resnet: "small" (3 x 3, stride 1, no pooling, for 32 px) or "imagenet".
         name: Of timm's model.
         weights: File with pretrained weights: safetensors, or a state dict that loads with
-            weights_only.
+            weights_only; "package:NAME/FILE" for one that an installed package holds.
         match: How its tensors are found: by "name", or by "order" where names differ and shapes
             agree one by one.
         frozen: Whether the backbone stays as it is (evaluation mode, no gradient).

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -15,7 +16,8 @@ from uncollapse.training.encoders import Encoder
 
 __all__ = ["embed_rows", "evaluation_mode", "inference_precision"]
 
-BATCH = 256
+# Inputs of a batch at most, and on a CPU numbers in them: more leaves the cache in every layer.
+BATCH, CPU_NUMBERS = 256, 2**20
 Progress = Callable[[int, int], None]
 
 
@@ -63,12 +65,13 @@ def embed_rows(
         progress: Called with (rows done, rows in all).
 
     Yields:
-        {"backbone": (b, p, width), "projector": (b, p, d)} float32 for batches of up to 256 rows;
+        {"backbone": (b, p, width), "projector": (b, p, d)} float32 batch by batch;
         p is 1 for rows as they are.
     """
     device = next(model.parameters()).device
-    for number, start in enumerate(range(0, len(rows), BATCH)):
-        raw = data.inputs.read(rows[start : start + BATCH])
+    size = _rows_at_once(data.inputs.shape, 1 if key is None else augmenter.count, device)
+    for number, start in enumerate(range(0, len(rows), size)):
+        raw = data.inputs.read(rows[start : start + size])
         if key is None:
             inputs = augmenter.plain(raw)[:, None]
         else:
@@ -77,7 +80,12 @@ def embed_rows(
             found = model.layers(inputs.flatten(0, 1).to(device))
         yield {name: _array(values, inputs.shape[:2]) for name, values in found.items()}
         if progress is not None:
-            progress(min(start + BATCH, len(rows)), len(rows))
+            progress(min(start + size, len(rows)), len(rows))
+
+
+def _rows_at_once(shape: tuple[int, ...], views: int, device: torch.device) -> int:
+    most = BATCH if device.type != "cpu" else min(BATCH, CPU_NUMBERS // max(1, math.prod(shape)))
+    return max(1, most // views)
 
 
 def _array(values: Tensor, leading: torch.Size) -> NDArray[np.float32]:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from uncollapse.errors import InputError
 from uncollapse.training.config import EncoderConfig, HeadConfig
-from uncollapse.training.weights import load_weights
+from uncollapse.training.weights import load_weights, weights_path
 
 __all__ = ["Encoder", "build_encoder"]
 
@@ -87,8 +87,7 @@ def build_encoder(
         backbone, width = _backbone(encoder, shape)
         projection = _head(head, width)
     if encoder.weights is not None:
-        path = Path(encoder.weights)
-        load_weights(backbone, path if base is None else base / path, encoder.match)
+        load_weights(backbone, weights_path(encoder.weights, base), encoder.match)
     return Encoder(backbone, projection, frozen=encoder.frozen)
 
 

