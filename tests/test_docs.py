@@ -45,6 +45,7 @@ def check_console(block: str, folder: Path) -> None:
 @pytest.mark.parametrize("page", [p for p in PAGES if blocks(p)], ids=lambda p: p.name)
 def test_a_page_does_what_it_says(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "configs").symlink_to(ROOT / "configs")
     names: dict = {"__name__": page.stem}
     for language, block in blocks(page):
         if language == "console":

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from uncollapse.data import data_config, load_data
     from uncollapse.errors import InputError
     from uncollapse.losses import (
         SupCLLoss,
@@ -37,32 +38,42 @@ if TYPE_CHECKING:
         measure,
         measure_files,
     )
+    from uncollapse.probes import Embedded, ProbeResult, probe
     from uncollapse.records import BalancedBatch, FullBatch, Prediction, RandomBatch
     from uncollapse.theory import Setting, advise, predict, ssem
+    from uncollapse.training import build_problem, embed, load_config, train
 
 _HOME = {
     "Accumulator": "uncollapse.metrics",
     "BalancedBatch": "uncollapse.records",
     "CollapseMetric": "uncollapse.metrics",
+    "Embedded": "uncollapse.probes",
     "FullBatch": "uncollapse.records",
     "InputError": "uncollapse.errors",
     "Margins": "uncollapse.metrics",
     "Measurement": "uncollapse.metrics",
     "Prediction": "uncollapse.records",
     "ProbeOptions": "uncollapse.metrics",
+    "ProbeResult": "uncollapse.probes",
     "RandomBatch": "uncollapse.records",
     "Setting": "uncollapse.theory",
     "SupCLLoss": "uncollapse.losses",
     "SupCLTerms": "uncollapse.losses",
     "advise": "uncollapse.theory",
     "backward_in_chunks": "uncollapse.losses",
+    "build_problem": "uncollapse.training",
     "class_conditional_info_nce_loss": "uncollapse.losses",
     "compare": "uncollapse.metrics",
+    "data_config": "uncollapse.data",
+    "embed": "uncollapse.training",
     "l_spread_loss": "uncollapse.losses",
+    "load_config": "uncollapse.training",
+    "load_data": "uncollapse.data",
     "measure": "uncollapse.metrics",
     "measure_files": "uncollapse.metrics",
     "nt_xent_loss": "uncollapse.losses",
     "predict": "uncollapse.theory",
+    "probe": "uncollapse.probes",
     "sincere_loss": "uncollapse.losses",
     "ssem": "uncollapse.theory",
     "ssem_cifar_loss": "uncollapse.losses",
@@ -70,18 +81,21 @@ _HOME = {
     "supcl_loss": "uncollapse.losses",
     "supcl_terms": "uncollapse.losses",
     "supcon_loss": "uncollapse.losses",
+    "train": "uncollapse.training",
 }
 
 __all__ = [
     "Accumulator",
     "BalancedBatch",
     "CollapseMetric",
+    "Embedded",
     "FullBatch",
     "InputError",
     "Margins",
     "Measurement",
     "Prediction",
     "ProbeOptions",
+    "ProbeResult",
     "RandomBatch",
     "Setting",
     "SupCLLoss",
@@ -89,13 +103,19 @@ __all__ = [
     "__version__",
     "advise",
     "backward_in_chunks",
+    "build_problem",
     "class_conditional_info_nce_loss",
     "compare",
+    "data_config",
+    "embed",
     "l_spread_loss",
+    "load_config",
+    "load_data",
     "measure",
     "measure_files",
     "nt_xent_loss",
     "predict",
+    "probe",
     "sincere_loss",
     "ssem",
     "ssem_cifar_loss",
@@ -103,6 +123,7 @@ __all__ = [
     "supcl_loss",
     "supcl_terms",
     "supcon_loss",
+    "train",
 ]
 
 
