@@ -23,20 +23,26 @@ def problem_of(**changes):
 
 
 def main(output, *options):
-    """Train to a folder; "kill=N" kills the process after N steps, "resume" goes on."""
+    """Train to a folder; "kill=N" kills the process after N steps, "stop=N" asks its whole group
+    to stop then, "resume" goes on, "workers" reads ahead."""
     import os
     import signal
 
     import torch
 
     torch.set_num_threads(1)
-    kill = [int(option.partition("=")[2]) for option in options if option.startswith("kill=")]
+    at = {
+        key: int(value) for key, _, value in (option.partition("=") for option in options) if value
+    }
 
     def progress(step, _total, _means):
-        if kill and step == kill[0]:
+        if step == at.get("kill"):
             os.kill(os.getpid(), signal.SIGKILL)
+        if step == at.get("stop"):
+            os.killpg(os.getpgid(0), signal.SIGTERM)
 
-    problem = problem_of(checkpoint={"every_steps": 3})
+    workers = 1 if "workers" in options else 0
+    problem = problem_of(checkpoint={"every_steps": 3}, workers=workers)
     train(problem, Path(output), resume="resume" in options, progress=progress)
 
 

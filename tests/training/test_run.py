@@ -23,7 +23,14 @@ HERE = Path(__file__).parent
 def in_process(*arguments, launcher=(), check=True):
     command = [sys.executable, *launcher, str(HERE / "runs.py"), *map(str, arguments)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, check=check, capture_output=True, text=True, env=environment)
+    return subprocess.run(
+        command,
+        check=check,
+        capture_output=True,
+        text=True,
+        env=environment,
+        start_new_session=True,
+    )
 
 
 def weights(folder):
@@ -45,6 +52,17 @@ def test_a_killed_and_resumed_run_has_the_same_weights_bit_for_bit(tmp_path):
     whole, resumed = weights(tmp_path / "whole"), weights(tmp_path / "killed")
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
     assert losses(tmp_path / "whole") == losses(tmp_path / "killed")
+
+
+@pytest.mark.slow
+def test_a_run_that_is_asked_to_stop_saves_the_step_and_goes_on(tmp_path):
+    in_process(tmp_path / "whole")
+    in_process(tmp_path / "stopped", "stop=4", "workers")
+    assert read_run(tmp_path / "stopped")[1]["status"] == "interrupted"
+    assert read_checkpoint(tmp_path / "stopped" / "checkpoints")[2]["step"] == 4
+    in_process(tmp_path / "stopped", "resume", "workers")
+    whole, resumed = weights(tmp_path / "whole"), weights(tmp_path / "stopped")
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
@@ -148,7 +149,11 @@ class Loader:
             return
         # A generator of its own, because DataLoader would draw from the global one.
         ahead = DataLoader(
-            steps, batch_size=None, num_workers=self._workers, generator=torch.Generator()
+            steps,
+            batch_size=None,
+            num_workers=self._workers,
+            generator=torch.Generator(),
+            worker_init_fn=_leave_stopping_to_the_parent,
         )
         for loaded in ahead:
             if isinstance(loaded, InputError):
@@ -172,6 +177,12 @@ class Loader:
         ]
         labels = torch.from_numpy(self._data.labels[rows].astype(np.int64))
         return LoadedBatch(torch.cat(views), labels, torch.from_numpy(rows.astype(np.int64)))
+
+
+def _leave_stopping_to_the_parent(_worker: int) -> None:
+    """Ctrl-C and SIGTERM reach a whole process group; a worker ends when its parent ends it."""
+    for which in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(which, signal.SIG_IGN)
 
 
 class _Steps(Dataset[object]):
