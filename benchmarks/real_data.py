@@ -4,9 +4,11 @@
         --alphas 0.0079 0.5 --seeds 0 1 2 -o runs/fashion
 
 Every run is of full length and judged by its last checkpoint; nothing is chosen. Prints, per alpha,
-the mean and standard deviation over seeds of the projector's instance variance, the accuracy of the
-training label and the balanced within-class accuracy of the finer label (both linear probes), and
-writes every run to OUTPUT/runs.json. A finished run is not done again.
+the mean and standard deviation over seeds of the within-class variance, the accuracy of the
+training label (linear probe), the balanced accuracy of the finer label inside the classes (linear
+probe and neighbours, both at the scale of the residuals) and over all finer labels from five shots
+(nearest class mean, at the scale of the embedding). Every run is in OUTPUT/runs.json. A finished
+run is not trained again.
 """
 
 from __future__ import annotations
@@ -23,6 +25,15 @@ from uncollapse.metrics import measure
 from uncollapse.probes import ProbeSettings, embedded_files, probe, scores
 from uncollapse.theory import Setting, predict
 from uncollapse.training import build_problem, embed, load_config, load_trained, train
+
+COLUMNS = (
+    "within_class_variance",
+    "coarse_accuracy",
+    "within_class_balanced",
+    "within_class_neighbours",
+    "five_shot_accuracy",
+)
+TITLES = ("W", "coarse", "inside, linear", "inside, knn", "5 shots")
 
 
 def one_run(config: Path, changes: list[str], folder: Path) -> dict[str, Any]:
@@ -41,7 +52,7 @@ def one_run(config: Path, changes: list[str], folder: Path) -> dict[str, Any]:
     fine = problem.data.fine[0]
     found: dict[str, Any] = {"seconds": round(time.perf_counter() - started, 1)}
     test = problem.data.split == "test"
-    read = probe(data, targets=["label", fine], settings=ProbeSettings(draws=2))
+    read = probe(data, targets=["label", fine], settings=ProbeSettings(shots=(5,)))
     for layer in ("projector", "backbone"):
         held = measure(
             data.layers[layer][test],
@@ -51,12 +62,16 @@ def one_run(config: Path, changes: list[str], folder: Path) -> dict[str, Any]:
             probe=None,
         )
         coarse = read.of(layer, "label").reading("linear").score
-        inside = read.of(layer, fine).reading("within-class linear").score
+        of_fine = read.of(layer, fine)
+        inside = of_fine.reading("within-class linear").score
+        neighbours = of_fine.reading("within-class knn").score
         found[layer] = {
             "within_class_variance": held.within_class_variance.estimate,
             "verdict": held.verdict,
             "coarse_accuracy": coarse.accuracy.estimate,
             "within_class_balanced": inside.balanced_accuracy.estimate,
+            "within_class_neighbours": neighbours.balanced_accuracy.estimate,
+            "five_shot_accuracy": of_fine.reading("few-shot", 5).score.accuracy.estimate,
             "within_class_above_chance": inside.chance_corrected.estimate,
         }
     found["predicted_instance_variance"] = prediction.instance_variance
@@ -87,14 +102,11 @@ def main() -> None:
             runs.append({"alpha": alpha, "seed": seed, **found})
             print(json.dumps(runs[-1]), file=sys.stderr)
     (options.output / "runs.json").write_text(json.dumps(runs, indent=2))
-    print("alpha  layer      W_within           coarse accuracy    within balanced    predicted W")
+    print("alpha  layer      " + "".join(f"{name:19s}" for name in TITLES) + "predicted W")
     for alpha in options.alphas:
         own = [run for run in runs if run["alpha"] == alpha]
         for layer in ("projector", "backbone"):
-            columns = [
-                spread([run[layer][name] for run in own])
-                for name in ("within_class_variance", "coarse_accuracy", "within_class_balanced")
-            ]
+            columns = [spread([run[layer][name] for run in own]) for name in COLUMNS]
             predicted = f"{own[0]['predicted_instance_variance']:.4f}"
             print(f"{alpha:<6g} {layer:10s} {'  '.join(f'{c:17s}' for c in columns)}  {predicted}")
 
