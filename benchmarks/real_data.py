@@ -6,9 +6,9 @@
 Every run is of full length and judged by its last checkpoint; nothing is chosen. Prints, per alpha,
 the mean and standard deviation over seeds of the within-class variance, the accuracy of the
 training label (linear probe), the balanced accuracy of the finer label inside the classes (linear
-probe and neighbours, both at the scale of the residuals) and over all finer labels from five shots
-(nearest class mean, at the scale of the embedding). Every run is in OUTPUT/runs.json. A finished
-run is not trained again.
+probe and neighbours, both at the scale of the residuals; nearest mean of ten rows per finer label
+at the scale of the embedding) and the accuracy over all finer labels from five rows of each.
+Every run is in OUTPUT/runs.json. A finished run is not trained again.
 """
 
 from __future__ import annotations
@@ -31,9 +31,10 @@ COLUMNS = (
     "coarse_accuracy",
     "within_class_balanced",
     "within_class_neighbours",
+    "within_class_ten_shot",
     "five_shot_accuracy",
 )
-TITLES = ("W", "coarse", "inside, linear", "inside, knn", "5 shots")
+TITLES = ("W", "coarse", "inside, linear", "inside, knn", "inside, 10 shots", "5 shots")
 
 
 def one_run(config: Path, changes: list[str], folder: Path) -> dict[str, Any]:
@@ -52,7 +53,7 @@ def one_run(config: Path, changes: list[str], folder: Path) -> dict[str, Any]:
     fine = problem.data.fine[0]
     found: dict[str, Any] = {"seconds": round(time.perf_counter() - started, 1)}
     test = problem.data.split == "test"
-    read = probe(data, targets=["label", fine], settings=ProbeSettings(shots=(5,)))
+    read = probe(data, targets=["label", fine], settings=ProbeSettings(shots=(5, 10)))
     for layer in ("projector", "backbone"):
         held = measure(
             data.layers[layer][test],
@@ -65,12 +66,14 @@ def one_run(config: Path, changes: list[str], folder: Path) -> dict[str, Any]:
         of_fine = read.of(layer, fine)
         inside = of_fine.reading("within-class linear").score
         neighbours = of_fine.reading("within-class knn").score
+        few = of_fine.reading("within-class few-shot", 10).score
         found[layer] = {
             "within_class_variance": held.within_class_variance.estimate,
             "verdict": held.verdict,
             "coarse_accuracy": coarse.accuracy.estimate,
             "within_class_balanced": inside.balanced_accuracy.estimate,
             "within_class_neighbours": neighbours.balanced_accuracy.estimate,
+            "within_class_ten_shot": few.balanced_accuracy.estimate,
             "five_shot_accuracy": of_fine.reading("few-shot", 5).score.accuracy.estimate,
             "within_class_above_chance": inside.chance_corrected.estimate,
         }

@@ -50,7 +50,7 @@ def test_labels_of_the_test_split_choose_nothing(rng, given_validation):
         for one, other in zip(mine.readings, theirs.readings, strict=True):
             assert one.chosen == other.chosen
             assert one.validation == other.validation
-            inside = [[c["chosen"] for c in r.details.get("classes", [])] for r in (one, other)]
+            inside = [[c.get("chosen") for c in r.details.get("classes", [])] for r in (one, other)]
             assert inside[0] == inside[1]
     drop = a.of("z", "label").reading("linear").score.accuracy.estimate
     assert b.of("z", "label").reading("linear").score.accuracy.estimate < drop - 0.2
@@ -130,6 +130,48 @@ def test_a_label_that_training_never_saw_counts_as_wrong_and_is_said(rng):
     found = probe(data, settings=QUICK).of("z", "fine")
     assert any("no training row" in note for note in found.notes)
     assert found.reading("linear").score.balanced_accuracy.estimate == pytest.approx(0.75, abs=0.05)
+
+
+def test_few_shots_inside_classes_by_hand(rng):
+    """Redrawn with loops: means of the shots, nearest by distance, averaged over classes."""
+    data = coarse_to_fine(rng, True, n=300)
+    found = probe(data, settings=replace(QUICK, shots=(5,), draws=3)).of("z", "fine")
+    reading = found.reading("within-class few-shot", 5)
+    rows = np.asarray(data.layers["z"], dtype=float)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    label, fine, split = (
+        np.asarray(v) for v in (data.targets["label"], data.targets["fine"], data.split)
+    )
+    every = []
+    for c in np.unique(label):
+        own = []
+        names = np.unique(fine[label == c])
+        for _ in range(200):
+            means = []
+            for k in names:
+                rows_of = np.flatnonzero((label == c) & (fine == k) & (split == "train"))
+                means.append(rows[rng.choice(rows_of, 5, replace=False)].mean(axis=0))
+            right = []
+            for k in names:
+                of = rows[(label == c) & (fine == k) & (split == "test")]
+                away = [[np.linalg.norm(z - mean) for mean in means] for z in of]
+                right.append(np.mean(names[np.argmin(away, axis=1)] == k))
+            own.append(np.mean(right))
+        every.append(np.mean(own))
+    assert reading.score.balanced_accuracy.estimate == pytest.approx(np.mean(every), abs=0.03)
+    details = reading.details["classes"]
+    assert np.mean([one["balanced_accuracy"] for one in details]) == pytest.approx(
+        reading.score.balanced_accuracy.estimate
+    )
+
+
+def test_only_the_probes_that_are_asked_for(rng):
+    data = coarse_to_fine(rng, True, n=300)
+    asked = ("knn", "within-class few-shot")
+    found = probe(data, settings=replace(QUICK, probes=asked)).of("z", "fine")
+    assert {reading.probe for reading in found.readings} == set(asked)
+    with pytest.raises(InputError, match="probes among"):
+        replace(QUICK, probes=("lasso",))
 
 
 def test_real_digits(rng):

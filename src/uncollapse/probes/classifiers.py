@@ -20,7 +20,7 @@ from uncollapse.probes.record import Reading
 from uncollapse.probes.settings import ProbeSettings
 from uncollapse.probes.task import Part, Task
 
-__all__ = ["few_shot", "linear", "neighbours"]
+__all__ = ["few_shot", "linear", "neighbours", "over_draws", "shot_values"]
 
 Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -129,20 +129,34 @@ def few_shot(
     notes = []
     if shots is None and len(taken) < 3:
         notes.append(f"few-shot: the smallest class has {most} independent training units")
-    vectors, test = task.train.vectors, task.test.vectors
-    values: dict[int, list[list[float]]] = {s: [] for s in taken}
-    for draw in range(settings.draws):
-        ranks = _ranks(task.train, np.random.default_rng([*seed, draw]))
-        for s in taken:
+    values = shot_values(task.train, task.test, task.classes, taken, settings.draws, seed)
+    return [over_draws("few-shot", s, values[s], settings) for s in taken], notes
+
+
+def shot_values(
+    train: Part, test: Part, classes: int, shots: tuple[int, ...], draws: int, seed: list[int]
+) -> dict[int, Floats]:
+    """Nearest class mean of unit vectors from a few training rows per class.
+
+    The mean of the shots keeps its length: the nearest by distance on the embedding as it is.
+
+    Returns:
+        For each number of shots (draws, 3): accuracy, balanced accuracy, chance-corrected.
+    """
+    vectors, tested = train.vectors, test.vectors
+    values: dict[int, list[list[float]]] = {s: [] for s in shots}
+    for draw in range(draws):
+        ranks = _ranks(train, np.random.default_rng([*seed, draw]))
+        for s in shots:
             chosen = (ranks >= 0) & (ranks < s)
-            means = np.zeros((task.classes, vectors.shape[1]))
-            np.add.at(means, task.train.labels[chosen], vectors[chosen] / s)
-            guess = np.argmax(test @ means.T - np.sum(means**2, axis=1) / 2, axis=1)
-            right = guess == task.test.labels
-            balanced = balanced_accuracy(right, task.test.labels)
-            above = (balanced - 1 / task.classes) / (1 - 1 / task.classes)
+            means = np.zeros((classes, vectors.shape[1]))
+            np.add.at(means, train.labels[chosen], vectors[chosen] / s)
+            guess = np.argmax(tested @ means.T - np.sum(means**2, axis=1) / 2, axis=1)
+            right = guess == test.labels
+            balanced = balanced_accuracy(right, test.labels)
+            above = (balanced - 1 / classes) / (1 - 1 / classes)
             values[s].append([float(right.mean()), balanced, above])
-    return [_over_draws(s, np.array(values[s]), settings) for s in taken], notes
+    return {s: np.array(rows) for s, rows in values.items()}
 
 
 def _units_of_smallest(task: Task) -> tuple[int, Any]:
@@ -164,7 +178,8 @@ def _ranks(part: Part, rng: np.random.Generator) -> Integers:
     return ranks
 
 
-def _over_draws(shots: int, values: Floats, settings: ProbeSettings) -> Reading:
+def over_draws(probe: str, shots: int, values: Floats, settings: ProbeSettings) -> Reading:
+    """The reading of a few-shot probe from its (draws, 3) values."""
     draws = len(values)
     means, spread = values.mean(axis=0), values.std(axis=0, ddof=1)
     half = stdtrit(draws - 1, 1 - (1 - settings.confidence) / 2) * spread / np.sqrt(draws)
@@ -177,4 +192,4 @@ def _over_draws(shots: int, values: Floats, settings: ProbeSettings) -> Reading:
         "deviation": float(spread[1]),
         "interval": "of the mean over draws of the shots; the test rows are fixed",
     }
-    return Reading("few-shot", Score(*forms), {}, None, details)
+    return Reading(probe, Score(*forms), {}, None, details)

@@ -13,7 +13,7 @@ from uncollapse.metrics.classify import need_sklearn
 from uncollapse.probes.accuracy import INTERVAL
 from uncollapse.probes.classifiers import few_shot, linear, neighbours
 from uncollapse.probes.dataset import Dataset, Embedded, as_dataset
-from uncollapse.probes.record import ProbeResult, TargetProbe
+from uncollapse.probes.record import ProbeResult, Reading, TargetProbe
 from uncollapse.probes.settings import ProbeSettings
 from uncollapse.probes.task import task_of
 from uncollapse.probes.within import within_classes
@@ -103,11 +103,18 @@ def _probe_target(
     data: Dataset, layer: str, target: str, settings: ProbeSettings, seed: list[int]
 ) -> TargetProbe:
     task = task_of(data, layer, target)
-    read, notes = linear(task, settings)
-    readings = [read, neighbours(task, settings)]
-    shots, more = few_shot(task, settings, seed)
-    readings += shots
-    notes += more
+    readings: list[Reading] = []
+    notes: list[str] = []
+    if "linear" in settings.probes:
+        read, more = linear(task, settings)
+        readings.append(read)
+        notes += more
+    if "knn" in settings.probes:
+        readings.append(neighbours(task, settings))
+    if "few-shot" in settings.probes:
+        shots, more = few_shot(task, settings, seed)
+        readings += shots
+        notes += more
     if data.given.label in data.targets and target != data.given.label:
         inside, more = within_classes(data, layer, target, settings, seed)
         readings += inside

@@ -19,7 +19,7 @@ class Reading:
     """What one probe read of one target at one layer.
 
     Attributes:
-        probe: "linear", "knn", "few-shot", "within-class linear" or "within-class knn".
+        probe: One of `uncollapse.probes.settings.PROBES`: "linear", "within-class knn", ...
         score: On the test split.
         chosen: Hyperparameters, chosen on the validation split.
         validation: Balanced accuracy there at these (inside classes: chance-corrected, mean over

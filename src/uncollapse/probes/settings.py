@@ -9,7 +9,16 @@ import numpy as np
 from uncollapse.errors import InputError
 from uncollapse.metrics.probed import ProbeOptions
 
-__all__ = ["ProbeSettings"]
+__all__ = ["PROBES", "ProbeSettings"]
+
+PROBES = (
+    "linear",
+    "knn",
+    "few-shot",
+    "within-class linear",
+    "within-class knn",
+    "within-class few-shot",
+)
 
 
 @dataclass(frozen=True)
@@ -27,6 +36,7 @@ class ProbeSettings:
             class has.
         draws: Draws of the shots.
         within: Options of the probe inside classes.
+        probes: Which to run.
         tolerance: Of the linear probe's optimum (see `linear_path`).
         confidence: Of every interval.
     """
@@ -39,6 +49,7 @@ class ProbeSettings:
     shots: tuple[int, ...] | None = None
     draws: int = 20
     within: ProbeOptions = field(default_factory=lambda: ProbeOptions(most_rows=2000))
+    probes: tuple[str, ...] = PROBES
     tolerance: float = 1e-4
     confidence: float = 0.95
 
@@ -53,6 +64,10 @@ class ProbeSettings:
             )
         if self.shots is not None and (not self.shots or min(self.shots) < 1):
             raise InputError("shots of 1 or more", f"{self.shots}", "1, 5 and 10 are usual")
+        if unknown := set(self.probes) - set(PROBES):
+            raise InputError(
+                f"probes among {', '.join(PROBES)}", f"{sorted(unknown)}", "name these"
+            )
         if self.draws < 2:
             raise InputError("two draws or more", f"{self.draws}", "20 is usual")
         if not 0 < self.confidence < 1:

@@ -56,19 +56,21 @@ def _table(one: TargetProbe, conditions: dict[str, Any]) -> Table:
             f"{score.balanced_accuracy.estimate:.3f}",
             f"{score.chance_corrected.estimate:.3f}",
             _interval(score.chance_corrected),
-            Text(
-                ", ".join(
-                    f"{_SHORT.get(key, key)} {value:.3g}" for key, value in reading.chosen.items()
-                )
-            ),
+            Text(_chosen(reading)),
         )
     return table
 
 
 def _name(reading: Reading) -> str:
     if "shots" in reading.details:
-        return f"{reading.details['shots']}-shot, {reading.details['draws']} draws"
+        return f"{reading.probe.removesuffix('few-shot')}{reading.details['shots']}-shot"
     return reading.probe
+
+
+def _chosen(reading: Reading) -> str:
+    if "draws" in reading.details:
+        return f"{reading.details['draws']} draws"
+    return ", ".join(f"{_SHORT.get(key, key)} {value:.3g}" for key, value in reading.chosen.items())
 
 
 def _interval(of: Interval) -> str:

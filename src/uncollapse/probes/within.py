@@ -1,13 +1,15 @@
 """Coarse-to-fine: inside each training class, read the finer label.
 
-The classifiers are those of `uncollapse measure` (residuals from the class's training mean at their
-own scale), here fitted on the training rows of the class, chosen on its validation rows, and tested
-once on its test rows.
+Linear and neighbours are those of `uncollapse measure` (residuals from the class's training mean at
+their own scale), here fitted on the training rows of the class, chosen on its validation rows, and
+tested once on its test rows: what the residuals hold, however small they are. Few-shot takes the
+embedding as it is deployed, at its own scale, and a few training rows of each finer label: what is
+left for a kind that is new.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,15 +19,19 @@ from uncollapse.metrics.probe import PREDICT, _choices
 from uncollapse.metrics.probed import ProbedClass, ProbeOptions
 from uncollapse.metrics.sphere import Codes, unit_rows
 from uncollapse.probes.accuracy import balanced_accuracy, score_within
+from uncollapse.probes.classifiers import over_draws, shot_values
 from uncollapse.probes.dataset import Dataset
 from uncollapse.probes.record import Reading
 from uncollapse.probes.settings import ProbeSettings
+from uncollapse.probes.task import Part
 
 __all__ = ["within_classes"]
 
 Integers = NDArray[np.int64]
 # What the record calls the classifiers of `uncollapse.metrics.probe`.
 _NAMES = {"logistic": "within-class linear", "knn": "within-class knn"}
+FEW_SHOT = "within-class few-shot"
+_FORMS = ("accuracy", "balanced_accuracy", "chance_corrected")
 # A finer label of a class is tested where its test rows are of this many units.
 _LEAST_TEST = 2
 
@@ -60,8 +66,48 @@ def within_classes(
     if not classes:
         least = options.least_units
         return [], [f"within classes: no class has two finer labels with {least} training units"]
-    readings = [_read(name, classes, data, settings, skipped) for name in ("logistic", "knn")]
+    readings = [
+        _read(name, classes, data, settings, skipped)
+        for name in _NAMES
+        if _NAMES[name] in settings.probes
+    ]
+    if FEW_SHOT in settings.probes:
+        readings += _few_shot(classes, data, settings, seed)
     return readings, []
+
+
+def _few_shot(
+    classes: list[_Inside], data: Dataset, settings: ProbeSettings, seed: list[int]
+) -> list[Reading]:
+    """Nearest mean of a few rows per finer label, each class weighing the same in every draw."""
+    parts = [
+        (inside.of, _part(inside.of, data, inside.train), _part(inside.of, data, inside.test))
+        for inside in classes
+    ]
+    least = settings.within.least_units
+    shots = tuple(s for s in settings.shots or (1, 5, 10) if s <= least)
+    values = [
+        shot_values(train, test, of.fine_count, shots, settings.draws, [*seed, 3, number])
+        for number, (of, train, test) in enumerate(parts)
+    ]
+    weights = np.array([len(test.labels) for _, _, test in parts], dtype=np.float64)
+    readings = []
+    for s in shots:
+        each = np.stack([of_class[s] for of_class in values])
+        forms = each.mean(axis=0)
+        forms[:, 0] = np.average(each[:, :, 0], axis=0, weights=weights)
+        reading = over_draws(FEW_SHOT, s, forms, settings)
+        table = [
+            {"label": of.label, "fine_labels": of.fine_count, "test_rows": len(test.labels)}
+            | dict(zip(_FORMS, own[s].mean(axis=0).tolist(), strict=True))
+            for (of, _, test), own in zip(parts, values, strict=True)
+        ]
+        readings.append(replace(reading, details=reading.details | {"classes": table}))
+    return readings
+
+
+def _part(of: ProbedClass, data: Dataset, rows: Integers) -> Part:
+    return Part(of.rows[rows], of.vectors[rows], of.fine[rows], data.units[of.rows[rows]])
 
 
 def _inside(
