@@ -67,6 +67,7 @@ def train(
     resume: bool = False,
     scores: Scores | None = None,
     record: Mapping[str, Any] | None = None,
+    until: int | None = None,
     progress: Progress | None = None,
 ) -> TrainResult:
     """Train an encoder with the SupCL loss.
@@ -82,6 +83,7 @@ def train(
         resume: Go on with the run that is in `output`.
         scores: Measures of validation embeddings, such as `uncollapse.probes.scores`.
         record: What else run.json is to hold, such as theory's prediction.
+        until: Stop after this epoch of the configured ones; `resume` goes on from there.
         progress: Called after every step.
 
     Returns:
@@ -102,13 +104,15 @@ def train(
     loop = _Loop(problem, output, fabric, saved, scores if first else None, progress)
     try:
         with _stop_requests() as requested:
-            result = loop.run(requested)
+            result = loop.run(requested, until)
     except InputError as error:
         if first:
             finish_run(output, "failed", str(error))
         raise
     if first:
-        finish_run(output, "interrupted" if result.interrupted else "finished", None)
+        ended = until is None or until >= problem.config.epochs
+        status = "finished" if ended else "paused"
+        finish_run(output, "interrupted" if result.interrupted else status, None)
     return result
 
 
@@ -187,11 +191,12 @@ class _Loop:
         self.means = Means(state["means"]["steps"], dict(state["means"]["sums"]))
         self.seconds, self.best = state["seconds"], state["best"]
 
-    def run(self, requested: Callable[[], bool]) -> TrainResult:
-        config = self.problem.config
+    def run(self, requested: Callable[[], bool], until: int | None) -> TrainResult:
+        epochs = self.problem.config.epochs
+        last = epochs if until is None else min(until, epochs)
         interrupted = False
         self.stepper.model.train()
-        while self.epoch < config.epochs and not interrupted:
+        while self.epoch < last and not interrupted:
             interrupted = self._epoch(requested)
         if self.journal is not None:
             self.journal.close()

@@ -1,0 +1,204 @@
+"""Candidates from theory: single changes whose predicted variance spans the useful range.
+
+For alpha, and for the temperature where it can, values are the solutions of V(value) = q V_max for
+q in `SHARES`, where V is the predicted instance variance and V_max that at alpha = 1: a family in
+one dimension, "target variance", in place of a grid in alpha and tau. Batch and views are doubled
+and quadrupled. Augmentation is no variable of the theory: its neighbours in strength are tried.
+What is predicted to collapse is kept in the list and not trained.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import log2
+from typing import Any
+
+import numpy as np
+
+from uncollapse.records import Prediction
+from uncollapse.theory import Setting, advise, predict
+from uncollapse.training import Problem
+
+__all__ = ["Candidate", "Change", "design", "tractable"]
+
+SHARES = (0.1, 0.2, 0.4, 0.7)
+TEMPERATURE_RANGE = 8.0
+STRENGTHS = ("none", "weak", "medium", "strong")
+# Nearer than this to the present prediction (as a share of V_max), a value is no change.
+_SAME = 0.05
+_MANY_CLASSES = 200
+
+
+@dataclass(frozen=True)
+class Change:
+    """One key of the configuration and its values before and after."""
+
+    key: str
+    before: Any
+    after: Any
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON types: key, from, to."""
+        return {"key": self.key, "from": self.before, "to": self.after}
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A setting to try.
+
+    Attributes:
+        name: Unique, and a folder's name.
+        changes: Of the configuration; none for the start.
+        size: How small the change is: |difference| of alpha, |log2 ratio| of temperature, batch
+            and views, steps of augmentation.
+        prediction: Its optimum by theory; None where theory refuses the setting.
+        note: What theory does not say.
+    """
+
+    name: str
+    changes: tuple[Change, ...]
+    size: float
+    prediction: Prediction | None
+    note: str = ""
+
+    @property
+    def collapsed(self) -> bool:
+        """Whether no class is predicted to keep its instances apart."""
+        return self.prediction is not None and "spread" not in self.prediction.phase_per_class
+
+
+def tractable(setting: Setting) -> tuple[Setting, str]:
+    """The setting, or equal classes of the mean size where theirs are too many to solve for."""
+    if setting.balanced or len(setting.counts) <= _MANY_CLASSES:
+        return setting, ""
+    m = len(setting.counts)
+    even = setting.with_(
+        class_counts=None, classes=m, per_class=max(2, round(setting.instances / m))
+    )
+    return even, f"predicted for {m} classes of equal size; theirs differ"
+
+
+def design(problem: Problem) -> list[Candidate]:
+    """The present setting first, then the candidates, the smallest changes first.
+
+    Every candidate changes one key, as only single changes can be told apart by a small pilot.
+    """
+    setting, note = tractable(Setting(**problem.setting()))
+    start = Candidate("start", (), 0.0, predict(setting, thresholds=False), note)
+    found = [*_alphas(setting), *_temperatures(setting), *_batches(setting, problem)]
+    found += [*_views(setting, problem), *_augmentations(problem, start.prediction)]
+    return [start, *sorted(found, key=lambda one: one.size)]
+
+
+def _candidate(
+    key: str, before: Any, after: Any, size: float, setting: Setting | None, note: str = ""
+) -> Candidate:
+    prediction = None if setting is None else predict(setting, thresholds=False)
+    shown = f"{after:g}" if isinstance(after, float) else str(after)
+    name = f"{key.split('.')[-1].replace('_', '-')}-{shown}"
+    return Candidate(name, (Change(key, before, after),), size, prediction, note)
+
+
+def _variance(setting: Setting) -> float:
+    return predict(setting, thresholds=False).instance_variance
+
+
+def _targets(setting: Setting) -> list[float]:
+    """Useful variances that differ from the present one."""
+    has_self = setting.views > 1 or setting.self_pairs == "include"
+    top = _variance(setting.with_(alpha=1.0)) if has_self else 0.0
+    now = _variance(setting)
+    return [q * top for q in SHARES if abs(q * top - now) > _SAME * top]
+
+
+def _rounded(value: float) -> float:
+    """Two significant digits: nobody writes 0.0187342 into a configuration."""
+    return float(f"{value:.2g}")
+
+
+def _alphas(setting: Setting) -> list[Candidate]:
+    found = []
+    lowest = setting.with_(alpha=0.0)
+    for target in _targets(setting):
+        for advice in advise(lowest, target_variance=target, levers=("alpha",)):
+            alpha = _rounded(advice.value)
+            changed = setting.with_(alpha=alpha)
+            size = abs(alpha - setting.alpha)
+            found.append(_candidate("loss.alpha", setting.alpha, alpha, size, changed))
+    return _distinct(found)
+
+
+def _temperatures(setting: Setting) -> list[Candidate]:
+    """The two nearest temperatures that reach a target variance above the present one."""
+    now, found = _variance(setting), []
+    for target in _targets(setting):
+        if target <= now:
+            continue
+        for advice in advise(setting, target_variance=target, levers=("temperature",)):
+            tau = _rounded(advice.value)
+            if max(tau / setting.temperature, setting.temperature / tau) > TEMPERATURE_RANGE:
+                continue
+            size = abs(log2(tau / setting.temperature))
+            changed = setting.with_(temperature=tau)
+            found.append(_candidate("loss.temperature", setting.temperature, tau, size, changed))
+    return _distinct(found)[:2]
+
+
+def _batches(setting: Setting, problem: Problem) -> list[Candidate]:
+    """More instances of each class in a batch: twice and four times as many."""
+    batch, rows = problem.config.batch, len(problem.rows)
+    found = []
+    for factor in (2, 4):
+        if batch.per_class is not None:
+            key, before, after = "batch.per_class", batch.per_class, factor * batch.per_class
+            counts = np.bincount(problem.data.labels[problem.rows].clip(min=0))
+            if after > counts.min() or after * (batch.classes or len(counts)) > rows // 2:
+                continue
+        else:
+            if batch.size == "full":
+                continue
+            before = batch.size or 256
+            key, after = "batch.size", factor * before
+            if after > rows // 2:
+                continue
+        changed = setting.with_(batch=_larger(setting.batch, factor))
+        found.append(_candidate(key, before, after, log2(factor), changed))
+    return found
+
+
+def _larger(batch: Any, factor: int) -> Any:
+    if hasattr(batch, "per_class"):
+        return type(batch)(factor * batch.per_class, batch.classes)
+    return type(batch)(factor * batch.size) if hasattr(batch, "size") else batch
+
+
+def _views(setting: Setting, problem: Problem) -> list[Candidate]:
+    now = problem.config.views.count
+    inputs = problem.data.inputs
+    stored = inputs.shape[0] if inputs.kind == "views" else None
+    after = 2 * now
+    if after > 8 or (stored is not None and after > stored):
+        return []
+    size = log2(after / now)
+    return [_candidate("views.count", now, after, size, setting.with_(views=after))]
+
+
+def _augmentations(problem: Problem, prediction: Prediction | None) -> list[Candidate]:
+    now = problem.config.views.augmentation
+    if not isinstance(now, str):
+        return []
+    place = STRENGTHS.index(now)
+    note = "theory does not know augmentation: the prediction is the start's"
+    stored = problem.data.inputs.kind == "views"
+    found = []
+    for other in (place - 1, place + 1):
+        # Without augmentation the views of an instance are one point: nothing to learn from.
+        if other < (0 if stored else 1) or other >= len(STRENGTHS):
+            continue
+        one = _candidate("views.augmentation", now, STRENGTHS[other], 1.0, None, note)
+        found.append(Candidate(one.name, one.changes, one.size, prediction, note))
+    return found
+
+
+def _distinct(candidates: list[Candidate]) -> list[Candidate]:
+    return list({one.name: one for one in candidates if one.size > 0}.values())

@@ -1,0 +1,130 @@
+"""What a pilot maximises, measured by runs on rows that they were not trained on.
+
+"within-class": inside each class of the training label, the finer label by the nearest mean of ten
+    (five, one where there are fewer) training rows of it, on the embedding as it is deployed;
+    balanced accuracy, mean over draws, classes and finer labels. Slices stand in where there are
+    no finer labels.
+"downstream": balanced accuracy of a linear probe on other data sets, mean over them.
+"other-view": without any finer label. One view of an instance looks for the other view of it among
+    the instances of its class; fraction found first, above chance, mean over classes. The views
+    are those of the present setting for every candidate. It says that instances can be told
+    apart, not that what tells them apart is useful: augmentation-invariant detail and noise count
+    alike. A setting that is measured as collapsed is never recommended by it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from uncollapse.data import LabelledData
+from uncollapse.errors import InputError
+from uncollapse.pilot.options import PilotOptions
+
+__all__ = ["LEAST_ROWS", "Goal", "choose_goal", "expected_half_width"]
+
+# Rows of a finer label in a class that the probe needs to train on, and to be tested on.
+LEAST_ROWS = (10, 2)
+_TEXT = {
+    "within-class": "balanced accuracy of {0} inside the classes, nearest mean of ten rows of each",
+    "downstream": "balanced accuracy of a linear probe on {0}",
+    "other-view": "an instance's other view found first within its class, above chance",
+}
+
+
+@dataclass(frozen=True)
+class Goal:
+    """The objective: its kind, and the finer labels or data sets that it is a mean over."""
+
+    kind: str
+    columns: tuple[str, ...]
+
+    @property
+    def text(self) -> str:
+        """In words."""
+        return _TEXT[self.kind].format(", ".join(self.columns))
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON types."""
+        return {"name": self.kind, "columns": list(self.columns), "text": self.text}
+
+
+def choose_goal(data: LabelledData, options: PilotOptions, downstream: Sequence[str]) -> Goal:
+    """The objective that was asked for, or the first that the data allow.
+
+    Raises:
+        InputError: It was asked for and the data do not allow it; a finer label equals the training
+            label.
+    """
+    for name in data.fine:
+        _not_the_label(data, name)
+    columns = [c for c in (data.fine or data.slices) if _cells(data, c, "validation")]
+    wanted = options.objective
+    if wanted in ("auto", "within-class") and columns:
+        return Goal("within-class", tuple(columns))
+    if wanted == "within-class":
+        raise InputError(
+            f"a class with two finer labels of {LEAST_ROWS[0]} training rows and "
+            f"{LEAST_ROWS[1]} validation rows",
+            f"none among {', '.join([*data.fine, *data.slices]) or 'no finer labels or slices'}",
+            "name a column in data.fine, or choose another --objective",
+        )
+    if wanted in ("auto", "downstream") and downstream:
+        return Goal("downstream", tuple(downstream))
+    if wanted == "downstream":
+        raise InputError("--downstream data", "none", "give a YAML file with a `data:` block")
+    return Goal("other-view", ())
+
+
+def _not_the_label(data: LabelledData, name: str) -> None:
+    known = (data.labels >= 0) & (data.columns[name] != "")
+    pairs = set(zip(data.labels[known].tolist(), data.columns[name][known].tolist(), strict=True))
+    if len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs}):
+        raise InputError(
+            "a finer label that divides the classes of the training label",
+            f"{name!r}, which is the same up to names",
+            "name a finer column in data.fine, or leave it out",
+        )
+
+
+def _cells(data: LabelledData, column: str, part: str) -> list[np.ndarray[Any, Any]]:
+    """Rows of `part` by finer label, for each class where two finer labels or more have enough."""
+    train, tested = data.rows("train"), data.rows(part)
+    found = []
+    for c in range(len(data.label_names)):
+        a = train[data.labels[train] == c]
+        b = tested[data.labels[tested] == c]
+        names = [name for name in np.unique(data.columns[column][b]) if name != ""]
+        counts = [
+            int(np.sum(data.columns[column][b] == name))
+            for name in names
+            if np.sum(data.columns[column][a] == name) >= LEAST_ROWS[0]
+            and np.sum(data.columns[column][b] == name) >= LEAST_ROWS[1]
+        ]
+        if len(counts) > 1:
+            found.append(np.array(counts))
+    return found
+
+
+def expected_half_width(data: LabelledData, goal: Goal, share: float) -> float:
+    """Half-width of the 95 % interval of one seed's objective if `share` of the rows is tested.
+
+    1.96 sqrt(sum_k w_k^2 / (4 n_k)) with a finer label's weight w_k in the mean and its n_k
+    validation rows: the worst case, accuracy 1/2.
+    """
+    variance = 0.0
+    if goal.kind == "within-class":
+        for column in goal.columns:
+            cells = _cells(data, column, "validation")
+            for counts in cells:
+                weight = 1 / (len(goal.columns) * len(cells) * len(counts))
+                variance += float(np.sum(weight**2 / (4 * counts * share)))
+    else:
+        labels = data.labels[data.rows("validation")]
+        counts = np.bincount(labels[labels >= 0])
+        counts = counts[counts > 0]
+        variance = float(np.sum(1 / (4 * counts * share))) / len(counts) ** 2
+    return 1.96 * variance**0.5

@@ -1,0 +1,83 @@
+"""What a pilot is asked to do."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from uncollapse.errors import InputError
+
+__all__ = ["Layer", "ObjectiveName", "PilotOptions", "seconds_of"]
+
+Layer = Literal["projector", "backbone"]
+ObjectiveName = Literal["auto", "within-class", "downstream", "other-view"]
+_UNITS = {"s": 1, "m": 60, "h": 3600}
+
+
+@dataclass(frozen=True, kw_only=True)
+class PilotOptions:
+    """How a pilot is run and what it counts as worth a change.
+
+    Attributes:
+        budget: Wall-clock seconds that the plan may take with this many workers, above 0.
+        seeds: Seeds of every setting that is trained to the end, and fresh ones of the
+            confirmation; at least 2.
+        workers: Processes of one thread each, at least 1.
+        layer: The layer that is deployed; the objective is measured there.
+        objective: "within-class", "downstream" or "other-view" (see `uncollapse.pilot.goal`);
+            "auto" for the first of them that the data allow.
+        margin: Largest loss of accuracy on the training label that is accepted, in [0, 1).
+        least_gain: Gain of the objective that is worth a change, in (0, 1).
+        half_width: Half-width of the 95 % interval that one seed's objective may have; it decides
+            how much of the data is used.
+        confidence: Of every interval.
+
+    Example:
+        >>> PilotOptions(budget=1200, seeds=3).layer
+        'projector'
+    """
+
+    budget: float = 1200.0
+    seeds: int = 3
+    workers: int = 1
+    layer: Layer = "projector"
+    objective: ObjectiveName = "auto"
+    margin: float = 0.01
+    least_gain: float = 0.02
+    half_width: float = 0.05
+    confidence: float = 0.95
+
+    def __post_init__(self) -> None:
+        for name, good, wanted in (
+            ("budget", self.budget > 0, "above 0 seconds"),
+            ("seeds", self.seeds >= 2, "2 or more, as intervals come from them"),
+            ("workers", self.workers >= 1, "1 or more"),
+            ("layer", self.layer in get_args(Layer), "projector or backbone"),
+            (
+                "objective",
+                self.objective in get_args(ObjectiveName),
+                "auto, within-class, downstream or other-view",
+            ),
+            ("margin", 0 <= self.margin < 1, "in [0, 1)"),
+            ("least_gain", 0 < self.least_gain < 1, "in (0, 1)"),
+            ("half_width", 0 < self.half_width < 1, "in (0, 1)"),
+            ("confidence", 0 < self.confidence < 1, "in (0, 1)"),
+        ):
+            if not good:
+                raise InputError(
+                    f"{name} {wanted}", f"{getattr(self, name)!r}", "see docs/pilot.md"
+                )
+
+
+def seconds_of(text: str) -> float:
+    """Seconds from text such as "90s", "20m" or "1.5h".
+
+    Example:
+        >>> seconds_of("20m")
+        1200.0
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", text.strip())
+    if found is None or float(found[1]) == 0:
+        raise InputError("a budget such as 90s, 20m or 2h", repr(text), "give number and unit")
+    return float(found[1]) * _UNITS[found[2]]

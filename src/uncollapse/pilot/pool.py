@@ -1,0 +1,152 @@
+"""Jobs on processes of one thread each, which may be killed.
+
+The process pool is the standard library's. What it lacks is here: workers that end with their
+parent however it ends, and a pool that is made anew when one of them was killed.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from typing import Any
+
+from uncollapse.errors import InputError
+from uncollapse.pilot.jobs import Interrupted, Job, read_result, run_job
+
+__all__ = ["Outcome", "Progress", "on_processes"]
+
+# A job whose process died this often is given up.
+MOST_DEATHS = 3
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a job came to: a result, or the reason why there is none."""
+
+    result: dict[str, Any] | None
+    reason: str | None = None
+
+
+# Called with a job that ended.
+Progress = Callable[[Job], None]
+
+
+def on_processes(jobs: Sequence[Job], workers: int, done: Progress) -> list[Outcome]:
+    """Run jobs, each at most once at a time; outcomes in the order of the jobs.
+
+    Raises:
+        KeyboardInterrupt: The parent was interrupted; runs under way have saved their state.
+    """
+    found: dict[int, Outcome] = {}
+    deaths = [0] * len(jobs)
+    for number, job in enumerate(jobs):
+        if (result := read_result(job)) is not None:
+            found[number] = Outcome(result)
+            done(job)
+    _await_orphans(jobs)
+    while len(found) < len(jobs):
+        left = [number for number in range(len(jobs)) if number not in found]
+        try:
+            _one_pool(jobs, left, workers, found, done)
+        except BrokenProcessPool:
+            for number in left:
+                if number in found or not jobs[number].mark.exists():
+                    continue
+                jobs[number].mark.unlink(missing_ok=True)
+                deaths[number] += 1
+                if deaths[number] == MOST_DEATHS:
+                    found[number] = Outcome(None, f"its process died {MOST_DEATHS} times")
+                    done(jobs[number])
+    return [found[number] for number in range(len(jobs))]
+
+
+def _one_pool(
+    jobs: Sequence[Job], left: list[int], workers: int, found: dict[int, Outcome], done: Progress
+) -> None:
+    """Run until all have ended or a worker is killed."""
+    before = {name: os.environ.get(name) for name in THREADS}
+    os.environ.update(dict.fromkeys(THREADS, "1"))
+    pool = ProcessPoolExecutor(
+        min(workers, len(left)),
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=_begin,
+        initargs=(os.getpid(),),
+    )
+    try:
+        running: dict[Future[dict[str, Any]], int] = {
+            pool.submit(run_job, jobs[number]): number for number in left
+        }
+        while running:
+            ended, _ = wait(running, return_when=FIRST_COMPLETED)
+            for future in ended:
+                number = running.pop(future)
+                outcome = _outcome(future)
+                if outcome is not None:
+                    found[number] = outcome
+                    done(jobs[number])
+        pool.shutdown()
+    except KeyboardInterrupt:
+        for worker in multiprocessing.active_children():
+            worker.terminate()
+        pool.shutdown(cancel_futures=True)
+        raise
+    except BrokenProcessPool:
+        pool.shutdown(cancel_futures=True)
+        raise
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
+def _outcome(future: Future[dict[str, Any]]) -> Outcome | None:
+    """The outcome; None where the run was asked to stop and is to be run again."""
+    try:
+        return Outcome(future.result())
+    except InputError as error:
+        return Outcome(None, str(error))
+    except Interrupted:
+        raise KeyboardInterrupt from None
+    except BrokenProcessPool:
+        raise
+    except Exception as error:
+        return Outcome(None, f"{type(error).__name__}: {error}")
+
+
+def _begin(parent: int) -> None:
+    """Of a worker: one thread; Ctrl-C is the parent's, and the worker ends with the parent."""
+    import torch
+
+    torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _await_orphans(jobs: Sequence[Job]) -> None:
+    """Wait for workers of a pilot that was killed: they end within a second of it."""
+    deadline = time.monotonic() + 5
+    for job in jobs:
+        while job.mark.exists() and time.monotonic() < deadline and _lives(job):
+            time.sleep(0.1)
+        job.mark.unlink(missing_ok=True)
+
+
+def _lives(job: Job) -> bool:
+    try:
+        os.kill(int(job.mark.read_text(encoding="utf-8")), 0)
+    except (OSError, ValueError):
+        return False
+    return True
