@@ -11,6 +11,7 @@ import typer
 from uncollapse import __version__
 from uncollapse.cli.compare import compare_command
 from uncollapse.cli.measure import measure_command
+from uncollapse.cli.pilot import pilot_command
 from uncollapse.cli.predict import predict_command
 from uncollapse.cli.probe import probe_command
 from uncollapse.cli.simulate import simulate_command
@@ -48,6 +49,7 @@ app.command("compare")(compare_command)
 app.command("train")(train_command)
 app.command("embed")(embed_command)
 app.command("probe")(probe_command)
+app.command("pilot")(pilot_command)
 app.command("simulate")(simulate_command)
 
 

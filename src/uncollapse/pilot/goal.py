@@ -14,6 +14,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -127,4 +128,4 @@ def expected_half_width(data: LabelledData, goal: Goal, share: float) -> float:
         counts = np.bincount(labels[labels >= 0])
         counts = counts[counts > 0]
         variance = float(np.sum(1 / (4 * counts * share))) / len(counts) ** 2
-    return 1.96 * variance**0.5
+    return 1.96 * math.sqrt(variance)

@@ -21,10 +21,10 @@ from uncollapse.pilot.goal import Goal
 from uncollapse.training import build_problem, parse_config, train
 from uncollapse.training.checkpoint import write_json
 
-__all__ = ["Interrupted", "Job", "read_result", "run_job"]
+__all__ = ["Job", "StoppedError", "read_result", "run_job"]
 
 
-class Interrupted(RuntimeError):
+class StoppedError(RuntimeError):
     """The run was asked to stop; it goes on when the job is run again."""
 
 
@@ -84,7 +84,7 @@ def run_job(job: Job) -> dict[str, Any]:
 
     Raises:
         InputError: The setting cannot be trained (a loss that is not finite, a batch too large).
-        Interrupted: It was asked to stop.
+        StoppedError: It was asked to stop.
     """
     done = read_result(job)
     if done is not None:
@@ -110,7 +110,7 @@ def _train_and_measure(job: Job, folder: Path) -> dict[str, Any]:
     resume = (folder / "run.json").exists()
     trained = train(problem, folder, resume=resume, until=job.until)
     if trained.interrupted:
-        raise Interrupted(job.trial)
+        raise StoppedError(job.trial)
     kind, shape = data.inputs.kind, data.inputs.shape
     start = parse_config(job.config | {"views": job.views}).views.model_copy(update={"count": 2})
     viewer = Augmenter(start, kind, shape, training_scales(data.inputs, problem.rows))

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from uncollapse.errors import InputError
-from uncollapse.pilot.jobs import Interrupted, Job, read_result, run_job
+from uncollapse.pilot.jobs import Job, StoppedError, read_result, run_job
 
 __all__ = ["Outcome", "Progress", "on_processes"]
 
@@ -82,16 +82,14 @@ def _one_pool(
     )
     try:
         running: dict[Future[dict[str, Any]], int] = {
-            pool.submit(run_job, jobs[number]): number for number in left
+            pool.submit(_work, jobs[number]): number for number in left
         }
         while running:
             ended, _ = wait(running, return_when=FIRST_COMPLETED)
             for future in ended:
                 number = running.pop(future)
-                outcome = _outcome(future)
-                if outcome is not None:
-                    found[number] = outcome
-                    done(jobs[number])
+                found[number] = _outcome(future)
+                done(jobs[number])
         pool.shutdown()
     except KeyboardInterrupt:
         for worker in multiprocessing.active_children():
@@ -106,14 +104,19 @@ def _one_pool(
             os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
-def _outcome(future: Future[dict[str, Any]]) -> Outcome | None:
-    """The outcome; None where the run was asked to stop and is to be run again."""
+def _work(job: Job) -> dict[str, Any]:
+    """`run_job`; a worker that was asked to stop ends once the run has saved its state."""
+    try:
+        return run_job(job)
+    except StoppedError:
+        os._exit(1)
+
+
+def _outcome(future: Future[dict[str, Any]]) -> Outcome:
     try:
         return Outcome(future.result())
     except InputError as error:
         return Outcome(None, str(error))
-    except Interrupted:
-        raise KeyboardInterrupt from None
     except BrokenProcessPool:
         raise
     except Exception as error:

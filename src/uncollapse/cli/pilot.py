@@ -1,0 +1,217 @@
+"""`uncollapse pilot`: parse, call, print."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from uncollapse.cli.train import need_training
+from uncollapse.errors import InputError
+
+if TYPE_CHECKING:
+    from uncollapse.pilot import PilotResult
+
+__all__ = ["pilot_command"]
+
+INTERRUPTED = 130
+_SAID = {
+    "change": "CHANGE: {}",
+    "keep": "KEEP YOUR SETTING",
+    "cannot-tell": "CANNOT TELL",
+}
+
+
+def pilot_command(
+    config: Annotated[Path, typer.Argument(help="YAML file of `uncollapse train`: the setting.")],
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Change a key: loss.alpha=0; may be repeated."),
+    ] = None,
+    budget: Annotated[
+        str, typer.Option(help="Wall-clock time for the plan, as 90s, 20m or 2h.")
+    ] = "20m",
+    seeds: Annotated[
+        int, typer.Option(min=2, help="Seeds of whole runs, and fresh ones to confirm by.")
+    ] = 3,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes of one thread [cores].")
+    ] = None,
+    layer: Annotated[
+        str, typer.Option(help="Layer that is deployed: projector or backbone.")
+    ] = "projector",
+    objective: Annotated[
+        str, typer.Option(help="auto, within-class, downstream or other-view.")
+    ] = "auto",
+    downstream: Annotated[
+        list[Path] | None,
+        typer.Option(help="YAML file with a `data:` block to probe on; may be repeated."),
+    ] = None,
+    margin: Annotated[
+        float, typer.Option(help="Accepted loss of training-label accuracy, 0 to 1.")
+    ] = 0.01,
+    least_gain: Annotated[
+        float, typer.Option(help="Gain of the objective worth a change, 0 to 1.")
+    ] = 0.02,
+    half_width: Annotated[
+        float, typer.Option(help="Half-width of one seed's 95 % interval; sets the rows used.")
+    ] = 0.05,
+    ray: Annotated[bool, typer.Option("--ray", help="Run on a Ray cluster.")] = False,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Folder [runs/CONFIG-pilot].")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print pilot.json.")] = False,
+) -> None:
+    """Find the smallest change that prevents collapse, and prove it by short runs.
+
+    Run the same command again to go on with a pilot that was stopped.
+
+    Example: uncollapse pilot configs/digits.yaml --set loss.alpha=0 --budget 5m
+    """
+    _need_pilot()
+    from uncollapse.pilot import PilotOptions, on_processes, on_ray, pilot, seconds_of
+    from uncollapse.training import load_config
+    from uncollapse.training.config import load_data_config
+
+    options = PilotOptions(
+        budget=seconds_of(budget),
+        seeds=seeds,
+        workers=workers or os.cpu_count() or 1,
+        layer=layer,  # type: ignore[arg-type]
+        objective=objective,  # type: ignore[arg-type]
+        margin=margin,
+        least_gain=least_gain,
+        half_width=half_width,
+    )
+    others = {file.stem: (load_data_config(file), file.parent) for file in downstream or ()}
+    checked = load_config(config, set_ or ())
+    try:
+        with _bar() as progress:
+            result = pilot(
+                checked,
+                output or Path("runs") / f"{config.stem}-pilot",
+                base=config.parent,
+                options=options,
+                downstream=others,
+                runner=on_ray if ray else on_processes,
+                progress=progress,
+            )
+    except KeyboardInterrupt:
+        typer.echo("interrupted; the same command goes on", err=True)
+        raise typer.Exit(INTERRUPTED) from None
+    if as_json:
+        typer.echo(result.to_json())
+    else:
+        _show(result, Console())
+
+
+def _need_pilot() -> None:
+    need_training()
+    try:
+        import optuna  # noqa: F401  (only whether it is there)
+    except ImportError as error:
+        raise InputError(
+            "the packages that pilots use",
+            f"an environment without {error.name}",
+            "pip install 'uncollapse[pilot]'",
+        ) from error
+
+
+@contextmanager
+def _bar() -> Iterator[Callable[[str, int, int, Mapping[str, Any]], None]]:
+    """The plan in words, then a bar of runs on stderr while it is a terminal."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("runs"),
+        TimeElapsedColumn(),
+    )
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task("reading", total=None)
+
+        def update(stage: str, done: int, total: int, known: Mapping[str, Any]) -> None:
+            if stage == "plan":
+                _tell_plan(console, known)
+                bar.update(task, total=total)
+            bar.update(task, description=stage, completed=done)
+
+        yield update
+
+
+def _tell_plan(console: Console, known: Mapping[str, Any]) -> None:
+    part, plan = known["part"], known["plan"]
+    lines = [
+        f"objective    {known['goal'].text}",
+        f"data         {part['train_rows']} training and {part['validation_rows']} validation rows "
+        f"({100 * part['share']:.3g} %): one seed's objective to "
+        f"+-{100 * part['expected_half_width']:.2g} points",
+        f"plan         {plan.short} epochs, then {plan.epochs}; {plan.runs:g} runs at most, about "
+        f"{plan.seconds / 60:.1f} min",
+        "candidates   predicted variance between instances",
+    ]
+    for one in known["candidates"]:
+        predicted = "not predicted"
+        if one.prediction is not None:
+            predicted = f"{one.prediction.instance_variance:.4f} {one.prediction.phase}"
+        dropped = "   not trained" if one.collapsed and one.changes else ""
+        lines.append(f"  {one.name:24s} {predicted}{dropped}")
+    for line in lines:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _show(result: PilotResult, console: Console) -> None:
+    chosen = result.recommendation
+    changes = "" if chosen is None else ", ".join(_change(c) for c in chosen["change"])
+    console.print(_SAID[result.verdict].format(changes), highlight=False, markup=False)
+    for reason in result.reasons:
+        line = f"{reason['code']}  {reason['text']}"
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    console.print()
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    titles = ("setting", "W predicted", "measured", "objective", "gain", "task", "runs", "status")
+    for number, title in enumerate(titles):
+        table.add_column(title, justify="left" if number in (0, 7) else "right")
+    for row in result.table():
+        gain = "-"
+        if row["gain"] is not None:
+            gain = f"{row['gain']:+.3f} [{row['gain_low']:+.3f}, {row['gain_high']:+.3f}]"
+        numbers = (
+            _number(row[key])
+            for key in ("predicted_variance", "measured_variance", "objective", "task")
+        )
+        predicted, measured, objective, task = numbers
+        table.add_row(
+            row["setting"],
+            predicted,
+            measured,
+            objective,
+            gain,
+            task,
+            str(row["runs"]),
+            row["status"],
+        )
+    console.print(table)
+    start = result.start["runs"][0]["measured"]
+    verdicts = ", ".join(f"{layer} {of['verdict']}" for layer, of in start.items())
+    console.print()
+    console.print(f"your setting, measured: {verdicts}; objective: {result.objective['text']}")
+    if chosen is not None:
+        console.print(f"train it at full size: uncollapse train {chosen['config']}", soft_wrap=True)
+
+
+def _change(change: Mapping[str, Any]) -> str:
+    return f"{change['key']} {change['from']} -> {change['to']}"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

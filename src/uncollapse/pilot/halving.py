@@ -1,0 +1,92 @@
+"""Which candidates go on after a short run: Optuna's study, our pruner.
+
+Rungs are synchronous: every candidate of a rung has reported before any is pruned, so that the
+order in which processes end changes nothing (Optuna's own halving is asynchronous).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import optuna
+from optuna.trial import TrialState
+
+__all__ = ["CollapseHalving", "Rungs"]
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+class CollapseHalving(optuna.pruners.BasePruner):
+    """Prune what is measured as collapsed, and all but the best 1/factor of the rest.
+
+    Args:
+        factor: At least 2.
+        least: So many go on where there are as many, at least 1.
+    """
+
+    def __init__(self, factor: int = 3, least: int = 2) -> None:
+        self.factor, self.least = factor, least
+
+    def prune(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> bool:
+        """Whether the trial ends at its last reported step."""
+        step = trial.last_step
+        if step is None:
+            return False
+        if trial.user_attrs.get("collapsed"):
+            return True
+        rivals = [
+            (-other.intermediate_values[step], other.number)
+            for other in study.get_trials(deepcopy=False)
+            if step in other.intermediate_values and not other.user_attrs.get("collapsed")
+        ]
+        kept = max(self.least, math.ceil(len(rivals) / self.factor))
+        mine = (-trial.intermediate_values[step], trial.number)
+        return sorted(rivals).index(mine) >= kept
+
+
+class Rungs:
+    """The study: one trial per candidate, in their order."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.study = optuna.create_study(
+            direction="maximize",
+            sampler=optuna.samplers.RandomSampler(seed=0),
+            pruner=CollapseHalving(),
+        )
+        for name in names:
+            self.study.enqueue_trial({"setting": name})
+        self.trials = {}
+        for _ in names:
+            trial = self.study.ask()
+            self.trials[trial.suggest_categorical("setting", list(names))] = trial
+
+    def after(self, epoch: int, measured: Mapping[str, Mapping[str, Any]], layer: str) -> list[str]:
+        """Report a rung and say which candidates go on, in their order.
+
+        Args:
+            epoch: The rung.
+            measured: By candidate, what `evaluate` returned; without those that failed.
+            layer: Whose objective counts.
+        """
+        for name, of in measured.items():
+            trial = self.trials[name]
+            trial.set_user_attr("collapsed", of[layer]["verdict"] == "collapsed")
+            trial.report(float(of[layer]["objective"]), epoch)
+        kept = []
+        for name in self.trials:
+            if name not in measured:
+                self.study.tell(self.trials[name], state=TrialState.FAIL)
+            elif self.trials[name].should_prune():
+                self.study.tell(self.trials[name], state=TrialState.PRUNED)
+            else:
+                kept.append(name)
+        return kept
+
+    def finish(self, name: str, objective: float | None) -> None:
+        """Tell the study how a candidate that went on ended; None where it failed."""
+        if objective is None:
+            self.study.tell(self.trials[name], state=TrialState.FAIL)
+        else:
+            self.study.tell(self.trials[name], objective)

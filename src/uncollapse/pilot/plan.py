@@ -1,0 +1,151 @@
+"""How large a pilot is: rows by the interval that is needed, epochs by the budget.
+
+The plan is made once and kept in the pilot's folder; going on with a pilot never changes it, and
+neither does the number of workers unless the budget forces fewer epochs.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from uncollapse.errors import InputError
+from uncollapse.pilot.goal import Goal, expected_half_width
+from uncollapse.pilot.options import PilotOptions
+from uncollapse.training import Problem, TrainConfig, parse_config, train
+
+__all__ = ["Plan", "pilot_config", "plan_epochs"]
+
+# Batches that the training rows fill at least, where there are so many.
+_LEAST_BATCHES = 8
+_LEAST_EPOCHS = 2
+_TIMED_STEPS = 6
+# Seconds of measuring a run beside its training, as a share of an epoch and a constant.
+_MEASURE_EPOCHS, _MEASURE_SECONDS = 1.0, 3.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Size of a pilot.
+
+    Attributes:
+        epochs: Of a run to the end, and `short` of the first rung.
+        short: See there.
+        seconds_per_epoch: Measured before anything else ran.
+        runs: Runs at most, in units of a run to the end.
+        seconds: Expected wall-clock time with these workers.
+    """
+
+    epochs: int
+    short: int
+    seconds_per_epoch: float
+    runs: float
+    seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON types."""
+        return asdict(self)
+
+
+def pilot_config(
+    problem: Problem, goal: Goal, options: PilotOptions
+) -> tuple[TrainConfig, dict[str, Any]]:
+    """The start's configuration on the part of the data that the pilot uses, and what that part is.
+
+    The part's validation rows give one seed's objective the asked half-width; the training rows are
+    cut in the same proportion, but fill some batches. Test rows are used once, and all of them.
+    """
+    config, data = problem.config, problem.data
+    train_rows, validation = len(problem.rows), len(data.rows("validation"))
+    if not validation:
+        raise InputError(
+            "validation rows, by which a pilot chooses", "none", "set data.split.validation"
+        )
+    whole = expected_half_width(data, goal, 1.0)
+    share = min(1.0, (whole / options.half_width) ** 2)
+    least = min(train_rows, _LEAST_BATCHES * problem.sampler.size)
+    share = max(share, least / train_rows)
+    limit = {
+        "train": math.ceil(share * train_rows),
+        "validation": math.ceil(share * validation),
+        "test": len(data.rows("test")) or None,
+    }
+    block = config.plain()
+    if share < 1:
+        block["data"] = block["data"] | {"limit": limit}
+    block["workers"] = 0
+    part = {
+        "share": round(share, 4),
+        "train_rows": limit["train"],
+        "validation_rows": limit["validation"],
+        "test_rows": limit["test"] or 0,
+        "expected_half_width": round(expected_half_width(data, goal, share), 4),
+        "wanted_half_width": options.half_width,
+    }
+    return parse_config(block, source="the pilot's configuration"), part
+
+
+def plan_epochs(problem: Problem, candidates: int, options: PilotOptions) -> Plan:
+    """Epochs that fit into the budget: those of the configuration, or a half or a quarter.
+
+    Raises:
+        InputError: Not even a quarter fits.
+    """
+    whole = problem.config.epochs
+    per_epoch = _seconds_per_epoch(problem)
+    ladder = dict.fromkeys(
+        max(min(whole, _LEAST_EPOCHS), math.ceil(whole / part)) for part in (1, 2, 4)
+    )
+    for epochs in ladder:
+        short = max(1, math.ceil(epochs / 3))
+        run = (epochs + _MEASURE_EPOCHS) * per_epoch + _MEASURE_SECONDS
+        first = (short + _MEASURE_EPOCHS) * per_epoch + _MEASURE_SECONDS
+        kept = min(candidates, max(2, math.ceil(candidates / 3)))
+        # Start, first rung, those that go on, confirmation of one and the start.
+        work = options.seeds * (3 + kept) * run + candidates * first
+        seconds = work / options.workers
+        plan = Plan(epochs, short, round(per_epoch, 3), round(work / run, 1), round(seconds, 1))
+        if seconds <= options.budget:
+            return plan
+    raise InputError(
+        f"a budget of {math.ceil(plan.seconds / 60)}m or more for {plan.runs:g} runs of "
+        f"{plan.epochs} epochs with {options.workers} worker(s)",
+        f"{options.budget / 60:g}m",
+        "raise --budget or --workers, lower --seeds, or limit the data by data.limit",
+    )
+
+
+class _EnoughError(Exception):
+    """The timed steps are done."""
+
+
+def _seconds_per_epoch(problem: Problem) -> float:
+    """Of training, by a few steps of a copy of the model on one thread."""
+    import torch
+
+    times: list[float] = []
+
+    def note(step: int, total: int, means: Mapping[str, float]) -> None:
+        times.append(time.perf_counter())
+        if step >= _TIMED_STEPS:
+            raise _EnoughError
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            train(copy.deepcopy(problem), Path(folder) / "timed", progress=note)
+    except _EnoughError:
+        pass
+    finally:
+        torch.set_num_threads(threads)
+    steps = [b - a for a, b in pairwise(times)]
+    typical = sorted(steps)[len(steps) // 2] if steps else 0.1
+    return typical * problem.sampler.steps

@@ -1,0 +1,75 @@
+"""Jobs on a Ray cluster, for pilots that outgrow one machine."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from uncollapse.errors import InputError
+from uncollapse.pilot.jobs import Job, StoppedError, read_result, run_job
+from uncollapse.pilot.pool import Outcome
+
+__all__ = ["on_ray"]
+
+
+def on_ray(jobs: Sequence[Job], workers: int, done: Callable[[Job], None]) -> list[Outcome]:
+    """Run jobs as trials of Ray Tune, one CPU each, on the cluster that is there or a local one.
+
+    The pilot's folder must be one that every machine sees, as results are files in it.
+
+    Args:
+        jobs: What to run.
+        workers: Trials at a time.
+        done: Called with every job that ended.
+    """
+    try:
+        import ray
+        from ray import tune
+    except ImportError as error:
+        raise InputError(
+            "Ray", f"an environment without {error.name}", "pip install 'uncollapse[ray]'"
+        ) from error
+    left = [number for number, job in enumerate(jobs) if read_result(job) is None]
+    reasons: dict[int, str] = {}
+    if left:
+        if not ray.is_initialized():
+            ray.init(num_cpus=workers, include_dashboard=False, log_to_driver=False)
+        tuner = tune.Tuner(
+            tune.with_resources(_trial, {"cpu": 1}),
+            param_space={"job": tune.grid_search([asdict(jobs[number]) for number in left])},
+            tune_config=tune.TuneConfig(max_concurrent_trials=workers),
+            run_config=tune.RunConfig(storage_path=tempfile.mkdtemp(), verbose=0),
+        )
+        fitted: Any = tuner.fit()
+        for number, result in zip(left, list(fitted), strict=True):
+            reason = str(result.error) if result.error else (result.metrics or {}).get("reason")
+            reasons[number] = reason or "it left no result"
+    found = []
+    for number, job in enumerate(jobs):
+        written = read_result(job)
+        found.append(Outcome(written, None if written is not None else reasons[number]))
+        done(job)
+    return found
+
+
+def _trial(config: dict[str, Any]) -> dict[str, Any]:
+    """One job on one thread of a Ray worker."""
+    import torch
+
+    torch.set_num_threads(1)
+    block = config["job"]
+    goal, downstream = block["goal"], block["downstream"]
+    job = Job(
+        **block
+        | {
+            "goal": (goal[0], tuple(goal[1])),
+            "downstream": {name: tuple(pair) for name, pair in downstream.items()},
+        }
+    )
+    try:
+        run_job(job)
+    except (InputError, StoppedError) as error:
+        return {"ended": 1, "reason": str(error)}
+    return {"ended": 1}
