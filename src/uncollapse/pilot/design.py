@@ -21,7 +21,7 @@ from uncollapse.training import Problem
 
 __all__ = ["Candidate", "Change", "design", "tractable"]
 
-SHARES = (0.1, 0.2, 0.4, 0.7)
+SHARES = (0.1, 0.2, 0.35, 0.5)
 TEMPERATURE_RANGE = 8.0
 STRENGTHS = ("none", "weak", "medium", "strong")
 # Nearer than this to the present prediction (as a share of V_max), a value is no change.

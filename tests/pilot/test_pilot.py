@@ -1,0 +1,153 @@
+"""The pilot on scikit-learn's digits, and what it refuses before anything runs."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from uncollapse.errors import InputError
+from uncollapse.pilot import PilotOptions, PilotResult, design, pilot
+from uncollapse.training import build_problem, parse_config
+
+BLOCK = {
+    "data": {"source": "digits", "map": "parity", "limit": {"train": 600, "validation": 180}},
+    "views": {"count": 2, "augmentation": "weak", "flip": False},
+    "batch": {"sampler": "balanced", "per_class": 32},
+    "encoder": {"kind": "convnet", "widths": [8, 16]},
+    "head": {"dimension": 16},
+    "loss": {"alpha": 0.0, "temperature": 0.1},
+    "optimiser": {"learning_rate": 0.05},
+    "epochs": 3,
+    "device": "cpu",
+}
+
+
+def config(**changes):
+    return parse_config(json.loads(json.dumps(BLOCK)) | changes)
+
+
+def test_candidates_span_the_useful_range_and_are_single_changes():
+    start, *others = design(build_problem(config()))
+    assert start.collapsed
+    alphas = [c for c in others if c.changes[0].key == "loss.alpha"]
+    reached = [c.prediction.instance_variance for c in alphas]
+    top = 1 - 1 / 2 + 0.5  # all weight on the self-supervised term spreads everything
+    assert reached == pytest.approx([q * top for q in (0.1, 0.2, 0.35, 0.5)], rel=0.1)
+    assert all(len(c.changes) == 1 for c in others)
+    # At alpha = 0 neither temperature nor more instances or views prevent collapse.
+    assert all(c.collapsed for c in others if c.changes[0].key != "loss.alpha" and not c.note)
+    assert not [c for c in others if c.changes[0].key == "loss.temperature"]
+
+
+def test_refused_before_anything_runs(tmp_path):
+    folder = tmp_path / "pilot"
+    with pytest.raises(InputError, match=r"a budget of .* or more"):
+        pilot(config(), folder, options=PilotOptions(budget=0.1))
+    data = BLOCK["data"] | {"split": {"validation": 0.0, "test": 0.2}}
+    with pytest.raises(InputError, match="validation rows"):
+        pilot(config(data=data), folder)
+    data = BLOCK["data"] | {"map": {"all": [str(d) for d in range(10)]}}
+    with pytest.raises(InputError, match="two classes"):
+        pilot(config(data=data), folder)
+    with pytest.raises(InputError, match="--downstream"):
+        pilot(config(), folder, options=PilotOptions(objective="downstream"))
+    assert not list(folder.glob("trials/*"))
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.txt").write_text("mine")
+    with pytest.raises(InputError, match="other files"):
+        pilot(config(), tmp_path / "other")
+
+
+def command(folder, workers):
+    start = str(folder.parent / "start.yaml")
+    few = ["--seeds", "2", "--half-width", "0.2", "--workers", str(workers)]
+    return [sys.executable, "-m", "uncollapse", "pilot", start, *few, "-o", str(folder)]
+
+
+def decided(folder):
+    """What must not depend on workers, kills and time."""
+    record = PilotResult.from_json((folder / "pilot.json").read_text()).to_dict()
+    for trial in (record["start"], *record["candidates"]):
+        trial.pop("seconds")
+        for run in trial["runs"]:
+            run.pop("seconds")
+    kept = {k: record[k] for k in ("verdict", "reasons", "start", "candidates")}
+    return kept, record["recommendation"]
+
+
+@pytest.mark.slow
+def test_killed_pilot_and_killed_worker_reach_what_an_undisturbed_one_does(tmp_path):
+    (tmp_path / "start.yaml").write_text(yaml.safe_dump(BLOCK | {"epochs": 6}))
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    subprocess.run(command(whole, 1), check=True, capture_output=True)
+    process = subprocess.Popen(command(broken, 2), stdout=subprocess.DEVNULL)
+    wait_for(lambda: list(broken.glob("trials/*/*/measured-*")))
+    marks = wait_for(lambda: list(broken.glob("trials/*/*/running")))
+    os.kill(int(marks[0].read_text()), signal.SIGKILL)  # a worker: the pilot goes on
+    count = len(list(broken.glob("trials/*/*/measured-*")))
+    wait_for(lambda: len(list(broken.glob("trials/*/*/measured-*"))) > count + 1)
+    process.send_signal(signal.SIGKILL)  # the pilot itself
+    process.wait()
+    kept = {p: p.stat().st_mtime_ns for p in broken.glob("trials/*/*/measured-*")}
+    subprocess.run(command(broken, 2), check=True, capture_output=True)
+    assert all(p.stat().st_mtime_ns == when for p, when in kept.items())
+    (a, recommended), (b, again) = decided(whole), decided(broken)
+    assert a == b
+    assert (recommended is None) == (again is None)
+    if recommended:
+        assert recommended["change"] == again["change"]
+        written = parse_config(yaml.safe_load((whole / "recommended.yaml").read_text()))
+        assert written.loss.alpha > 0 or written.views != config().views
+
+
+def wait_for(what, seconds=120):
+    deadline = time.monotonic() + seconds
+    while not (found := what()):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return found
+
+
+@pytest.mark.slow
+def test_ray_gives_the_same_runs(tmp_path):
+    """A local cluster; its processes import this very package."""
+    (tmp_path / "start.yaml").write_text(yaml.safe_dump(BLOCK | {"epochs": 2}))
+    subprocess.run(command(tmp_path / "own", 1), check=True, capture_output=True)
+    subprocess.run([*command(tmp_path / "ray", 2), "--ray"], check=True, capture_output=True)
+    assert decided(tmp_path / "own")[0] == decided(tmp_path / "ray")[0]
+
+
+@pytest.mark.parametrize("goal", ["other-view", "downstream"])
+def test_objectives_without_finer_labels(tmp_path, goal):
+    from uncollapse.data import Augmenter, training_scales
+    from uncollapse.pilot.evaluate import evaluate
+    from uncollapse.pilot.goal import Goal
+
+    problem = build_problem(config())
+    viewer = Augmenter(
+        problem.config.views,
+        problem.data.inputs.kind,
+        problem.data.inputs.shape,
+        training_scales(problem.data.inputs, problem.rows),
+    )
+    columns = ("again",) if goal == "downstream" else ()
+    others = {"again": problem.data} if goal == "downstream" else {}
+    found = evaluate(problem, "validation", Goal(goal, columns), viewer=viewer, downstream=others)
+    for layer in ("projector", "backbone"):
+        assert 0 < found[layer]["objective"] <= 1
+        assert 0.5 < found[layer]["task"] <= 1
+        if goal == "downstream":
+            assert found[layer]["objective"] == found[layer]["downstream"]["again"]
+
+
+def test_the_whole_path_is_importable_without_torch():
+    code = (
+        "import sys, uncollapse; assert 'torch' not in sys.modules and 'optuna' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parent)
