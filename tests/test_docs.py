@@ -43,6 +43,15 @@ def check_console(block: str, folder: Path) -> None:
         assert re.fullmatch(pattern, printed, re.DOTALL), f"{command}\nprinted\n{printed}"
 
 
+# What Lightning warns of on a page that shows it, and no page's own doing.
+of_lightning = [
+    "ignore:.*isinstance.treespec, LeafSpec.*:FutureWarning",
+    "ignore:.*does not have many workers.*",
+    "ignore:.*smaller than the logging interval.*",
+]
+
+
+@pytest.mark.filterwarnings(*of_lightning)
 @pytest.mark.parametrize("page", [p for p in PAGES if blocks(p)], ids=lambda p: p.name)
 def test_a_page_does_what_it_says(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

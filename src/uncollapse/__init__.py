@@ -31,12 +31,14 @@ if TYPE_CHECKING:
     from uncollapse.metrics import (
         Accumulator,
         CollapseMetric,
+        CollapseWarning,
         Margins,
         Measurement,
         ProbeOptions,
         compare,
         measure,
         measure_files,
+        measure_model,
     )
     from uncollapse.probes import Embedded, ProbeResult, probe
     from uncollapse.records import BalancedBatch, FullBatch, Prediction, RandomBatch
@@ -47,6 +49,7 @@ _HOME = {
     "Accumulator": "uncollapse.metrics",
     "BalancedBatch": "uncollapse.records",
     "CollapseMetric": "uncollapse.metrics",
+    "CollapseWarning": "uncollapse.metrics",
     "Embedded": "uncollapse.probes",
     "FullBatch": "uncollapse.records",
     "InputError": "uncollapse.errors",
@@ -71,6 +74,7 @@ _HOME = {
     "load_data": "uncollapse.data",
     "measure": "uncollapse.metrics",
     "measure_files": "uncollapse.metrics",
+    "measure_model": "uncollapse.metrics",
     "nt_xent_loss": "uncollapse.losses",
     "predict": "uncollapse.theory",
     "probe": "uncollapse.probes",
@@ -88,6 +92,7 @@ __all__ = [
     "Accumulator",
     "BalancedBatch",
     "CollapseMetric",
+    "CollapseWarning",
     "Embedded",
     "FullBatch",
     "InputError",
@@ -113,6 +118,7 @@ __all__ = [
     "load_data",
     "measure",
     "measure_files",
+    "measure_model",
     "nt_xent_loss",
     "predict",
     "probe",

@@ -10,6 +10,7 @@ import typer
 
 from uncollapse import __version__
 from uncollapse.cli.compare import compare_command
+from uncollapse.cli.explore import explore_command
 from uncollapse.cli.measure import measure_command
 from uncollapse.cli.pilot import pilot_command
 from uncollapse.cli.predict import predict_command
@@ -44,6 +45,7 @@ def _root(
 
 
 app.command("predict")(predict_command)
+app.command("explore")(explore_command)
 app.command("measure")(measure_command)
 app.command("compare")(compare_command)
 app.command("train")(train_command)

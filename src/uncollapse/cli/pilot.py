@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -178,13 +178,15 @@ def _show(result: PilotResult, console: Console) -> None:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     console.print()
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    titles = ("setting", "W predicted", "measured", "objective", "gain", "task", "runs", "status")
+    titles = ("setting", "W theory", "W", "objective", "gain, points", "task", "runs", "status")
     for number, title in enumerate(titles):
-        table.add_column(title, justify="left" if number in (0, 7) else "right")
+        side: Literal["left", "right"] = "left" if number in (0, 7) else "right"
+        table.add_column(title, justify=side, no_wrap=True)
     for row in result.table():
         gain = "-"
         if row["gain"] is not None:
-            gain = f"{row['gain']:+.3f} [{row['gain_low']:+.3f}, {row['gain_high']:+.3f}]"
+            ends = f"[{100 * row['gain_low']:+.1f}, {100 * row['gain_high']:+.1f}]"
+            gain = f"{100 * row['gain']:+.1f} {ends}"
         numbers = (
             _number(row[key])
             for key in ("predicted_variance", "measured_variance", "objective", "task")

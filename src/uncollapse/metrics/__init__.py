@@ -1,5 +1,6 @@
 """Whether embeddings are collapsed: measures, intervals, verdicts."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from uncollapse.metrics.accumulate import Accumulator
@@ -14,12 +15,14 @@ from uncollapse.metrics.record import ClassMeasurement, Measurement
 from uncollapse.metrics.verdict import Reason
 
 if TYPE_CHECKING:
+    from uncollapse.metrics.monitor import CollapseWarning, measure_model
     from uncollapse.metrics.torch_metric import CollapseMetric
 
 __all__ = [
     "Accumulator",
     "ClassMeasurement",
     "CollapseMetric",
+    "CollapseWarning",
     "Columns",
     "Comparison",
     "Estimate",
@@ -32,14 +35,20 @@ __all__ = [
     "load_state",
     "measure",
     "measure_files",
+    "measure_model",
     "save_state",
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name != "CollapseMetric":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    # Only here, because it needs torch and torchmetrics, which nothing else does.
-    from uncollapse.metrics.torch_metric import CollapseMetric
+# Only when they are asked for, because they need torch, which nothing else does.
+_LAZY = {
+    "CollapseMetric": "torch_metric",
+    "CollapseWarning": "monitor",
+    "measure_model": "monitor",
+}
 
-    return CollapseMetric
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"uncollapse.metrics.{_LAZY[name]}"), name)

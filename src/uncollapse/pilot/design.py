@@ -95,7 +95,8 @@ def _candidate(
 ) -> Candidate:
     prediction = None if setting is None else predict(setting, thresholds=False)
     shown = f"{after:g}" if isinstance(after, float) else str(after)
-    name = f"{key.split('.')[-1].replace('_', '-')}-{shown}"
+    short = "views" if key == "views.count" else key.split(".")[-1].replace("_", "-")
+    name = f"{short}-{shown}"
     return Candidate(name, (Change(key, before, after),), size, prediction, note)
 
 

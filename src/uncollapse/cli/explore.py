@@ -1,0 +1,40 @@
+"""`uncollapse explore`: the prediction as a page to play with."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from uncollapse.errors import InputError
+
+__all__ = ["explore_command"]
+
+
+def explore_command(
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="The HTML file to write; replaced if there.")
+    ] = Path("explorer.html"),
+    lang: Annotated[
+        Literal["en", "ja"], typer.Option(help="Language: English or Japanese.")
+    ] = "en",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Write one offline page in which the prediction follows the setting at once.
+
+    Balanced classes; its numbers are those of `uncollapse predict`.
+
+    Example: uncollapse explore -o explorer.html --lang ja
+    """
+    from uncollapse.report.explorer import explorer_page
+
+    try:
+        output.write_text(explorer_page(lang), encoding="utf-8")
+    except OSError as error:
+        raise InputError(
+            f"a file that can be written at {output}", str(error), "choose another place"
+        ) from error
+    answer = {"output": str(output), "lang": lang}
+    typer.echo(json.dumps(answer, ensure_ascii=False) if as_json else f"explorer in {output}")
