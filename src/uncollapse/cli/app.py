@@ -13,6 +13,7 @@ from uncollapse.cli.compare import compare_command
 from uncollapse.cli.measure import measure_command
 from uncollapse.cli.predict import predict_command
 from uncollapse.cli.probe import probe_command
+from uncollapse.cli.report import report_command
 from uncollapse.cli.simulate import simulate_command
 from uncollapse.cli.train import embed_command, train_command
 from uncollapse.errors import InputError
@@ -49,6 +50,7 @@ app.command("train")(train_command)
 app.command("embed")(embed_command)
 app.command("probe")(probe_command)
 app.command("simulate")(simulate_command)
+app.command("report")(report_command)
 
 
 # What typer raises for a wrong command line, whichever version of click stands behind it.
