@@ -45,8 +45,7 @@ def _facts(case: Case, layer: str | None, words: Language) -> dict[str, str]:
             title = words.say(f"audit.{name}") if name != "label" else words.say("column.class")
             found[title] = str(data[name])
     for part, count in (data.get("rows") or {}).items():
-        title = f"{words.say('audit.rows')}, {words.word('split', part)}"
-        found[title] = words.count(count)
+        found[words.say("audit.rows-of", part=words.word("split", part))] = words.count(count)
     for name in ("coverage", "status", "parameters", "steps_per_epoch"):
         if run.get(name) is not None:
             value = run[name]

@@ -173,13 +173,9 @@ class Language:
             return "–"
         return self.say("format.interval", low=self.number(low), high=self.number(high))
 
-    def num(self, text: Any) -> str:
-        """A number from the English of a record."""
-        try:
-            x = float(str(text).replace(",", ""))
-        except ValueError:
-            return str(text)
-        return self.number(x)
+    def num(self, text: str) -> str:
+        """A number from the English of a record, with the digits that it has there."""
+        return text.replace("-", "−")
 
     def duration(self, seconds: Any) -> str:
         """Seconds in the unit that suits them."""

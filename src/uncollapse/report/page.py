@@ -61,7 +61,8 @@ def _bundle() -> str:
     """Vega, Vega-Lite and their embedding as one script, as the renderer's package holds them."""
     import vl_convert
 
-    return str(vl_convert.javascript_bundle(None)).replace("</script", "<\\/script")
+    script: Any = vl_convert.javascript_bundle
+    return str(script()).replace("</script", "<\\/script")
 
 
 @cache

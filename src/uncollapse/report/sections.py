@@ -287,7 +287,7 @@ def _slices(report: Report, words: Language) -> Section | None:
                 if gap is not None:
                     ends = {"smallest": short(gap["smallest"]), "largest": short(gap["largest"])}
                     named = words.word("quantity", what)
-                    text = words.say("intro.gap", what=named, gap=gap, **ends)
+                    text = words.say("intro.gap", quantity=named, gap=gap, **ends)
                     section.notes.append(f"{caption}{words.say('format.colon')}{text}")
             leak = (found.get("leakage") or {}).get("logistic")
             if leak is not None:
