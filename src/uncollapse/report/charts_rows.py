@@ -67,11 +67,15 @@ def trial_chart(rows: Sequence[dict[str, Any]], words: Language) -> dict[str, An
     """Predicted variance against the objective; single seeds as small dots."""
     if not any(row["objective"] is not None for row in rows):
         return None
-    x = alt.X("predicted:Q", title=words.say("axis.predicted-variance"))
+    x = alt.X(
+        "predicted:Q",
+        title=words.say("axis.predicted-variance"),
+        axis=alt.Axis(tickCount=6, format="~g"),
+    )
     y = alt.Y(
         "objective:Q",
         title=words.say("axis.objective"),
-        axis=alt.Axis(format="%"),
+        axis=alt.Axis(format="%", tickCount=6),
         scale=alt.Scale(zero=False),
     )
     kinds = list(dict.fromkeys(row["role"] for row in rows))
@@ -144,6 +148,7 @@ def embedding_chart(
         reach: Both axes run from minus this to this.
     """
     fine = any(row["f"] for row in rows)
+    named = any(row["i"] for row in rows)
     colour, symbol = ("g", "k") if inside and fine else ("k", "g")
     other = words.say("legend.other")
     names, ranges = _domain([row[colour] for row in rows], other)
@@ -160,7 +165,7 @@ def embedding_chart(
             f"{colour}:N", title=titles[colour], scale=alt.Scale(domain=names, range=ranges)
         ),
         "tooltip": [
-            alt.Tooltip("i:N", title=words.say("legend.sample")),
+            *([alt.Tooltip("i:N", title=words.say("legend.sample"))] if named else []),
             alt.Tooltip("c:N", title=titles["k"]),
             *([alt.Tooltip("f:N", title=titles["g"])] if fine else []),
         ],

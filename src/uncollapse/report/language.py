@@ -177,6 +177,10 @@ class Language:
         """A number from the English of a record, with the digits that it has there."""
         return text.replace("-", "−")
 
+    def part(self, name: Any) -> str:
+        """A part of the data: training, validation, test."""
+        return self.word("split", name)
+
     def duration(self, seconds: Any) -> str:
         """Seconds in the unit that suits them."""
         x = float(seconds)

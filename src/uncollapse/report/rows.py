@@ -78,7 +78,9 @@ def measured_rows(
         of_loss = prediction if title in ("projector", "") else None
         measured = None
         if title not in known:
-            found = rows.measurement(options.seed, of_loss, title or None)
+            # Of the layers beside, the variances are enough: the probe takes most of the time.
+            whole = layer == roles.layers[0]
+            found = rows.measurement(options.seed, of_loss, title or None, whole=whole)
             measured = Measured(str(path), title, rows.split, found, rows.state is not None)
         yield measured, points
 
@@ -187,9 +189,9 @@ class _Rows:
         return found
 
     def measurement(
-        self, seed: int, prediction: Prediction | None, layer: str | None
+        self, seed: int, prediction: Prediction | None, layer: str | None, *, whole: bool
     ) -> Measurement:
-        """Of all rows."""
+        """Of all rows; with the probe, slices and nulls where the whole is wanted."""
         if self.state is not None:
             return self.state.measurement(
                 prediction=_fitting(prediction, self.state.classes()[0].names),
@@ -204,8 +206,9 @@ class _Rows:
             columns["labels"],
             instances=columns.get("instances"),
             groups=columns.get("groups"),
-            fine_labels=columns.get("fine_labels"),
-            slices=slices or None,
+            fine_labels=columns.get("fine_labels") if whole else None,
+            slices=(slices or None) if whole else None,
+            permutations=20 if whole else 0,
             prediction=_fitting(prediction, set(columns["labels"].tolist())),
             seed=seed,
             layer=layer,

@@ -17,6 +17,7 @@ from uncollapse.report.tables import (
     Table,
     class_table,
     comparison_table,
+    layer_table,
     level_table,
     probe_rows,
     probe_table,
@@ -82,6 +83,7 @@ def engineer(report: Report, points: int) -> Sections:
         lambda: _phase(report, words),
         lambda: _variance(report, words),
         lambda: _levels(report, words),
+        lambda: _layers(report, words),
         lambda: _probes(report, words),
         lambda: _picture(report, words, points, data),
         lambda: _spectrum(report, words),
@@ -198,6 +200,8 @@ def _variance(report: Report, words: Language) -> Section | None:
     rows, count = charts.rows_of_classes(cases, report.layer)
     shown = len({row["class"] for row in rows})
     paragraphs = [words.say("intro.variance")]
+    if any(row["predicted"] is not None for row in rows):
+        paragraphs.append(words.say("intro.variance-predicted"))
     if shown < count:
         paragraphs.append(words.say("intro.variance-many", shown=shown, count=count))
     table = class_table(cases, report.layer, words)
@@ -232,6 +236,13 @@ def _levels(report: Report, words: Language) -> Section | None:
         tables=[("", level_table(cases, report.layer, words))],
         wide=True,
     )
+
+
+def _layers(report: Report, words: Language) -> Section | None:
+    table = layer_table(report.inputs.cases, words)
+    if table is None:
+        return None
+    return _section("layers", words, words.say("intro.layers"), tables=[("", table)])
 
 
 def _training(report: Report, words: Language) -> Section | None:

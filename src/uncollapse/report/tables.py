@@ -15,6 +15,7 @@ __all__ = [
     "Table",
     "class_table",
     "comparison_table",
+    "layer_table",
     "level_table",
     "probe_rows",
     "probe_table",
@@ -119,6 +120,26 @@ def level_table(cases: Sequence[Case], layer: str | None, words: Language) -> Ta
             )
     titles = _titles(words, "quantity", "run", "measured", "interval", "plug-in", "predicted")
     return Table(titles, rows, left=2)
+
+
+def layer_table(cases: Sequence[Case], words: Language) -> Table | None:
+    """Judged share and verdict of every layer, where a case has several."""
+    if not any(len(case.measured) > 1 for case in cases):
+        return None
+    rows = [
+        [
+            words.word("layer", one.layer) or "–",
+            case.name,
+            words.number(one.found.within_class_variance.estimate),
+            words.ends(vars(one.found.within_class_variance)),
+            words.share(one.found.share.estimate),
+            words.word("verdict", one.found.verdict),
+        ]
+        for case in cases
+        for one in case.measured
+    ]
+    titles = _titles(words, "layer", "run", "within", "interval", "share", "verdict")
+    return Table(titles, rows, left=2, wordy={5})
 
 
 def probe_name(read: Read, words: Language) -> str:
