@@ -25,14 +25,17 @@ def phase_chart(diagram: PhaseDiagram, marks: Sequence[Mark], words: Language) -
         alt.Tooltip("variance:Q", title=words.say("legend.variance")),
         alt.Tooltip("phrase:N", title=words.say("legend.phase")),
     ]
-    layers = [*_cells(diagram, words, x, y, tip), *_threshold(diagram, x, y)]
+    cells = _named_cells(diagram, words)
+    layers = [*_cells(cells, words, x, y, tip), *_threshold(diagram, x, y)]
     layers += _marks(marks, words, x, y)
     description = words.say("section.phase")
-    return finished(
+    spec = finished(
         alt.layer(*layers).resolve_scale(color="independent", shape="independent"),
         description=description,
         height=360,
     )
+    # Given by name and put in here: what is not in the chart need not be validated row by row.
+    return spec | {"datasets": {**spec.get("datasets", {}), **cells}}
 
 
 def _scales(diagram: PhaseDiagram, words: Language) -> tuple[alt.X, alt.Y]:
@@ -54,21 +57,34 @@ def _scales(diagram: PhaseDiagram, words: Language) -> tuple[alt.X, alt.Y]:
     return x, y
 
 
+_ILL = {"collapse": "#b8bec5", "view-splitting": "#dfe3e8"}
+
+
+def _named_cells(diagram: PhaseDiagram, words: Language) -> dict[str, list[dict[str, Any]]]:
+    """Cells by data set: those that spread, and the others."""
+    found: dict[str, list[dict[str, Any]]] = {"spread": [], "ill": []}
+    for cell in diagram.cells:
+        phase = cell["phase"]
+        short_phase = words.word("phase-short", phase)
+        row = _overlapping(cell) | {"phrase": words.say(f"phase.{phase}"), "short": short_phase}
+        found["spread" if phase == "spread" else "ill"].append(row)
+    return found
+
+
 def _cells(
-    diagram: PhaseDiagram, words: Language, x: alt.X, y: alt.Y, tip: list[alt.Tooltip]
+    cells: dict[str, list[dict[str, Any]]],
+    words: Language,
+    x: alt.X,
+    y: alt.Y,
+    tip: list[alt.Tooltip],
 ) -> list[Any]:
-    ill = {"collapse": "#b8bec5", "view-splitting": "#dfe3e8"}
-    phrases = {name: words.say(f"phase.{name}") for name in ("spread", *ill)}
-    cells = [_overlapping(cell) | {"phrase": phrases[cell["phase"]]} for cell in diagram.cells]
-    spread = [cell for cell in cells if cell["phase"] == "spread"]
-    others = [cell for cell in cells if cell["phase"] != "spread"]
+    spread, others = cells["spread"], cells["ill"]
     found: list[Any] = []
     if others:
-        present = [name for name in ill if any(cell["phase"] == name for cell in others)]
+        present = [name for name in _ILL if any(cell["phase"] == name for cell in others)]
         names = [words.word("phase-short", name) for name in present]
-        rows = [cell | {"short": words.word("phase-short", cell["phase"])} for cell in others]
         found.append(
-            alt.Chart(values(rows))
+            alt.Chart(alt.NamedData(name="ill"))
             .mark_rect(clip=True)
             .encode(
                 x=x,
@@ -78,7 +94,7 @@ def _cells(
                 color=alt.Color(
                     "short:N",
                     title=words.say("legend.phase"),
-                    scale=alt.Scale(domain=names, range=[ill[name] for name in present]),
+                    scale=alt.Scale(domain=names, range=[_ILL[name] for name in present]),
                 ),
                 tooltip=tip,
             )
@@ -86,7 +102,7 @@ def _cells(
     if spread:
         scale = alt.Scale(scheme="tealblues", domainMin=0)
         found.append(
-            alt.Chart(values(spread))
+            alt.Chart(alt.NamedData(name="spread"))
             .mark_rect(clip=True)
             .encode(
                 x=x,
