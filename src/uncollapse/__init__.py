@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     )
     from uncollapse.probes import Embedded, ProbeResult, probe
     from uncollapse.records import BalancedBatch, FullBatch, Prediction, RandomBatch
+    from uncollapse.report import Report, ReportOptions, build_report
     from uncollapse.theory import Setting, advise, predict, ssem
     from uncollapse.training import build_problem, embed, load_config, train
 
@@ -59,12 +60,15 @@ _HOME = {
     "ProbeOptions": "uncollapse.metrics",
     "ProbeResult": "uncollapse.probes",
     "RandomBatch": "uncollapse.records",
+    "Report": "uncollapse.report",
+    "ReportOptions": "uncollapse.report",
     "Setting": "uncollapse.theory",
     "SupCLLoss": "uncollapse.losses",
     "SupCLTerms": "uncollapse.losses",
     "advise": "uncollapse.theory",
     "backward_in_chunks": "uncollapse.losses",
     "build_problem": "uncollapse.training",
+    "build_report": "uncollapse.report",
     "class_conditional_info_nce_loss": "uncollapse.losses",
     "compare": "uncollapse.metrics",
     "data_config": "uncollapse.data",
@@ -102,6 +106,8 @@ __all__ = [
     "ProbeOptions",
     "ProbeResult",
     "RandomBatch",
+    "Report",
+    "ReportOptions",
     "Setting",
     "SupCLLoss",
     "SupCLTerms",
@@ -109,6 +115,7 @@ __all__ = [
     "advise",
     "backward_in_chunks",
     "build_problem",
+    "build_report",
     "class_conditional_info_nce_loss",
     "compare",
     "data_config",

@@ -15,6 +15,7 @@ from uncollapse.cli.measure import measure_command
 from uncollapse.cli.pilot import pilot_command
 from uncollapse.cli.predict import predict_command
 from uncollapse.cli.probe import probe_command
+from uncollapse.cli.report import report_command
 from uncollapse.cli.simulate import simulate_command
 from uncollapse.cli.train import embed_command, train_command
 from uncollapse.errors import InputError
@@ -53,6 +54,7 @@ app.command("embed")(embed_command)
 app.command("probe")(probe_command)
 app.command("pilot")(pilot_command)
 app.command("simulate")(simulate_command)
+app.command("report")(report_command)
 
 
 # What typer raises for a wrong command line, whichever version of click stands behind it.

@@ -1,1 +1,6 @@
-"""What was found, for the person who decides."""
+"""One page for the person who decides, the engineer and the auditor, from what was measured."""
+
+from uncollapse.report.build import Report, build_report
+from uncollapse.report.inputs import Options as ReportOptions
+
+__all__ = ["Report", "ReportOptions", "build_report"]

@@ -1,0 +1,174 @@
+"""The auditor's part: data, splits, hashes, seeds, versions, commands, conventions, limits."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Any
+
+from uncollapse import __version__
+from uncollapse.report.build import Report
+from uncollapse.report.cases import Case
+from uncollapse.report.language import Language, language, short
+from uncollapse.report.readings import judged
+from uncollapse.report.tables import Table
+
+__all__ = [
+    "commands_of",
+    "convention_texts",
+    "data_rows",
+    "input_table",
+    "limit_texts",
+    "versions_of",
+]
+
+_DATA = ("source", "licence", "label", "split", "seed", "limit", "fingerprint", "fingerprint_of")
+MOST_INPUTS = 60
+
+
+def data_rows(report: Report) -> Table:
+    """What is recorded of data, splits and conditions, a column for each case."""
+    words = language(report.language)
+    cases = report.inputs.cases
+    facts = [_facts(case, report.layer, words) for case in cases]
+    names = list(dict.fromkeys(name for one in facts for name in one))
+    rows = [[name, *(one.get(name, "–") for one in facts)] for name in names]
+    titles = ["", *(short(case.name, 40) for case in cases)]
+    return Table(titles, rows, left=1 + len(cases))
+
+
+def _facts(case: Case, layer: str | None, words: Language) -> dict[str, str]:
+    run = case.run or {}
+    data = run.get("data") or {}
+    found: dict[str, str] = {}
+    for name in _DATA:
+        if data.get(name) not in (None, "", []):
+            title = words.say(f"audit.{name}") if name != "label" else words.say("column.class")
+            found[title] = str(data[name])
+    for part, count in (data.get("rows") or {}).items():
+        found[words.say("audit.rows-of", part=words.word("split", part))] = words.count(count)
+    for name in ("coverage", "status", "parameters", "steps_per_epoch"):
+        if run.get(name) is not None:
+            value = run[name]
+            text = words.word("status", value) if name == "status" else str(value)
+            text = words.count(value) if isinstance(value, int) else text
+            found[words.say(f"audit.{name.replace('_', '-')}")] = text
+    if "seed" in case.config:
+        found[words.say("audit.training-seed")] = str(case.config["seed"])
+    one = judged(case, layer)
+    if one is not None:
+        found |= _conditions(one.found.conditions, words)
+    return found
+
+
+def _conditions(given: dict[str, Any], words: Language) -> dict[str, str]:
+    found = {
+        words.say("audit.measured-rows"): words.count(given.get("samples") or 0),
+        words.say("audit.units"): words.count(given.get("units") or 0),
+        words.say("column.dimension"): words.count(given.get("dimension") or 0),
+        words.say("audit.dtype"): str(given.get("dtype", "–")),
+        words.say("audit.intervals"): words.translate(str(given.get("interval") or "–"))
+        or str(given.get("interval")),
+        words.say("audit.measure-seed"): str(given.get("seed", "–")),
+    }
+    for name in ("layer", "split"):
+        title = words.say("audit.layer" if name == "layer" else "audit.judged-split")
+        found[title] = words.word(name, given.get(name) or words.say("audit.unknown"))
+    for name in ("normalised", "views", "groups"):
+        found[words.say(f"audit.{name}")] = words.value(bool(given.get(name)))
+    dropped = given.get("dropped") or {}
+    if dropped:
+        found[words.say("audit.dropped")] = ", ".join(f"{k} {v}" for k, v in dropped.items())
+    return found
+
+
+def input_table(report: Report) -> Table:
+    """Every file that was read, with its hash."""
+    words = language(report.language)
+    rows = [
+        [source.path, words.word("kind", source.kind), words.bytes(source.bytes), source.sha256]
+        for source in report.inputs.sources
+    ]
+    titles = [words.say(f"column.{name}") for name in ("file", "kind", "size")]
+    more = max(0, len(rows) - MOST_INPUTS)
+    return Table([*titles, "SHA-256"], rows[:MOST_INPUTS], left=2, more=more, wordy={3})
+
+
+def commands_of(report: Report) -> list[str]:
+    """The command of each run, as it was given."""
+    found = []
+    for case in report.inputs.cases:
+        given = (case.run or {}).get("command")
+        if isinstance(given, list) and given:
+            first = str(given[0])
+            plain = "uncollapse" if first.endswith(("__main__.py", "uncollapse")) else first
+            found.append(shlex.join([plain, *map(str, given[1:])]))
+    return list(dict.fromkeys(found))
+
+
+def versions_of(report: Report) -> Table:
+    """Versions that each run recorded, and that of the report."""
+    words = language(report.language)
+    cases = [case for case in report.inputs.cases if (case.run or {}).get("versions")]
+    columns = [dict((case.run or {})["versions"]) for case in cases]
+    names = list(dict.fromkeys(name for one in columns for name in one))
+    rows = [[name, *(str(one.get(name, "–")) for one in columns)] for name in names]
+    rows.append(
+        [words.say("audit.this-report"), *([f"uncollapse {__version__}"] * max(1, len(cases)))]
+    )
+    titles = [words.say("audit.versions"), *(short(case.name, 40) for case in cases)]
+    return Table(titles if cases else [titles[0], ""], rows, left=1 + max(1, len(cases)))
+
+
+def setting_table(report: Report) -> Table | None:
+    """The whole configuration of each run, differences first."""
+    words = language(report.language)
+    cases = [case for case in report.inputs.cases if case.config]
+    if not cases:
+        return None
+    keys = sorted({key for case in cases for key in case.config})
+    rows = []
+    for key in keys:
+        cells = [words.value(case.config.get(key)) for case in cases]
+        rows.append((len(set(cells)) == 1, [key, *cells]))
+    rows.sort(key=lambda row: row[0])
+    titles = [words.say("column.key"), *(short(case.name, 40) for case in cases)]
+    return Table(titles, [cells for _, cells in rows], left=1 + len(cases))
+
+
+def convention_texts(report: Report) -> list[str]:
+    """Which of several usual definitions stand behind the numbers."""
+    words = language(report.language)
+    settings = [case.setting for case in report.inputs.cases if case.setting]
+    found = [words.say("conventions.sphere"), words.say("conventions.levels")]
+    if settings:
+        chosen = settings[-1]
+        found.append(
+            words.say(
+                "conventions.loss",
+                self_pairs=words.word("self-pairs", chosen.get("self_pairs", "exclude")),
+                reduction=words.word("reduction", chosen.get("reduction", "anchors")),
+            )
+        )
+    else:
+        found.append(words.say("conventions.loss-any"))
+    found += [words.say("conventions.chance"), words.say("conventions.interval")]
+    measured = [one for case in report.inputs.cases for one in case.measured]
+    margins = measured[-1].found.conditions.get("margins") if measured else None
+    if margins:
+        ends = {name: words.number(margins[name]) for name in ("collapsed", "healthy")}
+        found.append(words.say("conventions.margins", **ends))
+    return found
+
+
+def limit_texts(report: Report) -> list[str]:
+    """What the method cannot say."""
+    words = language(report.language)
+    cases = report.inputs.cases
+    names = ["optimum", "variance", "seeds", "layer"]
+    if any(one.streamed for case in cases for one in case.measured):
+        names.append("streamed")
+    if any(len(points.x) < points.rows for case in cases for points in case.points.values()):
+        names.append("sampled")
+    found = [words.say(f"limits.{name}") for name in names]
+    notes = [note for case in cases for note in (case.prediction or {}).get("notes") or ()]
+    return found + [words.translate(note) or note for note in dict.fromkeys(map(str, notes))]

@@ -1,0 +1,142 @@
+"""A section of a model card, as Hugging Face has them: metadata, then markdown."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+from uncollapse.report.audit import (
+    commands_of,
+    convention_texts,
+    data_rows,
+    input_table,
+    limit_texts,
+)
+from uncollapse.report.language import Language, language
+from uncollapse.report.messages import Message
+from uncollapse.report.readings import judged, label_reading, within_reading
+from uncollapse.report.tables import Table, class_table, level_table, probe_table
+
+if TYPE_CHECKING:
+    from uncollapse.report.build import Report
+
+__all__ = ["card"]
+
+_MARKUP = re.compile(r"([\\`*_{}\[\]<>#|~!])")
+
+
+def _plain(text: object) -> str:
+    """Text that markdown and HTML show as it is."""
+    escaped = _MARKUP.sub(r"\\\1", " ".join(str(text).split()))
+    return escaped.replace("&", "&amp;").replace("\\<", "&lt;").replace("\\>", "&gt;")
+
+
+def card(report: Report) -> str:
+    """The whole section; its metadata is to be merged into the card's front matter."""
+    words = language(report.language)
+    decision = report.decision
+    lines = ["---", *_metadata(report), "---", "", f"## {words.say('page.title')}", ""]
+    verdict = words.word("verdict", decision.verdict)
+    lines += [f"**{verdict}.** {_said(decision.headline, words)}", ""]
+    for name in ("change", "gain", "cost", "certainty"):
+        messages = getattr(decision, name)
+        if not messages:
+            continue
+        lines += [f"### {words.say(f'decision.{name}')}", ""]
+        lines += [f"- {_said(message, words)}" for message in messages]
+        if name == "change":
+            lines += [f"- {_change(change, words)}" for change in decision.changes]
+        lines.append("")
+    for reason in decision.reasons:
+        lines.append(f"- {reason.code}: {_plain(words.translate(reason.text) or reason.text)}")
+    lines += ["", *_tables(report, words), *_audit(report, words)]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _said(message: Message, words: Language) -> str:
+    return _plain(words.say(message))
+
+
+def _change(change: Any, words: Language) -> str:
+    text = words.say(
+        "decision.from-to",
+        name=words.key(change.key),
+        before=words.value(change.before),
+        after=words.value(change.after),
+    )
+    return _plain(text)
+
+
+def _metadata(report: Report) -> list[str]:
+    """Front matter: tags, and the metrics of the last case as `model-index` has them."""
+    cases = report.inputs.cases
+    lines = ["tags:", "- supervised-contrastive-learning", "- class-collapse"]
+    one = judged(cases[-1], report.layer) if cases else None
+    if one is None:
+        return lines
+    data = ((cases[-1].run or {}).get("data") or {}).get("source") or cases[-1].name
+    numbers = {
+        "share of variance inside classes": one.found.share.estimate,
+        "within-class variance": one.found.within_class_variance.estimate,
+        "finer labels inside classes, above chance": (
+            within_reading(cases[-1], one.layer) or {}
+        ).get("estimate"),
+        "accuracy of the training label": (label_reading(cases[-1], one.layer) or {}).get(
+            "estimate"
+        ),
+    }
+    lines += [
+        "model-index:",
+        f"- name: {json.dumps(cases[-1].name)}",
+        "  results:",
+        "  - task: {type: feature-extraction}",
+        f"    dataset: {{name: {json.dumps(str(data))}, type: {json.dumps(str(data))}, "
+        f"split: {json.dumps(one.split or 'unknown')}}}",
+        "    metrics:",
+    ]
+    for name, value in numbers.items():
+        if value is not None:
+            kind = name.replace(",", "").replace(" ", "-")
+            lines += [f"    - type: {kind}", f"      name: {json.dumps(name)}"]
+            lines.append(f"      value: {value:.4g}")
+    return lines
+
+
+def _markdown(table: Table) -> list[str]:
+    rules = ["---" if table.aligned(k) == "w" else "---:" for k in range(len(table.titles))]
+    rows = [[_plain(cell) for cell in row] for row in [table.titles, *table.rows]]
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    return [lines[0], f"| {' | '.join(rules)} |", *lines[1:], ""]
+
+
+def _tables(report: Report, words: Language) -> list[str]:
+    cases = report.inputs.cases
+    lines: list[str] = []
+    for name, table in (
+        ("levels", level_table(cases, report.layer, words)),
+        ("variance", class_table(cases, report.layer, words)),
+        ("probes", probe_table(cases, words)),
+    ):
+        if table.rows:
+            lines += [f"### {words.say(f'section.{name}')}", "", *_markdown(table)]
+    return lines
+
+
+def _audit(report: Report, words: Language) -> list[str]:
+    lines: list[str] = []
+    if report.inputs.cases:
+        lines += [f"### {words.say('section.data')}", "", *_markdown(data_rows(report))]
+    lines += [f"### {words.say('section.inputs')}", "", *_markdown(input_table(report))]
+    if commands := commands_of(report):
+        lines += [f"### {words.say('section.commands')}", ""]
+        lines += [f"    {command}" for command in commands] + [""]
+    for name, texts in (
+        ("conventions", convention_texts(report)),
+        ("limits", limit_texts(report)),
+        ("absent", [words.say(f"absent.{one}") for one in report.absent]),
+    ):
+        if texts:
+            lines += [f"### {words.say(f'section.{name}')}", ""]
+            lines += [*(f"- {_plain(text)}" for text in texts), ""]
+    return lines

@@ -1,0 +1,134 @@
+"""The report as one HTML page that needs no network."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+from uncollapse import __version__
+from uncollapse.errors import InputError
+from uncollapse.metrics.verdict import Reason
+from uncollapse.report.language import Language, language
+
+if TYPE_CHECKING:
+    from uncollapse.report.build import Report
+
+__all__ = ["MOST_BYTES", "page"]
+
+MOST_BYTES = 3_000_000
+# Reasons on the first screen.
+REASONS = 4
+
+
+def page(report: Report) -> str:
+    """The page; with fewer points in its pictures where it would be larger than 3 MB.
+
+    Raises:
+        InputError: Altair, its renderer or jinja2 is not installed, or the page stays too large.
+    """
+    _need_packages()
+    points = max([1, *(len(p.x) for case in report.inputs.cases for p in case.points.values())])
+    while True:
+        text = _page(report, points)
+        if len(text.encode()) < MOST_BYTES:
+            return text
+        if points < 50:
+            raise InputError(
+                "a report below 3 MB", f"{len(text.encode()):,} bytes", "report fewer runs together"
+            )
+        points //= 2
+
+
+def _need_packages() -> None:
+    try:
+        import altair as alt  # noqa: F401  (only whether they are there)
+        import jinja2  # noqa: F401
+        import vl_convert  # noqa: F401
+    except ImportError as error:
+        raise InputError(
+            "the packages that draw a report",
+            f"an environment without {error.name}",
+            "pip install 'uncollapse[report]'",
+        ) from error
+
+
+@cache
+def _bundle() -> str:
+    """Vega, Vega-Lite and their embedding as one script, as the renderer's package holds them."""
+    import vl_convert
+
+    script: Any = vl_convert.javascript_bundle
+    return str(script()).replace("</script", "<\\/script")
+
+
+@cache
+def _part(name: str) -> str:
+    return (files("uncollapse.report") / "templates" / name).read_text(encoding="utf-8")
+
+
+def _hash(script: str) -> str:
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return f"'sha256-{digest}'"
+
+
+def _data(value: Any) -> str:
+    """JSON that no HTML parser takes for markup."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    for mark in "<>&\u2028\u2029":
+        text = text.replace(mark, f"\\u{ord(mark):04x}")
+    return text
+
+
+def _page(report: Report, points: int) -> str:
+    from jinja2 import Environment
+    from markupsafe import Markup
+
+    from uncollapse.report import audit
+    from uncollapse.report.sections import engineer
+
+    words = language(report.language)
+    parts = engineer(report, points)
+    specs = {figure.name: figure.spec for one in parts.sections for figure in one.figures}
+    scripts = [_bundle(), _part("report.js")]
+    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.globals |= {"say": words.say, "word": words.word, "words": words}
+    return environment.from_string(_part("report.html")).render(
+        report=report,
+        decision=report.decision,
+        reasons=[_reason(one, words) for one in report.decision.reasons[:REASONS]],
+        sections=parts.sections,
+        audit=audit,
+        version=__version__,
+        created=words.date(report.created),
+        policy=f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
+        f"script-src {' '.join(_hash(script) for script in scripts)}",
+        style=Markup(_part("report.css")),
+        scripts=[Markup(script) for script in scripts],
+        charts=Markup(_data({"specs": specs, "data": parts.data, "locale": _locale(words)})),
+    )
+
+
+def _locale(words: Language) -> dict[str, Any]:
+    return {
+        "decimal": ".",
+        "thousands": ",",
+        "grouping": [3],
+        "currency": ["", ""],
+        "minus": "−",
+        "percent": words.say("format.percent", x=""),
+    }
+
+
+def _reason(reason: Reason, words: Language) -> dict[str, Any]:
+    """A reason in the language; where its English is not known, that stands, and is marked so."""
+    found: dict[str, Any] = {"code": reason.code}
+    for name in ("text", "anchor", "advice"):
+        english = getattr(reason, name)
+        spoken = words.translate(english) if english else ""
+        found[name] = english if spoken is None else spoken
+        found[f"{name}_english"] = spoken is None
+    return found

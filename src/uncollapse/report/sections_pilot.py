@@ -1,0 +1,100 @@
+"""The pilot's trials as a picture and a table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from uncollapse.report.charts_rows import trial_chart
+from uncollapse.report.decision_pilot import changes_of, trials_of
+from uncollapse.report.language import Language, short
+from uncollapse.report.tables import Table
+
+__all__ = ["pilot_chart", "pilot_table", "trial_text"]
+
+MOST_TRIALS = 60
+
+
+def _number(record: Any, *path: str) -> float | None:
+    for part in path:
+        record = record.get(part) if isinstance(record, Mapping) else None
+    if isinstance(record, Mapping):
+        record = record.get("estimate")
+    return float(record) if isinstance(record, int | float) else None
+
+
+def trial_text(trial: Mapping[str, Any], words: Language) -> str:
+    """What a trial changes, in words."""
+    changes = [
+        words.say(
+            "decision.from-to",
+            name=words.key(change.key),
+            before=words.value(change.before),
+            after=words.value(change.after),
+        )
+        for change in changes_of(trial)
+    ]
+    return words.say("format.semicolon").join(changes)
+
+
+def _role(pilot: Mapping[str, Any], trial: Mapping[str, Any], words: Language) -> str:
+    recommended = (pilot.get("recommendation") or {}).get("trial")
+    if trial.get("name") == (pilot.get("start") or {}).get("name"):
+        return words.say("trial.start")
+    if recommended is not None and trial.get("name") == recommended:
+        return words.say("page.recommended")
+    return words.say("trial.candidate")
+
+
+def pilot_chart(pilot: Mapping[str, Any], words: Language) -> dict[str, Any] | None:
+    """Predicted variance against the measured objective."""
+    layer = str(pilot.get("layer") or "projector")
+    rows = []
+    for trial in trials_of(pilot):
+        predicted = _number(trial, "prediction", "instance_variance")
+        if predicted is None:
+            continue
+        seeds = [_number(run, "measured", layer, "objective") for run in trial.get("runs") or ()]
+        rows.append(
+            {
+                "name": short(trial_text(trial, words) or trial.get("name")),
+                "role": _role(pilot, trial, words),
+                "predicted": predicted,
+                "objective": _number(trial, "mean", layer, "objective"),
+                "task": _number(trial, "mean", layer, "task"),
+                "seeds": [seed for seed in seeds if seed is not None],
+            }
+        )
+    return trial_chart(rows, words)
+
+
+def pilot_table(pilot: Mapping[str, Any], words: Language) -> Table:
+    """Every trial: change, prediction, measured numbers, runs, time and status."""
+    layer = str(pilot.get("layer") or "projector")
+    rows = []
+    for trial in trials_of(pilot):
+        reason = str(trial.get("reason") or "")
+        status = words.word("status", trial.get("status"))
+        rows.append(
+            [
+                short(trial_text(trial, words) or trial.get("name"), 120),
+                _role(pilot, trial, words),
+                words.number(_number(trial, "prediction", "instance_variance")),
+                words.number(_number(trial, "mean", layer, "instance_variance")),
+                words.share(_number(trial, "mean", layer, "objective")),
+                words.share(_number(trial, "mean", layer, "task")),
+                words.count(len(trial.get("runs") or ())),
+                words.duration(trial.get("seconds") or 0),
+                status + (f"{words.say('format.colon')}{short(reason)}" if reason else ""),
+            ]
+        )
+    titles = [
+        words.say("column.change"),
+        "",
+        words.say("column.predicted"),
+        words.say("column.measured"),
+        words.say("axis.objective"),
+        *(words.say(f"column.{name}") for name in ("task", "runs", "time", "status")),
+    ]
+    more = max(0, len(rows) - MOST_TRIALS)
+    return Table(titles, rows[:MOST_TRIALS], left=2, more=more, wordy={8})

@@ -1,0 +1,68 @@
+"""`uncollapse report` as a user runs it."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from uncollapse.cli.app import app, main
+
+RUN = CliRunner()
+
+
+def invoke(*words):
+    return RUN.invoke(app, ["report", *map(str, words)])
+
+
+@pytest.mark.parametrize(
+    ("form", "ending"), [("html", "html"), ("json", "json"), ("markdown", "md")]
+)
+def test_every_format_and_a_second_time(runs, tmp_path, form, ending):
+    target = tmp_path / f"new/report.{ending}"
+    for _ in range(2):
+        answer = invoke(runs[0] / "probe.json", "--format", form, "-o", target)
+        assert answer.exit_code == 0, answer.output
+        assert str(target) in answer.output.replace("\n", "")
+    assert target.stat().st_size > 500
+    assert [path.name for path in target.parent.iterdir()] == [target.name]
+
+
+def refused(monkeypatch, capsys, *words):
+    monkeypatch.setattr(sys, "argv", ["uncollapse", "report", *map(str, words)])
+    with pytest.raises(SystemExit) as exit_:
+        main()
+    assert exit_.value.code == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    return error
+
+
+def test_another_file_is_not_written_over(runs, tmp_path, monkeypatch, capsys):
+    source = runs[0] / "probe.json"
+    other = tmp_path / "thesis.html"
+    other.write_text("<p>mine")
+    for target in (other, source, tmp_path):
+        refused(monkeypatch, capsys, source, "-o", target)
+    assert other.read_text() == "<p>mine"
+    json.loads(source.read_text())
+    answer = invoke(source, "--format", "json", "-o", other, "--force")
+    assert answer.exit_code == 0
+
+
+def test_misuse_exits_with_2(tmp_path, monkeypatch, capsys):
+    assert "check the path" in refused(monkeypatch, capsys, tmp_path / "no.json")
+    refused(monkeypatch, capsys, "--lang", "fr", tmp_path)
+    refused(monkeypatch, capsys)
+
+
+def test_the_library_stays_light():
+    code = (
+        "import uncollapse.report, uncollapse.cli, sys; "
+        "print({'altair', 'jinja2', 'vl_convert', 'yaml', 'torch'} & set(sys.modules))"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True
+    )
+    assert answer.stdout.strip() == "set()"

@@ -1,0 +1,123 @@
+"""Both languages say the same things, and every sentence of the records is translated."""
+
+import string
+import tomllib
+from importlib.resources import files
+
+import numpy as np
+import pytest
+
+from uncollapse.metrics.secondary import CAVEATS
+from uncollapse.report.language import language
+
+
+def words(code):
+    text = (files("uncollapse.report") / "words" / f"{code}.toml").read_text("utf-8")
+
+    def flat(block, prefix=""):
+        for key, value in block.items():
+            if isinstance(value, dict):
+                yield from flat(value, f"{prefix}{key}|")
+            elif isinstance(value, str):
+                yield prefix + key, value
+
+    return dict(flat(tomllib.loads(text)))
+
+
+def slots(text):
+    return sorted((name, spec) for _, name, spec, _ in string.Formatter().parse(text) if name)
+
+
+def test_the_same_keys_with_the_same_slots():
+    english, japanese = words("en"), words("ja")
+    assert set(english) == set(japanese)
+    for key, text in english.items():
+        assert slots(text) == slots(japanese[key]), key
+
+
+def test_every_reason_that_a_measurement_can_give_is_translated():
+    """Embeddings and settings that bring out every code, by the room that writes them."""
+    from uncollapse import Setting, measure, predict
+
+    rng = np.random.default_rng(1)
+    labels = np.repeat([0, 1, 2], 40)
+    means = np.eye(3, 16)[labels]
+    noise = rng.standard_normal((120, 16))
+    fine = np.tile([0, 1], 60)
+    told = means + 1e-6 * np.where(fine, 1, -1)[:, None] * np.eye(16)[5]
+    collapse = predict(Setting(classes=3, per_class=40, alpha=0, temperature=0.1))
+    spread = predict(Setting(classes=3, per_class=40, alpha=0.5, temperature=0.1))
+    twice, views = np.repeat(labels, 2), np.repeat(np.arange(120), 2)
+    pairs = np.eye(3, 16)[twice] + 0.5 * rng.standard_normal((240, 16))
+    some = means + np.where(labels == 0, 0, 0.3)[:, None] * noise
+    options = {"permutations": 0}
+    found = [
+        measure(means, labels, **options),
+        measure(means + 0.3 * noise, labels, prediction=spread, **options),
+        measure(means + 0.3 * noise, labels, prediction=collapse, **options),
+        measure(means + 0.03 * noise, labels, **options),
+        measure(told, labels, fine_labels=fine, **options),
+        measure(means + 0.3 * noise, labels, fine_labels=fine, **options),
+        measure(pairs, twice, instances=views, **options),
+        measure(some, labels, **options),
+        measure(np.eye(16)[3] + 1e-12 * noise, labels, **options),
+        measure(np.eye(16)[3] + 0.05 * noise, labels, **options),
+        measure((means + 0.05 * noise)[::10], labels[::10], **options),
+    ]
+    japanese = language("ja")
+    codes = set()
+    for one in found:
+        for reason in one.reasons:
+            codes.add(reason.code)
+            for text in (reason.text, reason.anchor, reason.advice):
+                assert not text or japanese.translate(text) is not None, text
+        assert japanese.translate(one.conditions["interval"]) is not None
+    assert {"UC101", "UC103", "UC203", "UC204", "UC401", "UC501", "UC503"} <= codes
+
+
+def test_caveats_and_notes_are_translated():
+    from uncollapse import RandomBatch, Setting, predict
+
+    japanese = language("ja")
+    for caveat in CAVEATS.values():
+        assert japanese.translate(caveat) is not None, caveat
+    settings = [
+        Setting(classes=4, per_class=9, alpha=0.5, temperature=0.1, dimension=8),
+        Setting(classes=9, per_class=9, alpha=0.5, temperature=0.1, dimension=4),
+        Setting(class_counts=[40, 9, 1], alpha=0.02, temperature=0.1),
+        Setting(classes=9, per_class=9, alpha=0.5, temperature=0.1, batch=RandomBatch(4)),
+    ]
+    for setting in settings:
+        for note in predict(setting).notes:
+            assert japanese.translate(note) is not None, note
+
+
+def test_what_is_not_known_is_left_in_english():
+    assert language("ja").translate("a sentence of a later version") is None
+    assert language("en").translate("a sentence of a later version") is not None
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (0.123456, "0.123"),
+        (-0.00260, "−0.00260"),
+        (1234.5, "1,234"),
+        (3, "3"),
+        (1e-9, "1.00 × 10⁻⁹"),
+        (None, "–"),
+        (float("inf"), "∞"),
+    ],
+)
+def test_numbers(value, shown):
+    assert language("en").number(value) == shown
+
+
+def test_shares_points_and_durations():
+    english, japanese = language("en"), language("ja")
+    gain = {"estimate": 0.117, "low": 0.06, "high": 0.17}
+    assert english.points(gain) == "+11.7 points (95 % interval +6.0 to +17.0 points)"
+    assert japanese.points(gain) == "+11.7ポイント（95%信頼区間 +6.0～+17.0ポイント）"
+    assert english.percent(0.0042) == "0.42 %"
+    assert english.duration(150) == "2.5 minutes"
+    assert japanese.duration(7200) == "2時間"

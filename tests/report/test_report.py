@@ -1,0 +1,275 @@
+"""What a report says of real runs, measurements, pilots and embeddings."""
+
+import json
+import re
+from dataclasses import replace
+from datetime import UTC, datetime
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from markup import IMAGE, SCRIPT
+
+from uncollapse import InputError, ReportOptions, build_report, compare, measure
+from uncollapse.metrics.files import Columns
+from uncollapse.report.page import MOST_BYTES
+
+WHEN = datetime(2026, 11, 25, 9, 5, tzinfo=UTC)
+
+
+class Text(HTMLParser):
+    """The text of a page outside scripts, and its tags."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.words, self.tags, self.attributes, self._in = [], [], [], None
+        self.feed(html)
+        self.text = " ".join(" ".join(self.words).split())
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append(tag)
+        self.attributes += attributes
+        self._in = tag
+
+    def handle_endtag(self, tag):
+        self._in = None
+
+    def handle_data(self, data):
+        if self._in not in ("script", "style"):
+            self.words.append(data)
+
+
+@pytest.fixture(scope="module")
+def two(runs):
+    return build_report(runs, created=WHEN)
+
+
+def test_two_runs_are_before_and_after(two):
+    decision = two.decision
+    assert decision.basis == "change"
+    assert [(c.key, c.before, c.after) for c in decision.changes] == [("loss.alpha", 0.0, 0.3)]
+    assert {"gain.within", "gain.share"} <= {message.key for message in decision.gain}
+    assert "cost.task" in {message.key for message in decision.cost}
+    assert "certainty.one-run-each" in {message.key for message in decision.certainty}
+    roles = [(mark.role, mark.alpha, mark.tau) for mark in two.marks]
+    assert roles == [("before", 0.0, 0.1), ("after", 0.3, 0.1)]
+
+
+def test_numbers_are_those_of_the_rooms_they_come_from(two, runs):
+    """The judged measurement is `measure` of the test rows; the comparison is `compare`."""
+    import pyarrow.parquet as pq
+
+    found = []
+    for run, case in zip(runs, two.inputs.cases, strict=True):
+        table = pq.read_table(run / "embeddings.parquet").to_pydict()
+        test = np.array(table["split"]) == "test"
+        once = measure(
+            np.array(table["projector"], dtype=np.float32)[test],
+            np.array(table["label"])[test],
+            fine_labels=np.array(table["digit"])[test],
+            prediction=case.prediction,
+            layer="projector",
+            split="test",
+        )
+        assert case.measured[0].found.share == once.share
+        assert case.measured[0].found.reasons == once.reasons
+        found.append(once)
+    assert two.comparison == compare(*found).to_dict()
+
+
+def test_the_page_holds_every_part_in_order(two):
+    html = two.to_html()
+    page = Text(html)
+    headings = (
+        "What to change",
+        "How sure we are",
+        "Before and after",
+        "Phase diagram",
+        "Variance of each class",
+        "Where the variance lies",
+        "What the frozen embedding lets read",
+        "The embedding",
+        "Dimensions that the spread uses",
+        "During training",
+        "Secondary measures",
+        "Data and splits",
+        "Commands",
+        "Limits of the method",
+        "What was not given",
+    )
+    text = page.text.split("For the auditor", 1)[1]
+    places = [page.text.rindex(one) for one in headings]
+    assert places == sorted(places)
+    assert "Slices" not in text
+    assert "no slices" in text
+    assert "25 November 2026, 09:05 UTC" in page.text
+    fingerprint = two.inputs.cases[0].run["data"]["fingerprint"]
+    assert fingerprint in page.text
+    assert all(source.sha256 in page.text for source in two.inputs.sources)
+    assert len(html.encode()) < MOST_BYTES
+
+
+def test_the_page_is_self_contained_and_says_so(two):
+    page = Text(two.to_html())
+    addresses = [v for k, v in page.attributes if k in ("src", "href") and not v.startswith("#")]
+    assert addresses == []
+    policy = next(v for k, v in page.attributes if v and v.startswith("default-src"))
+    assert "default-src 'none'" in policy
+    assert "unsafe-eval" not in policy
+    assert page.tags.count("h1") == 1
+
+
+def test_japanese_is_japanese(two):
+    english = Text(two.to_html()).text
+    page = Text(replace(two, language="ja").to_html())
+    assert ("lang", "ja") in page.attributes
+    assert ("lang", "en") not in page.attributes
+    assert "2026年11月25日 09:05" in page.text
+    for words in ("クラス崩壊", "損失の重み", "95%信頼区間", "判定の根拠", "手法の限界"):
+        assert words in page.text
+    # English sentences of the records are translated; what is left are names and raw records.
+    head = page.text.split("データと分割")[0]
+    assert not re.search(r"[a-z]+ (the|of|is|are) [a-z]+", head)
+    assert set(re.findall(r"UC\d+", english)) == set(re.findall(r"UC\d+", page.text))
+
+
+def test_markup_in_a_users_file_is_shown_and_not_run(hostile):
+    options = ReportOptions(columns=Columns(fine="digit", slices=("site",)), sample=200)
+    report = build_report([hostile], options=options)
+    html = report.to_html()
+    page = Text(html)
+    assert SCRIPT in page.text
+    assert f"</script>{SCRIPT}" in page.text
+    assert "img" not in page.tags
+    assert page.tags.count("script") == 3
+    assert SCRIPT not in html
+    assert IMAGE not in html
+    data = json.loads(re.search(r'id="charts">(.*?)</script>', html, re.DOTALL)[1])
+    assert any(row["c"] == SCRIPT for row in data["data"]["points0"])
+    card = report.to_markdown()
+    assert "<script" not in card
+    assert "<img" not in card
+
+
+def test_a_pilot_recommends(pilot, tmp_path):
+    path = tmp_path / "pilot.json"
+    path.write_text(json.dumps(pilot))
+    report = build_report([path])
+    assert (report.decision.basis, report.decision.verdict) == ("pilot", "change")
+    assert [mark.role for mark in report.marks] == ["before", "recommended"]
+    page = Text(report.to_html())
+    for words in ("+13.0 points", "3 fresh seeds", "Trials of the pilot", "no memory", "failed"):
+        assert words in page.text
+    assert "img" not in page.tags
+    assert page.tags.count("script") == 3
+
+
+@pytest.mark.parametrize(
+    "lacking", ["recommendation", "statistics", "conditions", "start", "layer"]
+)
+def test_a_pilot_that_lacks_a_part_is_still_reported(pilot, lacking, tmp_path):
+    del pilot[lacking]
+    path = tmp_path / "pilot.json"
+    path.write_text(json.dumps(pilot))
+    report = build_report([path], "ja")
+    assert report.decision.basis == "pilot"
+    report.to_html()
+
+
+def test_one_measurement_a_comparison_and_a_probe(runs, two, tmp_path):
+    first, last = (case.measured[0].found for case in two.inputs.cases)
+    (tmp_path / "a.json").write_text(first.to_json())
+    (tmp_path / "c.json").write_text(json.dumps(compare(first, last).to_dict()))
+    state = build_report([tmp_path / "a.json"])
+    assert (state.decision.basis, state.decision.verdict) == ("state", first.verdict)
+    changed = build_report([tmp_path / "c.json"])
+    assert changed.decision.basis == "change"
+    probed = build_report([runs[0] / "probe.json"])
+    assert probed.decision.basis == "reading"
+    assert "measurement" in probed.absent
+    for report in (state, changed, probed):
+        report.to_html()
+        report.to_markdown()
+
+
+def test_a_run_that_is_predicted_to_collapse_gets_advice(runs):
+    report = build_report([runs[0]])
+    assert report.decision.verdict in ("at-risk", "collapsed")
+    assert [change.key for change in report.decision.changes] == ["loss.alpha"]
+    assert report.decision.changes[0].after > 0
+    mark = report.marks[-1]
+    assert mark.role == "recommended"
+    assert abs(mark.variance - 0.2) < 0.02
+
+
+def test_json_is_strict_versioned_and_complete(two):
+    record = json.loads(two.to_json(), parse_constant=lambda name: pytest.fail(name))
+    assert (record["schema_version"], record["kind"]) == (1, "report")
+    assert record["created"] == WHEN.astimezone().isoformat()
+    assert len(record["cases"]) == 2
+    assert record["cases"][0]["measured"][0]["found"]["schema_version"] == 1
+    assert record["decision"]["headline"]["text"]
+
+
+def test_the_card_has_metadata_that_is_yaml(two):
+    import yaml
+
+    card = two.to_markdown()
+    front = yaml.safe_load(card.split("---\n")[1])
+    metrics = front["model-index"][0]["results"][0]["metrics"]
+    share = two.inputs.cases[-1].measured[0].found.share.estimate
+    assert metrics[0]["value"] == pytest.approx(share, rel=1e-3)
+    assert "## Class collapse report" in card
+
+
+def test_a_stream_is_the_measurement_of_all_rows(monkeypatch, tmp_path):
+    """What is too large for memory is summed; the estimates are those of all rows."""
+    from uncollapse.report import rows
+
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 4, 3000)
+    vectors = np.eye(4, 8)[labels] + 0.3 * rng.standard_normal((3000, 8))
+    np.savez(tmp_path / "z.npz", z=vectors, label=labels)
+    whole = build_report([tmp_path / "z.npz"]).inputs.cases[0]
+    monkeypatch.setattr(rows, "IN_MEMORY_BYTES", 1000)
+    report = build_report([tmp_path / "z.npz"], options=ReportOptions(sample=100))
+    streamed = report.inputs.cases[0]
+    assert streamed.measured[0].streamed
+    a, b = streamed.measured[0].found.share, whole.measured[0].found.share
+    assert a.estimate == pytest.approx(b.estimate, abs=1e-12)
+    assert len(streamed.points[""].x) == 100
+    text = Text(report.to_html()).text
+    assert "100 of 3,000 rows" in text
+    assert "random part of the rows" in text
+
+
+def test_a_page_never_grows_beyond_its_size(monkeypatch, hostile):
+    from uncollapse.report import page
+
+    whole = build_report([hostile])
+    large = len(whole.to_html().encode())
+    monkeypatch.setattr(page, "MOST_BYTES", large - 20_000)
+    assert len(whole.to_html().encode()) < large - 20_000
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("other.json", '{"a": 1}', "JSON of another kind"),
+        ("broken.json", "{", "JSON in"),
+        ("new.json", None, "found none"),
+    ],
+)
+def test_what_cannot_be_used_is_refused(tmp_path, name, text, words):
+    path = tmp_path / name
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(InputError, match=words):
+        build_report([path])
+
+
+def test_no_path_and_no_such_language():
+    with pytest.raises(InputError, match="a path or more"):
+        build_report([])
+    with pytest.raises(InputError, match="en or ja"):
+        build_report(["x"], "fr")
