@@ -15,7 +15,6 @@ from uncollapse.losses import (
     supcl_loss,
     supcon_loss,
 )
-from uncollapse.losses.denominators import log_denominators
 
 LOSSES = {
     "exclude": lambda z, y, **k: supcl_loss(z, y, alpha=0.4, **k),
@@ -52,7 +51,7 @@ def relative_error(found, expected):
 @pytest.mark.parametrize("noise", [0.05, 1.0, 100.0], ids=["views agree", "mixed", "random"])
 def test_float32_is_exact_down_to_the_smallest_temperatures(name, noise):
     z, labels = batch(noise=noise)
-    for temperature in (1.0, 0.1, 0.017, 0.01, 0.005, 0.001):
+    for temperature in (1.0, 0.1, 0.03, 0.025, 0.017, 0.01, 0.005, 0.001):
         arguments = {"temperature": temperature, "tile_size": 50}
         loss, gradient = value_and_gradient(LOSSES[name], z, labels, **arguments)
         exact, exact_gradient = value_and_gradient(LOSSES[name], z.double(), labels, **arguments)
@@ -159,18 +158,35 @@ def test_the_same_input_gives_the_same_bits(name):
     assert torch.equal(first[1], second[1])
 
 
-def test_tiles_kept_or_computed_again_give_the_same_bits(monkeypatch):
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("kept", [0, 5 * 128 * 128 * 4], ids=["no tile", "some tiles"])
+def test_tiles_computed_again_give_what_kept_ones_give(name, kept, monkeypatch):
     z, labels = batch(instances=300)
     for temperature in (0.1, 0.005):
         arguments = {"temperature": temperature, "tile_size": 128}
-        kept = value_and_gradient(LOSSES["exclude"], z, labels, **arguments)
+        expected = value_and_gradient(LOSSES[name], z, labels, **arguments)
         with monkeypatch.context() as patch:
-            patch.setattr(
-                "uncollapse.losses.objective.log_denominators",
-                lambda layout, scope, _: log_denominators(layout, scope, 0),
+            patch.setattr("uncollapse.losses.batch._KEEP_BYTES", kept)
+            again = value_and_gradient(LOSSES[name], z, labels, **arguments)
+        if name == "sincere":  # The product of a block rounds differently from that of a tile.
+            torch.testing.assert_close(again, expected, rtol=1e-4, atol=1e-7)
+        else:
+            assert torch.equal(again[0], expected[0])
+            assert torch.equal(again[1], expected[1])
+
+
+@pytest.mark.parametrize("name", ["sincere", "l_spread"])
+@pytest.mark.parametrize("band", [1, 20, 1000], ids=["classes alone", "few", "all in one"])
+def test_how_classes_share_blocks_does_not_matter(name, band, monkeypatch):
+    z, labels = batch(instances=150, dtype=torch.float64)
+    for temperature in (0.1, 0.004, 0.0005):
+        expected = value_and_gradient(LOSSES[name], z, labels, temperature=temperature)
+        with monkeypatch.context() as patch:
+            patch.setattr("uncollapse.losses.tiles._SMALL_CLASS", band)
+            found = value_and_gradient(
+                LOSSES[name], z, labels, temperature=temperature, tile_size=64
             )
-            again = value_and_gradient(LOSSES["exclude"], z, labels, **arguments)
-        assert torch.equal(kept[1], again[1])
+        torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-10)
 
 
 def test_layouts_of_the_same_batch_agree():

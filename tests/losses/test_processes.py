@@ -17,6 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 from uncollapse.errors import InputError
 from uncollapse.losses import (
     backward_in_chunks,
+    class_conditional_info_nce_loss,
     l_spread_loss,
     sincere_loss,
     supcl_loss,
@@ -34,6 +35,13 @@ LOSSES = {
     "cold": lambda z, y, i, **k: supcl_loss(z, y, i, alpha=0.4, temperature=0.0005, **k),
     "sincere": lambda z, y, i, **k: sincere_loss(z, y, i, temperature=0.1, **k),
     "l_spread": lambda z, y, i, **k: l_spread_loss(z, y, i, alpha=0.4, temperature=0.1, **k),
+    "sincere, cold": lambda z, y, i, **k: sincere_loss(z, y, i, temperature=0.0005, **k),
+    "l_spread, cold": lambda z, y, i, **k: l_spread_loss(
+        z, y, i, alpha=0.4, temperature=0.0005, **k
+    ),
+    "class-conditional": lambda z, y, i, **k: class_conditional_info_nce_loss(
+        z, y, i, temperature=0.1, **k
+    ),
 }
 
 

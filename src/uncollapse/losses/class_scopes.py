@@ -67,9 +67,9 @@ def sincere_loss(
     return evaluate(embeddings, labels, instances, options, parts_of)[0]
 
 
-def _class_conditional_part(
+def _class_conditional_term(
     grouping: Grouping, weight: float, anchors_without_positives: AnchorsWithoutPositives
-) -> SoftmaxPart:
+) -> Term:
     """Own views against the rest of the class; the unlabelled are no anchors."""
     views = view_positives(grouping, "exclude") * grouping.labelled
     pairs = pair_weights(
@@ -87,8 +87,7 @@ def _class_conditional_part(
             "no positive pair of the class-conditional term",
             "give labels, and embeddings (b, p, d) with p > 1 or instance numbers",
         )
-    term = Term(weight, pairs, with_views=True, with_class=False)
-    return SoftmaxPart("own class", "exclude", (term,))
+    return Term(weight, pairs, with_views=True, with_class=False, scope="own class")
 
 
 def class_conditional_info_nce_loss(
@@ -128,7 +127,8 @@ def class_conditional_info_nce_loss(
     options = make_options(temperature, normalize, gather, process_group, tile_size, *definition)
 
     def parts_of(grouping: Grouping) -> Sequence[Part]:
-        return [_class_conditional_part(grouping, 1.0, anchors_without_positives)]
+        term = _class_conditional_term(grouping, 1.0, anchors_without_positives)
+        return [SoftmaxPart("exclude", (term,))]
 
     return evaluate(embeddings, labels, instances, options, parts_of)[0]
 
@@ -183,13 +183,12 @@ def l_spread_loss(
     options = make_options(temperature, normalize, gather, process_group, tile_size, *definition)
 
     def parts_of(grouping: Grouping) -> Sequence[Part]:
-        parts: list[Part] = []
+        terms = []
         if alpha < 1:
             check_classes(grouping, one_class, "give alpha=1, or one_class='allow' if it is meant")
-            term = supcon_term(grouping, 1 - alpha, anchors_without_positives)
-            parts.append(SoftmaxPart("others", "exclude", (term,)))
+            terms.append(supcon_term(grouping, 1 - alpha, anchors_without_positives))
         if alpha > 0:
-            parts.append(_class_conditional_part(grouping, alpha, anchors_without_positives))
-        return parts
+            terms.append(_class_conditional_term(grouping, alpha, anchors_without_positives))
+        return [SoftmaxPart("exclude", tuple(terms))]
 
     return evaluate(embeddings, labels, instances, options, parts_of)[0]

@@ -1,80 +1,120 @@
-"""SINCERE: each positive pair against the samples of other classes only, by tiles."""
+"""SINCERE: each positive pair against the samples of other classes only, by blocks of tiles."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from uncollapse.losses.denominators import accumulator, add_tile_product
-from uncollapse.losses.tiles import Layout, Tile, tiles_of
+from uncollapse.losses.denominators import (
+    Denominators,
+    accumulator,
+    pair_exponentials,
+    storage_for_tiles,
+)
+from uncollapse.losses.tiles import Layout, Tile
 from uncollapse.losses.workers import share_tiles
 
-__all__ = ["pair_losses"]
+__all__ = ["PairsAgainstNegatives"]
 
 
-def pair_losses(
-    layout: Layout, log_negatives: Tensor, weights: Tensor, gradient: Tensor | None
-) -> tuple[Tensor, Tensor]:
-    """Sum of each anchor's pair losses, and what they weigh in its negatives.
+@dataclass(frozen=True)
+class PairsAgainstNegatives:
+    """The losses of positive pairs whose anchors' negatives are known, with e_ij = exp(s_ij).
 
-        l_ij = -log( exp(s_ij) / (exp(s_ij) + N_i) ) = softplus(log N_i - s_ij),  j in P(i)
-        h_i  = sum over j in P(i) of the derivative of l_ij by log N_i
+        l_ij = -log( e_ij / (e_ij + N_i) ) = log(1 + N_i / e_ij),  j in P(i)
+        dl_ij / ds_ij = -N_i / (e_ij + N_i) = -dl_ij / dlog N_i
 
-    Only the blocks of own classes hold such pairs.
+    from e_ij and N_i; where these are not representable, from s_ij and log N_i, as softplus and
+    sigmoid of log N_i - s_ij. What is no pair of a class has s_ij = e_ij = inf and costs nothing.
 
-    Args:
+    Attributes:
         layout: Rows and columns.
-        log_negatives: (N,) log N_i of all columns, finite where the weight is not 0.
-        weights: (N,) weight of each of anchor i's pairs.
-        gradient: (R, d); if given, the gradient through s_ij is added in place.
-
-    Returns:
-        (R,) sums of l_ij and (R,) h_i, both not yet weighed.
+        is_shifted: Whether s_ij and log N_i are used.
+        rows: (R, 1) N_i, or log N_i. Idle anchors have none: their pairs cost nothing.
+        columns: (1, N) the same of all columns.
+        row_weights: (R, 1) weight of each of anchor i's pairs, times N_i unless shifted.
+        column_weights: (1, N) the same of all columns.
     """
-    dtype = layout.rows.dtype
-    # An idle anchor has no negatives, or none that count: its pairs then cost nothing.
-    log_columns = log_negatives.masked_fill(weights == 0, -torch.inf).to(dtype)
-    log_rows = layout.of_rows(log_columns)
-    column_weights = weights.to(dtype)
-    row_weights = layout.of_rows(column_weights)
 
-    def work(share: int, tiles: list[tuple[int, Tile]]) -> tuple[Tensor, Tensor, Tensor | None]:
-        total = gradient
-        if gradient is not None and share > 0:
-            total = torch.zeros_like(gradient)
-        losses, shares = (accumulator(layout, len(layout.rows)) for _ in range(2))
-        side = min(layout.tile_size, len(layout.columns))
-        storage = layout.rows.new_empty(side * side)
-        for _, tile in tiles:
-            logits = tile.logits(layout, storage)
-            margins = log_rows[tile.rows, None] - logits
-            tile.hide(layout, margins)
-            losses[tile.rows] += softplus(margins, threshold=40).sum(1)
-            from_rows = margins.sigmoid_()
-            shares[tile.rows] += from_rows.sum(1)
-            from_rows.mul_(row_weights[tile.rows, None])
-            if layout.is_symmetric and not tile.mirrored:
-                # A tile on the diagonal: what its columns see is what its rows see, transposed.
-                if total is not None:
-                    add_tile_product(layout, tile, (from_rows + from_rows.T).neg_(), total)
-                continue
-            margins = logits.neg_().add_(log_columns[None, tile.columns])
-            tile.hide(layout, margins)
-            if tile.mirrored:
-                losses[tile.columns] += softplus(margins, threshold=40).sum(0)
-            from_columns = margins.sigmoid_()
-            if tile.mirrored:
-                shares[tile.columns] += from_columns.sum(0)
-            if total is not None:
-                from_rows.addcmul_(from_columns, column_weights[None, tile.columns])
-                add_tile_product(layout, tile, from_rows.neg_(), total)
-        return losses, shares, total
+    layout: Layout
+    is_shifted: bool
+    rows: Tensor
+    columns: Tensor
+    row_weights: Tensor
+    column_weights: Tensor
 
-    (losses, shares, _), *others = share_tiles(layout, list(tiles_of(layout, "own class")), work)
-    for more_losses, more_shares, more in others:
-        losses += more_losses
-        shares += more_shares
-        if gradient is not None and more is not None:
-            gradient.add_(more)
-    return losses, shares
+    @classmethod
+    def of(
+        cls, layout: Layout, log_negatives: Tensor, weights: Tensor, is_shifted: bool
+    ) -> PairsAgainstNegatives:
+        """From (N,) log N_i, finite where the weight is not 0, and (N,) weights of pairs."""
+        columns = log_negatives.masked_fill(weights == 0, -torch.inf)
+        columns = (columns if is_shifted else columns.exp()).to(layout.rows.dtype)
+        weights = weights.to(layout.rows.dtype)
+        weights = weights if is_shifted else weights * columns
+        return cls(
+            layout,
+            is_shifted,
+            layout.of_rows(columns)[:, None],
+            columns[None, :],
+            layout.of_rows(weights)[:, None],
+            weights[None, :],
+        )
+
+    def sums(self, denominators: Denominators) -> tuple[Tensor, Tensor]:
+        """(R,) sums of l_ij over the pairs of an anchor, and of their derivatives by log N_i."""
+        layout = self.layout
+        blocks: list[Tile] = []
+        kept: list[Tensor | None] = []
+        for number, tile in enumerate(denominators.scopes[0].tiles):
+            blocks.extend(tile.own)
+            computed = denominators.kept.get(number)
+            kept.extend(computed.own if computed else [None] * len(tile.own))
+
+        def work(_: int, mine: list[tuple[int, Tile]]) -> tuple[Tensor, Tensor]:
+            losses, slopes = (accumulator(layout, len(layout.rows)) for _ in range(2))
+            storage = storage_for_tiles(layout)
+            for number, block in mine:
+                pairs = kept[number]
+                if pairs is None:
+                    pairs = self._again(block, storage)
+                negatives = self.rows[block.rows]
+                losses[block.rows].add_(self._losses(pairs, negatives).sum(1))
+                slopes[block.rows].add_(self._slopes(pairs, negatives).sum(1))
+                if block.mirrored:
+                    negatives = self.columns[:, block.columns]
+                    losses[block.columns].add_(self._losses(pairs, negatives).sum(0))
+                    slopes[block.columns].add_(self._slopes(pairs, negatives).sum(0))
+            return losses, slopes
+
+        (losses, slopes), *others = share_tiles(layout, blocks, work)
+        for more_losses, more_slopes in others:
+            losses += more_losses
+            slopes += more_slopes
+        return losses, slopes if self.is_shifted else slopes.mul_(self.rows.squeeze(1))
+
+    def slopes(self, block: Tile, pairs: Tensor) -> Tensor:
+        """w_i dl_ij / ds_ij + w_j dl_ji / ds_ij of a block."""
+        of_rows = self._slopes(pairs, self.rows[block.rows]).mul_(self.row_weights[block.rows])
+        of_columns = self._slopes(pairs, self.columns[:, block.columns])
+        return of_rows.addcmul_(of_columns, self.column_weights[:, block.columns]).neg_()
+
+    def _again(self, block: Tile, storage: Tensor) -> Tensor:
+        logits = block.logits(self.layout, storage)
+        if self.is_shifted:
+            return block.hide(logits, torch.inf)
+        return pair_exponentials(block, logits.exp_())
+
+    def _losses(self, pairs: Tensor, negatives: Tensor) -> Tensor:
+        if self.is_shifted:
+            return softplus(negatives - pairs, threshold=40)
+        return (negatives / pairs).log1p_()
+
+    def _slopes(self, pairs: Tensor, negatives: Tensor) -> Tensor:
+        """dl_ij / dlog N_i, less its factor N_i unless shifted."""
+        if self.is_shifted:
+            return (negatives - pairs).sigmoid_()
+        return (pairs + negatives).reciprocal_()

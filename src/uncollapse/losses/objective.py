@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from uncollapse.errors import InputError
 from uncollapse.losses.batch import Batch
-from uncollapse.losses.denominators import add_gradient, log_denominators
+from uncollapse.losses.denominators import log_denominators
+from uncollapse.losses.gradient import Anchors, add_gradient
 from uncollapse.losses.grouping import Grouping
-from uncollapse.losses.negatives import pair_losses
+from uncollapse.losses.negatives import PairsAgainstNegatives
 from uncollapse.losses.tiles import Scope
 from uncollapse.losses.weights import PairWeights, SelfPairs
 
@@ -27,64 +30,73 @@ class Term:
         pairs: Of its pairs in the mean.
         with_views: Whether views of the anchor's instance are positives.
         with_class: Whether other instances of the anchor's class are.
+        scope: Which samples its denominators sum over.
     """
 
     weight: float
     pairs: PairWeights
     with_views: bool
     with_class: bool
+    scope: Scope = "others"
 
 
 @dataclass(frozen=True)
 class SoftmaxPart:
-    """Terms that share one denominator per anchor.
+    """Terms with one denominator per anchor and scope, all from one pass over the tiles.
 
-        L = sum_t weight_t sum_i sum_{j in P_t(i)} w_ti (log D_i - s_ij)
+        L = sum_t weight_t sum_i sum_{j in P_t(i)} w_ti (log D_i - s_ij),  D_i of the term's scope
 
     Attributes:
-        scope: Which samples the denominator D_i sums over.
         self_pairs: Whether an anchor is among its own views.
-        terms: At least one of weight other than 0.
+        terms: Of each scope at least one of weight other than 0. A second scope is "own class".
     """
 
-    scope: Scope
     self_pairs: SelfPairs
     terms: tuple[Term, ...]
 
     def evaluate(self, batch: Batch, gradient: Tensor | None) -> list[Tensor]:
         """Each term's value, not yet weighed; the loss's gradient is added to `gradient`."""
-        layout = batch.layout
+        scopes = list(dict.fromkeys(term.scope for term in self.terms))
         keep_bytes = batch.keep_bytes if gradient is not None else 0
-        denominators = log_denominators(layout, self.scope, keep_bytes)
-        log_columns = batch.to_columns(denominators.log_values)
-        sums = batch.positive_sums
-        values = []
-        anchor_weights: Tensor | None = None
-        view_weights: Tensor | None = None
-        class_weights: Tensor | None = None
-        for term in self.terms:
-            per_pair, per_anchor = term.pairs.per_pair, term.pairs.per_anchor
-            value = (per_anchor * log_columns.masked_fill(per_anchor == 0, 0)).sum()
-            if term.with_views and term.pairs.pair_count:
-                value = value - sums.of_views(per_pair, self.self_pairs)
-            if term.with_class and term.pairs.pair_count:
-                value = value - sums.of_classes(per_pair)
-            # Each pair's loss is at least 0; the difference of sums may round below.
-            values.append(value.clamp(min=0))
-            if term.weight:
-                anchor_weights = _plus(anchor_weights, per_anchor * term.weight)
-                if term.with_views:
-                    view_weights = _plus(view_weights, per_pair * term.weight)
-                if term.with_class:
-                    class_weights = _plus(class_weights, per_pair * term.weight)
-        if gradient is not None and anchor_weights is not None:
-            add_gradient(layout, denominators, log_columns, anchor_weights, gradient)
-            sums.subtract_gradient(view_weights, class_weights, self.self_pairs, gradient)
-        return values
+        denominators = log_denominators(
+            batch.layout, scopes[0], keep_bytes, own_classes=len(scopes) > 1
+        )
+        log_columns = {
+            scope: batch.to_columns(sums.log_values)
+            for scope, sums in zip(scopes, denominators.scopes, strict=True)
+        }
+        if gradient is not None:
+            anchors = [Anchors(log_columns[scope], self._anchor_weights(scope)) for scope in scopes]
+            add_gradient(batch.layout, denominators, anchors, gradient)
+            batch.positive_sums.subtract_gradient(
+                self._pair_weights("with_views"),
+                self._pair_weights("with_class"),
+                self.self_pairs,
+                gradient,
+            )
+        return [self._value(batch, term, log_columns[term.scope]) for term in self.terms]
 
+    def _value(self, batch: Batch, term: Term, log_columns: Tensor) -> Tensor:
+        per_pair, per_anchor = term.pairs.per_pair, term.pairs.per_anchor
+        value = (per_anchor * log_columns.masked_fill(per_anchor == 0, 0)).sum()
+        if term.with_views and term.pairs.pair_count:
+            value = value - batch.positive_sums.of_views(per_pair, self.self_pairs)
+        if term.with_class and term.pairs.pair_count:
+            value = value - batch.positive_sums.of_classes(per_pair)
+        # Each pair's loss is at least 0; the difference of sums may round below.
+        return value.clamp(min=0)
 
-def _plus(total: Tensor | None, more: Tensor) -> Tensor:
-    return more if total is None else total + more
+    def _anchor_weights(self, scope: Scope) -> Tensor:
+        """(N,): all pairs of an anchor together, of the terms with this scope."""
+        terms = [term for term in self.terms if term.scope == scope and term.weight]
+        return reduce(torch.add, [term.pairs.per_anchor * term.weight for term in terms])
+
+    def _pair_weights(self, kind: Literal["with_views", "with_class"]) -> Tensor | None:
+        """(N,): each of an anchor's pairs of one kind; None if no term weighs such pairs."""
+        terms = [term for term in self.terms if getattr(term, kind) and term.weight]
+        if not terms:
+            return None
+        return reduce(torch.add, [term.pairs.per_pair * term.weight for term in terms])
 
 
 @dataclass(frozen=True)
@@ -105,14 +117,15 @@ class AgainstNegatives:
         (term,) = self.terms
         weights = term.pairs.per_pair
         keep_bytes = batch.keep_bytes if gradient is not None else 0
-        negatives = log_denominators(layout, "other classes", keep_bytes)
-        log_columns = batch.to_columns(negatives.log_values)
-        losses, shares = pair_losses(layout, log_columns, weights * term.weight, gradient)
-        gathered = batch.to_columns(torch.stack([losses, shares], dim=1))
+        negatives = log_denominators(layout, "other classes", keep_bytes, pairs=True)
+        log_columns = batch.to_columns(negatives.scopes[0].log_values)
+        is_shifted = negatives.scopes[0].largest_shifts is not None
+        pairs = PairsAgainstNegatives.of(layout, log_columns, weights * term.weight, is_shifted)
+        losses, shares = batch.to_columns(torch.stack(pairs.sums(negatives), dim=1)).unbind(1)
         if gradient is not None:
-            anchor_weights = weights * gathered[:, 1] * term.weight
-            add_gradient(layout, negatives, log_columns, anchor_weights, gradient)
-        return [(weights * gathered[:, 0]).sum()]
+            anchors = Anchors(log_columns, weights * shares * term.weight)
+            add_gradient(layout, negatives, [anchors], gradient, pairs)
+        return [(weights * losses).sum()]
 
 
 Part = SoftmaxPart | AgainstNegatives

@@ -211,6 +211,6 @@ def supcon_loss(
     def parts_of(grouping: Grouping) -> Sequence[Part]:
         check_classes(grouping, one_class, "give one_class='allow' if it is meant")
         term = supcon_term(grouping, 1.0, anchors_without_positives)
-        return [SoftmaxPart("others", "exclude", (term,))]
+        return [SoftmaxPart("exclude", (term,))]
 
     return evaluate(embeddings, labels, instances, options, parts_of)[0]

@@ -94,6 +94,7 @@ def supcl_terms(
         if alpha < 1:
             check_classes(grouping, one_class, "give alpha=1, or one_class='allow' if it is meant")
         terms = []
+        scope: Scope = "all" if self_pairs == "include" else "others"
         for name, weight, positives, anchors in (
             ("supervised", 1 - alpha, class_positives(grouping), grouping.labelled),
             ("self-supervised", alpha, view_positives(grouping, self_pairs), None),
@@ -102,10 +103,10 @@ def supcl_terms(
             is_logged_only = not weight and anchors_without_positives == "error"
             policy = "drop" if is_logged_only else anchors_without_positives
             pairs.append(pair_weights(name, positives, anchors, reduction, policy))
-            terms.append(Term(weight, pairs[-1], name == "self-supervised", name == "supervised"))
+            is_supervised = name == "supervised"
+            terms.append(Term(weight, pairs[-1], not is_supervised, is_supervised, scope))
         _check_pairs(*terms)
-        scope: Scope = "all" if self_pairs == "include" else "others"
-        return [SoftmaxPart(scope, self_pairs, tuple(terms))]
+        return [SoftmaxPart(self_pairs, tuple(terms))]
 
     loss, values = evaluate(embeddings, labels, instances, options, parts_of)
     supervised, self_supervised = (

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -19,11 +18,9 @@ __all__ = ["Layout", "Scope", "Tile", "default_tile_size", "tiles_of"]
 Scope = Literal["all", "others", "own class", "other classes"]
 
 _SMALL_BATCH = 1024
-# Classes up to this size share a tile, since more work in one operation costs less than another.
-_SMALL_CLASS = 96
+# Classes up to this size share a block, since more work in one operation costs less than another.
+_SMALL_CLASS = 128
 _SMALL_CLASS_GPU = 256
-# A mask over this many entries costs as much as hiding one block.
-_ENTRIES_PER_BLOCK = 4096
 
 
 @dataclass(frozen=True)
@@ -58,27 +55,32 @@ class Layout:
         return values if self.own_column is None else values.index_select(0, self.own_column)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Tile:
     """Rows by columns of the similarity matrix.
 
     Attributes:
         rows: Range of rows.
         columns: Range of columns.
+        scope: Which of its entries count.
         mirrored: Whether the tile stands for its transpose too, which no other tile does.
-        hides_self: Rows and columns (within the tile) of entries of a sample with itself that are
-            out of scope; None without such entries.
-        hides_class: "own" if entries of two samples of one class are out of scope, "other" if
-            those of two classes are; None if there are no such entries here.
-        hidden_blocks: The same entries as blocks, where they are few; then `hides_class` is None.
+        diagonal: Whether its columns are its rows, so that it is its own transpose.
+        itself: Rows and columns (within the tile) of entries of a sample with itself, if the tile
+            is not diagonal and has such entries.
+        same: (rows, columns) 1 where both samples are of one class and 0 elsewhere, for a tile of
+            scope "own class"; None if all entries are of one class.
+        own: Blocks of this tile that hold all its entries of two samples of one class, each a tile
+            of scope "own class"; empty if nobody asked for them.
     """
 
     rows: slice
     columns: slice
+    scope: Scope
     mirrored: bool
-    hides_self: tuple[Tensor, Tensor] | None
-    hides_class: Literal["own", "other"] | None
-    hidden_blocks: tuple[tuple[slice, slice], ...] = ()
+    diagonal: bool
+    itself: tuple[Tensor, Tensor] | None = None
+    same: Tensor | None = None
+    own: tuple[Tile, ...] = ()
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -91,18 +93,44 @@ class Tile:
         out = storage[: height * width].view(height, width)
         return torch.mm(layout.rows[self.rows], layout.columns[self.columns].T, out=out)
 
-    def hide(self, layout: Layout, values: Tensor) -> None:
-        """Put -inf where an entry is out of scope."""
-        if self.hides_class is not None:
-            classes = layout.grouping.classes.of
-            of_rows = layout.of_rows(classes)[self.rows]
-            compare = torch.eq if self.hides_class == "own" else torch.ne
-            hidden = compare(of_rows[:, None], classes[self.columns][None, :])
-            values.masked_fill_(hidden, -torch.inf)
-        for block in self.hidden_blocks:
-            values[block] = -torch.inf
-        if self.hides_self is not None:
-            values[self.hides_self] = -torch.inf
+    def part(self, values: Tensor, block: Tile) -> Tensor:
+        """The view of the tile's values that belongs to one of its blocks."""
+        top, left = self.rows.start, self.columns.start
+        return values[
+            block.rows.start - top : block.rows.stop - top,
+            block.columns.start - left : block.columns.stop - left,
+        ]
+
+    def hide(self, values: Tensor, hidden: float) -> Tensor:
+        """Put `hidden` where an entry is out of scope, in place; the values are finite."""
+        if self.scope == "other classes":
+            for block in self.own:
+                part = self.part(values, block)
+                if block.same is None:
+                    part.fill_(hidden)
+                else:
+                    _fill(part, 1 - block.same, hidden)
+            return values
+        if self.same is not None:
+            _fill(values, self.same, hidden)
+        return self.hide_itself(values, hidden)
+
+    def hide_itself(self, values: Tensor, hidden: float) -> Tensor:
+        """Put `hidden` where a sample meets itself, if that is out of scope."""
+        if self.scope != "all":
+            if self.diagonal:
+                values.diagonal().fill_(hidden)
+            elif self.itself is not None:
+                values[self.itself] = hidden
+        return values
+
+
+def _fill(values: Tensor, shown: Tensor, hidden: float) -> None:
+    """Put `hidden` where `shown` is 0; the products are several times faster than a mask."""
+    if hidden == 0:
+        values.mul_(shown)
+    else:
+        values.masked_fill_(shown == 0, hidden)
 
 
 def default_tile_size(sample_count: int, device: torch.device) -> int:
@@ -112,94 +140,132 @@ def default_tile_size(sample_count: int, device: torch.device) -> int:
     return 256 if sample_count <= _SMALL_BATCH else 512
 
 
-def tiles_of(layout: Layout, scope: Scope) -> Iterator[Tile]:
-    """All tiles that hold an entry of the scope, in an order that depends on the sizes only."""
-    own = np.arange(len(layout.columns))
-    if layout.own_column is not None:
-        own = layout.own_column.cpu().numpy()
+def tiles_of(layout: Layout, scope: Scope, *, with_own: bool = False) -> list[Tile]:
+    """All tiles that hold an entry of the scope, in an order that depends on the sizes only.
+
+    Args:
+        layout: Rows and columns.
+        scope: Which entries count.
+        with_own: Whether each tile also names its blocks of own classes; those of scope "other
+            classes" always do.
+    """
+    needs_bands = with_own or scope in ("own class", "other classes")
+    grid = _Grid(layout, _class_bands(layout) if needs_bands else [])
     if scope == "own class":
-        blocks = _class_blocks(layout, own)
-    else:
-        blocks = [(slice(0, len(layout.rows)), slice(0, len(layout.columns)))]
-    classes = None
-    if scope in ("own class", "other classes"):
-        classes = layout.grouping.classes.of.cpu().numpy()
-    for block_rows, block_columns in blocks:
-        for rows in _pieces(block_rows, layout.tile_size):
-            first = rows.start if layout.is_symmetric else block_columns.start
-            for columns in _pieces(slice(first, block_columns.stop), layout.tile_size):
-                tile = _tile(layout, scope, rows, columns, own, classes)
-                if tile is not None:
-                    yield tile
+        return [
+            grid.block(rows, columns, band.is_one_class)
+            for band in grid.bands
+            for rows, columns in grid.pieces(band.rows, band.columns)
+        ]
+    whole = slice(0, len(layout.rows)), slice(0, len(layout.columns))
+    return [grid.tile(rows, columns, scope) for rows, columns in grid.pieces(*whole)]
 
 
-def _pieces(whole: slice, size: int) -> Iterator[slice]:
-    for start in range(whole.start, whole.stop, size):
-        yield slice(start, min(start + size, whole.stop))
+@dataclass(frozen=True)
+class _Band:
+    """A run of whole classes: where its rows and columns stand."""
+
+    rows: slice
+    columns: slice
+    is_one_class: bool
 
 
-def _tile(
-    layout: Layout,
-    scope: Scope,
-    rows: slice,
-    columns: slice,
-    own: npt.NDArray[np.int64],
-    classes: npt.NDArray[np.int64] | None,
-) -> Tile | None:
-    """One tile, or None if all its entries are out of scope."""
-    hides_class: Literal["own", "other"] | None = None
-    hidden: tuple[tuple[slice, slice], ...] = ()
-    if classes is not None:
-        low_row, high_row = classes[own[rows.start]], classes[own[rows.stop - 1]]
-        low_column, high_column = classes[columns.start], classes[columns.stop - 1]
-        one_class = low_row == high_row == low_column == high_column
-        if scope == "own class":
-            hides_class = None if one_class else "other"
-        elif one_class:
-            return None
-        elif low_row <= high_column and low_column <= high_row:
-            shared = np.arange(max(low_row, low_column), min(high_row, high_column) + 1)
-            entries = (rows.stop - rows.start) * (columns.stop - columns.start)
-            if len(shared) > max(8, entries // _ENTRIES_PER_BLOCK):
-                hides_class = "own"
-            else:
-                of_rows, of_columns = classes[own[rows]], classes[columns]
-                hidden = tuple(zip(_runs(of_rows, shared), _runs(of_columns, shared), strict=True))
-    hides_self = None
-    if scope in ("others", "own class"):
-        # `own` ascends, so the rows whose own column is in this tile are consecutive.
-        first, last = np.searchsorted(own[rows], [columns.start, columns.stop])
-        if last > first:
-            device = layout.rows.device
-            own_columns = own[rows][first:last] - columns.start
-            hides_self = (
-                torch.arange(int(first), int(last), device=device),
-                torch.as_tensor(own_columns, device=device),
+class _Grid:
+    """Cuts ranges of rows and columns into tiles.
+
+    Attributes:
+        bands: Runs of whole classes, in order; empty if no tile asks for its own classes.
+    """
+
+    def __init__(self, layout: Layout, bands: list[_Band]) -> None:
+        self.layout = layout
+        self.bands = bands
+        self._is_symmetric = layout.is_symmetric
+        self._row_ends = [band.rows.stop for band in bands]
+        self._column_ends = [band.columns.stop for band in bands]
+        self._classes = layout.grouping.classes.of
+        self._classes_of_rows = layout.of_rows(self._classes) if bands else self._classes
+
+    def pieces(self, rows: slice, columns: slice) -> Iterator[tuple[slice, slice]]:
+        """Ranges of at most the tile's size; of a symmetric matrix only the upper triangle."""
+        size = self.layout.tile_size
+        for top in range(rows.start, rows.stop, size):
+            first = top if self.layout.is_symmetric else columns.start
+            for left in range(first, columns.stop, size):
+                yield (
+                    slice(top, min(top + size, rows.stop)),
+                    slice(left, min(left + size, columns.stop)),
+                )
+
+    def tile(self, rows: slice, columns: slice, scope: Scope) -> Tile:
+        """One tile of a scope other than "own class", with its blocks if there are bands."""
+        diagonal = self._is_symmetric and rows.start == columns.start
+        mirrored = self._is_symmetric and not diagonal
+        itself = self._itself(rows, columns) if scope == "others" else None
+        own = tuple(self._blocks(rows, columns)) if self.bands else ()
+        return Tile(rows, columns, scope, mirrored, diagonal, itself, None, own)
+
+    def block(self, rows: slice, columns: slice, is_one_class: bool) -> Tile:
+        """One tile of scope "own class", within a band."""
+        diagonal = self._is_symmetric and rows.start == columns.start
+        mirrored = self._is_symmetric and not diagonal
+        same = None
+        if not is_one_class:
+            size = rows.stop - rows.start, columns.stop - columns.start
+            same = self.layout.rows.new_empty(size)
+            of_rows, of_columns = self._classes_of_rows[rows], self._classes[columns]
+            torch.eq(of_rows[:, None], of_columns[None, :], out=same)
+        itself = self._itself(rows, columns)
+        return Tile(rows, columns, "own class", mirrored, diagonal, itself, same)
+
+    def _blocks(self, rows: slice, columns: slice) -> Iterator[Tile]:
+        """The parts of the tile that lie in the rows and in the columns of one band."""
+        # The first band that ends neither above nor left of the tile.
+        first = max(
+            bisect_right(self._row_ends, rows.start),
+            bisect_right(self._column_ends, columns.start),
+        )
+        for index in range(first, len(self.bands)):
+            band = self.bands[index]
+            if band.rows.start >= rows.stop or band.columns.start >= columns.stop:
+                break
+            yield self.block(
+                _overlap(band.rows, rows), _overlap(band.columns, columns), band.is_one_class
             )
-    mirrored = layout.is_symmetric and columns.start > rows.start
-    return Tile(rows, columns, mirrored, hides_self, hides_class, hidden)
+
+    def _itself(self, rows: slice, columns: slice) -> tuple[Tensor, Tensor] | None:
+        """Entries of a sample with itself, in the order of rows, whose own columns ascend."""
+        if self.layout.own_column is None:
+            return None
+        own = self.layout.own_column[rows] - columns.start
+        inside = ((own >= 0) & (own < columns.stop - columns.start)).nonzero().squeeze(1)
+        return (inside, own.index_select(0, inside)) if len(inside) else None
 
 
-def _runs(classes: npt.NDArray[np.int64], wanted: npt.NDArray[np.int64]) -> list[slice]:
-    """Where each of the wanted classes stands among ascending classes."""
-    first = np.searchsorted(classes, wanted).tolist()
-    last = np.searchsorted(classes, wanted, side="right").tolist()
-    return [slice(*ends) for ends in zip(first, last, strict=True)]
+def _overlap(one: slice, other: slice) -> slice:
+    return slice(max(one.start, other.start), min(one.stop, other.stop))
 
 
-def _class_blocks(layout: Layout, own: npt.NDArray[np.int64]) -> list[tuple[slice, slice]]:
-    """Rows and columns of runs of whole classes: small classes share a block."""
+def _class_bands(layout: Layout) -> list[_Band]:
+    """Runs of whole classes that hold a row: small classes share one."""
     on_cpu = layout.rows.device.type == "cpu"
     largest = min(layout.tile_size, _SMALL_CLASS if on_cpu else _SMALL_CLASS_GPU)
-    ends = (layout.grouping.classes.starts + layout.grouping.classes.sizes).cpu().numpy()
-    blocks = []
-    start = 0
+    starts = layout.grouping.classes.starts.tolist()
+    ends = [*starts[1:], len(layout.columns)]
+    bounds, is_one_class = [0], []
     for index, end in enumerate(ends):
         is_last = index + 1 == len(ends)
-        if not is_last and ends[index + 1] - start <= largest:
-            continue
-        rows = np.searchsorted(own, [start, end])
-        if rows[1] > rows[0]:
-            blocks.append((slice(int(rows[0]), int(rows[1])), slice(int(start), int(end))))
-        start = end
-    return blocks
+        if is_last or ends[index + 1] - bounds[-1] > largest:
+            is_one_class.append(starts[index] == bounds[-1])
+            bounds.append(end)
+    of_rows = bounds
+    if layout.own_column is not None:
+        edges = torch.tensor(bounds, device=layout.rows.device)
+        of_rows = torch.searchsorted(layout.own_column, edges).tolist()
+    return [
+        _Band(slice(top, bottom), slice(left, right), one)
+        for top, bottom, left, right, one in zip(
+            of_rows[:-1], of_rows[1:], bounds[:-1], bounds[1:], is_one_class, strict=True
+        )
+        if bottom > top
+    ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import torch
@@ -44,7 +45,7 @@ class PairWeights:
     pair_count: int
     without_positives: int
 
-    @property
+    @cached_property
     def per_anchor(self) -> Tensor:
         """(N,) float64: all pairs of anchor i together."""
         return self.per_pair * self.positives

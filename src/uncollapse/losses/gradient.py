@@ -1,0 +1,191 @@
+"""The gradient of log denominators, by tiles: the second pass over the similarity matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from uncollapse.losses.denominators import (
+    DROPPED,
+    Denominators,
+    exponentials,
+    is_exact,
+    storage_for_tiles,
+)
+from uncollapse.losses.tiles import Layout, Tile
+from uncollapse.losses.workers import share_tiles
+
+__all__ = ["Anchors", "PairSlopes", "add_gradient"]
+
+
+@dataclass(frozen=True)
+class Anchors:
+    """What the anchors contribute to the loss through one of their denominators.
+
+    Attributes:
+        log_columns: (N,) log D_j of all columns.
+        weights: (N,) w_j; anchors of weight 0 may have an empty sum.
+    """
+
+    log_columns: Tensor
+    weights: Tensor
+
+
+class PairSlopes(Protocol):
+    """A loss of single pairs within own classes, beside that of the denominators."""
+
+    def slopes(self, block: Tile, logits: Tensor) -> Tensor:
+        """Derivatives of the loss by a block's logits, those of its transpose added."""
+
+
+def add_gradient(
+    layout: Layout,
+    denominators: Denominators,
+    anchors: Sequence[Anchors],
+    gradient: Tensor,
+    pairs: PairSlopes | None = None,
+) -> None:
+    """Second pass: add the gradient of sum_i w_i log D_i to `gradient`, for every scope at once.
+
+        G_i += sum_j (w_i / D_i + w_j / D_j) exp(y_i . y_j) y_j
+
+    Entry (i, j) is in the scope of i exactly when (j, i) is in the scope of j, so the sum over
+    other anchors' denominators needs no other tiles, and no row of another process.
+
+    Args:
+        layout: As in the first pass.
+        denominators: What the first pass returned for the rows.
+        anchors: Log denominators and weights of the columns, for each of its scopes.
+        gradient: (R, d), changed in place.
+        pairs: A loss of pairs whose gradient is to be added as well.
+    """
+    quotients = [_Quotients.of(layout, those) for those in anchors]
+    for sums, of_scope in zip(denominators.scopes, quotients, strict=True):
+        shifts = sums.largest_shifts
+        if shifts is not None and not is_exact(of_scope.log_columns, shifts, layout):
+            _add_apart(layout, denominators, quotients, gradient, pairs)
+            return
+    tiles, is_shifted = denominators.scopes[0].tiles, shifts is not None
+
+    def work(share: int, mine: list[tuple[int, Tile]]) -> Tensor:
+        total = gradient if share == 0 else torch.zeros_like(gradient)
+        storage, outer = storage_for_tiles(layout), storage_for_tiles(layout)
+        for number, tile in mine:
+            computed = denominators.kept.get(number) or exponentials(
+                layout, tile, is_shifted, storage, pairs is not None
+            )
+            entries, shift = computed.entries, computed.shift
+            combined = quotients[0].sums(tile, shift, outer[: entries.numel()].view_as(entries))
+            for of_scope in quotients[1:]:
+                for block in tile.own:
+                    part = of_scope.sums(block, shift)
+                    if block.same is not None:
+                        part.mul_(block.same)
+                    tile.part(combined, block).add_(part)
+            combined.mul_(entries)
+            if pairs is not None:
+                for block, logits in zip(tile.own, computed.own, strict=True):
+                    tile.part(combined, block).add_(pairs.slopes(block, logits))
+            _add_product(layout, tile, combined, total)
+        return total
+
+    for total in share_tiles(layout, tiles, work)[1:]:
+        gradient.add_(total)
+
+
+@dataclass(frozen=True)
+class _Quotients:
+    """w_i / D_i of one scope, for rows and columns.
+
+    Attributes:
+        log_rows: (R,) log D_i, inf where the weight is 0.
+        log_columns: (N,) the same of the columns.
+        row_weights: (R,) w_i.
+        column_weights: (N,) w_j.
+        rows: (R,) w_i / D_i in the rows' dtype, of use where no tile is shifted.
+        columns: (N,) the same of the columns.
+    """
+
+    log_rows: Tensor
+    log_columns: Tensor
+    row_weights: Tensor
+    column_weights: Tensor
+    rows: Tensor
+    columns: Tensor
+
+    @classmethod
+    def of(cls, layout: Layout, anchors: Anchors) -> _Quotients:
+        weights = anchors.weights
+        log_columns = anchors.log_columns.masked_fill(weights == 0, torch.inf)
+        columns = (weights * torch.exp(-log_columns)).to(layout.rows.dtype)
+        row_weights, log_rows = layout.of_rows(weights), layout.of_rows(log_columns)
+        return cls(log_rows, log_columns, row_weights, weights, layout.of_rows(columns), columns)
+
+    def sums(self, tile: Tile, shift: Tensor | None, out: Tensor | None = None) -> Tensor:
+        """(w_i / D_i + w_j / D_j) exp(shift) for the tile's rows and columns."""
+        if shift is None:
+            of_rows, of_columns = self.rows[tile.rows], self.columns[tile.columns]
+        else:
+            of_rows = self.row_weights[tile.rows] * torch.exp(shift - self.log_rows[tile.rows])
+            of_columns = self.column_weights[tile.columns] * torch.exp(
+                shift - self.log_columns[tile.columns]
+            )
+            of_rows, of_columns = of_rows.to(self.rows.dtype), of_columns.to(self.rows.dtype)
+        return torch.add(of_rows[:, None], of_columns[None, :], out=out)
+
+    def softmax(self, tile: Tile, logits: Tensor) -> Tensor:
+        """w_i exp(s_ij - log D_i) + w_j exp(s_ij - log D_j), whatever the magnitudes."""
+        dtype, dropped = logits.dtype, DROPPED[logits.dtype]
+        entries = logits - self.log_rows[tile.rows, None].to(dtype)
+        torch.threshold_(entries, dropped, -torch.inf).exp_()
+        entries.mul_(self.row_weights[tile.rows, None].to(dtype))
+        logits = logits.sub_(self.log_columns[None, tile.columns].to(dtype))
+        torch.threshold_(logits, dropped, -torch.inf).exp_()
+        return entries.addcmul_(logits, self.column_weights[None, tile.columns].to(dtype))
+
+
+def _add_apart(
+    layout: Layout,
+    denominators: Denominators,
+    quotients: list[_Quotients],
+    gradient: Tensor,
+    pairs: PairSlopes | None,
+) -> None:
+    """The same gradient with a shift of its own for every row and column, scope by scope."""
+    for sums, of_scope in zip(denominators.scopes, quotients, strict=True):
+        _add_entries(layout, sums.tiles, -torch.inf, of_scope.softmax, gradient)
+    if pairs is not None:
+        blocks = [block for tile in denominators.scopes[0].tiles for block in tile.own]
+        _add_entries(layout, blocks, torch.inf, pairs.slopes, gradient)
+
+
+def _add_entries(
+    layout: Layout,
+    tiles: list[Tile],
+    hidden: float,
+    entries_of: Callable[[Tile, Tensor], Tensor],
+    gradient: Tensor,
+) -> None:
+    """Add what the entries make of the tiles' logits, with `hidden` where out of scope."""
+
+    def work(share: int, mine: list[tuple[int, Tile]]) -> Tensor:
+        total = gradient if share == 0 else torch.zeros_like(gradient)
+        storage = storage_for_tiles(layout)
+        for _, tile in mine:
+            logits = tile.hide(tile.logits(layout, storage), hidden)
+            _add_product(layout, tile, entries_of(tile, logits), total)
+        return total
+
+    for total in share_tiles(layout, tiles, work)[1:]:
+        gradient.add_(total)
+
+
+def _add_product(layout: Layout, tile: Tile, entries: Tensor, gradient: Tensor) -> None:
+    """Add the tile's entries times the columns to the rows of `gradient`, and the mirror image."""
+    gradient[tile.rows].addmm_(entries, layout.columns[tile.columns])
+    if tile.mirrored:
+        gradient[tile.columns].addmm_(entries.T, layout.rows[tile.rows])

@@ -1,0 +1,53 @@
+"""One section of the page: its heading, paragraphs, pictures, tables and notes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from uncollapse.report.language import Language
+from uncollapse.report.tables import Table
+
+__all__ = ["Figure", "Section", "figures", "section"]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A chart with its title above it."""
+
+    name: str
+    title: str
+    spec: dict[str, Any]
+
+
+@dataclass
+class Section:
+    """One section of the page.
+
+    Attributes:
+        name: Its anchor.
+        title: Its heading.
+        paragraphs: Before the pictures.
+        figures: Side by side where there is room.
+        tables: With captions; shown on demand under pictures, else at once.
+        notes: After them.
+        wide: Whether its figures take the whole width, one below the other.
+    """
+
+    name: str
+    title: str
+    paragraphs: list[str] = field(default_factory=list)
+    figures: list[Figure] = field(default_factory=list)
+    tables: list[tuple[str, Table]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    wide: bool = False
+
+
+def section(name: str, words: Language, *paragraphs: str, **parts: Any) -> Section:
+    """A section with the heading of its name."""
+    return Section(name, words.say(f"section.{name}"), list(paragraphs), **parts)
+
+
+def figures(name: str, spec: dict[str, Any] | None, title: str = "") -> list[Figure]:
+    """One figure, or none where there is no chart."""
+    return [] if spec is None else [Figure(name, title, spec)]
