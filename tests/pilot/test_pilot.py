@@ -49,7 +49,7 @@ def test_refused_before_anything_runs(tmp_path):
     folder = tmp_path / "pilot"
     with pytest.raises(InputError, match=r"a budget of .* or more"):
         pilot(config(), folder, options=PilotOptions(budget=0.1))
-    data = BLOCK["data"] | {"split": {"validation": 0.0, "test": 0.2}}
+    data = {"source": "digits", "map": "parity", "split": {"validation": 0.0, "test": 0.2}}
     with pytest.raises(InputError, match="validation rows"):
         pilot(config(data=data), folder)
     data = BLOCK["data"] | {"map": {"all": [str(d) for d in range(10)]}}

@@ -20,7 +20,7 @@ from uncollapse.pilot.options import PilotOptions
 from uncollapse.pilot.plan import Plan, pilot_config, plan_epochs
 from uncollapse.pilot.pool import Outcome, on_processes
 from uncollapse.pilot.record import PilotResult, Trial
-from uncollapse.training import TrainConfig, build_problem
+from uncollapse.training import Problem, TrainConfig, build_problem
 
 __all__ = ["Runner", "Stage", "pilot"]
 
@@ -83,6 +83,7 @@ def pilot(
         candidates = design(problem)
         tried = [c for c in candidates[1:] if not c.collapsed]
         plan = folder.plan(lambda: plan_epochs(problem, len(tried), options))
+        part["setting"] = _setting(problem)
         known = {"part": part, "plan": plan, "goal": goal, "candidates": candidates}
         pilot_run = _Pilot(part_config, base, options, goal, plan, others, folder, runner, progress)
         pilot_run.known = known
@@ -258,6 +259,7 @@ class _Pilot:
 
     def _conditions(self, part: dict[str, Any], seeds: list[int]) -> dict[str, Any]:
         return {
+            "setting": part.pop("setting"),
             "rows": part,
             "plan": self.plan.to_dict(),
             "seeds": seeds,
@@ -267,3 +269,10 @@ class _Pilot:
             "chosen_on": "validation",
             "confirmed_on": "test, once",
         }
+
+
+def _setting(problem: Problem) -> dict[str, Any]:
+    """The start's setting as run.json writes it."""
+    setting = problem.setting()
+    batch = setting["batch"]
+    return setting | {"batch": {"kind": type(batch).__name__, **vars(batch)}}

@@ -169,8 +169,11 @@ def equations(program: Program, weights: Weights, at: Multipliers) -> tuple[Arra
     by_theta /= total[:, None]
     by_lambda /= total[:, None]
     mean, scale, mean_theta, mean_lambda = _means_equations(M, pull, at.theta, b, share, own)
+    # A trial step may underflow to log 0; its residual is then infinite and the step is refused.
+    with np.errstate(divide="ignore"):
+        logs = np.log(total)
     return (
-        np.concatenate([np.log(total), mean]),
+        np.concatenate([logs, mean]),
         np.concatenate([np.ones_like(total), scale]),
         np.block([[by_theta, by_lambda], [mean_theta, mean_lambda]]),
     )
