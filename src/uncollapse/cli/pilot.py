@@ -181,7 +181,9 @@ def _show(result: PilotResult, console: Console) -> None:
     titles = ("setting", "W theory", "W", "objective", "gain, points", "task", "runs", "status")
     for number, title in enumerate(titles):
         side: Literal["left", "right"] = "left" if number in (0, 7) else "right"
-        table.add_column(title, justify=side, no_wrap=True)
+        # On a narrow terminal names are cut, never numbers.
+        least = {0: None, 4: 21, 7: None}.get(number, 5)
+        table.add_column(title, justify=side, no_wrap=True, min_width=least)
     for row in result.table():
         gain = "-"
         if row["gain"] is not None:
