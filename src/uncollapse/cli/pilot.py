@@ -46,10 +46,12 @@ def pilot_command(
         int | None, typer.Option(min=1, help="Processes of one thread [cores].")
     ] = None,
     layer: Annotated[
-        str, typer.Option(help="Layer that is deployed: projector or backbone.")
+        Literal["projector", "backbone"],
+        typer.Option(help="Layer that is deployed: projector or backbone."),
     ] = "projector",
     objective: Annotated[
-        str, typer.Option(help="auto, within-class, downstream or other-view.")
+        Literal["auto", "within-class", "downstream", "other-view"],
+        typer.Option(help="auto, within-class, downstream or other-view."),
     ] = "auto",
     downstream: Annotated[
         list[Path] | None,
@@ -85,8 +87,8 @@ def pilot_command(
         budget=seconds_of(budget),
         seeds=seeds,
         workers=workers or os.cpu_count() or 1,
-        layer=layer,  # type: ignore[arg-type]
-        objective=objective,  # type: ignore[arg-type]
+        layer=layer,
+        objective=objective,
         margin=margin,
         least_gain=least_gain,
         half_width=half_width,
