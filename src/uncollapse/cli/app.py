@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
@@ -20,12 +21,19 @@ from uncollapse.cli.simulate import simulate_command
 from uncollapse.cli.train import embed_command, train_command
 from uncollapse.errors import InputError
 
+EXIT_CODES = (
+    "Exit codes: 0 done; 1 a finding under --fail-on; 2 misuse or unusable input, said in one line "
+    "on stderr; 130 interrupted."
+)
+
+# Plain help: brackets in a text are no markup, and no column is cut at 80 characters.
 app = typer.Typer(
     name="uncollapse",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Predict, measure and prevent class collapse in supervised contrastive learning.",
+    epilog=EXIT_CODES,
 )
 
 
@@ -42,19 +50,28 @@ def _root(
         typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
     ] = False,
 ) -> None:
-    """Exit codes: 0 done, 1 a finding under --fail-on, 2 misuse or unusable input."""
+    """Predict, measure and prevent class collapse in supervised contrastive learning.
+
+    Answers go to stdout, as text or with --json as one JSON object; progress goes to stderr.
+
+    Example: `uncollapse predict --classes 10 --per-class 50 --alpha 0 --temperature 0.1`
+    """
 
 
-app.command("predict")(predict_command)
-app.command("explore")(explore_command)
-app.command("measure")(measure_command)
-app.command("compare")(compare_command)
-app.command("train")(train_command)
-app.command("embed")(embed_command)
-app.command("probe")(probe_command)
-app.command("pilot")(pilot_command)
-app.command("simulate")(simulate_command)
-app.command("report")(report_command)
+def _add(name: str, command: Callable[..., None]) -> None:
+    app.command(name, epilog=EXIT_CODES)(command)
+
+
+_add("predict", predict_command)
+_add("explore", explore_command)
+_add("measure", measure_command)
+_add("compare", compare_command)
+_add("train", train_command)
+_add("embed", embed_command)
+_add("probe", probe_command)
+_add("pilot", pilot_command)
+_add("simulate", simulate_command)
+_add("report", report_command)
 
 
 # What typer raises for a wrong command line, whichever version of click stands behind it.
@@ -74,6 +91,8 @@ def main() -> None:
         code = _refuse(str(error))
     except USAGE_ERROR as error:
         code = _refuse(_one_line(error))
+    except typer.Abort:
+        code = 130
     except BrokenPipeError:
         # The reader has left (a pipe into head): nobody is there to be told.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -82,7 +101,12 @@ def main() -> None:
 
 
 def _one_line(usage_error: Any) -> str:
-    return " ".join(usage_error.format_message().split()) + " (see --help)"
+    """What is wrong, the option that was probably meant, and where to read on."""
+    message = usage_error.format_message()
+    if close := getattr(usage_error, "possibilities", None):
+        message = f"{usage_error.message}. Did you mean {' or '.join(sorted(close))}?"
+    where = usage_error.ctx.command_path if usage_error.ctx else "uncollapse"
+    return f"{' '.join(message.split())} (see {where} --help)"
 
 
 def _refuse(message: str) -> int:
