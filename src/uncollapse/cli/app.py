@@ -81,11 +81,9 @@ USAGE_ERROR: type[Exception] = typer.BadParameter.__bases__[0]
 def main() -> None:
     """Run the command line; a user's mistake is one line on stderr and exit code 2."""
     try:
-        if len(sys.argv) == 1:
-            app(["--help"], standalone_mode=False)
-            code = 2
-        else:
-            code = app(standalone_mode=False) or 0
+        words = sys.argv[1:]
+        code = app(words or ["--help"], prog_name="uncollapse", standalone_mode=False) or 0
+        code = code if words else 2
         sys.stdout.flush()
     except InputError as error:
         code = _refuse(str(error))

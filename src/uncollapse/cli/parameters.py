@@ -27,7 +27,7 @@ ClassCounts = Annotated[
     str | None,
     typer.Option(
         metavar="<int,...>",
-        help="Instances of each class, as 10,4,2 or @file (one number a line); instead of"
+        help="Instances of each class, from 1, as 10,4,2 or @file (one number a line); instead of"
         " --classes and --per-class.",
     ),
 ]
