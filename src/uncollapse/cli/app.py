@@ -10,6 +10,7 @@ import typer
 
 from uncollapse import __version__
 from uncollapse.cli.compare import compare_command
+from uncollapse.cli.demo import demo_command
 from uncollapse.cli.explore import explore_command
 from uncollapse.cli.measure import measure_command
 from uncollapse.cli.pilot import pilot_command
@@ -45,6 +46,7 @@ def _root(
     """Exit codes: 0 done, 1 a finding under --fail-on, 2 misuse or unusable input."""
 
 
+app.command("demo")(demo_command)
 app.command("predict")(predict_command)
 app.command("explore")(explore_command)
 app.command("measure")(measure_command)
