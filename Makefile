@@ -10,7 +10,7 @@ READY := .venv/ready
 .PHONY: demo test slow docs format clean
 
 demo: $(READY)
-	$(BIN)/python examples/digits.py
+	$(BIN)/uncollapse demo
 
 test: $(READY)
 	$(BIN)/ruff check .

@@ -11,6 +11,7 @@ import typer
 
 from uncollapse import __version__
 from uncollapse.cli.compare import compare_command
+from uncollapse.cli.demo import demo_command
 from uncollapse.cli.explore import explore_command
 from uncollapse.cli.measure import measure_command
 from uncollapse.cli.pilot import pilot_command
@@ -52,9 +53,8 @@ def _root(
 ) -> None:
     """Predict, measure and prevent class collapse in supervised contrastive learning.
 
-    Answers go to stdout, as text or with --json as one JSON object; progress goes to stderr.
-
-    Example: `uncollapse predict --classes 10 --per-class 50 --alpha 0 --temperature 0.1`
+    Answers go to stdout, as text or with --json as one JSON object; progress goes to stderr. The
+    whole path on real data, a few minutes: `uncollapse demo`
     """
 
 
@@ -62,6 +62,7 @@ def _add(name: str, command: Callable[..., None]) -> None:
     app.command(name, epilog=EXIT_CODES)(command)
 
 
+_add("demo", demo_command)
 _add("predict", predict_command)
 _add("explore", explore_command)
 _add("measure", measure_command)

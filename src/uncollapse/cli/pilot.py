@@ -186,43 +186,42 @@ def _show(result: PilotResult, console: Console) -> None:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     console.print()
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    titles = ("setting", "W theory", "W", "objective", "gain, points", "task", "runs", "status")
-    for number, title in enumerate(titles):
-        side: Literal["left", "right"] = "left" if number in (0, 7) else "right"
+    for title in ("setting", "theory", "W", "score", "gain, points", "task", "runs"):
         # On a narrow terminal names are cut, never numbers.
-        least = {0: None, 4: 21, 7: None}.get(number, 5)
-        table.add_column(title, justify=side, no_wrap=True, min_width=least)
+        name = title == "setting"
+        least = None if name else 20 if title == "gain, points" else 5
+        table.add_column(title, justify="left" if name else "right", no_wrap=True, min_width=least)
     for row in result.table():
-        gain = "-"
-        if row["gain"] is not None:
-            ends = f"[{100 * row['gain_low']:+.1f}, {100 * row['gain_high']:+.1f}]"
-            gain = f"{100 * row['gain']:+.1f} {ends}"
-        numbers = (
-            _number(row[key])
-            for key in ("predicted_variance", "measured_variance", "objective", "task")
-        )
-        predicted, measured, objective, task = numbers
-        table.add_row(
-            row["setting"],
-            predicted,
-            measured,
-            objective,
-            gain,
-            task,
-            str(row["runs"]),
-            row["status"],
-        )
+        keys = ("predicted_variance", "measured_variance", "objective", "task")
+        predicted, measured, objective, task = (_number(row[key]) for key in keys)
+        gain = _gain(row)
+        table.add_row(row["setting"], predicted, measured, objective, gain, task, str(row["runs"]))
     console.print(table)
     start = result.start["runs"][0]["measured"]
     verdicts = ", ".join(f"{layer} {of['verdict']}" for layer, of in start.items())
     console.print()
-    console.print(f"your setting, measured: {verdicts}; objective: {result.objective['text']}")
+    console.print(
+        f"theory, W: variance between instances at the optimum, and measured ({result.layer}, "
+        f"validation rows); score: {result.objective['text']}; "
+        "task: accuracy of the training label",
+        soft_wrap=True,
+    )
+    console.print(f"your setting, measured: {verdicts}")
     if chosen is not None:
         console.print(f"train it at full size: uncollapse train {chosen['config']}", soft_wrap=True)
 
 
 def _change(change: Mapping[str, Any]) -> str:
     return f"{change['key']} {change['from']} -> {change['to']}"
+
+
+def _gain(row: Mapping[str, Any]) -> str:
+    """The gain with its interval, or why there is none."""
+    if row["gain"] is not None:
+        ends = f"[{100 * row['gain_low']:+.1f}, {100 * row['gain_high']:+.1f}]"
+        return f"{100 * row['gain']:+.1f} {ends}"
+    words = {"complete": "-", "predicted-collapse": "collapse, not run"}
+    return words.get(row["status"], str(row["status"]))
 
 
 def _number(value: float | None) -> str:
