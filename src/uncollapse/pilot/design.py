@@ -10,10 +10,12 @@ What is predicted to collapse is kept in the list and not trained.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from math import log2
 from typing import Any
 
 import numpy as np
+from scipy.optimize import brentq
 
 from uncollapse.records import Prediction
 from uncollapse.theory import Setting, advise, predict
@@ -22,11 +24,12 @@ from uncollapse.training import Problem
 __all__ = ["Candidate", "Change", "design", "tractable"]
 
 SHARES = (0.1, 0.2, 0.35, 0.5)
-TEMPERATURE_RANGE = 8.0
 STRENGTHS = ("none", "weak", "medium", "strong")
 # Nearer than this to the present prediction (as a share of V_max), a value is no change.
 _SAME = 0.05
 _MANY_CLASSES = 200
+# Temperatures that are looked at lie within this many doublings of the present one.
+_OCTAVES = 3
 
 
 @dataclass(frozen=True)
@@ -130,19 +133,29 @@ def _alphas(setting: Setting) -> list[Candidate]:
 
 
 def _temperatures(setting: Setting) -> list[Candidate]:
-    """The two nearest temperatures that reach a target variance above the present one."""
-    now, found = _variance(setting), []
+    """The two nearest temperatures that reach a target variance above the present one.
+
+    V(tau) is solved where it crosses a target between neighbours on a grid of half octaves.
+    """
+    steps = np.arange(-_OCTAVES, _OCTAVES + 0.25, 0.5)
+
+    def variance(step: float) -> float:
+        return _variance(setting.with_(temperature=setting.temperature * 2.0**step))
+
+    values = [variance(step) for step in steps]
+    found = []
     for target in _targets(setting):
-        if target <= now:
+        if target <= values[len(steps) // 2]:
             continue
-        for advice in advise(setting, target_variance=target, levers=("temperature",)):
-            tau = _rounded(advice.value)
-            if max(tau / setting.temperature, setting.temperature / tau) > TEMPERATURE_RANGE:
-                continue
-            size = abs(log2(tau / setting.temperature))
-            changed = setting.with_(temperature=tau)
-            found.append(_candidate("loss.temperature", setting.temperature, tau, size, changed))
-    return _distinct(found)[:2]
+        for (a, v), (b, w) in pairwise(zip(steps, values, strict=True)):
+            if (v - target) * (w - target) < 0:
+                step = brentq(lambda x, goal=target: variance(x) - goal, a, b, xtol=0.02)
+                tau = _rounded(setting.temperature * 2.0**step)
+                changed = setting.with_(temperature=tau)
+                size = abs(log2(tau / setting.temperature))
+                key, before = "loss.temperature", setting.temperature
+                found.append(_candidate(key, before, tau, size, changed))
+    return sorted(_distinct(found), key=lambda one: one.size)[:2]
 
 
 def _batches(setting: Setting, problem: Problem) -> list[Candidate]:

@@ -29,6 +29,8 @@ __all__ = ["Plan", "pilot_config", "plan_epochs"]
 _LEAST_BATCHES = 8
 _LEAST_EPOCHS = 2
 _TIMED_STEPS = 6
+# Share of the budget that a plan may take: a short timing knows little of a busy machine.
+_USABLE = 0.75
 # Seconds of measuring a run beside its training, as a share of an epoch and a constant.
 _MEASURE_EPOCHS, _MEASURE_SECONDS = 1.0, 3.0
 
@@ -120,10 +122,10 @@ def plan_epochs(problem: Problem, share: float, candidates: int, options: PilotO
         work = options.seeds * (3 + kept) * run + candidates * first
         seconds = work / options.workers
         plan = Plan(epochs, short, round(per_epoch, 3), round(work / run, 1), round(seconds, 1))
-        if seconds <= options.budget:
+        if seconds <= _USABLE * options.budget:
             return plan
     raise InputError(
-        f"a budget of {math.ceil(plan.seconds / 60)}m or more for {plan.runs:g} runs of "
+        f"a budget of {math.ceil(plan.seconds / _USABLE / 60)}m or more for {plan.runs:g} runs of "
         f"{plan.epochs} epochs with {options.workers} worker(s)",
         f"{options.budget / 60:g}m",
         "raise --budget or --workers, lower --seeds, or limit the data by data.limit",
