@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import zipfile
-import zlib
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from uncollapse.errors import InputError
 from uncollapse.metrics.accumulate import Accumulator
+from uncollapse.metrics.npy import DAMAGED, read_archive
 from uncollapse.metrics.stores import BlockStore, GroupStore, ScatterStore
 
 __all__ = ["is_state", "load_state", "save_state"]
@@ -73,24 +73,13 @@ def load_state(path: str | Path) -> Accumulator:
         InputError: The file is not one, is cut short, or comes from a newer version.
     """
     try:
-        with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
+        arrays = read_archive(path)
         header = json.loads(bytes(arrays.pop(_HEADER)))
         newer = header["version"] > _VERSION
         accumulator = None if newer else _restored(header, arrays)
     except FileNotFoundError:
         raise
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        EOFError,
-        MemoryError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
+    except (*DAMAGED, TypeError, AttributeError) as error:
         raise InputError(
             "an accumulator saved by uncollapse",
             f"{path}, which is not one or is cut short ({error})",
