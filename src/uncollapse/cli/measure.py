@@ -122,9 +122,16 @@ def setting_prediction(
 
 
 def fail(found: Measurement, fail_on: FailOn | None) -> bool:
-    """Whether the verdict is what --fail-on names, or worse."""
-    worse = {"collapsed": {"collapsed"}, "at-risk": {"collapsed", "at-risk"}}
-    return fail_on is not None and found.verdict in worse[fail_on]
+    """Whether the verdict is what --fail-on names, or worse.
+
+    A class or a slice that is collapsed counts as the whole does: a guard must not let a model pass
+    of which it prints that a part is collapsed. Unless what is left can still be read (UC207).
+    """
+    codes = {reason.code for reason in found.reasons}
+    part = not codes.isdisjoint({"UC204", "UC208"}) and "UC207" not in codes
+    if fail_on == "at-risk":
+        return found.verdict in ("collapsed", "at-risk")
+    return fail_on == "collapsed" and (found.verdict == "collapsed" or part)
 
 
 def measure_command(
