@@ -389,12 +389,21 @@ def test_row_faults_are_counted_over_their_whole_file(tmp_path, rng, stream):
 def test_a_stream_of_stacked_views_equals_the_arrays(tmp_path, sample, monkeypatch):
     rows, labels, instances = sample
     np.savez(tmp_path / "d.npz", z=rows.reshape(-1, 2, 6), label=labels[::2])
-    monkeypatch.setattr("uncollapse.metrics.files.measuring._CACHED_ROWS", 11)
+    monkeypatch.setattr("uncollapse.metrics.files.measuring._STREAM_ROWS", 11)
     found = measure_files([tmp_path / "d.npz"], stream=True, interval="exact")
     expected = measure(rows, labels, instances=instances, permutations=0)
     assert found.instance_variance.to_dict() == pytest.approx(
         expected.instance_variance.to_dict(), rel=1e-9
     )
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_labels_of_two_types_are_the_same_classes_in_memory_and_in_a_stream(tmp_path, rng, stream):
+    rows, labels, _ = cloud(rng, (10, 10), d=4)
+    np.savez(tmp_path / "a.npz", z=rows, label=labels)
+    np.savez(tmp_path / "b.npz", z=rows, label=labels.astype(str))
+    found = measure_files([tmp_path / "a.npz", tmp_path / "b.npz"], stream=stream, permutations=0)
+    assert [one.label for one in found.classes] == [0, 1, "0", "1"]
 
 
 @pytest.mark.parametrize("stream", [False, True])

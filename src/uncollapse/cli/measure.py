@@ -17,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from uncollapse.errors import InputError
 from uncollapse.metrics import Margins, ProbeOptions, save_state
 from uncollapse.metrics.files import Columns, accumulate_files, measure_files
+from uncollapse.metrics.persist import check_place
 from uncollapse.metrics.record import Measurement
 from uncollapse.metrics.text import show
 from uncollapse.records import Prediction
@@ -234,6 +235,7 @@ def measure_command(
     margins = Margins(collapsed=collapsed_margin, healthy=healthy_margin)
     with progress_bar(sys.stderr.isatty()) as progress:
         if save is not None:
+            check_place(save)
             state = accumulate_files(
                 files,
                 columns=columns,
@@ -243,7 +245,7 @@ def measure_command(
                 progress=progress,
             )
             save_state(state, save)
-            files = [save]
+            files, columns, labels_from = [save], Columns(), None
             try:
                 state.classes()
             except InputError as error:

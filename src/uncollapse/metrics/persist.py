@@ -17,19 +17,30 @@ from uncollapse.metrics.accumulate import Accumulator
 from uncollapse.metrics.npy import DAMAGED, read_archive
 from uncollapse.metrics.stores import BlockStore, GroupStore, ScatterStore
 
-__all__ = ["is_state", "load_state", "save_state"]
+__all__ = ["check_place", "is_state", "load_state", "save_state"]
 
 _HEADER = "uncollapse_accumulator"
 _VERSION = 1
 _PLAIN = ("interval", "blocks", "dropped", "dtypes", "normalised", "views", "dimension", "rows")
 
 
+def check_place(path: str | Path) -> None:
+    """Raise where a state may not be written: over a file that is none (embeddings, say)."""
+    if Path(path).exists() and not is_state(path):
+        raise InputError(
+            f"a new file, or a saved state to write again, at {path}",
+            "something else there",
+            "choose another place",
+        )
+
+
 def save_state(accumulator: Accumulator, path: str | Path) -> None:
     """Write everything that `load_state` needs to go on.
 
     Raises:
-        InputError: The file cannot be written.
+        InputError: The file cannot be written, or would replace one that is no state.
     """
+    check_place(path)
     header: dict[str, Any] = {name: getattr(accumulator, name) for name in _PLAIN}
     header |= {
         "version": _VERSION,

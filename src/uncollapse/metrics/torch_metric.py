@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -181,9 +180,9 @@ class CollapseMetric(Metric):
             )
         faults, normalised = check_rows(sample.matrix, {"no_label": sample.labels})
         good = np.ones(len(sample.matrix), dtype=bool)
-        found = chain(((name, faults[name]) for name in _FAULTS[:3]), split_instances(sample, good))
-        for k, (name, bad) in enumerate(found):
-            bad = bad & good
+        faults |= split_instances(sample)
+        for k, name in enumerate(_FAULTS):
+            bad = faults.get(name, ~good) & good
             if bad.any() and not self.drop_invalid:
                 raise_fault(name, bad, {})
             self.left_out[k] += int(bad.sum())
