@@ -132,6 +132,8 @@ def test_state_of_a_stream_merges_like_one_file(tmp_path, rng):
     merged = invoke("measure", tmp_path / "s0.npz", tmp_path / "s1.npz", "--json")
     whole = invoke("measure", tmp_path / "0.npz", tmp_path / "1.npz", "--json")
     mine, theirs = json.loads(merged.stdout), json.loads(whole.stdout)
+    ignored = invoke("measure", tmp_path / "s0.npz", tmp_path / "s1.npz", "--slice", "site")
+    assert "neither finer labels nor slices" in str(ignored.exception)
     assert mine["share"] == pytest.approx(theirs["share"], rel=1e-9)
 
 
@@ -173,6 +175,8 @@ def test_compare_prints_and_guards(tmp_path, rng):
             "--batch-per-class",
         ),
         (["measure", "{digits}", "--save-state", "{digits}/no/state.npz"], "state.npz"),
+        (["measure", "{digits}", "--save-state", "{digits}"], "something else there"),
+        (["measure", "{digits}", "--save-state", "{digits}.s.npz", "--slice", "site"], "stream"),
         (["measure", "{digits}", "--stream", "--fine", "digit"], "stream"),
         (["measure", "{digits}", "--prediction", "{digits}"], "prediction"),
         (["measure", "{digits}", "--healthy-margin", "0.001"], "margins"),
@@ -181,6 +185,7 @@ def test_compare_prints_and_guards(tmp_path, rng):
 )
 def test_misuse_is_one_line_and_exit_code_2(digits, words, message, monkeypatch, capsys):
     given = [word.format(digits=digits) for word in words]
+    before = digits.read_bytes()
     monkeypatch.setattr("sys.argv", ["uncollapse", *given])
     with pytest.raises(SystemExit) as stopped:
         main()
@@ -190,3 +195,4 @@ def test_misuse_is_one_line_and_exit_code_2(digits, words, message, monkeypatch,
     assert printed.err.startswith("uncollapse: error: ")
     assert message in printed.err
     assert printed.err.count("\n") == 1
+    assert digits.read_bytes() == before

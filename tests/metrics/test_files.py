@@ -184,13 +184,24 @@ def bad_file(folder, kind):
         return [folder / "d.txt"], {}, r"\.npy, \.npz"
     if kind == "pickle in npy":
         np.save(folder / "d.npy", np.array([{"a": 1}] * 4, dtype=object), allow_pickle=True)
-        return [folder / "d.npy"], {"labels_from": [path]}, r"d\.npy"
+        return [folder / "d.npy"], {"labels_from": [path]}, r"d\.npy; found .*save it again as"
     if kind == "pickle named npy":
         (folder / "d.npy").write_bytes(pickle.dumps([1, 2]))
         return [folder / "d.npy"], {"labels_from": [path]}, r"d\.npy"
     if kind == "pickle in npz":
         np.savez(path, z=np.eye(4), label=np.array(["a", None, "b", "b"], dtype=object))
-        return [path], {}, r"'label' in .*d\.npz"
+        return [path], {}, r"'label' in .*d\.npz; found .*save it again as numbers or text"
+    if kind in {"text named npy", "text named npz"}:
+        path = folder / f"d.{kind[-3:]}"
+        path.write_text("label,e0,e1\n0,1,2\n")
+        return [path], {"labels_from": [path]}, rf"d\.{kind[-3:]}; found [^;]*; check .* its name"
+    if kind == "npy with a damaged header":
+        np.save(folder / "d.npy", np.eye(4))
+        content = (folder / "d.npy").read_bytes()
+        # Longer than numpy parses unless it is told to trust the file.
+        long = b"\x93NUMPY\x02\x00\x00\x50\x00\x00" + content[10:127].ljust(0x4FFF) + b"\n"
+        (folder / "d.npy").write_bytes(long + content[128:])
+        return [folder / "d.npy"], {"labels_from": [path]}, r"d\.npy; found .*header is damaged"
     if kind == "cut npy":
         np.save(folder / "d.npy", np.eye(400))
         content = (folder / "d.npy").read_bytes()
@@ -224,7 +235,9 @@ def bad_file(folder, kind):
     if kind == "npz that asks for all memory":
         header = b"{'descr': '<f8', 'fortran_order': False, 'shape': (1000000000000, 128), }"
         with zipfile.ZipFile(path, "w") as archive:
-            archive.writestr("z.npy", b"\x93NUMPY\x01\x00\x76\x00" + header.ljust(117) + b"\n")
+            begin = b"\x93NUMPY\x01\x00\x76\x00"
+            archive.writestr("z.npy", begin + header.ljust(117) + b"\n")
+            archive.writestr("y.npy", begin + header.replace(b", 128", b",").ljust(117) + b"\n")
         return [path], {}, r"'z' in .*d\.npz"
     if kind == "8-bit floats":
         tensors = {"z": torch.eye(4).to(torch.float8_e4m3fn), "label": torch.tensor([0, 0, 1, 1])}
@@ -291,6 +304,9 @@ def bad_file(folder, kind):
         "pickle in npy",
         "pickle named npy",
         "pickle in npz",
+        "text named npy",
+        "text named npz",
+        "npy with a damaged header",
         "cut npy",
         "cut npz",
         "cut parquet",
@@ -319,8 +335,9 @@ def bad_file(folder, kind):
 )
 def test_files_that_cannot_be_measured_are_named(tmp_path, kind):
     paths, given, message = bad_file(tmp_path, kind)
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(InputError, match=message) as error:
         measure_files(paths, **given)
+    assert "pickle" not in str(error.value)
 
 
 def test_a_pickle_is_never_loaded(tmp_path):
@@ -372,12 +389,21 @@ def test_row_faults_are_counted_over_their_whole_file(tmp_path, rng, stream):
 def test_a_stream_of_stacked_views_equals_the_arrays(tmp_path, sample, monkeypatch):
     rows, labels, instances = sample
     np.savez(tmp_path / "d.npz", z=rows.reshape(-1, 2, 6), label=labels[::2])
-    monkeypatch.setattr("uncollapse.metrics.files.measuring._CACHED_ROWS", 11)
+    monkeypatch.setattr("uncollapse.metrics.files.measuring._STREAM_ROWS", 11)
     found = measure_files([tmp_path / "d.npz"], stream=True, interval="exact")
     expected = measure(rows, labels, instances=instances, permutations=0)
     assert found.instance_variance.to_dict() == pytest.approx(
         expected.instance_variance.to_dict(), rel=1e-9
     )
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_labels_of_two_types_are_the_same_classes_in_memory_and_in_a_stream(tmp_path, rng, stream):
+    rows, labels, _ = cloud(rng, (10, 10), d=4)
+    np.savez(tmp_path / "a.npz", z=rows, label=labels)
+    np.savez(tmp_path / "b.npz", z=rows, label=labels.astype(str))
+    found = measure_files([tmp_path / "a.npz", tmp_path / "b.npz"], stream=stream, permutations=0)
+    assert [one.label for one in found.classes] == [0, 1, "0", "1"]
 
 
 @pytest.mark.parametrize("stream", [False, True])

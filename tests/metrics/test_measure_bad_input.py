@@ -59,6 +59,13 @@ def test_faulty_rows_are_named_or_dropped(rng, fault):
     assert found.conditions["samples"] == 118
 
 
+def test_an_instance_is_judged_by_its_names_whether_its_embeddings_can_be_used_or_not(rng):
+    rows, labels, instances = cloud(rng, (20, 20, 20), views=2)
+    labels[5], rows[5] = 1, np.nan
+    found = measure(rows, labels, instances=instances, drop_invalid=True, permutations=0)
+    assert found.conditions["dropped"] == {"not_finite": 1, "instance_in_two_classes": 1}
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -111,8 +111,10 @@ def test_records_that_are_none(rng):
         "probe": {"knn": 3},
         "share": None,
         "classes": [{"label": 1}],
+        "slices": {"site": {"values": {"a": {"verdict": "fine"}}}},
     }
     wrongs = [record | {name: value} for name, value in changes.items()]
+    wrongs += [record | {"slices": {"site": wrong}} for wrong in (None, {}, {"values": [1]})]
     wrongs.append(record | {"schema_version": "1"})
     for wrong in ({}, [], {"verdict": "healthy"}, *wrongs):
         with pytest.raises(InputError):

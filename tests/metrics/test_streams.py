@@ -120,6 +120,20 @@ def test_metric_equals_one_call(rng, views):
     assert torch.isnan(metric.compute()["total_variance"])
 
 
+def test_metric_knows_the_types_of_its_rows_and_forgets_them_with_the_rows(rng):
+    rows, labels, _ = cloud(rng, (10, 10))
+    rows, labels = torch.tensor(rows), torch.tensor(labels)
+    metric, other = CollapseMetric(2, 16), CollapseMetric(2, 16)
+    metric(rows.float(), labels)  # forward resets inside, and must lose nothing
+    metric(rows.bfloat16(), labels)
+    other.update(rows, labels)
+    metric.merge_state(other)
+    assert metric.measurement().conditions["dtype"] == "float64, float32, bfloat16"
+    metric.reset()
+    metric.update(rows.half(), labels)
+    assert metric.measurement().conditions["dtype"] == "float16"
+
+
 def test_metric_counts_what_it_drops(rng):
     rows, labels, _ = cloud(rng, (30, 30))
     rows[3], rows[40] = 0, np.nan
@@ -202,6 +216,10 @@ def test_what_cannot_be_merged_or_loaded(rng, tmp_path):
     (tmp_path / "cut.npz").write_bytes(b"PK\x03\x04 cut short")
     with pytest.raises(InputError, match="cut short"):
         load_state(tmp_path / "cut.npz")
+    (tmp_path / "text.npz").write_text("label,e0\n")
+    with pytest.raises(InputError, match="cut short") as error:
+        load_state(tmp_path / "text.npz")
+    assert "pickle" not in str(error.value)
     save_state(exact, tmp_path / "whole.npz")
     with np.load(tmp_path / "whole.npz") as archive:
         arrays = dict(archive)

@@ -60,6 +60,7 @@ def test_every_reason_that_a_measurement_can_give_is_translated():
         measure(means + 0.3 * noise, labels, fine_labels=fine, **options),
         measure(pairs, twice, instances=views, **options),
         measure(some, labels, **options),
+        measure(means + np.where(fine, 0, 0.3)[:, None] * noise, labels, slices=fine, **options),
         measure(np.eye(16)[3] + 1e-12 * noise, labels, **options),
         measure(np.eye(16)[3] + 0.05 * noise, labels, **options),
         measure((means + 0.05 * noise)[::10], labels[::10], **options),
@@ -72,7 +73,7 @@ def test_every_reason_that_a_measurement_can_give_is_translated():
             for text in (reason.text, reason.anchor, reason.advice):
                 assert not text or japanese.translate(text) is not None, text
         assert japanese.translate(one.conditions["interval"]) is not None
-    assert {"UC101", "UC103", "UC203", "UC204", "UC401", "UC501", "UC503"} <= codes
+    assert {"UC101", "UC103", "UC203", "UC204", "UC208", "UC401", "UC501", "UC503"} <= codes
 
 
 def test_caveats_and_notes_are_translated():

@@ -18,6 +18,7 @@ from uncollapse.cli import parameters
 from uncollapse.errors import InputError
 from uncollapse.metrics import Margins, ProbeOptions, save_state
 from uncollapse.metrics.files import Columns, accumulate_files, measure_files
+from uncollapse.metrics.persist import check_place
 from uncollapse.metrics.record import Measurement
 from uncollapse.metrics.text import show
 from uncollapse.records import Prediction
@@ -123,9 +124,16 @@ def setting_prediction(
 
 
 def fail(found: Measurement, fail_on: FailOn | None) -> bool:
-    """Whether the verdict is what --fail-on names, or worse."""
-    worse = {"collapsed": {"collapsed"}, "at-risk": {"collapsed", "at-risk"}}
-    return fail_on is not None and found.verdict in worse[fail_on]
+    """Whether the verdict is what --fail-on names, or worse.
+
+    A class or a slice that is collapsed counts as the whole does: a guard must not let a model pass
+    of which it prints that a part is collapsed. Unless what is left can still be read (UC207).
+    """
+    codes = {reason.code for reason in found.reasons}
+    part = not codes.isdisjoint({"UC204", "UC208"}) and "UC207" not in codes
+    if fail_on == "at-risk":
+        return found.verdict in ("collapsed", "at-risk")
+    return fail_on == "collapsed" and (found.verdict == "collapsed" or part)
 
 
 def measure_command(
@@ -232,6 +240,7 @@ def measure_command(
     margins = Margins(collapsed=collapsed_margin, healthy=healthy_margin)
     with progress_bar(sys.stderr.isatty()) as progress:
         if save is not None:
+            check_place(save)
             state = accumulate_files(
                 files,
                 columns=columns,
@@ -241,7 +250,7 @@ def measure_command(
                 progress=progress,
             )
             save_state(state, save)
-            files = [save]
+            files, columns, labels_from = [save], Columns(), None
             try:
                 state.classes()
             except InputError as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import chain
 from typing import Any, Literal
 
 import numpy as np
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 from uncollapse.errors import InputError
 from uncollapse.metrics.assemble import as_prediction, assemble
 from uncollapse.metrics.classes import Classes
-from uncollapse.metrics.ids import IdSet, hash_ids
+from uncollapse.metrics.ids import Hashes, IdSet, RepeatedInstanceError, hash_ids
 from uncollapse.metrics.margins import Margins
 from uncollapse.metrics.moments import instance_features
 from uncollapse.metrics.record import Measurement
@@ -85,6 +84,8 @@ class Accumulator:
         self.rows = 0
         self.ids = IdSet()
         self.label_sources: list[str] = []
+        # Hashes of ids that the caller knows to lie in two classes or groups, by fault.
+        self.split_ids: dict[str, Hashes] = {}
 
     @property
     def grouped(self) -> bool:
@@ -158,7 +159,7 @@ class Accumulator:
         }
         faults, normalised = check_rows(sample.matrix, columns)
         good = np.ones(len(sample.matrix), dtype=bool)
-        for name, bad in chain(faults.items(), split_instances(sample, good)):
+        for name, bad in (faults | split_instances(sample) | self._split(sample)).items():
             bad = bad & good
             if bad.any() and not self.drop_invalid:
                 raise_fault(name, bad, sample.sources, first_row)
@@ -170,6 +171,17 @@ class Accumulator:
         sample = select(sample, good)
         normalised = check_rows(sample.matrix, {})[1] if len(sample.matrix) else True
         return sample, normalised
+
+    def _split(self, sample: Sample) -> dict[str, NDArray[np.bool_]]:
+        """Rows of the instances that are known to be split, which this part alone may not show."""
+        known = any(map(len, self.split_ids.values()))
+        if not known or sample.instances is None or not sample.instances.names:
+            return {}
+        hashes, codes = hash_ids(list(sample.instances.names)), sample.instances.codes
+        return {
+            name: np.isin(hashes, ids)[codes] & (codes >= 0) & (sample.labels.codes >= 0)
+            for name, ids in self.split_ids.items()
+        }
 
     def _remember(self, sources: Mapping[str, str] | None) -> None:
         source = (sources or {}).get("labels")
@@ -200,7 +212,7 @@ class Accumulator:
         present = np.unique(sample.instances.codes)
         if again := self.ids.add(hash_ids([sample.instances.names[code] for code in present])):
             where = sample.sources.get("instances", "instances")
-            raise InputError(
+            raise RepeatedInstanceError(
                 f"all views of an instance together in {where}",
                 f"{again} instance ids that came before (rows up to {self.rows})",
                 "sort the rows by instance, or measure them in one call",

@@ -76,7 +76,7 @@ def assemble(
     secondary = secondary_measures(classes.units, classes.instances, macro, uniformity)
     if secondary["nc1"] is not None:
         secondary["nc1"]["null"] = None if nc1_null is None else dict(nc1_null)
-    verdict, reasons = judge(macro, classes.names, margins, prediction, probe)
+    verdict, reasons = judge(macro, classes.names, margins, prediction, probe, slices)
     return Measurement(
         verdict=verdict,
         reasons=tuple(reasons),

@@ -62,8 +62,9 @@ class Comparison:
         verdict_before, verdict_after: The two verdicts.
         changes: Every number that both have.
         classes_worse: Labels whose own verdict fell to at-risk or collapsed.
-        regression: Whether something got worse: the verdict, a class, the spread, or what a probe
-            reads.
+        slices_worse: The same of slices, as "column=value".
+        regression: Whether something got worse: the verdict, a class, a slice, the spread, or what
+            a probe reads.
         reasons: What got worse, in words; empty when nothing did.
         warnings: Conditions that differ, so that the two may not be comparable.
     """
@@ -72,6 +73,7 @@ class Comparison:
     verdict_after: str
     changes: tuple[Change, ...]
     classes_worse: tuple[Any, ...]
+    slices_worse: tuple[str, ...]
     regression: bool
     reasons: tuple[str, ...]
     warnings: tuple[str, ...]
@@ -112,9 +114,11 @@ def compare(before: Measurement, after: Measurement, *, tolerance: float = 0.0) 
     reasons = []
     if _rank(after.verdict) < min(_rank(before.verdict), _rank("cannot-tell")):
         reasons.append(f"the verdict fell from {before.verdict} to {after.verdict}")
-    worse = _classes_worse(before, after)
-    if worse:
-        reasons.append(f"{len(worse)} classes fell: {', '.join(map(str, worse[:5]))}")
+    worse = _worse(_classes(before), _classes(after))
+    slices = _worse(_slices(before), _slices(after))
+    for what, names in (("classes", worse), ("slices", slices)):
+        if names:
+            reasons.append(f"{len(names)} {what} fell: {', '.join(map(str, names[:5]))}")
     for change in changes:
         if change.name in {"share", "probe_knn", "probe_logistic"} and _fell(change, tolerance):
             reasons.append(
@@ -126,6 +130,7 @@ def compare(before: Measurement, after: Measurement, *, tolerance: float = 0.0) 
         after.verdict,
         changes,
         worse,
+        slices,
         bool(reasons),
         tuple(reasons),
         _warnings(before, after) + _lost(pairs),
@@ -161,13 +166,24 @@ def _change(name: str, a: Estimate, b: Estimate) -> Change | None:
     return Change(name, a.estimate, b.estimate, d, d - down, d + up)
 
 
-def _classes_worse(before: Measurement, after: Measurement) -> tuple[Any, ...]:
-    then = {found.label: found.verdict for found in before.classes}
+def _classes(found: Measurement) -> dict[Any, str]:
+    return {one.label: one.verdict for one in found.classes}
+
+
+def _slices(found: Measurement) -> dict[str, str]:
+    return {
+        f"{column}={value}": entry["verdict"]
+        for column, values in (found.slices or {}).items()
+        for value, entry in values["values"].items()
+    }
+
+
+def _worse(before: dict[Any, str], after: dict[Any, str]) -> tuple[Any, ...]:
+    """Names whose verdict fell to at-risk or collapsed."""
     return tuple(
-        found.label
-        for found in after.classes
-        if found.verdict in ("collapsed", "at-risk")
-        and _rank(found.verdict) < _rank(then.get(found.label, found.verdict))
+        name
+        for name, verdict in after.items()
+        if verdict in ("collapsed", "at-risk") and _rank(verdict) < _rank(before.get(name, verdict))
     )
 
 

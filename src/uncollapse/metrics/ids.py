@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["IdSet", "hash_ids"]
+from uncollapse.errors import InputError
+
+__all__ = ["Hashes", "IdSet", "RepeatedInstanceError", "hash_ids"]
 
 Hashes = NDArray[np.uint64]
 
@@ -25,6 +27,10 @@ def hash_ids(names: list[Any]) -> Hashes:
         ],
         dtype=np.uint64,
     )
+
+
+class RepeatedInstanceError(InputError):
+    """An instance that came before, in an earlier part of a stream."""
 
 
 class IdSet:

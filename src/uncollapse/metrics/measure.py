@@ -124,16 +124,20 @@ def measure(
     if "fine_labels" in sample.columns:
         fine = sample.columns["fine_labels"]
         found = probe_within_classes(sample, fine, options, rng, hits)
+    predicted = as_prediction(prediction)
+    by_slice = measure_slices(
+        sample, list(named), hits, margins, predicted, options, confidence, rng
+    )
     return assemble(
         classes,
         conditions=conditions_of(sample, layer, split) | {"seed": seed},
         margins=margins,
-        prediction=as_prediction(prediction),
+        prediction=predicted,
         confidence=confidence,
         uniformity=_uniformity(sample, rng),
         nc1_null=null,
         probe=found,
-        slices=measure_slices(sample, list(named), hits, margins, options, confidence, rng),
+        slices=by_slice,
     )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import zipfile
-import zlib
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -15,21 +14,33 @@ from numpy.typing import NDArray
 
 from uncollapse.errors import InputError
 from uncollapse.metrics.accumulate import Accumulator
+from uncollapse.metrics.npy import DAMAGED, read_archive
 from uncollapse.metrics.stores import BlockStore, GroupStore, ScatterStore
 
-__all__ = ["is_state", "load_state", "save_state"]
+__all__ = ["check_place", "is_state", "load_state", "save_state"]
 
 _HEADER = "uncollapse_accumulator"
 _VERSION = 1
 _PLAIN = ("interval", "blocks", "dropped", "dtypes", "normalised", "views", "dimension", "rows")
 
 
+def check_place(path: str | Path) -> None:
+    """Raise where a state may not be written: over a file that is none (embeddings, say)."""
+    if Path(path).exists() and not is_state(path):
+        raise InputError(
+            f"a new file, or a saved state to write again, at {path}",
+            "something else there",
+            "choose another place",
+        )
+
+
 def save_state(accumulator: Accumulator, path: str | Path) -> None:
     """Write everything that `load_state` needs to go on.
 
     Raises:
-        InputError: The file cannot be written.
+        InputError: The file cannot be written, or would replace one that is no state.
     """
+    check_place(path)
     header: dict[str, Any] = {name: getattr(accumulator, name) for name in _PLAIN}
     header |= {
         "version": _VERSION,
@@ -73,24 +84,13 @@ def load_state(path: str | Path) -> Accumulator:
         InputError: The file is not one, is cut short, or comes from a newer version.
     """
     try:
-        with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
+        arrays = read_archive(path)
         header = json.loads(bytes(arrays.pop(_HEADER)))
         newer = header["version"] > _VERSION
         accumulator = None if newer else _restored(header, arrays)
     except FileNotFoundError:
         raise
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        EOFError,
-        MemoryError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
+    except (*DAMAGED, TypeError, AttributeError) as error:
         raise InputError(
             "an accumulator saved by uncollapse",
             f"{path}, which is not one or is cut short ({error})",

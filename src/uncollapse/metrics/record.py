@@ -44,6 +44,10 @@ def _check_types(found: Measurement) -> None:
     for name in ("probe", "slices", "prediction"):
         if not isinstance(getattr(found, name), dict | None):
             raise ValueError(name)
+    for column in (found.slices or {}).values():
+        for entry in column["values"].values():
+            if entry["verdict"] not in get_args(Verdict):
+                raise ValueError(f"the verdict {entry['verdict']!r} of a slice")
     for name in ("knn", "logistic"):
         if not isinstance((found.probe or {}).get(name), dict | None):
             raise ValueError(f"probe {name}")

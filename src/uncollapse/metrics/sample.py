@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -183,9 +183,7 @@ def checked(sample: Sample, *, drop_invalid: bool) -> Sample:
         dropped[name] = int(bad.sum())
         good[bad] = False
 
-    for name, bad in faults.items():
-        leave_out(name, bad)
-    for name, bad in split_instances(sample, good):
+    for name, bad in (faults | split_instances(sample)).items():
         leave_out(name, bad)
     leave_out("alone_in_class", _alone(sample, good))
     if len(np.unique(sample.labels.codes[good])) < 2:
@@ -196,16 +194,18 @@ def checked(sample: Sample, *, drop_invalid: bool) -> Sample:
     return replace(sample, normalised=normalised, dropped=dropped)
 
 
-def split_instances(sample: Sample, good: Bools) -> Iterator[tuple[str, Bools]]:
-    """Faults of rows whose instance lies in two classes or groups, by name.
+def split_instances(sample: Sample) -> dict[str, Bools]:
+    """Rows whose instance lies in two classes or groups, by the fault's name.
 
-    One after the other: rows that the caller has left out of `good` meanwhile no longer count.
+    Judged by names alone, whether the embeddings can be used or not; rows without a label, instance
+    or group say nothing of where an instance belongs.
     """
     if sample.instances is None:
-        return
-    yield "instance_in_two_classes", _in_two(sample.instances, sample.labels, good)
+        return {}
+    found = {"instance_in_two_classes": _in_two(sample.instances, sample.labels)}
     if sample.groups is not None:
-        yield "instance_in_two_groups", _in_two(sample.instances, sample.groups, good)
+        found["instance_in_two_groups"] = _in_two(sample.instances, sample.groups)
+    return found
 
 
 def one_class(sample: Sample, good: Bools) -> None:
@@ -218,15 +218,16 @@ def one_class(sample: Sample, good: Bools) -> None:
     )
 
 
-def _in_two(inner: Codes, outer: Codes, good: Bools) -> Bools:
+def _in_two(inner: Codes, outer: Codes) -> Bools:
     """Rows whose inner code occurs with more than one outer code."""
+    known = (inner.codes >= 0) & (outer.codes >= 0)
     first = np.full(len(inner.names), -1, dtype=np.int64)
     bad = np.zeros(len(inner.names), dtype=bool)
-    kept, of = inner.codes[good], outer.codes[good]
+    kept, of = inner.codes[known], outer.codes[known]
     first[kept] = of
     bad[kept[first[kept] != of]] = True
-    found = np.zeros(len(good), dtype=bool)
-    found[good] = bad[kept]
+    found = np.zeros(len(known), dtype=bool)
+    found[known] = bad[kept]
     return found
 
 

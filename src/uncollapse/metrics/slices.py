@@ -7,6 +7,7 @@ embedding inside a class (leakage).
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import combinations
 from typing import Any
 
@@ -18,11 +19,12 @@ from uncollapse.errors import InputError
 from uncollapse.metrics.classes import Classes, classes_of
 from uncollapse.metrics.decompose import decompose
 from uncollapse.metrics.estimate import Estimate
-from uncollapse.metrics.margins import Margins
+from uncollapse.metrics.margins import Margins, predicted_share
 from uncollapse.metrics.probe import probe_within_classes
 from uncollapse.metrics.probed import ProbeOptions
 from uncollapse.metrics.sample import Sample, select
 from uncollapse.metrics.verdict import judge
+from uncollapse.records import Prediction
 
 __all__ = ["measure_slices"]
 
@@ -35,6 +37,7 @@ def measure_slices(
     names: list[str],
     hits: dict[str, Floats],
     margins: Margins,
+    prediction: Prediction | None,
     options: ProbeOptions,
     confidence: float,
     rng: np.random.Generator,
@@ -45,18 +48,24 @@ def measure_slices(
         sample: Checked rows with the columns "slice NAME" and, for the probe, "fine_labels".
         names: Of the slice columns.
         hits: Whether each row's finer label was read right out of fold, by probe; may be empty.
-        margins: Of the verdict per slice.
+        margins: Of the verdict per slice, as of the whole.
+        prediction: What lowers them, as for the whole.
         options: Of the probe of leakage.
         confidence: Of the intervals.
         rng: Draws the probe's splits.
     """
     if not names:
         return None
+    low, high = margins.for_share(predicted_share(prediction))
+    margins = replace(margins, collapsed=low, healthy=high)
+    count = sum(len(sample.columns[f"slice {name}"].names) for name in names)
+    # The level of one slice at which what is said of all of them holds at once (Bonferroni).
+    certain = 1 - (1 - confidence) / max(count, 1)
     found: dict[str, Any] = {}
     for name in names:
         column = sample.columns[f"slice {name}"]
         values = {
-            str(value): _one_slice(sample, column.codes == code, margins, confidence, hits)
+            str(value): _one_slice(sample, column.codes == code, margins, confidence, certain, hits)
             for code, value in enumerate(column.names)
         }
         found[name] = {
@@ -73,6 +82,7 @@ def _one_slice(
     rows: NDArray[np.bool_],
     margins: Margins,
     confidence: float,
+    certain: float,
     hits: dict[str, Floats],
 ) -> dict[str, Any]:
     """Variances, verdict and probe accuracy of the rows of one slice."""
@@ -80,6 +90,7 @@ def _one_slice(
         "count": int(rows.sum()),
         "classes": 0,
         "verdict": "cannot-tell",
+        "certainly_collapsed": False,
         "reason": "fewer than two classes with two independent units in this slice",
         "within_class_variance": None,
         "instance_variance": None,
@@ -93,7 +104,11 @@ def _one_slice(
     if classes is None:
         return entry
     levels = decompose(classes.units, confidence=confidence)
-    verdict, reasons = judge(levels, classes.names, margins, None, None)
+    verdict, reasons = judge(levels, classes.names, margins, None, None, None)
+    if verdict == "collapsed":
+        surer = decompose(classes.units, confidence=certain)
+        at_once = judge(surer, classes.names, margins, None, None, None)[0] == "collapsed"
+        entry["certainly_collapsed"] = at_once
     return entry | {
         "classes": len(classes.names),
         "verdict": verdict,

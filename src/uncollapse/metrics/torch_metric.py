@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -30,6 +29,11 @@ from uncollapse.metrics.sphere import unit_rows
 __all__ = ["CollapseMetric", "merge_moments"]
 
 _FAULTS = ("not_finite", "zero", "no_label", "instance_in_two_classes")
+# Types of embeddings: counted in a state, so that they merge and are reset as the rows are.
+_TYPES = (
+    *("float64", "float32", "float16", "bfloat16", "float8_e4m3fn", "float8_e5m2"),
+    *("int64", "int32", "int16", "int8", "uint8", "another type"),
+)
 _VALUES = ("within", "instance", "view", "between", "total")
 
 
@@ -87,6 +91,7 @@ class CollapseMetric(Metric):
     full_state_update = False
 
     samples: Tensor
+    types: Tensor
     left_out: Tensor
     unnormalised: Tensor
     units: Tensor
@@ -118,7 +123,7 @@ class CollapseMetric(Metric):
         def zeros(*shape: int) -> Tensor:
             return torch.zeros(shape, dtype=torch.float64)
 
-        self.types: list[str] = []  # Of the embeddings that came to this process.
+        self.add_state("types", zeros(len(_TYPES)), dist_reduce_fx="sum")
         self.add_state("left_out", zeros(len(_FAULTS)), dist_reduce_fx="sum")
         self.add_state("unnormalised", zeros(1), dist_reduce_fx="sum")
         self.add_state("samples", zeros(num_classes), dist_reduce_fx="sum")
@@ -175,9 +180,9 @@ class CollapseMetric(Metric):
             )
         faults, normalised = check_rows(sample.matrix, {"no_label": sample.labels})
         good = np.ones(len(sample.matrix), dtype=bool)
-        found = chain(((name, faults[name]) for name in _FAULTS[:3]), split_instances(sample, good))
-        for k, (name, bad) in enumerate(found):
-            bad = bad & good
+        faults |= split_instances(sample)
+        for k, name in enumerate(_FAULTS):
+            bad = faults.get(name, ~good) & good
             if bad.any() and not self.drop_invalid:
                 raise_fault(name, bad, {})
             self.left_out[k] += int(bad.sum())
@@ -186,8 +191,8 @@ class CollapseMetric(Metric):
             sample = select(sample, good)
             normalised = not good.any() or check_rows(sample.matrix, {})[1]
         self.unnormalised += not normalised
-        if sample.dtype not in self.types:
-            self.types.append(sample.dtype)
+        known = sample.dtype if sample.dtype in _TYPES else _TYPES[-1]
+        self.types[_TYPES.index(known)] += 1
         return sample
 
     def _classes(self) -> Classes | None:
@@ -236,6 +241,8 @@ class CollapseMetric(Metric):
             if alone := int(self.samples[self.units == 1].sum()):
                 dropped["alone_in_class"] = alone
             normalised = not bool(self.unnormalised.any())
+            came = zip(_TYPES, self.types.tolist(), strict=True)
+            types = [name for name, count in came if count]
         if classes is None:
             raise InputError(
                 "two classes or more with two instances each",
@@ -243,7 +250,7 @@ class CollapseMetric(Metric):
                 "update the metric with more rows",
             )
         conditions |= {
-            "dtype": ", ".join(self.types),
+            "dtype": ", ".join(types),
             "normalised": normalised,
             "dropped": dropped,
             "views": any(m.totals[-2] > 0 for m in classes.units),

@@ -47,6 +47,7 @@ def judge(
     margins: Margins,
     prediction: Prediction | None,
     probe: dict[str, Any] | None,
+    slices: dict[str, Any] | None,
 ) -> tuple[Verdict, list[Reason]]:
     """The overall verdict and its reasons, the deciding one first."""
     predicted = predicted_share(prediction)
@@ -56,12 +57,14 @@ def judge(
     for check in (
         None if verdict == "collapsed" else _noise(decomposition, margins),
         _classes(decomposition, names, bounds[0]),
+        _slices(slices, bounds[0]),
         _optimum(prediction),
         _uninformative(probe),
     ):
         if check is not None:
             reasons.append(check)
-            verdict = "at-risk" if verdict == "healthy" else verdict
+            # Of cannot-tell too: to know less of the whole does not make a finding milder.
+            verdict = "collapsed" if verdict == "collapsed" else "at-risk"
     if (one_point := _constant(decomposition, _ONE_POINT, "UC103")) is not None:
         verdict = "collapsed"
         reasons.insert(0, one_point)
@@ -69,8 +72,8 @@ def judge(
     if verdict == "collapsed" and readable is not None:
         verdict = "at-risk"
         reasons.insert(0, readable)
-    if verdict == "at-risk" and reasons[0].code.startswith("UC4"):
-        # What turned the verdict is said first, what speaks for the model after it.
+    if verdict == "at-risk" and reasons[0].code.startswith(("UC3", "UC4")):
+        # What turned the verdict is said first, what the share alone would say after it.
         reasons.append(reasons.pop(0))
     return verdict, reasons + _besides(decomposition, margins, prediction)
 
@@ -149,13 +152,33 @@ def _classes(decomposition: Decomposition, names: Sequence[Any], margin: float) 
     ]
     if not collapsed:
         return None
-    listed = ", ".join(collapsed[:5]) + (", ..." if len(collapsed) > 5 else "")
     return Reason(
         "UC204",
-        f"{len(collapsed)} of {len(names)} classes are collapsed: {listed}",
+        f"{len(collapsed)} of {len(names)} classes are collapsed: {_listed(collapsed)}",
         f"margin {margin:.3g}, intervals that hold for all classes at once",
         "small classes collapse first: balance the batches, or raise alpha",
     )
+
+
+def _slices(slices: dict[str, Any] | None, margin: float) -> Reason | None:
+    entries = {
+        f"{column}={value}": entry
+        for column, found in (slices or {}).items()
+        for value, entry in found["values"].items()
+    }
+    collapsed = [name for name, entry in entries.items() if entry["certainly_collapsed"]]
+    if not collapsed:
+        return None
+    return Reason(
+        "UC208",
+        f"{len(collapsed)} of {len(entries)} slices are collapsed: {_listed(collapsed)}",
+        f"margin {margin:.3g}, intervals that hold for all slices at once",
+        "compare what the model is given of them: number of rows, preprocessing, augmentation",
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
 
 
 def _optimum(prediction: Prediction | None) -> Reason | None:

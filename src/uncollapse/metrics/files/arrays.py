@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
+import math
 import zipfile
-import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
+from numpy.lib.format import MAGIC_PREFIX
 from numpy.typing import NDArray
 
 from uncollapse.errors import InputError
 from uncollapse.metrics.files.shard import Column, unreadable, without_package
-from uncollapse.metrics.sphere import to_numpy
-
-# What a damaged archive raises, besides being of another format: a header may ask for any memory.
-_DAMAGED = (
-    ValueError,
-    OSError,
-    EOFError,
-    KeyError,
-    MemoryError,
-    NotImplementedError,
-    zipfile.BadZipFile,
-    zlib.error,
+from uncollapse.metrics.npy import (
+    DAMAGED,
+    OBJECTS,
+    Header,
+    archive_names,
+    read_header,
+    read_rows,
 )
+from uncollapse.metrics.sphere import to_numpy
 
 __all__ = ["NpyShard", "NpzShard", "SafetensorsShard"]
 
@@ -55,88 +53,99 @@ class NpyShard:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            mapped = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (ValueError, OSError, EOFError) as error:
-            raise unreadable(path, "a numeric array", error) from error
-        if not isinstance(mapped, np.memmap) or mapped.ndim == 0:
-            raise unreadable(path, "a numeric array of rows", ValueError("no rows"))
-        self.shape, self.dtype = mapped.shape, mapped.dtype
-        self._offset = int(mapped.offset)
-        self._by_columns = mapped.ndim > 1 and not mapped.flags.c_contiguous
+            with path.open("rb") as file:
+                self._header = read_header(file)
+                self._offset = file.tell()
+            size = math.prod(self._header.shape) * self._header.dtype.itemsize
+            if not self._header.shape:
+                raise ValueError("a single value")
+            if self._header.dtype.hasobject:
+                raise ValueError(OBJECTS)
+            if path.stat().st_size < self._offset + size:
+                raise EOFError("it is cut short")
+        except DAMAGED as error:
+            raise unreadable(path, "an array of rows", error) from error
 
     @property
     def rows(self) -> int:
         """Length of the array."""
-        return int(self.shape[0])
+        return self._header.rows
 
     @property
     def columns(self) -> list[Column]:
         """The one array, under the name of the file."""
-        return [_column(self.path.stem, self.dtype.kind, self.shape)]
+        return [_column(self.path.stem, self._header.dtype.kind, self._header.shape)]
 
     def read(
         self, names: Sequence[str], batch: int, fill_ragged: bool
     ) -> Iterator[dict[str, NDArray[Any]]]:
         """Rows in order."""
-        if self._by_columns:
-            mapped = np.load(self.path, mmap_mode="r", allow_pickle=False)
+        header = self._header
+        if header.by_columns:
+            mapped = np.memmap(self.path, header.dtype, "r", self._offset, header.shape, order="F")
             for start in range(0, self.rows, batch):
                 yield dict.fromkeys(names, np.array(mapped[start : start + batch]))
             return
-        width = int(np.prod(self.shape[1:], dtype=np.int64))
-        with self.path.open("rb") as file:
-            file.seek(self._offset)
-            for start in range(0, self.rows, batch):
-                count = min(batch, self.rows - start)
-                part = np.fromfile(file, dtype=self.dtype, count=count * width)
-                if len(part) < count * width:
-                    raise unreadable(self.path, "a complete array", EOFError("it is cut short"))
-                yield dict.fromkeys(names, part.reshape(count, *self.shape[1:]))
+        try:
+            with self.path.open("rb") as file:
+                file.seek(self._offset)
+                for part in read_rows(file, header, batch):
+                    yield dict.fromkeys(names, part)
+        except DAMAGED as error:
+            raise unreadable(self.path, "a complete array", error) from error
 
 
 class NpzShard:
-    """Several arrays by name; each that is asked for is read whole."""
+    """Several arrays by name, of which only those that are asked for are read."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
             with path.open("rb") as file:
-                archive = np.load(file, allow_pickle=False)
-                if not isinstance(archive, np.lib.npyio.NpzFile):
+                if file.read(len(MAGIC_PREFIX)) == MAGIC_PREFIX:
                     raise ValueError("it is a single array, as in an npy file")
-                self._names = list(archive.files)
-        except _DAMAGED as error:
+            with zipfile.ZipFile(path) as archive:
+                names = archive_names(archive)
+        except DAMAGED as error:
             raise unreadable(path, "named arrays", error) from error
-        self._loaded: dict[str, NDArray[Any]] = {}
+        self._headers = {name: self._header(name) for name in names}
 
-    def _array(self, name: str) -> NDArray[Any]:
-        if name not in self._loaded:
-            try:
-                with self.path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-                    self._loaded[name] = archive[name]
-            except _DAMAGED as error:
-                raise unreadable(self.path, f"an array named {name!r}", error) from error
-        return self._loaded[name]
+    def _header(self, name: str) -> Header:
+        with self._member(name) as file:
+            return read_header(file)
+
+    @contextmanager
+    def _member(self, name: str) -> Iterator[IO[bytes]]:
+        """The file of one array; what is wrong with it is said with its name."""
+        try:
+            with zipfile.ZipFile(self.path) as archive, archive.open(f"{name}.npy") as file:
+                yield file
+        except DAMAGED as error:
+            raise unreadable(self.path, f"an array named {name!r}", error) from error
 
     @property
     def rows(self) -> int | None:
-        """Known once columns are chosen."""
-        return None
+        """Where all arrays have as many; else it is known once columns are chosen."""
+        lengths = {header.rows for header in self._headers.values()}
+        return lengths.pop() if len(lengths) == 1 else None
 
     @property
     def columns(self) -> list[Column]:
         """The arrays."""
-        return [_column(n, self._array(n).dtype.kind, self._array(n).shape) for n in self._names]
+        return [_column(name, h.dtype.kind, h.shape) for name, h in self._headers.items()]
 
     def read(
         self, names: Sequence[str], batch: int, fill_ragged: bool
     ) -> Iterator[dict[str, NDArray[Any]]]:
         """Rows in order."""
-        arrays = {name: self._array(name) for name in names}
-        rows = _rows(self.path, {name: array.shape for name, array in arrays.items()})
-        for start in range(0, rows, batch):
-            yield {name: array[start : start + batch] for name, array in arrays.items()}
-        self._loaded.clear()
+        _rows(self.path, {name: self._headers[name].shape for name in names})
+        streams = [self._stream(name, batch) for name in names]
+        for parts in zip(*streams, strict=True):
+            yield dict(zip(names, parts, strict=True))
+
+    def _stream(self, name: str, batch: int) -> Iterator[NDArray[Any]]:
+        with self._member(name) as file:
+            yield from read_rows(file, read_header(file), batch)
 
 
 class SafetensorsShard:

@@ -17,6 +17,8 @@ from uncollapse.metrics.files.columns import Columns
 from uncollapse.metrics.files.faults import check_part, recounted
 from uncollapse.metrics.files.opening import open_shards
 from uncollapse.metrics.files.reading import Part, Reading
+from uncollapse.metrics.files.split import SPLIT_FAULTS, split_error, split_ids
+from uncollapse.metrics.ids import RepeatedInstanceError
 from uncollapse.metrics.measure import measure
 from uncollapse.metrics.persist import is_state, load_state
 from uncollapse.metrics.record import Measurement
@@ -30,10 +32,9 @@ Progress = Callable[[int, "int | None"], None]
 
 # Embeddings that take more than this in memory are streamed.
 _IN_MEMORY_BYTES = 1 << 28
-# A stream is read this many rows at a time,
-_STREAM_ROWS = 65536
-# and measured this many at a time: their float64 copy stays in the processor's cache.
-_CACHED_ROWS = 8192
+# A stream is read and measured this many rows at a time: they stay in the processor's cache, and
+# memory for the next ones is there already (of larger parts it is given back and asked for again).
+_STREAM_ROWS = 16384
 
 
 def _quiet(rows: int, of: int | None) -> None:
@@ -76,20 +77,21 @@ def measure_files(
     if states := [path for path in paths if is_state(path)]:
         if len(states) < len(paths):
             raise InputError("saved accumulators only", "other files besides", "measure them apart")
+        if labels_from or columns not in (None, Columns()):
+            raise InputError(
+                "saved accumulators alone",
+                "columns or files with labels besides",
+                "name them when the state is saved; it holds neither finer labels nor slices",
+            )
         merged = load_state(states[0])
         for path in states[1:]:
             merged.merge(load_state(path))
         merged.drop_invalid = merged.drop_invalid or drop_invalid
         return _of_stream(merged, prediction, options)
     columns = columns or Columns()
-    reading = Reading(open_shards(paths), _opened(labels_from), columns, drop_invalid)
+    shards, others = open_shards(paths), open_shards(labels_from) if labels_from else []
+    reading = Reading(shards, others, columns, drop_invalid)
     memory_only = columns.fine is not None or bool(columns.slices)
-    if stream and memory_only:
-        raise InputError(
-            "a stream without finer labels and slices",
-            "both",
-            "measure a part of the rows in memory for the probe",
-        )
     if stream or (stream is None and not memory_only and _bytes(reading) > _IN_MEMORY_BYTES):
         found = accumulate_files(
             paths,
@@ -114,26 +116,36 @@ def accumulate_files(
 ) -> Accumulator:
     """One pass over files in bounded memory; the arguments are those of `measure_files`.
 
-    Rows of one instance must follow each other.
+    Rows of one instance must follow each other. With `drop_invalid`, a pass over the other columns
+    comes first, because an instance may lie in two classes whose rows are far apart.
+
+    Raises:
+        InputError: As `measure_files`; also rows of one instance that do not follow each other.
     """
+    columns = columns or Columns()
+    if columns.fine is not None or columns.slices:
+        raise InputError(
+            "a stream without finer labels and slices",
+            "columns of them",
+            "measure a part of the rows in memory for the probe",
+        )
     found = Accumulator(interval, drop_invalid=drop_invalid)
-    shards, others = open_shards(paths), _opened(labels_from)
-    reading = Reading(shards, others, columns or Columns(), drop_invalid, batch=_STREAM_ROWS)
+    shards, others = open_shards(paths), open_shards(labels_from) if labels_from else []
+    reading = Reading(shards, others, columns, drop_invalid, batch=_STREAM_ROWS)
+    if drop_invalid:
+        found.split_ids = split_ids(reading)
     total, done = reading.rows, 0
     held: Part | None = None
     for part in _ahead(reading.parts()):
         done += len(part.embeddings)
         if "instances" in part.columns and part.embeddings.ndim == 2:
             part, held = _whole_instances(held, part)
-            _add(found, part, reading)
-        else:
-            for start in range(0, len(part.embeddings), _CACHED_ROWS):
-                _add(found, _cut(part, start, start + _CACHED_ROWS), reading)
+        _add(found, part, reading)
         progress(done, total)
     if held is not None:
         _add(found, held, reading)
     if not done:
-        raise _no_rows(reading)
+        raise reading.no_rows()
     return found
 
 
@@ -144,10 +156,6 @@ def _ahead(parts: Iterator[Part]) -> Iterator[Part]:
         while (part := waiting.result()) is not None:
             waiting = reader.submit(next, parts, None)
             yield part
-
-
-def _opened(paths: Sequence[str | Path]) -> list[Any]:
-    return list(open_shards(paths)) if paths else []
 
 
 def _bytes(reading: Reading) -> float:
@@ -178,7 +186,10 @@ def _add(found: Accumulator, part: Part, reading: Reading) -> None:
             first_row=part.first_row,
         )
     except RowError as error:
-        raise recounted(error, part, reading) from error
+        whole = split_error(reading) if error.fault in SPLIT_FAULTS else None
+        raise whole or recounted(error, part, reading) from error
+    except RepeatedInstanceError as error:
+        raise split_error(reading) or error from error
 
 
 def _whole_instances(held: Part | None, part: Part) -> tuple[Part, Part | None]:
@@ -197,17 +208,7 @@ def _whole_instances(held: Part | None, part: Part) -> tuple[Part, Part | None]:
     names = part.columns["instances"]
     same = np.asarray(names != names[-1])
     cut = int(np.flatnonzero(same)[-1]) + 1 if same.any() else 0
-    return _cut(part, 0, cut), _cut(part, cut, len(names))
-
-
-def _cut(part: Part, start: int, stop: int) -> Part:
-    return replace(
-        part,
-        embeddings=part.embeddings[start:stop],
-        columns={role: values[start:stop] for role, values in part.columns.items()},
-        first_row=part.first_row + start,
-        other_first_row=part.other_first_row + start,
-    )
+    return part.cut(0, cut), part.cut(cut, len(names))
 
 
 def _of_stream(found: Accumulator, prediction: Any, options: Mapping[str, Any]) -> Measurement:
@@ -238,7 +239,7 @@ def _in_memory(
         done += len(part.embeddings)
         progress(done, reading.rows)
     if not parts:
-        raise _no_rows(reading)
+        raise reading.no_rows()
     widths = {part.embeddings.shape[1:] for part in parts}
     if len(widths) > 1:
         raise InputError(
@@ -266,11 +267,6 @@ def _in_memory(
     )
 
 
-def _no_rows(reading: Reading) -> InputError:
-    path = reading.shards[0].path
-    return InputError(f"rows in {path}", "none", "give a file that holds embeddings")
-
-
 def _sources(parts: Sequence[Part]) -> dict[str, str]:
     """Where every role comes from: the first file, and how many more."""
     found = {}
@@ -282,7 +278,9 @@ def _sources(parts: Sequence[Part]) -> dict[str, str]:
 
 
 def _together(arrays: list[NDArray[Any]]) -> NDArray[Any]:
-    if any(array.dtype == object for array in arrays):
+    # Numbers and text stay what they are, as in a stream: numpy would make text of both.
+    kinds = {array.dtype.kind for array in arrays}
+    if "O" in kinds or (kinds & {"U", "S"} and kinds - {"U", "S"}):
         arrays = [array.astype(object) for array in arrays]
     return np.concatenate(arrays)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,16 @@ class Part:
     other_path: Path
     other_first_row: int
 
+    def cut(self, start: int, stop: int) -> Part:
+        """Some of its rows."""
+        return replace(
+            self,
+            embeddings=self.embeddings[start:stop],
+            columns={role: values[start:stop] for role, values in self.columns.items()},
+            first_row=self.first_row + start,
+            other_first_row=self.other_first_row + start,
+        )
+
 
 @dataclass(frozen=True)
 class Reading:
@@ -69,6 +79,11 @@ class Reading:
         known = [count for count in counts if count is not None]
         return sum(known) if len(known) == len(counts) else None
 
+    def no_rows(self) -> InputError:
+        """The error for files without any."""
+        path = self.shards[0].path
+        return InputError(f"rows in {path}", "none", "give a file that holds embeddings")
+
     def parts(self) -> Iterator[Part]:
         """All rows in order.
 
@@ -81,8 +96,24 @@ class Reading:
             return
         yield from self._two_files()
 
+    def named(self) -> Iterator[tuple[Path, dict[str, str], dict[str, Array], int]]:
+        """Labels and the other columns alone: file, column of each role, values, first row."""
+        for shard in self.others or self.shards:
+            vectors = [] if self.others else embedding_columns(shard, self.columns)
+            roles, first = self._roles(shard, vectors[0] if vectors else None), 0
+            for part in shard.read(list(dict.fromkeys(roles.values())), self.batch, False):
+                values = {role: part[name] for role, name in roles.items()}
+                yield shard.path, roles, values, first
+                first += len(values["labels"])
+
     def _roles(self, shard: Shard, embedding: str | None) -> dict[str, str]:
         """Column of each role besides the embedding."""
+        if embedding is not None and shard.path.suffix == ".npy":
+            raise InputError(
+                f"labels beside the embeddings in {shard.path}",
+                "a single array",
+                "give the file with the labels (--labels-from)",
+            )
         c = self.columns
         roles = {"labels": named_column(shard, c.label, embedding)}
         for role, name in (("instances", c.instance), ("groups", c.group), ("fine_labels", c.fine)):
@@ -92,12 +123,6 @@ class Reading:
 
     def _one_file(self, shard: Shard) -> Iterator[Part]:
         vectors = embedding_columns(shard, self.columns)
-        if shard.path.suffix == ".npy":
-            raise InputError(
-                f"labels beside the embeddings in {shard.path}",
-                "a single array",
-                "give the file with the labels (--labels-from)",
-            )
         roles = self._roles(shard, vectors[0])
         wanted = list(dict.fromkeys([*vectors, *roles.values()]))
         first = 0
@@ -114,7 +139,7 @@ class Reading:
             first += len(part[vectors[0]])
 
     def _two_files(self) -> Iterator[Part]:
-        left, right = self._embeddings(), self._others()
+        left, right = self._embeddings(), self.named()
         mine, other = next(left, None), next(right, None)
         used, mine_at, other_at = 0, 0, 0
         while mine is not None and other is not None:
@@ -152,14 +177,6 @@ class Reading:
                 matrix = _matrix(part, vectors, shard.path)
                 yield shard.path, vectors, matrix, first
                 first += len(matrix)
-
-    def _others(self) -> Iterator[tuple[Path, dict[str, str], dict[str, Array], int]]:
-        for shard in self.others:
-            roles, first = self._roles(shard, None), 0
-            for part in shard.read(list(dict.fromkeys(roles.values())), self.batch, False):
-                values = {role: part[name] for role, name in roles.items()}
-                yield shard.path, roles, values, first
-                first += len(values["labels"])
 
 
 def _matrix(part: dict[str, Array], vectors: list[str], path: Path) -> Array:

@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 from uncollapse.errors import InputError
 from uncollapse.metrics.files.shard import Column, unreadable, without_package
 
+# Bytes of a parquet column that are read at once.
+_PAGES = 1 << 20
+
 __all__ = ["ArrowShard", "CsvShard", "ParquetShard"]
 
 
@@ -138,7 +141,7 @@ def _names(column: Any, coded: list[str] | None) -> NDArray[Any]:
 
 
 class ParquetShard(_Table):
-    """A parquet file, read a few row groups at a time."""
+    """A parquet file, read page by page whatever the size of its row groups."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -152,7 +155,8 @@ class ParquetShard(_Table):
         import pyarrow.parquet as pq
 
         try:
-            return pq.ParquetFile(self.path)
+            # By default whole column chunks of many row groups are read ahead and kept.
+            return pq.ParquetFile(self.path, pre_buffer=False, buffer_size=_PAGES)
         except self._errors as error:
             raise unreadable(self.path, "a parquet table", error) from error
 
@@ -164,7 +168,7 @@ class ParquetShard(_Table):
     def read(
         self, names: Sequence[str], batch: int, fill_ragged: bool
     ) -> Iterator[dict[str, NDArray[Any]]]:
-        """Rows in order. The file is open only here: an open one keeps what it decoded."""
+        """Rows in order."""
         first, width = 0, list[int]()
         try:
             with self._open() as file:

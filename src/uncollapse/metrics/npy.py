@@ -1,0 +1,134 @@
+"""Arrays of npy files and npz archives, batch by batch, without `numpy.load`.
+
+`numpy.load` takes a file that it does not know for a pickle, and advises to load it as one.
+"""
+
+from __future__ import annotations
+
+import math
+import zipfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+__all__ = [
+    "DAMAGED",
+    "OBJECTS",
+    "Header",
+    "archive_names",
+    "read_archive",
+    "read_header",
+    "read_rows",
+]
+
+# What a damaged array or archive raises: a header may ask for any memory.
+DAMAGED = (
+    ValueError,
+    OSError,
+    EOFError,
+    KeyError,
+    MemoryError,
+    RuntimeError,  # of zipfile: encrypted, or packed in a way it does not know
+    zipfile.BadZipFile,
+    zlib.error,
+)
+
+# Only a pickle can hold them.
+OBJECTS = "it holds Python objects: save it again as numbers or text"
+
+_HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
+
+
+@dataclass(frozen=True)
+class Header:
+    """What an array says of itself before its values.
+
+    Attributes:
+        shape: Of the whole array.
+        by_columns: Whether its first axis varies fastest.
+        dtype: Of its values.
+    """
+
+    shape: tuple[int, ...]
+    by_columns: bool
+    dtype: np.dtype[Any]
+
+    @property
+    def rows(self) -> int:
+        """Length of the first axis; 0 for a single value."""
+        return int(self.shape[0]) if self.shape else 0
+
+
+def read_header(file: IO[bytes]) -> Header:
+    """The header of an array; the file stands at its values afterwards.
+
+    Raises:
+        ValueError: No array begins here.
+    """
+    try:
+        version = npy.read_magic(file)
+    except ValueError as error:
+        raise ValueError("it does not begin as a numpy array does") from error
+    if version not in _HEADERS:
+        raise ValueError(f"version {version} of the array format")
+    try:
+        shape, by_columns, dtype = _HEADERS[version](file)
+    except (ValueError, SyntaxError, TypeError) as error:
+        raise ValueError("its header is damaged or cut short") from error
+    return Header(shape, by_columns and len(shape) > 1, dtype)
+
+
+def read_rows(file: IO[bytes], header: Header, batch: int) -> Iterator[NDArray[Any]]:
+    """The rows that follow a header, `batch` at a time; an array by columns is read whole.
+
+    Raises:
+        ValueError: They are Python objects, which only a pickle can hold.
+        EOFError: The file ends before them.
+    """
+    width = math.prod(header.shape[1:])
+    if header.by_columns:
+        whole = _values(file, header, header.rows * width).reshape(header.shape, order="F")
+        for start in range(0, header.rows, batch):
+            yield whole[start : start + batch]
+        return
+    for start in range(0, header.rows, batch):
+        count = min(batch, header.rows - start)
+        yield _values(file, header, count * width).reshape(count, *header.shape[1:])
+
+
+def _values(file: IO[bytes], header: Header, count: int) -> NDArray[Any]:
+    if header.dtype.hasobject:
+        raise ValueError(OBJECTS)
+    values = np.empty(count, dtype=header.dtype)
+    if values.nbytes:
+        space: Any = values.view(np.uint8)
+        if file.readinto(space) < values.nbytes:  # type: ignore[attr-defined]
+            raise EOFError("it is cut short")
+    return values
+
+
+def archive_names(archive: zipfile.ZipFile) -> list[str]:
+    """The arrays in an npz archive; array NAME is the member NAME.npy."""
+    return [n.removesuffix(".npy") for n in archive.namelist() if n.endswith(".npy")]
+
+
+def read_archive(path: str | Path) -> dict[str, NDArray[Any]]:
+    """All arrays of an npz archive, whole.
+
+    Raises:
+        ValueError, EOFError, ...: One of `DAMAGED`.
+    """
+    found = {}
+    with zipfile.ZipFile(path) as archive:
+        for name in archive_names(archive):
+            with archive.open(f"{name}.npy") as file:
+                header = read_header(file)
+                values = _values(file, header, math.prod(header.shape))
+            found[name] = values.reshape(header.shape, order="F" if header.by_columns else "C")
+    return found
