@@ -1,4 +1,4 @@
-"""Draws theory_in_practice.png from the raw numbers of the study in docs/study (needs matplotlib)."""
+"""Draws theory_in_practice.png from the raw numbers in docs/study (needs matplotlib)."""
 
 from __future__ import annotations
 
