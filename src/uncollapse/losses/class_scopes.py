@@ -16,7 +16,6 @@ from uncollapse.losses.samples import check_choice, check_number
 from uncollapse.losses.supcl import OneClass, make_options
 from uncollapse.losses.weights import (
     AnchorsWithoutPositives,
-    class_positives,
     pair_weights,
     view_positives,
 )
@@ -75,7 +74,7 @@ def _class_conditional_term(
     pairs = pair_weights(
         "class-conditional", views, grouping.labelled, "anchors", anchors_without_positives
     )
-    if weight and not bool(class_positives(grouping).any()):
+    if weight and grouping.instances_of_classes.longest < 2:
         raise InputError(
             "two instances of one class in the batch, for the class-conditional term",
             "no class with two instances",

@@ -81,7 +81,10 @@ def check_number(name: str, value: object, low: float, high: float) -> float:
                 f"{name} = a tensor that requires a gradient",
                 f"give float({name}); no gradient reaches it",
             )
-        value = value.item() if value.numel() == 1 else None
+        if value.numel() != 1:
+            found = f"{name} = a tensor of shape {tuple(value.shape)}"
+            raise InputError(expected, found, "give one number")
+        value = value.item()
     is_flag = isinstance(value, bool)
     if is_flag or not isinstance(value, numbers.Real) or not math.isfinite(value):
         raise InputError(expected, f"{name} = {value!r}", "give a finite number")

@@ -159,7 +159,8 @@ def make_options(
     temperature = check_number("temperature", temperature, 1e-6, 1e6)
     check_flag("normalize", normalize)
     check_flag("gather", gather)
-    if tile_size is not None and (not isinstance(tile_size, int) or tile_size < 1):
+    is_size = isinstance(tile_size, int) and not isinstance(tile_size, bool) and tile_size > 0
+    if tile_size is not None and not is_size:
         raise InputError(
             "tile_size a positive integer or None", f"tile_size = {tile_size!r}", "leave it out"
         )
