@@ -18,8 +18,8 @@ from uncollapse.data import Augmenter, LabelledData, data_config, load_data, tra
 from uncollapse.errors import InputError
 from uncollapse.pilot.evaluate import evaluate
 from uncollapse.pilot.goal import Goal
+from uncollapse.storage import write_json
 from uncollapse.training import build_problem, parse_config, train
-from uncollapse.training.checkpoint import write_json
 
 __all__ = ["Job", "StoppedError", "read_result", "run_job"]
 

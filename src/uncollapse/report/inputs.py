@@ -16,6 +16,7 @@ from uncollapse.metrics.files.opening import ENDINGS
 from uncollapse.records import Prediction
 from uncollapse.report.cases import Case, Inputs, Measured, Source
 from uncollapse.report.rows import measured_rows
+from uncollapse.storage import read_lines
 
 __all__ = ["Options", "Progress", "kind_of", "quiet", "read_inputs"]
 
@@ -163,7 +164,7 @@ def _run(path: Path, found: Inputs, options: Options) -> None:
         case.config = _config(path / "config.yaml")
         found.sources.append(_source(path / "config.yaml", "run"))
     if (path / "metrics.jsonl").is_file():
-        case.history = _history(path / "metrics.jsonl")
+        case.history = read_lines(path / "metrics.jsonl")
         found.sources.append(_source(path / "metrics.jsonl", "run"))
     if (path / "splits.parquet").is_file():
         found.sources.append(_source(path / "splits.parquet", "run"))
@@ -210,22 +211,6 @@ def _json(path: Path) -> Any:
         raise InputError(
             f"JSON in {path}", " ".join(str(error).split()), "write it with --json"
         ) from error
-
-
-def _history(path: Path) -> list[dict[str, Any]]:
-    """The lines of metrics.jsonl; one that a kill cut short is left out."""
-    lines = path.read_text(encoding="utf-8").splitlines()
-    found: list[dict[str, Any]] = []
-    for number, line in enumerate(lines, 1):
-        try:
-            found.append(dict(json.loads(line)))
-        except (ValueError, TypeError) as error:
-            if number == len(lines):
-                break
-            raise InputError(
-                f"JSON in line {number} of {path}", line[:40], "take the line out"
-            ) from error
-    return found
 
 
 def _config(path: Path) -> dict[str, Any]:

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from uncollapse.data import Augmenter, LabelledData
 from uncollapse.errors import InputError
-from uncollapse.training.checkpoint import Which, read_checkpoint, unwritable
+from uncollapse.storage import beside
+from uncollapse.training.checkpoint import Which, read_checkpoint
 from uncollapse.training.embedding import embed_rows
 from uncollapse.training.encoders import Encoder
 from uncollapse.training.problem import Problem
@@ -116,16 +117,9 @@ def embed(
         "data": data.description,
         **(about or {}),
     }
-    beside = output.with_name(f".{output.name}.part")
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        write = _write_npz if output.suffix == ".npz" else _write_parquet
-        count = write(beside, data, rows, found, about)
-        beside.replace(output)
-    except OSError as error:
-        beside.unlink(missing_ok=True)
-        raise unwritable(output, error) from error
-    return count
+    write = _write_npz if output.suffix == ".npz" else _write_parquet
+    with beside(output) as part:
+        return write(part, data, rows, found, about)
 
 
 def _columns(data: LabelledData, rows: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
