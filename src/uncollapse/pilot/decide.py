@@ -77,7 +77,7 @@ def _more_runs(start: Trial, best: Trial, options: PilotOptions) -> dict[str, st
     needed = seeds_needed(
         start.values(layer, "objective"), best.values(layer, "objective"), options.confidence
     )
-    more = "more than 1000 seeds" if needed is None else f"about {max(needed, len(best.runs) + 1)}"
+    more = "more than 1000" if needed is None else f"about {max(needed, len(best.runs) + 1)}"
     text = (
         f"{best.candidate.name} changes the objective by {_points(_gain(best))} points: the "
         f"interval does not lie above zero; {more} seeds of each setting would tell"

@@ -66,8 +66,9 @@ def _conditions(given: dict[str, Any], words: Language) -> dict[str, str]:
         words.say("audit.units"): words.count(given.get("units") or 0),
         words.say("column.dimension"): words.count(given.get("dimension") or 0),
         words.say("audit.dtype"): str(given.get("dtype", "–")),
-        words.say("audit.intervals"): words.translate(str(given.get("interval") or "–"))
-        or str(given.get("interval")),
+        words.say("audit.intervals"): words.record(str(given["interval"]))
+        if given.get("interval")
+        else "–",
         words.say("audit.measure-seed"): str(given.get("seed", "–")),
     }
     for name in ("layer", "split"):
@@ -171,4 +172,4 @@ def limit_texts(report: Report) -> list[str]:
         names.append("sampled")
     found = [words.say(f"limits.{name}") for name in names]
     notes = [note for case in cases for note in (case.prediction or {}).get("notes") or ()]
-    return found + [words.translate(note) or note for note in dict.fromkeys(map(str, notes))]
+    return found + [words.record(note) for note in dict.fromkeys(map(str, notes))]

@@ -49,7 +49,7 @@ def card(report: Report) -> str:
             lines += [f"- {_change(change, words)}" for change in decision.changes]
         lines.append("")
     for reason in decision.reasons:
-        lines.append(f"- {reason.code}: {_plain(words.translate(reason.text) or reason.text)}")
+        lines.append(f"- {reason.code}: {_plain(words.record(reason.text))}")
     lines += ["", *_tables(report, words), *_audit(report, words)]
     return "\n".join(lines).rstrip() + "\n"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from uncollapse.metrics.verdict import Reason
 from uncollapse.report.cases import Change
 from uncollapse.report.messages import Message, estimate
 
@@ -49,6 +50,11 @@ def pilot_parts(pilot: Mapping[str, Any]) -> dict[str, Any]:
         "headline": Message(
             f"headline.pilot-{verdict}",
             {"gain": gain, "layer": pilot.get("layer") or "", "count": len(trials_of(pilot))},
+        ),
+        "reasons": tuple(
+            Reason(str(one.get("code") or ""), str(one["text"]), "", "")
+            for one in pilot.get("reasons") or ()
+            if isinstance(one, Mapping) and one.get("text")
         ),
         "changes": changes_of(recommended),
         "change": (Message(f"change.pilot-{verdict}", {"config": _config(recommended)}),),
@@ -106,9 +112,4 @@ def _certainty(pilot: Mapping[str, Any], confirmed: Mapping[str, Any]) -> list[M
                 },
             )
         )
-    found += [
-        Message("certainty.pilot-reason", {"code": one.get("code", ""), "text": one["text"]})
-        for one in pilot.get("reasons") or ()
-        if isinstance(one, Mapping) and one.get("text")
-    ]
     return [*found, Message("certainty.pilot-small")]

@@ -24,6 +24,7 @@ _NUMBER = r"-?(?:\d[\d.,]*(?:e[+-]?\d+)?|inf)"
 _SLOTS = {
     "num": _NUMBER,
     "est": rf"(?:{_NUMBER}(?: \[{_NUMBER}, {_NUMBER}\]| \(no interval\))?|-)",
+    "gain": r"[+-]\d[\d.]*(?: \[[+-]\d[\d.]*, [+-]\d[\d.]*\])?",
     "any": ".+?",
 }
 
@@ -101,6 +102,23 @@ class Language:
             if match is not None:
                 return self._formatter.vformat(template, (), match.groupdict())
         return None
+
+    def record(self, sentence: str) -> str:
+        """The same; one that is not known stands as it is, and is marked so."""
+        found = self.translate(sentence)
+        return self.say("format.as-recorded", text=sentence) if found is None else found
+
+    def each(self, sentences: str) -> str:
+        """Several sentences of a record, with semicolons between them."""
+        return self.say("format.semicolon").join(self.record(one) for one in sentences.split("; "))
+
+    def changes(self, text: str) -> str:
+        """Keys with their values before and after, as a pilot writes them."""
+        found = re.findall(r"(\S+) (\S+) -> (\S+?)(?:, |$)", text)
+        return self.say("format.comma").join(
+            self.say("decision.from-to", name=self.key(key), before=before, after=after)
+            for key, before, after in found
+        )
 
     # Numbers -----------------------------------------------------------------------------------
 

@@ -85,7 +85,7 @@ def _comparison(report: Report, words: Language) -> Section | None:
         words,
         words.say("intro.comparison"),
         tables=[("", comparison_table(record, words))],
-        notes=[words.translate(one) or one for one in warnings],
+        notes=[words.record(one) for one in warnings],
     )
 
 
@@ -96,7 +96,7 @@ def _pilot(report: Report, words: Language) -> Section | None:
     objective = pilot.get("objective") or {}
     about = words.say(
         "intro.pilot-layer",
-        objective=str(objective.get("text") or objective.get("name") or "–"),
+        objective=words.record(str(objective.get("text") or objective.get("name") or "–")),
         layer=words.word("layer", pilot.get("layer")),
     )
     return section(
@@ -246,7 +246,7 @@ def _probes(report: Report, words: Language) -> Section | None:
         words.say("intro.probes"),
         figures=shown,
         tables=[("", probe_table(cases, words))],
-        notes=[words.translate(note) or note for note in notes],
+        notes=[words.record(note) for note in notes],
     )
 
 

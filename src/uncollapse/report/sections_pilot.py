@@ -85,7 +85,12 @@ def pilot_table(pilot: Mapping[str, Any], words: Language) -> Table:
                 words.share(_number(trial, "mean", layer, "task")),
                 words.count(len(trial.get("runs") or ())),
                 words.duration(trial.get("seconds") or 0),
-                status + (f"{words.say('format.colon')}{short(reason)}" if reason else ""),
+                status
+                + (
+                    f"{words.say('format.colon')}{short(words.record(reason), 120)}"
+                    if reason
+                    else ""
+                ),
             ]
         )
     titles = [
