@@ -222,7 +222,12 @@ class _Pilot:
         part: str = "validation",
     ) -> None:
         """Run what is missing of the trials; their runs are then those up to this epoch."""
-        jobs = [self._job(trial, seed, until, part) for trial in trials for seed in seeds]
+        whole = until == self.plan.epochs
+        jobs = [
+            self._job(trial, seed, until, part, keep=whole and seed == seeds[0])
+            for trial in trials
+            for seed in seeds
+        ]
 
         def ended(job: Job) -> None:
             self.done += 1
@@ -238,7 +243,7 @@ class _Pilot:
                 else:
                     trial.runs.append({"seed": seed, **outcome.result})
 
-    def _job(self, trial: Trial, seed: int, until: int, part: str) -> Job:
+    def _job(self, trial: Trial, seed: int, until: int, part: str, *, keep: bool) -> Job:
         block = self.config.plain()
         for change in trial.candidate.changes:
             of, key = change.key.split(".")
@@ -255,6 +260,7 @@ class _Pilot:
             (self.goal.kind, self.goal.columns),
             self.config.plain()["views"],
             {n: (c.model_dump(mode="json"), str(b)) for n, (c, b) in self.downstream.items()},
+            keep,
         )
 
     def _conditions(self, part: dict[str, Any], seeds: list[int]) -> dict[str, Any]:

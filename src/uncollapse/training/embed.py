@@ -61,6 +61,7 @@ def embed(
     output: Path,
     *,
     splits: Sequence[str] | None = None,
+    most: int | None = None,
     views: int = 0,
     seed: int = 0,
     precision: str = "fp32",
@@ -77,8 +78,9 @@ def embed(
             slices, group, backbone, projector) or an .npz file (the same, an array each; with views
             the layers are (N, p, d) and the rest has one entry per instance).
         splits: Parts of the data; None for all.
+        most: Rows of the data at most, drawn at random by the seed; None for all.
         views: Augmented views of each instance; 0 for one row per instance, not augmented.
-        seed: Of the views.
+        seed: Of the views and of the draw.
         precision: "fp32" or "bf16".
         about: What else the file is to say of itself.
         progress: Called with (instances done, instances in all).
@@ -93,6 +95,8 @@ def embed(
         raise InputError("an output file *.parquet or *.npz", str(output), "rename it")
     parts = [data.rows(split) for split in splits] if splits else [np.arange(len(data.ids))]
     rows = np.sort(np.concatenate(parts)).astype(np.int64)
+    if most is not None and most < len(rows):
+        rows = np.sort(np.random.default_rng((seed, 13)).choice(rows, most, replace=False))
     if not len(rows):
         raise InputError("rows in the chosen splits", "none", "choose others with --split")
     found = embed_rows(
