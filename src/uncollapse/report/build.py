@@ -171,7 +171,9 @@ def _pilot_setting(inputs: Inputs) -> dict[str, Any] | None:
 def _phase(inputs: Inputs) -> tuple[PhaseDiagram | None, list[Mark]]:
     """The diagram of the last setting, and where every run stands."""
     known = [
-        (case, setting) for case in inputs.cases if (setting := of_record(case.setting)) is not None
+        (case, setting)
+        for case in inputs.cases
+        if case.kind != "trial" and (setting := of_record(case.setting)) is not None
     ]
     pilot = of_record(_pilot_setting(inputs))
     if not known and pilot is None:
@@ -182,7 +184,8 @@ def _phase(inputs: Inputs) -> tuple[PhaseDiagram | None, list[Mark]]:
         variance = (case.prediction or {}).get("instance_variance")
         marks.append(Mark(case.name, role, setting.alpha, setting.temperature, variance))
     if pilot is not None and not known:
-        marks.append(Mark("start", "before", pilot.alpha, pilot.temperature, None))
+        variance = (predicted(pilot) or {}).get("instance_variance")
+        marks.append(Mark("", "before", pilot.alpha, pilot.temperature, variance))
     setting = known[-1][1] if known else pilot
     if setting is None:
         return None, []
@@ -214,7 +217,7 @@ def _absent(inputs: Inputs) -> tuple[str, ...]:
         "measurement": bool(measured) or bool(inputs.comparisons),
         "setting": any(case.setting for case in cases) or _pilot_setting(inputs) is not None,
         "prediction": any(case.prediction for case in cases),
-        "probe": any(True for case in cases for _ in readings(case)),
+        "probe": inputs.pilot is not None or any(True for case in cases for _ in readings(case)),
         "fine": any(one.found.probe for one in measured)
         or any(read.role == "fine" for case in cases for read in readings(case)),
         "views": any(one.found.view_variance.estimate is not None for one in measured),

@@ -175,6 +175,14 @@ class Language:
         ends["unit"] = self.say(f"{unit}-unit")
         return text + self.say("format.interval-after", **ends)
 
+    def point_ends(self, record: Mapping[str, Any] | None) -> str:
+        """The interval of a difference alone, in percentage points."""
+        low, high = (record or {}).get("low"), (record or {}).get("high")
+        if low is None or high is None:
+            return "–"
+        ends = {"low": self._percentage(low, True), "high": self._percentage(high, True)}
+        return self.say("format.interval", **ends)
+
     def interval(self, value: Any) -> str:
         """An estimate with its interval, from a mapping or from the English of a record."""
         if isinstance(value, str):
