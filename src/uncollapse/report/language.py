@@ -207,6 +207,10 @@ class Language:
         """A part of the data: training, validation, test."""
         return self.word("split", name)
 
+    def parts(self, names: str) -> str:
+        """Several of them, with commas between them in the English of a record."""
+        return self.listed([self.part(name) for name in names.split(", ")])
+
     def duration(self, seconds: Any) -> str:
         """Seconds in the unit that suits them."""
         x = float(seconds)
