@@ -9,7 +9,7 @@ from typing import Any
 from uncollapse import __version__
 from uncollapse.report.build import Report
 from uncollapse.report.cases import Case
-from uncollapse.report.language import Language, language, short
+from uncollapse.report.language import Language, short
 from uncollapse.report.readings import judged
 from uncollapse.report.tables import Table
 
@@ -30,7 +30,7 @@ PARTS = ("train", "validation", "test")
 
 def data_rows(report: Report) -> Table:
     """What is recorded of data, splits and conditions, a column for each case."""
-    words = language(report.language)
+    words = report.words
     cases = report.inputs.cases
     facts = [
         _agreed([_facts(run, report.layer, words) for run in case.each], words) for case in cases
@@ -100,7 +100,7 @@ def _conditions(given: dict[str, Any], words: Language) -> dict[str, str]:
 
 def pilot_rows(report: Report) -> Table | None:
     """Under which conditions a pilot compared its settings; None without one."""
-    pilot, words = report.inputs.pilot, language(report.language)
+    pilot, words = report.inputs.pilot, report.words
     if pilot is None:
         return None
     conditions, statistics = pilot.get("conditions") or {}, pilot.get("statistics") or {}
@@ -130,7 +130,7 @@ def pilot_rows(report: Report) -> Table | None:
 
 def input_table(report: Report) -> Table:
     """Every file that was read, with its hash."""
-    words = language(report.language)
+    words = report.words
     rows = [
         [source.path, words.word("kind", source.kind), words.bytes(source.bytes), source.sha256]
         for source in report.inputs.sources
@@ -154,7 +154,7 @@ def commands_of(report: Report) -> list[str]:
 
 def versions_of(report: Report) -> Table:
     """Versions that each run recorded, and that of the report."""
-    words = language(report.language)
+    words = report.words
     cases = [case for case in report.inputs.cases if (case.run or {}).get("versions")]
     columns = [
         _agreed([dict((run.run or {}).get("versions") or {}) for run in case.each], words)
@@ -171,7 +171,7 @@ def versions_of(report: Report) -> Table:
 
 def setting_table(report: Report) -> Table | None:
     """The whole configuration of each run, differences first."""
-    words = language(report.language)
+    words = report.words
     cases = [case for case in report.inputs.cases if case.config]
     if not cases:
         return None
@@ -190,7 +190,7 @@ def setting_table(report: Report) -> Table | None:
 
 def convention_texts(report: Report) -> list[str]:
     """Which of several usual definitions stand behind the numbers."""
-    words = language(report.language)
+    words = report.words
     settings = [case.setting for case in report.inputs.cases if case.setting]
     found = [words.say("conventions.sphere"), words.say("conventions.levels")]
     if settings:
@@ -217,7 +217,7 @@ def convention_texts(report: Report) -> list[str]:
 
 def limit_texts(report: Report) -> list[str]:
     """What the method cannot say."""
-    words = language(report.language)
+    words = report.words
     cases = report.inputs.cases
     pooled = bool(cases) and all(case.runs for case in cases)
     seeds = "seeds-only" if pooled else "seeds"

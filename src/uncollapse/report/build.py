@@ -15,7 +15,7 @@ from uncollapse.report.cases import Case, Inputs
 from uncollapse.report.decision import Decision, decide
 from uncollapse.report.decision_pilot import changes_of
 from uncollapse.report.inputs import Options, Progress, quiet, read_inputs
-from uncollapse.report.language import Code, language
+from uncollapse.report.language import Code, Language, language
 from uncollapse.report.phase import Mark, PhaseDiagram, phase_diagram
 from uncollapse.report.readings import judged, readings
 from uncollapse.report.settings import changed, of_record, predicted
@@ -58,13 +58,18 @@ class Report:
         return cases if len(cases) < 2 else [cases[0], cases[-1]]
 
     @property
+    def words(self) -> Language:
+        """Its language, with the level of its intervals."""
+        return language(self.language, self.inputs.level)
+
+    @property
     def headline(self) -> str:
         """The verdict in one sentence."""
-        return language(self.language).say(self.decision.headline)
+        return self.words.say(self.decision.headline)
 
     def to_dict(self) -> dict[str, Any]:
         """The record for an audit, as plain JSON types; sentences are in the report's language."""
-        words = language(self.language)
+        words = self.words
         decision = self.decision.to_dict()
         decision["headline"]["text"] = words.say(self.decision.headline)
         for name in ("change", "gain", "cost", "certainty"):

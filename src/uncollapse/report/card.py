@@ -13,7 +13,7 @@ from uncollapse.report.audit import (
     input_table,
     limit_texts,
 )
-from uncollapse.report.language import Language, language
+from uncollapse.report.language import Language
 from uncollapse.report.messages import Message
 from uncollapse.report.readings import judged, label_reading, within_reading
 from uncollapse.report.tables import Table, class_table, level_table, probe_table
@@ -34,7 +34,7 @@ def _plain(text: object) -> str:
 
 def card(report: Report) -> str:
     """The whole section; its metadata is to be merged into the card's front matter."""
-    words = language(report.language)
+    words = report.words
     decision = report.decision
     lines = ["---", *_metadata(report), "---", "", f"## {words.say('page.title')}", ""]
     verdict = words.word("verdict", decision.verdict)

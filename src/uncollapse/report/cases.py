@@ -171,6 +171,24 @@ class Inputs:
     sources: list[Source] = field(default_factory=list)
 
     @property
+    def level(self) -> float | None:
+        """Of all intervals; None where the inputs differ in it, 0.95 where none says it."""
+        given = [(self.pilot or {}).get("statistics"), *self._conditions()]
+        levels = {one.get("level", one.get("confidence")) for one in given if one}
+        found = {float(level) for level in levels if isinstance(level, int | float)}
+        return found.pop() if len(found) == 1 else None if found else 0.95
+
+    def _conditions(self) -> list[dict[str, Any]]:
+        runs = self.runs
+        measured = [one.found.conditions for run in runs for one in run.measured]
+        probes = [
+            (one.get("conditions") or {}).get("settings") or {}
+            for run in runs
+            for one in run.probes
+        ]
+        return [*measured, *probes]
+
+    @property
     def runs(self) -> list[Case]:
         """Every run of every case."""
         return [run for case in self.cases for run in case.each]

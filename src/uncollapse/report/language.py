@@ -36,15 +36,19 @@ def _catalogue(name: str) -> dict[str, Any]:
 
 
 @cache
-def language(code: Code) -> Language:
+def language(code: Code, level: float | None = 0.95) -> Language:
     """The language of a code.
+
+    Args:
+        code: "en" or "ja".
+        level: Of the intervals that are spoken of; None where they differ.
 
     Raises:
         InputError: A language that is not spoken.
     """
     if code not in get_args(Code):
         raise InputError("en or ja as the language", f"{code!r}", "choose one of the two")
-    return Language(code)
+    return Language(code, level)
 
 
 class _Formatter(string.Formatter):
@@ -62,12 +66,16 @@ class Language:
 
     Attributes:
         code: "en" or "ja".
+        level: Of the intervals, in words; "" where they differ.
     """
 
-    def __init__(self, code: Code) -> None:
+    def __init__(self, code: Code, level: float | None = 0.95) -> None:
         self.code = code
         self._words = _catalogue(code)
         self._formatter = _Formatter(self)
+        self.level = ""
+        if level is not None:
+            self.level = self.say("format.level", x=f"{100 * level:g}")
         self._sentences = [] if code == "en" else _patterns(f"translations.{code}")
 
     def has(self, key: str) -> bool:
@@ -86,7 +94,8 @@ class Language:
         template = self._find(message.key)
         if not isinstance(template, str):
             raise KeyError(message.key)
-        return self._formatter.vformat(template, (), message.values)
+        values = {"level": self.level, **message.values}
+        return self._formatter.vformat(template, (), values)
 
     def word(self, group: str, value: Any) -> str:
         """The word for a value of a group, or the value itself where there is none."""

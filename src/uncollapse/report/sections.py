@@ -46,7 +46,7 @@ def engineer(report: Report, points: int) -> Sections:
         report: The report.
         points: Rows that a picture shows at most.
     """
-    words = _words(report)
+    words = report.words
     data: dict[str, list[dict[str, Any]]] = {}
     parts: list[Callable[[], Section | None]] = [
         lambda: pilot_section(report.inputs.pilot, words),
@@ -64,12 +64,6 @@ def engineer(report: Report, points: int) -> Sections:
         lambda: _secondary(report, words),
     ]
     return Sections([found for part in parts if (found := part()) is not None], data)
-
-
-def _words(report: Report) -> Language:
-    from uncollapse.report.language import language
-
-    return language(report.language)
 
 
 def _measured(report: Report) -> list[Case]:
