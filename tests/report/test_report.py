@@ -167,6 +167,20 @@ def test_a_pilot_that_lacks_a_part_is_still_reported(pilot, lacking, tmp_path):
     report.to_html()
 
 
+def test_the_level_of_the_intervals_is_that_of_the_inputs(pilot, tmp_path):
+    rng, labels = np.random.default_rng(0), np.repeat([0, 1], 30)
+    vectors = np.eye(2, 8)[labels] + 0.3 * rng.standard_normal((60, 8))
+    found = measure(vectors, labels, confidence=0.9, permutations=0)
+    (tmp_path / "m.json").write_text(found.to_json())
+    (tmp_path / "p.json").write_text(json.dumps(pilot | {"statistics": {"level": 0.9}}))
+    for name in ("m.json", "p.json"):
+        text = Text(build_report([tmp_path / name]).to_html()).text
+        assert "90 % interval" in text
+        assert "95 %" not in text
+    both = Text(build_report([tmp_path / "m.json", tmp_path / "p.json"], "ja").to_html()).text
+    assert "90%信頼区間" in both
+
+
 def test_one_measurement_a_comparison_and_a_probe(runs, two, tmp_path):
     first, last = (case.measured[0].found for case in two.inputs.cases)
     (tmp_path / "a.json").write_text(first.to_json())

@@ -54,8 +54,7 @@ class Report:
     @property
     def sides(self) -> list[Case]:
         """The cases that are shown side by side: the first and the last."""
-        cases = self.inputs.cases
-        return cases if len(cases) < 2 else [cases[0], cases[-1]]
+        return self.inputs.sides
 
     @property
     def words(self) -> Language:
@@ -158,7 +157,7 @@ def build_report(
 
 def _comparison(inputs: Inputs, layer: str | None) -> dict[str, Any] | None:
     found: list[Measurement] = []
-    for case in (inputs.cases[0], inputs.cases[-1]) if len(inputs.cases) > 1 else ():
+    for case in inputs.sides:
         one = judged(case, layer)
         if one is not None:
             found.append(one.found)

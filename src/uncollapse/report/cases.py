@@ -171,6 +171,17 @@ class Inputs:
     sources: list[Source] = field(default_factory=list)
 
     @property
+    def sides(self) -> list[Case]:
+        """The cases that are shown side by side: the first and the last.
+
+        Beside two cases or more, the runs of a pilot are not among them.
+        """
+        given = [case for case in self.cases if case.kind != "trial"]
+        trials = [case for case in self.cases if case.kind == "trial"]
+        cases = trials if trials and len(given) < 2 else given
+        return cases if len(cases) < 2 else [cases[0], cases[-1]]
+
+    @property
     def level(self) -> float | None:
         """Of all intervals; None where the inputs differ in it, 0.95 where none says it."""
         given = [(self.pilot or {}).get("statistics"), *self._conditions()]

@@ -53,7 +53,7 @@ def shown_runs(pilot: Mapping[str, Any]) -> list[Path]:
     seeds = confirmed.get("seeds") or (pilot.get("conditions") or {}).get("seeds") or ()
     names = ((pilot.get("start") or {}).get("name"), compared_of(pilot))
     return [
-        Path("trials") / Path(str(name)).name / f"seed-{int(seeds[0])}"
+        Path("trials") / Path(str(name)).name / Path(f"seed-{seeds[0]}").name
         for name in names
         if name is not None and seeds
     ]

@@ -49,7 +49,7 @@ function colour(v) {
   const at = Math.min(0.9999, Math.max(0, v)) * 4, i = Math.floor(at), f = at - i;
   return CIVIDIS[i].map((a, k) => Math.round(a + f * (CIVIDIS[i + 1][k] - a)));
 }
-const PLOT = { left: 52, top: 8, width: 520, height: 340, low: 0.01, high: 10 };
+const PLOT = { left: 64, top: 8, width: 508, height: 340, low: 0.01, high: 10 };
 const xOf = (tau) => PLOT.left + PLOT.width * Math.log(tau / PLOT.low) / Math.log(PLOT.high / PLOT.low);
 const yOf = (alpha) => PLOT.top + PLOT.height * (1 - Math.cbrt(Math.max(0, alpha)));
 const tauAt = (part) => PLOT.low * (PLOT.high / PLOT.low) ** part;
@@ -122,7 +122,12 @@ function draw(moved) {
     byId(name).textContent = found[name] === null ? TEXT.none : show(found[name]);
     byId(name).dataset.value = found[name] === null ? "" : found[name];
   }
-  byId("command").textContent = command();
+  // An option and its value stay in one line.
+  byId("command").replaceChildren(...command().split(/ (?=--)/).flatMap((part) => {
+    const span = document.createElement("span");
+    span.textContent = part;
+    return [span, " "];
+  }));
   diagram(THEORY.numbers(state));
   byId("diagram").setAttribute("aria-label", `${TEXT.diagram} ${problem ? TEXT[problem] : TEXT.phases[found.phase]}`);
 }
