@@ -7,10 +7,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: demo test slow format clean
+.PHONY: demo test slow docs format clean
 
 demo: $(READY)
-	$(BIN)/python examples/digits.py
+	$(BIN)/uncollapse demo
 
 test: $(READY)
 	$(BIN)/ruff check .
@@ -20,6 +20,10 @@ test: $(READY)
 
 slow: $(READY)
 	$(BIN)/python -m pytest -n 2 -m slow
+
+docs: $(READY)
+	$(BIN)/typer uncollapse.cli.app utils docs --name uncollapse --output docs/cli.md
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 format: $(READY)
 	$(BIN)/ruff check --fix .

@@ -29,6 +29,16 @@ def test_every_format_and_a_second_time(runs, tmp_path, form, ending):
     assert [path.name for path in target.parent.iterdir()] == [target.name]
 
 
+def test_json_says_what_is_decided_and_where_it_is(runs, tmp_path):
+    target = tmp_path / "report.json"
+    answer = invoke(runs[0] / "probe.json", "--format", "json", "-o", target, "--json")
+    told = json.loads(answer.stdout)
+    written = json.loads(target.read_text("utf-8"))
+    assert told["output"] == str(target)
+    assert told["verdict"] == written["decision"]["verdict"]
+    assert told["megabytes"] == pytest.approx(target.stat().st_size / 1e6, abs=1e-3)
+
+
 def refused(monkeypatch, capsys, *words):
     monkeypatch.setattr(sys, "argv", ["uncollapse", "report", *map(str, words)])
     with pytest.raises(SystemExit) as exit_:

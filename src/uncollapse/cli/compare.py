@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from uncollapse.cli import parameters
 from uncollapse.cli.measure import plain_console, read_json
 from uncollapse.errors import InputError
 from uncollapse.metrics import Comparison, Measurement, compare
@@ -57,14 +58,20 @@ def compare_command(
     before: Annotated[Path, typer.Argument(help="JSON of `uncollapse measure`: the reference.")],
     after: Annotated[Path, typer.Argument(help="JSON of `uncollapse measure` to compare.")],
     tolerance: Annotated[
-        float, typer.Option(help="Fraction by which the share or a probe may fall.")
+        float, typer.Option(help="Fraction by which the share or a probe may fall, 0 to below 1.")
     ] = 0.0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the record as JSON.")] = False,
+    as_json: parameters.Json = False,
     fail_on: Annotated[
         Literal["regression"] | None, typer.Option(help="Exit with code 1 on a regression.")
     ] = None,
 ) -> None:
-    """Say what changed between two measurements, with intervals of the difference."""
+    """Say what changed between two measurements.
+
+    Every difference has its interval; a regression is a fall of the verdict, of a class, of the
+    share or of a probe.
+
+    Example: `uncollapse compare before.json after.json --fail-on regression`
+    """
     found = compare(_measurement(before), _measurement(after), tolerance=tolerance)
     if as_json:
         typer.echo(json.dumps(found.to_dict(), indent=2, allow_nan=False, ensure_ascii=False))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
+from uncollapse.cli import parameters
 from uncollapse.storage import write_text
 
 __all__ = ["explore_command"]
@@ -17,16 +18,15 @@ def explore_command(
     output: Annotated[
         Path, typer.Option("-o", "--output", help="The HTML file to write; replaced if there.")
     ] = Path("explorer.html"),
-    lang: Annotated[
-        Literal["en", "ja"], typer.Option(help="Language: English or Japanese.")
-    ] = "en",
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    lang: parameters.Language = "en",
+    as_json: parameters.Json = False,
 ) -> None:
-    """Write one offline page in which the prediction follows the setting at once.
+    """Write a page to explore predictions in.
 
+    One offline HTML page in which phase, threshold and variance follow the setting at once.
     Balanced classes; its numbers are those of `uncollapse predict`.
 
-    Example: uncollapse explore -o explorer.html --lang ja
+    Example: `uncollapse explore -o explorer.html --lang ja`
     """
     from uncollapse.report.explorer import explorer_page
 

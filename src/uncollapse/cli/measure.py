@@ -14,6 +14,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from uncollapse.cli import parameters
 from uncollapse.errors import InputError
 from uncollapse.metrics import Margins, ProbeOptions, save_state
 from uncollapse.metrics.files import Columns, accumulate_files, measure_files
@@ -135,24 +136,12 @@ def measure_command(
             " dataset folders, or states saved by --save-state. Several are shards of one set."
         ),
     ],
-    embedding: Annotated[
-        str | None,
-        typer.Option(help='Column of vectors, or a pattern of number columns such as "e*".'),
-    ] = None,
-    label: Annotated[str | None, typer.Option(help="Column of class labels.")] = None,
-    instance: Annotated[
-        str | None, typer.Option(help="Column of instance ids, when rows are views of instances.")
-    ] = None,
-    group: Annotated[
-        str | None, typer.Option(help="Column of what was drawn independently (patient, part).")
-    ] = None,
-    fine: Annotated[
-        str | None, typer.Option(help="Column of finer labels, for the within-class probe.")
-    ] = None,
-    slice_: Annotated[
-        list[str] | None,
-        typer.Option("--slice", help="Column over whose values to compare; may be repeated."),
-    ] = None,
+    embedding: parameters.Embedding = None,
+    label: parameters.Label = None,
+    instance: parameters.Instance = None,
+    group: parameters.Group = None,
+    fine: parameters.Fine = None,
+    slice_: parameters.Slices = None,
     labels_from: Annotated[
         list[Path] | None,
         typer.Option(help="File with labels and the other columns, row by row; may be repeated."),
@@ -163,53 +152,69 @@ def measure_command(
     prediction: Annotated[
         Path | None, typer.Option(help="JSON of `uncollapse predict` to stand beside.")
     ] = None,
-    alpha: Annotated[float | None, typer.Option(help="The run's alpha, to predict.")] = None,
-    temperature: Annotated[float | None, typer.Option(help="The run's temperature.")] = None,
-    views: Annotated[int, typer.Option(help="The run's views per instance.")] = 2,
-    self_pairs: Annotated[SelfPairs, typer.Option(help="Of the run's loss.")] = "exclude",
-    reduction: Annotated[Reduction, typer.Option(help="Of the run's loss.")] = "anchors",
-    batch_size: Annotated[
-        int | None, typer.Option(help="The run's batch: instances drawn at random.")
+    alpha: Annotated[
+        float | None,
+        typer.Option(
+            help="Weight of the self-supervised term in the run that made the embeddings, 0 to 1;"
+            " it is predicted from this and the next options."
+        ),
     ] = None,
-    batch_per_class: Annotated[
-        int | None, typer.Option(help="The run's batch: instances of each class in it.")
+    temperature: Annotated[
+        float | None, typer.Option(help="Temperature tau of that run, 0.001 to 1000.")
     ] = None,
-    batch_classes: Annotated[
-        int | None, typer.Option(help="With --batch-per-class: classes in a batch.")
-    ] = None,
+    views: parameters.Views = 2,
+    self_pairs: parameters.SelfPairsChoice = "exclude",
+    reduction: parameters.ReductionChoice = "anchors",
+    batch_size: parameters.BatchSize = None,
+    batch_per_class: parameters.BatchPerClass = None,
+    batch_classes: parameters.BatchClasses = None,
     collapsed_margin: Annotated[
-        float, typer.Option(help="Share of total variance below which a class is collapsed.")
+        float, typer.Option(help="Share of total variance below which it is collapsed, above 0.")
     ] = Margins.collapsed,
     healthy_margin: Annotated[
-        float, typer.Option(help="Share of total variance above which it is healthy.")
+        float,
+        typer.Option(
+            help="Share of total variance above which it is healthy, from the other margin to"
+            " below 1."
+        ),
     ] = Margins.healthy,
     permutations: Annotated[
-        int, typer.Option(help="Permutations of the nulls; 0 leaves them out.")
+        int, typer.Option(min=0, help="Permutations of the nulls; 0 leaves them out.")
     ] = 20,
-    confidence: Annotated[float, typer.Option(help="Of every interval.")] = 0.95,
-    seed: Annotated[int, typer.Option(help="Of permutations, splits and subsamples.")] = 0,
+    confidence: parameters.Confidence = 0.95,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Seed of permutations, splits and subsamples.")
+    ] = 0,
     stream: Annotated[
         bool | None,
         typer.Option(
-            "--stream/--in-memory", help="Default: stream above 256 MiB. A stream has no nulls."
+            "--stream/--in-memory",
+            help="Read in one pass, without nulls, or hold all rows.",
+            show_default="stream above 256 MiB",
         ),
     ] = None,
     interval: Annotated[
         Literal["auto", "exact", "blocks"],
-        typer.Option(help="Of a stream: exact (leave one out) or blocks (fast; the default)."),
+        typer.Option(help="Of a stream: exact (leave one out), or blocks (fast; auto)."),
     ] = "auto",
     save: Annotated[
         Path | None,
-        typer.Option("--save-state", help="Save a stream's state, to merge with other machines'."),
+        typer.Option("--save-state", help="File for a stream's state, to merge with others'."),
     ] = None,
     layer: Annotated[str | None, typer.Option(help="Layer's name, for the record.")] = None,
     split: Annotated[str | None, typer.Option(help="Split's name, for the record.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the record as JSON.")] = False,
+    as_json: parameters.Json = False,
     fail_on: Annotated[
         FailOn | None, typer.Option(help="Exit with code 1 on this verdict or a worse one.")
     ] = None,
 ) -> None:
-    """Say whether embeddings are collapsed, where, and how sure that is."""
+    """Say whether embeddings are collapsed.
+
+    Verdict, variances within and between classes with their intervals, finer labels and slices;
+    with the run's setting, measured beside predicted.
+
+    Example: `uncollapse measure embeddings.parquet --embedding projector --label label`
+    """
     columns = Columns(embedding, label, instance, group, fine, tuple(slice_ or ()))
     setting = setting_prediction(
         alpha,

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from uncollapse.cli import parameters
 from uncollapse.cli.train import need_training
 from uncollapse.errors import InputError
 
@@ -32,51 +33,56 @@ _SAID = {
 
 def pilot_command(
     config: Annotated[Path, typer.Argument(help="YAML file of `uncollapse train`: the setting.")],
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="Change a key: loss.alpha=0; may be repeated."),
-    ] = None,
+    set_: parameters.Changes = None,
     budget: Annotated[
-        str, typer.Option(help="Wall-clock time for the plan, as 90s, 20m or 2h.")
+        str,
+        typer.Option(metavar="<time>", help="Wall-clock time for the plan, as 90s, 20m or 2h."),
     ] = "20m",
     seeds: Annotated[
         int, typer.Option(min=2, help="Seeds of whole runs, and fresh ones to confirm by.")
     ] = 3,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes of one thread [cores].")
+        int | None, typer.Option(min=1, help="Processes of one thread.", show_default="cores")
     ] = None,
     layer: Annotated[
         Literal["projector", "backbone"],
-        typer.Option(help="Layer that is deployed: projector or backbone."),
+        typer.Option(help="Layer that is deployed; the objective is measured there."),
     ] = "projector",
     objective: Annotated[
         Literal["auto", "within-class", "downstream", "other-view"],
-        typer.Option(help="auto, within-class, downstream or other-view."),
+        typer.Option(help="What is to improve; auto takes the first that the data allow."),
     ] = "auto",
     downstream: Annotated[
         list[Path] | None,
         typer.Option(help="YAML file with a `data:` block to probe on; may be repeated."),
     ] = None,
     margin: Annotated[
-        float, typer.Option(help="Accepted loss of training-label accuracy, 0 to 1.")
+        float, typer.Option(help="Accepted loss of training-label accuracy, 0 to below 1.")
     ] = 0.01,
     least_gain: Annotated[
-        float, typer.Option(help="Gain of the objective worth a change, 0 to 1.")
+        float, typer.Option(help="Gain of the objective worth a change, between 0 and 1.")
     ] = 0.02,
     half_width: Annotated[
-        float, typer.Option(help="Half-width of one seed's 95 % interval; sets the rows used.")
+        float,
+        typer.Option(
+            help="Half-width of one seed's 95 % interval, between 0 and 1; sets the rows used."
+        ),
     ] = 0.05,
     ray: Annotated[bool, typer.Option("--ray", help="Run on a Ray cluster.")] = False,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Folder [runs/CONFIG-pilot].")
+        Path | None,
+        typer.Option(
+            "-o", "--output", help="The pilot's folder.", show_default="runs/CONFIG-pilot"
+        ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print pilot.json.")] = False,
+    as_json: parameters.Json = False,
 ) -> None:
-    """Find the smallest change that prevents collapse, and prove it by short runs.
+    """Find the least change that prevents collapse.
 
-    Run the same command again to go on with a pilot that was stopped.
+    Tries single changes of the setting by short runs and confirms the smallest that helps on the
+    test split. Run the same command again to go on with a pilot that was stopped.
 
-    Example: uncollapse pilot configs/digits.yaml --set loss.alpha=0 --budget 5m
+    Example: `uncollapse pilot configs/digits.yaml --set loss.alpha=0 --budget 5m`
     """
     _need_pilot()
     from uncollapse.pilot import PilotOptions, on_processes, on_ray, pilot, seconds_of
@@ -180,43 +186,42 @@ def _show(result: PilotResult, console: Console) -> None:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     console.print()
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    titles = ("setting", "W theory", "W", "objective", "gain, points", "task", "runs", "status")
-    for number, title in enumerate(titles):
-        side: Literal["left", "right"] = "left" if number in (0, 7) else "right"
+    for title in ("setting", "theory", "W", "score", "gain, points", "task", "runs"):
         # On a narrow terminal names are cut, never numbers.
-        least = {0: None, 4: 21, 7: None}.get(number, 5)
-        table.add_column(title, justify=side, no_wrap=True, min_width=least)
+        name = title == "setting"
+        least = None if name else 20 if title == "gain, points" else 5
+        table.add_column(title, justify="left" if name else "right", no_wrap=True, min_width=least)
     for row in result.table():
-        gain = "-"
-        if row["gain"] is not None:
-            ends = f"[{100 * row['gain_low']:+.1f}, {100 * row['gain_high']:+.1f}]"
-            gain = f"{100 * row['gain']:+.1f} {ends}"
-        numbers = (
-            _number(row[key])
-            for key in ("predicted_variance", "measured_variance", "objective", "task")
-        )
-        predicted, measured, objective, task = numbers
-        table.add_row(
-            row["setting"],
-            predicted,
-            measured,
-            objective,
-            gain,
-            task,
-            str(row["runs"]),
-            row["status"],
-        )
+        keys = ("predicted_variance", "measured_variance", "objective", "task")
+        predicted, measured, objective, task = (_number(row[key]) for key in keys)
+        gain = _gain(row)
+        table.add_row(row["setting"], predicted, measured, objective, gain, task, str(row["runs"]))
     console.print(table)
     start = result.start["runs"][0]["measured"]
     verdicts = ", ".join(f"{layer} {of['verdict']}" for layer, of in start.items())
     console.print()
-    console.print(f"your setting, measured: {verdicts}; objective: {result.objective['text']}")
+    console.print(
+        f"theory, W: variance between instances at the optimum, and measured ({result.layer}, "
+        f"validation rows); score: {result.objective['text']}; "
+        "task: accuracy of the training label",
+        soft_wrap=True,
+    )
+    console.print(f"your setting, measured: {verdicts}")
     if chosen is not None:
         console.print(f"train it at full size: uncollapse train {chosen['config']}", soft_wrap=True)
 
 
 def _change(change: Mapping[str, Any]) -> str:
     return f"{change['key']} {change['from']} -> {change['to']}"
+
+
+def _gain(row: Mapping[str, Any]) -> str:
+    """The gain with its interval, or why there is none."""
+    if row["gain"] is not None:
+        ends = f"[{100 * row['gain_low']:+.1f}, {100 * row['gain_high']:+.1f}]"
+        return f"{100 * row['gain']:+.1f} {ends}"
+    words = {"complete": "-", "predicted-collapse": "collapse, not run"}
+    return words.get(row["status"], str(row["status"]))
 
 
 def _number(value: float | None) -> str:

@@ -9,11 +9,11 @@ from typing import Annotated, Any
 
 import typer
 
+from uncollapse.cli import parameters
 from uncollapse.errors import InputError
 from uncollapse.records import BalancedBatch, Batch, FullBatch, Prediction, RandomBatch
 from uncollapse.theory import Setting, advise, predict
 from uncollapse.theory.advice import LEVERS, Advice, Lever
-from uncollapse.theory.setting import AnchorsWithoutPositives, Reduction, SelfPairs
 
 __all__ = ["predict_command"]
 
@@ -32,48 +32,36 @@ MEANING = {
 def predict_command(
     alpha: Annotated[float, typer.Option(help="Weight of the self-supervised term, 0 to 1.")],
     temperature: Annotated[float, typer.Option(help="Temperature tau, 0.001 to 1000.")],
-    classes: Annotated[int | None, typer.Option(help="Number of classes m.")] = None,
-    per_class: Annotated[int | None, typer.Option(help="Instances of each class n.")] = None,
-    class_counts: Annotated[
-        str | None,
+    classes: parameters.Classes = None,
+    per_class: parameters.PerClass = None,
+    class_counts: parameters.ClassCounts = None,
+    views: parameters.Views = 2,
+    self_pairs: parameters.SelfPairsChoice = "exclude",
+    reduction: parameters.ReductionChoice = "anchors",
+    anchors_without_positives: parameters.AnchorsChoice = "drop",
+    batch_size: parameters.BatchSize = None,
+    batch_per_class: parameters.BatchPerClass = None,
+    batch_classes: parameters.BatchClasses = None,
+    dim: Annotated[
+        int | None,
+        typer.Option(help="Embedding dimension d, from 1.", show_default="large enough"),
+    ] = None,
+    target_variance: Annotated[
+        float | None,
         typer.Option(
-            help="Instances of each class, as 10,4,2 or @file (one number a line); "
-            "instead of --classes and --per-class.",
+            help="Instance variance that the changes should reach, between 0 and 1.",
+            show_default="0.01 in every class",
         ),
     ] = None,
-    views: Annotated[int, typer.Option(help="Augmented views of an instance p.")] = 2,
-    self_pairs: Annotated[
-        SelfPairs, typer.Option(help="Is the anchor itself in the denominator?")
-    ] = "exclude",
-    reduction: Annotated[
-        Reduction, typer.Option(help="Mean over positive pairs, or over anchors.")
-    ] = "anchors",
-    anchors_without_positives: Annotated[
-        AnchorsWithoutPositives,
-        typer.Option(help="An anchor alone of its class in a batch: left out, zero, or refused."),
-    ] = "drop",
-    batch_size: Annotated[
-        int | None, typer.Option(help="Random batches of B instances. Default: full batch.")
-    ] = None,
-    batch_per_class: Annotated[
-        int | None, typer.Option(help="Balanced batches of n_b instances of each class.")
-    ] = None,
-    batch_classes: Annotated[
-        int | None, typer.Option(help="Classes in a balanced batch. Default: all.")
-    ] = None,
-    dim: Annotated[int | None, typer.Option(help="Embedding dimension d.")] = None,
-    target_variance: Annotated[
-        float | None, typer.Option(help="Instance variance that the advice should reach.")
-    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of sampled batches.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: parameters.Json = False,
 ) -> None:
     """Say what the loss will do, before training.
 
     Computes the global optimum of L = (1 - alpha) L_sup + alpha L_self over all embeddings: its
     phase, its variances, the thresholds, and the smallest changes that prevent collapse.
 
-    Example: uncollapse predict --classes 10 --per-class 50 --alpha 0 --temperature 0.1
+    Example: `uncollapse predict --classes 10 --per-class 50 --alpha 0 --temperature 0.1`
     """
     setting = Setting(
         class_counts=_counts(class_counts),

@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
+from uncollapse.cli import parameters
 from uncollapse.cli.measure import plain_console
 from uncollapse.errors import InputError
 from uncollapse.probes import ProbeColumns, ProbeSettings, embedded_files, probe
@@ -40,41 +41,62 @@ def probe_command(
     layer: Annotated[
         list[str] | None,
         typer.Option(
-            help="Column of vectors (backbone, projector, ...); may be repeated. Default: all"
-            " layers that `uncollapse embed` wrote, else the usual column."
+            help="Column of vectors (backbone, projector, ...); may be repeated.",
+            show_default="all layers that `uncollapse embed` wrote, else the usual column",
         ),
     ] = None,
     target: Annotated[
         list[str] | None,
-        typer.Option(help="Column to read; may be repeated. Default: label, finer labels, slices."),
+        typer.Option(
+            help="Column to read; may be repeated.", show_default="label, finer labels, slices"
+        ),
     ] = None,
     label: Annotated[
-        str | None, typer.Option(help="Column of the label that the encoder was trained on.")
+        str | None, typer.Option(help="Column of the class label that the encoder was trained on.")
     ] = None,
     group: Annotated[
         str | None, typer.Option(help="Column of what must stay in one split (patient, part).")
     ] = None,
     split: Annotated[
-        str | None, typer.Option(help='Column of splits. Default: "split"; without it, cut here.')
+        str | None,
+        typer.Option(
+            help="Column of splits: train, validation, test.",
+            show_default="split; without it, cut here",
+        ),
     ] = None,
     downstream: Annotated[
         list[Path] | None,
-        typer.Option(help="File of another data set's embeddings, with its own label and split."),
+        typer.Option(
+            help="File of another data set's embeddings, with its own label and split; may be"
+            " repeated."
+        ),
     ] = None,
     shots: Annotated[
-        str | None, typer.Option(help="Rows per class of the few-shot probe, such as 1,5,10.")
+        str | None,
+        typer.Option(
+            metavar="<int,...>",
+            help="Rows of each value in the few-shot probes, from 1: one number or several.",
+            show_default="those of 1,5,10 that every class has",
+        ),
     ] = None,
-    draws: Annotated[int, typer.Option(help="Draws of the shots.")] = ProbeSettings.draws,
-    confidence: Annotated[
-        float, typer.Option(help="Of every interval.")
-    ] = ProbeSettings.confidence,
-    seed: Annotated[int, typer.Option(help="Of splits cut here, shots and subsamples.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the record as JSON.")] = False,
+    draws: Annotated[int, typer.Option(help="Draws of the shots, from 2.")] = ProbeSettings.draws,
+    confidence: parameters.Confidence = ProbeSettings.confidence,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Seed of splits cut here, shots and subsamples.")
+    ] = 0,
+    as_json: parameters.Json = False,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Write the record as JSON to a file.")
+        Path | None,
+        typer.Option("-o", "--output", help="JSON file to write the answer to; replaced if there."),
     ] = None,
 ) -> None:
-    """Say what frozen embeddings let read: labels, finer labels, and those of other data."""
+    """Say what can be read from frozen embeddings.
+
+    Linear, nearest neighbours and few shots: labels, finer labels inside the classes, and those
+    of other data. Everything is chosen on validation rows and read once on test rows.
+
+    Example: `uncollapse probe runs/digits --layer projector --shots 1,5,10`
+    """
     settings = ProbeSettings(shots=_shots(shots), draws=draws, confidence=confidence)
     columns = ProbeColumns(tuple(layer or ()), tuple(target or ()), label, group, None, split)
     embedded = embedded_files(files, columns)

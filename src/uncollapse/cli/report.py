@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
@@ -10,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn
 
+from uncollapse.cli import parameters
 from uncollapse.errors import InputError
 from uncollapse.metrics.files import Columns
 from uncollapse.storage import write_text
@@ -30,47 +32,48 @@ def report_command(
     ],
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", help="File to write [report.html, report.json, report.md]."),
+        typer.Option(
+            "-o",
+            "--output",
+            help="File to write; an earlier report is replaced.",
+            show_default="report.html, .json or .md",
+        ),
     ] = None,
-    language: Annotated[
-        Literal["en", "ja"], typer.Option("--lang", help="Language of the report.")
-    ] = "en",
+    language: parameters.Language = "en",
     format_: Annotated[
         Literal["html", "json", "markdown"],
         typer.Option("--format", help="A page, the record for an audit, or a model-card section."),
     ] = "html",
     layer: Annotated[
         str | None,
-        typer.Option(help="Layer that it is about. Default: the projector where there is one."),
+        typer.Option(
+            help="Layer that it is about.", show_default="the projector where there is one"
+        ),
     ] = None,
-    embedding: Annotated[
-        str | None, typer.Option(help="Of embeddings: column of vectors, as in measure.")
-    ] = None,
-    label: Annotated[str | None, typer.Option(help="Of embeddings: column of labels.")] = None,
-    instance: Annotated[
-        str | None, typer.Option(help="Of embeddings: column of instance ids of views.")
-    ] = None,
-    group: Annotated[
-        str | None, typer.Option(help="Of embeddings: column of what was drawn independently.")
-    ] = None,
-    fine: Annotated[str | None, typer.Option(help="Of embeddings: column of finer labels.")] = None,
-    slice_: Annotated[
-        list[str] | None,
-        typer.Option("--slice", help="Of embeddings: column over whose values to compare."),
-    ] = None,
+    embedding: parameters.Embedding = None,
+    label: parameters.Label = None,
+    instance: parameters.Instance = None,
+    group: parameters.Group = None,
+    fine: parameters.Fine = None,
+    slice_: parameters.Slices = None,
     sample: Annotated[
         int, typer.Option(min=10, max=5000, help="Rows that a picture shows at most.")
     ] = 1500,
     seed: Annotated[
-        int, typer.Option(min=0, help="Of the rows in pictures and of measurements made here.")
+        int, typer.Option(min=0, help="Seed of the rows in pictures and of measurements made here.")
     ] = 0,
     force: Annotated[
         bool, typer.Option("--force", help="Write over a file that is no report.")
     ] = False,
+    as_json: parameters.Json = False,
 ) -> None:
-    """Write one page for the person who decides, the engineer and the auditor.
+    """Write one page for whoever decides.
 
-    Example: uncollapse report runs/before runs/after -o report.html --lang ja
+    Verdict, change, gain and cost first; then the numbers for the engineer, and data, seeds and
+    versions for the auditor. The columns, --embedding to --slice, are those of embeddings among
+    the paths. --json prints the decision and where the file is; --format json is the whole record.
+
+    Example: `uncollapse report runs/before runs/after -o report.html --lang ja`
     """
     from uncollapse.report import ReportOptions, build_report
 
@@ -98,8 +101,17 @@ def report_command(
         text = make[format_]()
     write_text(target, text.rstrip() + "\n")
     size = len(text.encode()) / 1e6
-    typer.echo(f"{report.decision.verdict}: {report.headline}")
-    typer.echo(f"report in {target} ({size:.1f} MB)")
+    if as_json:
+        answer = {
+            "verdict": report.decision.verdict,
+            "headline": report.headline,
+            "output": str(target),
+            "megabytes": round(size, 3),
+        }
+        typer.echo(json.dumps(answer, ensure_ascii=False))
+    else:
+        typer.echo(f"{report.decision.verdict}: {report.headline}")
+        typer.echo(f"report in {target} ({size:.1f} MB)")
 
 
 def _check_target(target: Path, paths: list[Path], force: bool) -> None:

@@ -16,10 +16,10 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from uncollapse.cli import parameters
 from uncollapse.cli.predict import _batch, _counts
 from uncollapse.errors import InputError
 from uncollapse.theory import Setting, predict
-from uncollapse.theory.setting import AnchorsWithoutPositives, Reduction, SelfPairs
 
 if TYPE_CHECKING:
     from uncollapse.cli.simulated import Point
@@ -27,45 +27,50 @@ if TYPE_CHECKING:
 
 __all__ = ["simulate_command"]
 
+# How an option that takes several values is shown in the help.
+NUMBERS, WHOLE_NUMBERS = "<float,...>", "<int,...>"
 MOST_RUNS = 10_000
 INTERRUPTED = 130
 
 
 def simulate_command(
-    alpha: Annotated[str, typer.Option(help="Weight of the self-supervised term. [list]")],
-    temperature: Annotated[str, typer.Option(help="Temperature tau. [list]")],
-    classes: Annotated[int | None, typer.Option(help="Number of classes m.")] = None,
-    per_class: Annotated[int | None, typer.Option(help="Instances of each class n.")] = None,
-    class_counts: Annotated[
+    alpha: Annotated[
+        str,
+        typer.Option(metavar=NUMBERS, help="Weight of the self-supervised term, 0 to 1."),
+    ],
+    temperature: Annotated[
+        str, typer.Option(metavar=NUMBERS, help="Temperature tau, 0.001 to 1000.")
+    ],
+    classes: parameters.Classes = None,
+    per_class: parameters.PerClass = None,
+    class_counts: parameters.ClassCounts = None,
+    views: parameters.Views = 2,
+    self_pairs: parameters.SelfPairsChoice = "exclude",
+    reduction: parameters.ReductionChoice = "anchors",
+    anchors_without_positives: parameters.AnchorsChoice = "drop",
+    batch_size: Annotated[
         str | None,
         typer.Option(
-            help="Instances of each class, as 10,4,2 or @file; instead of --classes and "
-            "--per-class."
+            metavar=WHOLE_NUMBERS,
+            help="Random batches of B instances (not views), from 2.",
+            show_default="full batch",
         ),
     ] = None,
-    views: Annotated[int, typer.Option(help="Augmented views of an instance p.")] = 2,
-    self_pairs: Annotated[
-        SelfPairs, typer.Option(help="Is the anchor itself in the denominator?")
-    ] = "exclude",
-    reduction: Annotated[
-        Reduction, typer.Option(help="Mean over positive pairs, or over anchors.")
-    ] = "anchors",
-    anchors_without_positives: Annotated[
-        AnchorsWithoutPositives,
-        typer.Option(help="An anchor alone of its class in a batch: left out, zero, or refused."),
-    ] = "drop",
-    batch_size: Annotated[
-        str | None, typer.Option(help="Random batches of B instances. Default: full batch. [list]")
-    ] = None,
     batch_per_class: Annotated[
-        str | None, typer.Option(help="Balanced batches of n_b instances of each class. [list]")
+        str | None,
+        typer.Option(
+            metavar=WHOLE_NUMBERS,
+            help="Balanced batches: instances of each class n_b, from 1.",
+        ),
     ] = None,
-    batch_classes: Annotated[
-        int | None, typer.Option(help="Classes in a balanced batch. Default: all.")
-    ] = None,
+    batch_classes: parameters.BatchClasses = None,
     dim: Annotated[
         str | None,
-        typer.Option(help="Embedding dimension d. Default: the number of embeddings. [list]"),
+        typer.Option(
+            metavar=WHOLE_NUMBERS,
+            help="Embedding dimension d, from 1.",
+            show_default="the number of embeddings",
+        ),
     ] = None,
     model: Annotated[
         Literal["vectors", "mlp"],
@@ -73,57 +78,80 @@ def simulate_command(
     ] = "vectors",
     optimiser: Annotated[
         Literal["lbfgs", "sgd", "adam"] | None,
-        typer.Option(help="Default: lbfgs for vectors and full batches, else adam."),
+        typer.Option(
+            help="How the loss is minimised.",
+            show_default="lbfgs for vectors and full batches, else adam",
+        ),
     ] = None,
     learning_rate: Annotated[
         str | None,
-        typer.Option(help="Default: sgd 1, adam 0.01; a tenth for a network. [list]"),
+        typer.Option(
+            metavar=NUMBERS,
+            help="Learning rate of sgd and adam, above 0.",
+            show_default="sgd 1, adam 0.01; a tenth of it for a network",
+        ),
     ] = None,
-    momentum: Annotated[float, typer.Option(help="Of sgd.")] = 0.9,
+    momentum: Annotated[float, typer.Option(help="Momentum of sgd, 0 to below 1.")] = 0.9,
     schedule: Annotated[
-        Literal["cosine", "constant"], typer.Option(help="Of the learning rate.")
+        Literal["cosine", "constant"], typer.Option(help="Course of the learning rate.")
     ] = "cosine",
     steps: Annotated[
-        str | None, typer.Option(help="Default: at most 3000 for lbfgs, else 2000. [list]")
+        str | None,
+        typer.Option(
+            metavar=WHOLE_NUMBERS,
+            help="Steps of the optimiser, from 1.",
+            show_default="at most 3000 for lbfgs, else 2000",
+        ),
     ] = None,
     initial: Annotated[
         Literal["random", "collapsed", "ssem"], typer.Option(help="Start of free vectors.")
     ] = "random",
     initial_variance: Annotated[
-        float, typer.Option(help="Within-class variance of the ssem start.")
+        float, typer.Option(help="Within-class variance of the ssem start, between 0 and 1.")
     ] = 0.5,
     initial_noise: Annotated[
-        float, typer.Option(help="Length of the noise on a collapsed or ssem start.")
+        float, typer.Option(help="Length of the noise on a collapsed or ssem start, from 0.")
     ] = 0.01,
     width: Annotated[
-        str, typer.Option(help="Units of a hidden layer of the network. [list]")
+        str,
+        typer.Option(
+            metavar=WHOLE_NUMBERS, help="Units of a hidden layer of the network, 1 to 4096."
+        ),
     ] = "64",
-    depth: Annotated[str, typer.Option(help="Hidden layers of the network. [list]")] = "2",
-    input_dim: Annotated[int, typer.Option(help="Dimension of the Gaussian classes.")] = 32,
+    depth: Annotated[
+        str,
+        typer.Option(metavar=WHOLE_NUMBERS, help="Hidden layers of the network, 0 to 32."),
+    ] = "2",
+    input_dim: Annotated[
+        int, typer.Option(help="Dimension of the Gaussian classes, 1 to 4096.")
+    ] = 32,
     separation: Annotated[
-        float, typer.Option(help="Length of a class centre, in deviations of its instances.")
+        float,
+        typer.Option(help="Length of a class centre, in deviations of its instances, from 0."),
     ] = 3.0,
     augmentation: Annotated[
-        float, typer.Option(help="Deviation of a view's noise, in deviations of the instances.")
+        float,
+        typer.Option(help="Deviation of a view's noise, in deviations of the instances, from 0."),
     ] = 0.5,
     fresh_views: Annotated[
         bool, typer.Option("--fresh-views", help="New views at every step; evaluate on others.")
     ] = False,
     collapsed_below: Annotated[
-        float, typer.Option(help="A variance reached up to this counts as none in the phase.")
+        float,
+        typer.Option(help="A variance up to this counts as none in the phase, 0 to below 1."),
     ] = 1e-3,
     repeats: Annotated[int, typer.Option(min=1, help="Runs with seeds from --seed on.")] = 1,
-    seed: Annotated[int, typer.Option(min=0, help="Of data, start and batches.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of data, start and batches.")] = 0,
+    as_json: parameters.Json = False,
 ) -> None:
-    """Minimise the loss, and print what is reached beside what is predicted.
+    """Minimise the loss and compare with theory.
 
     Over free vectors, which reach the global optimum, or over a small network on Gaussian
-    classes, by steps on batches: what the prediction leaves out can be measured. Options marked
-    [list] take several values, as 0,0.1,0.5: a table over the grid of all of them. Ctrl-C prints
-    the runs that are finished and exits with 130.
+    classes, by steps on batches: what the prediction leaves out can be measured. Options of type
+    float,... and int,... take several values, as 0,0.1,0.5: a table over the grid of all of them.
+    Ctrl-C prints the runs that are finished.
 
-    Example: uncollapse simulate --classes 3 --per-class 4 --alpha 0,0.2,0.5 --temperature 0.3
+    Example: `uncollapse simulate --classes 3 --per-class 4 --alpha 0,0.2,0.5 --temperature 0.3`
     """
     if importlib.util.find_spec("torch") is None:
         raise InputError(

@@ -15,6 +15,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from uncollapse.cli import parameters
 from uncollapse.errors import InputError
 from uncollapse.records import Prediction
 
@@ -134,19 +135,23 @@ def _show(result: TrainResult) -> None:
 
 def train_command(
     config: Annotated[Path, typer.Argument(help="YAML file; docs/training.md has every key.")],
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="Change a key: loss.alpha=0.2; may be repeated."),
-    ] = None,
+    set_: parameters.Changes = None,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="The run's folder [runs/CONFIG].")
+        Path | None,
+        typer.Option("-o", "--output", help="The run's folder.", show_default="runs/CONFIG"),
     ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the run in that folder.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    as_json: parameters.Json = False,
 ) -> None:
-    """Train an encoder; predict its phase first, measure collapse on the way."""
+    """Train an encoder, and watch for collapse.
+
+    Predicts the phase before the first step, measures collapse on validation rows on the way, and
+    can be killed at any moment: --resume goes on, bit for bit.
+
+    Example: `uncollapse train configs/digits.yaml --set loss.alpha=0.2 -o runs/digits`
+    """
     need_training()
     from uncollapse.probes import scores
     from uncollapse.training import build_problem, check_folder, load_config, train
@@ -183,12 +188,15 @@ def embed_command(
         Path | None,
         typer.Argument(help="YAML file with a `data:` block; by default the run's own data."),
     ] = None,
-    output: Annotated[Path, typer.Option("-o", "--output", help="*.parquet, or *.npz.")] = Path(
-        "embeddings.parquet"
-    ),
+    output: Annotated[
+        Path,
+        typer.Option(
+            "-o", "--output", help="The .parquet or .npz file to write; replaced if there."
+        ),
+    ] = Path("embeddings.parquet"),
     split: Annotated[
         list[Part] | None,
-        typer.Option(help="Part of the data; may be repeated. All by default."),
+        typer.Option(help="Part of the data; may be repeated.", show_default="all"),
     ] = None,
     views: Annotated[
         int, typer.Option(min=0, help="Augmented views of each instance; 0 for none.")
@@ -196,10 +204,15 @@ def embed_command(
     checkpoint: Annotated[
         Literal["best", "last"], typer.Option(help="Best by the validation measure, or last.")
     ] = "best",
-    seed: Annotated[int, typer.Option(min=0, help="Of the views.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the views.")] = 0,
+    as_json: parameters.Json = False,
 ) -> None:
-    """Write embeddings of backbone and projector, for `uncollapse measure` and `probe`."""
+    """Write embeddings of backbone and projector.
+
+    With labels, finer labels, ids and splits beside them, for measure, probe and report.
+
+    Example: `uncollapse embed runs/digits -o runs/digits/embeddings.parquet --split test`
+    """
     need_training()
     from uncollapse.training import embed
 

@@ -1,5 +1,7 @@
 """How large a pilot is: rows by the interval that is needed, epochs by the budget.
 
+A part of the data is trained for as many optimiser steps as the whole, where the budget allows:
+fewer steps would leave every setting far from its optimum, and the settings alike.
 The plan is made once and kept in the pilot's folder; going on with a pilot never changes it, and
 neither does the number of workers unless the budget forces fewer epochs.
 """
@@ -92,16 +94,22 @@ def pilot_config(
     return parse_config(block, source="the pilot's configuration"), part
 
 
-def plan_epochs(problem: Problem, candidates: int, options: PilotOptions) -> Plan:
-    """Epochs that fit into the budget: those of the configuration, or a half or a quarter.
+def plan_epochs(problem: Problem, share: float, candidates: int, options: PilotOptions) -> Plan:
+    """Epochs that fit into the budget: as many steps as the full run has, or a half, ... an eighth.
+
+    Args:
+        problem: With the pilot's rows.
+        share: Of the training rows that these are.
+        candidates: That are trained.
+        options: Budget, seeds, workers.
 
     Raises:
-        InputError: Not even a quarter fits.
+        InputError: Not even an eighth fits.
     """
-    whole = problem.config.epochs
+    whole = math.ceil(problem.config.epochs / share)
     per_epoch = _seconds_per_epoch(problem)
     ladder = dict.fromkeys(
-        max(min(whole, _LEAST_EPOCHS), math.ceil(whole / part)) for part in (1, 2, 4)
+        max(min(whole, _LEAST_EPOCHS), math.ceil(whole / part)) for part in (1, 2, 4, 8)
     )
     for epochs in ladder:
         short = max(1, math.ceil(epochs / 3))

@@ -88,7 +88,7 @@ def pilot(
             raise InputError("test rows, to confirm by", "none", "set data.split.test")
         candidates = design(problem)
         tried = [c for c in candidates[1:] if not c.collapsed]
-        plan = folder.plan(lambda: plan_epochs(problem, len(tried), options))
+        plan = folder.plan(lambda: plan_epochs(problem, part["share"], len(tried), options))
         part["setting"] = _setting(problem)
         known = {"part": part, "plan": plan, "goal": goal, "candidates": candidates}
         pilot_run = _Pilot(part_config, base, options, goal, plan, others, folder, runner, progress)

