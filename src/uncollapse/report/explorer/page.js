@@ -85,7 +85,7 @@ function diagram(c) {
 function axes() {
   const bottom = PLOT.top + PLOT.height;
   const ticks = [0.01, 0.03, 0.1, 0.3, 1, 3, 10].map((t) =>
-    `<path d="M${xOf(t)} ${bottom}v5"/><text x="${xOf(t)}" y="${bottom + 18}" text-anchor="middle">${show(t)}</text>`);
+    `<path d="M${xOf(t)} ${bottom}v5"/><text x="${xOf(t)}" y="${bottom + 21}" text-anchor="middle">${show(t)}</text>`);
   for (const a of [0, 0.001, 0.01, 0.05, 0.1, 0.2, 0.5, 1])
     ticks.push(`<path d="M${PLOT.left - 5} ${yOf(a)}h5"/><text x="${PLOT.left - 8}" y="${yOf(a) + 4}" text-anchor="end">${show(a)}</text>`);
   byId("ticks").innerHTML = ticks.join("");
