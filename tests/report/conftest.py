@@ -1,6 +1,7 @@
 """Two short runs on real digits, before and after, and embeddings with labels that are markup."""
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -62,52 +63,118 @@ def hostile(tmp_path_factory):
     return path
 
 
-def trial(name, alpha, objective, status="complete", reason=None):
-    measured = {"objective": objective, "task": 0.96, "instance_variance": 0.1, "share": 0.2}
-    runs = [
-        {"seed": seed, "status": "complete", "measured": {"projector": measured}}
-        for seed in range(3)
-    ]
+def trial(name, alpha, objective, status="complete", reason=None, note=""):
+    of = {"objective": objective, "task": 0.96, "instance_variance": 0.1, "share": 0.2}
+    of |= {"verdict": "healthy", "downstream": {f"other {SCRIPT}": objective}}
+    measured = {"projector": of, "backbone": of}
+    runs = [{"seed": seed, "seconds": 10.0, "measured": measured} for seed in range(3)]
     change = [] if alpha == 0 else [{"key": "loss.alpha", "from": 0.0, "to": alpha}]
     return {
         "name": name,
         "change": change,
         "prediction": {"phase": "spread", "instance_variance": alpha},
+        "note": note,
         "status": status,
         "reason": reason,
         "seconds": 30.0,
         "runs": [] if objective is None else runs,
-        "mean": {} if objective is None else {"projector": measured},
+        "mean": {} if objective is None else measured,
+        "gain": None if objective is None or alpha == 0 else GAIN,
+        "task_change": None if objective is None or alpha == 0 else TASK,
     }
+
+
+GAIN = {"estimate": 0.13, "low": 0.08, "high": 0.18}
+TASK = {"estimate": -0.002, "low": -0.009, "high": 0.005}
 
 
 @pytest.fixture
 def pilot(runs):
-    """A pilot's record; its setting is that of the first run."""
+    """A pilot's record; its setting is that of the first run, its sentences are the pilot's."""
+    from uncollapse.pilot.decide import confirmed, why_pruned
+    from uncollapse.pilot.goal import Goal
+    from uncollapse.pilot.intervals import METHOD, Interval
+
     setting = json.loads((runs[0] / "run.json").read_text())["setting"]
-    gain = {"estimate": 0.13, "low": 0.08, "high": 0.18}
-    task = {"estimate": -0.002, "low": -0.009, "high": 0.005}
+    note = "theory does not know augmentation: the prediction is the start's"
+    start, best = trial("start", 0, 0.7), trial("a", 0.2, 0.83)
+    said = "loss.alpha 0.0 -> 0.2: the objective changes by +13.0 [+8.0, +18.0] points"
     return {
         "schema_version": 1,
         "kind": "pilot",
         "verdict": "change",
-        "reasons": [],
+        "reasons": [
+            {"code": "UC801", "text": f"{said} on validation rows"},
+            confirmed(Interval(**GAIN), Interval(**TASK), 0.01),
+        ],
         "layer": "projector",
-        "objective": {"name": "within", "text": "within-class probe"},
-        "start": trial("start", 0, 0.7),
+        "objective": Goal("within-class", ("digit",)).to_dict(),
+        "start": start,
         "candidates": [
-            trial("a", 0.2, 0.83),
-            trial("b", 0.5, None, "failed", f"{SCRIPT} no memory"),
+            best,
+            trial("b", 0.5, None, "failed", f"seed 0: {SCRIPT} no memory"),
+            trial(f"c{IMAGE}", 0.4, 0.75, "pruned", why_pruned(4, "healthy")),
+            trial("d", 0.0, None, "predicted-collapse", "predicted to collapse", note),
         ],
         "recommendation": {
             "trial": "a",
             "change": [{"key": "loss.alpha", "from": 0.0, "to": 0.2}],
-            "gain": gain,
-            "task_change": task,
+            "gain": GAIN,
+            "task_change": TASK,
             "margin": 0.01,
-            "confirmed": {"gain": gain, "task_change": task, "split": "test", "seeds": [7, 8, 9]},
+            "confirmed": {
+                "gain": GAIN,
+                "task_change": TASK,
+                "split": "test",
+                "seeds": [7, 8, 9],
+                "runs": {"start": start["runs"], "a": best["runs"]},
+            },
             "config": "recommended.yaml",
         },
-        "statistics": {"method": "Holm", "family_size": 2, "level": 0.95},
-        "conditions": {"setting": setting},
+        "statistics": {"method": METHOD, "family_size": 2, "level": 0.95},
+        "conditions": {
+            "setting": setting,
+            "rows": {"share": 0.5, "train_rows": 400, "validation_rows": 90, "test_rows": 120},
+            "plan": {"epochs": 12, "short": 4},
+            "seeds": [0, 1, 2],
+            "fresh_seeds": [7, 8, 9],
+            "options": {"margin": 0.01, "least_gain": 0.02},
+        },
     }
+
+
+@pytest.fixture
+def pilot_folder(pilot, runs, tmp_path):
+    """A pilot's folder, with a run of the start and one of what it recommends."""
+    folder = tmp_path / "pilot"
+    for name, run in zip(("start", "a"), runs, strict=True):
+        shutil.copytree(run, folder / "trials" / name / "seed-7")
+    (folder / "pilot.json").write_text(json.dumps(pilot))
+    return folder
+
+
+@pytest.fixture
+def seeds(runs, tmp_path):
+    """Folders of three runs of each of the two settings; the second and third differ by noise."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    import yaml
+
+    rng, found = np.random.default_rng(3), []
+    for run in runs:
+        for seed in range(3):
+            folder = tmp_path / f"{run.name}-seed-{seed}"
+            shutil.copytree(run, folder)
+            found.append(folder)
+            config = yaml.safe_load((folder / "config.yaml").read_text())
+            (folder / "config.yaml").write_text(yaml.safe_dump(config | {"seed": seed}))
+            if seed == 0:
+                continue
+            table = pq.read_table(folder / "embeddings.parquet")
+            column = table.schema.get_field_index("projector")
+            vectors = np.array(table["projector"].to_pylist())
+            vectors += 0.05 * rng.standard_normal(vectors.shape)
+            noisy = pa.array(vectors.tolist(), table.schema.field(column).type)
+            table = table.set_column(column, table.schema.field(column), noisy)
+            pq.write_table(table, folder / "embeddings.parquet")
+    return found

@@ -4,39 +4,16 @@ import json
 import re
 from dataclasses import replace
 from datetime import UTC, datetime
-from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from markup import IMAGE, SCRIPT
+from markup import IMAGE, SCRIPT, Text
 
 from uncollapse import InputError, ReportOptions, build_report, compare, measure
 from uncollapse.metrics.files import Columns
 from uncollapse.report.page import MOST_BYTES
 
 WHEN = datetime(2026, 11, 25, 9, 5, tzinfo=UTC)
-
-
-class Text(HTMLParser):
-    """The text of a page outside scripts, and its tags."""
-
-    def __init__(self, html):
-        super().__init__()
-        self.words, self.tags, self.attributes, self._in = [], [], [], None
-        self.feed(html)
-        self.text = " ".join(" ".join(self.words).split())
-
-    def handle_starttag(self, tag, attributes):
-        self.tags.append(tag)
-        self.attributes += attributes
-        self._in = tag
-
-    def handle_endtag(self, tag):
-        self._in = None
-
-    def handle_data(self, data):
-        if self._in not in ("script", "style"):
-            self.words.append(data)
 
 
 @pytest.fixture(scope="module")
@@ -127,9 +104,6 @@ def test_japanese_is_japanese(two):
     assert "2026年11月25日 09:05" in page.text
     for words in ("クラス崩壊", "損失の重み", "95%信頼区間", "判定の根拠", "手法の限界"):
         assert words in page.text
-    # English sentences of the records are translated; what is left are names and raw records.
-    head = page.text.split("データと分割")[0]
-    assert not re.search(r"[a-z]+ (the|of|is|are) [a-z]+", head)
     assert set(re.findall(r"UC\d+", english)) == set(re.findall(r"UC\d+", page.text))
 
 
@@ -157,11 +131,28 @@ def test_a_pilot_recommends(pilot, tmp_path):
     report = build_report([path])
     assert (report.decision.basis, report.decision.verdict) == ("pilot", "change")
     assert [mark.role for mark in report.marks] == ["before", "recommended"]
-    page = Text(report.to_html())
+    html = report.to_html()
+    page = Text(html)
     for words in ("+13.0 points", "3 fresh seeds", "Trials of the pilot", "no memory", "failed"):
         assert words in page.text
+    assert f"other {SCRIPT}" in page.text
     assert "img" not in page.tags
     assert page.tags.count("script") == 3
+    assert IMAGE not in html
+    assert SCRIPT not in html
+
+
+def test_a_pilots_folder_has_the_embeddings_of_before_and_after(pilot_folder):
+    report = build_report([pilot_folder])
+    assert [case.name for case in report.inputs.cases] == ["start/seed-7", "a/seed-7"]
+    assert [mark.role for mark in report.marks] == ["before", "recommended"]
+    html = report.to_html()
+    charts = json.loads(re.search(r'id="charts">(.*?)</script>', html, re.DOTALL)[1])
+    assert {"phase", "pilot", "picture-0-0", "picture-1-1", "spectrum"} <= set(charts["specs"])
+    page = Text(html)
+    for words in ("lets read, before and after", "Conditions of the pilot", "7, 8, 9", "Dunnett"):
+        assert words in page.text
+    assert not {"embeddings", "pair", "probe", "pilot", "setting"} & set(report.absent)
 
 
 @pytest.mark.parametrize(
@@ -174,6 +165,20 @@ def test_a_pilot_that_lacks_a_part_is_still_reported(pilot, lacking, tmp_path):
     report = build_report([path], "ja")
     assert report.decision.basis == "pilot"
     report.to_html()
+
+
+def test_the_level_of_the_intervals_is_that_of_the_inputs(pilot, tmp_path):
+    rng, labels = np.random.default_rng(0), np.repeat([0, 1], 30)
+    vectors = np.eye(2, 8)[labels] + 0.3 * rng.standard_normal((60, 8))
+    found = measure(vectors, labels, confidence=0.9, permutations=0)
+    (tmp_path / "m.json").write_text(found.to_json())
+    (tmp_path / "p.json").write_text(json.dumps(pilot | {"statistics": {"level": 0.9}}))
+    for name in ("m.json", "p.json"):
+        text = Text(build_report([tmp_path / name]).to_html()).text
+        assert "90 % interval" in text
+        assert "95 %" not in text
+    both = Text(build_report([tmp_path / "m.json", tmp_path / "p.json"], "ja").to_html()).text
+    assert "90%信頼区間" in both
 
 
 def test_one_measurement_a_comparison_and_a_probe(runs, two, tmp_path):

@@ -148,8 +148,8 @@ def _train_and_measure(config: Path, folder: Path) -> Measurement:
     from uncollapse.cli.train import train_command
     from uncollapse.metrics.files import Columns, measure_files
     from uncollapse.probes import ProbeSettings, embedded_files, probe
+    from uncollapse.storage import write_json
     from uncollapse.training import read_run
-    from uncollapse.training.checkpoint import write_json
 
     begun = (folder / "run.json").exists()
     if not begun or read_run(folder)[1]["status"] != "finished":

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from uncollapse.cli import parameters
-from uncollapse.errors import InputError
+from uncollapse.storage import write_text
 
 __all__ = ["explore_command"]
 
@@ -30,11 +30,6 @@ def explore_command(
     """
     from uncollapse.report.explorer import explorer_page
 
-    try:
-        output.write_text(explorer_page(lang), encoding="utf-8")
-    except OSError as error:
-        raise InputError(
-            f"a file that can be written at {output}", str(error), "choose another place"
-        ) from error
+    write_text(output, explorer_page(lang))
     answer = {"output": str(output), "lang": lang}
     typer.echo(json.dumps(answer, ensure_ascii=False) if as_json else f"explorer in {output}")

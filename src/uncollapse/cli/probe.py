@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from uncollapse.cli.measure import plain_console
 from uncollapse.errors import InputError
 from uncollapse.probes import ProbeColumns, ProbeSettings, embedded_files, probe
 from uncollapse.probes.text import show
+from uncollapse.storage import write_text
 
 __all__ = ["probe_command"]
 
@@ -28,19 +28,6 @@ def _shots(text: str | None) -> tuple[int, ...] | None:
         return tuple(int(part) for part in text.split(","))
     except ValueError as error:
         raise InputError("--shots of whole numbers", text, "for example 1,5,10") from error
-
-
-def _write(text: str, path: Path) -> None:
-    """Beside, then renamed: a reader never meets half a file."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        beside.write_text(text + "\n", encoding="utf-8")
-        beside.replace(path)
-    except OSError as error:
-        beside.unlink(missing_ok=True)
-        raise InputError(
-            f"a file that can be written at {path}", str(error), "choose another place"
-        ) from error
 
 
 def probe_command(
@@ -126,7 +113,7 @@ def probe_command(
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
     if output is not None:
-        _write(found.to_json(), output)
+        write_text(output, found.to_json() + "\n")
     if as_json:
         typer.echo(found.to_json())
     elif output is None or sys.stdout.isatty():

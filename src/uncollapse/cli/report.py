@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
@@ -15,24 +14,11 @@ from rich.progress import Progress, SpinnerColumn, TextColumn
 from uncollapse.cli import parameters
 from uncollapse.errors import InputError
 from uncollapse.metrics.files import Columns
+from uncollapse.storage import write_text
 
 __all__ = ["report_command"]
 
 ENDINGS = {"html": ".html", "json": ".json", "markdown": ".md"}
-
-
-def _write(text: str, path: Path) -> None:
-    """Beside, then renamed: a reader never meets half a file."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside.write_text(text, encoding="utf-8")
-        beside.replace(path)
-    except OSError as error:
-        beside.unlink(missing_ok=True)
-        raise InputError(
-            f"a file that can be written at {path}", str(error), "choose another place"
-        ) from error
 
 
 def report_command(
@@ -113,7 +99,7 @@ def report_command(
         bar.update(task, description="writing")
         make = {"html": report.to_html, "json": report.to_json, "markdown": report.to_markdown}
         text = make[format_]()
-    _write(text.rstrip() + "\n", target)
+    write_text(target, text.rstrip() + "\n")
     size = len(text.encode()) / 1e6
     if as_json:
         answer = {

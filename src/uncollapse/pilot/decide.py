@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from uncollapse.pilot.intervals import against_start, seeds_needed
+from uncollapse.pilot.intervals import Interval, against_start, seeds_needed
 from uncollapse.pilot.options import PilotOptions
 from uncollapse.pilot.record import Trial
 
-__all__ = ["compare_with_start", "decide"]
+__all__ = ["compare_with_start", "confirmed", "decide", "not_confirmed", "why_pruned"]
 
 Reasons = list[dict[str, str]]
 
@@ -77,7 +77,7 @@ def _more_runs(start: Trial, best: Trial, options: PilotOptions) -> dict[str, st
     needed = seeds_needed(
         start.values(layer, "objective"), best.values(layer, "objective"), options.confidence
     )
-    more = "more than 1000 seeds" if needed is None else f"about {max(needed, len(best.runs) + 1)}"
+    more = "more than 1000" if needed is None else f"about {max(needed, len(best.runs) + 1)}"
     text = (
         f"{best.candidate.name} changes the objective by {_points(_gain(best))} points: the "
         f"interval does not lie above zero; {more} seeds of each setting would tell"
@@ -102,3 +102,25 @@ def _why_keep(finished: Sequence[Trial], worth: Sequence[Trial], options: PilotO
             "is measured as collapsed"
         )
     return [{"code": "UC802", "text": text}]
+
+
+def confirmed(gain: Interval, task: Interval, margin: float) -> dict[str, str]:
+    """What the test split says with fresh seeds: UC801 where the gain holds, else UC804."""
+    holds = gain.low > 0 and task.estimate >= -margin
+    text = (
+        f"on the test split, with fresh seeds, it changes by {_points(gain.to_dict())} points, "
+        f"accuracy of the training label by {_points(task.to_dict())}"
+    )
+    return {"code": "UC801" if holds else "UC804", "text": text}
+
+
+def not_confirmed(reason: str) -> dict[str, str]:
+    """A confirmation that could not be trained."""
+    return {"code": "UC804", "text": f"the confirmation failed: {reason}"}
+
+
+def why_pruned(epochs: int, verdict: str) -> str:
+    """Why a candidate went no further than its short run."""
+    if verdict == "collapsed":
+        return f"measured as collapsed after {epochs} epochs"
+    return f"behind after {epochs} epochs"

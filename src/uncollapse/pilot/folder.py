@@ -15,8 +15,8 @@ from uncollapse.pilot.design import Change
 from uncollapse.pilot.options import PilotOptions
 from uncollapse.pilot.plan import Plan
 from uncollapse.pilot.record import PilotResult
+from uncollapse.storage import write_json, write_text
 from uncollapse.training import TrainConfig
-from uncollapse.training.checkpoint import write_json
 
 __all__ = ["Folder", "changed_block"]
 
@@ -92,13 +92,11 @@ class Folder:
         return plan
 
     def recommend(self, block: dict[str, Any], said: str) -> str:
-        """Write recommended.yaml beside its place and rename it; its path."""
+        """Write recommended.yaml; its path."""
         path = self.path / "recommended.yaml"
-        beside = path.with_name(".recommended.yaml.part")
         text = f"# What `uncollapse pilot` recommends: {said}.\n#   uncollapse train {path}\n"
         text += yaml.safe_dump(block, sort_keys=False, allow_unicode=True)
-        beside.write_text(text, encoding="utf-8")
-        beside.replace(path)
+        write_text(path, text)
         return str(path)
 
     def finish(self, result: PilotResult) -> None:

@@ -18,10 +18,13 @@ from uncollapse.data import Augmenter, LabelledData, data_config, load_data, tra
 from uncollapse.errors import InputError
 from uncollapse.pilot.evaluate import evaluate
 from uncollapse.pilot.goal import Goal
-from uncollapse.training import build_problem, parse_config, train
-from uncollapse.training.checkpoint import write_json
+from uncollapse.storage import write_json
+from uncollapse.training import build_problem, embed, parse_config, train
 
 __all__ = ["Job", "StoppedError", "read_result", "run_job"]
+
+# Rows of embeddings that are kept: a few MB of a wide backbone.
+KEPT_ROWS = 1500
 
 
 class StoppedError(RuntimeError):
@@ -43,6 +46,7 @@ class Job:
         goal: Kind and columns of the objective.
         views: The start's `views:` block.
         downstream: `data:` block and base folder by name.
+        keep: Whether embeddings of the split are kept in the folder, for a picture.
     """
 
     trial: str
@@ -55,6 +59,7 @@ class Job:
     goal: tuple[str, tuple[str, ...]]
     views: dict[str, Any]
     downstream: dict[str, tuple[dict[str, Any], str]]
+    keep: bool = False
 
     @property
     def result(self) -> Path:
@@ -120,6 +125,16 @@ def _train_and_measure(job: Job, folder: Path) -> dict[str, Any]:
     }
     goal = Goal(job.goal[0], tuple(job.goal[1]))
     measured = evaluate(problem, job.part, goal, viewer=viewer, downstream=others)
+    if job.keep:
+        embed(
+            problem.model,
+            data,
+            problem.augmenter,
+            folder / "embeddings.parquet",
+            splits=[job.part],
+            most=KEPT_ROWS,
+            precision=config.precision,
+        )
     losses = [line["loss"] for line in trained.history]
     return {"measured": measured, "loss": losses[-1] if losses else None}
 

@@ -9,7 +9,13 @@ from typing import Any
 
 from uncollapse.data import DataConfig
 from uncollapse.errors import InputError
-from uncollapse.pilot.decide import compare_with_start, decide
+from uncollapse.pilot.decide import (
+    compare_with_start,
+    confirmed,
+    decide,
+    not_confirmed,
+    why_pruned,
+)
 from uncollapse.pilot.design import Candidate, design
 from uncollapse.pilot.folder import Folder, changed_block
 from uncollapse.pilot.goal import Goal, choose_goal
@@ -153,10 +159,8 @@ class _Pilot:
         kept = [by_name[n] for n in rungs.after(self.plan.short, measured, self.options.layer)]
         for trial in tried:
             if trial not in kept and trial.status == "waiting":
-                trial.status = "pruned"
-                trial.reason = f"behind after {self.plan.short} epochs"
-                if measured[trial.candidate.name][self.options.layer]["verdict"] == "collapsed":
-                    trial.reason = f"measured as collapsed after {self.plan.short} epochs"
+                of = measured[trial.candidate.name][self.options.layer]
+                trial.status, trial.reason = "pruned", why_pruned(self.plan.short, of["verdict"])
         self._train("whole runs", kept, seeds, self.plan.epochs)
         for trial in kept:
             failed = trial.status == "failed"
@@ -174,21 +178,15 @@ class _Pilot:
         again = [Trial(start.candidate), Trial(chosen.candidate)]
         self._train("confirmation", again, fresh, self.plan.epochs, "test")
         if failed := next((t for t in again if t.status == "failed"), None):
-            reasons.append({"code": "UC804", "text": f"the confirmation failed: {failed.reason}"})
+            reasons.append(not_confirmed(str(failed.reason)))
             return "cannot-tell", None
         layer, confidence = self.options.layer, self.options.confidence
         gain, task = (
             paired(again[0].values(layer, key), again[1].values(layer, key), confidence)
             for key in ("objective", "task")
         )
-        holds = gain.low > 0 and task.estimate >= -self.options.margin
-        said = (
-            f"on the test split, with fresh seeds, it changes by {100 * gain.estimate:+.1f} "
-            f"[{100 * gain.low:+.1f}, {100 * gain.high:+.1f}] points, accuracy of the training "
-            f"label by {100 * task.estimate:+.1f} [{100 * task.low:+.1f}, {100 * task.high:+.1f}]"
-        )
-        reasons.append({"code": "UC801" if holds else "UC804", "text": said})
-        if not holds:
+        reasons.append(confirmed(gain, task, self.options.margin))
+        if reasons[-1]["code"] != "UC801":
             return "cannot-tell", None
         block = changed_block(self.folder.block, chosen.candidate.changes, self.base)
         return "change", {
@@ -210,7 +208,7 @@ class _Pilot:
                 trial.candidate.name: sum(run["seconds"] for run in trial.runs) / len(trial.runs)
                 for trial in again
             },
-            "config": self.folder.recommend(block, said),
+            "config": self.folder.recommend(block, reasons[-1]["text"]),
         }
 
     def _train(
@@ -222,7 +220,12 @@ class _Pilot:
         part: str = "validation",
     ) -> None:
         """Run what is missing of the trials; their runs are then those up to this epoch."""
-        jobs = [self._job(trial, seed, until, part) for trial in trials for seed in seeds]
+        whole = until == self.plan.epochs
+        jobs = [
+            self._job(trial, seed, until, part, keep=whole and seed == seeds[0])
+            for trial in trials
+            for seed in seeds
+        ]
 
         def ended(job: Job) -> None:
             self.done += 1
@@ -238,7 +241,7 @@ class _Pilot:
                 else:
                     trial.runs.append({"seed": seed, **outcome.result})
 
-    def _job(self, trial: Trial, seed: int, until: int, part: str) -> Job:
+    def _job(self, trial: Trial, seed: int, until: int, part: str, *, keep: bool) -> Job:
         block = self.config.plain()
         for change in trial.candidate.changes:
             of, key = change.key.split(".")
@@ -255,6 +258,7 @@ class _Pilot:
             (self.goal.kind, self.goal.columns),
             self.config.plain()["views"],
             {n: (c.model_dump(mode="json"), str(b)) for n, (c, b) in self.downstream.items()},
+            keep,
         )
 
     def _conditions(self, part: dict[str, Any], seeds: list[int]) -> dict[str, Any]:

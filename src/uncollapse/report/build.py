@@ -15,7 +15,7 @@ from uncollapse.report.cases import Case, Inputs
 from uncollapse.report.decision import Decision, decide
 from uncollapse.report.decision_pilot import changes_of
 from uncollapse.report.inputs import Options, Progress, quiet, read_inputs
-from uncollapse.report.language import Code, language
+from uncollapse.report.language import Code, Language, language
 from uncollapse.report.phase import Mark, PhaseDiagram, phase_diagram
 from uncollapse.report.readings import judged, readings
 from uncollapse.report.settings import changed, of_record, predicted
@@ -54,17 +54,21 @@ class Report:
     @property
     def sides(self) -> list[Case]:
         """The cases that are shown side by side: the first and the last."""
-        cases = self.inputs.cases
-        return cases if len(cases) < 2 else [cases[0], cases[-1]]
+        return self.inputs.sides
+
+    @property
+    def words(self) -> Language:
+        """Its language, with the level of its intervals."""
+        return language(self.language, self.inputs.level)
 
     @property
     def headline(self) -> str:
         """The verdict in one sentence."""
-        return language(self.language).say(self.decision.headline)
+        return self.words.say(self.decision.headline)
 
     def to_dict(self) -> dict[str, Any]:
         """The record for an audit, as plain JSON types; sentences are in the report's language."""
-        words = language(self.language)
+        words = self.words
         decision = self.decision.to_dict()
         decision["headline"]["text"] = words.say(self.decision.headline)
         for name in ("change", "gain", "cost", "certainty"):
@@ -153,7 +157,7 @@ def build_report(
 
 def _comparison(inputs: Inputs, layer: str | None) -> dict[str, Any] | None:
     found: list[Measurement] = []
-    for case in (inputs.cases[0], inputs.cases[-1]) if len(inputs.cases) > 1 else ():
+    for case in inputs.sides:
         one = judged(case, layer)
         if one is not None:
             found.append(one.found)
@@ -171,7 +175,9 @@ def _pilot_setting(inputs: Inputs) -> dict[str, Any] | None:
 def _phase(inputs: Inputs) -> tuple[PhaseDiagram | None, list[Mark]]:
     """The diagram of the last setting, and where every run stands."""
     known = [
-        (case, setting) for case in inputs.cases if (setting := of_record(case.setting)) is not None
+        (case, setting)
+        for case in inputs.cases
+        if case.kind != "trial" and (setting := of_record(case.setting)) is not None
     ]
     pilot = of_record(_pilot_setting(inputs))
     if not known and pilot is None:
@@ -182,7 +188,8 @@ def _phase(inputs: Inputs) -> tuple[PhaseDiagram | None, list[Mark]]:
         variance = (case.prediction or {}).get("instance_variance")
         marks.append(Mark(case.name, role, setting.alpha, setting.temperature, variance))
     if pilot is not None and not known:
-        marks.append(Mark("start", "before", pilot.alpha, pilot.temperature, None))
+        variance = (predicted(pilot) or {}).get("instance_variance")
+        marks.append(Mark("", "before", pilot.alpha, pilot.temperature, variance))
     setting = known[-1][1] if known else pilot
     if setting is None:
         return None, []
@@ -214,7 +221,7 @@ def _absent(inputs: Inputs) -> tuple[str, ...]:
         "measurement": bool(measured) or bool(inputs.comparisons),
         "setting": any(case.setting for case in cases) or _pilot_setting(inputs) is not None,
         "prediction": any(case.prediction for case in cases),
-        "probe": any(True for case in cases for _ in readings(case)),
+        "probe": inputs.pilot is not None or any(True for case in cases for _ in readings(case)),
         "fine": any(one.found.probe for one in measured)
         or any(read.role == "fine" for case in cases for read in readings(case)),
         "views": any(one.found.view_variance.estimate is not None for one in measured),

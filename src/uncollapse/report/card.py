@@ -13,7 +13,7 @@ from uncollapse.report.audit import (
     input_table,
     limit_texts,
 )
-from uncollapse.report.language import Language, language
+from uncollapse.report.language import Language
 from uncollapse.report.messages import Message
 from uncollapse.report.readings import judged, label_reading, within_reading
 from uncollapse.report.tables import Table, class_table, level_table, probe_table
@@ -34,7 +34,7 @@ def _plain(text: object) -> str:
 
 def card(report: Report) -> str:
     """The whole section; its metadata is to be merged into the card's front matter."""
-    words = language(report.language)
+    words = report.words
     decision = report.decision
     lines = ["---", *_metadata(report), "---", "", f"## {words.say('page.title')}", ""]
     verdict = words.word("verdict", decision.verdict)
@@ -49,7 +49,7 @@ def card(report: Report) -> str:
             lines += [f"- {_change(change, words)}" for change in decision.changes]
         lines.append("")
     for reason in decision.reasons:
-        lines.append(f"- {reason.code}: {_plain(words.translate(reason.text) or reason.text)}")
+        lines.append(f"- {reason.code}: {_plain(words.record(reason.text))}")
     lines += ["", *_tables(report, words), *_audit(report, words)]
     return "\n".join(lines).rstrip() + "\n"
 

@@ -94,14 +94,16 @@ class Case:
 
     Attributes:
         name: For the reader.
-        kind: "run", "measurement" or "embeddings".
+        kind: "run", "trial" (a pilot's run), "measurement" or "embeddings".
         run: run.json of a run.
         config: Its configuration by dotted keys.
         history: Lines of its metrics.jsonl.
         prediction: What theory says of its setting.
         measured: Measurements, the deployed layer first.
         probes: Records of `uncollapse probe`.
-        points: Pictures by layer.
+        points: Pictures by layer; of the first run where there are several.
+        runs: The runs that it is the mean of, which differ in their seed alone; none where it is
+            one run.
     """
 
     name: str
@@ -113,6 +115,12 @@ class Case:
     measured: list[Measured] = field(default_factory=list)
     probes: list[dict[str, Any]] = field(default_factory=list)
     points: dict[str, Points] = field(default_factory=dict)
+    runs: list[Case] = field(default_factory=list)
+
+    @property
+    def each(self) -> list[Case]:
+        """Its runs, or itself."""
+        return self.runs or [self]
 
     @property
     def setting(self) -> dict[str, Any] | None:
@@ -142,6 +150,7 @@ class Case:
                 }
                 for one in self.points.values()
             ],
+            "runs": [run.to_dict() for run in self.runs],
         }
 
 
@@ -160,6 +169,40 @@ class Inputs:
     comparisons: list[dict[str, Any]] = field(default_factory=list)
     pilot: dict[str, Any] | None = None
     sources: list[Source] = field(default_factory=list)
+
+    @property
+    def sides(self) -> list[Case]:
+        """The cases that are shown side by side: the first and the last.
+
+        Beside two cases or more, the runs of a pilot are not among them.
+        """
+        given = [case for case in self.cases if case.kind != "trial"]
+        trials = [case for case in self.cases if case.kind == "trial"]
+        cases = trials if trials and len(given) < 2 else given
+        return cases if len(cases) < 2 else [cases[0], cases[-1]]
+
+    @property
+    def level(self) -> float | None:
+        """Of all intervals; None where the inputs differ in it, 0.95 where none says it."""
+        given = [(self.pilot or {}).get("statistics"), *self._conditions()]
+        levels = {one.get("level", one.get("confidence")) for one in given if one}
+        found = {float(level) for level in levels if isinstance(level, int | float)}
+        return found.pop() if len(found) == 1 else None if found else 0.95
+
+    def _conditions(self) -> list[dict[str, Any]]:
+        runs = self.runs
+        measured = [one.found.conditions for run in runs for one in run.measured]
+        probes = [
+            (one.get("conditions") or {}).get("settings") or {}
+            for run in runs
+            for one in run.probes
+        ]
+        return [*measured, *probes]
+
+    @property
+    def runs(self) -> list[Case]:
+        """Every run of every case."""
+        return [run for case in self.cases for run in case.each]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types."""

@@ -130,7 +130,7 @@ def variance_chart(
     x = alt.X(
         "estimate:Q",
         title=title,
-        scale=alt.Scale(type="sqrt", nice=False, zero=True),
+        scale=alt.Scale(type="sqrt", nice=False, zero=True, domainMax=1.03 * most),
         axis=alt.Axis(values=kept, format="~g"),
     )
     y = alt.Y("class:N", title=None, sort=classes)
@@ -195,7 +195,7 @@ def rows_of_levels(
             total = sum(kept.values()) or 1.0
             rows += [
                 {
-                    "bar": f"{name}, {title}" if len(cases) > 1 else title,
+                    "bar": f"{title} · {name}" if len(cases) > 1 else title,
                     "part": words.say(f"level.{part}"),
                     "share": kept[part] / total,
                     "value": numbers[part],

@@ -78,47 +78,29 @@ def _cells(
     y: alt.Y,
     tip: list[alt.Tooltip],
 ) -> list[Any]:
-    spread, others = cells["spread"], cells["ill"]
-    found: list[Any] = []
-    if others:
-        present = [name for name in _ILL if any(cell["phase"] == name for cell in others)]
-        names = [words.word("phase-short", name) for name in present]
-        found.append(
-            alt.Chart(alt.NamedData(name="ill"))
-            .mark_rect(clip=True)
-            .encode(
-                x=x,
-                x2="alpha1:Q",
-                y=y,
-                y2="tau1:Q",
-                color=alt.Color(
-                    "short:N",
-                    title=words.say("legend.phase"),
-                    scale=alt.Scale(domain=names, range=[_ILL[name] for name in present]),
-                ),
-                tooltip=tip,
-            )
-        )
-    if spread:
-        scale = alt.Scale(scheme="tealblues", domainMin=0)
-        found.append(
-            alt.Chart(alt.NamedData(name="spread"))
-            .mark_rect(clip=True)
-            .encode(
-                x=x,
-                x2="alpha1:Q",
-                y=y,
-                y2="tau1:Q",
-                color=alt.Color(
-                    "variance:Q",
-                    title=words.say("axis.predicted-variance"),
-                    scale=scale,
-                    legend=alt.Legend(gradientLength=160, format=".2~f", tickCount=4),
-                ),
-                tooltip=tip,
-            )
-        )
-    return found
+    """A layer for each of the two data sets that is not empty, the grey one below."""
+    present = [name for name in _ILL if any(cell["phase"] == name for cell in cells["ill"])]
+    names = [words.word("phase-short", name) for name in present]
+    colours = {
+        "ill": alt.Color(
+            "short:N",
+            title=words.say("legend.phase"),
+            scale=alt.Scale(domain=names, range=[_ILL[name] for name in present]),
+        ),
+        "spread": alt.Color(
+            "variance:Q",
+            title=words.say("axis.predicted-variance"),
+            scale=alt.Scale(scheme="tealblues", domainMin=0),
+            legend=alt.Legend(gradientLength=160, format=".2~f", tickCount=4),
+        ),
+    }
+    return [
+        alt.Chart(alt.NamedData(name=name))
+        .mark_rect(clip=True)
+        .encode(x=x, x2="alpha1:Q", y=y, y2="tau1:Q", color=colour, tooltip=tip)
+        for name, colour in colours.items()
+        if cells[name]
+    ]
 
 
 def _overlapping(cell: dict[str, Any]) -> dict[str, Any]:

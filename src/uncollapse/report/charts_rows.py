@@ -76,7 +76,7 @@ def trial_chart(rows: Sequence[dict[str, Any]], words: Language) -> dict[str, An
         "objective:Q",
         title=words.say("axis.objective"),
         axis=alt.Axis(format="%", tickCount=6),
-        scale=alt.Scale(zero=False),
+        scale=alt.Scale(zero=False, padding=14),
     )
     kinds = list(dict.fromkeys(row["role"] for row in rows))
     colour = alt.Color(
@@ -94,7 +94,16 @@ def trial_chart(rows: Sequence[dict[str, Any]], words: Language) -> dict[str, An
         alt.Chart(values(single)).mark_point(filled=True, size=18, opacity=0.7),
         alt.Chart(values(known)).mark_point(filled=True, size=110, opacity=1, stroke="white"),
     ]
-    chart = alt.layer(*(layer.encode(x=x, y=y, color=colour, tooltip=tip) for layer in layers))
+    # Names stand above and below their dots in turn, so that neighbours meet less often.
+    ranked = sorted(known, key=lambda row: row["predicted"])
+    names = [
+        alt.Chart(values(ranked[side::2])).mark_text(align="left", dx=6, dy=dy, fontSize=11)
+        for side, dy in ((0, -12), (1, 14))
+    ]
+    chart = alt.layer(
+        *(layer.encode(x=x, y=y, color=colour, tooltip=tip) for layer in layers),
+        *(layer.encode(x=x, y=y, text="trial:N") for layer in names),
+    )
     return finished(chart, description=words.say("section.pilot"), height=300)
 
 

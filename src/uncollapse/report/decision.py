@@ -133,7 +133,15 @@ def _certainty_of_change(
         found.append(Message("certainty.no-interval"))
     else:
         found.append(Message("certainty.independent"))
-    if before.kind == after.kind == "run":
+    if before.runs or after.runs:
+        counts = {"before": len(before.each), "after": len(after.each)}
+        found.append(
+            Message(
+                "certainty.seeds" if before.runs and after.runs else "certainty.seeds-one-side",
+                counts,
+            )
+        )
+    elif before.kind == after.kind == "run":
         found.append(Message("certainty.one-run-each"))
     else:
         found.append(Message("certainty.one-seed"))
@@ -213,17 +221,20 @@ def _of_state(case: Case, layer: str | None) -> Decision:
         tuple(change),
         tuple(gain),
         tuple(cost),
-        _certainty_of_state(found.conditions),
+        _certainty_of_state(case, found.conditions),
     )
 
 
-def _certainty_of_state(conditions: dict[str, Any]) -> tuple[Message, ...]:
+def _certainty_of_state(case: Case, conditions: dict[str, Any]) -> tuple[Message, ...]:
     size = {
         "rows": conditions.get("samples") or 0,
         "units": conditions.get("units") or 0,
         "classes": conditions.get("classes") or 0,
     }
-    found = [Message("certainty.rows", size), Message("certainty.one-seed")]
+    seeds = Message("certainty.one-seed")
+    if case.runs:
+        seeds = Message("certainty.seeds-state", {"count": len(case.runs)})
+    found = [Message("certainty.rows", size), seeds]
     if not conditions.get("split"):
         found.append(Message("certainty.split-unknown"))
     return tuple(found)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+from uncollapse.metrics.verdict import Reason
 from uncollapse.report.cases import Change
 from uncollapse.report.messages import Message, estimate
 
-__all__ = ["changes_of", "pilot_parts", "seconds_of", "trials_of"]
+__all__ = ["changes_of", "compared_of", "pilot_parts", "seconds_of", "shown_runs", "trials_of"]
 
 VERDICTS = ("change", "keep", "cannot-tell")
 
@@ -27,6 +29,34 @@ def changes_of(record: Mapping[str, Any] | None) -> tuple[Change, ...]:
         for one in given
         if isinstance(one, Mapping) and "key" in one
     )
+
+
+def compared_of(pilot: Mapping[str, Any]) -> str | None:
+    """The setting that stands beside the start: the recommended one, else the best finished one."""
+    recommended = (pilot.get("recommendation") or {}).get("trial")
+    if recommended is not None:
+        return str(recommended)
+    gains = {
+        str(one.get("name")): gain["estimate"] or 0.0
+        for one in trials_of(pilot)
+        if (gain := estimate(one.get("gain"))) is not None
+    }
+    return max(gains, key=lambda name: gains[name]) if gains else None
+
+
+def shown_runs(pilot: Mapping[str, Any]) -> list[Path]:
+    """Folders in the pilot's of one run of the start and of the setting beside it.
+
+    They are those of the confirmation where there was one.
+    """
+    confirmed = (pilot.get("recommendation") or {}).get("confirmed") or {}
+    seeds = confirmed.get("seeds") or (pilot.get("conditions") or {}).get("seeds") or ()
+    names = ((pilot.get("start") or {}).get("name"), compared_of(pilot))
+    return [
+        Path("trials") / Path(str(name)).name / Path(f"seed-{seeds[0]}").name
+        for name in names
+        if name is not None and seeds
+    ]
 
 
 def seconds_of(pilot: Mapping[str, Any]) -> float:
@@ -50,9 +80,14 @@ def pilot_parts(pilot: Mapping[str, Any]) -> dict[str, Any]:
             f"headline.pilot-{verdict}",
             {"gain": gain, "layer": pilot.get("layer") or "", "count": len(trials_of(pilot))},
         ),
+        "reasons": tuple(
+            Reason(str(one.get("code") or ""), str(one["text"]), "", "")
+            for one in pilot.get("reasons") or ()
+            if isinstance(one, Mapping) and one.get("text")
+        ),
         "changes": changes_of(recommended),
         "change": (Message(f"change.pilot-{verdict}", {"config": _config(recommended)}),),
-        "gain": tuple(_gains(recommended, confirmed)),
+        "gain": tuple(_gains(pilot, recommended, confirmed)),
         "cost": tuple(_costs(pilot, recommended, confirmed)),
         "certainty": tuple(_certainty(pilot, confirmed)),
     }
@@ -62,13 +97,19 @@ def _config(recommended: Mapping[str, Any] | None) -> str:
     return str((recommended or {}).get("config") or "recommended.yaml")
 
 
-def _gains(recommended: Mapping[str, Any] | None, confirmed: Mapping[str, Any]) -> list[Message]:
+def _gains(
+    pilot: Mapping[str, Any], recommended: Mapping[str, Any] | None, confirmed: Mapping[str, Any]
+) -> list[Message]:
     found = []
     if (gain := estimate((recommended or {}).get("gain"))) is not None:
         found.append(Message("gain.pilot", {"gain": gain}))
     if (gain := estimate(confirmed.get("gain"))) is not None:
         split = str(confirmed.get("split") or "test")
         found.append(Message("gain.confirmed", {"gain": gain, "split": split}))
+    best = compared_of(pilot)
+    if not found and best is not None:
+        gains = {str(one.get("name")): estimate(one.get("gain")) for one in trials_of(pilot)}
+        found.append(Message("gain.best", {"name": best, "gain": gains[best]}))
     return found or [Message("gain.none")]
 
 
@@ -101,14 +142,8 @@ def _certainty(pilot: Mapping[str, Any], confirmed: Mapping[str, Any]) -> list[M
                 "certainty.family",
                 {
                     "family": int(statistics["family_size"]),
-                    "method": str(statistics.get("method") or ""),
                     "level": statistics.get("level") or 0.95,
                 },
             )
         )
-    found += [
-        Message("certainty.pilot-reason", {"code": one.get("code", ""), "text": one["text"]})
-        for one in pilot.get("reasons") or ()
-        if isinstance(one, Mapping) and one.get("text")
-    ]
     return [*found, Message("certainty.pilot-small")]

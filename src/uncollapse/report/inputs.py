@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +16,11 @@ from uncollapse.metrics.files.columns import Columns
 from uncollapse.metrics.files.opening import ENDINGS
 from uncollapse.records import Prediction
 from uncollapse.report.cases import Case, Inputs, Measured, Source
+from uncollapse.report.decision_pilot import shown_runs
 from uncollapse.report.rows import measured_rows
+from uncollapse.report.seeds import pooled
+from uncollapse.report.settings import of_record, predicted
+from uncollapse.storage import read_lines
 
 __all__ = ["Options", "Progress", "kind_of", "quiet", "read_inputs"]
 
@@ -50,7 +55,7 @@ def read_inputs(
     """Read every path, in order.
 
     A probe record belongs to the run or measurement before it; JSON files in a run's folder belong
-    to that run.
+    to that run. Runs of one configuration but the seed become one case.
 
     Raises:
         InputError: No path, nothing known in one of them, or a file that cannot be read.
@@ -68,6 +73,7 @@ def read_inputs(
         same = [case for case in found.cases if case.name == name]
         for number, case in enumerate(same, 1):
             case.name = f"{name} ({number})" if len(same) > 1 else name
+    found.cases = pooled(found.cases)
     return found
 
 
@@ -76,6 +82,9 @@ def _folder(path: Path, found: Inputs, options: Options) -> None:
         _run(path, found, options)
     elif (path / "pilot.json").is_file():
         _file(path / "pilot.json", found, options)
+        for run in shown_runs(found.pilot or {}):
+            if (path / run / "run.json").is_file():
+                _run(path / run, found, options, kind="trial")
     else:
         _embeddings(path, found, options)
 
@@ -153,36 +162,45 @@ def _attach_other(case: Case, record: dict[str, Any], kind: str) -> None:
         case.prediction = record
 
 
-def _run(path: Path, found: Inputs, options: Options) -> None:
+def _run(path: Path, found: Inputs, options: Options, kind: str = "run") -> None:
     run = _json(path / "run.json")
     if not isinstance(run, dict):
         raise InputError(f"a run's description in {path}", "JSON of another kind", "train again")
-    case = Case(path.name or str(path), "run", run=run, prediction=run.get("prediction"))
+    case = Case(_name(path), kind, run=run, prediction=run.get("prediction"))
+    setting = of_record(case.setting)
+    if case.prediction is None and setting is not None:
+        case.prediction = predicted(setting)
     found.sources.append(_source(path / "run.json", "run"))
     if (path / "config.yaml").is_file():
         case.config = _config(path / "config.yaml")
         found.sources.append(_source(path / "config.yaml", "run"))
     if (path / "metrics.jsonl").is_file():
-        case.history = _history(path / "metrics.jsonl")
+        case.history = read_lines(path / "metrics.jsonl")
         found.sources.append(_source(path / "metrics.jsonl", "run"))
     if (path / "splits.parquet").is_file():
         found.sources.append(_source(path / "splits.parquet", "run"))
-    for beside in sorted(path.glob("*.json")):
-        record = _json(beside)
-        kind = kind_of(record)
-        if beside.name == "run.json" or kind not in ("measurement", "probe", "prediction"):
+    for file in sorted(path.glob("*.json")):
+        record = _json(file)
+        held = kind_of(record)
+        if file.name == "run.json" or held not in ("measurement", "probe", "prediction"):
             continue
-        found.sources.append(_source(beside, kind))
-        if kind == "measurement":
-            _attach(case, record, beside)
+        found.sources.append(_source(file, held))
+        if held == "measurement":
+            _attach(case, record, file)
         else:
-            _attach_other(case, record, kind)
+            _attach_other(case, record, held)
     for name in EMBEDDINGS:
         if (path / name).is_file():
             found.sources.append(_source(path / name, "embeddings"))
             _measure(case, path / name, options)
             break
     found.cases.append(case)
+
+
+def _name(path: Path) -> str:
+    """The folder's name; with the one above it where it names but a seed."""
+    parts = path.resolve().parts
+    return "/".join(parts[-2:] if re.fullmatch(r"seed-?\d+", parts[-1]) else parts[-1:])
 
 
 def _embeddings(path: Path, found: Inputs, options: Options) -> None:
@@ -210,22 +228,6 @@ def _json(path: Path) -> Any:
         raise InputError(
             f"JSON in {path}", " ".join(str(error).split()), "write it with --json"
         ) from error
-
-
-def _history(path: Path) -> list[dict[str, Any]]:
-    """The lines of metrics.jsonl; one that a kill cut short is left out."""
-    lines = path.read_text(encoding="utf-8").splitlines()
-    found: list[dict[str, Any]] = []
-    for number, line in enumerate(lines, 1):
-        try:
-            found.append(dict(json.loads(line)))
-        except (ValueError, TypeError) as error:
-            if number == len(lines):
-                break
-            raise InputError(
-                f"JSON in line {number} of {path}", line[:40], "take the line out"
-            ) from error
-    return found
 
 
 def _config(path: Path) -> dict[str, Any]:

@@ -24,6 +24,7 @@ _NUMBER = r"-?(?:\d[\d.,]*(?:e[+-]?\d+)?|inf)"
 _SLOTS = {
     "num": _NUMBER,
     "est": rf"(?:{_NUMBER}(?: \[{_NUMBER}, {_NUMBER}\]| \(no interval\))?|-)",
+    "gain": r"[+-]\d[\d.]*(?: \[[+-]\d[\d.]*, [+-]\d[\d.]*\])?",
     "any": ".+?",
 }
 
@@ -35,15 +36,19 @@ def _catalogue(name: str) -> dict[str, Any]:
 
 
 @cache
-def language(code: Code) -> Language:
+def language(code: Code, level: float | None = 0.95) -> Language:
     """The language of a code.
+
+    Args:
+        code: "en" or "ja".
+        level: Of the intervals that are spoken of; None where they differ.
 
     Raises:
         InputError: A language that is not spoken.
     """
     if code not in get_args(Code):
         raise InputError("en or ja as the language", f"{code!r}", "choose one of the two")
-    return Language(code)
+    return Language(code, level)
 
 
 class _Formatter(string.Formatter):
@@ -61,12 +66,16 @@ class Language:
 
     Attributes:
         code: "en" or "ja".
+        level: Of the intervals, in words; "" where they differ.
     """
 
-    def __init__(self, code: Code) -> None:
+    def __init__(self, code: Code, level: float | None = 0.95) -> None:
         self.code = code
         self._words = _catalogue(code)
         self._formatter = _Formatter(self)
+        self.level = ""
+        if level is not None:
+            self.level = self.say("format.level", x=f"{100 * level:g}")
         self._sentences = [] if code == "en" else _patterns(f"translations.{code}")
 
     def has(self, key: str) -> bool:
@@ -85,7 +94,8 @@ class Language:
         template = self._find(message.key)
         if not isinstance(template, str):
             raise KeyError(message.key)
-        return self._formatter.vformat(template, (), message.values)
+        values = {"level": self.level, **message.values}
+        return self._formatter.vformat(template, (), values)
 
     def word(self, group: str, value: Any) -> str:
         """The word for a value of a group, or the value itself where there is none."""
@@ -101,6 +111,23 @@ class Language:
             if match is not None:
                 return self._formatter.vformat(template, (), match.groupdict())
         return None
+
+    def record(self, sentence: str) -> str:
+        """The same; one that is not known stands as it is, and is marked so."""
+        found = self.translate(sentence)
+        return self.say("format.as-recorded", text=sentence) if found is None else found
+
+    def each(self, sentences: str) -> str:
+        """Several sentences of a record, with semicolons between them."""
+        return self.say("format.semicolon").join(self.record(one) for one in sentences.split("; "))
+
+    def changes(self, text: str) -> str:
+        """Keys with their values before and after, as a pilot writes them."""
+        found = re.findall(r"(\S+) (\S+) -> (\S+?)(?:, |$)", text)
+        return self.say("format.comma").join(
+            self.say("decision.from-to", name=self.key(key), before=before, after=after)
+            for key, before, after in found
+        )
 
     # Numbers -----------------------------------------------------------------------------------
 
@@ -157,6 +184,14 @@ class Language:
         ends["unit"] = self.say(f"{unit}-unit")
         return text + self.say("format.interval-after", **ends)
 
+    def point_ends(self, record: Mapping[str, Any] | None) -> str:
+        """The interval of a difference alone, in percentage points."""
+        low, high = (record or {}).get("low"), (record or {}).get("high")
+        if low is None or high is None:
+            return "–"
+        ends = {"low": self._percentage(low, True), "high": self._percentage(high, True)}
+        return self.say("format.interval", **ends)
+
     def interval(self, value: Any) -> str:
         """An estimate with its interval, from a mapping or from the English of a record."""
         if isinstance(value, str):
@@ -180,6 +215,10 @@ class Language:
     def part(self, name: Any) -> str:
         """A part of the data: training, validation, test."""
         return self.word("split", name)
+
+    def parts(self, names: str) -> str:
+        """Several of them, with commas between them in the English of a record."""
+        return self.listed([self.part(name) for name in names.split(", ")])
 
     def duration(self, seconds: Any) -> str:
         """Seconds in the unit that suits them."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from uncollapse import __version__
 from uncollapse.errors import InputError
 from uncollapse.metrics.verdict import Reason
-from uncollapse.report.language import Language, language
+from uncollapse.report.language import Language
 
 if TYPE_CHECKING:
     from uncollapse.report.build import Report
@@ -90,7 +90,7 @@ def _page(report: Report, points: int) -> str:
     from uncollapse.report import audit
     from uncollapse.report.sections import engineer
 
-    words = language(report.language)
+    words = report.words
     parts = engineer(report, points)
     specs = {figure.name: figure.spec for one in parts.sections for figure in one.figures}
     scripts = [_bundle(), _part("report.js")]

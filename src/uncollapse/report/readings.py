@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from uncollapse.report.cases import Case, Measured
 from uncollapse.report.messages import estimate
+from uncollapse.report.seeds import over_seeds
 
 __all__ = [
     "MOST_CLASSES",
@@ -56,7 +57,32 @@ class Read:
 
 
 def readings(case: Case) -> Iterator[Read]:
-    """Every reading of every probe record of a case; what is garbled is left out."""
+    """Every reading of every probe record of a case; means over its runs where it has several.
+
+    What is garbled is left out, and so is what not every run has.
+    """
+    if not case.runs:
+        yield from _readings(case)
+        return
+    by_key = [{read.key: read for read in _readings(run)} for run in case.runs]
+    for key, first in by_key[0].items():
+        reads = [of[key] for of in by_key if key in of]
+        if len(reads) == len(by_key):
+            yield replace(
+                first,
+                score=_mean([read.score for read in reads]),
+                accuracy=None
+                if any(read.accuracy is None for read in reads)
+                else _mean([read.accuracy or {} for read in reads]),
+                notes=tuple(dict.fromkeys(note for read in reads for note in read.notes)),
+            )
+
+
+def _mean(records: list[dict[str, float | None]]) -> dict[str, float | None]:
+    return over_seeds([float(one["estimate"] or 0.0) for one in records])
+
+
+def _readings(case: Case) -> Iterator[Read]:
     for record in case.probes:
         for target in record.get("targets") or ():
             for one in target.get("readings") or ():

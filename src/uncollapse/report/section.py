@@ -8,7 +8,7 @@ from typing import Any
 from uncollapse.report.language import Language
 from uncollapse.report.tables import Table
 
-__all__ = ["Figure", "Section", "figures", "section"]
+__all__ = ["Figure", "Section", "charted", "section"]
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,11 @@ def section(name: str, words: Language, *paragraphs: str, **parts: Any) -> Secti
     return Section(name, words.say(f"section.{name}"), list(paragraphs), **parts)
 
 
-def figures(name: str, spec: dict[str, Any] | None, title: str = "") -> list[Figure]:
-    """One figure, or none where there is no chart."""
-    return [] if spec is None else [Figure(name, title, spec)]
+def charted(
+    name: str, words: Language, spec: dict[str, Any] | None, *paragraphs: str, **parts: Any
+) -> Section | None:
+    """A section of one chart under its introduction; None where there is no chart."""
+    if spec is None:
+        return None
+    intro = paragraphs or (words.say(f"intro.{name}"),)
+    return section(name, words, *intro, figures=[Figure(name, "", spec)], wide=True, **parts)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from uncollapse.report import charts, charts_rows
@@ -12,10 +12,10 @@ from uncollapse.report.cases import Case
 from uncollapse.report.charts_phase import phase_chart
 from uncollapse.report.language import Language, short
 from uncollapse.report.readings import judged
-from uncollapse.report.section import Section, section
-from uncollapse.report.section import figures as figures_of
+from uncollapse.report.section import Figure, Section, charted, section
 from uncollapse.report.sections_embedding import picture_section, spectrum_section
-from uncollapse.report.sections_pilot import pilot_chart, pilot_table
+from uncollapse.report.sections_pilot import pilot_section
+from uncollapse.report.sections_transfer import transfer_section
 from uncollapse.report.tables import (
     Table,
     class_table,
@@ -46,11 +46,12 @@ def engineer(report: Report, points: int) -> Sections:
         report: The report.
         points: Rows that a picture shows at most.
     """
-    words = _words(report)
+    words = report.words
     data: dict[str, list[dict[str, Any]]] = {}
     parts: list[Callable[[], Section | None]] = [
+        lambda: pilot_section(report.inputs.pilot, words),
+        lambda: transfer_section(report.inputs.pilot, words),
         lambda: _comparison(report, words),
-        lambda: _pilot(report, words),
         lambda: _phase(report, words),
         lambda: _variance(report, words),
         lambda: _levels(report, words),
@@ -65,12 +66,6 @@ def engineer(report: Report, points: int) -> Sections:
     return Sections([found for part in parts if (found := part()) is not None], data)
 
 
-def _words(report: Report) -> Language:
-    from uncollapse.report.language import language
-
-    return language(report.language)
-
-
 def _measured(report: Report) -> list[Case]:
     return [case for case in report.inputs.cases if judged(case, report.layer) is not None]
 
@@ -80,33 +75,18 @@ def _comparison(report: Report, words: Language) -> Section | None:
     if record is None:
         return None
     warnings = [str(one) for one in record.get("warnings") or ()]
+    intro = [words.say("intro.comparison-record")]
+    if len(report.sides) == 2:
+        before, after = report.sides
+        intro = [words.say("intro.comparison", before=before.name, after=after.name)]
+        if "trial" in (before.kind, after.kind):
+            intro.append(words.say("intro.comparison-trial"))
     return section(
         "comparison",
         words,
-        words.say("intro.comparison"),
+        *intro,
         tables=[("", comparison_table(record, words))],
-        notes=[words.translate(one) or one for one in warnings],
-    )
-
-
-def _pilot(report: Report, words: Language) -> Section | None:
-    pilot = report.inputs.pilot
-    if pilot is None:
-        return None
-    objective = pilot.get("objective") or {}
-    about = words.say(
-        "intro.pilot-layer",
-        objective=str(objective.get("text") or objective.get("name") or "–"),
-        layer=words.word("layer", pilot.get("layer")),
-    )
-    return section(
-        "pilot",
-        words,
-        words.say("intro.pilot"),
-        about,
-        figures=figures_of("pilot", pilot_chart(pilot, words)),
-        tables=[("", pilot_table(pilot, words))],
-        wide=True,
+        notes=[words.record(one) for one in warnings],
     )
 
 
@@ -130,14 +110,9 @@ def _phase(report: Report, words: Language) -> Section | None:
         paragraphs.append(words.say("intro.phase-line"))
     if diagram.drawn == "equal-classes":
         paragraphs.append(words.say("intro.phase-equal", per_class=diagram.per_class))
+    roles = {"before": "trial.start", "recommended": "page.recommended"}
     marks = [
-        type(mark)(
-            mark.name or words.say("page.recommended"),
-            mark.role,
-            mark.alpha,
-            mark.tau,
-            mark.variance,
-        )
+        mark if mark.name else replace(mark, name=words.say(roles[mark.role]))
         for mark in report.marks
     ]
     rows = [
@@ -145,21 +120,12 @@ def _phase(report: Report, words: Language) -> Section | None:
         for m in marks
     ]
     titles = [words.say(f"column.{name}") for name in ("run", "alpha", "tau", "predicted")]
-    return section(
-        "phase",
-        words,
-        *paragraphs,
-        figures=figures_of("phase", phase_chart(diagram, marks, words)),
-        tables=[("", Table(titles, rows))],
-        wide=True,
-    )
+    chart = phase_chart(diagram, marks, words)
+    return charted("phase", words, chart, *paragraphs, tables=[("", Table(titles, rows))])
 
 
 def _variance(report: Report, words: Language) -> Section | None:
     cases = _measured(report)
-    spec = charts.variance_chart(cases, report.layer, words)
-    if spec is None:
-        return None
     rows, count = charts.rows_of_classes(cases, report.layer)
     shown = len({row["class"] for row in rows})
     paragraphs = [words.say("intro.variance")]
@@ -167,22 +133,13 @@ def _variance(report: Report, words: Language) -> Section | None:
         paragraphs.append(words.say("intro.variance-predicted"))
     if shown < count:
         paragraphs.append(words.say("intro.variance-many", shown=shown, count=count))
+    spec = charts.variance_chart(cases, report.layer, words)
     table = class_table(cases, report.layer, words)
-    return section(
-        "variance",
-        words,
-        *paragraphs,
-        figures=figures_of("variance", spec),
-        tables=[("", table)],
-        wide=True,
-    )
+    return charted("variance", words, spec, *paragraphs, tables=[("", table)])
 
 
 def _levels(report: Report, words: Language) -> Section | None:
     cases = _measured(report)
-    spec = charts.level_chart(cases, report.layer, words)
-    if spec is None:
-        return None
     views = any(
         one.found.view_variance.estimate is not None
         for case in cases
@@ -191,14 +148,9 @@ def _levels(report: Report, words: Language) -> Section | None:
     paragraphs = [words.say("intro.levels")]
     if not views:
         paragraphs.append(words.say("intro.levels-no-views"))
-    return section(
-        "levels",
-        words,
-        *paragraphs,
-        figures=figures_of("levels", spec),
-        tables=[("", level_table(cases, report.layer, words))],
-        wide=True,
-    )
+    spec = charts.level_chart(cases, report.layer, words)
+    table = level_table(cases, report.layer, words)
+    return charted("levels", words, spec, *paragraphs, tables=[("", table)])
 
 
 def _layers(report: Report, words: Language) -> Section | None:
@@ -209,15 +161,8 @@ def _layers(report: Report, words: Language) -> Section | None:
 
 
 def _training(report: Report, words: Language) -> Section | None:
-    spec = charts.training_chart(report.inputs.cases, report.layer, words)
-    if spec is None:
-        return None
-    return section(
-        "training",
-        words,
-        words.say("intro.training"),
-        figures=figures_of("training", spec),
-        wide=True,
+    return charted(
+        "training", words, charts.training_chart(report.inputs.cases, report.layer, words)
     )
 
 
@@ -238,15 +183,15 @@ def _probes(report: Report, words: Language) -> Section | None:
         spec = charts_rows.dot_chart(
             here[:40], names, words, title=title, axis=words.say("axis.above-chance")
         )
-        shown += figures_of(f"probes-{number}", spec, title)
+        shown += [] if spec is None else [Figure(f"probes-{number}", title, spec)]
     notes = list(dict.fromkeys(note for row in rows for note in row["read"].notes))
     return section(
         "probes",
         words,
-        words.say("intro.probes"),
+        words.say("intro.probes-seeds" if any(case.runs for case in cases) else "intro.probes"),
         figures=shown,
         tables=[("", probe_table(cases, words))],
-        notes=[words.translate(note) or note for note in notes],
+        notes=[words.record(note) for note in notes],
     )
 
 

@@ -9,7 +9,7 @@ from uncollapse.report.build import Report
 from uncollapse.report.cases import Case, Points
 from uncollapse.report.language import Language, short
 from uncollapse.report.readings import judged
-from uncollapse.report.section import Figure, Section, figures, section
+from uncollapse.report.section import Figure, Section, charted, section
 
 __all__ = ["picture_section", "spectrum_section"]
 
@@ -56,19 +56,13 @@ def picture_section(
     layer = words.word("layer", first.layer) if first.layer else ""
     text = words.say("intro.picture", drawn=drawn, rows=first.rows, seed=first.seed)
     found_section.paragraphs = [text, *([layer] if layer else [])]
+    if any(case.runs for case, _ in shown):
+        names = words.listed([case.each[0].name for case, _ in shown])
+        found_section.paragraphs.append(words.say("intro.picture-one-run", names=names))
     return found_section
 
 
 def spectrum_section(report: Report, words: Language) -> Section | None:
     """Eigenvalues inside classes, of the first and the last case."""
     shown = [(case.name, f.spectrum) for case in report.sides if (f := _points(case, report.layer))]
-    spec = charts_rows.spectrum_chart(shown, words) if shown else None
-    if spec is None:
-        return None
-    return section(
-        "spectrum",
-        words,
-        words.say("intro.spectrum"),
-        figures=figures("spectrum", spec),
-        wide=True,
-    )
+    return charted("spectrum", words, charts_rows.spectrum_chart(shown, words))

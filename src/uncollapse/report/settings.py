@@ -9,7 +9,7 @@ from uncollapse.records import BalancedBatch, Batch, FullBatch, RandomBatch
 from uncollapse.report.cases import Case, Change
 from uncollapse.theory import Setting, advise, predict
 
-__all__ = ["advice", "changed", "differences", "of_record", "predicted"]
+__all__ = ["IDLE", "TARGET_VARIANCE", "advice", "changed", "differences", "of_record", "predicted"]
 
 # Beyond so many classes of unequal size, and for random batches of them, a solution takes seconds.
 MANY_CLASSES = 200

@@ -253,7 +253,7 @@ def secondary_table(cases: Sequence[Case], layer: str | None, words: Language) -
             found = one.found.secondary.get(name)
             cells.append(_secondary(found, words))
             caveat = caveat or str((found or {}).get("caveat", ""))
-        rows.append([*cells, words.translate(caveat) or caveat])
+        rows.append([*cells, words.record(caveat) if caveat else ""])
     titles = [
         words.say("column.measure"),
         *(short(case.name, 40) for case, _ in shown),

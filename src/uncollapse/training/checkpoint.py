@@ -18,37 +18,11 @@ import torch
 from torch import Tensor
 
 from uncollapse.errors import InputError
+from uncollapse.storage import unwritable, write_json
 
-__all__ = ["Which", "all_finite", "read_checkpoint", "unwritable", "write_checkpoint", "write_json"]
+__all__ = ["Which", "all_finite", "read_checkpoint", "write_checkpoint"]
 
 Which = Literal["last", "best"]
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a JSON file beside its place and rename it.
-
-    Raises:
-        InputError: It cannot be written; what was there before stays.
-    """
-    beside = path.with_name(f".{path.name}.part")
-    try:
-        with beside.open("w", encoding="utf-8") as file:
-            json.dump(content, file, indent=2, allow_nan=False, ensure_ascii=False)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    except OSError as error:
-        beside.unlink(missing_ok=True)
-        raise unwritable(path, error) from error
-
-
-def unwritable(path: Path, error: OSError) -> InputError:
-    """The error for a place that cannot be written to."""
-    return InputError(
-        f"room and permission to write {path}",
-        error.strerror or str(error),
-        "free some space or choose another folder with -o; what was saved before is whole",
-    )
 
 
 def write_checkpoint(

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from uncollapse.data import Augmenter, LabelledData
 from uncollapse.errors import InputError
-from uncollapse.training.checkpoint import Which, read_checkpoint, unwritable
+from uncollapse.storage import beside
+from uncollapse.training.checkpoint import Which, read_checkpoint
 from uncollapse.training.embedding import embed_rows
 from uncollapse.training.encoders import Encoder
 from uncollapse.training.problem import Problem
@@ -60,6 +61,7 @@ def embed(
     output: Path,
     *,
     splits: Sequence[str] | None = None,
+    most: int | None = None,
     views: int = 0,
     seed: int = 0,
     precision: str = "fp32",
@@ -76,8 +78,9 @@ def embed(
             slices, group, backbone, projector) or an .npz file (the same, an array each; with views
             the layers are (N, p, d) and the rest has one entry per instance).
         splits: Parts of the data; None for all.
+        most: Rows of the data at most, drawn at random by the seed; None for all.
         views: Augmented views of each instance; 0 for one row per instance, not augmented.
-        seed: Of the views.
+        seed: Of the views and of the draw.
         precision: "fp32" or "bf16".
         about: What else the file is to say of itself.
         progress: Called with (instances done, instances in all).
@@ -92,6 +95,8 @@ def embed(
         raise InputError("an output file *.parquet or *.npz", str(output), "rename it")
     parts = [data.rows(split) for split in splits] if splits else [np.arange(len(data.ids))]
     rows = np.sort(np.concatenate(parts)).astype(np.int64)
+    if most is not None and most < len(rows):
+        rows = np.sort(np.random.default_rng((seed, 13)).choice(rows, most, replace=False))
     if not len(rows):
         raise InputError("rows in the chosen splits", "none", "choose others with --split")
     found = embed_rows(
@@ -116,16 +121,9 @@ def embed(
         "data": data.description,
         **(about or {}),
     }
-    beside = output.with_name(f".{output.name}.part")
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        write = _write_npz if output.suffix == ".npz" else _write_parquet
-        count = write(beside, data, rows, found, about)
-        beside.replace(output)
-    except OSError as error:
-        beside.unlink(missing_ok=True)
-        raise unwritable(output, error) from error
-    return count
+    write = _write_npz if output.suffix == ".npz" else _write_parquet
+    with beside(output) as part:
+        return write(part, data, rows, found, about)
 
 
 def _columns(data: LabelledData, rows: NDArray[np.int64]) -> dict[str, NDArray[Any]]:

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from uncollapse.errors import InputError
-from uncollapse.training.checkpoint import unwritable, write_json
+from uncollapse.storage import beside, write_json, write_text
 from uncollapse.training.config import TrainConfig, parse_config
 from uncollapse.training.problem import Problem
 
@@ -53,13 +53,9 @@ def begin_run(folder: Path, problem: Problem, *, resume: bool, record: Mapping[s
         _check_same(folder, problem)
         write_json(folder / "run.json", read_run(folder)[1] | {"status": "running"})
         return
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        text = yaml.safe_dump(problem.config.plain(), sort_keys=False, allow_unicode=True)
-        (folder / "config.yaml").write_text(text, encoding="utf-8")
-        _write_splits(folder / "splits.parquet", problem)
-    except OSError as error:
-        raise unwritable(folder, error) from error
+    text = yaml.safe_dump(problem.config.plain(), sort_keys=False, allow_unicode=True)
+    write_text(folder / "config.yaml", text)
+    _write_splits(folder / "splits.parquet", problem)
     write_json(folder / "run.json", _description(problem) | dict(record))
 
 
@@ -101,11 +97,9 @@ def _write_splits(path: Path, problem: Problem) -> None:
 
     data = problem.data
     names = [data.label_names[code] if code >= 0 else None for code in data.labels]
-    beside = path.with_name(f".{path.name}.part")
-    pq.write_table(
-        pa.table({"id": data.ids.tolist(), "split": data.split.tolist(), "label": names}), beside
-    )
-    beside.replace(path)
+    table = pa.table({"id": data.ids.tolist(), "split": data.split.tolist(), "label": names})
+    with beside(path) as part:
+        pq.write_table(table, part)
 
 
 def read_run(folder: Path) -> tuple[TrainConfig, dict[str, Any]]:

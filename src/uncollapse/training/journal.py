@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from uncollapse.errors import InputError
-from uncollapse.training.checkpoint import unwritable
+from uncollapse.storage import read_lines, unwritable, write_text
 
 __all__ = ["Journal", "read_journal"]
 
@@ -19,21 +18,7 @@ def read_journal(folder: Path) -> list[dict[str, Any]]:
     Raises:
         InputError: A line that is no JSON object, before the last one.
     """
-    path = folder / "metrics.jsonl"
-    if not path.exists():
-        return []
-    lines = path.read_text(encoding="utf-8").splitlines()
-    found = []
-    for number, line in enumerate(lines, 1):
-        try:
-            found.append(dict(json.loads(line)))
-        except (ValueError, TypeError) as error:
-            if number == len(lines):
-                break
-            raise InputError(
-                f"JSON in line {number} of {path}", line[:40], "take the line out"
-            ) from error
-    return found
+    return read_lines(folder / "metrics.jsonl")
 
 
 class Journal:
@@ -48,15 +33,7 @@ class Journal:
         self.lines = [line for line in read_journal(folder) if line["step"] <= after_step]
         self._path = folder / "metrics.jsonl"
         self._board = _board(folder / "tensorboard", after_step)
-        self._write_all()
-
-    def _write_all(self) -> None:
-        beside = self._path.with_name(".metrics.jsonl.part")
-        try:
-            beside.write_text("".join(json.dumps(line) + "\n" for line in self.lines), "utf-8")
-            beside.replace(self._path)
-        except OSError as error:
-            raise unwritable(self._path, error) from error
+        write_text(self._path, "".join(json.dumps(line) + "\n" for line in self.lines))
 
     def add(self, line: Mapping[str, Any]) -> None:
         """Append a line; it has "step" and "epoch", and numbers."""

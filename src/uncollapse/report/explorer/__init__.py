@@ -52,7 +52,8 @@ def explorer_page(lang: Language = "en") -> str:
             for name in _VARIANCES
         ),
         "thresholds": "".join(
-            f'<tr><th scope="row">{parts[name]}</th><td id="{name}"></td></tr>'
+            f'<tr><th scope="row">{parts[name]}</th><td id="{name}"></td>'
+            '<td class="wide"></td></tr>'
             for name in _THRESHOLDS
         ),
         "keys": "".join(

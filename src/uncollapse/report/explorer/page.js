@@ -49,7 +49,7 @@ function colour(v) {
   const at = Math.min(0.9999, Math.max(0, v)) * 4, i = Math.floor(at), f = at - i;
   return CIVIDIS[i].map((a, k) => Math.round(a + f * (CIVIDIS[i + 1][k] - a)));
 }
-const PLOT = { left: 52, top: 8, width: 520, height: 340, low: 0.01, high: 10 };
+const PLOT = { left: 64, top: 8, width: 508, height: 340, low: 0.01, high: 10 };
 const xOf = (tau) => PLOT.left + PLOT.width * Math.log(tau / PLOT.low) / Math.log(PLOT.high / PLOT.low);
 const yOf = (alpha) => PLOT.top + PLOT.height * (1 - Math.cbrt(Math.max(0, alpha)));
 const tauAt = (part) => PLOT.low * (PLOT.high / PLOT.low) ** part;
@@ -85,7 +85,7 @@ function diagram(c) {
 function axes() {
   const bottom = PLOT.top + PLOT.height;
   const ticks = [0.01, 0.03, 0.1, 0.3, 1, 3, 10].map((t) =>
-    `<path d="M${xOf(t)} ${bottom}v5"/><text x="${xOf(t)}" y="${bottom + 18}" text-anchor="middle">${show(t)}</text>`);
+    `<path d="M${xOf(t)} ${bottom}v5"/><text x="${xOf(t)}" y="${bottom + 21}" text-anchor="middle">${show(t)}</text>`);
   for (const a of [0, 0.001, 0.01, 0.05, 0.1, 0.2, 0.5, 1])
     ticks.push(`<path d="M${PLOT.left - 5} ${yOf(a)}h5"/><text x="${PLOT.left - 8}" y="${yOf(a) + 4}" text-anchor="end">${show(a)}</text>`);
   byId("ticks").innerHTML = ticks.join("");
@@ -122,7 +122,12 @@ function draw(moved) {
     byId(name).textContent = found[name] === null ? TEXT.none : show(found[name]);
     byId(name).dataset.value = found[name] === null ? "" : found[name];
   }
-  byId("command").textContent = command();
+  // An option and its value stay in one line.
+  byId("command").replaceChildren(...command().split(/ (?=--)/).flatMap((part) => {
+    const span = document.createElement("span");
+    span.textContent = part;
+    return [span, " "];
+  }));
   diagram(THEORY.numbers(state));
   byId("diagram").setAttribute("aria-label", `${TEXT.diagram} ${problem ? TEXT[problem] : TEXT.phases[found.phase]}`);
 }

@@ -1,0 +1,88 @@
+"""Files that are whole: written beside their place and renamed, and read though a kill cut them."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from uncollapse.errors import InputError
+
+__all__ = ["beside", "read_lines", "unwritable", "write_json", "write_text"]
+
+
+@contextmanager
+def beside(path: Path) -> Iterator[Path]:
+    """A path to write to, which takes the place of `path` at the end of the block.
+
+    Folders above it are made; a reader never meets half a file, and what was there before stays
+    until the new one is whole.
+
+    Raises:
+        InputError: It cannot be written.
+    """
+    part = path.with_name(f".{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield part
+        with part.open("rb+") as file:
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError as error:
+        raise unwritable(path, error) from error
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole.
+
+    Raises:
+        InputError: It cannot be written.
+    """
+    with beside(path) as part:
+        part.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write strict JSON whole.
+
+    Raises:
+        InputError: It cannot be written.
+    """
+    write_text(path, json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False))
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The objects of a file of JSON lines; none without a file, and without a last one cut short.
+
+    Raises:
+        InputError: A line before the last one is no JSON object.
+    """
+    if not path.exists():
+        return []
+    lines = path.read_text(encoding="utf-8").splitlines()
+    found: list[dict[str, Any]] = []
+    for number, line in enumerate(lines, 1):
+        try:
+            found.append(dict(json.loads(line)))
+        except (ValueError, TypeError) as error:
+            if number == len(lines):
+                break
+            raise InputError(
+                f"JSON in line {number} of {path}", line[:40], "take the line out"
+            ) from error
+    return found
+
+
+def unwritable(path: Path, error: OSError) -> InputError:
+    """The error for a place that cannot be written to."""
+    return InputError(
+        f"room and permission to write {path}",
+        error.strerror or str(error),
+        "free some space or choose another place with -o; what was saved before is whole",
+    )

@@ -1,0 +1,138 @@
+"""No English sentence is left in a Japanese page, whatever it is made of."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+from markup import SCRIPT, Text
+
+from uncollapse import ReportOptions, build_report, compare
+from uncollapse.metrics.files import Columns
+
+# Four English words in a row; names, keys and licences are shorter or have capitals.
+ENGLISH = re.compile(r"(?:\b[a-z]{2,}[ ,;:]+){3,}[a-z]{2,}")
+
+
+def english(report):
+    """Phrases of the page's text and of its charts."""
+    html = report.to_html()
+    # Each text of its own: cells of a table are no sentence.
+    found = [one for text in Text(html).words for one in ENGLISH.findall(text)]
+    charts = json.loads(re.search(r'id="charts">(.*?)</script>', html, re.DOTALL)[1])
+
+    def texts(value):
+        if isinstance(value, dict):
+            for one in value.values():
+                yield from texts(one)
+        elif isinstance(value, list):
+            for one in value:
+                yield from texts(one)
+        elif isinstance(value, str):
+            yield value
+
+    fonts = charts["specs"] and next(iter(charts["specs"].values()))["config"]["font"]
+    return found + [t for t in texts(charts) if t != fonts and ENGLISH.search(t)]
+
+
+def test_the_pattern_finds_english():
+    assert ENGLISH.search("the interval does not lie above zero")
+    assert not ENGLISH.search("uncollapse pilot digits.yaml --seeds 3 クラス内 loss.alpha")
+
+
+def test_a_pilot(pilot_folder, pilot):
+    report = build_report([pilot_folder], "ja")
+    assert english(report) == []
+    words = Text(report.to_html()).text
+    for part in ("UC801", "検証データでの目的指標の変化は+13.0", "Dunnett", "途中で打ち切り"):
+        assert part in words
+    card = re.sub(r"^    .*$", "", report.to_markdown().split("---\n")[2], flags=re.MULTILINE)
+    assert ENGLISH.findall(card.replace("|", "\n")) == []
+    for verdict in ("keep", "cannot-tell"):
+        pilot |= {"verdict": verdict, "recommendation": None}
+        (pilot_folder / "pilot.json").write_text(json.dumps(pilot))
+        assert english(build_report([pilot_folder], "ja")) == []
+
+
+def test_runs_seeds_and_probes(seeds, runs):
+    assert english(build_report(runs, "ja")) == []
+    assert english(build_report(seeds, "ja")) == []
+    assert english(build_report([runs[0] / "probe.json"], "ja")) == []
+
+
+def test_a_comparison_and_slices(tmp_path):
+    rng, rows = np.random.default_rng(0), 240
+    label = np.repeat([0, 1], rows // 2)
+    vectors = np.eye(2, 8)[label] + 0.3 * rng.standard_normal((rows, 8))
+    slices = {
+        "site": np.tile(["a", "b", SCRIPT], rows // 3),
+        "machine": np.tile(["x", "y"], rows // 2),
+    }
+    np.savez(tmp_path / "z.npz", z=vectors, label=label, fine=np.tile([0, 1], rows // 2), **slices)
+    options = ReportOptions(columns=Columns(fine="fine", slices=("site", "machine")))
+    report = build_report([tmp_path / "z.npz"], "ja", options=options)
+    assert english(report) == []
+    found = report.inputs.cases[0].measured[0].found
+    assert set(found.slices) == {"site", "machine"}
+    record = compare(found, found).to_dict()
+    (tmp_path / "c.json").write_text(json.dumps(record))
+    assert english(build_report([tmp_path / "c.json"], "ja")) == []
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "alpha-0.1 changes the objective by +1.0 [-2.0, +4.0] points: the interval does not lie "
+        "above zero; more than 1000 seeds of each setting would tell",
+        "the confirmation failed: seed 3: its process died 3 times",
+        "measured as collapsed after 4 epochs",
+        "predicted for 300 classes of equal size; theirs differ",
+        "all rows for training, as asked",
+        "train, test as given",
+        "0.1 for validation of the training rows drawn with seed 3, whole groups, stratified by "
+        "label and finer labels",
+        "epoch 0 reaches 1,200 of 1,258 rows",
+    ],
+)
+def test_rare_sentences(sentence):
+    from uncollapse.report.language import language
+
+    spoken = language("ja").translate(sentence)
+    assert spoken is not None
+    assert not re.search("[a-z]{4,}", spoken.replace("alpha", ""))
+
+
+def test_every_decision_of_a_pilot_is_translated():
+    """The sentences that `decide` writes, for every verdict."""
+    from uncollapse.pilot import PilotOptions
+    from uncollapse.pilot.decide import compare_with_start, decide
+    from uncollapse.pilot.design import Candidate, Change
+    from uncollapse.pilot.goal import Goal
+    from uncollapse.pilot.record import Trial
+    from uncollapse.report.language import language
+
+    def trial(name, objectives, task=0.9):
+        change = (Change("loss.alpha", 0.0, 0.2), Change("views.count", 2, 4))
+        of = {"task": task, "verdict": "healthy"}
+        runs = [
+            {"seed": s, "seconds": 1.0, "measured": {"projector": of | {"objective": v}}}
+            for s, v in enumerate(objectives)
+        ]
+        return Trial(Candidate(name, change, 1.0, None), runs=runs)
+
+    options, japanese, codes = PilotOptions(), language("ja"), []
+    for finished in (
+        [trial("a", (0.60, 0.63, 0.61))],
+        [trial("a", (0.50, 0.75, 0.45))],
+        [trial("a", (0.51, 0.52, 0.51))],
+        [trial("a", (0.70, 0.72, 0.71), task=0.5)],
+        [],
+    ):
+        start = trial("start", (0.50, 0.52, 0.51))
+        compare_with_start(start, finished, options)
+        for reason in decide(start, finished, options)[1]:
+            codes.append(reason["code"])
+            assert japanese.translate(reason["text"]) is not None, reason["text"]
+    assert codes == ["UC801", "UC803", "UC802", "UC802", "UC802"]
+    for kind, columns in (("within-class", ("a", "b")), ("downstream", ("c",)), ("other-view", ())):
+        assert japanese.translate(Goal(kind, columns).text) is not None
