@@ -23,9 +23,9 @@ __all__ = [
     "Sums",
     "accumulator",
     "exponentials",
+    "inverse_exponentials",
     "is_exact",
     "log_denominators",
-    "pair_exponentials",
     "storage_for_tiles",
 ]
 
@@ -46,8 +46,9 @@ class Exponentials:
     Attributes:
         entries: exp(logit - shift), 0 where out of scope.
         shift: The tile's; None for 0.
-        own: The tile's blocks of own classes, inf where two samples are no pair of a class: their
-            exponentials, or their logits if there is a shift. Empty if they were not asked for.
+        own: The tile's blocks of own classes: 1 / exp(logit), 0 where two samples are no pair of
+            a class; if there is a shift, the logits, inf where they are none. Empty if they were
+            not asked for.
     """
 
     entries: Tensor
@@ -247,7 +248,7 @@ def exponentials(
         # Hidden afterwards: exp takes several times as long for -inf.
         entries = logits.exp_()
         if with_own:
-            own = [pair_exponentials(block, tile.part(entries, block)) for block in tile.own]
+            own = [inverse_exponentials(block, tile.part(entries, block)) for block in tile.own]
         return Exponentials(tile.hide(entries, 0), None, own)
     if with_own:
         own = [block.hide(tile.part(logits, block).clone(), torch.inf) for block in tile.own]
@@ -257,10 +258,10 @@ def exponentials(
     return Exponentials(logits.exp_(), shift, own)
 
 
-def pair_exponentials(block: Tile, entries: Tensor) -> Tensor:
-    """A copy of a block's exponentials, inf where two samples are no pair of a class."""
-    copy = entries.clone() if block.same is None else entries / block.same
-    return block.hide_itself(copy, torch.inf)
+def inverse_exponentials(block: Tile, entries: Tensor) -> Tensor:
+    """1 / exp(logit) of a block's pairs of a class, 0 where two samples are none."""
+    inverse = entries.reciprocal() if block.same is None else block.same / entries
+    return block.hide_itself(inverse, 0)
 
 
 def _sums_with_own_shifts(layout: Layout, tiles: list[Tile]) -> Tensor:

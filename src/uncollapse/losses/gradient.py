@@ -38,8 +38,13 @@ class Anchors:
 class PairSlopes(Protocol):
     """A loss of single pairs within own classes, beside that of the denominators."""
 
-    def slopes(self, block: Tile, logits: Tensor) -> Tensor:
-        """Derivatives of the loss by a block's logits, those of its transpose added."""
+    def slopes(self, block: Tile, pairs: Tensor) -> Tensor:
+        """Derivatives of the loss by a block's logits, those of its transpose added.
+
+        Args:
+            block: Of own classes.
+            pairs: What `exponentials` gives of it.
+        """
 
 
 def add_gradient(
@@ -61,7 +66,8 @@ def add_gradient(
         denominators: What the first pass returned for the rows.
         anchors: Log denominators and weights of the columns, for each of its scopes.
         gradient: (R, d), changed in place.
-        pairs: A loss of pairs whose gradient is to be added as well.
+        pairs: A loss of pairs whose gradient is to be added as well. What was kept of own classes
+            holds its slopes already.
     """
     quotients = [_Quotients.of(layout, those) for those in anchors]
     for sums, of_scope in zip(denominators.scopes, quotients, strict=True):
@@ -75,21 +81,21 @@ def add_gradient(
         total = gradient if share == 0 else torch.zeros_like(gradient)
         storage, outer = storage_for_tiles(layout), storage_for_tiles(layout)
         for number, tile in mine:
-            computed = denominators.kept.get(number) or exponentials(
-                layout, tile, is_shifted, storage, pairs is not None
-            )
+            kept = denominators.kept.get(number)
+            computed = kept or exponentials(layout, tile, is_shifted, storage, pairs is not None)
             entries, shift = computed.entries, computed.shift
             combined = quotients[0].sums(tile, shift, outer[: entries.numel()].view_as(entries))
             for of_scope in quotients[1:]:
                 for block in tile.own:
-                    part = of_scope.sums(block, shift)
-                    if block.same is not None:
-                        part.mul_(block.same)
-                    tile.part(combined, block).add_(part)
+                    part, sums = tile.part(combined, block), of_scope.sums(block, shift)
+                    if block.same is None:
+                        part.add_(sums)
+                    else:
+                        part.addcmul_(sums, block.same)
             combined.mul_(entries)
             if pairs is not None:
-                for block, logits in zip(tile.own, computed.own, strict=True):
-                    tile.part(combined, block).add_(pairs.slopes(block, logits))
+                for block, own in zip(tile.own, computed.own, strict=True):
+                    tile.part(combined, block).add_(own if kept else pairs.slopes(block, own))
             _add_product(layout, tile, combined, total)
         return total
 
@@ -106,8 +112,8 @@ class _Quotients:
         log_columns: (N,) the same of the columns.
         row_weights: (R,) w_i.
         column_weights: (N,) w_j.
-        rows: (R,) w_i / D_i in the rows' dtype, of use where no tile is shifted.
-        columns: (N,) the same of the columns.
+        rows: (R, 1) w_i / D_i in the rows' dtype, of use where no tile is shifted.
+        columns: (1, N) the same of the columns.
     """
 
     log_rows: Tensor
@@ -123,19 +129,21 @@ class _Quotients:
         log_columns = anchors.log_columns.masked_fill(weights == 0, torch.inf)
         columns = (weights * torch.exp(-log_columns)).to(layout.rows.dtype)
         row_weights, log_rows = layout.of_rows(weights), layout.of_rows(log_columns)
-        return cls(log_rows, log_columns, row_weights, weights, layout.of_rows(columns), columns)
+        rows, columns = layout.of_rows(columns)[:, None], columns[None, :]
+        return cls(log_rows, log_columns, row_weights, weights, rows, columns)
 
     def sums(self, tile: Tile, shift: Tensor | None, out: Tensor | None = None) -> Tensor:
         """(w_i / D_i + w_j / D_j) exp(shift) for the tile's rows and columns."""
         if shift is None:
-            of_rows, of_columns = self.rows[tile.rows], self.columns[tile.columns]
+            of_rows, of_columns = self.rows[tile.rows], self.columns[:, tile.columns]
         else:
             of_rows = self.row_weights[tile.rows] * torch.exp(shift - self.log_rows[tile.rows])
             of_columns = self.column_weights[tile.columns] * torch.exp(
                 shift - self.log_columns[tile.columns]
             )
-            of_rows, of_columns = of_rows.to(self.rows.dtype), of_columns.to(self.rows.dtype)
-        return torch.add(of_rows[:, None], of_columns[None, :], out=out)
+            of_rows = of_rows.to(self.rows.dtype)[:, None]
+            of_columns = of_columns.to(self.rows.dtype)[None, :]
+        return torch.add(of_rows, of_columns, out=out)
 
     def softmax(self, tile: Tile, logits: Tensor) -> Tensor:
         """w_i exp(s_ij - log D_i) + w_j exp(s_ij - log D_j), whatever the magnitudes."""

@@ -11,7 +11,7 @@ from torch.nn.functional import softplus
 from uncollapse.losses.denominators import (
     Denominators,
     accumulator,
-    pair_exponentials,
+    inverse_exponentials,
     storage_for_tiles,
 )
 from uncollapse.losses.tiles import Layout, Tile
@@ -22,20 +22,21 @@ __all__ = ["PairsAgainstNegatives"]
 
 @dataclass(frozen=True)
 class PairsAgainstNegatives:
-    """The losses of positive pairs whose anchors' negatives are known, with e_ij = exp(s_ij).
+    """The losses of positive pairs whose anchors' negatives are known, with f_ij = exp(-s_ij).
 
-        l_ij = -log( e_ij / (e_ij + N_i) ) = log(1 + N_i / e_ij),  j in P(i)
-        dl_ij / ds_ij = -N_i / (e_ij + N_i) = -dl_ij / dlog N_i
+        l_ij = -log( exp(s_ij) / (exp(s_ij) + N_i) ) = log(1 + N_i f_ij),  j in P(i)
+        dl_ij / ds_ij = -N_i f_ij / (1 + N_i f_ij) = -dl_ij / dlog N_i
 
-    from e_ij and N_i; where these are not representable, from s_ij and log N_i, as softplus and
-    sigmoid of log N_i - s_ij. What is no pair of a class has s_ij = e_ij = inf and costs nothing.
+    from f_ij and N_i; where these are not representable, from s_ij and log N_i, as softplus and
+    sigmoid of log N_i - s_ij. What is no pair of a class has f_ij = 0, s_ij = inf: no loss.
 
     Attributes:
         layout: Rows and columns.
         is_shifted: Whether s_ij and log N_i are used.
         rows: (R, 1) N_i, or log N_i. Idle anchors have none: their pairs cost nothing.
         columns: (1, N) the same of all columns.
-        row_weights: (R, 1) weight of each of anchor i's pairs, times N_i unless shifted.
+        row_weights: (R, 1) -w_i for the weight of each of anchor i's pairs, times N_i unless
+            shifted.
         column_weights: (1, N) the same of all columns.
     """
 
@@ -52,9 +53,9 @@ class PairsAgainstNegatives:
     ) -> PairsAgainstNegatives:
         """From (N,) log N_i, finite where the weight is not 0, and (N,) weights of pairs."""
         columns = log_negatives.masked_fill(weights == 0, -torch.inf)
-        columns = (columns if is_shifted else columns.exp()).to(layout.rows.dtype)
-        weights = weights.to(layout.rows.dtype)
-        weights = weights if is_shifted else weights * columns
+        columns = columns if is_shifted else columns.exp()
+        weights = -weights if is_shifted else -weights * columns
+        columns, weights = (values.to(layout.rows.dtype) for values in (columns, weights))
         return cls(
             layout,
             is_shifted,
@@ -65,31 +66,42 @@ class PairsAgainstNegatives:
         )
 
     def sums(self, denominators: Denominators) -> tuple[Tensor, Tensor]:
-        """(R,) sums of l_ij over the pairs of an anchor, and of their derivatives by log N_i."""
-        layout = self.layout
-        blocks: list[Tile] = []
-        kept: list[Tensor | None] = []
-        for number, tile in enumerate(denominators.scopes[0].tiles):
-            blocks.extend(tile.own)
-            computed = denominators.kept.get(number)
-            kept.extend(computed.own if computed else [None] * len(tile.own))
+        """(R,) sums of l_ij over the pairs of an anchor, and of their derivatives by log N_i.
+
+        What was kept of own classes becomes its `slopes`, in place.
+        """
+        layout, tiles = self.layout, denominators.scopes[0].tiles
+        kept = {
+            block: pairs
+            for number, computed in denominators.kept.items()
+            for block, pairs in zip(tiles[number].own, computed.own, strict=True)
+        }
 
         def work(_: int, mine: list[tuple[int, Tile]]) -> tuple[Tensor, Tensor]:
             losses, slopes = (accumulator(layout, len(layout.rows)) for _ in range(2))
             storage = storage_for_tiles(layout)
-            for number, block in mine:
-                pairs = kept[number]
+            for _, block in mine:
+                pairs = kept.get(block)
+                is_kept = pairs is not None
                 if pairs is None:
                     pairs = self._again(block, storage)
-                negatives = self.rows[block.rows]
-                losses[block.rows].add_(self._losses(pairs, negatives).sum(1))
-                slopes[block.rows].add_(self._slopes(pairs, negatives).sum(1))
+                margins = self._margins(pairs, self.rows[block.rows])
+                losses[block.rows].add_(self._losses(margins).sum(1))
+                of_rows = self._slopes(pairs, margins)
+                slopes[block.rows].add_(of_rows.sum(1))
+                if not (is_kept or block.mirrored):
+                    continue
+                margins = self._margins(pairs, self.columns[:, block.columns])
                 if block.mirrored:
-                    negatives = self.columns[:, block.columns]
-                    losses[block.columns].add_(self._losses(pairs, negatives).sum(0))
-                    slopes[block.columns].add_(self._slopes(pairs, negatives).sum(0))
+                    losses[block.columns].add_(self._losses(margins).sum(0))
+                of_columns = self._slopes(pairs, margins)
+                if block.mirrored:
+                    slopes[block.columns].add_(of_columns.sum(0))
+                if is_kept:
+                    self._weighed(block, of_rows, of_columns, pairs)
             return losses, slopes
 
+        blocks = [block for tile in tiles for block in tile.own]
         (losses, slopes), *others = share_tiles(layout, blocks, work)
         for more_losses, more_slopes in others:
             losses += more_losses
@@ -98,23 +110,31 @@ class PairsAgainstNegatives:
 
     def slopes(self, block: Tile, pairs: Tensor) -> Tensor:
         """w_i dl_ij / ds_ij + w_j dl_ji / ds_ij of a block."""
-        of_rows = self._slopes(pairs, self.rows[block.rows]).mul_(self.row_weights[block.rows])
-        of_columns = self._slopes(pairs, self.columns[:, block.columns])
-        return of_rows.addcmul_(of_columns, self.column_weights[:, block.columns]).neg_()
+        of_rows, of_columns = (
+            self._slopes(pairs, self._margins(pairs, negatives))
+            for negatives in (self.rows[block.rows], self.columns[:, block.columns])
+        )
+        return self._weighed(block, of_rows, of_columns, of_rows)
+
+    def _weighed(self, block: Tile, of_rows: Tensor, of_columns: Tensor, out: Tensor) -> Tensor:
+        of_rows.mul_(self.row_weights[block.rows])
+        return torch.addcmul(of_rows, of_columns, self.column_weights[:, block.columns], out=out)
 
     def _again(self, block: Tile, storage: Tensor) -> Tensor:
         logits = block.logits(self.layout, storage)
         if self.is_shifted:
             return block.hide(logits, torch.inf)
-        return pair_exponentials(block, logits.exp_())
+        return inverse_exponentials(block, logits.exp_())
 
-    def _losses(self, pairs: Tensor, negatives: Tensor) -> Tensor:
-        if self.is_shifted:
-            return softplus(negatives - pairs, threshold=40)
-        return (negatives / pairs).log1p_()
+    def _margins(self, pairs: Tensor, negatives: Tensor) -> Tensor:
+        """N_i f_ij, or its log."""
+        return negatives - pairs if self.is_shifted else negatives * pairs
 
-    def _slopes(self, pairs: Tensor, negatives: Tensor) -> Tensor:
-        """dl_ij / dlog N_i, less its factor N_i unless shifted."""
+    def _losses(self, margins: Tensor) -> Tensor:
+        return softplus(margins, threshold=40) if self.is_shifted else margins.log1p()
+
+    def _slopes(self, pairs: Tensor, margins: Tensor) -> Tensor:
+        """dl_ij / dlog N_i in place of the margins, less its factor N_i unless shifted."""
         if self.is_shifted:
-            return (negatives - pairs).sigmoid_()
-        return (pairs + negatives).reciprocal_()
+            return margins.sigmoid_()
+        return torch.div(pairs, margins.add_(1), out=margins)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -95,25 +96,34 @@ class Tile:
 
     def part(self, values: Tensor, block: Tile) -> Tensor:
         """The view of the tile's values that belongs to one of its blocks."""
-        top, left = self.rows.start, self.columns.start
-        return values[
-            block.rows.start - top : block.rows.stop - top,
-            block.columns.start - left : block.columns.stop - left,
-        ]
+        height, width = values.stride()
+        top, left = block.rows.start - self.rows.start, block.columns.start - self.columns.start
+        # One operation, where slices are two.
+        start = values.storage_offset() + top * height + left * width
+        return values.as_strided(block.shape, (height, width), start)
 
     def hide(self, values: Tensor, hidden: float) -> Tensor:
         """Put `hidden` where an entry is out of scope, in place; the values are finite."""
         if self.scope == "other classes":
             for block in self.own:
-                part = self.part(values, block)
-                if block.same is None:
-                    part.fill_(hidden)
-                else:
-                    _fill(part, 1 - block.same, hidden)
+                block.hide_classes(self.part(values, block), hidden)
             return values
         if self.same is not None:
-            _fill(values, self.same, hidden)
+            # A product is several times faster than a mask.
+            if hidden == 0:
+                values.mul_(self.same)
+            else:
+                values.masked_fill_(self.same == 0, hidden)
         return self.hide_itself(values, hidden)
+
+    def hide_classes(self, values: Tensor, hidden: float) -> None:
+        """Put `hidden` where both samples of an entry are of one class, in place."""
+        if self.same is None:
+            values.fill_(hidden)
+        elif hidden == 0:
+            values.addcmul_(values, self.same, value=-1)
+        else:
+            values.masked_fill_(self.same != 0, hidden)
 
     def hide_itself(self, values: Tensor, hidden: float) -> Tensor:
         """Put `hidden` where a sample meets itself, if that is out of scope."""
@@ -125,19 +135,11 @@ class Tile:
         return values
 
 
-def _fill(values: Tensor, shown: Tensor, hidden: float) -> None:
-    """Put `hidden` where `shown` is 0; the products are several times faster than a mask."""
-    if hidden == 0:
-        values.mul_(shown)
-    else:
-        values.masked_fill_(shown == 0, hidden)
-
-
 def default_tile_size(sample_count: int, device: torch.device) -> int:
     """Largest side of a tile: in cache on a CPU, large enough to fill a GPU."""
     if device.type != "cpu":
         return 4096
-    return 256 if sample_count <= _SMALL_BATCH else 512
+    return 320 if sample_count <= _SMALL_BATCH else 512
 
 
 def tiles_of(layout: Layout, scope: Scope, *, with_own: bool = False) -> list[Tile]:
@@ -150,7 +152,7 @@ def tiles_of(layout: Layout, scope: Scope, *, with_own: bool = False) -> list[Ti
             classes" always do.
     """
     needs_bands = with_own or scope in ("own class", "other classes")
-    grid = _Grid(layout, _class_bands(layout) if needs_bands else [])
+    grid = _Grid(layout, _class_bands(layout, scope) if needs_bands else [])
     if scope == "own class":
         return [
             grid.block(rows, columns, band.is_one_class)
@@ -183,19 +185,37 @@ class _Grid:
         self._is_symmetric = layout.is_symmetric
         self._row_ends = [band.rows.stop for band in bands]
         self._column_ends = [band.columns.stop for band in bands]
-        self._classes = layout.grouping.classes.of
-        self._classes_of_rows = layout.of_rows(self._classes) if bands else self._classes
+        if bands:
+            # In the dtype of the entries, which the comparison then need not convert.
+            classes = layout.grouping.classes.of.to(layout.rows.dtype)
+            self._classes_of_rows = layout.of_rows(classes)[:, None]
+            self._classes = classes[None, :]
 
     def pieces(self, rows: slice, columns: slice) -> Iterator[tuple[slice, slice]]:
         """Ranges of at most the tile's size; of a symmetric matrix only the upper triangle."""
-        size = self.layout.tile_size
-        for top in range(rows.start, rows.stop, size):
-            first = top if self.layout.is_symmetric else columns.start
-            for left in range(first, columns.stop, size):
-                yield (
-                    slice(top, min(top + size, rows.stop)),
-                    slice(left, min(left + size, columns.stop)),
-                )
+        row_edges = self._edges(rows, self._row_ends)
+        column_edges = self._edges(columns, self._column_ends)
+        for index, (top, bottom) in enumerate(pairwise(row_edges)):
+            first = index if self._is_symmetric else 0
+            for left, right in pairwise(column_edges[first:]):
+                yield slice(top, bottom), slice(left, right)
+
+    def _edges(self, whole: slice, band_ends: list[int]) -> list[int]:
+        """Where to cut: evenly, or at the end of a band that is near, which then stays whole."""
+        size, length = self.layout.tile_size, whole.stop - whole.start
+        count = -(-length // size)
+        edges = [whole.start]
+        for number in range(1, count):
+            even = whole.start + length * number // count
+            at = bisect_right(band_ends, even)
+            for near in sorted(band_ends[max(at - 1, 0) : at + 1], key=lambda end: abs(end - even)):
+                fits = near - edges[-1] <= size and whole.stop - near <= size * (count - number)
+                if fits and abs(near - even) <= size // 4:
+                    edges.append(near)
+                    break
+            else:
+                edges.append(min(even, edges[-1] + size))
+        return [*edges, whole.stop]
 
     def tile(self, rows: slice, columns: slice, scope: Scope) -> Tile:
         """One tile of a scope other than "own class", with its blocks if there are bands."""
@@ -213,8 +233,7 @@ class _Grid:
         if not is_one_class:
             size = rows.stop - rows.start, columns.stop - columns.start
             same = self.layout.rows.new_empty(size)
-            of_rows, of_columns = self._classes_of_rows[rows], self._classes[columns]
-            torch.eq(of_rows[:, None], of_columns[None, :], out=same)
+            torch.eq(self._classes_of_rows[rows], self._classes[:, columns], out=same)
         itself = self._itself(rows, columns)
         return Tile(rows, columns, "own class", mirrored, diagonal, itself, same)
 
@@ -246,10 +265,13 @@ def _overlap(one: slice, other: slice) -> slice:
     return slice(max(one.start, other.start), min(one.stop, other.stop))
 
 
-def _class_bands(layout: Layout) -> list[_Band]:
+def _class_bands(layout: Layout, scope: Scope) -> list[_Band]:
     """Runs of whole classes that hold a row: small classes share one."""
-    on_cpu = layout.rows.device.type == "cpu"
-    largest = min(layout.tile_size, _SMALL_CLASS if on_cpu else _SMALL_CLASS_GPU)
+    largest = _SMALL_CLASS if layout.rows.device.type == "cpu" else _SMALL_CLASS_GPU
+    if scope == "others" and len(layout.columns) <= _SMALL_BATCH:
+        # Own classes are a few sums and products of a tile that is there: fewer blocks cost less.
+        largest *= 2
+    largest = min(layout.tile_size, largest)
     starts = layout.grouping.classes.starts.tolist()
     ends = [*starts[1:], len(layout.columns)]
     bounds, is_one_class = [0], []
