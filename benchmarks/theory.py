@@ -2,14 +2,16 @@
 
     OMP_NUM_THREADS=1 python benchmarks/theory.py [--conic-limit 20]
 
-Prints CPU seconds of one thread (median of the repeats), the certificate gap, and for every
-setting that the conic solver finishes its own time (without building the program), its loss minus
-ours, and the ratio.
+Prints CPU seconds of one thread (median of the repeats), the certificate gap, the worst of a grid
+of settings with 100 classes (--grid-part N: every Nth of its 432), and for every setting that the
+conic solver finishes its own time (without building the program), its loss minus ours, and the
+ratio.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import platform
 import resource
 import statistics
@@ -72,6 +74,43 @@ def unequal() -> None:
             )
 
 
+def every_setting(part: int) -> None:
+    """100 classes in every corner of the settings: what the slowest and the least certain cost."""
+    tail = [2 + i + round(899 * (i / 99) ** 4) for i in range(100)]
+    sizes = {
+        "10 to 109": list(range(10, 110)),
+        "2 to 1000": tail,
+        "30 of one, 21 to 1000": [1] * 30 + tail[30:],
+    }
+    cells = list(
+        itertools.product(
+            sizes,
+            ("exclude", "include"),
+            ("anchors", "pairs"),
+            (0.05, 0.1, 1.0, 5.0, 100.0, 1000.0),
+            (0.0, 1e-4, 1e-3, 0.05, 0.5, 1.0),
+        )
+    )[::part]
+    rows = []
+    for cell in cells:
+        size, self_pairs, reduction, tau, alpha = cell
+        setting = Setting(
+            class_counts=sizes[size], self_pairs=self_pairs, reduction=reduction,
+            temperature=tau, alpha=alpha,
+        )  # fmt: skip
+        seconds, prediction = timed(lambda s=setting: predict(s), 1)
+        rows.append((seconds, prediction.certificate_gap, cell))
+    print(
+        f"\n100 classes, {len(rows)} settings: median {statistics.median(r[0] for r in rows):.2f} s"
+    )
+    for name, row in (("slowest", max(rows)), ("least certain", max(rows, key=lambda r: r[1]))):
+        size, self_pairs, reduction, tau, alpha = row[2]
+        print(
+            f"{name:14s}{row[0]:6.2f} s  gap {row[1]:.0e}  sizes {size}, self pairs {self_pairs}, "
+            f"{reduction}, tau {tau:g}, alpha {alpha:g}"
+        )
+
+
 def against_conic(limit: float) -> None:
     from conic import solve_conic
 
@@ -92,11 +131,13 @@ def against_conic(limit: float) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--conic-limit", type=float, default=20.0, help="stop after so many s")
-    limit = parser.parse_args().conic_limit
+    parser.add_argument("--grid-part", type=int, default=1, help="every Nth setting of the grid")
+    given = parser.parse_args()
     print(f"python {platform.python_version()}, numpy {np.__version__}, {platform.machine()}")
     closed_forms()
     unequal()
-    against_conic(limit)
+    every_setting(given.grid_part)
+    against_conic(given.conic_limit)
 
 
 if __name__ == "__main__":

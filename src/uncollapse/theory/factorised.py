@@ -2,8 +2,8 @@
 
 H = C C' with as many columns as blocks, and each block's fractions are squares of the coordinates
 of one unit vector (C_g, sqrt(mu_g), sqrt(iota_g), sqrt(nu_g)): an unconstrained smooth problem
-without spurious minima (the factor has full rank). It needs no assumption on the multipliers,
-converges linearly only, and serves where `rank_one` does not apply.
+without spurious minima (the factor has full rank). It needs no assumption on the multipliers and
+converges linearly only: for averages over many batches, whose terms make second derivatives dear.
 
 The loss does not change with the length of a block's raw vector, but its gradient does, inversely:
 lengths of sqrt(influence on the loss) make blocks of very different weight equally stiff.
@@ -18,7 +18,7 @@ from scipy.optimize import minimize
 
 from uncollapse.theory.program import Point, Program, evaluate
 
-__all__ = ["solve_factorised"]
+__all__ = ["from_factor", "solve_factorised", "to_factor"]
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -36,7 +36,7 @@ def solve_factorised(program: Program, start: Point, iterations: int) -> Point:
         vectors = np.where(allowed, raw.reshape(G, G + 3), 0.0)
         norm = np.linalg.norm(vectors, axis=1, keepdims=True)
         unit = vectors / norm
-        loss, gradient = evaluate(program, _point(unit))
+        loss, gradient = evaluate(program, from_factor(unit))
         slope = np.empty_like(unit)
         slope[:, :G] = 2 * gradient.means @ unit[:, :G]
         slope[:, G] = 2 * unit[:, G] * gradient.member
@@ -46,7 +46,7 @@ def solve_factorised(program: Program, start: Point, iterations: int) -> Point:
         slope -= unit * (unit * slope).sum(1, keepdims=True)
         return loss, (slope / norm).ravel()
 
-    raw = np.where(allowed, _factor(start), 0.0)
+    raw = np.where(allowed, to_factor(start), 0.0)
     raw /= np.linalg.norm(raw, axis=1, keepdims=True)
     answer = minimize(
         descend,
@@ -62,17 +62,18 @@ def solve_factorised(program: Program, start: Point, iterations: int) -> Point:
         },
     )
     vectors = np.where(allowed, answer.x.reshape(G, G + 3), 0.0)
-    return _point(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
+    return from_factor(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
 
 
-def _point(unit: Array) -> Point:
+def from_factor(unit: Array) -> Point:
+    """The point of unit vectors, (G, G + 3)."""
     G = len(unit)
     return Point(
         unit[:, G + 2] ** 2, unit[:, G + 1] ** 2, unit[:, G] ** 2, unit[:, :G] @ unit[:, :G].T
     )
 
 
-def _factor(point: Point) -> Array:
+def to_factor(point: Point) -> Array:
     """Raw vectors of a point, moved off the faces nu = 0, iota = 0, mu = 0 and rank H < G.
 
     There the derivative by the factor is zero whatever the loss, so descent could not leave them.

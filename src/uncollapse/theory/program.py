@@ -27,7 +27,17 @@ from scipy.special import logsumexp
 
 from uncollapse.theory.setting import Setting
 
-__all__ = ["Gradient", "Point", "Program", "Terms", "blocks", "evaluate", "others_of"]
+__all__ = [
+    "Gradient",
+    "Point",
+    "Program",
+    "Terms",
+    "blocks",
+    "evaluate",
+    "gradient_of",
+    "log_denominators",
+    "others_of",
+]
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 IntArray = np.ndarray[Any, np.dtype[np.int64]]
@@ -58,6 +68,10 @@ class Terms:
         """Weight of the anchor's log-denominator, (T,)."""
         return self.supervised + self.self_supervised
 
+    def single(self, blocks: int) -> bool:
+        """Whether every block has exactly one term."""
+        return len(self.block) == blocks and bool((np.diff(self.block) > 0).all())
+
 
 @dataclass(frozen=True)
 class Program:
@@ -85,6 +99,11 @@ class Program:
         return len(self.size)
 
     @property
+    def single(self) -> bool:
+        """Whether every block has exactly one term."""
+        return self.terms.single(len(self.size))
+
+    @property
     def kappa(self) -> Array:
         """n/(n-1); 1 where n = 1 and there is no instance part."""
         return np.where(self.size > 1, self.size / np.maximum(self.size - 1, 1), 1.0)
@@ -105,12 +124,15 @@ class Point:
 
     def cosines(self, program: Program) -> tuple[Array, Array, Array]:
         """S (G,), a (G,) and b (G, G); b_gg is between two classes of block g."""
+        ds, da, b = self.changes(program)
+        return 1 + ds, 1 + da, b
+
+    def changes(self, program: Program) -> tuple[Array, Array, Array]:
+        """The same, s and a as differences from 1: the linear part of `cosines`."""
         p, M = program.views, program.multiplicity
-        s = 1 - self.view * p / max(p - 1, 1)
-        a = 1 - self.view - program.kappa * self.instance
         b = self.means.copy()
         np.fill_diagonal(b, np.diag(b) - self.member / np.maximum(M - 1, 1))
-        return s, a, b
+        return -self.view * p / max(p - 1, 1), -self.view - program.kappa * self.instance, b
 
 
 @dataclass(frozen=True)
@@ -151,6 +173,9 @@ def log_denominators(program: Program, point: Point) -> tuple[Array, Array, Arra
 
 def _log_weighted(terms: Terms, logit: Array) -> Array:
     """Log sum_h others_th exp(logit_gh), without underflow, (T,)."""
+    if terms.single(len(logit)):
+        with np.errstate(divide="ignore"):
+            return np.asarray(logsumexp(logit + np.log(terms.others), axis=1))
     out = np.empty(len(terms.block))
     for g, part in _slices(terms, len(logit)):
         others, row = terms.others[part], logit[g]
@@ -172,6 +197,9 @@ def _slices(terms: Terms, count: int) -> list[tuple[int, slice]]:
 def log_pressure(program: Program, log_d: Array) -> Array:
     """log of sum_t W_t others_th / D_t by block of the anchor, (G, G); -inf where no such pair."""
     terms, G = program.terms, program.blocks
+    if program.single:
+        with np.errstate(divide="ignore"):
+            return np.asarray(np.log(terms.weight[:, None] * terms.others) - log_d[:, None])
     out = np.full((G, G), -np.inf)
     for g, part in _slices(terms, G):
         low = log_d[part].min()
@@ -196,12 +224,17 @@ def evaluate(program: Program, point: Point) -> tuple[float, Gradient]:
     da = (program.per_block(weight * np.exp(mates - log_d)) - S) / tau
     with np.errstate(divide="ignore"):
         directed = np.exp(log_pressure(program, log_d) + np.log(p) + b / tau) / tau
+    return loss, gradient_of(program, ds, da, directed)
+
+
+def gradient_of(program: Program, ds: Array, da: Array, directed: Array) -> Gradient:
+    """The gradient from derivatives by s (G,), by a (G,) and by b of the anchors' side (G, G)."""
+    p = program.views
     pair = np.diag(directed).copy()
     means = (directed + directed.T) / 2
     np.fill_diagonal(means, pair)
-    view = -ds * p / (p - 1) - da if p > 1 else -da
-    return loss, Gradient(
-        view=view,
+    return Gradient(
+        view=-ds * p / (p - 1) - da if p > 1 else -da,
         instance=-program.kappa * da,
         member=-pair / np.maximum(program.multiplicity - 1, 1),
         means=means,

@@ -24,6 +24,8 @@ Array = np.ndarray[Any, np.dtype[np.float64]]
 MOST_STEPS = 15
 # Shorter than this, a step means that the guess was too far off: a shorter way is taken instead.
 SHORTEST_STEP = 1 / 32
+# Relative residuals that rounding may leave: at tau = 1000 cosines are 1e-2 from sums of 10 tau.
+ROUNDING = 1e-7
 
 
 def solve_rank_one(program: Program, start: Multipliers | None = None) -> Multipliers:
@@ -88,8 +90,7 @@ def _newton(
 ) -> Multipliers | None:
     """Damped Newton; None where it does not converge.
 
-    The accuracy is relative to the terms of each equation; where rounding stops the descent
-    earlier, 1e-9 is enough.
+    The accuracy is relative to the terms of each equation; rounding may stop the descent earlier.
     """
     G = program.blocks
     at = start
@@ -112,13 +113,13 @@ def _newton(
                 new, new_scale, new_jacobian = equations(program, weights, ahead)
                 if float(np.linalg.norm(new)) < norm:
                     break
-                if size < 1e-9:
+                if size < ROUNDING:
                     return at
                 length /= 2
                 if length < SHORTEST_STEP:
                     return None
             at, residual, scale, jacobian = ahead, new, new_scale, new_jacobian
-    return None
+    return at if np.max(np.abs(residual) / scale) < ROUNDING else None
 
 
 def _guess(program: Program, target: Weights) -> Multipliers:

@@ -14,6 +14,7 @@ from uncollapse.theory.conditions import Multipliers, point_of
 from uncollapse.theory.factorised import solve_factorised
 from uncollapse.theory.program import Gradient, Point, Program, Terms, evaluate, others_of
 from uncollapse.theory.rank_one import solve_rank_one
+from uncollapse.theory.trust_region import solve_by_newton
 
 __all__ = ["ACCEPTED_GAP", "Solution", "margins", "simplex", "solve"]
 
@@ -21,11 +22,13 @@ Array = np.ndarray[Any, np.dtype[np.float64]]
 
 # A gap, relative to max(1, |loss|), with which the fast solver's answer is taken as it is.
 ACCEPTED_GAP = 1e-9
-# Above this descent is begun once more, at most so often.
+# Above this the slower solver is begun once more, at most so often.
 RESTARTED_GAP = 1e-6
 RESTARTS = 3
 # Steps of one descent: few blocks are cheap, and at small tau they may need many.
 FEW_BLOCKS, MANY_STEPS, STEPS = 32, 20_000, 3_000
+# Steps of one trust region; 20 to 100 are usual.
+NEWTON_STEPS = 300
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,14 @@ class Solution:
     loss: float
     gap: float
     multipliers: Multipliers | None = None
+
+    def moved(self, before: float, temperature: float) -> Solution:
+        """Where to begin at another temperature: the same point, multipliers to match."""
+        if self.multipliers is None:
+            return self
+        colder = 1 / temperature - 1 / before
+        theta = self.multipliers.theta - (colder + np.log(temperature / before)) / 2
+        return replace(self, multipliers=Multipliers(theta, self.multipliers.log_d + colder))
 
 
 def certified(program: Program, point: Point, multipliers: Multipliers | None = None) -> Solution:
@@ -49,7 +60,7 @@ def solve(program: Program, near: Solution | None = None) -> Solution:
     """The optimum.
 
     One block: two unknowns, by bracketed roots. One term per block: Newton on the optimality
-    conditions, and descent on factors where its answer is not certified. Else descent on factors.
+    conditions, and on factors of H where its answer is not certified. Else descent on factors.
 
     Args:
         program: The problem.
@@ -57,23 +68,29 @@ def solve(program: Program, near: Solution | None = None) -> Solution:
     """
     if program.blocks == 1:
         return certified(program, without_needless_parts(program, _one_block(program)))
-    if len(program.terms.block) == program.blocks:
+    if program.single:
         found = _single(program, near)
         if found.gap <= ACCEPTED_GAP:
             return found
     else:
         begin = near or _single(_averaged(program), None)
-        found = certified(program, begin.point)
+        found = certified(program, without_needless_parts(program, begin.point))
     best = found
-    steps = MANY_STEPS if program.blocks <= FEW_BLOCKS else STEPS
     for _ in range(RESTARTS):
-        # Descent can stop early next to a face; begun again from there it goes on.
-        point = without_needless_parts(program, solve_factorised(program, best.point, steps))
-        descended = certified(program, point)
-        best = min(best, descended, key=lambda solution: solution.gap)
+        # Either can stop early next to a face; begun again from there it goes on.
+        point = without_needless_parts(program, _on_factors(program, best.point))
+        improved = certified(program, point)
+        best = min(best, improved, key=lambda solution: solution.gap)
         if best.gap < RESTARTED_GAP:
             break
     return best
+
+
+def _on_factors(program: Program, start: Point) -> Point:
+    if program.single:
+        return solve_by_newton(program, start, NEWTON_STEPS)
+    steps = MANY_STEPS if program.blocks <= FEW_BLOCKS else STEPS
+    return solve_factorised(program, start, steps)
 
 
 def without_needless_parts(program: Program, point: Point) -> Point:

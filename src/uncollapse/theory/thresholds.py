@@ -133,15 +133,13 @@ def _by_solving(setting: Setting, program: Program, solution: Solution, seed: in
         "unequal classes: alpha_threshold and temperature_threshold are where the last class "
         "leaves collapse; view_splitting_threshold is not defined for all classes together",
     )
-    single = len(program.terms.block) == program.blocks
-    if not single and program.terms.others.size > MANY_NUMBERS:
-        skipped = "too many sampled batches for thresholds: none computed"
-        return Thresholds(None, None, None, (*notes, skipped))
-    base, at, first = program, setting.alpha, solution
+    base, at = program, setting.alpha
     if at in (0, 1):
         base, at = program_of(setting.with_(alpha=0.5), seed), 0.5
-        first = solve(base)
-    alpha = _alpha_by_solving(base, at, first)
+    if not base.single and base.terms.others.size > MANY_NUMBERS:
+        skipped = "too many sampled batches for thresholds: none computed"
+        return Thresholds(None, None, None, (*notes, skipped))
+    alpha = _alpha_by_solving(setting, base, at, solution)
     if program.blocks > MANY_BLOCKS:
         skipped = (
             f"temperature_threshold is not computed beyond {MANY_BLOCKS} different class sizes"
@@ -149,12 +147,32 @@ def _by_solving(setting: Setting, program: Program, solution: Solution, seed: in
         return Thresholds(alpha, None, None, (*notes, skipped))
     temperature = None
     if setting.alpha < 1 and _may_spread(program):
-        temperature = _temperature_by_solving(program, solution)
+        temperature = _temperature_by_solving(setting, program, solution)
     return Thresholds(alpha, temperature, None, notes)
 
 
-def _alpha_by_solving(base: Program, at: float, first: Solution) -> float | None:
-    last = first
+def _smallest_class(setting: Setting, program: Program) -> tuple[Setting, float]:
+    """Equal classes of the size that leaves collapse last, and their weight of self-supervision.
+
+    Their closed forms are guesses. The weight T/(S + T) is that of the small class in its own
+    setting, which the mean over pairs makes larger than alpha.
+    """
+    counts, batch = setting.counts, setting.batch
+    smallest = int(counts[counts > 1].min())
+    g = int(np.searchsorted(program.size, smallest)) if program.blocks > 1 else 0
+    alone = program.per_block(program.terms.self_supervised)[g]
+    weight = alone / program.per_block(program.terms.weight)[g]
+    if isinstance(batch, RandomBatch):
+        smallest = max(2, round(smallest * batch.size / setting.instances))
+        batch = FullBatch()
+    equal = setting.with_(class_counts=None, classes=len(counts), per_class=smallest, batch=batch)
+    return equal, float(weight)
+
+
+def _alpha_by_solving(
+    setting: Setting, base: Program, at: float, solution: Solution
+) -> float | None:
+    last = solution
 
     def margin(x: float) -> float:
         nonlocal last
@@ -162,10 +180,11 @@ def _alpha_by_solving(base: Program, at: float, first: Solution) -> float | None
         last = solve(program, last)
         return _smallest(program, last)
 
+    equal, weight = _smallest_class(setting, base)
+    guess = logit(min(float(balanced.alpha_threshold(equal)), 1.0)) + logit(at) - logit(weight)
     # Classes of 1e9 leave collapse at an alpha of about 1e-9: logits to -+30 cover that.
-    known = (float(np.clip(logit(at), -30, 30)), _smallest(base, first))
     accuracy = 1e-6 if base.blocks <= MANY_BLOCKS else 1e-3
-    root = _bracketed(margin, known, rising=True, step=1.0, ends=(-30.0, 30.0), accuracy=accuracy)
+    root = _bracketed(margin, float(guess), rising=True, ends=(-30.0, 30.0), accuracy=accuracy)
     return float(expit(root)) if root is not None else None
 
 
@@ -182,14 +201,20 @@ def _may_spread(program: Program) -> bool:
     return bool(np.all(pull | (program.size == 1)))
 
 
-def _temperature_by_solving(base: Program, first: Solution) -> float | None:
-    def margin(x: float) -> float:
-        program = replace(base, temperature=float(np.exp(x)))
-        return _smallest(program, solve(program))
+def _temperature_by_solving(setting: Setting, base: Program, solution: Solution) -> float | None:
+    last, at = solution, base.temperature
 
+    def margin(x: float) -> float:
+        nonlocal last, at
+        program = replace(base, temperature=float(np.exp(x)))
+        last, at = solve(program, last.moved(at, program.temperature)), program.temperature
+        return _smallest(program, last)
+
+    equal, weight = _smallest_class(setting, base)
+    guess = float(balanced.temperature_threshold(equal, weight))
     ends = (float(np.log(LOWEST)), float(np.log(HIGHEST)))
-    known = (float(np.log(base.temperature)), _smallest(base, first))
-    root = _bracketed(margin, known, rising=False, step=0.5, ends=ends)
+    begin = float(np.log(np.clip(guess, LOWEST, HIGHEST)))
+    root = _bracketed(margin, begin, rising=False, ends=ends)
     return float(np.exp(root)) if root is not None else None
 
 
@@ -199,15 +224,15 @@ def _smallest(program: Program, solution: Solution) -> float:
 
 def _bracketed(
     function: Callable[[float], float],
-    known: tuple[float, float],
+    guess: float,
     *,
     rising: bool,
-    step: float,
     ends: tuple[float, float],
     accuracy: float = 1e-6,
 ) -> float | None:
-    """Root of a monotone function known at one point: step outwards, then Brent; None if none."""
-    near, value = known
+    """Root of a monotone function: step outwards from a guess, then Brent; None if none."""
+    near, step = float(np.clip(guess, *ends)), 0.25
+    value = function(near)
     upwards = (value < 0) == rising
     while True:
         far = min(near + step, ends[1]) if upwards else max(near - step, ends[0])

@@ -1,0 +1,74 @@
+"""The second derivative and the solver built on it, where the fast solver is another opinion."""
+
+import numpy as np
+import pytest
+
+from uncollapse.theory import Setting, predict
+from uncollapse.theory.curvature import curvature
+from uncollapse.theory.factorised import from_factor
+from uncollapse.theory.prediction import optimum
+from uncollapse.theory.program import Point, evaluate
+from uncollapse.theory.solve import certified, without_needless_parts
+from uncollapse.theory.terms import program_of
+from uncollapse.theory.trust_region import solve_by_newton
+
+FIELDS = ("view", "instance", "member", "means")
+
+
+def random_point(program, rng) -> Point:
+    vectors = rng.normal(size=(program.blocks, program.blocks + 3))
+    return from_factor(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
+
+
+@pytest.mark.parametrize("self_pairs", ["include", "exclude"])
+def test_the_curvature_is_the_derivative_of_the_gradient(self_pairs):
+    program = program_of(
+        Setting(class_counts=[7, 4, 4, 2, 1], alpha=0.3, temperature=0.4, self_pairs=self_pairs)
+    )
+    rng = np.random.default_rng(0)
+    point, other = random_point(program, rng), random_point(program, rng)
+
+    def along(step: float) -> Point:
+        return Point(*(getattr(point, f) + step * getattr(other, f) for f in FIELDS))
+
+    ahead, behind = (evaluate(program, along(step))[1] for step in (1e-6, -1e-6))
+    change = curvature(program, point)(other)
+    for field in FIELDS:
+        slope = (getattr(ahead, field) - getattr(behind, field)) / 2e-6
+        np.testing.assert_allclose(getattr(change, field), slope, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        Setting(class_counts=[30, 12, 7, 7, 3], alpha=0.4, temperature=0.3),
+        Setting(class_counts=[300, 40, 5, 2], alpha=0.02, temperature=0.1, reduction="pairs"),
+        Setting(class_counts=[20, 9, 9, 4], alpha=1e-3, temperature=0.05),
+    ],
+    ids=["spread", "collapse", "view-splitting"],
+)
+def test_both_solvers_find_one_optimum(setting):
+    program, best = optimum(setting)
+    assert best.multipliers is not None
+    start = random_point(program, np.random.default_rng(1))
+    point = solve_by_newton(program, certified(program, start).point, 300)
+    found = certified(program, without_needless_parts(program, point))
+    assert found.loss == pytest.approx(best.loss, abs=1e-11)
+    np.testing.assert_allclose(found.point.instance, best.point.instance, atol=1e-5)
+    np.testing.assert_allclose(found.point.view, best.point.view, atol=1e-5)
+
+
+@pytest.mark.parametrize(("alpha", "temperature"), [(0.5, 100.0), (1e-3, 2.0), (1e-4, 1000.0)])
+def test_many_sizes_where_small_classes_merge(alpha, temperature):
+    """The mean over pairs at a large temperature: H has a rank far below the number of classes."""
+    setting = Setting(
+        class_counts=list(range(5, 45)), alpha=alpha, temperature=temperature, reduction="pairs"
+    )
+    _, solution = optimum(setting)
+    assert (np.linalg.eigvalsh(solution.point.means) < 1e-6).sum() > 1
+    assert solution.gap < 1e-7
+    threshold = predict(setting).alpha_threshold
+    for side, collapsed in ((0.999, True), (1.001, False)):
+        odds = side * threshold / (1 - threshold)
+        _, near = optimum(setting.with_(alpha=odds / (1 + odds)))
+        assert (near.point.instance.min() < 1e-6) == collapsed
