@@ -92,7 +92,7 @@ NO_FILE = "no/such/file"
     [
         ["predict", "--classes", 3, "--per-class", 4, "--alpha", 2, "--temperature", 1],
         ["simulate", "--classes", 3, "--per-class", 4, "--alpha", "x", "--temperature", 1],
-        ["explore", "-o", f"{NO_FILE}/explorer.html"],
+        ["explore", "-o", "."],
         *(
             [name, NO_FILE, NO_FILE] if name == "compare" else [name, NO_FILE]
             for name in ("measure", "compare", "train", "embed", "probe", "pilot", "report")

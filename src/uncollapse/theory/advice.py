@@ -9,6 +9,7 @@ from typing import Literal
 
 import numpy as np
 from scipy.optimize import brentq
+from scipy.special import expit, logit
 
 from uncollapse.errors import InputError
 from uncollapse.records import BalancedBatch, Prediction, RandomBatch
@@ -26,6 +27,8 @@ LEVERS: tuple[Lever, ...] = ("alpha", "temperature", "batch_per_class", "batch_c
 # that a real run, which only approaches the optimum, can be told from collapse.
 CLEAR_OF_COLLAPSE = 0.01
 MOST_VIEWS = 16
+# The search by alpha starts here, in steps of log odds, up to all weight but 1e-9.
+SMALL_ALPHA, ODDS_STEP, HIGHEST_ODDS = 1e-4, 1.5, float(logit(1 - 1e-9))
 TEMPERATURE_STEPS = 2.0 ** np.arange(0.125, 7.0, 0.125)
 
 
@@ -125,15 +128,28 @@ Excess = Callable[[Setting], float]
 
 
 def _by_alpha(setting: Setting, excess: Excess) -> Setting | None:
-    """Instance variance rises with alpha, so there is one crossing."""
+    """Instance variance rises with alpha, so there is one crossing: step up to it, then refine.
+
+    Steps and refinement are in log odds: thresholds lie near 1/n as often as near 1/2.
+    """
     if setting.views == 1 and setting.self_pairs == "exclude":
         return None
-    top = 1 - 1e-9
-    if setting.alpha >= top or excess(setting.with_(alpha=top)) < 0:
-        return None
-    root = brentq(lambda alpha: excess(setting.with_(alpha=alpha)), setting.alpha, top, xtol=1e-7)
+
+    def beyond(odds: float) -> float:
+        return excess(setting.with_(alpha=float(expit(odds))))
+
+    low = float(logit(max(setting.alpha, SMALL_ALPHA)))
+    if setting.alpha < SMALL_ALPHA and beyond(low) >= 0:
+        low, high = float(logit(max(setting.alpha, 1e-12))), low
+    else:
+        high = min(low + ODDS_STEP, HIGHEST_ODDS)
+        while beyond(high) < 0:
+            if high == HIGHEST_ODDS:
+                return None
+            low, high = high, min(high + ODDS_STEP, HIGHEST_ODDS)
+    root = float(expit(brentq(beyond, low, high, xtol=1e-7)))
     # The root may lie a rounding below the goal.
-    return setting.with_(alpha=min(1.0, float(root) + 1e-7))
+    return setting.with_(alpha=min(1.0, root + 1e-7))
 
 
 def _by_temperature(setting: Setting, excess: Excess) -> Setting | None:
