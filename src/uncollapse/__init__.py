@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         measure_files,
         measure_model,
     )
+    from uncollapse.pilot import PilotOptions, PilotResult
     from uncollapse.probes import Embedded, ProbeResult, probe
     from uncollapse.records import BalancedBatch, FullBatch, Prediction, RandomBatch
     from uncollapse.report import Report, ReportOptions, build_report
@@ -56,6 +57,8 @@ _HOME = {
     "InputError": "uncollapse.errors",
     "Margins": "uncollapse.metrics",
     "Measurement": "uncollapse.metrics",
+    "PilotOptions": "uncollapse.pilot",
+    "PilotResult": "uncollapse.pilot",
     "Prediction": "uncollapse.records",
     "ProbeOptions": "uncollapse.metrics",
     "ProbeResult": "uncollapse.probes",
@@ -102,6 +105,8 @@ __all__ = [
     "InputError",
     "Margins",
     "Measurement",
+    "PilotOptions",
+    "PilotResult",
     "Prediction",
     "ProbeOptions",
     "ProbeResult",

@@ -24,6 +24,8 @@ def beside(path: Path) -> Iterator[Path]:
     Raises:
         InputError: It cannot be written.
     """
+    if path.is_dir():
+        raise InputError("a file to write", f"the folder {path}", "give a file name with -o")
     part = path.with_name(f".{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

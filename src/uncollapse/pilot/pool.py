@@ -9,12 +9,14 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from multiprocessing.context import BaseContext
 from typing import Any
 
 from uncollapse.errors import InputError
@@ -74,12 +76,7 @@ def _one_pool(
     """Run until all have ended or a worker is killed."""
     before = {name: os.environ.get(name) for name in THREADS}
     os.environ.update(dict.fromkeys(THREADS, "1"))
-    pool = ProcessPoolExecutor(
-        min(workers, len(left)),
-        mp_context=multiprocessing.get_context("spawn"),
-        initializer=_begin,
-        initargs=(os.getpid(),),
-    )
+    pool = ProcessPoolExecutor(min(workers, len(left)), mp_context=_context(), initializer=_begin)
     try:
         running: dict[Future[dict[str, Any]], int] = {
             pool.submit(_work, jobs[number]): number for number in left
@@ -104,6 +101,18 @@ def _one_pool(
             os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
+def _context() -> BaseContext:
+    """How workers are made: forked from a server that has imported what they need, where it can be.
+
+    The server is clean: it ran nothing but imports, with one thread. It ends with this process.
+    """
+    if sys.platform != "linux":
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["uncollapse.pilot.worker"])
+    return context
+
+
 def _work(job: Job) -> dict[str, Any]:
     """`run_job`; a worker that was asked to stop ends once the run has saved its state."""
     try:
@@ -123,17 +132,18 @@ def _outcome(future: Future[dict[str, Any]]) -> Outcome:
         return Outcome(None, f"{type(error).__name__}: {error}")
 
 
-def _begin(parent: int) -> None:
+def _begin() -> None:
     """Of a worker: one thread; Ctrl-C is the parent's, and the worker ends with the parent."""
     import torch
 
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
 
     def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.5)
-        os._exit(1)
+        if parent is not None:
+            parent.join()
+            os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
 
