@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,14 @@ from numpy.typing import NDArray
 
 from uncollapse.errors import InputError
 
-__all__ = ["NeighbourIndex", "exact_neighbours", "fit_logistic", "knn_votes", "need_sklearn"]
+__all__ = [
+    "NeighbourIndex",
+    "exact_neighbours",
+    "fit_logistic",
+    "knn_votes",
+    "need_sklearn",
+    "one_thread",
+]
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -34,6 +42,16 @@ def need_sklearn() -> None:
             "an environment without it",
             "pip install 'uncollapse[measure]'",
         ) from error
+
+
+def one_thread() -> AbstractContextManager[Any]:
+    """One thread for hundreds of small fits: on a busy machine threads wait for each other."""
+    import sklearn.linear_model
+    import sklearn.neighbors  # noqa: F401  (its libraries must be there to be limited)
+    from threadpoolctl import threadpool_limits
+
+    limits: AbstractContextManager[Any] = threadpool_limits(limits=1)
+    return limits
 
 
 def exact_neighbours(train: Floats, queries: Floats, k: int) -> tuple[Floats, Integers]:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
-from uncollapse.metrics.classify import NeighbourIndex, fit_logistic, knn_votes
+from uncollapse.metrics.classify import NeighbourIndex, fit_logistic, knn_votes, one_thread
 from uncollapse.metrics.probed import ProbedClass, ProbeOptions, probed_classes
 from uncollapse.metrics.sample import Sample
 from uncollapse.metrics.sphere import Codes
@@ -138,6 +138,28 @@ def probe_within_classes(
             "skipped_classes": skipped,
             "options": shown,
         }
+    with one_thread():
+        found, table = _read(classes, options, len(sample.matrix), right)
+        null = _null(classes, options, rng) if options.permutations else None
+    verdict = _verdict(found, null, options)
+    return {
+        "verdict": verdict,
+        "summary": _summary(found, null),
+        **found,
+        "null": null,
+        "classes": table,
+        "skipped_classes": skipped,
+        "options": shown,
+    }
+
+
+def _read(
+    classes: list[ProbedClass],
+    options: ProbeOptions,
+    count: int,
+    right: dict[str, Floats] | None,
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Each probe's score with its interval, and each class's scores."""
     found: dict[str, Any] = {}
     table: list[dict[str, Any]] = [
         {"label": of.label, "fine_labels": of.fine_count, "rows": len(of.rows)} for of in classes
@@ -149,19 +171,9 @@ def probe_within_classes(
             entry[name] = corrected(hits, of.fine, of.fine_count)
             folds.append(_by_fold(hits, of, options.folds))
             if right is not None:
-                right.setdefault(name, np.full(len(sample.matrix), np.nan))[of.rows] = hits
+                right.setdefault(name, np.full(count, np.nan))[of.rows] = hits
         found[name] = _interval(np.nanmean(folds, axis=0), [entry[name] for entry in table])
-    null = _null(classes, options, rng) if options.permutations else None
-    verdict = _verdict(found, null, options)
-    return {
-        "verdict": verdict,
-        "summary": _summary(found, null),
-        **found,
-        "null": null,
-        "classes": table,
-        "skipped_classes": skipped,
-        "options": shown,
-    }
+    return found, table
 
 
 def _by_fold(hits: Floats, of: ProbedClass, folds: int) -> list[float]:
