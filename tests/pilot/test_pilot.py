@@ -8,8 +8,10 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
+from sklearn.datasets import load_digits
 
 from uncollapse.errors import InputError
 from uncollapse.pilot import PilotOptions, PilotResult, design, pilot
@@ -121,6 +123,37 @@ def test_ray_gives_the_same_runs(tmp_path):
     subprocess.run(command(tmp_path / "own", 1), check=True, capture_output=True)
     subprocess.run([*command(tmp_path / "ray", 2), "--ray"], check=True, capture_output=True)
     assert decided(tmp_path / "own")[0] == decided(tmp_path / "ray")[0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("label", "tau"), [("parity", 0.5), ("size", 0.3)])
+def test_a_good_setting_is_kept(label, tau, tmp_path):
+    """Half of the weight on the self-supervised term, medium augmentation, pixels as a table."""
+    digits = load_digits()
+    np.savez(
+        tmp_path / "digits.npz",
+        pixels=(digits.data / 16).astype(np.float32),
+        parity=digits.target % 2,
+        size=np.digitize(digits.target, [4, 7]),
+        digit=digits.target,
+    )
+    data = {"source": "arrays", "path": "digits.npz", "inputs": "pixels", "kind": "vector"}
+    data |= {"label": label, "fine": ["digit"], "split": {"validation": 0.3, "test": 0.2}}
+    start = config(
+        data=data,
+        views={"count": 2, "augmentation": "medium"},
+        batch={"sampler": "balanced", "per_class": 64},
+        encoder={"kind": "mlp", "widths": [128, 64]},
+        head={"dimension": 32},
+        loss={"alpha": 0.5, "temperature": tau},
+        optimiser={"kind": "adamw", "learning_rate": 0.003, "weight_decay": 0.05},
+        epochs=20,
+    )
+    found = pilot(start, tmp_path / "pilot", base=tmp_path)
+    assert found.verdict == "keep"
+    assert found.reasons[-1]["code"] == "UC802"
+    assert found.recommendation is None
+    assert not (tmp_path / "pilot" / "recommended.yaml").exists()
 
 
 @pytest.mark.parametrize("goal", ["other-view", "downstream"])
