@@ -227,6 +227,13 @@ def test_the_card_has_metadata_that_is_yaml(two):
     assert "## Class collapse report" in card
 
 
+def test_the_card_is_of_the_run_that_was_given_and_not_of_a_pilots_trial(runs, pilot_folder):
+    for paths in ([runs[1], pilot_folder], [pilot_folder, runs[1]]):
+        card = build_report(paths).to_markdown()
+        assert f'- name: "{runs[1].name}"' in card
+    assert "model-index" in build_report([pilot_folder]).to_markdown()
+
+
 def test_a_stream_is_the_measurement_of_all_rows(monkeypatch, tmp_path):
     """What is too large for memory is summed; the estimates are those of all rows."""
     from uncollapse.report import rows

@@ -69,26 +69,28 @@ def _change(change: Any, words: Language) -> str:
 
 
 def _metadata(report: Report) -> list[str]:
-    """Front matter: tags, and the metrics of the last case as `model-index` has them."""
-    cases = report.inputs.cases
+    """Front matter: tags, and the metrics of the model as `model-index` has them.
+
+    The model is the last case that was given; a pilot's trials only where nothing else was.
+    """
+    given = [case for case in report.inputs.cases if case.kind != "trial"]
+    model = next(reversed(given or report.inputs.cases), None)
     lines = ["tags:", "- supervised-contrastive-learning", "- class-collapse"]
-    one = judged(cases[-1], report.layer) if cases else None
-    if one is None:
+    one = None if model is None else judged(model, report.layer)
+    if model is None or one is None:
         return lines
-    data = ((cases[-1].run or {}).get("data") or {}).get("source") or cases[-1].name
+    data = ((model.run or {}).get("data") or {}).get("source") or model.name
     numbers = {
         "share of variance inside classes": one.found.share.estimate,
         "within-class variance": one.found.within_class_variance.estimate,
-        "finer labels inside classes, above chance": (
-            within_reading(cases[-1], one.layer) or {}
-        ).get("estimate"),
-        "accuracy of the training label": (label_reading(cases[-1], one.layer) or {}).get(
+        "finer labels inside classes, above chance": (within_reading(model, one.layer) or {}).get(
             "estimate"
         ),
+        "accuracy of the training label": (label_reading(model, one.layer) or {}).get("estimate"),
     }
     lines += [
         "model-index:",
-        f"- name: {json.dumps(cases[-1].name)}",
+        f"- name: {json.dumps(model.name)}",
         "  results:",
         "  - task: {type: feature-extraction}",
         f"    dataset: {{name: {json.dumps(str(data))}, type: {json.dumps(str(data))}, "
