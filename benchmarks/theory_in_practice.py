@@ -4,9 +4,10 @@
     OMP_NUM_THREADS=1 python benchmarks/theory_in_practice.py runs/solar-pilot --base configs \
         -o runs/solar-grid --workers 2
 
-Trains alpha x temperature x instances of a class in a batch, each with the pilot's seeds, and
-measures every run on validation and on test rows. Finished runs are kept, so the command goes on
-where it was stopped. Writes OUTPUT/study.json (every run, predicted and measured) and prints
+Trains alpha x temperature x instances of a class in a batch, each with the pilot's seeds and for as
+many optimiser steps as the pilot's start, and measures every run on validation and on test rows.
+Finished runs are kept, so the command goes on where it was stopped. Writes OUTPUT/study.json (every
+run, predicted and measured) and prints
 
 - the rank correlation (Spearman) of predicted and measured within-class variance,
 - where theory and measurement part: predicted collapse against measured variance,
@@ -36,7 +37,7 @@ from scipy.stats import spearmanr
 from uncollapse.pilot import PilotResult, on_processes
 from uncollapse.pilot.jobs import Job
 from uncollapse.theory import Setting, predict
-from uncollapse.training import build_problem, parse_config
+from uncollapse.training import Problem, build_problem, parse_config
 
 ALPHAS = (0.0079, 0.05, 0.2, 0.5, 0.9)
 TEMPERATURES = (0.05, 0.1, 0.3)
@@ -56,9 +57,9 @@ def changed(block: dict[str, Any], alpha: float, tau: float, count: int) -> dict
     return block
 
 
-def predicted(block: dict[str, Any], base: Path) -> dict[str, Any]:
+def predicted(problem: Problem) -> dict[str, Any]:
     """What theory says of a configuration."""
-    found = predict(Setting(**build_problem(parse_config(block), base=base).setting()))
+    found = predict(Setting(**problem.setting()))
     return {
         "phase": found.phase,
         "instance_variance": found.instance_variance,
@@ -73,10 +74,13 @@ def run(pilot: PilotResult, base: Path, output: Path, workers: int) -> list[dict
     epochs = pilot.conditions["plan"]["epochs"]
     block = pilot.conditions["config"] | {"epochs": epochs}
     goal = (pilot.objective["name"], tuple(pilot.objective["columns"]))
+    start = build_problem(parse_config(block), base=base)
     rows, jobs = [], []
     for alpha, tau, count in product(ALPHAS, TEMPERATURES, PER_CLASS):
         own = changed(block, alpha, tau, count)
-        theory = predicted(own, base)
+        problem = build_problem(parse_config(own), base=base, data=start.data)
+        theory = predicted(problem)
+        own["epochs"] = max(1, round(epochs * start.sampler.steps / problem.sampler.steps))
         for seed in seeds:
             folder = output / "runs" / f"{alpha:g}-{tau:g}-{count}-{seed}"
             rows.append({"alpha": alpha, "temperature": tau, "per_class": count, "seed": seed})
@@ -88,7 +92,7 @@ def run(pilot: PilotResult, base: Path, output: Path, workers: int) -> list[dict
                     folder=str(folder),
                     config=own | {"seed": seed},
                     base=str(base),
-                    until=epochs,
+                    until=own["epochs"],
                     part=part,
                     goal=goal,
                     views=block["views"],

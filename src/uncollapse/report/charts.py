@@ -266,27 +266,26 @@ def training_chart(
         return None
     names = [name for name in _case_names(cases) if any(row["case"] == name for row in rows)]
     measures = list(dict.fromkeys(row["what"] for row in rows))
-    chart = (
-        alt.Chart(values(rows))
-        .mark_line(point=True, strokeWidth=2)
-        .encode(
-            x=alt.X(
-                "epoch:Q",
-                title=words.say("axis.epoch"),
-                axis=alt.Axis(tickMinStep=1),
-                scale=alt.Scale(zero=True),
-            ),
-            y=alt.Y("value:Q", title=None, axis=alt.Axis(format="%"), scale=alt.Scale(zero=True)),
-            color=sides(names, words),
-            strokeDash=alt.StrokeDash(
-                "what:N", title=None, sort=measures, legend=alt.Legend(symbolType="stroke")
-            ),
-            tooltip=[
-                alt.Tooltip("case:N", title=words.say("column.run")),
-                alt.Tooltip("epoch:Q", title=words.say("axis.epoch")),
-                alt.Tooltip("what:N", title=words.say("column.measure")),
-                alt.Tooltip("value:Q", title=words.say("column.value"), format=".1%"),
-            ],
-        )
+    both = alt.Chart(values(rows)).encode(
+        x=alt.X(
+            "epoch:Q",
+            title=words.say("axis.epoch"),
+            axis=alt.Axis(tickMinStep=1),
+            scale=alt.Scale(zero=True),
+        ),
+        y=alt.Y("value:Q", title=None, axis=alt.Axis(format="%"), scale=alt.Scale(zero=True)),
+        color=sides(names, words),
+        tooltip=[
+            alt.Tooltip("case:N", title=words.say("column.run")),
+            alt.Tooltip("epoch:Q", title=words.say("axis.epoch")),
+            alt.Tooltip("what:N", title=words.say("column.measure")),
+            alt.Tooltip("value:Q", title=words.say("column.value"), format=".1%"),
+        ],
+    )
+    # Points in a layer of their own: with the line's own points the legend shows no dashes.
+    legend = alt.Legend(symbolType="stroke", symbolStrokeColor=_GREY, symbolSize=300)
+    dash = alt.StrokeDash("what:N", title=None, sort=measures, legend=legend)
+    chart = both.mark_line(strokeWidth=2).encode(strokeDash=dash) + both.mark_point(
+        filled=True, opacity=1
     )
     return finished(chart, description=words.say("section.training"), height=240)
