@@ -245,9 +245,12 @@ def _to_embed(
     from uncollapse.training import build_problem, load_config, load_trained, read_run
     from uncollapse.training.config import load_data_config
 
-    config = read_run(run)[0] if run.is_dir() else load_config(run)
-    # A run's configuration holds paths as they were given, so they refer to the same folder.
-    base = None if run.is_dir() else run.parent
+    if run.is_dir():
+        config, record = read_run(run)
+        # Its paths are as they were given: relative to the folder of the configuration.
+        base = Path(record.get("base", ""))
+    else:
+        config, base = load_config(run), run.parent
     if views:
         config = config.model_copy(
             update={"views": config.views.model_copy(update={"count": views})}

@@ -67,6 +67,7 @@ def _description(problem: Problem) -> dict[str, Any]:
         "schema_version": SCHEMA_VERSION,
         "status": "running",
         "reason": None,
+        "base": str(problem.base),
         "data": problem.data.description,
         "label_names": list(problem.data.label_names),
         "fine": list(problem.data.fine),

@@ -37,6 +37,7 @@ class Problem:
         sampler: Batches of positions among `rows`.
         augmenter: Views.
         model: The encoder with its initial weights.
+        base: Folder that relative paths in the configuration refer to.
     """
 
     config: TrainConfig
@@ -46,6 +47,7 @@ class Problem:
     sampler: Sampler
     augmenter: Augmenter
     model: Encoder
+    base: Path
 
     def setting(self) -> dict[str, Any]:
         """The keyword arguments of theory's `Setting` for this run.
@@ -132,4 +134,5 @@ def build_problem(
     if len(validation) > most:
         chosen = np.random.default_rng((config.seed, 7)).permutation(len(validation))[:most]
         validation = validation[np.sort(chosen)]
-    return Problem(config, data, rows, validation, sampler, augmenter, model)
+    place = (base or Path()).resolve()
+    return Problem(config, data, rows, validation, sampler, augmenter, model, place)
