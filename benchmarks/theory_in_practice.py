@@ -10,8 +10,9 @@ Finished runs are kept, so the command goes on where it was stopped. Writes OUTP
 run, predicted and measured) and prints
 
 - the rank correlation (Spearman) of predicted and measured within-class variance,
-- where theory and measurement part: predicted collapse against measured variance,
-- the objective against the measured variance: where the best lies,
+- thresholds in alpha: predicted, and measured as the alpha at which the variance is twice that at
+  the smallest alpha (between grid points on a logarithmic scale of both),
+- the objective against the measured variance: the narrowest, the best and the widest setting,
 - runs until within 1 point of the best: random search, the whole grid, the pilot. A search takes
   the setting with the best validation objective of what it has run, one seed each; what it is worth
   is that setting's mean over seeds on test rows. The best is the best of these means.
@@ -148,6 +149,51 @@ def rank_correlations(groups: list[Any]) -> dict[str, dict[str, float]]:
     return found
 
 
+def thresholds(groups: list[Any], layer: str) -> list[dict[str, float | None]]:
+    """Where the spread begins, by temperature and instances of a class."""
+    found: list[dict[str, float | None]] = []
+    for tau, count in product(TEMPERATURES, PER_CLASS):
+        curve = sorted((key[0], own) for key, own in groups if key[1:] == (tau, count))
+        alphas = np.log([alpha for alpha, _ in curve])
+        measured = np.log([of(own, "test", layer, "instance_variance") for _, own in curve])
+        rise = np.maximum.accumulate(measured) - measured[0] - np.log(2)
+        at = int(np.argmax(rise >= 0))
+        begins = None
+        if rise[-1] >= 0:
+            share = -rise[at - 1] / (rise[at] - rise[at - 1])
+            begins = float(np.exp(alphas[at - 1] + share * (alphas[at] - alphas[at - 1])))
+        predicted = curve[0][1][0]["predicted"]["alpha_threshold"]
+        found.append(
+            {"temperature": tau, "per_class": count, "predicted": predicted, "measured": begins}
+        )
+    return found
+
+
+def spread_and_worth(groups: list[Any], layer: str) -> dict[str, dict[str, float]]:
+    """Measured variance and objective of the narrowest, the best and the widest setting."""
+    points = [
+        (
+            of(own, "test", layer, "instance_variance"),
+            of(own, "test", layer, "objective"),
+            key,
+        )
+        for key, own in groups
+    ]
+    chosen = {
+        "narrowest": min(points),
+        "best": max(points, key=lambda point: point[1]),
+        "widest": max(points),
+    }
+    return {
+        name: {
+            "instance_variance": point[0],
+            "objective": point[1],
+            **dict(zip(("alpha", "temperature", "per_class"), point[2], strict=True)),
+        }
+        for name, point in chosen.items()
+    }
+
+
 def searched(groups: list[Any], layer: str) -> dict[str, float]:
     """Regret on test rows by the number of runs of a random search without replacement."""
     first = np.array([own[0]["validation"][layer]["objective"] for _, own in groups])
@@ -191,6 +237,8 @@ def report(rows: list[dict[str, Any]], pilot: PilotResult) -> dict[str, Any]:
         )
     summary = {
         "rank_correlation": rank_correlations(groups),
+        "thresholds": thresholds(groups, layer),
+        "spread_and_worth": {name: spread_and_worth(groups, name) for name in LAYERS},
         "search": searched(groups, layer),
         "pilot": piloted(pilot),
         "seconds_per_run": mean(r["seconds"] for r in rows if r["seconds"]),
