@@ -1,16 +1,12 @@
 """The worked cases can be walked: every command of their pages, on a few rows for a few steps."""
 
-import contextlib
-import io
 import re
-import shlex
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
-from uncollapse.cli.app import main
+from command_line import run_here
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted((ROOT / "docs").glob("case-*.md"))
@@ -41,21 +37,6 @@ def small(name):
     return yaml.safe_dump(block)
 
 
-def walk(command, monkeypatch):
-    """One command line with `> FILE`, in this process."""
-    words = shlex.split(command)
-    target = words[words.index(">") + 1] if ">" in words else None
-    words = words[: words.index(">")] if target else words
-    assert words[0] == "uncollapse"
-    monkeypatch.setattr(sys, "argv", words)
-    printed = io.StringIO()
-    with contextlib.redirect_stdout(printed), pytest.raises(SystemExit) as left:
-        main()
-    assert left.value.code == 0, command
-    if target:
-        Path(target).write_text(printed.getvalue(), "utf-8")
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_a_case_can_be_walked(page, tmp_path, monkeypatch):
@@ -66,7 +47,8 @@ def test_a_case_can_be_walked(page, tmp_path, monkeypatch):
     blocks = re.findall(r"^```sh\n(.*?)^```$", page.read_text("utf-8"), re.MULTILINE | re.DOTALL)
     commands = [line for block in blocks for line in block.splitlines()]
     for command in commands:
-        walk(command, monkeypatch)
+        code, printed = run_here(command)
+        assert code == 0, f"{command}\n{printed}"
         # So small a pilot may find nothing; what the page does next needs a setting all the same.
         wanted = tmp_path / "runs" / "pilot" / "recommended.yaml"
         if "uncollapse pilot" in command and not wanted.exists():

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from command_line import run_here
+
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 OTHERS = [ROOT / name for name in ("CHANGELOG.md", "CONTRIBUTING.md", "configs/README.md")]
@@ -26,22 +28,26 @@ def blocks(page: Path) -> list[tuple[str, str]]:
     return [(language, text) for language, text in found if language in ("console", "python")]
 
 
+def run_in_shell(command: str, folder: Path) -> str:
+    answer = subprocess.run(
+        re.sub(r"^python\b", sys.executable, command),
+        shell=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=folder,
+        env={**os.environ, "COLUMNS": "100"},
+        check=False,
+    )
+    return answer.stdout
+
+
 def check_console(block: str, folder: Path) -> None:
     for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
         command, _, expected = part.partition("\n")
-        shell = re.sub(r"^uncollapse\b", "python -m uncollapse", command)
-        shell = re.sub(r"^python\b", sys.executable, shell)
-        answer = subprocess.run(
-            shell,
-            shell=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            cwd=folder,
-            env={**os.environ, "COLUMNS": "100"},
-            check=False,
-        )
-        printed = re.sub(r" +$", "", answer.stdout, flags=re.MULTILINE).strip()
+        ours = command.startswith("uncollapse ") and not re.search("[|;&]", command)
+        printed = run_here(command)[1] if ours else run_in_shell(command, folder)
+        printed = re.sub(r" +$", "", printed, flags=re.MULTILINE).strip()
         pieces = re.split(r"^\.\.\.$", expected, flags=re.MULTILINE)
         pattern = ".*".join(re.escape(piece.strip()) for piece in pieces)
         assert re.fullmatch(pattern, printed, re.DOTALL), f"{command}\nprinted\n{printed}"
