@@ -127,8 +127,8 @@ def _tables(report: Report, words: Language) -> list[str]:
 
 def _audit(report: Report, words: Language) -> list[str]:
     lines: list[str] = []
-    if report.inputs.cases:
-        lines += [f"### {words.say('section.data')}", "", *_markdown(data_rows(report))]
+    if (data := data_rows(report)).rows:
+        lines += [f"### {words.say('section.data')}", "", *_markdown(data)]
     lines += [f"### {words.say('section.inputs')}", "", *_markdown(input_table(report))]
     if commands := commands_of(report):
         lines += [f"### {words.say('section.commands')}", ""]
