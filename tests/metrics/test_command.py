@@ -129,6 +129,7 @@ def test_state_of_a_stream_merges_like_one_file(tmp_path, rng):
         # The second shard holds one class only: nothing to judge yet, but a state to merge.
         assert saved.exit_code == 0
         assert ("not judged" in saved.stderr) is (k == 1)
+        assert (json.loads(saved.stdout)["verdict"] is None) is (k == 1)
     merged = invoke("measure", tmp_path / "s0.npz", tmp_path / "s1.npz", "--json")
     whole = invoke("measure", tmp_path / "0.npz", tmp_path / "1.npz", "--json")
     mine, theirs = json.loads(merged.stdout), json.loads(whole.stdout)

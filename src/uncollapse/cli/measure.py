@@ -255,6 +255,9 @@ def measure_command(
                 state.classes()
             except InputError as error:
                 # A shard may well hold one class only: its state is of use all the same.
+                if as_json:
+                    answer = {"saved": str(save), "verdict": None, "reason": str(error)}
+                    typer.echo(json.dumps(answer, ensure_ascii=False))
                 typer.echo(f"saved {save}; not judged by itself: {error}", err=True)
                 raise typer.Exit from error
         found = measure_files(
