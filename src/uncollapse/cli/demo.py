@@ -23,7 +23,7 @@ __all__ = ["demo_command"]
 
 DataName = Literal["digits", "fashion-mnist", "solar-cells"]
 LAYER = "projector"
-MINUTES = {"digits": "3", "fashion-mnist": "25", "solar-cells": "10"}
+MINUTES = {"digits": "2", "fashion-mnist": "25", "solar-cells": "6"}
 # What the pilot of each demo may take: its plan depends on the machine only where this is short.
 BUDGETS = {"digits": "10m", "fashion-mnist": "20m", "solar-cells": "20m"}
 
