@@ -88,11 +88,15 @@ class Tile:
         """Rows and columns."""
         return self.rows.stop - self.rows.start, self.columns.stop - self.columns.start
 
+    def place(self, storage: Tensor) -> Tensor:
+        """The first entries of `storage` as a matrix of the tile's shape."""
+        height, width = self.shape
+        return storage.as_strided((height, width), (width, 1))
+
     def logits(self, layout: Layout, storage: Tensor) -> Tensor:
         """The tile's logits in `storage`, those out of scope too."""
-        height, width = self.shape
-        out = storage[: height * width].view(height, width)
-        return torch.mm(layout.rows[self.rows], layout.columns[self.columns].T, out=out)
+        rows, columns = layout.rows[self.rows], layout.columns[self.columns]
+        return torch.mm(rows, columns.T, out=self.place(storage))
 
     def part(self, values: Tensor, block: Tile) -> Tensor:
         """The view of the tile's values that belongs to one of its blocks."""
@@ -152,7 +156,7 @@ def tiles_of(layout: Layout, scope: Scope, *, with_own: bool = False) -> list[Ti
             classes" always do.
     """
     needs_bands = with_own or scope in ("own class", "other classes")
-    grid = _Grid(layout, _class_bands(layout, scope) if needs_bands else [])
+    grid = _Grid(layout, _class_bands(layout) if needs_bands else [])
     if scope == "own class":
         return [
             grid.block(rows, columns, band.is_one_class)
@@ -265,12 +269,9 @@ def _overlap(one: slice, other: slice) -> slice:
     return slice(max(one.start, other.start), min(one.stop, other.stop))
 
 
-def _class_bands(layout: Layout, scope: Scope) -> list[_Band]:
+def _class_bands(layout: Layout) -> list[_Band]:
     """Runs of whole classes that hold a row: small classes share one."""
     largest = _SMALL_CLASS if layout.rows.device.type == "cpu" else _SMALL_CLASS_GPU
-    if scope == "others" and len(layout.columns) <= _SMALL_BATCH:
-        # Own classes are a few sums and products of a tile that is there: fewer blocks cost less.
-        largest *= 2
     largest = min(layout.tile_size, largest)
     starts = layout.grouping.classes.starts.tolist()
     ends = [*starts[1:], len(layout.columns)]
