@@ -153,7 +153,7 @@ def _walk(
         shares = [_Share.empty(layout) for _ in all_tiles]
         kept, own = {}, {}
         storage = storage_for(layout, (tile for number, tile in mine if number not in keeps))
-        spare = storage_for(layout, (block for _, tile in mine for block in tile.own))
+        spare = storage_for(layout, (block for blocks in all_tiles[1:] for block in blocks))
         for number, tile in mine:
             is_kept = number in keeps
             space = storage.new_empty(math.prod(tile.shape)) if is_kept else storage

@@ -81,7 +81,7 @@ def add_gradient(
         total = gradient if share == 0 else torch.zeros_like(gradient)
         again = (tile for number, tile in mine if number not in denominators.kept)
         storage, outer = storage_for(layout, again), storage_for(layout, (tile for _, tile in mine))
-        spare = storage_for(layout, (block for _, tile in mine for block in tile.own))
+        spare = storage_for(layout, (one for sums in denominators.scopes[1:] for one in sums.tiles))
         for number, tile in mine:
             own = denominators.own.get(number)
             needs_own = pairs is not None and own is None
