@@ -7,11 +7,13 @@ fused kernel: a backend replaces `log_denominators` and `add_gradient` and nothi
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from uncollapse.losses.keeping import what_to_keep
 from uncollapse.losses.samples import precise_dtype
 from uncollapse.losses.tiles import Layout, Scope, Tile, tiles_of
 from uncollapse.losses.workers import share_tiles
@@ -26,7 +28,7 @@ __all__ = [
     "inverse_exponentials",
     "is_exact",
     "log_denominators",
-    "storage_for_tiles",
+    "storage_for",
 ]
 
 # Logits up to this magnitude need no shift: no exponential overflows, no denominator underflows.
@@ -80,10 +82,13 @@ class Denominators:
         scopes: The denominators of the scope whose tiles were walked over, then those of own
             classes, if they were asked for.
         kept: The first of those tiles by number, as many as fit into memory.
+        own: `Exponentials.own` by number of the tile, as many as fit into memory: a tile that has
+            blocks is kept only if these are.
     """
 
     scopes: list[Sums]
     kept: dict[int, Exponentials]
+    own: dict[int, list[Tensor]]
 
 
 def accumulator(layout: Layout, size: int) -> Tensor:
@@ -117,58 +122,58 @@ def log_denominators(
     all_tiles = [tiles]
     if own_classes:
         all_tiles.append([block for tile in tiles for block in tile.own])
-    keeps = _kept(layout, tiles, keep_bytes, pairs)
-    totals, kept = _walk(layout, all_tiles, needs_shifts, keeps, pairs)
+    keeps = what_to_keep(tiles, keep_bytes // layout.rows.element_size(), pairs)
+    totals, kept, own = _walk(layout, all_tiles, needs_shifts, *keeps)
     if not needs_shifts:
         scopes = zip(totals, all_tiles, strict=True)
-        return Denominators([Sums(one.sums.log_(), those, None) for one, those in scopes], kept)
+        sums = [Sums(one.sums.log_(), those, None) for one, those in scopes]
+        return Denominators(sums, kept, own)
     shifted = []
     for total, those in zip(totals, all_tiles, strict=True):
         log_sums = total.log_sums
         if not is_exact(log_sums, total.row_shifts, layout):
-            log_sums, kept = _sums_with_own_shifts(layout, those), {}
+            log_sums, kept, own = _sums_with_own_shifts(layout, those), {}, {}
         shifted.append(Sums(log_sums, those, total.column_shifts))
-    return Denominators(shifted, kept)
+    return Denominators(shifted, kept, own)
+
+
+_Walked = tuple[list["_Share"], dict[int, Exponentials], dict[int, list[Tensor]]]
 
 
 def _walk(
-    layout: Layout, all_tiles: list[list[Tile]], is_shifted: bool, keeps: set[int], pairs: bool
-) -> tuple[list[_Share], dict[int, Exponentials]]:
-    """Sums of each scope over the tiles of the first, and the tiles to be kept."""
+    layout: Layout,
+    all_tiles: list[list[Tile]],
+    is_shifted: bool,
+    keeps: set[int],
+    keeps_own: set[int],
+) -> _Walked:
+    """Sums of each scope over the tiles of the first, and what is to be kept of these."""
 
-    def work(_: int, mine: list[tuple[int, Tile]]) -> tuple[list[_Share], dict[int, Exponentials]]:
+    def work(_: int, mine: list[tuple[int, Tile]]) -> _Walked:
         shares = [_Share.empty(layout) for _ in all_tiles]
-        kept = {}
-        storage = storage_for_tiles(layout)
+        kept, own = {}, {}
+        storage = storage_for(layout, (tile for number, tile in mine if number not in keeps))
+        spare = storage_for(layout, (block for blocks in all_tiles[1:] for block in blocks))
         for number, tile in mine:
             is_kept = number in keeps
             space = storage.new_empty(math.prod(tile.shape)) if is_kept else storage
-            computed = exponentials(layout, tile, is_shifted, space, pairs and is_kept)
+            computed = exponentials(layout, tile, is_shifted, space, number in keeps_own)
             shares[0].add(tile, computed.entries, computed.shift)
             for share in shares[1:]:
-                share.add_blocks(tile, computed.entries, computed.shift)
+                share.add_blocks(tile, computed.entries, computed.shift, spare)
             if is_kept:
                 kept[number] = computed
-        return shares, kept
+            if number in keeps_own:
+                own[number] = computed.own
+        return shares, kept, own
 
-    (totals, kept), *others = share_tiles(layout, all_tiles[0], work)
-    for shares, more in others:
+    (totals, kept, own), *others = share_tiles(layout, all_tiles[0], work)
+    for shares, more, more_own in others:
         for total, share in zip(totals, shares, strict=True):
             total.merge(share)
         kept |= more
-    return totals, kept
-
-
-def _kept(layout: Layout, tiles: list[Tile], keep_bytes: int, pairs: bool) -> set[int]:
-    """Numbers of tiles that fit into memory together, spread evenly: threads share the tiles."""
-    sizes = [
-        sum(math.prod(one.shape) for one in (tile, *(tile.own if pairs else ()))) for tile in tiles
-    ]
-    largest = max(sizes, default=1) * layout.rows.element_size()
-    if sum(sizes) * layout.rows.element_size() <= keep_bytes:
-        return set(range(len(tiles)))
-    count = keep_bytes // largest
-    return {index * len(tiles) // count for index in range(count)}
+        own |= more_own
+    return totals, kept, own
 
 
 @dataclass
@@ -210,11 +215,15 @@ class _Share:
                 logs = entries.sum(axis).to(self.sums.dtype).log_().add_(shift)
                 self.log_sums[part] = self.log_sums[part].logaddexp(logs)
 
-    def add_blocks(self, tile: Tile, entries: Tensor, shift: Tensor | None) -> None:
+    def add_blocks(
+        self, tile: Tile, entries: Tensor, shift: Tensor | None, storage: Tensor
+    ) -> None:
         """Add those of a tile's exponentials that lie within own classes."""
         for block in tile.own:
             part = tile.part(entries, block)
-            self.add(block, part if block.same is None else part * block.same, shift)
+            if block.same is not None:
+                part = torch.mul(part, block.same, out=block.place(storage))
+            self.add(block, part, shift)
 
     def merge(self, other: _Share) -> None:
         """Add the sums over other tiles."""
@@ -232,10 +241,12 @@ def is_exact(log_values: Tensor, shifts: Tensor, layout: Layout) -> bool:
     return bool((log_values >= shifts - _SPAN[layout.rows.dtype]).all())
 
 
-def storage_for_tiles(layout: Layout) -> Tensor:
-    """Memory for the largest tile."""
-    side = min(layout.tile_size, len(layout.columns))
-    return layout.rows.new_empty(min(side, len(layout.rows)) * side)
+def storage_for(layout: Layout, tiles: Iterable[Tile]) -> Tensor:
+    """Memory for the largest of the tiles.
+
+    Not more: what is large comes page by page from the system, at the price of an operation each.
+    """
+    return layout.rows.new_empty(max((math.prod(tile.shape) for tile in tiles), default=0))
 
 
 def exponentials(
@@ -267,14 +278,14 @@ def inverse_exponentials(block: Tile, entries: Tensor) -> Tensor:
 def _sums_with_own_shifts(layout: Layout, tiles: list[Tile]) -> Tensor:
     def work(_: int, mine: list[tuple[int, Tile]]) -> Tensor:
         log_sums = accumulator(layout, len(layout.rows)).fill_(-torch.inf)
-        storage, other = storage_for_tiles(layout), storage_for_tiles(layout)
+        storage, other = (storage_for(layout, (tile for _, tile in mine)) for _ in range(2))
         for _, tile in mine:
             logits = tile.hide(tile.logits(layout, storage), -torch.inf)
             for part, axis in ((tile.rows, 1), (tile.columns, 0)):
                 if axis == 0 and not tile.mirrored:
                     continue
                 largest = logits.amax(axis, keepdim=True).clamp(min=torch.finfo(logits.dtype).min)
-                sums = torch.sub(logits, largest, out=other[: logits.numel()].view_as(logits))
+                sums = torch.sub(logits, largest, out=tile.place(other))
                 logs = sums.exp_().sum(axis).to(log_sums.dtype).log_().add_(largest.flatten())
                 log_sums[part] = log_sums[part].logaddexp(logs)
         return log_sums

@@ -14,7 +14,7 @@ from uncollapse.losses.denominators import (
     Denominators,
     exponentials,
     is_exact,
-    storage_for_tiles,
+    storage_for,
 )
 from uncollapse.losses.tiles import Layout, Tile
 from uncollapse.losses.workers import share_tiles
@@ -79,23 +79,29 @@ def add_gradient(
 
     def work(share: int, mine: list[tuple[int, Tile]]) -> Tensor:
         total = gradient if share == 0 else torch.zeros_like(gradient)
-        storage, outer = storage_for_tiles(layout), storage_for_tiles(layout)
+        again = (tile for number, tile in mine if number not in denominators.kept)
+        storage, outer = storage_for(layout, again), storage_for(layout, (tile for _, tile in mine))
+        spare = storage_for(layout, (one for sums in denominators.scopes[1:] for one in sums.tiles))
         for number, tile in mine:
-            kept = denominators.kept.get(number)
-            computed = kept or exponentials(layout, tile, is_shifted, storage, pairs is not None)
+            own = denominators.own.get(number)
+            needs_own = pairs is not None and own is None
+            computed = denominators.kept.get(number) or exponentials(
+                layout, tile, is_shifted, storage, needs_own
+            )
             entries, shift = computed.entries, computed.shift
-            combined = quotients[0].sums(tile, shift, outer[: entries.numel()].view_as(entries))
+            combined = quotients[0].sums(tile, shift, tile.place(outer))
             for of_scope in quotients[1:]:
                 for block in tile.own:
-                    part, sums = tile.part(combined, block), of_scope.sums(block, shift)
+                    sums = of_scope.sums(block, shift, block.place(spare))
                     if block.same is None:
-                        part.add_(sums)
+                        tile.part(combined, block).add_(sums)
                     else:
-                        part.addcmul_(sums, block.same)
+                        tile.part(combined, block).addcmul_(sums, block.same)
             combined.mul_(entries)
             if pairs is not None:
-                for block, own in zip(tile.own, computed.own, strict=True):
-                    tile.part(combined, block).add_(own if kept else pairs.slopes(block, own))
+                slopes = own or map(pairs.slopes, tile.own, computed.own)
+                for block, of_block in zip(tile.own, slopes, strict=True):
+                    tile.part(combined, block).add_(of_block)
             _add_product(layout, tile, combined, total)
         return total
 
@@ -132,7 +138,7 @@ class _Quotients:
         rows, columns = layout.of_rows(columns)[:, None], columns[None, :]
         return cls(log_rows, log_columns, row_weights, weights, rows, columns)
 
-    def sums(self, tile: Tile, shift: Tensor | None, out: Tensor | None = None) -> Tensor:
+    def sums(self, tile: Tile, shift: Tensor | None, out: Tensor) -> Tensor:
         """(w_i / D_i + w_j / D_j) exp(shift) for the tile's rows and columns."""
         if shift is None:
             of_rows, of_columns = self.rows[tile.rows], self.columns[:, tile.columns]
@@ -182,7 +188,7 @@ def _add_entries(
 
     def work(share: int, mine: list[tuple[int, Tile]]) -> Tensor:
         total = gradient if share == 0 else torch.zeros_like(gradient)
-        storage = storage_for_tiles(layout)
+        storage = storage_for(layout, (tile for _, tile in mine))
         for _, tile in mine:
             logits = tile.hide(tile.logits(layout, storage), hidden)
             _add_product(layout, tile, entries_of(tile, logits), total)

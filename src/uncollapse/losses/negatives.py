@@ -12,7 +12,7 @@ from uncollapse.losses.denominators import (
     Denominators,
     accumulator,
     inverse_exponentials,
-    storage_for_tiles,
+    storage_for,
 )
 from uncollapse.losses.tiles import Layout, Tile
 from uncollapse.losses.workers import share_tiles
@@ -73,13 +73,13 @@ class PairsAgainstNegatives:
         layout, tiles = self.layout, denominators.scopes[0].tiles
         kept = {
             block: pairs
-            for number, computed in denominators.kept.items()
-            for block, pairs in zip(tiles[number].own, computed.own, strict=True)
+            for number, own in denominators.own.items()
+            for block, pairs in zip(tiles[number].own, own, strict=True)
         }
 
         def work(_: int, mine: list[tuple[int, Tile]]) -> tuple[Tensor, Tensor]:
             losses, slopes = (accumulator(layout, len(layout.rows)) for _ in range(2))
-            storage = storage_for_tiles(layout)
+            storage = storage_for(layout, (block for _, block in mine if block not in kept))
             for _, block in mine:
                 pairs = kept.get(block)
                 is_kept = pairs is not None
