@@ -1,11 +1,11 @@
 """`uncollapse predict` as a user runs it."""
 
 import json
-import subprocess
-import sys
+from subprocess import CompletedProcess
 
 import pytest
 
+from command_line import call
 from uncollapse.theory import Setting, predict
 
 KEYS = {
@@ -24,9 +24,8 @@ KEYS = {
 }
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "uncollapse", "predict", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+def run(*arguments: str) -> CompletedProcess[str]:
+    return call("predict", *arguments)
 
 
 def test_json_is_one_object_with_the_documented_keys():

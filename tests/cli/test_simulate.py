@@ -1,11 +1,11 @@
 """`uncollapse simulate` as a user runs it."""
 
 import json
-import subprocess
-import sys
+from subprocess import CompletedProcess
 
 import pytest
 
+from command_line import call
 from uncollapse.cli import simulate as command
 from uncollapse.records import RandomBatch
 from uncollapse.theory import Setting, predict
@@ -15,9 +15,8 @@ from uncollapse.training.simulation import SimulationOptions, simulate
 SMALL = ["--classes", "2", "--per-class", "2", "--alpha", ".5", "--temperature", ".5"]
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    line = [sys.executable, "-m", "uncollapse", "simulate", *arguments]
-    return subprocess.run(line, capture_output=True, text=True, check=False)
+def run(*arguments: str) -> CompletedProcess[str]:
+    return call("simulate", *arguments)
 
 
 def test_every_option_reaches_the_run(tmp_path):

@@ -17,6 +17,7 @@ The chosen one is compared once more with fresh seeds (`paired`), where no corre
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from math import sqrt
 
 import numpy as np
@@ -46,6 +47,7 @@ class Interval:
         return dict(vars(self))
 
 
+@lru_cache(maxsize=64)
 def dunnett_quantile(candidates: int, freedom: int, confidence: float = 0.95) -> float:
     """Two-sided critical value of Dunnett's test for equal group sizes.
 
