@@ -72,12 +72,12 @@ def solve_by_newton(program: Program, start: Point, most_steps: int) -> Point:
     allowed[:, -2] = program.size > 1
     allowed[:, -1] = program.views > 1
     place = _place(program, np.where(allowed, to_factor(start), 0.0))
-    place, *model = _modelled(program, place, allowed)
+    place, second, condition = _modelled(program, place, allowed)
     rounding = ROUNDING * max(1.0, abs(place.loss))
     # As long as the step that the stand-in takes for the best.
-    radius = float(np.sqrt((place.slope * model[1](place.slope)).sum()))
+    radius = float(np.sqrt((place.slope * condition(place.slope)).sum()))
     for _ in range(most_steps):
-        step, predicted, at_edge = _steihaug(place.slope, *model, radius)
+        step, predicted, at_edge = _steihaug(place.slope, second, condition, radius)
         ahead = _place(program, place.unit + step)
         ratio = (place.loss - ahead.loss + rounding) / (predicted + rounding)
         if ratio < 0.25:
@@ -88,7 +88,7 @@ def solve_by_newton(program: Program, start: Point, most_steps: int) -> Point:
             place = ahead
             if predicted < rounding:
                 break
-            place, *model = _modelled(program, place, allowed)
+            place, second, condition = _modelled(program, place, allowed)
     return from_factor(place.unit)
 
 
