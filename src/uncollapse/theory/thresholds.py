@@ -195,7 +195,11 @@ def _alpha_by_solving(
 
     # Classes of 1e9 leave collapse at an alpha of about 1e-9: logits to -+30 cover that.
     accuracy = 1e-6 if base.blocks <= MANY_BLOCKS else 1e-3
-    guess = alpha_guess(setting, base, at)
+    guess, here = alpha_guess(setting, base, at), float(logit(at))
+    if at == setting.alpha:
+        # The solution shows on which side of it the threshold lies.
+        beyond = max if _smallest(base, solution) < 0 else min
+        guess = beyond(guess, here)
     root = bracketed(margin, guess, rising=True, ends=(-30.0, 30.0), accuracy=accuracy)
     return float(expit(root)) if root is not None else None
 
