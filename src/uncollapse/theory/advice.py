@@ -16,6 +16,8 @@ from uncollapse.records import BalancedBatch, Prediction, RandomBatch
 from uncollapse.theory.prediction import optimum, predict
 from uncollapse.theory.setting import Setting
 from uncollapse.theory.solve import Solution
+from uncollapse.theory.terms import program_of
+from uncollapse.theory.thresholds import alpha_guess, bracketed
 
 __all__ = ["Advice", "Lever", "advise"]
 
@@ -27,8 +29,8 @@ LEVERS: tuple[Lever, ...] = ("alpha", "temperature", "batch_per_class", "batch_c
 # that a real run, which only approaches the optimum, can be told from collapse.
 CLEAR_OF_COLLAPSE = 0.01
 MOST_VIEWS = 16
-# The search by alpha starts here, in steps of log odds, up to all weight but 1e-9.
-SMALL_ALPHA, ODDS_STEP, HIGHEST_ODDS = 1e-4, 1.5, float(logit(1 - 1e-9))
+# The search by alpha: no goal is reached below the one, and the other is all weight but 1e-9.
+LOWEST_ALPHA, HIGHEST_ODDS = 1e-12, float(logit(1 - 1e-9))
 TEMPERATURE_STEPS = 2.0 ** np.arange(0.125, 7.0, 0.125)
 
 
@@ -128,28 +130,23 @@ Excess = Callable[[Setting], float]
 
 
 def _by_alpha(setting: Setting, excess: Excess) -> Setting | None:
-    """Instance variance rises with alpha, so there is one crossing: step up to it, then refine.
+    """Instance variance rises with alpha, so there is one crossing.
 
-    Steps and refinement are in log odds: thresholds lie near 1/n as often as near 1/2.
+    It is searched in log odds, as thresholds lie near 1/n as often as near 1/2, and from a guess
+    of the threshold: there and above solutions are quick, far below they may not be.
     """
-    if setting.views == 1 and setting.self_pairs == "exclude":
+    if setting.alpha == 1 or (setting.views == 1 and setting.self_pairs == "exclude"):
         return None
-
-    def beyond(odds: float) -> float:
-        return excess(setting.with_(alpha=float(expit(odds))))
-
-    low = float(logit(max(setting.alpha, SMALL_ALPHA)))
-    if setting.alpha < SMALL_ALPHA and beyond(low) >= 0:
-        low, high = float(logit(max(setting.alpha, 1e-12))), low
-    else:
-        high = min(low + ODDS_STEP, HIGHEST_ODDS)
-        while beyond(high) < 0:
-            if high == HIGHEST_ODDS:
-                return None
-            low, high = high, min(high + ODDS_STEP, HIGHEST_ODDS)
-    root = float(expit(brentq(beyond, low, high, xtol=1e-7)))
+    low = float(logit(max(setting.alpha, LOWEST_ALPHA)))
+    root = bracketed(
+        lambda odds: excess(setting.with_(alpha=float(expit(odds)))),
+        alpha_guess(setting, program_of(setting.with_(alpha=0.5)), 0.5),
+        rising=True,
+        ends=(low, max(low, HIGHEST_ODDS)),
+        accuracy=1e-7,
+    )
     # The root may lie a rounding below the goal.
-    return setting.with_(alpha=min(1.0, root + 1e-7))
+    return None if root is None else setting.with_(alpha=min(1.0, float(expit(root)) + 1e-7))
 
 
 def _by_temperature(setting: Setting, excess: Excess) -> Setting | None:

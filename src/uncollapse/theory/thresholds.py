@@ -17,7 +17,7 @@ from uncollapse.theory.setting import Setting
 from uncollapse.theory.solve import Solution, margins, solve
 from uncollapse.theory.terms import program_of, reweighted
 
-__all__ = ["Thresholds", "thresholds_of"]
+__all__ = ["Thresholds", "alpha_guess", "bracketed", "thresholds_of"]
 
 # Beyond these, a threshold in temperature (a dozen solutions from far apart) takes minutes, and
 # the threshold in alpha is found to three digits instead of six.
@@ -169,6 +169,19 @@ def _smallest_class(setting: Setting, program: Program) -> tuple[Setting, float]
     return equal, float(weight)
 
 
+def alpha_guess(setting: Setting, base: Program, at: float) -> float:
+    """About where the last class leaves collapse, in log odds of alpha.
+
+    Args:
+        setting: Any setting; its alpha does not matter.
+        base: Its program at alpha = `at`.
+        at: Strictly between 0 and 1.
+    """
+    equal, weight = _smallest_class(setting, base)
+    closed = min(float(balanced.alpha_threshold(equal)), 1.0)
+    return float(logit(closed) + logit(at) - logit(weight))
+
+
 def _alpha_by_solving(
     setting: Setting, base: Program, at: float, solution: Solution
 ) -> float | None:
@@ -180,11 +193,14 @@ def _alpha_by_solving(
         last = solve(program, last)
         return _smallest(program, last)
 
-    equal, weight = _smallest_class(setting, base)
-    guess = logit(min(float(balanced.alpha_threshold(equal)), 1.0)) + logit(at) - logit(weight)
     # Classes of 1e9 leave collapse at an alpha of about 1e-9: logits to -+30 cover that.
     accuracy = 1e-6 if base.blocks <= MANY_BLOCKS else 1e-3
-    root = _bracketed(margin, float(guess), rising=True, ends=(-30.0, 30.0), accuracy=accuracy)
+    guess, here = alpha_guess(setting, base, at), float(logit(at))
+    if at == setting.alpha:
+        # The solution shows on which side of it the threshold lies.
+        beyond = max if _smallest(base, solution) < 0 else min
+        guess = beyond(guess, here)
+    root = bracketed(margin, guess, rising=True, ends=(-30.0, 30.0), accuracy=accuracy)
     return float(expit(root)) if root is not None else None
 
 
@@ -214,7 +230,7 @@ def _temperature_by_solving(setting: Setting, base: Program, solution: Solution)
     guess = float(balanced.temperature_threshold(equal, weight))
     ends = (float(np.log(LOWEST)), float(np.log(HIGHEST)))
     begin = float(np.log(np.clip(guess, LOWEST, HIGHEST)))
-    root = _bracketed(margin, begin, rising=False, ends=ends)
+    root = bracketed(margin, begin, rising=False, ends=ends)
     return float(np.exp(root)) if root is not None else None
 
 
@@ -222,7 +238,7 @@ def _smallest(program: Program, solution: Solution) -> float:
     return float(np.nanmin(margins(program, solution.point)))
 
 
-def _bracketed(
+def bracketed(
     function: Callable[[float], float],
     guess: float,
     *,
@@ -244,7 +260,5 @@ def _bracketed(
         near, value, step = far, ahead, 2 * step
     found = {near: value, far: ahead}
     return float(
-        brentq(
-            lambda x: found[x] if x in found else function(x), near, far, xtol=accuracy, rtol=1e-7
-        )
+        brentq(lambda x: found[x] if x in found else function(x), near, far, xtol=accuracy)
     )
