@@ -69,7 +69,9 @@ def predicted(problem: Problem) -> dict[str, Any]:
     }
 
 
-def run(pilot: PilotResult, base: Path, output: Path, workers: int) -> list[dict[str, Any]]:
+def run(
+    pilot: PilotResult, base: Path, output: Path, workers: int, temperatures: list[float]
+) -> list[dict[str, Any]]:
     """Every run of the grid, predicted and measured."""
     seeds = pilot.conditions["seeds"]
     epochs = pilot.conditions["plan"]["epochs"]
@@ -77,7 +79,7 @@ def run(pilot: PilotResult, base: Path, output: Path, workers: int) -> list[dict
     goal = (pilot.objective["name"], tuple(pilot.objective["columns"]))
     start = build_problem(parse_config(block), base=base)
     rows, jobs = [], []
-    for alpha, tau, count in product(ALPHAS, TEMPERATURES, PER_CLASS):
+    for alpha, tau, count in product(ALPHAS, temperatures, PER_CLASS):
         own = changed(block, alpha, tau, count)
         problem = build_problem(parse_config(own), base=base, data=start.data)
         theory = predicted(problem)
@@ -152,7 +154,7 @@ def rank_correlations(groups: list[Any]) -> dict[str, dict[str, float]]:
 def thresholds(groups: list[Any], layer: str) -> list[dict[str, float | None]]:
     """Where the spread begins, by temperature and instances of a class."""
     found: list[dict[str, float | None]] = []
-    for tau, count in product(TEMPERATURES, PER_CLASS):
+    for tau, count in dict.fromkeys(key[1:] for key, _ in groups):
         curve = sorted((key[0], own) for key, own in groups if key[1:] == (tau, count))
         alphas = np.log([alpha for alpha, _ in curve])
         measured = np.log([of(own, "test", layer, "instance_variance") for _, own in curve])
@@ -194,7 +196,7 @@ def spread_and_worth(groups: list[Any], layer: str) -> dict[str, dict[str, float
     }
 
 
-def searched(groups: list[Any], layer: str) -> dict[str, float]:
+def searched(groups: list[Any], layer: str, of_pilot: float | None) -> dict[str, Any]:
     """Regret on test rows by the number of runs of a random search without replacement."""
     first = np.array([own[0]["validation"][layer]["objective"] for _, own in groups])
     worth = np.array([of(own, "test", layer, "objective") for _, own in groups])
@@ -209,11 +211,16 @@ def searched(groups: list[Any], layer: str) -> dict[str, float]:
     regret = worth.max() - worth[leader]
     within = regret.mean(axis=0) <= 0.01
     runs = int(np.argmax(within)) + 1 if within.any() else None
+    equal = None if of_pilot is None else worth[leader].mean(axis=0) >= of_pilot
     surely = np.quantile(regret, 0.9, axis=0) <= 0.01
     return {
         "best": float(worth.max()),
         "grid_runs": count,
         "grid_regret": float(regret[0, -1]),
+        "settings_as_good_as_pilot": None if of_pilot is None else int(np.sum(worth >= of_pilot)),
+        "random_runs_mean_as_good_as_pilot": (
+            int(np.argmax(equal)) + 1 if equal is not None and equal.any() else None
+        ),
         "random_runs_mean_within_1": runs,
         "random_runs_90_percent_within_1": int(np.argmax(surely)) + 1 if surely.any() else None,
     }
@@ -239,7 +246,7 @@ def report(rows: list[dict[str, Any]], pilot: PilotResult) -> dict[str, Any]:
         "rank_correlation": rank_correlations(groups),
         "thresholds": thresholds(groups, layer),
         "spread_and_worth": {name: spread_and_worth(groups, name) for name in LAYERS},
-        "search": searched(groups, layer),
+        "search": searched(groups, layer, piloted(pilot)["test_objective"]),
         "pilot": piloted(pilot),
         "seconds_per_run": mean(r["seconds"] for r in rows if r["seconds"]),
     }
@@ -269,11 +276,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("pilot", type=Path, help="Folder of a finished pilot.")
     parser.add_argument("--base", type=Path, default=Path(), help="Folder of its configuration.")
+    parser.add_argument("--temperatures", type=float, nargs="+", default=list(TEMPERATURES))
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("-o", "--output", type=Path, required=True)
     options = parser.parse_args()
     record = PilotResult.from_json((options.pilot / "pilot.json").read_text(encoding="utf-8"))
-    rows = run(record, options.base.resolve(), options.output.resolve(), options.workers)
+    rows = run(
+        record,
+        options.base.resolve(),
+        options.output.resolve(),
+        options.workers,
+        options.temperatures,
+    )
     summary = report(rows, record)
     written = {"conditions": record.conditions, "runs": rows, "summary": summary}
     (options.output / "study.json").write_text(json.dumps(written, indent=1), encoding="utf-8")

@@ -46,7 +46,7 @@ def main() -> None:
         axes[0][column].set_ylim(-0.02, 1)
         axes[1][column].set(xlabel="measured variance (projector, test)")
     axes[0][0].set_ylabel("measured variance")
-    axes[1][0].set_ylabel("finer label inside classes, ten shots, %")
+    axes[1][0].set_ylabel("finer label inside classes, %")
     axes[0][0].legend(frameon=False, fontsize=8)
     figure.tight_layout()
     figure.savefig(HERE / "theory_in_practice.png", dpi=130)
