@@ -70,16 +70,20 @@ def predicted(problem: Problem) -> dict[str, Any]:
 
 
 def run(
-    pilot: PilotResult, base: Path, output: Path, workers: int, temperatures: list[float]
+    pilot: PilotResult,
+    base: Path,
+    output: Path,
+    workers: int,
+    grid: list[tuple[float, float, int]],
 ) -> list[dict[str, Any]]:
-    """Every run of the grid, predicted and measured."""
+    """Every run of the grid of (alpha, temperature, per class), predicted and measured."""
     seeds = pilot.conditions["seeds"]
     epochs = pilot.conditions["plan"]["epochs"]
     block = pilot.conditions["config"] | {"epochs": epochs}
     goal = (pilot.objective["name"], tuple(pilot.objective["columns"]))
     start = build_problem(parse_config(block), base=base)
     rows, jobs = [], []
-    for alpha, tau, count in product(ALPHAS, temperatures, PER_CLASS):
+    for alpha, tau, count in grid:
         own = changed(block, alpha, tau, count)
         problem = build_problem(parse_config(own), base=base, data=start.data)
         theory = predicted(problem)
@@ -276,7 +280,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("pilot", type=Path, help="Folder of a finished pilot.")
     parser.add_argument("--base", type=Path, default=Path(), help="Folder of its configuration.")
-    parser.add_argument("--temperatures", type=float, nargs="+", default=list(TEMPERATURES))
+    parser.add_argument("--alphas", type=float, nargs="+", default=ALPHAS)
+    parser.add_argument("--temperatures", type=float, nargs="+", default=TEMPERATURES)
+    parser.add_argument("--per-class", type=int, nargs="+", default=PER_CLASS)
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("-o", "--output", type=Path, required=True)
     options = parser.parse_args()
@@ -286,7 +292,7 @@ def main() -> None:
         options.base.resolve(),
         options.output.resolve(),
         options.workers,
-        options.temperatures,
+        list(product(options.alphas, options.temperatures, options.per_class)),
     )
     summary = report(rows, record)
     written = {"conditions": record.conditions, "runs": rows, "summary": summary}

@@ -47,6 +47,7 @@ def check_console(block: str, folder: Path) -> None:
         command, _, expected = part.partition("\n")
         ours = command.startswith("uncollapse ") and not re.search("[|;&]", command)
         printed = run_here(command)[1] if ours else run_in_shell(command, folder)
+        assert "Traceback" not in printed, f"{command}\nprinted\n{printed}"
         printed = re.sub(r" +$", "", printed, flags=re.MULTILINE).strip()
         pieces = re.split(r"^\.\.\.$", expected, flags=re.MULTILINE)
         pattern = ".*".join(re.escape(piece.strip()) for piece in pieces)
