@@ -43,7 +43,7 @@ class PairSlopes(Protocol):
 
         Args:
             block: Of own classes.
-            pairs: What `exponentials` gives of it.
+            pairs: What `exponentials` gives of it; may be overwritten.
         """
 
 
@@ -81,7 +81,6 @@ def add_gradient(
         total = gradient if share == 0 else torch.zeros_like(gradient)
         again = (tile for number, tile in mine if number not in denominators.kept)
         storage, outer = storage_for(layout, again), storage_for(layout, (tile for _, tile in mine))
-        spare = storage_for(layout, (one for sums in denominators.scopes[1:] for one in sums.tiles))
         for number, tile in mine:
             own = denominators.own.get(number)
             needs_own = pairs is not None and own is None
@@ -89,14 +88,15 @@ def add_gradient(
                 layout, tile, is_shifted, storage, needs_own
             )
             entries, shift = computed.entries, computed.shift
-            combined = quotients[0].sums(tile, shift, tile.place(outer))
+            combined = torch.add(*quotients[0].of_tile(tile, shift), out=tile.place(outer))
             for of_scope in quotients[1:]:
                 for block in tile.own:
-                    sums = of_scope.sums(block, shift, block.place(spare))
-                    if block.same is None:
-                        tile.part(combined, block).add_(sums)
-                    else:
-                        tile.part(combined, block).addcmul_(sums, block.same)
+                    part = tile.part(combined, block)
+                    for of_side in of_scope.of_tile(block, shift):
+                        if block.same is None:
+                            part.add_(of_side)
+                        else:
+                            part.addcmul_(of_side, block.same)
             combined.mul_(entries)
             if pairs is not None:
                 slopes = own or map(pairs.slopes, tile.own, computed.own)
@@ -119,7 +119,7 @@ class _Quotients:
         row_weights: (R,) w_i.
         column_weights: (N,) w_j.
         rows: (R, 1) w_i / D_i in the rows' dtype, of use where no tile is shifted.
-        columns: (1, N) the same of the columns.
+        columns: (N,) the same of the columns.
     """
 
     log_rows: Tensor
@@ -135,21 +135,19 @@ class _Quotients:
         log_columns = anchors.log_columns.masked_fill(weights == 0, torch.inf)
         columns = (weights * torch.exp(-log_columns)).to(layout.rows.dtype)
         row_weights, log_rows = layout.of_rows(weights), layout.of_rows(log_columns)
-        rows, columns = layout.of_rows(columns)[:, None], columns[None, :]
+        rows = layout.of_rows(columns)[:, None]
         return cls(log_rows, log_columns, row_weights, weights, rows, columns)
 
-    def sums(self, tile: Tile, shift: Tensor | None, out: Tensor) -> Tensor:
-        """(w_i / D_i + w_j / D_j) exp(shift) for the tile's rows and columns."""
+    def of_tile(self, tile: Tile, shift: Tensor | None) -> tuple[Tensor, Tensor]:
+        """w_i / D_i exp(shift) of the tile's rows, w_j / D_j exp(shift) of its columns."""
         if shift is None:
-            of_rows, of_columns = self.rows[tile.rows], self.columns[:, tile.columns]
-        else:
-            of_rows = self.row_weights[tile.rows] * torch.exp(shift - self.log_rows[tile.rows])
-            of_columns = self.column_weights[tile.columns] * torch.exp(
-                shift - self.log_columns[tile.columns]
-            )
-            of_rows = of_rows.to(self.rows.dtype)[:, None]
-            of_columns = of_columns.to(self.rows.dtype)[None, :]
-        return torch.add(of_rows, of_columns, out=out)
+            return self.rows[tile.rows], self.columns[tile.columns]
+        of_rows = self.row_weights[tile.rows] * torch.exp(shift - self.log_rows[tile.rows])
+        of_columns = self.column_weights[tile.columns] * torch.exp(
+            shift - self.log_columns[tile.columns]
+        )
+        dtype = self.rows.dtype
+        return of_rows.to(dtype)[:, None], of_columns.to(dtype)
 
     def softmax(self, tile: Tile, logits: Tensor) -> Tensor:
         """w_i exp(s_ij - log D_i) + w_j exp(s_ij - log D_j), whatever the magnitudes."""

@@ -34,10 +34,10 @@ class PairsAgainstNegatives:
         layout: Rows and columns.
         is_shifted: Whether s_ij and log N_i are used.
         rows: (R, 1) N_i, or log N_i. Idle anchors have none: their pairs cost nothing.
-        columns: (1, N) the same of all columns.
+        columns: (N,) the same of all columns.
         row_weights: (R, 1) -w_i for the weight of each of anchor i's pairs, times N_i unless
             shifted.
-        column_weights: (1, N) the same of all columns.
+        column_weights: (N,) the same of all columns.
     """
 
     layout: Layout
@@ -60,9 +60,9 @@ class PairsAgainstNegatives:
             layout,
             is_shifted,
             layout.of_rows(columns)[:, None],
-            columns[None, :],
+            columns,
             layout.of_rows(weights)[:, None],
-            weights[None, :],
+            weights,
         )
 
     def sums(self, denominators: Denominators) -> tuple[Tensor, Tensor]:
@@ -89,13 +89,11 @@ class PairsAgainstNegatives:
                 losses[block.rows].add_(self._losses(margins).sum(1))
                 of_rows = self._slopes(pairs, margins)
                 slopes[block.rows].add_(of_rows.sum(1))
-                if not (is_kept or block.mirrored):
-                    continue
-                margins = self._margins(pairs, self.columns[:, block.columns])
+                of_columns = None
                 if block.mirrored:
+                    margins = self._margins(pairs, self.columns[block.columns])
                     losses[block.columns].add_(self._losses(margins).sum(0))
-                of_columns = self._slopes(pairs, margins)
-                if block.mirrored:
+                    of_columns = self._slopes(pairs, margins)
                     slopes[block.columns].add_(of_columns.sum(0))
                 if is_kept:
                     self._weighed(block, of_rows, of_columns, pairs)
@@ -110,15 +108,20 @@ class PairsAgainstNegatives:
 
     def slopes(self, block: Tile, pairs: Tensor) -> Tensor:
         """w_i dl_ij / ds_ij + w_j dl_ji / ds_ij of a block."""
-        of_rows, of_columns = (
-            self._slopes(pairs, self._margins(pairs, negatives))
-            for negatives in (self.rows[block.rows], self.columns[:, block.columns])
-        )
-        return self._weighed(block, of_rows, of_columns, of_rows)
+        of_rows = self._slopes(pairs, self._margins(pairs, self.rows[block.rows]))
+        return self._weighed(block, of_rows, None, pairs)
 
-    def _weighed(self, block: Tile, of_rows: Tensor, of_columns: Tensor, out: Tensor) -> Tensor:
+    def _weighed(
+        self, block: Tile, of_rows: Tensor, of_columns: Tensor | None, pairs: Tensor
+    ) -> Tensor:
+        """`slopes` in place of `pairs`, from those of rows alone, and of columns if known."""
         of_rows.mul_(self.row_weights[block.rows])
-        return torch.addcmul(of_rows, of_columns, self.column_weights[:, block.columns], out=out)
+        if block.diagonal:
+            return torch.add(of_rows, of_rows.T, out=pairs)
+        if of_columns is None:
+            negatives = self.columns[block.columns]
+            of_columns = self._slopes(pairs, self._margins(pairs, negatives))
+        return torch.addcmul(of_rows, of_columns, self.column_weights[block.columns], out=pairs)
 
     def _again(self, block: Tile, storage: Tensor) -> Tensor:
         logits = block.logits(self.layout, storage)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-import torch
 from torch import Tensor
 
 from uncollapse.losses.samples import precise_dtype
@@ -23,9 +22,9 @@ class PositiveSums:
     are, so with I_k the sum over instance k and C_c the sum over class c
 
         sum over pairs of views       v_i y_i.y_j = sum_k v_k I_k.I_k  (- sum_i v_i y_i.y_i)
-        sum over pairs in classes     c_i y_i.y_j = sum_c C'_c.C_c - sum_k c_k I_k.I_k
+        sum over pairs in classes     c_i y_i.y_j = sum_k c_k I_k.(C_c - I_k),  c of k
 
-    with C'_c = sum over the class of c_k I_k, and self pairs left out or not.
+    and self pairs left out or not.
 
     Attributes:
         layout: Rows and columns.
@@ -62,9 +61,8 @@ class PositiveSums:
 
     def of_classes(self, weights: Tensor) -> Tensor:
         """Scalar: sum of c_i y_i.y_j over pairs of a class, of two instances, c = weights (N,)."""
-        per_instance = self._per_instance(weights)
-        weighed = self._weighed_classes(per_instance)
-        return _products(weighed, self.by_class).sum() - per_instance.dot(self.instance_squares)
+        products = _products(self.by_instance, self._classes_of_instances())
+        return self._per_instance(weights).dot(products.sub_(self.instance_squares))
 
     def subtract_gradient(
         self,
@@ -77,22 +75,25 @@ class PositiveSums:
 
             G_i -= 2 (v_k - c_k) I_k + c_k C_c + C'_c  (- 2 v_i y_i),  k, c of row i
 
+        with C'_c = sum over the class of c_k I_k.
+
         Args:
             view_weights: (N,) v; None for zeros.
             class_weights: (N,) c; None for zeros.
             self_pairs: Whether a sample with itself is a pair of views.
             gradient: (R, d).
         """
-        part = torch.zeros_like(self.by_instance)
-        if view_weights is not None:
-            of_views = self._per_instance(view_weights).to(part.dtype)
-            part.addcmul_(self.by_instance, of_views[:, None], value=2)
+        zero = self.layout.columns.new_zeros(())
+        of_views, of_classes = (
+            zero if weights is None else self._per_instance(weights).to(zero.dtype)[:, None]
+            for weights in (view_weights, class_weights)
+        )
+        part = self.by_instance * (of_views - of_classes).mul_(2)
         if class_weights is not None:
-            class_of = self.layout.grouping.instances_of_classes.of
-            of_classes = self._per_instance(class_weights).to(part.dtype)
-            part.addcmul_(self.by_instance, of_classes[:, None], value=-2)
-            part.addcmul_(self.by_class.index_select(0, class_of), of_classes[:, None])
-            part.add_(self._weighed_classes(of_classes).index_select(0, class_of))
+            runs = self.layout.grouping.instances_of_classes
+            part.addcmul_(self._classes_of_instances(), of_classes)
+            weighed = runs.sums(self.by_instance, of_classes.squeeze(1))
+            part.add_(weighed.index_select(0, runs.of))
         instance_of_row = self.layout.of_rows(self.layout.grouping.instances.of)
         gradient.sub_(part.index_select(0, instance_of_row))
         if self_pairs == "exclude" and view_weights is not None:
@@ -102,8 +103,9 @@ class PositiveSums:
     def _per_instance(self, weights: Tensor) -> Tensor:
         return weights.index_select(0, self.layout.grouping.instances.starts)
 
-    def _weighed_classes(self, per_instance: Tensor) -> Tensor:
-        return self.layout.grouping.instances_of_classes.sums(self.by_instance, per_instance)
+    def _classes_of_instances(self) -> Tensor:
+        """(K, d): C_c of each instance's class; not kept, because it takes half a batch."""
+        return self.by_class.index_select(0, self.layout.grouping.instances_of_classes.of)
 
 
 def _products(left: Tensor, right: Tensor) -> Tensor:

@@ -196,7 +196,7 @@ class _Grid:
             # In the dtype of the entries, which the comparison then need not convert.
             classes = layout.grouping.classes.of.to(layout.rows.dtype)
             self._classes_of_rows = layout.of_rows(classes)[:, None]
-            self._classes = classes[None, :]
+            self._classes = classes
 
     def pieces(self, rows: slice, columns: slice) -> Iterator[tuple[slice, slice]]:
         """Ranges of at most the tile's size; of a symmetric matrix only the upper triangle."""
@@ -238,7 +238,7 @@ class _Grid:
         if not is_one_class:
             size = rows.stop - rows.start, columns.stop - columns.start
             same = self.layout.rows.new_empty(size)
-            torch.eq(self._classes_of_rows[rows], self._classes[:, columns], out=same)
+            torch.eq(self._classes_of_rows[rows], self._classes[columns], out=same)
         itself = self._itself(rows, columns)
         return Tile(rows, columns, "own class", mirrored, diagonal, itself, same)
 
@@ -278,12 +278,12 @@ def _class_bands(layout: Layout, scope: Scope) -> list[_Band]:
     largest = min(layout.tile_size, largest)
     starts = layout.grouping.classes.starts.tolist()
     ends = [*starts[1:], len(layout.columns)]
-    bounds, is_one_class = [0], []
-    for index, end in enumerate(ends):
-        is_last = index + 1 == len(ends)
-        if is_last or ends[index + 1] - bounds[-1] > largest:
-            is_one_class.append(starts[index] == bounds[-1])
-            bounds.append(end)
+    bounds, is_one_class, first = [0], [], 0
+    while first < len(ends):
+        next_first = max(first + 1, bisect_right(ends, bounds[-1] + largest))
+        is_one_class.append(next_first == first + 1)
+        bounds.append(ends[next_first - 1])
+        first = next_first
     of_rows = bounds
     if layout.own_column is not None:
         edges = torch.tensor(bounds, device=layout.rows.device)
