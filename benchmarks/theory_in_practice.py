@@ -246,12 +246,13 @@ def report(rows: list[dict[str, Any]], pilot: PilotResult) -> dict[str, Any]:
             f"{of(own, 'test', layer, 'share'):.3f}  {verdicts:10s}  "
             f"{of(own, 'test', layer, 'objective'):.3f}      {of(own, 'test', layer, 'task'):.3f}"
         )
+    of_pilot = piloted(pilot)
     summary = {
         "rank_correlation": rank_correlations(groups),
         "thresholds": thresholds(groups, layer),
         "spread_and_worth": {name: spread_and_worth(groups, name) for name in LAYERS},
-        "search": searched(groups, layer, piloted(pilot)["test_objective"]),
-        "pilot": piloted(pilot),
+        "search": searched(groups, layer, of_pilot["test_objective"]),
+        "pilot": of_pilot,
         "seconds_per_run": mean(r["seconds"] for r in rows if r["seconds"]),
     }
     print(json.dumps(summary, indent=2))

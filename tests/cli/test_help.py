@@ -9,20 +9,19 @@ import sys
 import pytest
 import typer
 
-from uncollapse.cli.app import EXIT_CODES, app, main
+from command_line import call
+from uncollapse.cli.app import EXIT_CODES, app
 
 GROUP = typer.main.get_command(app)
 COMMANDS = sorted(GROUP.commands)
 RANGE = re.compile(r"x[<>]=|from [\d-]|\d to (below )?\d|to below \d|above 0|between 0 and 1")
 
 
-def run(monkeypatch, capsys, *words):
+def run(monkeypatch, *words):
     """Exit code, stdout and stderr of the command line."""
     monkeypatch.setenv("COLUMNS", "80")
-    monkeypatch.setattr(sys, "argv", ["uncollapse", *map(str, words)])
-    with pytest.raises(SystemExit) as left:
-        main()
-    return left.value.code, *capsys.readouterr()
+    answer = call(*map(str, words))
+    return answer.returncode, answer.stdout, answer.stderr
 
 
 def records(name):
@@ -32,8 +31,8 @@ def records(name):
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_help_is_complete_at_80_columns(name, monkeypatch, capsys):
-    code, text, error = run(monkeypatch, capsys, name, "--help")
+def test_help_is_complete_at_80_columns(name, monkeypatch):
+    code, text, error = run(monkeypatch, name, "--help")
     assert (code, error) == (0, "")
     assert max(map(len, text.splitlines())) <= 80
     assert " ".join(text.split()).endswith(EXIT_CODES)
@@ -71,15 +70,15 @@ def test_an_option_has_one_type_wherever_it_is():
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_a_wrong_option_names_the_right_one(name, monkeypatch, capsys):
-    code, text, error = run(monkeypatch, capsys, name, "--hlep")
+def test_a_wrong_option_names_the_right_one(name, monkeypatch):
+    code, text, error = run(monkeypatch, name, "--hlep")
     assert (code, text) == (2, "")
     assert "--help" in error.split("Did you mean")[1]
     assert f"see uncollapse {name} --help" in error
 
 
-def test_a_wrong_command_names_the_right_one(monkeypatch, capsys):
-    code, text, error = run(monkeypatch, capsys, "mesure")
+def test_a_wrong_command_names_the_right_one(monkeypatch):
+    code, text, error = run(monkeypatch, "mesure")
     assert (code, text) == (2, "")
     assert "Did you mean 'measure'?" in error
 
@@ -100,20 +99,20 @@ NO_FILE = "no/such/file"
     ],
     ids=lambda words: words[0],
 )
-def test_an_error_under_json_is_one_line_on_stderr(words, monkeypatch, capsys, tmp_path):
+def test_an_error_under_json_is_one_line_on_stderr(words, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    code, text, error = run(monkeypatch, capsys, *words, "--json")
+    code, text, error = run(monkeypatch, *words, "--json")
     assert (code, text) == (2, "")
     assert re.fullmatch(r"uncollapse: error: .+; found .+\n", error)
     assert not list(tmp_path.iterdir())
 
 
-def test_an_interrupt_is_130_without_a_traceback(monkeypatch, capsys, tmp_path):
+def test_an_interrupt_is_130_without_a_traceback(monkeypatch, tmp_path):
     def interrupted(*_):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("uncollapse.cli.compare.read_json", interrupted)
-    code, text, error = run(monkeypatch, capsys, "compare", "a.json", "b.json")
+    code, text, error = run(monkeypatch, "compare", "a.json", "b.json")
     assert (code, text) == (130, "")
     assert "Traceback" not in error
 
