@@ -15,6 +15,9 @@ from uncollapse.losses import (
     supcl_loss,
     supcon_loss,
 )
+from uncollapse.losses.grid import tiles_of
+from uncollapse.losses.grouping import group
+from uncollapse.losses.tiles import Diagonals, Layout
 
 LOSSES = {
     "exclude": lambda z, y, **k: supcl_loss(z, y, alpha=0.4, **k),
@@ -158,10 +161,24 @@ def test_the_same_input_gives_the_same_bits(name):
     assert torch.equal(first[1], second[1])
 
 
+def count_diagonals(labels, tile_size, near, monkeypatch):
+    """Tiles of a batch with two views whose own classes are taken from near the diagonal."""
+    grouping = group(labels.repeat_interleave(2), torch.arange(len(labels)).repeat_interleave(2))
+    rows = torch.zeros(2 * len(labels), 4)
+    with monkeypatch.context() as patch:
+        patch.setattr("uncollapse.losses.tiles.NEAR_DIAGONAL", near)
+        tiles = tiles_of(Layout(rows, rows, grouping, None, tile_size, 1.0, 1), "other classes")
+    return sum(isinstance(block, Diagonals) for tile in tiles for block in tile.own)
+
+
 @pytest.mark.parametrize("name", LOSSES)
 @pytest.mark.parametrize("kept", [0, 5 * 128 * 128 * 4], ids=["no tile", "some tiles"])
-def test_tiles_computed_again_give_what_kept_ones_give(name, kept, monkeypatch):
+@pytest.mark.parametrize("classes", [None, 20], ids=["blocks", "near the diagonal"])
+def test_tiles_computed_again_give_what_kept_ones_give(name, kept, classes, monkeypatch):
     z, labels = batch(instances=300)
+    if classes is not None:
+        labels = torch.arange(300) % classes
+        assert count_diagonals(labels, 128, 80, monkeypatch) > 1
     for temperature in (0.1, 0.005):
         arguments = {"temperature": temperature, "tile_size": 128}
         expected = value_and_gradient(LOSSES[name], z, labels, **arguments)
@@ -176,15 +193,23 @@ def test_tiles_computed_again_give_what_kept_ones_give(name, kept, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["sincere", "l_spread"])
-@pytest.mark.parametrize("band", [1, 20, 1000], ids=["classes alone", "few", "all in one"])
-def test_how_classes_share_blocks_does_not_matter(name, band, monkeypatch):
+@pytest.mark.parametrize(
+    ("near", "band", "tile_size"),
+    [(0, 1, 64), (0, 20, 64), (0, 1000, 64), (80, 1, 184), (80, 1, 320)],
+    ids=["classes alone", "few", "all in one", "near two diagonals", "near one"],
+)
+def test_how_own_classes_are_taken_does_not_matter(name, near, band, tile_size, monkeypatch):
     z, labels = batch(instances=150, dtype=torch.float64)
+    diagonals = 0 if not near else 2 if tile_size < 300 else 1
+    assert count_diagonals(labels, tile_size, near, monkeypatch) == diagonals
     for temperature in (0.1, 0.004, 0.0005):
-        expected = value_and_gradient(LOSSES[name], z, labels, temperature=temperature)
         with monkeypatch.context() as patch:
-            patch.setattr("uncollapse.losses.tiles._SMALL_CLASS", band)
+            patch.setattr("uncollapse.losses.tiles.NEAR_DIAGONAL", 0)
+            expected = value_and_gradient(LOSSES[name], z, labels, temperature=temperature)
+            patch.setattr("uncollapse.losses.tiles.NEAR_DIAGONAL", near)
+            patch.setattr("uncollapse.losses.grid._SMALL_CLASS", band)
             found = value_and_gradient(
-                LOSSES[name], z, labels, temperature=temperature, tile_size=64
+                LOSSES[name], z, labels, temperature=temperature, tile_size=tile_size
             )
         torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-10)
 

@@ -159,6 +159,10 @@ def bad_step(rank):
     terms = supcl_terms(
         mine, torch.tensor([0, 0, 1])[: len(mine)], alpha=0.5, temperature=0.1, gather=True
     )
+    cold = supcl_loss(
+        mine, torch.tensor([0, 0, 1])[: len(mine)], alpha=0.5, temperature=0.0005, gather=True
+    )
+    assert cold.isfinite()
     if rank == 1:
         terms.loss.backward()
         messages.append(f"gradient {tuple(mine.grad.shape)}")

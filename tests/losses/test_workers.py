@@ -19,8 +19,10 @@ def three_threads(monkeypatch):
 
 @pytest.mark.parametrize("name", LOSSES)
 @pytest.mark.parametrize("temperature", [0.1, 0.0005], ids=["unshifted", "own shifts"])
-def test_threads_change_nothing_but_time(name, temperature, three_threads):
+@pytest.mark.parametrize("classes", [None, 20], ids=["blocks", "near the diagonal"])
+def test_threads_change_nothing_but_time(name, temperature, classes, three_threads):
     z, labels = batch(instances=150, dtype=torch.float64)
+    labels = labels if classes is None else torch.arange(150) % classes
     arguments = {"temperature": temperature, "tile_size": 64}
     shared = value_and_gradient(LOSSES[name], z, labels, **arguments)
     again = value_and_gradient(LOSSES[name], z, labels, **arguments)

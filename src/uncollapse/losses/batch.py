@@ -92,13 +92,14 @@ class Batch:
         """Memory for tiles that the gradient then need not compute again."""
         return _KEEP_BYTES if self.layout.rows.device.type == "cpu" else _KEEP_BYTES_GPU
 
-    def to_columns(self, values: Tensor) -> Tensor:
-        """A vector over this process's rows as a vector over all columns."""
+    def to_columns(self, *values: Tensor) -> tuple[Tensor, ...]:
+        """Vectors over this process's rows as vectors over all columns, by one exchange."""
         if self.checked.processes is None:
             return values
-        in_callers_order = torch.empty_like(values).index_copy_(0, self.row_order, values)
+        stacked = torch.stack(values, dim=1)
+        in_callers_order = torch.empty_like(stacked).index_copy_(0, self.row_order, stacked)
         everyone = self.checked.processes.gather(in_callers_order)
-        return everyone.index_select(0, self.layout.grouping.order)
+        return everyone.index_select(0, self.layout.grouping.order).unbind(1)
 
     def pull_back(self, gradient: Tensor) -> Tensor:
         """The gradient in the caller's embeddings from that in the scaled rows (overwritten).

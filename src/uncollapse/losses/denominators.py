@@ -6,16 +6,16 @@ fused kernel: a backend replaces `log_denominators` and `add_gradient` and nothi
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.linalg import vecdot
 
+from uncollapse.losses.grid import tiles_of
 from uncollapse.losses.keeping import what_to_keep
 from uncollapse.losses.samples import precise_dtype
-from uncollapse.losses.tiles import Layout, Scope, Tile, tiles_of
+from uncollapse.losses.tiles import Layout, Scope, Tile, storage_for
 from uncollapse.losses.workers import share_tiles
 
 __all__ = [
@@ -28,7 +28,6 @@ __all__ = [
     "inverse_exponentials",
     "is_exact",
     "log_denominators",
-    "storage_for",
 ]
 
 # Logits up to this magnitude need no shift: no exponential overflows, no denominator underflows.
@@ -64,13 +63,13 @@ class Sums:
 
     Attributes:
         log_values: (R,) log of each row's denominator; -inf for an empty sum.
-        tiles: All tiles of the scope.
+        scope: Which columns they sum over.
         largest_shifts: (N,) the largest shift of a tile that holds the column; None if none is
             shifted.
     """
 
     log_values: Tensor
-    tiles: list[Tile]
+    scope: Scope
     largest_shifts: Tensor | None
 
 
@@ -79,13 +78,14 @@ class Denominators:
     """What the first pass leaves for the second.
 
     Attributes:
-        scopes: The denominators of the scope whose tiles were walked over, then those of own
-            classes, if they were asked for.
+        tiles: All tiles of the first scope, which were walked over.
+        scopes: The denominators of that scope, then those of own classes, if they were asked for.
         kept: The first of those tiles by number, as many as fit into memory.
         own: `Exponentials.own` by number of the tile, as many as fit into memory: a tile that has
             blocks is kept only if these are.
     """
 
+    tiles: list[Tile]
     scopes: list[Sums]
     kept: dict[int, Exponentials]
     own: dict[int, list[Tensor]]
@@ -119,22 +119,20 @@ def log_denominators(
     bound = _UNSHIFTED[layout.rows.dtype] / (1.5 if pairs else 1)
     needs_shifts = layout.largest_logit > bound
     tiles = tiles_of(layout, scope, with_own=own_classes or pairs)
-    all_tiles = [tiles]
-    if own_classes:
-        all_tiles.append([block for tile in tiles for block in tile.own])
+    scopes: list[Scope] = [scope, "own class"] if own_classes else [scope]
     keeps = what_to_keep(tiles, keep_bytes // layout.rows.element_size(), pairs)
-    totals, kept, own = _walk(layout, all_tiles, needs_shifts, *keeps)
+    totals, kept, own = _walk(layout, tiles, len(scopes), needs_shifts, *keeps)
     if not needs_shifts:
-        scopes = zip(totals, all_tiles, strict=True)
-        sums = [Sums(one.sums.log_(), those, None) for one, those in scopes]
-        return Denominators(sums, kept, own)
+        named = zip(totals, scopes, strict=True)
+        sums = [Sums(total.sums.log_(), name, None) for total, name in named]
+        return Denominators(tiles, sums, kept, own)
     shifted = []
-    for total, those in zip(totals, all_tiles, strict=True):
+    for total, name in zip(totals, scopes, strict=True):
         log_sums = total.log_sums
         if not is_exact(log_sums, total.row_shifts, layout):
-            log_sums, kept, own = _sums_with_own_shifts(layout, those), {}, {}
-        shifted.append(Sums(log_sums, those, total.column_shifts))
-    return Denominators(shifted, kept, own)
+            log_sums, kept, own = _sums_with_own_shifts(layout, tiles_of(layout, name)), {}, {}
+        shifted.append(Sums(log_sums, name, total.column_shifts))
+    return Denominators(tiles, shifted, kept, own)
 
 
 _Walked = tuple[list["_Share"], dict[int, Exponentials], dict[int, list[Tensor]]]
@@ -142,32 +140,34 @@ _Walked = tuple[list["_Share"], dict[int, Exponentials], dict[int, list[Tensor]]
 
 def _walk(
     layout: Layout,
-    all_tiles: list[list[Tile]],
+    tiles: list[Tile],
+    scope_count: int,
     is_shifted: bool,
     keeps: set[int],
     keeps_own: set[int],
 ) -> _Walked:
-    """Sums of each scope over the tiles of the first, and what is to be kept of these."""
+    """Sums over the tiles, and over their blocks for a second scope; what is to be kept of them."""
 
     def work(_: int, mine: list[tuple[int, Tile]]) -> _Walked:
-        shares = [_Share.empty(layout) for _ in all_tiles]
+        shares = [_Share.empty(layout, is_shifted) for _ in range(scope_count)]
         kept, own = {}, {}
-        storage = storage_for(layout, (tile for number, tile in mine if number not in keeps))
-        spare = storage_for(layout, (block for blocks in all_tiles[1:] for block in blocks))
+        storage = storage_for(layout.rows, (tile for number, tile in mine if number not in keeps))
         for number, tile in mine:
             is_kept = number in keeps
-            space = storage.new_empty(math.prod(tile.shape)) if is_kept else storage
+            space = storage_for(storage, [tile]) if is_kept else storage
             computed = exponentials(layout, tile, is_shifted, space, number in keeps_own)
             shares[0].add(tile, computed.entries, computed.shift)
             for share in shares[1:]:
-                share.add_blocks(tile, computed.entries, computed.shift, spare)
+                for block in tile.own:
+                    part = block.within(tile, computed.entries)
+                    share.add(block, part, computed.shift, block.same)
             if is_kept:
                 kept[number] = computed
             if number in keeps_own:
                 own[number] = computed.own
         return shares, kept, own
 
-    (totals, kept, own), *others = share_tiles(layout, all_tiles[0], work)
+    (totals, kept, own), *others = share_tiles(layout, tiles, work)
     for shares, more, more_own in others:
         for total, share in zip(totals, shares, strict=True):
             total.merge(share)
@@ -178,7 +178,7 @@ def _walk(
 
 @dataclass
 class _Share:
-    """Sums over the tiles of one thread, for one scope.
+    """Sums over the tiles of one thread, for one scope; without shifts only `sums` has entries.
 
     Attributes:
         sums: (R,) sums of exponentials without a shift.
@@ -193,37 +193,40 @@ class _Share:
     column_shifts: Tensor
 
     @classmethod
-    def empty(cls, layout: Layout) -> _Share:
+    def empty(cls, layout: Layout, is_shifted: bool) -> _Share:
         sums = accumulator(layout, len(layout.rows))
+        if not is_shifted:
+            none = sums[:0]
+            return cls(sums, none, none, none)
         lowest = torch.full_like(sums, -torch.inf)
         column_shifts = row_shifts = lowest.clone()
         if not layout.is_symmetric:
             column_shifts = accumulator(layout, len(layout.columns)).fill_(-torch.inf)
         return cls(sums, lowest, row_shifts, column_shifts)
 
-    def add(self, tile: Tile, entries: Tensor, shift: Tensor | None) -> None:
-        """Add a tile's exponentials to its rows, and to its columns if it is mirrored."""
+    def add(
+        self, tile: Tile, entries: Tensor, shift: Tensor | None, same: Tensor | None = None
+    ) -> None:
+        """Add a tile's exponentials to its rows, and to its columns if it is mirrored.
+
+        Args:
+            tile: Or a block of one.
+            entries: Of its shape.
+            shift: Theirs.
+            same: 1 for those that count and 0 for others; None if all do.
+        """
         for part, axis in ((tile.rows, 1), (tile.columns, 0)):
             if shift is not None:
                 shifts = self.row_shifts if axis == 1 else self.column_shifts
                 shifts[part] = shifts[part].clamp(min=shift)
             if axis == 0 and not tile.mirrored:
                 continue
+            sums = entries.sum(axis) if same is None else vecdot(entries, same, dim=axis)
             if shift is None:
-                self.sums[part].add_(entries.sum(axis))
+                self.sums[part].add_(sums)
             else:
-                logs = entries.sum(axis).to(self.sums.dtype).log_().add_(shift)
+                logs = sums.to(self.sums.dtype).log_().add_(shift)
                 self.log_sums[part] = self.log_sums[part].logaddexp(logs)
-
-    def add_blocks(
-        self, tile: Tile, entries: Tensor, shift: Tensor | None, storage: Tensor
-    ) -> None:
-        """Add those of a tile's exponentials that lie within own classes."""
-        for block in tile.own:
-            part = tile.part(entries, block)
-            if block.same is not None:
-                part = torch.mul(part, block.same, out=block.place(storage))
-            self.add(block, part, shift)
 
     def merge(self, other: _Share) -> None:
         """Add the sums over other tiles."""
@@ -241,14 +244,6 @@ def is_exact(log_values: Tensor, shifts: Tensor, layout: Layout) -> bool:
     return bool((log_values >= shifts - _SPAN[layout.rows.dtype]).all())
 
 
-def storage_for(layout: Layout, tiles: Iterable[Tile]) -> Tensor:
-    """Memory for the largest of the tiles.
-
-    Not more: what is large comes page by page from the system, at the price of an operation each.
-    """
-    return layout.rows.new_empty(max((math.prod(tile.shape) for tile in tiles), default=0))
-
-
 def exponentials(
     layout: Layout, tile: Tile, is_shifted: bool, storage: Tensor, with_own: bool
 ) -> Exponentials:
@@ -259,10 +254,10 @@ def exponentials(
         # Hidden afterwards: exp takes several times as long for -inf.
         entries = logits.exp_()
         if with_own:
-            own = [inverse_exponentials(block, tile.part(entries, block)) for block in tile.own]
+            own = [inverse_exponentials(block, block.within(tile, entries)) for block in tile.own]
         return Exponentials(tile.hide(entries, 0), None, own)
     if with_own:
-        own = [block.hide(tile.part(logits, block).clone(), torch.inf) for block in tile.own]
+        own = [block.hide(block.within(tile, logits).clone(), torch.inf) for block in tile.own]
     # A tile without an entry in scope would have the shift -inf.
     shift = tile.hide(logits, -torch.inf).max().clamp(min=torch.finfo(logits.dtype).min)
     torch.threshold_(logits.sub_(shift), DROPPED[logits.dtype], -torch.inf)
@@ -271,14 +266,18 @@ def exponentials(
 
 def inverse_exponentials(block: Tile, entries: Tensor) -> Tensor:
     """1 / exp(logit) of a block's pairs of a class, 0 where two samples are none."""
-    inverse = entries.reciprocal() if block.same is None else block.same / entries
+    if block.same is None:
+        inverse = entries.reciprocal()
+    else:
+        # Around a tile there may be zeros, and 0 / 0 is no number.
+        inverse = block.same / entries.clamp(min=torch.finfo(entries.dtype).tiny)
     return block.hide_itself(inverse, 0)
 
 
 def _sums_with_own_shifts(layout: Layout, tiles: list[Tile]) -> Tensor:
     def work(_: int, mine: list[tuple[int, Tile]]) -> Tensor:
         log_sums = accumulator(layout, len(layout.rows)).fill_(-torch.inf)
-        storage, other = (storage_for(layout, (tile for _, tile in mine)) for _ in range(2))
+        storage, other = (storage_for(layout.rows, (tile for _, tile in mine)) for _ in range(2))
         for _, tile in mine:
             logits = tile.hide(tile.logits(layout, storage), -torch.inf)
             for part, axis in ((tile.rows, 1), (tile.columns, 0)):

@@ -14,9 +14,9 @@ from uncollapse.losses.denominators import (
     Denominators,
     exponentials,
     is_exact,
-    storage_for,
 )
-from uncollapse.losses.tiles import Layout, Tile
+from uncollapse.losses.grid import tiles_of
+from uncollapse.losses.tiles import Layout, Tile, storage_for
 from uncollapse.losses.workers import share_tiles
 
 __all__ = ["Anchors", "PairSlopes", "add_gradient"]
@@ -29,10 +29,12 @@ class Anchors:
     Attributes:
         log_columns: (N,) log D_j of all columns.
         weights: (N,) w_j; anchors of weight 0 may have an empty sum.
+        has_idle: Whether there may be such anchors.
     """
 
     log_columns: Tensor
     weights: Tensor
+    has_idle: bool
 
 
 class PairSlopes(Protocol):
@@ -75,12 +77,13 @@ def add_gradient(
         if shifts is not None and not is_exact(of_scope.log_columns, shifts, layout):
             _add_apart(layout, denominators, quotients, gradient, pairs)
             return
-    tiles, is_shifted = denominators.scopes[0].tiles, shifts is not None
+    tiles, is_shifted = denominators.tiles, shifts is not None
 
     def work(share: int, mine: list[tuple[int, Tile]]) -> Tensor:
         total = gradient if share == 0 else torch.zeros_like(gradient)
         again = (tile for number, tile in mine if number not in denominators.kept)
-        storage, outer = storage_for(layout, again), storage_for(layout, (tile for _, tile in mine))
+        storage = storage_for(layout.rows, again)
+        outer = storage_for(layout.rows, (tile for _, tile in mine))
         for number, tile in mine:
             own = denominators.own.get(number)
             needs_own = pairs is not None and own is None
@@ -91,7 +94,7 @@ def add_gradient(
             combined = torch.add(*quotients[0].of_tile(tile, shift), out=tile.place(outer))
             for of_scope in quotients[1:]:
                 for block in tile.own:
-                    part = tile.part(combined, block)
+                    part = block.within(tile, combined)
                     for of_side in of_scope.of_tile(block, shift):
                         if block.same is None:
                             part.add_(of_side)
@@ -101,7 +104,7 @@ def add_gradient(
             if pairs is not None:
                 slopes = own or map(pairs.slopes, tile.own, computed.own)
                 for block, of_block in zip(tile.own, slopes, strict=True):
-                    tile.part(combined, block).add_(of_block)
+                    block.within(tile, combined).add_(of_block)
             _add_product(layout, tile, combined, total)
         return total
 
@@ -114,14 +117,16 @@ class _Quotients:
     """w_i / D_i of one scope, for rows and columns.
 
     Attributes:
-        log_rows: (R,) log D_i, inf where the weight is 0.
+        layout: Rows and columns.
+        log_rows: (R,) log D_i, inf for idle anchors.
         log_columns: (N,) the same of the columns.
         row_weights: (R,) w_i.
         column_weights: (N,) w_j.
         rows: (R, 1) w_i / D_i in the rows' dtype, of use where no tile is shifted.
-        columns: (N,) the same of the columns.
+        columns: (N,) the same of the columns, `Layout.held`.
     """
 
+    layout: Layout
     log_rows: Tensor
     log_columns: Tensor
     row_weights: Tensor
@@ -132,22 +137,25 @@ class _Quotients:
     @classmethod
     def of(cls, layout: Layout, anchors: Anchors) -> _Quotients:
         weights = anchors.weights
-        log_columns = anchors.log_columns.masked_fill(weights == 0, torch.inf)
-        columns = (weights * torch.exp(-log_columns)).to(layout.rows.dtype)
+        log_columns = anchors.log_columns
+        if anchors.has_idle:
+            log_columns = log_columns.masked_fill(weights == 0, torch.inf)
+        columns = torch.mul(weights, log_columns.neg().exp_(), out=layout.held(len(weights)))
         row_weights, log_rows = layout.of_rows(weights), layout.of_rows(log_columns)
         rows = layout.of_rows(columns)[:, None]
-        return cls(log_rows, log_columns, row_weights, weights, rows, columns)
+        return cls(layout, log_rows, log_columns, row_weights, weights, rows, columns)
 
     def of_tile(self, tile: Tile, shift: Tensor | None) -> tuple[Tensor, Tensor]:
         """w_i / D_i exp(shift) of the tile's rows, w_j / D_j exp(shift) of its columns."""
         if shift is None:
-            return self.rows[tile.rows], self.columns[tile.columns]
+            return self.rows[tile.rows], tile.beside(self.columns)
         of_rows = self.row_weights[tile.rows] * torch.exp(shift - self.log_rows[tile.rows])
         of_columns = self.column_weights[tile.columns] * torch.exp(
             shift - self.log_columns[tile.columns]
         )
         dtype = self.rows.dtype
-        return of_rows.to(dtype)[:, None], of_columns.to(dtype)
+        held = self.layout.held(len(of_columns)).copy_(of_columns)
+        return of_rows.to(dtype)[:, None], tile.beside(held, tile.columns.start)
 
     def softmax(self, tile: Tile, logits: Tensor) -> Tensor:
         """w_i exp(s_ij - log D_i) + w_j exp(s_ij - log D_j), whatever the magnitudes."""
@@ -169,10 +177,10 @@ def _add_apart(
 ) -> None:
     """The same gradient with a shift of its own for every row and column, scope by scope."""
     for sums, of_scope in zip(denominators.scopes, quotients, strict=True):
-        _add_entries(layout, sums.tiles, -torch.inf, of_scope.softmax, gradient)
+        _add_entries(layout, tiles_of(layout, sums.scope), -torch.inf, of_scope.softmax, gradient)
     if pairs is not None:
-        blocks = [block for tile in denominators.scopes[0].tiles for block in tile.own]
-        _add_entries(layout, blocks, torch.inf, pairs.slopes, gradient)
+        own = tiles_of(layout, "own class")
+        _add_entries(layout, own, torch.inf, pairs.slopes, gradient)
 
 
 def _add_entries(
@@ -186,7 +194,7 @@ def _add_entries(
 
     def work(share: int, mine: list[tuple[int, Tile]]) -> Tensor:
         total = gradient if share == 0 else torch.zeros_like(gradient)
-        storage = storage_for(layout, (tile for _, tile in mine))
+        storage = storage_for(layout.rows, (tile for _, tile in mine))
         for _, tile in mine:
             logits = tile.hide(tile.logits(layout, storage), hidden)
             _add_product(layout, tile, entries_of(tile, logits), total)

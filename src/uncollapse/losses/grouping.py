@@ -33,6 +33,11 @@ class Runs:
     longest: int
 
     @property
+    def are_equal(self) -> bool:
+        """Whether all runs are of one size."""
+        return self.longest * len(self.sizes) == len(self.of)
+
+    @property
     def size_of(self) -> Tensor:
         """(N,): the size of each row's run."""
         return self.sizes.index_select(0, self.of)

@@ -24,7 +24,7 @@ def what_to_keep(tiles: list[Tile], budget: int, pairs: bool) -> tuple[set[int],
     keeps_own = _spread(own, budget)
     budget -= sum(own[number] for number in keeps_own)
     sizes = [
-        0 if own[number] and number not in keeps_own else math.prod(tile.shape)
+        0 if own[number] and number not in keeps_own else tile.room
         for number, tile in enumerate(tiles)
     ]
     return _spread(sizes, budget), keeps_own

@@ -12,9 +12,8 @@ from uncollapse.losses.denominators import (
     Denominators,
     accumulator,
     inverse_exponentials,
-    storage_for,
 )
-from uncollapse.losses.tiles import Layout, Tile
+from uncollapse.losses.tiles import Layout, Tile, storage_for
 from uncollapse.losses.workers import share_tiles
 
 __all__ = ["PairsAgainstNegatives"]
@@ -34,10 +33,10 @@ class PairsAgainstNegatives:
         layout: Rows and columns.
         is_shifted: Whether s_ij and log N_i are used.
         rows: (R, 1) N_i, or log N_i. Idle anchors have none: their pairs cost nothing.
-        columns: (N,) the same of all columns.
+        columns: (N,) the same of all columns, `Layout.held`.
         row_weights: (R, 1) -w_i for the weight of each of anchor i's pairs, times N_i unless
             shifted.
-        column_weights: (N,) the same of all columns.
+        column_weights: (N,) the same of all columns, `Layout.held`.
     """
 
     layout: Layout
@@ -51,11 +50,10 @@ class PairsAgainstNegatives:
     def of(
         cls, layout: Layout, log_negatives: Tensor, weights: Tensor, is_shifted: bool
     ) -> PairsAgainstNegatives:
-        """From (N,) log N_i, finite where the weight is not 0, and (N,) weights of pairs."""
-        columns = log_negatives.masked_fill(weights == 0, -torch.inf)
-        columns = columns if is_shifted else columns.exp()
+        """From (N,) log N_i, -inf for idle anchors, and (N,) weights of pairs."""
+        columns = log_negatives if is_shifted else log_negatives.exp()
         weights = -weights if is_shifted else -weights * columns
-        columns, weights = (values.to(layout.rows.dtype) for values in (columns, weights))
+        columns, weights = (layout.held(len(v)).copy_(v) for v in (columns, weights))
         return cls(
             layout,
             is_shifted,
@@ -70,7 +68,7 @@ class PairsAgainstNegatives:
 
         What was kept of own classes becomes its `slopes`, in place.
         """
-        layout, tiles = self.layout, denominators.scopes[0].tiles
+        layout, tiles = self.layout, denominators.tiles
         kept = {
             block: pairs
             for number, own in denominators.own.items()
@@ -79,7 +77,7 @@ class PairsAgainstNegatives:
 
         def work(_: int, mine: list[tuple[int, Tile]]) -> tuple[Tensor, Tensor]:
             losses, slopes = (accumulator(layout, len(layout.rows)) for _ in range(2))
-            storage = storage_for(layout, (block for _, block in mine if block not in kept))
+            storage = storage_for(layout.rows, (block for _, block in mine if block not in kept))
             for _, block in mine:
                 pairs = kept.get(block)
                 is_kept = pairs is not None
@@ -119,9 +117,10 @@ class PairsAgainstNegatives:
         if block.diagonal:
             return torch.add(of_rows, of_rows.T, out=pairs)
         if of_columns is None:
-            negatives = self.columns[block.columns]
+            negatives = block.beside(self.columns)
             of_columns = self._slopes(pairs, self._margins(pairs, negatives))
-        return torch.addcmul(of_rows, of_columns, self.column_weights[block.columns], out=pairs)
+        weights = block.beside(self.column_weights)
+        return torch.addcmul(of_rows, of_columns, weights, out=pairs)
 
     def _again(self, block: Tile, storage: Tensor) -> Tensor:
         logits = block.logits(self.layout, storage)

@@ -61,12 +61,10 @@ class SoftmaxPart:
         denominators = log_denominators(
             batch.layout, scopes[0], keep_bytes, own_classes=len(scopes) > 1
         )
-        log_columns = {
-            scope: batch.to_columns(sums.log_values)
-            for scope, sums in zip(scopes, denominators.scopes, strict=True)
-        }
+        logs = batch.to_columns(*(sums.log_values for sums in denominators.scopes))
+        log_columns = dict(zip(scopes, logs, strict=True))
         if gradient is not None:
-            anchors = [Anchors(log_columns[scope], self._anchor_weights(scope)) for scope in scopes]
+            anchors = [self._anchors(scope, log_columns[scope]) for scope in scopes]
             add_gradient(batch.layout, denominators, anchors, gradient)
             batch.positive_sums.subtract_gradient(
                 self._pair_weights("with_views"),
@@ -78,7 +76,9 @@ class SoftmaxPart:
 
     def _value(self, batch: Batch, term: Term, log_columns: Tensor) -> Tensor:
         per_pair, per_anchor = term.pairs.per_pair, term.pairs.per_anchor
-        value = (per_anchor * log_columns.masked_fill(per_anchor == 0, 0)).sum()
+        if term.pairs.has_idle:
+            log_columns = log_columns.masked_fill(per_anchor == 0, 0)
+        value = per_anchor.dot(log_columns)
         if term.with_views and term.pairs.pair_count:
             value = value - batch.positive_sums.of_views(per_pair, self.self_pairs)
         if term.with_class and term.pairs.pair_count:
@@ -86,10 +86,11 @@ class SoftmaxPart:
         # Each pair's loss is at least 0; the difference of sums may round below.
         return value.clamp(min=0)
 
-    def _anchor_weights(self, scope: Scope) -> Tensor:
-        """(N,): all pairs of an anchor together, of the terms with this scope."""
+    def _anchors(self, scope: Scope, log_columns: Tensor) -> Anchors:
+        """All pairs of an anchor together, of the terms with this scope."""
         terms = [term for term in self.terms if term.scope == scope and term.weight]
-        return reduce(torch.add, [term.pairs.per_anchor * term.weight for term in terms])
+        weights = reduce(torch.add, [term.pairs.per_anchor * term.weight for term in terms])
+        return Anchors(log_columns, weights, any(term.pairs.has_idle for term in terms))
 
     def _pair_weights(self, kind: Literal["with_views", "with_class"]) -> Tensor | None:
         """(N,): each of an anchor's pairs of one kind; None if no term weighs such pairs."""
@@ -118,14 +119,18 @@ class AgainstNegatives:
         weights = term.pairs.per_pair
         keep_bytes = batch.keep_bytes if gradient is not None else 0
         negatives = log_denominators(layout, "other classes", keep_bytes, pairs=True)
-        log_columns = batch.to_columns(negatives.scopes[0].log_values)
+        (log_columns,) = batch.to_columns(negatives.scopes[0].log_values)
         is_shifted = negatives.scopes[0].largest_shifts is not None
-        pairs = PairsAgainstNegatives.of(layout, log_columns, weights * term.weight, is_shifted)
-        losses, shares = batch.to_columns(torch.stack(pairs.sums(negatives), dim=1)).unbind(1)
+        # Idle anchors have no pair of weight: their pairs are to cost nothing.
+        log_negatives = log_columns
+        if term.pairs.has_idle:
+            log_negatives = log_columns.masked_fill(weights == 0, -torch.inf)
+        pairs = PairsAgainstNegatives.of(layout, log_negatives, weights * term.weight, is_shifted)
+        losses, shares = batch.to_columns(*pairs.sums(negatives))
         if gradient is not None:
-            anchors = Anchors(log_columns, weights * shares * term.weight)
+            anchors = Anchors(log_columns, weights * shares * term.weight, term.pairs.has_idle)
             add_gradient(layout, negatives, [anchors], gradient, pairs)
-        return [(weights * losses).sum()]
+        return [weights.dot(losses)]
 
 
 Part = SoftmaxPart | AgainstNegatives

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from torch import Tensor
+from torch.linalg import vecdot
 
 from uncollapse.losses.samples import precise_dtype
 from uncollapse.losses.tiles import Layout
@@ -19,7 +20,8 @@ class PositiveSums:
     """Sums of the scaled embeddings y, and what weighted sums of positive logits are in them.
 
     The weight of a pair is equal for all views of an instance, because their numbers of positives
-    are, so with I_k the sum over instance k and C_c the sum over class c
+    are (and for all of a class, where every instance has as many views), so with I_k the sum over
+    instance k and C_c the sum over class c
 
         sum over pairs of views       v_i y_i.y_j = sum_k v_k I_k.I_k  (- sum_i v_i y_i.y_i)
         sum over pairs in classes     c_i y_i.y_j = sum_k c_k I_k.(C_c - I_k),  c of k
@@ -91,9 +93,13 @@ class PositiveSums:
         part = self.by_instance * (of_views - of_classes).mul_(2)
         if class_weights is not None:
             runs = self.layout.grouping.instances_of_classes
-            part.addcmul_(self._classes_of_instances(), of_classes)
-            weighed = runs.sums(self.by_instance, of_classes.squeeze(1))
-            part.add_(weighed.index_select(0, runs.of))
+            if self.layout.grouping.instances.are_equal:
+                # Weights are equal in a class, and C'_c = c_k C_c.
+                part.addcmul_(self._classes_of_instances(), of_classes, value=2)
+            else:
+                part.addcmul_(self._classes_of_instances(), of_classes)
+                weighed = runs.sums(self.by_instance, of_classes.squeeze(1))
+                part.add_(weighed.index_select(0, runs.of))
         instance_of_row = self.layout.of_rows(self.layout.grouping.instances.of)
         gradient.sub_(part.index_select(0, instance_of_row))
         if self_pairs == "exclude" and view_weights is not None:
@@ -110,4 +116,5 @@ class PositiveSums:
 
 def _products(left: Tensor, right: Tensor) -> Tensor:
     """left_i . right_i of each row, for sums over rows in float64."""
-    return (left * right).sum(1).to(precise_dtype(left.device))
+    products: Tensor = vecdot(left, right)
+    return products.to(precise_dtype(left.device))

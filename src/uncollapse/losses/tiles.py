@@ -1,11 +1,10 @@
-"""The similarity matrix as a list of tiles; no more than one of them needs to exist at a time."""
+"""Tiles of the similarity matrix; no more than one of them needs to exist at a time."""
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -13,18 +12,24 @@ from torch import Tensor
 
 from uncollapse.losses.grouping import Grouping
 
-__all__ = ["Layout", "Scope", "Tile", "default_tile_size", "tiles_of"]
+__all__ = [
+    "NEAR_DIAGONAL",
+    "Diagonals",
+    "Layout",
+    "Scope",
+    "Tile",
+    "default_tile_size",
+    "storage_for",
+]
 
 # Which samples j the sum of anchor i runs over.
 Scope = Literal["all", "others", "own class", "other classes"]
 
+# Classes up to this size are taken from near the diagonal, all of a tile in one operation.
+NEAR_DIAGONAL = 80
+# Entries that products want to begin at a multiple of: 64 bytes of float32.
+_ALIGNED = 16
 _SMALL_BATCH = 1024
-# Classes up to this size share a block, since more work in one operation costs less than another.
-_SMALL_CLASS = 128
-# The same where all that is done with a block is a sum and a product: a comparison of classes,
-# which a class alone does not need, costs as much as another block.
-_SMALL_CLASS_SUMMED = 80
-_SMALL_CLASS_GPU = 256
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,14 @@ class Layout:
         """The part of a vector over columns, or a matrix, that belongs to the rows."""
         return values if self.own_column is None else values.index_select(0, self.own_column)
 
+    def held(self, count: int) -> Tensor:
+        """(count,) zeros in the rows' dtype for numbers of columns, with zeros before and behind.
+
+        Those around it are what `Diagonals.beside` reads past the ends.
+        """
+        around = min(self.grouping.classes.longest, NEAR_DIAGONAL)
+        return self.rows.new_zeros(count + 2 * around)[around : around + count]
+
 
 @dataclass(frozen=True, eq=False)
 class Tile:
@@ -71,10 +84,12 @@ class Tile:
         diagonal: Whether its columns are its rows, so that it is its own transpose.
         itself: Rows and columns (within the tile) of entries of a sample with itself, if the tile
             is not diagonal and has such entries.
-        same: (rows, columns) 1 where both samples are of one class and 0 elsewhere, for a tile of
-            scope "own class"; None if all entries are of one class.
+        same: As large as what `within` gives, 1 where both samples are of one class and 0
+            elsewhere, for a tile of scope "own class"; None if all entries are of one class.
         own: Blocks of this tile that hold all its entries of two samples of one class, each a tile
             of scope "own class"; empty if nobody asked for them.
+        margin: Entries of storage before and behind the tile's own, which hold finite numbers
+            whenever the tile's own are read by a block.
     """
 
     rows: slice
@@ -85,35 +100,50 @@ class Tile:
     itself: tuple[Tensor, Tensor] | None = None
     same: Tensor | None = None
     own: tuple[Tile, ...] = ()
+    margin: int = 0
 
     @property
     def shape(self) -> tuple[int, int]:
         """Rows and columns."""
         return self.rows.stop - self.rows.start, self.columns.stop - self.columns.start
 
+    @property
+    def room(self) -> int:
+        """Entries of storage that `logits` needs."""
+        return math.prod(self.shape) + 2 * self.margin
+
     def place(self, storage: Tensor) -> Tensor:
-        """The first entries of `storage` as a matrix of the tile's shape."""
+        """The first entries of `storage`, but for the margin, as a matrix of the tile's shape."""
         height, width = self.shape
-        return storage.as_strided((height, width), (width, 1))
+        return storage.as_strided((height, width), (width, 1), self.margin)
 
     def logits(self, layout: Layout, storage: Tensor) -> Tensor:
         """The tile's logits in `storage`, those out of scope too."""
         rows, columns = layout.rows[self.rows], layout.columns[self.columns]
         return torch.mm(rows, columns.T, out=self.place(storage))
 
-    def part(self, values: Tensor, block: Tile) -> Tensor:
-        """The view of the tile's values that belongs to one of its blocks."""
+    def within(self, tile: Tile, values: Tensor) -> Tensor:
+        """The view of another tile's values that belongs to this block of it."""
         height, width = values.stride()
-        top, left = block.rows.start - self.rows.start, block.columns.start - self.columns.start
+        top, left = self.rows.start - tile.rows.start, self.columns.start - tile.columns.start
         # One operation, where slices are two.
         start = values.storage_offset() + top * height + left * width
-        return values.as_strided(block.shape, (height, width), start)
+        return values.as_strided(self.shape, (height, width), start)
+
+    def beside(self, held: Tensor, first: int = 0) -> Tensor:
+        """Numbers of columns, from column `first` on, as a factor of what `within` gives.
+
+        Args:
+            held: As `Layout.held` makes it.
+            first: Column of its first number.
+        """
+        return held[self.columns.start - first : self.columns.stop - first]
 
     def hide(self, values: Tensor, hidden: float) -> Tensor:
         """Put `hidden` where an entry is out of scope, in place; the values are finite."""
         if self.scope == "other classes":
             for block in self.own:
-                block.hide_classes(self.part(values, block), hidden)
+                block.hide_classes(block.within(self, values), hidden)
             return values
         if self.same is not None:
             # A product is several times faster than a mask.
@@ -142,156 +172,74 @@ class Tile:
         return values
 
 
+@dataclass(frozen=True, eq=False)
+class Diagonals(Tile):
+    """The entries near the diagonal of a diagonal tile: all of own classes, if classes are small.
+
+    Samples are sorted by class, so that a row's own class lies within the size of the largest one
+    of the row itself. Row i of the block holds columns i - reach to i + reach of the tile's row i,
+    one operation for however many classes. At the ends these are entries of the rows before and
+    behind, or of the tile's margin: never of one class.
+
+    Attributes:
+        reach: One less than the size of the largest class; twice as much as that is no more than
+            a row of the tile.
+    """
+
+    reach: int = 0
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and diagonals."""
+        return self.rows.stop - self.rows.start, 2 * self.reach + 1
+
+    @property
+    def around(self) -> int:
+        """The margin of the tile: at least `reach`, and such that its first entry is aligned."""
+        return -(-self.reach // _ALIGNED) * _ALIGNED
+
+    @property
+    def room(self) -> int:
+        """Entries of storage that `logits` needs."""
+        height = self.shape[0]
+        return height * height + 2 * self.around
+
+    def logits(self, layout: Layout, storage: Tensor) -> Tensor:
+        """The logits near the diagonal, from those of the whole tile."""
+        whole = Tile(self.rows, self.columns, self.scope, False, True, margin=self.around)
+        storage[: self.around] = 0
+        storage[self.room - self.around : self.room] = 0
+        return self.within(whole, whole.logits(layout, storage))
+
+    def within(self, tile: Tile, values: Tensor) -> Tensor:
+        """The view of the tile's values near its diagonal."""
+        row = values.stride(0)
+        return values.as_strided(self.shape, (row + 1, 1), values.storage_offset() - self.reach)
+
+    def beside(self, held: Tensor, first: int = 0) -> Tensor:
+        """Numbers of columns, from column `first` on, as a factor of what `within` gives."""
+        start = held.storage_offset() + self.rows.start - first - self.reach
+        return held.as_strided(self.shape, (1, 1), start)
+
+    def hide_itself(self, values: Tensor, hidden: float) -> Tensor:
+        """Put `hidden` where a sample meets itself."""
+        values[:, self.reach].fill_(hidden)
+        return values
+
+
+def storage_for(like: Tensor, tiles: Iterable[Tile]) -> Tensor:
+    """Memory for the largest of the tiles, with their margin.
+
+    Not more: what is large comes page by page from the system, at the price of an operation each.
+    """
+    room, margin = 0, 0
+    for tile in tiles:
+        room, margin = max(room, tile.room), max(margin, tile.margin)
+    return like.new_zeros(room) if margin else like.new_empty(room)
+
+
 def default_tile_size(sample_count: int, device: torch.device) -> int:
     """Largest side of a tile: in cache on a CPU, large enough to fill a GPU."""
     if device.type != "cpu":
         return 4096
     return 320 if sample_count <= _SMALL_BATCH else 512
-
-
-def tiles_of(layout: Layout, scope: Scope, *, with_own: bool = False) -> list[Tile]:
-    """All tiles that hold an entry of the scope, in an order that depends on the sizes only.
-
-    Args:
-        layout: Rows and columns.
-        scope: Which entries count.
-        with_own: Whether each tile also names its blocks of own classes; those of scope "other
-            classes" always do.
-    """
-    needs_bands = with_own or scope in ("own class", "other classes")
-    grid = _Grid(layout, _class_bands(layout, scope) if needs_bands else [])
-    if scope == "own class":
-        return [
-            grid.block(rows, columns, band.is_one_class)
-            for band in grid.bands
-            for rows, columns in grid.pieces(band.rows, band.columns)
-        ]
-    whole = slice(0, len(layout.rows)), slice(0, len(layout.columns))
-    return [grid.tile(rows, columns, scope) for rows, columns in grid.pieces(*whole)]
-
-
-@dataclass(frozen=True)
-class _Band:
-    """A run of whole classes: where its rows and columns stand."""
-
-    rows: slice
-    columns: slice
-    is_one_class: bool
-
-
-class _Grid:
-    """Cuts ranges of rows and columns into tiles.
-
-    Attributes:
-        bands: Runs of whole classes, in order; empty if no tile asks for its own classes.
-    """
-
-    def __init__(self, layout: Layout, bands: list[_Band]) -> None:
-        self.layout = layout
-        self.bands = bands
-        self._is_symmetric = layout.is_symmetric
-        self._row_ends = [band.rows.stop for band in bands]
-        self._column_ends = [band.columns.stop for band in bands]
-        if bands:
-            # In the dtype of the entries, which the comparison then need not convert.
-            classes = layout.grouping.classes.of.to(layout.rows.dtype)
-            self._classes_of_rows = layout.of_rows(classes)[:, None]
-            self._classes = classes
-
-    def pieces(self, rows: slice, columns: slice) -> Iterator[tuple[slice, slice]]:
-        """Ranges of at most the tile's size; of a symmetric matrix only the upper triangle."""
-        row_edges = self._edges(rows, self._row_ends)
-        column_edges = self._edges(columns, self._column_ends)
-        for index, (top, bottom) in enumerate(pairwise(row_edges)):
-            first = index if self._is_symmetric else 0
-            for left, right in pairwise(column_edges[first:]):
-                yield slice(top, bottom), slice(left, right)
-
-    def _edges(self, whole: slice, band_ends: list[int]) -> list[int]:
-        """Where to cut: evenly, or at the end of a band that is near, which then stays whole."""
-        size, length = self.layout.tile_size, whole.stop - whole.start
-        count = -(-length // size)
-        edges = [whole.start]
-        for number in range(1, count):
-            even = whole.start + length * number // count
-            low = max(even - size // 4, whole.stop - size * (count - number))
-            high = min(even + size // 4, edges[-1] + size)
-            near = band_ends[bisect_left(band_ends, low) : bisect_right(band_ends, high)]
-            # Products of odd sizes are up to a fifth slower than those of a multiple of 4.
-            best = min(near, key=lambda end: (end % 4 > 0, abs(end - even)), default=None)
-            edges.append(min(even, edges[-1] + size) if best is None else best)
-        return [*edges, whole.stop]
-
-    def tile(self, rows: slice, columns: slice, scope: Scope) -> Tile:
-        """One tile of a scope other than "own class", with its blocks if there are bands."""
-        diagonal = self._is_symmetric and rows.start == columns.start
-        mirrored = self._is_symmetric and not diagonal
-        itself = self._itself(rows, columns) if scope == "others" else None
-        own = tuple(self._blocks(rows, columns)) if self.bands else ()
-        return Tile(rows, columns, scope, mirrored, diagonal, itself, None, own)
-
-    def block(self, rows: slice, columns: slice, is_one_class: bool) -> Tile:
-        """One tile of scope "own class", within a band."""
-        diagonal = self._is_symmetric and rows.start == columns.start
-        mirrored = self._is_symmetric and not diagonal
-        same = None
-        if not is_one_class:
-            size = rows.stop - rows.start, columns.stop - columns.start
-            same = self.layout.rows.new_empty(size)
-            torch.eq(self._classes_of_rows[rows], self._classes[columns], out=same)
-        itself = self._itself(rows, columns)
-        return Tile(rows, columns, "own class", mirrored, diagonal, itself, same)
-
-    def _blocks(self, rows: slice, columns: slice) -> Iterator[Tile]:
-        """The parts of the tile that lie in the rows and in the columns of one band."""
-        # The first band that ends neither above nor left of the tile.
-        first = max(
-            bisect_right(self._row_ends, rows.start),
-            bisect_right(self._column_ends, columns.start),
-        )
-        for index in range(first, len(self.bands)):
-            band = self.bands[index]
-            if band.rows.start >= rows.stop or band.columns.start >= columns.stop:
-                break
-            yield self.block(
-                _overlap(band.rows, rows), _overlap(band.columns, columns), band.is_one_class
-            )
-
-    def _itself(self, rows: slice, columns: slice) -> tuple[Tensor, Tensor] | None:
-        """Entries of a sample with itself, in the order of rows, whose own columns ascend."""
-        if self.layout.own_column is None:
-            return None
-        own = self.layout.own_column[rows] - columns.start
-        inside = ((own >= 0) & (own < columns.stop - columns.start)).nonzero().squeeze(1)
-        return (inside, own.index_select(0, inside)) if len(inside) else None
-
-
-def _overlap(one: slice, other: slice) -> slice:
-    return slice(max(one.start, other.start), min(one.stop, other.stop))
-
-
-def _class_bands(layout: Layout, scope: Scope) -> list[_Band]:
-    """Runs of whole classes that hold a row: small classes share one."""
-    largest = _SMALL_CLASS_SUMMED if scope == "others" else _SMALL_CLASS
-    if layout.rows.device.type != "cpu":
-        largest = _SMALL_CLASS_GPU
-    largest = min(layout.tile_size, largest)
-    starts = layout.grouping.classes.starts.tolist()
-    ends = [*starts[1:], len(layout.columns)]
-    bounds, is_one_class, first = [0], [], 0
-    while first < len(ends):
-        next_first = max(first + 1, bisect_right(ends, bounds[-1] + largest))
-        is_one_class.append(next_first == first + 1)
-        bounds.append(ends[next_first - 1])
-        first = next_first
-    of_rows = bounds
-    if layout.own_column is not None:
-        edges = torch.tensor(bounds, device=layout.rows.device)
-        of_rows = torch.searchsorted(layout.own_column, edges).tolist()
-    return [
-        _Band(slice(top, bottom), slice(left, right), one)
-        for top, bottom, left, right, one in zip(
-            of_rows[:-1], of_rows[1:], bounds[:-1], bounds[1:], is_one_class, strict=True
-        )
-        if bottom > top
-    ]

@@ -38,12 +38,14 @@ class PairWeights:
         positives: (N,) int64, number of positives of anchor i.
         pair_count: Number of pairs in the batch; the term has no value if it is 0.
         without_positives: Number of the term's anchors that have none.
+        has_idle: Whether a row of the batch has no weight.
     """
 
     per_pair: Tensor
     positives: Tensor
     pair_count: int
     without_positives: int
+    has_idle: bool
 
     @cached_property
     def per_anchor(self) -> Tensor:
@@ -111,4 +113,4 @@ def pair_weights(
     else:
         counted = with_positives if anchors_without_positives == "drop" else all_anchors
         per_pair = has.to(precise) / (positives.clamp(min=1) * max(counted, 1))
-    return PairWeights(per_pair, positives, pairs, lacking)
+    return PairWeights(per_pair, positives, pairs, lacking, with_positives < len(positives))
