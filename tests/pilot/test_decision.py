@@ -54,7 +54,7 @@ def test_keep_where_nothing_gains_and_cannot_tell_where_seeds_disagree():
     assert verdict_of(trial("noisy", (0.50, 0.75, 0.45))) == ("cannot-tell", None)
 
 
-def test_halving_keeps_the_best_third_and_nothing_collapsed():
+def test_each_rung_keeps_the_best_third_two_at_least_and_nothing_collapsed():
     names = [f"c{k}" for k in range(9)]
     found = {name: measured(0.1 * k) for k, name in enumerate(names)}
     found["c8"] = measured(0.8, verdict="collapsed")
@@ -63,10 +63,14 @@ def test_halving_keeps_the_best_third_and_nothing_collapsed():
         rungs = Rungs(names)
         kept = rungs.after(3, {n: found[n] for n in order if n in found}, "projector")
         assert kept == ["c4", "c5", "c6"]
-        for name in kept:
+        # A second rung: the order is another.
+        later = {"c4": measured(0.9), "c5": measured(0.2), "c6": measured(0.8)}
+        assert rungs.after(9, later, "projector") == ["c4", "c6"]
+        for name in ("c4", "c6"):
             rungs.finish(name, 0.5)
         states = [t.state.name for t in rungs.study.trials]
-        assert states == ["PRUNED"] * 4 + ["COMPLETE"] * 3 + ["FAIL", "PRUNED"]
+        last = ["COMPLETE", "PRUNED", "COMPLETE"]
+        assert states == ["PRUNED"] * 4 + last + ["FAIL", "PRUNED"]
 
 
 @pytest.mark.parametrize(

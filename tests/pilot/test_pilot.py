@@ -47,6 +47,17 @@ def test_candidates_span_the_useful_range_and_are_single_changes():
     assert not [c for c in others if c.changes[0].key == "loss.temperature"]
 
 
+def test_batches_are_tried_smaller_and_larger_by_whole_numbers():
+    def tried(**batch):
+        start = config(batch={"sampler": "balanced", **batch}, loss={"alpha": 0.5})
+        found = design(build_problem(start))
+        return {c.changes[0].after: c.size for c in found[1:] if c.changes[0].key[:5] == "batch"}
+
+    assert tried(per_class=32) == {8: 2, 16: 1, 64: 1, 128: 2}
+    assert tried(per_class=6) == {3: 1, 12: 1, 24: 2}
+    assert tried(per_class=90) == {45: 1}  # 180 of each of two classes are more than half the rows
+
+
 def test_refused_before_anything_runs(tmp_path):
     folder = tmp_path / "pilot"
     with pytest.raises(InputError, match=r"a budget of .* or more"):

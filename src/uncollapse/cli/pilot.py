@@ -220,7 +220,11 @@ def _gain(row: Mapping[str, Any]) -> str:
     if row["gain"] is not None:
         ends = f"[{100 * row['gain_low']:+.1f}, {100 * row['gain_high']:+.1f}]"
         return f"{100 * row['gain']:+.1f} {ends}"
-    words = {"complete": "-", "predicted-collapse": "collapse, not run"}
+    words = {
+        "complete": "-",
+        "predicted-collapse": "collapse, not run",
+        "pruned": f"pruned at epoch {row['epochs']}",
+    }
     return words.get(row["status"], str(row["status"]))
 
 

@@ -120,7 +120,7 @@ def not_confirmed(reason: str) -> dict[str, str]:
 
 
 def why_pruned(epochs: int, verdict: str) -> str:
-    """Why a candidate went no further than its short run."""
+    """Why a candidate was trained no further, or with no more seeds."""
     if verdict == "collapsed":
         return f"measured as collapsed after {epochs} epochs"
     return f"behind after {epochs} epochs"

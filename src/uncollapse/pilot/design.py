@@ -2,9 +2,9 @@
 
 For alpha, and for the temperature where it can, values are the solutions of V(value) = q V_max for
 q in `SHARES`, where V is the predicted instance variance and V_max that at alpha = 1: a family in
-one dimension, "target variance", in place of a grid in alpha and tau. Batch and views are doubled
-and quadrupled. Augmentation is no variable of the theory: its neighbours in strength are tried.
-What is predicted to collapse is kept in the list and not trained.
+one dimension, "target variance", in place of a grid in alpha and tau. Batches are quartered,
+halved, doubled and quadrupled, views doubled. Augmentation is no variable of the theory: its
+neighbours in strength are tried. What is predicted to collapse is kept in the list and not trained.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from uncollapse.training import Problem
 __all__ = ["Candidate", "Change", "design", "tractable"]
 
 SHARES = (0.1, 0.2, 0.35, 0.5)
+BATCHES = (0.25, 0.5, 2, 4)
 STRENGTHS = ("none", "weak", "medium", "strong")
 # Nearer than this to the present prediction (as a share of V_max), a value is no change.
 _SAME = 0.05
@@ -159,31 +160,32 @@ def _temperatures(setting: Setting) -> list[Candidate]:
 
 
 def _batches(setting: Setting, problem: Problem) -> list[Candidate]:
-    """More instances of each class in a batch: twice and four times as many."""
+    """Fewer or more instances of each class in a batch, by the factors of `BATCHES`."""
     batch, rows = problem.config.batch, len(problem.rows)
     found = []
-    for factor in (2, 4):
+    counts = np.bincount(problem.data.labels[problem.rows].clip(min=0))
+    for factor in BATCHES:
         if batch.per_class is not None:
-            key, before, after = "batch.per_class", batch.per_class, factor * batch.per_class
-            counts = np.bincount(problem.data.labels[problem.rows].clip(min=0))
-            if after > counts.min() or after * (batch.classes or len(counts)) > rows // 2:
-                continue
+            key, before = "batch.per_class", batch.per_class
+            after = round(factor * before)
+            drawn, fits = after * (batch.classes or len(counts)), 2 <= after <= counts.min()
         else:
             if batch.size == "full":
                 continue
-            before = batch.size or 256
-            key, after = "batch.size", factor * before
-            if after > rows // 2:
-                continue
-        changed = setting.with_(batch=_larger(setting.batch, factor))
-        found.append(_candidate(key, before, after, log2(factor), changed))
+            key, before = "batch.size", batch.size or 256
+            drawn = after = round(factor * before)
+            fits = after >= 2 * len(counts)
+        if not fits or drawn > rows // 2 or after != factor * before:
+            continue
+        changed = setting.with_(batch=_scaled(setting.batch, factor))
+        found.append(_candidate(key, before, after, abs(log2(factor)), changed))
     return found
 
 
-def _larger(batch: Any, factor: int) -> Any:
+def _scaled(batch: Any, factor: float) -> Any:
     if hasattr(batch, "per_class"):
-        return type(batch)(factor * batch.per_class, batch.classes)
-    return type(batch)(factor * batch.size) if hasattr(batch, "size") else batch
+        return type(batch)(round(factor * batch.per_class), batch.classes)
+    return type(batch)(round(factor * batch.size)) if hasattr(batch, "size") else batch
 
 
 def _views(setting: Setting, problem: Problem) -> list[Candidate]:

@@ -1,4 +1,4 @@
-"""Which candidates go on after a short run: Optuna's study, our pruner.
+"""Which candidates go on after a short run, and after a whole one: Optuna's study, our pruner.
 
 Rungs are synchronous: every candidate of a rung has reported before any is pruned, so that the
 order in which processes end changes nothing (Optuna's own halving is asynchronous).
@@ -13,21 +13,26 @@ from typing import Any
 import optuna
 from optuna.trial import TrialState
 
-__all__ = ["CollapseHalving", "Rungs"]
+__all__ = ["CollapseHalving", "Rungs", "survivors"]
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
-class CollapseHalving(optuna.pruners.BasePruner):
-    """Prune what is measured as collapsed, and all but the best 1/factor of the rest.
+_FACTOR, _LEAST = 3, 2
 
-    Args:
-        factor: At least 2.
-        least: So many go on where there are as many, at least 1.
+
+def survivors(count: int) -> int:
+    """How many of so many candidates a rung lets go on.
+
+    Example:
+        >>> [survivors(k) for k in (1, 2, 6, 7)]
+        [1, 2, 2, 3]
     """
+    return min(count, max(_LEAST, math.ceil(count / _FACTOR)))
 
-    def __init__(self, factor: int = 3, least: int = 2) -> None:
-        self.factor, self.least = factor, least
+
+class CollapseHalving(optuna.pruners.BasePruner):
+    """Prune what is measured as collapsed, and all but the best `survivors` of the rest."""
 
     def prune(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> bool:
         """Whether the trial ends at its last reported step."""
@@ -41,9 +46,8 @@ class CollapseHalving(optuna.pruners.BasePruner):
             for other in study.get_trials(deepcopy=False)
             if step in other.intermediate_values and not other.user_attrs.get("collapsed")
         ]
-        kept = max(self.least, math.ceil(len(rivals) / self.factor))
         mine = (-trial.intermediate_values[step], trial.number)
-        return sorted(rivals).index(mine) >= kept
+        return sorted(rivals).index(mine) >= survivors(len(rivals))
 
 
 class Rungs:
@@ -61,13 +65,15 @@ class Rungs:
         for _ in names:
             trial = self.study.ask()
             self.trials[trial.suggest_categorical("setting", list(names))] = trial
+        self.running = list(names)
 
     def after(self, epoch: int, measured: Mapping[str, Mapping[str, Any]], layer: str) -> list[str]:
         """Report a rung and say which candidates go on, in their order.
 
         Args:
             epoch: The rung.
-            measured: By candidate, what `evaluate` returned; without those that failed.
+            measured: By candidate that still runs, what `evaluate` returned; without those that
+                failed.
             layer: Whose objective counts.
         """
         for name, of in measured.items():
@@ -75,13 +81,14 @@ class Rungs:
             trial.set_user_attr("collapsed", of[layer]["verdict"] == "collapsed")
             trial.report(float(of[layer]["objective"]), epoch)
         kept = []
-        for name in self.trials:
+        for name in self.running:
             if name not in measured:
                 self.study.tell(self.trials[name], state=TrialState.FAIL)
             elif self.trials[name].should_prune():
                 self.study.tell(self.trials[name], state=TrialState.PRUNED)
             else:
                 kept.append(name)
+        self.running = kept
         return kept
 
     def finish(self, name: str, objective: float | None) -> None:

@@ -20,6 +20,7 @@ from typing import Any
 
 from uncollapse.errors import InputError
 from uncollapse.pilot.goal import Goal, expected_half_width
+from uncollapse.pilot.halving import survivors
 from uncollapse.pilot.options import PilotOptions
 from uncollapse.training import Problem, TrainConfig, parse_config, train
 
@@ -40,7 +41,7 @@ class Plan:
     """Size of a pilot.
 
     Attributes:
-        epochs: Of a run to the end, and `short` of the first rung.
+        epochs: Of a run to the end, and `short` of the first rung, a third of it.
         short: See there.
         seconds_per_epoch: Measured before anything else ran.
         runs: Runs at most, in units of a run to the end.
@@ -114,12 +115,13 @@ def plan_epochs(problem: Problem, share: float, candidates: int, options: PilotO
         max(min(whole, _LEAST_EPOCHS), math.ceil(whole / part)) for part in (1, 2, 4, 8)
     )
     for epochs in ladder:
-        short = max(1, math.ceil(epochs / 3))
+        short = max(1, epochs // 3)
         run = (epochs + _MEASURE_EPOCHS) * per_epoch + _MEASURE_SECONDS
         first = (short + _MEASURE_EPOCHS) * per_epoch + _MEASURE_SECONDS
-        kept = min(candidates, max(2, math.ceil(candidates / 3)))
-        # Start, first rung, those that go on, confirmation of one and the start.
-        work = options.seeds * (3 + kept) * run + candidates * first
+        kept = survivors(candidates)
+        # Start and confirmation of one and the start, short runs, whole ones, further seeds.
+        whole_runs = 3 * options.seeds + kept + survivors(kept) * (options.seeds - 1)
+        work = whole_runs * run + candidates * first
         seconds = work / options.workers
         plan = Plan(epochs, short, round(per_epoch, 3), round(work / run, 1), round(seconds, 1))
         if seconds <= _USABLE * options.budget:

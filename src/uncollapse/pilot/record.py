@@ -125,6 +125,7 @@ class PilotResult:
                     "gain_low": gain.get("low"),
                     "gain_high": gain.get("high"),
                     "runs": len(trial["runs"]),
+                    "epochs": trial["runs"][-1]["epochs"] if trial["runs"] else None,
                     "seconds": trial["seconds"],
                 }
             )

@@ -19,7 +19,7 @@ from uncollapse.pilot.decide import (
 from uncollapse.pilot.design import Candidate, design
 from uncollapse.pilot.folder import Folder, changed_block
 from uncollapse.pilot.goal import Goal, choose_goal
-from uncollapse.pilot.halving import Rungs
+from uncollapse.pilot.halving import Rungs, survivors
 from uncollapse.pilot.intervals import METHOD, paired
 from uncollapse.pilot.jobs import Job
 from uncollapse.pilot.options import PilotOptions
@@ -143,32 +143,43 @@ class _Pilot:
 
     def _runs(self, trials: list[Trial]) -> int:
         tried = sum(not trial.candidate.collapsed for trial in trials)
-        kept = min(tried, max(2, -(-tried // 3)))
-        return self.options.seeds * (3 + kept) + tried
+        kept = survivors(tried)
+        return self.options.seeds * (3 + survivors(kept)) + tried + kept
 
     def _rungs(self, trials: list[Trial], seeds: list[int]) -> list[Trial]:
-        """Short runs of all, whole runs of the best; those that ended well."""
+        """Short runs of all, a whole run of the best, all seeds of the best of these.
+
+        Returns:
+            Those that ended well, with every seed.
+        """
         for trial in trials:
             if trial.candidate.collapsed:
                 trial.status, trial.reason = "predicted-collapse", "predicted to collapse"
         tried = [trial for trial in trials if trial.status == "waiting"]
-        by_name = {trial.candidate.name: trial for trial in tried}
-        rungs = Rungs(list(by_name))
-        self._train("short runs", tried, seeds[:1], self.plan.short)
-        measured = {t.candidate.name: t.runs[0]["measured"] for t in tried if t.runs}
-        kept = [by_name[n] for n in rungs.after(self.plan.short, measured, self.options.layer)]
-        for trial in tried:
-            if trial not in kept and trial.status == "waiting":
-                of = measured[trial.candidate.name][self.options.layer]
-                trial.status, trial.reason = "pruned", why_pruned(self.plan.short, of["verdict"])
-        self._train("whole runs", kept, seeds, self.plan.epochs)
+        rungs = Rungs([trial.candidate.name for trial in tried])
+        kept = self._rung("short runs", tried, seeds[:1], self.plan.short, rungs)
+        kept = self._rung("whole runs", kept, seeds[:1], self.plan.epochs, rungs)
+        self._train("further seeds", kept, seeds, self.plan.epochs)
         for trial in kept:
             failed = trial.status == "failed"
-            layer = self.options.layer
-            values = [] if failed else trial.values(layer, "objective")
+            values = [] if failed else trial.values(self.options.layer, "objective")
             rungs.finish(trial.candidate.name, None if failed else sum(values) / len(values))
             trial.status = trial.status if failed else "complete"
         return [trial for trial in kept if trial.status == "complete"]
+
+    def _rung(
+        self, stage: str, trials: list[Trial], seeds: list[int], until: int, rungs: Rungs
+    ) -> list[Trial]:
+        """Train up to an epoch; the trials that go on, the others with the reason why not."""
+        self._train(stage, trials, seeds, until)
+        measured = {t.candidate.name: t.runs[0]["measured"] for t in trials if t.runs}
+        names = rungs.after(until, measured, self.options.layer)
+        kept = [trial for trial in trials if trial.candidate.name in names]
+        for trial in trials:
+            if trial not in kept and trial.status == "waiting":
+                of = measured[trial.candidate.name][self.options.layer]
+                trial.status, trial.reason = "pruned", why_pruned(until, of["verdict"])
+        return kept
 
     def _confirm(
         self, start: Trial, chosen: Trial, seeds: list[int], reasons: list[dict[str, str]]
