@@ -13,9 +13,9 @@ run, predicted and measured) and prints
 - thresholds in alpha: predicted, and measured as the alpha at which the variance is twice that at
   the smallest alpha (between grid points on a logarithmic scale of both),
 - the objective against the measured variance: the narrowest, the best and the widest setting,
-- runs until within 1 point of the best: random search, the whole grid, the pilot. A search takes
-  the setting with the best validation objective of what it has run, one seed each; what it is worth
-  is that setting's mean over seeds on test rows. The best is the best of these means.
+- runs until within 1 point of the best and until as good as the pilot: random search, grids
+  (benchmarks/searches.py). What a setting is worth is its mean over seeds on test rows, and the
+  best is the best of these means.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 from scipy.stats import spearmanr
+from searches import equal_grids, of, searched
 
 from uncollapse.pilot import PilotResult, on_processes
 from uncollapse.pilot.jobs import Job
@@ -43,7 +44,6 @@ from uncollapse.training import Problem, build_problem, parse_config
 ALPHAS = (0.0079, 0.05, 0.2, 0.5, 0.9)
 TEMPERATURES = (0.05, 0.1, 0.3)
 PER_CLASS = (16, 64)
-ORDERS = 2000
 LAYERS = ("projector", "backbone")
 
 
@@ -130,10 +130,6 @@ def settings(
         yield key, [r for r in rows if (r["alpha"], r["temperature"], r["per_class"]) == key]
 
 
-def of(rows: list[dict[str, Any]], part: str, layer: str, key: str) -> float:
-    return mean(row[part][layer][key] for row in rows)
-
-
 def rank_correlations(groups: list[Any]) -> dict[str, dict[str, float]]:
     """Over settings, means over seeds: all, and those not predicted to collapse."""
     found: dict[str, dict[str, float]] = {}
@@ -200,36 +196,6 @@ def spread_and_worth(groups: list[Any], layer: str) -> dict[str, dict[str, float
     }
 
 
-def searched(groups: list[Any], layer: str, of_pilot: float | None) -> dict[str, Any]:
-    """Regret on test rows by the number of runs of a random search without replacement."""
-    first = np.array([own[0]["validation"][layer]["objective"] for _, own in groups])
-    worth = np.array([of(own, "test", layer, "objective") for _, own in groups])
-    rng, count = np.random.default_rng(0), len(groups)
-    orders = np.argsort(rng.random((ORDERS, count)), axis=1)
-    seen = np.maximum.accumulate(first[orders], axis=1)
-    # The setting that leads after r runs.
-    leader = np.zeros_like(orders)
-    for place in range(count):
-        is_new = first[orders[:, place]] >= seen[:, place]
-        leader[:, place] = np.where(is_new, orders[:, place], leader[:, max(0, place - 1)])
-    regret = worth.max() - worth[leader]
-    within = regret.mean(axis=0) <= 0.01
-    runs = int(np.argmax(within)) + 1 if within.any() else None
-    equal = None if of_pilot is None else worth[leader].mean(axis=0) >= of_pilot
-    surely = np.quantile(regret, 0.9, axis=0) <= 0.01
-    return {
-        "best": float(worth.max()),
-        "grid_runs": count,
-        "grid_regret": float(regret[0, -1]),
-        "settings_as_good_as_pilot": None if of_pilot is None else int(np.sum(worth >= of_pilot)),
-        "random_runs_mean_as_good_as_pilot": (
-            int(np.argmax(equal)) + 1 if equal is not None and equal.any() else None
-        ),
-        "random_runs_mean_within_1": runs,
-        "random_runs_90_percent_within_1": int(np.argmax(surely)) + 1 if surely.any() else None,
-    }
-
-
 def report(rows: list[dict[str, Any]], pilot: PilotResult) -> dict[str, Any]:
     """The summary, printed too."""
     groups = [(key, own) for key, own in settings(rows) if all(r["test"] for r in own)]
@@ -252,11 +218,19 @@ def report(rows: list[dict[str, Any]], pilot: PilotResult) -> dict[str, Any]:
         "thresholds": thresholds(groups, layer),
         "spread_and_worth": {name: spread_and_worth(groups, name) for name in LAYERS},
         "search": searched(groups, layer, of_pilot["test_objective"]),
+        "grids": equal_grids(groups, layer, of_pilot["test_objective"], start_of(pilot)),
         "pilot": of_pilot,
         "seconds_per_run": mean(r["seconds"] for r in rows if r["seconds"]),
     }
     print(json.dumps(summary, indent=2))
     return summary
+
+
+def start_of(pilot: PilotResult) -> tuple[float, float]:
+    """Temperature and instances of a class in a batch of the present setting."""
+    config = pilot.conditions["config"]
+    count = config["batch"].get("per_class") or config["batch"]["size"] / 4
+    return config["loss"]["temperature"], count
 
 
 def piloted(pilot: PilotResult) -> dict[str, Any]:
