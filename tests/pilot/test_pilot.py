@@ -49,7 +49,8 @@ def test_candidates_span_the_useful_range_and_are_single_changes():
 
 def test_batches_are_tried_smaller_and_larger_by_whole_numbers():
     def tried(**batch):
-        start = config(batch={"sampler": "balanced", **batch}, loss={"alpha": 0.5})
+        loss = {"alpha": 0.5, "temperature": 0.1}
+        start = config(batch={"sampler": "balanced", **batch}, loss=loss)
         found = design(build_problem(start))
         return {c.changes[0].after: c.size for c in found[1:] if c.changes[0].key[:5] == "batch"}
 
