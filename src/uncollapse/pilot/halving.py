@@ -17,12 +17,11 @@ __all__ = ["CollapseHalving", "Rungs", "survivors"]
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
-
 _FACTOR, _LEAST = 3, 2
 
 
 def survivors(count: int) -> int:
-    """How many of so many candidates a rung lets go on.
+    """How many of so many candidates a rung lets go on: a third of them, two at least.
 
     Example:
         >>> [survivors(k) for k in (1, 2, 6, 7)]
