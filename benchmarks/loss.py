@@ -1,11 +1,11 @@
 """Time and memory of the loss, side by side with what it replaces.
 
     python benchmarks/loss.py                                # all of docs/benchmarks-loss.md
-    python benchmarks/loss.py --sizes 512 2048 --classes 10  # a part of them, in half a minute
+    python benchmarks/loss.py --sizes 512 2048 --classes 10  # a part of them, in a minute
     python benchmarks/loss.py --device cuda --dtype bfloat16 # on a GPU
     python benchmarks/loss.py --sizes 2048 --threads 1 2 --busy 1 --only supcl_loss
 
-The first takes about 8 minutes and 12 GB. Forward and backward of a batch with two views and
+The first takes about 10 minutes and 12 GB. Forward and backward of a batch with two views and
 d = 128; medians of an interleaved series, so that a change of the machine's speed meets all
 contenders and numbers of threads alike. With one thread the time is CPU time, with more it is
 wall-clock time, for one thread too. Memory is the growth of the peak resident set in a process of
