@@ -15,6 +15,7 @@ from sklearn.datasets import load_digits
 
 from uncollapse.errors import InputError
 from uncollapse.pilot import PilotOptions, PilotResult, design, pilot
+from uncollapse.pilot.pool import Outcome
 from uncollapse.training import build_problem, parse_config
 
 BLOCK = {
@@ -76,6 +77,25 @@ def test_refused_before_anything_runs(tmp_path):
     (tmp_path / "other" / "thesis.txt").write_text("mine")
     with pytest.raises(InputError, match="other files"):
         pilot(config(), tmp_path / "other")
+
+
+def test_a_change_that_is_not_confirmed_says_how_many_seeds_would_tell(tmp_path):
+    """A runner invents that changes gain on validation rows, and on test rows by some seeds."""
+
+    def invented(jobs, workers, ended):
+        for job in jobs:
+            gains = job.trial != "start" and (job.part == "validation" or job.seed % 2 == 0)
+            of = {"objective": 0.5 + 0.2 * gains + 0.01 * (job.seed % 2), "task": 0.9}
+            of |= {"instance_variance": 0.1, "verdict": "healthy"}
+            both = {"projector": of, "backbone": of}
+            yield Outcome({"measured": both, "epochs": job.until, "seconds": 1.0})
+
+    found = pilot(config(), tmp_path / "pilot", runner=invented)
+    assert found.verdict == "cannot-tell"
+    assert [reason["code"] for reason in found.reasons] == ["UC801", "UC804", "UC803"]
+    # Gains of .2, 0, .2 over three seeds: t(k - 1) .115 / sqrt(k) is below .133 from 6 seeds on.
+    assert "about 6 seeds of each setting would tell" in found.reasons[-1]["text"]
+    assert found.recommendation is None
 
 
 def command(folder, workers):

@@ -8,13 +8,13 @@ within one half-width of the largest: a larger change has to be seen to be bette
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from uncollapse.pilot.intervals import Interval, against_start, seeds_needed
 from uncollapse.pilot.options import PilotOptions
 from uncollapse.pilot.record import Trial
 
-__all__ = ["compare_with_start", "confirmed", "decide", "not_confirmed", "why_pruned"]
+__all__ = ["compare_with_start", "confirmed", "decide", "more_runs", "not_confirmed", "why_pruned"]
 
 Reasons = list[dict[str, str]]
 
@@ -48,7 +48,9 @@ def decide(
         return "change", [_said(chosen)], chosen
     if safe:
         best = max(safe, key=lambda t: _gain(t)["estimate"])
-        return "cannot-tell", [_more_runs(start, best, options)], None
+        before, after = (trial.values(options.layer, "objective") for trial in (start, best))
+        said = more_runs(best.candidate.name, _gain(best), before, after, options.confidence)
+        return "cannot-tell", [said], None
     return "keep", _why_keep(finished, worth, options), None
 
 
@@ -62,7 +64,7 @@ def _safe(trial: Trial, options: PilotOptions) -> bool:
     return change >= -options.margin and verdicts.count("collapsed") * 2 < len(verdicts)
 
 
-def _points(gain: dict[str, float]) -> str:
+def _points(gain: Mapping[str, float]) -> str:
     return f"{100 * gain['estimate']:+.1f} [{100 * gain['low']:+.1f}, {100 * gain['high']:+.1f}]"
 
 
@@ -72,14 +74,18 @@ def _said(trial: Trial) -> dict[str, str]:
     return {"code": "UC801", "text": text}
 
 
-def _more_runs(start: Trial, best: Trial, options: PilotOptions) -> dict[str, str]:
-    layer = options.layer
-    needed = seeds_needed(
-        start.values(layer, "objective"), best.values(layer, "objective"), options.confidence
-    )
-    more = "more than 1000" if needed is None else f"about {max(needed, len(best.runs) + 1)}"
+def more_runs(
+    name: str,
+    gain: Mapping[str, float],
+    before: Sequence[float],
+    after: Sequence[float],
+    confidence: float,
+) -> dict[str, str]:
+    """How many seeds would tell whether a change gains, by the objectives that did not."""
+    needed = seeds_needed(before, after, confidence)
+    more = "more than 1000" if needed is None else f"about {max(needed, len(after) + 1)}"
     text = (
-        f"{best.candidate.name} changes the objective by {_points(_gain(best))} points: the "
+        f"{name} changes the objective by {_points(gain)} points: the "
         f"interval does not lie above zero; {more} seeds of each setting would tell"
     )
     return {"code": "UC803", "text": text}

@@ -13,6 +13,7 @@ from uncollapse.pilot.decide import (
     compare_with_start,
     confirmed,
     decide,
+    more_runs,
     not_confirmed,
     why_pruned,
 )
@@ -192,11 +193,13 @@ class _Pilot:
             reasons.append(not_confirmed(str(failed.reason)))
             return "cannot-tell", None
         layer, confidence = self.options.layer, self.options.confidence
-        gain, task = (
-            paired(again[0].values(layer, key), again[1].values(layer, key), confidence)
-            for key in ("objective", "task")
-        )
+        before, after = (trial.values(layer, "objective") for trial in again)
+        gain = paired(before, after, confidence)
+        task = paired(again[0].values(layer, "task"), again[1].values(layer, "task"), confidence)
         reasons.append(confirmed(gain, task, self.options.margin))
+        if gain.low <= 0:
+            name = chosen.candidate.name
+            reasons.append(more_runs(name, gain.to_dict(), before, after, confidence))
         if reasons[-1]["code"] != "UC801":
             return "cannot-tell", None
         block = changed_block(self.folder.block, chosen.candidate.changes, self.base)
