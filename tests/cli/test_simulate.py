@@ -6,11 +6,11 @@ from subprocess import CompletedProcess
 import pytest
 
 from command_line import call
+from uncollapse import simulation
 from uncollapse.cli import simulate as command
 from uncollapse.records import RandomBatch
+from uncollapse.simulation import SimulationOptions, simulate
 from uncollapse.theory import Setting, predict
-from uncollapse.training import simulation
-from uncollapse.training.simulation import SimulationOptions, simulate
 
 SMALL = ["--classes", "2", "--per-class", "2", "--alpha", ".5", "--temperature", ".5"]
 

@@ -12,8 +12,8 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from uncollapse.errors import InputError
-from uncollapse.metrics import CollapseWarning, measure, measure_model
-from uncollapse.metrics.monitor import as_numbers
+from uncollapse.metrics import measure
+from uncollapse.monitor import CollapseWarning, as_numbers, measure_model
 
 # What Lightning itself warns of on a machine like the tests'.
 of_lightning = pytest.mark.filterwarnings(
@@ -219,7 +219,7 @@ def fit_lightning(digits, collapsed, callbacks, **options):
 
 @of_lightning
 def test_lightning_logs_and_does_not_disturb(digits):
-    from uncollapse.metrics.lightning_callback import CollapseCallback
+    from uncollapse.monitor.lightning import CollapseCallback
 
     callback = CollapseCallback(layer="encoder")
     module, trainer = fit_lightning(digits, False, [callback])
@@ -239,7 +239,7 @@ def test_lightning_logs_and_does_not_disturb(digits):
 
 @of_lightning
 def test_lightning_warns_once_when_collapsed_and_measures_every_other_time(digits):
-    from uncollapse.metrics.lightning_callback import CollapseCallback
+    from uncollapse.monitor.lightning import CollapseCallback
 
     callback = CollapseCallback(every=2, batches=DataLoader(digits, 200))
     with pytest.warns(CollapseWarning, match=r"step 4: class collapse \(UC101\)") as caught:
@@ -252,7 +252,7 @@ def test_lightning_warns_once_when_collapsed_and_measures_every_other_time(digit
 
 @of_lightning
 def test_lightning_goes_on_when_nothing_can_be_measured(digits):
-    from uncollapse.metrics.lightning_callback import CollapseCallback
+    from uncollapse.monitor.lightning import CollapseCallback
 
     def one_class(module, batch):
         return module(batch[0]), torch.zeros(len(batch[0]))
@@ -266,7 +266,7 @@ def test_lightning_goes_on_when_nothing_can_be_measured(digits):
 
 @of_lightning
 def test_lightning_asks_which_of_several_loaders(digits):
-    from uncollapse.metrics.lightning_callback import CollapseCallback
+    from uncollapse.monitor.lightning import CollapseCallback
 
     module, trainer = lit(False, callbacks=[CollapseCallback()])
     module.validation_step = lambda batch, batch_idx, dataloader_idx=0: None
@@ -327,7 +327,7 @@ def one_point_a_class(model, batch):
 def hugging(kind, folder, embed=None, evaluation=None, **options):
     import transformers
 
-    from uncollapse.metrics.transformers_callback import CollapseCallback
+    from uncollapse.monitor.transformers import CollapseCallback
 
     torch.manual_seed(0)
     rows = Rows(kind)

@@ -5,8 +5,8 @@ import pytest
 from embeddings import simplex, unit
 
 from uncollapse.metrics import Accumulator
-from uncollapse.metrics.decompose import decompose
 from uncollapse.metrics.moments import ClassMoments, group_features, instance_features
+from uncollapse.metrics.variance import decompose
 
 CLASSES, DIMENSION = 4, 16
 

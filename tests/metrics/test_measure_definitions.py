@@ -7,13 +7,13 @@ import pytest
 from embeddings import cloud, unit
 
 from uncollapse.metrics import measure
-from uncollapse.metrics.decompose import decompose
 from uncollapse.metrics.levels import (
     jackknife_functionals,
     jackknife_products,
     levels_of_class,
 )
 from uncollapse.metrics.moments import ClassMoments, group_features, instance_features
+from uncollapse.metrics.variance import decompose
 
 
 def by_loops(rows, labels, instances, groups):

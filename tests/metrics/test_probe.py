@@ -6,10 +6,10 @@ from embeddings import unit
 
 from uncollapse.errors import InputError
 from uncollapse.metrics import ProbeOptions, measure
-from uncollapse.metrics.classify import exact_neighbours, knn_votes
-from uncollapse.metrics.probe import _permuted
-from uncollapse.metrics.probed import probed_classes
-from uncollapse.metrics.sample import sample_of
+from uncollapse.probes.classify import exact_neighbours, knn_votes
+from uncollapse.probes.probed_classes import probed_classes
+from uncollapse.probes.within_class import _permuted
+from uncollapse.samples.checks import sample_of
 
 QUICK = ProbeOptions(strengths=(0.1, 1.0), neighbours=(5,), temperatures=(1.0,))
 

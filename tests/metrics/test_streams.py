@@ -8,7 +8,8 @@ import torch
 from embeddings import cloud
 
 from uncollapse.errors import InputError
-from uncollapse.metrics import Accumulator, CollapseMetric, load_state, measure, save_state
+from uncollapse.metrics import Accumulator, load_state, measure, save_state
+from uncollapse.monitor import CollapseMetric
 
 
 def numbers(record, path=""):

@@ -6,8 +6,8 @@ import torch
 from embeddings import cloud, ssem, unit
 
 from uncollapse.metrics import measure
-from uncollapse.metrics.decompose import decompose
 from uncollapse.metrics.moments import ClassMoments, instance_features
+from uncollapse.metrics.variance import decompose
 
 
 @pytest.mark.parametrize("V", [0.5, 0.05, 1e-4])

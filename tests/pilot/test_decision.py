@@ -6,7 +6,7 @@ from uncollapse.errors import InputError
 from uncollapse.pilot import Candidate, PilotOptions, PilotResult, seconds_of
 from uncollapse.pilot.decide import compare_with_start, decide
 from uncollapse.pilot.halving import Rungs
-from uncollapse.pilot.record import Trial
+from uncollapse.records.pilot_result import Trial
 
 OPTIONS = PilotOptions()
 

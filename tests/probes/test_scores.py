@@ -7,8 +7,7 @@ import pytest
 from known import coarse_to_fine
 
 from uncollapse.errors import InputError
-from uncollapse.metrics import measure
-from uncollapse.probes import scores
+from uncollapse.metrics import measure, scores
 
 
 def test_they_are_what_measure_says_and_tell_structure(rng):

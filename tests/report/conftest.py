@@ -17,7 +17,8 @@ from markup import IMAGE, SCRIPT
 @pytest.fixture(scope="session")
 def runs(tmp_path_factory):
     """Folders of two runs that differ in alpha, embedded and (the second) probed."""
-    from uncollapse.probes import ProbeSettings, embedded_files, probe, scores
+    from uncollapse.metrics import scores
+    from uncollapse.probes import ProbeSettings, embedded_files, probe
     from uncollapse.theory import Setting, predict
     from uncollapse.training import build_problem, embed, parse_config, train
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from uncollapse import ReportOptions, build_report
-from uncollapse.metrics.files import Columns
+from uncollapse.tables import Columns
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
 DRIVER = shutil.which("chromedriver")

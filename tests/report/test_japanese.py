@@ -8,7 +8,7 @@ import pytest
 from markup import SCRIPT, Text
 
 from uncollapse import ReportOptions, build_report, compare
-from uncollapse.metrics.files import Columns
+from uncollapse.tables import Columns
 
 # Four English words in a row; names, keys and licences are shorter or have capitals.
 ENGLISH = re.compile(r"(?:\b[a-z]{2,}[ ,;:]+){3,}[a-z]{2,}")
@@ -106,13 +106,13 @@ def test_every_decision_of_a_pilot_is_translated():
     """The sentences that `decide` writes, for every verdict."""
     from uncollapse.pilot import PilotOptions
     from uncollapse.pilot.decide import compare_with_start, decide
-    from uncollapse.pilot.design import Candidate, Change
     from uncollapse.pilot.goal import Goal
-    from uncollapse.pilot.record import Trial
+    from uncollapse.records import Candidate, SettingChange
+    from uncollapse.records.pilot_result import Trial
     from uncollapse.report.language import language
 
     def trial(name, objectives, task=0.9):
-        change = (Change("loss.alpha", 0.0, 0.2), Change("views.count", 2, 4))
+        change = (SettingChange("loss.alpha", 0.0, 0.2), SettingChange("views.count", 2, 4))
         of = {"task": task, "verdict": "healthy"}
         runs = [
             {"seed": s, "seconds": 1.0, "measured": {"projector": of | {"objective": v}}}

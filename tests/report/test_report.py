@@ -10,8 +10,8 @@ import pytest
 from markup import IMAGE, SCRIPT, Text
 
 from uncollapse import InputError, ReportOptions, build_report, compare, measure
-from uncollapse.metrics.files import Columns
 from uncollapse.report.page import MOST_BYTES
+from uncollapse.tables import Columns
 
 WHEN = datetime(2026, 11, 25, 9, 5, tzinfo=UTC)
 

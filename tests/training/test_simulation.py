@@ -8,10 +8,10 @@ import torch
 
 from uncollapse.errors import InputError
 from uncollapse.records import BalancedBatch, RandomBatch
+from uncollapse.simulation.batches import all_batches, batch_loss, draw_batch, labels_of
+from uncollapse.simulation.models import make_model
+from uncollapse.simulation.simulate import SimulationOptions, simulate
 from uncollapse.theory import Setting, predict, ssem
-from uncollapse.training.simulation import SimulationOptions, simulate
-from uncollapse.training.simulation_batches import all_batches, batch_loss, draw_batch, labels_of
-from uncollapse.training.simulation_models import make_model
 
 SMALL = Setting(classes=3, per_class=4, alpha=0.5, temperature=0.5)
 UNEQUAL = Setting(class_counts=[5, 3, 2, 1], alpha=0.4, temperature=0.3)

@@ -146,9 +146,10 @@ def _embed(run: Path, output: Path, *, views: int = 0, split: str | None = None)
 def _train_and_measure(config: Path, folder: Path) -> Measurement:
     """Train (or go on), embed, measure the test rows, probe."""
     from uncollapse.cli.train import train_command
-    from uncollapse.metrics.files import Columns, measure_files
+    from uncollapse.metrics import measure_files
     from uncollapse.probes import ProbeSettings, embedded_files, probe
     from uncollapse.storage import write_json
+    from uncollapse.tables import Columns
     from uncollapse.training import read_run
 
     begun = (folder / "run.json").exists()

@@ -28,7 +28,7 @@ def explore_command(
 
     Example: `uncollapse explore -o explorer.html --lang ja`
     """
-    from uncollapse.report.explorer import explorer_page
+    from uncollapse.report import explorer_page
 
     write_text(output, explorer_page(lang))
     answer = {"output": str(output), "lang": lang}

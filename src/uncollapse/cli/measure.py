@@ -16,12 +16,16 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from uncollapse.cli import parameters
 from uncollapse.errors import InputError
-from uncollapse.metrics import Margins, ProbeOptions, save_state
-from uncollapse.metrics.files import Columns, accumulate_files, measure_files
-from uncollapse.metrics.persist import check_place
-from uncollapse.metrics.record import Measurement
-from uncollapse.metrics.text import show
-from uncollapse.records import Prediction
+from uncollapse.metrics import (
+    Margins,
+    ProbeOptions,
+    accumulate_files,
+    check_place,
+    measure_files,
+    save_state,
+)
+from uncollapse.records import Measurement, Prediction, show
+from uncollapse.tables import Columns
 
 __all__ = ["measure_command"]
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from uncollapse.theory.setting import AnchorsWithoutPositives, Reduction, SelfPairs
+from uncollapse.records import AnchorsWithoutPositives, Reduction, SelfPairs
 
 Json = Annotated[bool, typer.Option("--json", help="Print the answer as one JSON object.")]
 Language = Annotated[

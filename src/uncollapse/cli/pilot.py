@@ -86,8 +86,7 @@ def pilot_command(
     """
     _need_pilot()
     from uncollapse.pilot import PilotOptions, on_processes, on_ray, pilot, seconds_of
-    from uncollapse.training import load_config
-    from uncollapse.training.config import load_data_config
+    from uncollapse.training import load_config, load_data_config
 
     options = PilotOptions(
         budget=seconds_of(budget),

@@ -12,8 +12,7 @@ import typer
 from uncollapse.cli import parameters
 from uncollapse.errors import InputError
 from uncollapse.records import BalancedBatch, Batch, FullBatch, Prediction, RandomBatch
-from uncollapse.theory import Setting, advise, predict
-from uncollapse.theory.advice import LEVERS, Advice, Lever
+from uncollapse.theory import LEVERS, Advice, Lever, Setting, advise, predict
 
 __all__ = ["predict_command"]
 

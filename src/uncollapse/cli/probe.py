@@ -15,7 +15,7 @@ from uncollapse.cli import parameters
 from uncollapse.cli.measure import plain_console
 from uncollapse.errors import InputError
 from uncollapse.probes import ProbeColumns, ProbeSettings, embedded_files, probe
-from uncollapse.probes.text import show
+from uncollapse.records import show_probe
 from uncollapse.storage import write_text
 
 __all__ = ["probe_command"]
@@ -117,4 +117,4 @@ def probe_command(
     if as_json:
         typer.echo(found.to_json())
     elif output is None or sys.stdout.isatty():
-        show(found, plain_console())
+        show_probe(found, plain_console())

@@ -13,8 +13,8 @@ from rich.progress import Progress, SpinnerColumn, TextColumn
 
 from uncollapse.cli import parameters
 from uncollapse.errors import InputError
-from uncollapse.metrics.files import Columns
 from uncollapse.storage import write_text
+from uncollapse.tables import Columns
 
 __all__ = ["report_command"]
 

@@ -23,7 +23,7 @@ from uncollapse.theory import Setting, predict
 
 if TYPE_CHECKING:
     from uncollapse.cli.simulated import Point
-    from uncollapse.training.simulation import SimulationOptions
+    from uncollapse.simulation import SimulationOptions
 
 __all__ = ["simulate_command"]
 
@@ -158,7 +158,7 @@ def simulate_command(
             "torch, to simulate", "no such package", "run pip install 'uncollapse[train]'"
         )
     from uncollapse.cli.simulated import as_record, as_text
-    from uncollapse.training.simulation import SimulationOptions
+    from uncollapse.simulation import SimulationOptions
 
     base = {
         "class_counts": _counts(class_counts),
@@ -241,7 +241,7 @@ def _grid(
 ) -> list[Point]:
     """All points of the grid, checked before the first run, with their predictions."""
     from uncollapse.cli.simulated import Point
-    from uncollapse.training.simulation import check_simulation
+    from uncollapse.simulation import check_simulation
 
     varying = [name for name, values in lists.items() if len(values) > 1]
     settings, predictions, chosen = {}, {}, []
@@ -265,7 +265,7 @@ def _grid(
 
 def _run(points: Sequence[Point], seeds: range) -> None:
     """Run everything; finished runs are kept where it is interrupted."""
-    from uncollapse.training.simulation import simulate
+    from uncollapse.simulation import simulate
 
     with _progress(len(points) * len(seeds)) as (on_step, finished):
         for point in points:

@@ -10,8 +10,8 @@ from typing import Any
 
 from uncollapse.cli.predict import _describe
 from uncollapse.records import BalancedBatch, Prediction, RandomBatch
+from uncollapse.simulation import Reached, SimulationOptions
 from uncollapse.theory import Setting
-from uncollapse.training.simulation import Reached, SimulationOptions
 
 __all__ = ["Point", "as_record", "as_text"]
 

@@ -153,7 +153,7 @@ def train_command(
     Example: `uncollapse train configs/digits.yaml --set loss.alpha=0.2 -o runs/digits`
     """
     need_training()
-    from uncollapse.probes import scores
+    from uncollapse.metrics import scores
     from uncollapse.training import build_problem, check_folder, load_config, train
 
     checked = load_config(config, set_ or ())
@@ -242,8 +242,13 @@ def _to_embed(
 ) -> tuple[Problem, Any, str]:
     """The encoder with the views that are wanted, the data to embed, and which weights they are."""
     from uncollapse.data import Augmenter, load_data, training_scales
-    from uncollapse.training import build_problem, load_config, load_trained, read_run
-    from uncollapse.training.config import load_data_config
+    from uncollapse.training import (
+        build_problem,
+        load_config,
+        load_data_config,
+        load_trained,
+        read_run,
+    )
 
     if run.is_dir():
         config, record = read_run(run)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from uncollapse.errors import InputError
-from uncollapse.metrics.estimate import Estimate
-from uncollapse.metrics.record import Measurement
+from uncollapse.records import Comparison, Estimate, Measurement, NumberChange
 
-__all__ = ["Change", "Comparison", "compare"]
+__all__ = ["compare"]
 
 _ORDER = ("collapsed", "at-risk", "cannot-tell", "healthy")
 _VARIANCES = (
@@ -22,67 +20,6 @@ _VARIANCES = (
     "total_variance",
     "share",
 )
-
-
-@dataclass(frozen=True)
-class Change:
-    """One number before and after.
-
-    Attributes:
-        name: Of the number.
-        before, after: The estimates.
-        estimate: After minus before.
-        low, high: Interval of the difference; None where one of the two has none.
-    """
-
-    name: str
-    before: float
-    after: float
-    estimate: float
-    low: float | None
-    high: float | None
-
-    @property
-    def direction(self) -> str:
-        """Either "fell", "rose", "no change seen" (zero in the interval) or "cannot-tell"."""
-        if self.low is None or self.high is None:
-            return "cannot-tell"
-        return "fell" if self.high < 0 else "rose" if self.low > 0 else "no change seen"
-
-    def to_dict(self) -> dict[str, Any]:
-        """One key per attribute, and the direction."""
-        return vars(self) | {"direction": self.direction}
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """What changed from one measurement to the next.
-
-    Attributes:
-        verdict_before, verdict_after: The two verdicts.
-        changes: Every number that both have.
-        classes_worse: Labels whose own verdict fell to at-risk or collapsed.
-        slices_worse: The same of slices, as "column=value".
-        regression: Whether something got worse: the verdict, a class, a slice, the spread, or what
-            a probe reads.
-        reasons: What got worse, in words; empty when nothing did.
-        warnings: Conditions that differ, so that the two may not be comparable.
-    """
-
-    verdict_before: str
-    verdict_after: str
-    changes: tuple[Change, ...]
-    classes_worse: tuple[Any, ...]
-    slices_worse: tuple[str, ...]
-    regression: bool
-    reasons: tuple[str, ...]
-    warnings: tuple[str, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """The record as plain JSON types."""
-        record = dict(vars(self))
-        record["changes"] = [change.to_dict() for change in self.changes]
-        return {key: list(v) if isinstance(v, tuple) else v for key, v in record.items()}
 
 
 def compare(before: Measurement, after: Measurement, *, tolerance: float = 0.0) -> Comparison:
@@ -151,19 +88,19 @@ def _rank(verdict: str) -> int:
     return _ORDER.index(verdict)
 
 
-def _fell(change: Change, tolerance: float) -> bool:
+def _fell(change: NumberChange, tolerance: float) -> bool:
     return change.high is not None and change.high < -tolerance * abs(change.before)
 
 
-def _change(name: str, a: Estimate, b: Estimate) -> Change | None:
+def _change(name: str, a: Estimate, b: Estimate) -> NumberChange | None:
     if a.estimate is None or b.estimate is None:
         return None
     d = b.estimate - a.estimate
     if a.low is None or a.high is None or b.low is None or b.high is None:
-        return Change(name, a.estimate, b.estimate, d, None, None)
+        return NumberChange(name, a.estimate, b.estimate, d, None, None)
     down = float(np.hypot(b.estimate - b.low, a.high - a.estimate))
     up = float(np.hypot(b.high - b.estimate, a.estimate - a.low))
-    return Change(name, a.estimate, b.estimate, d, d - down, d + up)
+    return NumberChange(name, a.estimate, b.estimate, d, d - down, d + up)
 
 
 def _classes(found: Measurement) -> dict[Any, str]:

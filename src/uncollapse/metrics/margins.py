@@ -9,23 +9,18 @@ spread is attainable.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 from uncollapse.errors import InputError
-from uncollapse.metrics.decompose import LevelsPerClass
-from uncollapse.metrics.estimate import Estimate
-from uncollapse.records import Prediction
+from uncollapse.metrics.variance import LevelsPerClass
+from uncollapse.records import Estimate, Prediction, Verdict
 
 __all__ = [
     "Margins",
-    "Verdict",
     "judge_class",
     "judge_share",
     "predicted_share",
     "predicted_shares",
 ]
-
-Verdict = Literal["healthy", "at-risk", "collapsed", "cannot-tell"]
 
 
 @dataclass(frozen=True)

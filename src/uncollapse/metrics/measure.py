@@ -9,18 +9,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from uncollapse.errors import InputError
-from uncollapse.metrics.assemble import as_prediction, assemble, check_confidence
-from uncollapse.metrics.classes import classes_of
+from uncollapse.metrics.build_record import as_prediction, assemble, check_confidence
+from uncollapse.metrics.class_moments import classes_of
 from uncollapse.metrics.margins import Margins
 from uncollapse.metrics.nulls import nc1_null
-from uncollapse.metrics.probe import probe_within_classes
-from uncollapse.metrics.probed import ProbeOptions
-from uncollapse.metrics.record import Measurement
-from uncollapse.metrics.sample import Sample, checked, sample_of
 from uncollapse.metrics.slices import measure_slices
 from uncollapse.metrics.spectrum import uniformity_of
-from uncollapse.metrics.sphere import unit_rows
-from uncollapse.records import Prediction
+from uncollapse.probes import ProbeOptions, probe_within_classes
+from uncollapse.records import Measurement, Prediction
+from uncollapse.samples import Sample, checked, sample_of, unit_rows
 
 __all__ = ["measure"]
 

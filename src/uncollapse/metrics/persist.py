@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uncollapse.errors import InputError
-from uncollapse.metrics.accumulate import Accumulator
-from uncollapse.metrics.npy import DAMAGED, read_archive
 from uncollapse.metrics.stores import BlockStore, GroupStore, ScatterStore
+from uncollapse.metrics.stream import Accumulator
+from uncollapse.tables import DAMAGED, read_archive
 
 __all__ = ["check_place", "is_state", "load_state", "save_state"]
 

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from uncollapse.metrics.decompose import Decomposition
-from uncollapse.metrics.estimate import number
 from uncollapse.metrics.levels import levels_of_class
 from uncollapse.metrics.moments import ClassMoments
 from uncollapse.metrics.spectrum import class_spectrum, rankme
+from uncollapse.metrics.variance import Decomposition
+from uncollapse.records import number
 
 __all__ = ["CAVEATS", "MOST_CLASSES", "nc1", "secondary_measures"]
 

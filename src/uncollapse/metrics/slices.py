@@ -16,15 +16,13 @@ from numpy.typing import NDArray
 from scipy.special import ndtri, stdtrit
 
 from uncollapse.errors import InputError
-from uncollapse.metrics.classes import Classes, classes_of
-from uncollapse.metrics.decompose import decompose
-from uncollapse.metrics.estimate import Estimate
+from uncollapse.metrics.class_moments import Classes, classes_of
 from uncollapse.metrics.margins import Margins, predicted_share
-from uncollapse.metrics.probe import probe_within_classes
-from uncollapse.metrics.probed import ProbeOptions
-from uncollapse.metrics.sample import Sample, select
+from uncollapse.metrics.variance import decompose
 from uncollapse.metrics.verdict import judge
-from uncollapse.records import Prediction
+from uncollapse.probes import ProbeOptions, probe_within_classes
+from uncollapse.records import Estimate, Prediction
+from uncollapse.samples import Sample, select
 
 __all__ = ["measure_slices"]
 

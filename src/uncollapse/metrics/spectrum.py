@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from uncollapse.metrics.estimate import number
 from uncollapse.metrics.moments import ClassMoments
+from uncollapse.records import number
 
 __all__ = ["class_spectrum", "effective_rank", "rankme", "uniformity_of"]
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from uncollapse.metrics.decompose import Decomposition
-from uncollapse.metrics.estimate import number
 from uncollapse.metrics.moments import COUNT, COUNT_SQUARE, ClassMoments
+from uncollapse.metrics.variance import Decomposition
+from uncollapse.records import number
 
 __all__ = ["TOLERANCE", "ssem_fit"]
 

@@ -3,42 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
-from uncollapse.metrics.decompose import Decomposition
-from uncollapse.metrics.estimate import Estimate
-from uncollapse.metrics.margins import Margins, Verdict, judge_share, predicted_share
-from uncollapse.records import Prediction
+from uncollapse.metrics.margins import Margins, judge_share, predicted_share
+from uncollapse.metrics.variance import Decomposition
+from uncollapse.records import Estimate, Prediction, Reason, Verdict
 
-__all__ = ["Reason", "judge"]
+__all__ = ["judge"]
 
 # Total variance below which float64 knows no shares of it: one point, and so collapsed.
 _ONE_POINT = 1e-9
-
-
-@dataclass(frozen=True)
-class Reason:
-    """Why the verdict is what it is.
-
-    Attributes:
-        code: Stable; UC1xx collapsed, UC2xx at risk, UC3xx cannot tell, UC4xx healthy, UC5xx what
-            the reader must know besides.
-        text: Plain words.
-        anchor: What the number was judged by.
-        advice: What to try; empty when there is nothing to do.
-    """
-
-    code: str
-    text: str
-    anchor: str
-    advice: str
-
-    def to_dict(self) -> dict[str, str]:
-        """The four texts by name."""
-        return asdict(self)
 
 
 def judge(

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 
 from uncollapse.pilot.intervals import Interval, against_start, seeds_needed
 from uncollapse.pilot.options import PilotOptions
-from uncollapse.pilot.record import Trial
+from uncollapse.records import Trial
 
 __all__ = ["compare_with_start", "confirmed", "decide", "more_runs", "not_confirmed", "why_pruned"]
 

@@ -9,7 +9,6 @@ neighbours in strength are tried. What is predicted to collapse is kept in the l
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import pairwise
 from math import log2
 from typing import Any
@@ -17,11 +16,11 @@ from typing import Any
 import numpy as np
 from scipy.optimize import brentq
 
-from uncollapse.records import Prediction
+from uncollapse.records import Candidate, Prediction, SettingChange
 from uncollapse.theory import Setting, advise, predict
 from uncollapse.training import Problem
 
-__all__ = ["Candidate", "Change", "design", "tractable"]
+__all__ = ["design", "tractable"]
 
 SHARES = (0.1, 0.2, 0.35, 0.5)
 BATCHES = (0.25, 0.5, 2, 4)
@@ -31,44 +30,6 @@ _SAME = 0.05
 _MANY_CLASSES = 200
 # Temperatures that are looked at lie within this many doublings of the present one.
 _OCTAVES = 3
-
-
-@dataclass(frozen=True)
-class Change:
-    """One key of the configuration and its values before and after."""
-
-    key: str
-    before: Any
-    after: Any
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON types: key, from, to."""
-        return {"key": self.key, "from": self.before, "to": self.after}
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A setting to try.
-
-    Attributes:
-        name: Unique, and a folder's name.
-        changes: Of the configuration; none for the start.
-        size: How small the change is: |difference| of alpha, |log2 ratio| of temperature, batch
-            and views, steps of augmentation.
-        prediction: Its optimum by theory; None where theory refuses the setting.
-        note: What theory does not say.
-    """
-
-    name: str
-    changes: tuple[Change, ...]
-    size: float
-    prediction: Prediction | None
-    note: str = ""
-
-    @property
-    def collapsed(self) -> bool:
-        """Whether no class is predicted to keep its instances apart."""
-        return self.prediction is not None and "spread" not in self.prediction.phase_per_class
 
 
 def tractable(setting: Setting) -> tuple[Setting, str]:
@@ -101,7 +62,7 @@ def _candidate(
     shown = f"{after:g}" if isinstance(after, float) else str(after)
     short = "views" if key == "views.count" else key.split(".")[-1].replace("_", "-")
     name = f"{short}-{shown}"
-    return Candidate(name, (Change(key, before, after),), size, prediction, note)
+    return Candidate(name, (SettingChange(key, before, after),), size, prediction, note)
 
 
 def _variance(setting: Setting) -> float:

@@ -11,10 +11,9 @@ from typing import Any
 import yaml
 
 from uncollapse.errors import InputError
-from uncollapse.pilot.design import Change
 from uncollapse.pilot.options import PilotOptions
 from uncollapse.pilot.plan import Plan
-from uncollapse.pilot.record import PilotResult
+from uncollapse.records import PilotResult, SettingChange
 from uncollapse.storage import write_json, write_text
 from uncollapse.training import TrainConfig
 
@@ -106,7 +105,9 @@ class Folder:
             (self.path / "recommended.yaml").unlink(missing_ok=True)
 
 
-def changed_block(block: dict[str, Any], changes: Sequence[Change], base: Path) -> dict[str, Any]:
+def changed_block(
+    block: dict[str, Any], changes: Sequence[SettingChange], base: Path
+) -> dict[str, Any]:
     """A full configuration with some keys changed and its relative paths made absolute."""
     new: dict[str, Any] = json.loads(json.dumps(block))
     for change in changes:

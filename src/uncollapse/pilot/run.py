@@ -17,7 +17,7 @@ from uncollapse.pilot.decide import (
     not_confirmed,
     why_pruned,
 )
-from uncollapse.pilot.design import Candidate, design
+from uncollapse.pilot.design import design
 from uncollapse.pilot.folder import Folder, changed_block
 from uncollapse.pilot.goal import Goal, choose_goal
 from uncollapse.pilot.halving import Rungs, survivors
@@ -26,7 +26,7 @@ from uncollapse.pilot.jobs import Job
 from uncollapse.pilot.options import PilotOptions
 from uncollapse.pilot.plan import Plan, pilot_config, plan_epochs
 from uncollapse.pilot.pool import Outcome, on_processes
-from uncollapse.pilot.record import PilotResult, Trial
+from uncollapse.records import Candidate, PilotResult, Trial
 from uncollapse.training import Problem, TrainConfig, build_problem
 
 __all__ = ["Runner", "Stage", "pilot"]

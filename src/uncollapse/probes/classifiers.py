@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 from uncollapse.errors import InputError
-from uncollapse.metrics.classify import exact_neighbours, knn_votes
-from uncollapse.probes.accuracy import Interval, Score, balanced_accuracy, score
+from uncollapse.probes.accuracy import balanced_accuracy, score
+from uncollapse.probes.classify import exact_neighbours, knn_votes
 from uncollapse.probes.logistic import fit_linear, linear_path
-from uncollapse.probes.record import Reading
 from uncollapse.probes.settings import ProbeSettings
 from uncollapse.probes.task import Part, Task
+from uncollapse.records import Interval, Reading, Score
 
 __all__ = ["few_shot", "linear", "neighbours", "over_draws", "shot_values"]
 

@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uncollapse.errors import InputError
-from uncollapse.metrics.sample import check_rows, raise_fault
-from uncollapse.metrics.sphere import Codes, as_matrix, encode
+from uncollapse.samples import Codes, as_matrix, check_rows, encode, raise_fault
 
 __all__ = ["SPLITS", "Dataset", "Embedded", "Split", "as_dataset"]
 

@@ -12,11 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uncollapse.errors import InputError
-from uncollapse.metrics.files.columns import Columns, embedding_columns, named_column
-from uncollapse.metrics.files.opening import open_shards
-from uncollapse.metrics.files.reading import Reading
-from uncollapse.metrics.files.shard import Shard
 from uncollapse.probes.dataset import Embedded
+from uncollapse.tables import Columns, Reading, Shard, embedding_columns, named_column, open_shards
 
 __all__ = ["ProbeColumns", "embedded_files"]
 

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 
 from uncollapse.errors import InputError
-from uncollapse.metrics.classify import need_sklearn
 from uncollapse.probes.accuracy import INTERVAL
 from uncollapse.probes.classifiers import few_shot, linear, neighbours
+from uncollapse.probes.classify import need_sklearn
 from uncollapse.probes.dataset import Dataset, Embedded, as_dataset
-from uncollapse.probes.record import ProbeResult, Reading, TargetProbe
 from uncollapse.probes.settings import ProbeSettings
 from uncollapse.probes.task import task_of
 from uncollapse.probes.within import within_classes
+from uncollapse.records import ProbeResult, Reading, TargetProbe
 
 __all__ = ["Progress", "probe"]
 

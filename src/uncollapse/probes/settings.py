@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from uncollapse.errors import InputError
-from uncollapse.metrics.probed import ProbeOptions
+from uncollapse.probes.probed_classes import ProbeOptions
 
 __all__ = ["PROBES", "ProbeSettings"]
 

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uncollapse.errors import InputError
-from uncollapse.metrics.sphere import unit_rows
 from uncollapse.probes.dataset import Dataset
+from uncollapse.samples import unit_rows
 
 __all__ = ["Part", "Task", "task_of"]
 

@@ -15,20 +15,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from uncollapse.metrics.probe import PREDICT, _choices
-from uncollapse.metrics.probed import ProbedClass, ProbeOptions
-from uncollapse.metrics.sphere import Codes, unit_rows
 from uncollapse.probes.accuracy import balanced_accuracy, score_within
 from uncollapse.probes.classifiers import over_draws, shot_values
 from uncollapse.probes.dataset import Dataset
-from uncollapse.probes.record import Reading
+from uncollapse.probes.probed_classes import ProbedClass, ProbeOptions
 from uncollapse.probes.settings import ProbeSettings
 from uncollapse.probes.task import Part
+from uncollapse.probes.within_class import PREDICT, _choices
+from uncollapse.records import Reading
+from uncollapse.samples import Codes, unit_rows
 
 __all__ = ["within_classes"]
 
 Integers = NDArray[np.int64]
-# What the record calls the classifiers of `uncollapse.metrics.probe`.
+# What the record calls the classifiers of `uncollapse.probes.within_class`.
 _NAMES = {"logistic": "within-class linear", "knn": "within-class knn"}
 FEW_SHOT = "within-class few-shot"
 _FORMS = ("accuracy", "balanced_accuracy", "chance_corrected")

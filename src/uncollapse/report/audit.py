@@ -8,9 +8,9 @@ from typing import Any
 
 from uncollapse import __version__
 from uncollapse.report.build import Report
-from uncollapse.report.cases import Case
+from uncollapse.report.inputs_model import Case
 from uncollapse.report.language import Language, short
-from uncollapse.report.readings import judged
+from uncollapse.report.lookup import judged
 from uncollapse.report.tables import Table
 
 __all__ = [

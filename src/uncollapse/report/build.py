@@ -11,14 +11,14 @@ from typing import Any
 
 from uncollapse import __version__
 from uncollapse.metrics import Measurement, compare
-from uncollapse.report.cases import Case, Inputs
 from uncollapse.report.decision import Decision, decide
 from uncollapse.report.decision_pilot import changes_of
 from uncollapse.report.inputs import Options, Progress, quiet, read_inputs
+from uncollapse.report.inputs_model import Case, Inputs
 from uncollapse.report.language import Code, Language, language
+from uncollapse.report.lookup import judged, readings
 from uncollapse.report.phase import Mark, PhaseDiagram, phase_diagram
-from uncollapse.report.readings import judged, readings
-from uncollapse.report.settings import changed, of_record, predicted
+from uncollapse.report.setting_diff import changed, of_record, predicted
 
 __all__ = ["SCHEMA_VERSION", "Report", "build_report"]
 

@@ -14,8 +14,8 @@ from uncollapse.report.audit import (
     limit_texts,
 )
 from uncollapse.report.language import Language
+from uncollapse.report.lookup import judged, label_reading, within_reading
 from uncollapse.report.messages import Message
-from uncollapse.report.readings import judged, label_reading, within_reading
 from uncollapse.report.tables import Table, class_table, level_table, probe_table
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import Any
 
 import altair as alt
 
-from uncollapse.report.cases import Points
 from uncollapse.report.charts import SIDES, finished, sides, values
+from uncollapse.report.inputs_model import Points
 from uncollapse.report.language import Language, short
 
 __all__ = ["dot_chart", "embedding_chart", "points_rows", "spectrum_chart", "trial_chart"]

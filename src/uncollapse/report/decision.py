@@ -5,12 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from uncollapse.metrics.verdict import Reason
-from uncollapse.report.cases import Case, Change, Inputs
+from uncollapse.metrics import Reason
 from uncollapse.report.decision_pilot import pilot_parts
+from uncollapse.report.inputs_model import Case, Change, Inputs
+from uncollapse.report.lookup import judged, label_reading, seconds, within_reading
 from uncollapse.report.messages import Message, difference, estimate
-from uncollapse.report.readings import judged, label_reading, seconds, within_reading
-from uncollapse.report.settings import TARGET_VARIANCE, advice, differences, of_record, predicted
+from uncollapse.report.setting_diff import (
+    TARGET_VARIANCE,
+    advice,
+    differences,
+    of_record,
+    predicted,
+)
 
 __all__ = ["Decision", "decide"]
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from uncollapse.metrics.verdict import Reason
-from uncollapse.report.cases import Change
+from uncollapse.metrics import Reason
+from uncollapse.report.inputs_model import Change
 from uncollapse.report.messages import Message, estimate
 
 __all__ = ["changes_of", "compared_of", "pilot_parts", "seconds_of", "shown_runs", "trials_of"]

@@ -12,15 +12,14 @@ from typing import Any
 
 from uncollapse.errors import InputError
 from uncollapse.metrics import Measurement
-from uncollapse.metrics.files.columns import Columns
-from uncollapse.metrics.files.opening import ENDINGS
 from uncollapse.records import Prediction
-from uncollapse.report.cases import Case, Inputs, Measured, Source
 from uncollapse.report.decision_pilot import shown_runs
+from uncollapse.report.inputs_model import Case, Inputs, Measured, Source
 from uncollapse.report.rows import measured_rows
 from uncollapse.report.seeds import pooled
-from uncollapse.report.settings import of_record, predicted
+from uncollapse.report.setting_diff import of_record, predicted
 from uncollapse.storage import read_lines
+from uncollapse.tables import ENDINGS, Columns
 
 __all__ = ["Options", "Progress", "kind_of", "quiet", "read_inputs"]
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from uncollapse import __version__
 from uncollapse.errors import InputError
-from uncollapse.metrics.verdict import Reason
+from uncollapse.metrics import Reason
 from uncollapse.report.language import Language
 
 if TYPE_CHECKING:

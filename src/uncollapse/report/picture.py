@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from uncollapse.report.cases import Points
+from uncollapse.report.inputs_model import Points
 
 __all__ = ["components", "picture"]
 

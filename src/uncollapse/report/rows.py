@@ -13,13 +13,10 @@ from numpy.typing import NDArray
 
 from uncollapse.errors import InputError
 from uncollapse.metrics import Accumulator, Measurement, measure
-from uncollapse.metrics.files.columns import Columns, embedding_columns
-from uncollapse.metrics.files.opening import open_shards
-from uncollapse.metrics.files.reading import Part, Reading
-from uncollapse.metrics.files.shard import Shard
 from uncollapse.records import Prediction
-from uncollapse.report.cases import Measured, Points
+from uncollapse.report.inputs_model import Measured, Points
 from uncollapse.report.picture import picture
+from uncollapse.tables import Columns, Part, Reading, Shard, embedding_columns, open_shards
 
 if TYPE_CHECKING:
     from uncollapse.report.inputs import Options

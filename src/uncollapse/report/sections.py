@@ -8,10 +8,10 @@ from typing import Any
 
 from uncollapse.report import charts, charts_rows
 from uncollapse.report.build import Report
-from uncollapse.report.cases import Case
 from uncollapse.report.charts_phase import phase_chart
+from uncollapse.report.inputs_model import Case
 from uncollapse.report.language import Language, short
-from uncollapse.report.readings import judged
+from uncollapse.report.lookup import judged
 from uncollapse.report.section import Figure, Section, charted, section
 from uncollapse.report.sections_embedding import picture_section, spectrum_section
 from uncollapse.report.sections_pilot import pilot_section

@@ -6,9 +6,9 @@ from typing import Any
 
 from uncollapse.report import charts_rows
 from uncollapse.report.build import Report
-from uncollapse.report.cases import Case, Points
+from uncollapse.report.inputs_model import Case, Points
 from uncollapse.report.language import Language, short
-from uncollapse.report.readings import judged
+from uncollapse.report.lookup import judged
 from uncollapse.report.section import Figure, Section, charted, section
 
 __all__ = ["picture_section", "spectrum_section"]

@@ -19,8 +19,8 @@ from typing import Any
 from scipy.special import stdtrit
 
 from uncollapse.metrics import Measurement
-from uncollapse.report.cases import Case, Measured
-from uncollapse.report.settings import IDLE
+from uncollapse.report.inputs_model import Case, Measured
+from uncollapse.report.setting_diff import IDLE
 
 __all__ = ["mean_record", "over_seeds", "pooled"]
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from uncollapse.report.cases import Case
+from uncollapse.report.inputs_model import Case
 from uncollapse.report.language import Language, short
+from uncollapse.report.lookup import MOST_CLASSES, Read, judged, readings
 from uncollapse.report.messages import estimate
-from uncollapse.report.readings import MOST_CLASSES, Read, judged, readings
 
 __all__ = [
     "Table",

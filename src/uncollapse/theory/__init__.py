@@ -1,7 +1,7 @@
 """What the loss will do, before training: phases, thresholds, variances (numpy and scipy only)."""
 
-from uncollapse.records import BalancedBatch, FullBatch, Prediction, RandomBatch
-from uncollapse.theory.advice import Advice, advise
+from uncollapse.records import BalancedBatch, FullBatch, Prediction, RandomBatch, Setting
+from uncollapse.theory.advice import LEVERS, Advice, Lever, advise
 from uncollapse.theory.balanced import (
     BalancedOptimum,
     alpha_threshold,
@@ -11,14 +11,15 @@ from uncollapse.theory.balanced import (
 )
 from uncollapse.theory.geometry import Embeddings, gram, realise, ssem
 from uncollapse.theory.prediction import predict
-from uncollapse.theory.setting import Setting
 
 __all__ = [
+    "LEVERS",
     "Advice",
     "BalancedBatch",
     "BalancedOptimum",
     "Embeddings",
     "FullBatch",
+    "Lever",
     "Prediction",
     "RandomBatch",
     "Setting",

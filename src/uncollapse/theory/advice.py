@@ -12,9 +12,8 @@ from scipy.optimize import brentq
 from scipy.special import expit, logit
 
 from uncollapse.errors import InputError
-from uncollapse.records import BalancedBatch, Prediction, RandomBatch
+from uncollapse.records import BalancedBatch, Prediction, RandomBatch, Setting
 from uncollapse.theory.prediction import optimum, predict
-from uncollapse.theory.setting import Setting
 from uncollapse.theory.solve import Solution
 from uncollapse.theory.terms import program_of
 from uncollapse.theory.thresholds import alpha_guess, bracketed

@@ -27,8 +27,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from uncollapse.records import BalancedBatch, FullBatch
-from uncollapse.theory.setting import Setting
+from uncollapse.records import BalancedBatch, FullBatch, Setting
 
 __all__ = [
     "BalancedOptimum",

@@ -7,8 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from uncollapse.errors import InputError
-from uncollapse.records import Prediction
-from uncollapse.theory.setting import Setting
+from uncollapse.records import Prediction, Setting
 
 __all__ = ["Embeddings", "gram", "realise", "ssem"]
 

@@ -6,10 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from uncollapse.records import FullBatch, Phase, Prediction, RandomBatch
+from uncollapse.records import FullBatch, Phase, Prediction, RandomBatch, Setting
 from uncollapse.theory.balanced import balanced_optimum
 from uncollapse.theory.program import Point, Program, log_denominators
-from uncollapse.theory.setting import Setting
 from uncollapse.theory.solve import Solution, certified, simplex, solve
 from uncollapse.theory.terms import is_sampled, program_of
 from uncollapse.theory.thresholds import thresholds_of

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from scipy.special import logsumexp
 
-from uncollapse.theory.setting import Setting
+from uncollapse.records import Setting
 
 __all__ = [
     "Gradient",

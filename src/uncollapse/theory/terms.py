@@ -12,10 +12,9 @@ import numpy as np
 from scipy.special import gammaln
 
 from uncollapse.errors import InputError
-from uncollapse.records import BalancedBatch, RandomBatch
+from uncollapse.records import BalancedBatch, RandomBatch, Reduction, Setting
 from uncollapse.theory.program import Program, Terms, blocks, others_of
 from uncollapse.theory.random_batches import class_count_distribution, inverse_normaliser
-from uncollapse.theory.setting import Reduction, Setting
 
 __all__ = ["SAMPLED_BATCHES", "is_sampled", "program_of", "reweighted"]
 

@@ -10,10 +10,9 @@ from scipy.optimize import brentq
 from scipy.special import expit, logit
 
 from uncollapse.errors import InputError
-from uncollapse.records import FullBatch, RandomBatch
+from uncollapse.records import FullBatch, RandomBatch, Setting
 from uncollapse.theory import balanced
 from uncollapse.theory.program import Point, Program, evaluate
-from uncollapse.theory.setting import Setting
 from uncollapse.theory.solve import Solution, margins, solve
 from uncollapse.theory.terms import program_of, reweighted
 

@@ -1,6 +1,6 @@
 """Encoders, the training loop and simulations (torch, Lightning Fabric, timm)."""
 
-from uncollapse.training.config import TrainConfig, load_config, parse_config
+from uncollapse.training.config import TrainConfig, load_config, load_data_config, parse_config
 from uncollapse.training.embed import embed, load_trained
 from uncollapse.training.embedding import embed_rows
 from uncollapse.training.encoders import Encoder, build_encoder
@@ -20,6 +20,7 @@ __all__ = [
     "embed",
     "embed_rows",
     "load_config",
+    "load_data_config",
     "load_trained",
     "parse_config",
     "read_run",

@@ -1,0 +1,134 @@
+"""From moments to the record: the same path for arrays, streams and merged shards."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, get_args
+
+import numpy as np
+
+from uncollapse.errors import InputError
+from uncollapse.metrics.class_moments import Classes
+from uncollapse.metrics.margins import Margins, judge_class, predicted_shares
+from uncollapse.metrics.secondary import secondary_measures
+from uncollapse.metrics.ssem import ssem_fit
+from uncollapse.metrics.variance import Decomposition, decompose
+from uncollapse.metrics.verdict import judge
+from uncollapse.records import ClassMeasurement, Measurement, Phase, Prediction
+
+__all__ = ["as_prediction", "assemble", "check_confidence"]
+
+# What the record shows of a prediction, or judges by.
+_PREDICTED = (
+    "within_class_variance",
+    "instance_variance",
+    "view_variance",
+    "between_class_variance",
+    "instance_variance_per_class",
+)
+
+
+def as_prediction(prediction: Prediction | Mapping[str, Any] | None) -> Prediction | None:
+    """A prediction from the record or from the dictionary of its JSON."""
+    if prediction is None or isinstance(prediction, Prediction):
+        return prediction
+    try:
+        found = Prediction.from_dict(dict(prediction))
+        if found.phase not in get_args(Phase):
+            raise ValueError(f"phase {found.phase!r}")
+        if len(found.phase_per_class) != len(found.instance_variance_per_class):
+            raise ValueError("phases and variances of classes differ in number")
+        for name in _PREDICTED:
+            if not np.isfinite(np.asarray(getattr(found, name), dtype=np.float64)).all():
+                raise ValueError(f"{name} {getattr(found, name)}")
+        return found
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            "a prediction as `uncollapse predict --json` writes it",
+            f"a record that does not fit ({error})",
+            "write it again with --json",
+        ) from error
+
+
+def check_confidence(confidence: float) -> None:
+    """Raise unless the confidence of intervals lies in (0, 1)."""
+    if not 0 < confidence < 1:
+        raise InputError("confidence in (0, 1)", f"{confidence}", "0.95 is usual")
+
+
+def assemble(
+    classes: Classes,
+    *,
+    conditions: Mapping[str, Any],
+    margins: Margins,
+    prediction: Prediction | None = None,
+    confidence: float = 0.95,
+    uniformity: float | None = None,
+    nc1_null: Mapping[str, Any] | None = None,
+    probe: dict[str, Any] | None = None,
+    slices: dict[str, Any] | None = None,
+) -> Measurement:
+    """The whole record from the moments of the classes and what was found beside them."""
+    check_confidence(confidence)
+    macro = decompose(classes.units, confidence=confidence)
+    micro = decompose(classes.units, confidence=confidence, micro=True)
+    secondary = secondary_measures(classes.units, classes.instances, macro, uniformity)
+    if secondary["nc1"] is not None:
+        secondary["nc1"]["null"] = None if nc1_null is None else dict(nc1_null)
+    verdict, reasons = judge(macro, classes.names, margins, prediction, probe, slices)
+    return Measurement(
+        verdict=verdict,
+        reasons=tuple(reasons),
+        classes=_per_class(classes, macro, margins, prediction),
+        within_class_variance=macro.within,
+        instance_variance=macro.instance,
+        view_variance=macro.view,
+        between_class_variance=macro.between,
+        total_variance=macro.total,
+        share=macro.share,
+        micro={
+            "within_class_variance": micro.within,
+            "instance_variance": micro.instance,
+            "view_variance": micro.view,
+            "between_class_variance": micro.between,
+            "total_variance": micro.total,
+        },
+        ssem=ssem_fit(classes.units, macro),
+        secondary=secondary,
+        probe=probe,
+        slices=slices,
+        prediction=None if prediction is None else prediction.to_dict(),
+        conditions={
+            "classes": len(classes.names),
+            "samples": sum(moments.samples for moments in classes.units),
+            "units": sum(moments.units for moments in classes.units),
+            "dimension": classes.units[0].dimension,
+            "confidence": confidence,
+            "margins": vars(margins).copy(),
+            **conditions,
+        },
+    )
+
+
+def _per_class(
+    classes: Classes, macro: Decomposition, margins: Margins, prediction: Prediction | None
+) -> tuple[ClassMeasurement, ...]:
+    shares = predicted_shares(prediction, len(classes.names))
+    found = []
+    for name, moments, level, share in zip(
+        classes.names, classes.units, macro.per_class, shares, strict=True
+    ):
+        verdict, reason = judge_class(level, margins, share)
+        found.append(
+            ClassMeasurement(
+                label=name,
+                count=moments.samples,
+                verdict=verdict,
+                reason=reason,
+                within_class_variance=level.within,
+                instance_variance=level.instance,
+                view_variance=level.view,
+                share=level.share,
+            )
+        )
+    return tuple(found)

@@ -1,0 +1,141 @@
+"""`scores`: quick measures of validation embeddings, to select a model by while it trains."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from uncollapse.errors import InputError
+from uncollapse.metrics.class_moments import classes_of
+from uncollapse.metrics.variance import decompose
+from uncollapse.probes import (
+    ProbeOptions,
+    balanced_accuracy,
+    cross_predict,
+    exact_neighbours,
+    knn_votes,
+    probed_classes,
+)
+from uncollapse.samples import Sample, checked, sample_of, select, to_numpy, unit_rows
+
+__all__ = ["scores"]
+
+# Total variance below which all embeddings are one point, and their share is rounding.
+_ONE_POINT = 1e-9
+_NEIGHBOURS, _TEMPERATURE = 20, 0.1
+# One choice of hyperparameters, three folds: it need rank epochs, not tell the last percent.
+_QUICK = ProbeOptions(
+    folds=3, neighbours=(20,), temperatures=(1.0,), strengths=(0.1,), permutations=0, most_rows=600
+)
+
+
+def scores(
+    layers: Mapping[str, ArrayLike | Any],
+    labels: ArrayLike | Any,
+    fine: Mapping[str, ArrayLike | Any] | None = None,
+    *,
+    seed: int = 0,
+    most_rows: int = 3000,
+) -> dict[str, float]:
+    """Quick measures of validation embeddings, by which to select an epoch or a setting.
+
+    They are for rows of the validation split: what is selected by them is biased upwards on these
+    rows, so report `probe` and `measure` on the test split.
+
+    Args:
+        layers: (N, d) embeddings by the layer's name, one row per instance.
+        labels: (N,) training label; rows without one (-1, None, NaN, "") take no part.
+        fine: (N,) finer labels by name.
+        seed: Of the subsample and the folds.
+        most_rows: Rows that neighbours are searched among at most.
+
+    Returns:
+        For every layer:
+
+        "LAYER/instance_variance": unbiased variance of unit vectors within classes, mean over them.
+        "LAYER/share": its share of total variance (0 where all embeddings are one point).
+        "LAYER/accuracy": of the training label, by 20 neighbours, each row left out in turn.
+        "LAYER/within_class/FINE": finer label read inside each class, out of fold, by logistic
+        regression at one penalty; balanced, chance-corrected, mean over classes.
+        "LAYER/within_class": mean over the finer labels.
+
+        A measure that does not apply (no class with two finer labels of ten rows) has no key.
+
+    Raises:
+        InputError: Rows that are not finite, lengths that differ, fewer than two classes.
+
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> digit = rng.integers(0, 4, 200)
+        >>> rows = np.eye(4, 8)[digit] + 0.3 * rng.standard_normal((200, 8))
+        >>> found = scores({"z": rows}, digit % 2, {"digit": digit})
+        >>> sorted(found)[:3]
+        ['z/accuracy', 'z/instance_variance', 'z/share']
+        >>> found["z/within_class"] > 0.8
+        True
+    """
+    found: dict[str, float] = {}
+    labels = to_numpy(labels)[0]
+    if labels.dtype.kind == "i":
+        labels = labels.astype(object)
+        labels[labels < 0] = None
+    for name, rows in layers.items():
+        sample = _usable(sample_of(rows, labels, None, None, dict(fine or {})))
+        levels = decompose(classes_of(sample).units)
+        found[f"{name}/instance_variance"] = levels.within.estimate or 0.0
+        varies = (levels.total.estimate or 0.0) > _ONE_POINT
+        found[f"{name}/share"] = (levels.share.estimate or 0.0) if varies else 0.0
+        found[f"{name}/accuracy"] = _accuracy(sample, np.random.default_rng([seed, 0]), most_rows)
+        read = {}
+        for column in sample.columns:
+            value = _within(sample, column, np.random.default_rng([seed, 1]))
+            if value is not None:
+                read[f"{name}/within_class/{column}"] = value
+        if read:
+            found |= read | {f"{name}/within_class": float(np.mean(list(read.values())))}
+    return found
+
+
+def _usable(sample: Sample) -> Sample:
+    """Rows with a label, of classes of two rows or more; what is not finite is still an error."""
+    codes = sample.labels.codes
+    counts = np.bincount(codes[codes >= 0], minlength=len(sample.labels.names) + 1)
+    good = (codes >= 0) & (counts[codes] > 1)
+    if not good.any():
+        raise InputError("rows with labels", "none", "give validation rows of two classes or more")
+    return checked(select(sample, good), drop_invalid=False)
+
+
+def _accuracy(sample: Sample, rng: np.random.Generator, most: int) -> float:
+    chosen = np.sort(rng.permutation(len(sample.matrix))[:most])
+    vectors, labels = unit_rows(sample.matrix[chosen]), sample.labels.codes[chosen]
+    k = min(_NEIGHBOURS, len(chosen) - 1)
+    cosines, found = exact_neighbours(vectors, vectors, k + 1)
+    others = _without_self(found)
+    guess = knn_votes(
+        np.take_along_axis(cosines, others, axis=1),
+        np.take_along_axis(found, others, axis=1),
+        labels,
+        1.0,
+        _TEMPERATURE,
+    )
+    return float(np.mean(guess == labels))
+
+
+def _without_self(found: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Columns without the row itself, or without the last where twins have crowded it out."""
+    own = found == np.arange(len(found))[:, None]
+    own[~own.any(axis=1), -1] = True
+    return np.nonzero(~own)[1].reshape(len(found), -1)
+
+
+def _within(sample: Sample, column: str, rng: np.random.Generator) -> float | None:
+    values = []
+    for of in probed_classes(sample, sample.columns[column], _QUICK, rng):
+        right = cross_predict(of, "logistic", _QUICK) == of.fine
+        chance = 1 / of.fine_count
+        values.append((balanced_accuracy(right, of.fine) - chance) / (1 - chance))
+    return float(np.mean(values)) if values else None

@@ -1,0 +1,344 @@
+"""Measure a stream: batch by batch, shard by shard, machine by machine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from uncollapse.errors import InputError
+from uncollapse.metrics.build_record import as_prediction, assemble
+from uncollapse.metrics.class_moments import Classes
+from uncollapse.metrics.margins import Margins
+from uncollapse.metrics.moments import instance_features
+from uncollapse.metrics.stores import BlockStore, GroupStore, ScatterStore, Store
+from uncollapse.records import Measurement, Prediction
+from uncollapse.samples import (
+    Codes,
+    Hashes,
+    IdSet,
+    RepeatedInstanceError,
+    Sample,
+    check_rows,
+    hash_ids,
+    raise_fault,
+    row_norms,
+    sample_of,
+    select,
+    sorted_names,
+    split_instances,
+)
+
+__all__ = ["Accumulator"]
+
+Integers = NDArray[np.int64]
+Interval = Literal["exact", "blocks"]
+
+
+class Accumulator:
+    """Measures embeddings that come in parts, in memory that does not grow with the rows.
+
+    The estimates are those of `measure` on all rows together, whatever the parts and their order.
+    So are the intervals with `interval="exact"`, which keeps a (d + 6) x (d + 6) matrix per class;
+    `interval="blocks"` keeps `blocks` sums per class instead and takes its intervals from leaving
+    out one block at a time. With groups, one sum per class and group is kept and intervals are
+    exact. Probe, slices and permutation nulls need all rows and are for `measure`.
+
+    All views of an instance must come in one `update`; the ids of instances are remembered (8 bytes
+    each), so one that comes back is refused and not counted as new. Groups may come back.
+
+    Args:
+        interval: "exact" or "blocks".
+        blocks: Blocks per class, at least 8.
+        drop_invalid: Drop and count unusable rows instead of refusing them.
+
+    Raises:
+        InputError: As `measure` does.
+
+    Example:
+        >>> import numpy as np
+        >>> rng = np.random.default_rng(0)
+        >>> rows, labels = rng.standard_normal((400, 8)), np.arange(400) % 4
+        >>> first, second = Accumulator(), Accumulator()
+        >>> first.update(rows[:150], labels[:150])
+        >>> second.update(rows[150:], labels[150:])
+        >>> first.merge(second)
+        >>> first.measurement().verdict
+        'healthy'
+    """
+
+    def __init__(
+        self, interval: Interval = "exact", *, blocks: int = 16, drop_invalid: bool = False
+    ) -> None:
+        if interval not in ("exact", "blocks"):
+            raise InputError('interval "exact" or "blocks"', f'"{interval}"', "choose one")
+        self.interval: Interval = interval
+        self.blocks = blocks
+        self.drop_invalid = drop_invalid
+        self.store: Store | None = None
+        self.labels: dict[Any, int] = {}
+        self.samples: list[int] = []
+        self.dropped: dict[str, int] = {}
+        self.dtypes: list[str] = []
+        self.normalised = True
+        self.views = False
+        self.dimension = 0
+        self.rows = 0
+        self.ids = IdSet()
+        self.label_sources: list[str] = []
+        # Hashes of ids that the caller knows to lie in two classes or groups, by fault.
+        self.split_ids: dict[str, Hashes] = {}
+
+    @property
+    def grouped(self) -> bool:
+        """Whether units are groups."""
+        return isinstance(self.store, GroupStore)
+
+    def update(
+        self,
+        embeddings: Any,
+        labels: Any,
+        instances: Any = None,
+        groups: Any = None,
+        *,
+        sources: Mapping[str, str] | None = None,
+        first_row: int | None = None,
+    ) -> None:
+        """Add rows; the arguments are those of `measure`.
+
+        `first_row` is the number that errors give the first of them; by default they count on.
+        """
+        sample = sample_of(embeddings, labels, instances, groups, {}, sources)
+        first_row = self.rows if first_row is None else first_row
+        self.rows += len(sample.matrix)
+        self._begin(sample)
+        plain = sample.instances is None and sample.groups is None
+        if plain and isinstance(self.store, BlockStore):
+            wide = self.store.widened(sample.matrix)
+            norms = row_norms(wide)
+            self._remember(sources)
+            if norms.min() > 0 and np.isfinite(norms.sum()) and sample.labels.codes.min() >= 0:
+                self._note(sample, bool(np.all(np.abs(norms - 1) < 1e-3)))
+                numbers = self._numbers(sample.labels)[sample.labels.codes]
+                counts = np.bincount(numbers, minlength=len(self.samples))
+                self.samples = [a + int(b) for a, b in zip(self.samples, counts, strict=True)]
+                self.store.add_rows(wide, norms, numbers)
+                return
+        self._remember(sources)
+        sample, normalised = self._good(sample, first_row)
+        if not len(sample.matrix):
+            return
+        self._note(sample, normalised)
+        if instances is not None:  # else every row or stack of views is a new instance
+            self._check_ids(sample)
+        self._add_classes(sample)
+
+    def _begin(self, sample: Sample) -> None:
+        """Choose the store at the first rows; refuse rows of another kind after them."""
+        if self.store is None:
+            self.dimension = sample.matrix.shape[1]
+            self.views = sample.instances is not None
+            if sample.groups is not None:
+                self.store = GroupStore()
+            else:
+                exact = self.interval == "exact"
+                self.store = ScatterStore() if exact else BlockStore(self.blocks)
+        kind = (self.dimension, self.views, self.grouped)
+        came = (sample.matrix.shape[1], sample.instances is not None, sample.groups is not None)
+        if kind != came:
+            raise InputError(
+                f"rows of {kind[0]} dimensions, instances {_given(kind[1])}, "
+                f"groups {_given(kind[2])}, as before",
+                f"{came[0]} dimensions, instances {_given(came[1])}, groups {_given(came[2])}",
+                "measure rows of one kind together",
+            )
+
+    def _good(self, sample: Sample, first_row: int) -> tuple[Sample, bool]:
+        columns = {
+            "no_label": sample.labels,
+            "no_instance": sample.instances,
+            "no_group": sample.groups,
+        }
+        faults, normalised = check_rows(sample.matrix, columns)
+        good = np.ones(len(sample.matrix), dtype=bool)
+        for name, bad in (faults | split_instances(sample) | self._split(sample)).items():
+            bad = bad & good
+            if bad.any() and not self.drop_invalid:
+                raise_fault(name, bad, sample.sources, first_row)
+            if bad.any():
+                self.dropped[name] = self.dropped.get(name, 0) + int(bad.sum())
+                good &= ~bad
+        if good.all():
+            return sample, normalised
+        sample = select(sample, good)
+        normalised = check_rows(sample.matrix, {})[1] if len(sample.matrix) else True
+        return sample, normalised
+
+    def _split(self, sample: Sample) -> dict[str, NDArray[np.bool_]]:
+        """Rows of the instances that are known to be split, which this part alone may not show."""
+        known = any(map(len, self.split_ids.values()))
+        if not known or sample.instances is None or not sample.instances.names:
+            return {}
+        hashes, codes = hash_ids(list(sample.instances.names)), sample.instances.codes
+        return {
+            name: np.isin(hashes, ids)[codes] & (codes >= 0) & (sample.labels.codes >= 0)
+            for name, ids in self.split_ids.items()
+        }
+
+    def _remember(self, sources: Mapping[str, str] | None) -> None:
+        source = (sources or {}).get("labels")
+        if source is not None and source not in self.label_sources:
+            self.label_sources.append(source)
+
+    def _where(self) -> str:
+        """Where the labels came from, for errors about whole classes."""
+        if not self.label_sources:
+            return ""
+        more = len(self.label_sources) - 1
+        return f" in {self.label_sources[0]}" + (f" and {more} more" if more else "")
+
+    def _note(self, sample: Sample, normalised: bool) -> None:
+        self.normalised = self.normalised and normalised
+        if sample.dtype not in self.dtypes:
+            self.dtypes.append(sample.dtype)
+
+    def _numbers(self, labels: Codes) -> Integers:
+        """Number of each label name, given to new ones in order."""
+        numbers = [self.labels.setdefault(name, len(self.labels)) for name in labels.names]
+        self.samples += [0] * (len(self.labels) - len(self.samples))
+        return np.array(numbers, dtype=np.int64)
+
+    def _check_ids(self, sample: Sample) -> None:
+        if sample.instances is None:
+            return
+        present = np.unique(sample.instances.codes)
+        if again := self.ids.add(hash_ids([sample.instances.names[code] for code in present])):
+            where = sample.sources.get("instances", "instances")
+            raise RepeatedInstanceError(
+                f"all views of an instance together in {where}",
+                f"{again} instance ids that came before (rows up to {self.rows})",
+                "sort the rows by instance, or measure them in one call",
+            )
+
+    def _add_classes(self, sample: Sample) -> None:
+        assert self.store is not None  # set by _begin
+        numbers = self._numbers(sample.labels)
+        order = np.argsort(sample.labels.codes, kind="stable")
+        starts = np.flatnonzero(np.diff(sample.labels.codes[order])) + 1
+        for rows in np.split(order, starts):
+            of = int(numbers[sample.labels.codes[rows[0]]])
+            wide = np.asarray(sample.matrix[rows], dtype=np.float64)
+            codes = None if sample.instances is None else sample.instances.codes[rows]
+            features = instance_features(wide / row_norms(wide)[:, None], codes)
+            groups = None
+            if sample.groups is not None:
+                first = rows if codes is None else rows[np.unique(codes, return_index=True)[1]]
+                groups = [sample.groups.names[code] for code in sample.groups.codes[first]]
+            self.store.add(of, features, groups)
+            self.samples[of] += len(rows)
+
+    def merge(self, other: Accumulator) -> None:
+        """Add all that another accumulator has seen; it stays as it is."""
+        if other.store is None:
+            return
+        if self.store is None:
+            self.dimension, self.views = other.dimension, other.views
+            self.store = other._empty_store()
+        mine = (self.interval, self.blocks, self.dimension, self.views, self.grouped)
+        theirs = (other.interval, other.blocks, other.dimension, other.views, other.grouped)
+        if mine != theirs:
+            raise InputError(
+                "two accumulators of one kind (interval, blocks, dimension, views, groups)",
+                f"{mine} and {theirs}",
+                "accumulate both with the same options and columns",
+            )
+        if again := self.ids.add(other.ids.sorted()):
+            raise InputError(
+                "every instance in one of the accumulators",
+                f"{again} instance ids in both",
+                "keep all views of an instance in one shard",
+            )
+        numbers = self._numbers(Codes(np.zeros(0, dtype=np.int64), tuple(other.labels)))
+        for number, count in zip(numbers, other.samples, strict=True):
+            self.samples[number] += count
+        self.store.absorb(other.store, numbers.tolist())
+        self.rows += other.rows
+        self.normalised = self.normalised and other.normalised
+        self.dtypes += [name for name in other.dtypes if name not in self.dtypes]
+        for name, count in other.dropped.items():
+            self.dropped[name] = self.dropped.get(name, 0) + count
+
+    def _empty_store(self) -> Store:
+        if isinstance(self.store, GroupStore):
+            return GroupStore()
+        return ScatterStore() if self.interval == "exact" else BlockStore(self.blocks)
+
+    def classes(self) -> tuple[Classes, dict[str, int]]:
+        """Moments in label order, and the rows dropped because their class has one unit.
+
+        Raises:
+            InputError: Such a class without `drop_invalid`, or fewer than two classes.
+        """
+        names = sorted_names(self.labels)
+        found, kept, dropped = [], [], dict(self.dropped)
+        for name in names:
+            number = self.labels[name]
+            if self.store is None or self.samples[number] == 0:
+                continue
+            moments = self.store.moments(number, self.samples[number])
+            if moments.units > 1:
+                found.append(moments)
+                kept.append(name)
+            elif self.drop_invalid:
+                count = moments.samples
+                dropped["alone_in_class"] = dropped.get("alone_in_class", 0) + count
+            else:
+                raise InputError(
+                    "two independent units (instances, or groups) or more in every class"
+                    f"{self._where()}",
+                    f"a single one in class {name!r} ({moments.samples} rows of {self.rows})",
+                    "correct the labels, or drop them with drop_invalid (--drop-invalid)",
+                )
+        if len(kept) < 2:
+            raise InputError(
+                f"two classes or more{self._where()}",
+                f"{len(kept)} ({', '.join(map(str, kept)) or 'none'}) in {self.rows} rows",
+                "measure several classes together",
+            )
+        return Classes(tuple(kept), found, found), dropped
+
+    def measurement(
+        self,
+        *,
+        prediction: Prediction | Mapping[str, Any] | None = None,
+        margins: Margins | None = None,
+        confidence: float = 0.95,
+        layer: str | None = None,
+        split: str | None = None,
+    ) -> Measurement:
+        """The record of all rows so far; the arguments are those of `measure`."""
+        classes, dropped = self.classes()
+        blocked = any(moments.blocked for moments in classes.units)
+        name = f"leave-one-of-{self.blocks}-blocks-out" if blocked else "leave-one-unit-out"
+        return assemble(
+            classes,
+            conditions={
+                "layer": layer,
+                "split": split,
+                "dtype": ", ".join(self.dtypes),
+                "normalised": self.normalised,
+                "dropped": dropped,
+                "views": self.views,
+                "groups": self.grouped,
+                "interval": f"{name} jackknife",
+            },
+            margins=margins or Margins(),
+            prediction=as_prediction(prediction),
+            confidence=confidence,
+        )
+
+
+def _given(given: bool) -> str:
+    return "given" if given else "not given"

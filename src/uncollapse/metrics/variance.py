@@ -1,0 +1,318 @@
+"""The three-level decomposition of variance on the unit sphere, with jackknife intervals.
+
+With a_c and s_c the mean cosines of a class (see `levels`),
+
+    within   = 1 - a        between instances = s - a        between views = 1 - s
+
+are unbiased for a new sample; the plug-in of each replaces expectations by means of the sample.
+Classes are averaged with weights w_c: 1/C (macro) or n_c/N (micro), never a mixture of the two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import stdtrit
+
+from uncollapse.metrics.crossing import Crossing, crossing_products, groups_cross
+from uncollapse.metrics.levels import (
+    LevelsOfClass,
+    jackknife_functionals,
+    jackknife_products,
+    levels_of_class,
+    variance_of_mean,
+)
+from uncollapse.metrics.moments import COSINE_COUNT, ClassMoments
+from uncollapse.records import Estimate, number
+
+__all__ = ["Decomposition", "LevelsPerClass", "decompose"]
+
+Floats = NDArray[np.float64]
+NONE = Estimate(None, None, None, None)
+
+
+@dataclass(frozen=True)
+class LevelsPerClass:
+    """Estimates of one class.
+
+    Attributes:
+        within, instance, view: Its variances.
+        share: Instance variance (within, where there are no views) over the total of all classes.
+        certain_high: Upper end of the share, at a level that holds for all classes at once.
+        told: Whether its units are enough for little variance not to be chance (see `_told`).
+    """
+
+    within: Estimate
+    instance: Estimate
+    view: Estimate
+    share: Estimate
+    certain_high: float | None
+    told: bool
+
+
+@dataclass(frozen=True)
+class Decomposition:
+    """Estimates over all classes, and per class.
+
+    Attributes:
+        within, instance, view, between, total: Variances with intervals.
+        share: Instance variance (within, where there are no views) over total variance.
+        noise_ratio: Instance variance over view variance.
+        per_class: The same for each class.
+        told: Whether all units are enough for little variance not to be chance (see `_told`).
+    """
+
+    within: Estimate
+    instance: Estimate
+    view: Estimate
+    between: Estimate
+    total: Estimate
+    share: Estimate
+    noise_ratio: Estimate
+    per_class: tuple[LevelsPerClass, ...]
+    told: bool
+
+
+def decompose(
+    classes: Sequence[ClassMoments], *, confidence: float = 0.95, micro: bool = False
+) -> Decomposition:
+    """Within, instance, view, between and total variance over all classes.
+
+    With true class means mu_c and weights w_c,
+
+        between = sum_c w_c ||mu_c||^2 - ||sum_c w_c mu_c||^2
+                ~ sum_c (w_c - w_c^2) a_c - (||M||^2 - sum_c w_c^2 ||m_c||^2),   M = sum_c w_c m_c
+
+    where a_c is unbiased for ||mu_c||^2 and m_c . m_c' for the products of different classes. Where
+    a group occurs in several classes, pairs inside it are left out of those too (see `crossing`).
+
+    Args:
+        classes: Two classes or more, each of two units or more.
+        confidence: Of every interval, in (0, 1).
+        micro: Whether classes weigh by their instances; else each class weighs the same.
+    """
+    levels = [levels_of_class(moments) for moments in classes]
+    w = np.array([float(m.instances) if micro else 1.0 for m in classes])
+    w /= w.sum()
+    a, s = np.array([level.a for level in levels]), np.array([level.s for level in levels])
+    viewed = ~np.isnan(s)
+    with np.errstate(invalid="ignore"):
+        wv = np.where(viewed, w, 0) / np.sum(w[viewed])
+    s = np.where(viewed, s, 0)
+    means = np.stack([moments.mean for moments in classes])
+    M, squares = w @ means, np.einsum("ij,ij->i", means, means)
+    plug = np.array([level.plug_in for level in levels])
+    none = np.zeros(len(w))
+
+    # Each quantity: its estimate, its plug-in, and its slopes by a_c, s_c and m_c . (M - w_c m_c).
+    within = _Quantity(w @ (1 - a), w @ plug[:, 0], np.stack([-w, none, none], axis=1))
+    instance = _Quantity(wv @ (s - a), wv @ plug[:, 1], np.stack([-wv, wv, none], axis=1))
+    view = _Quantity(wv @ (1 - s), wv @ plug[:, 2], np.stack([none, -wv, none], axis=1))
+    crossing = crossing_products(classes, w) if groups_cross(classes) else None
+    products = M @ M - w**2 @ squares if crossing is None else crossing.value
+    between = _Quantity(
+        (w - w**2) @ a - products,
+        w @ squares - M @ M,
+        np.stack([w - w**2, none, -2 * w], axis=1),
+    )
+    total = _Quantity(
+        within.value + between.value,
+        within.plug_in + between.plug_in,
+        within.slopes + between.slopes,
+    )
+    share = _ratio(instance if viewed.any() else within, total)
+    chance = _chance(classes, levels, M - w[:, None] * means, crossing)
+    return Decomposition(
+        within=_estimate(within, chance, confidence),
+        instance=_estimate(instance, chance, confidence),
+        view=_estimate(view, chance, confidence),
+        between=_estimate(between, chance, confidence),
+        total=_estimate(total, chance, confidence),
+        share=_estimate(share, chance, confidence),
+        noise_ratio=_estimate(_ratio(instance, view), chance, confidence),
+        per_class=_per_class(classes, levels, chance, float(total.value), confidence),
+        told=_told(sum(moments.units - 1 for moments in classes), 1 - confidence),
+    )
+
+
+def _told(agreements: int, alpha: float) -> bool:
+    """Whether so many units beyond the first agree by chance with probability alpha at most.
+
+    Four units at one point have no variance, and so no interval about it; but of four units drawn
+    from two points, all lie at one of them in 2^-3 of samples. Random labels over such clusters
+    must not give classes that look collapsed.
+    """
+    return 0.5**agreements <= alpha
+
+
+@dataclass(frozen=True)
+class _Quantity:
+    """A smooth function of the classes' cosines.
+
+    Attributes:
+        value: The estimate.
+        plug_in: The same of the sample.
+        slopes: (C, 3) derivatives by a_c, s_c and m_c . v_c.
+    """
+
+    value: float
+    plug_in: float
+    slopes: Floats
+
+
+def _ratio(top: _Quantity, bottom: _Quantity) -> _Quantity:
+    with np.errstate(invalid="ignore", divide="ignore"):
+        value = np.divide(top.value, bottom.value)
+        slopes = (top.slopes - value * bottom.slopes) / bottom.value
+        return _Quantity(float(value), float(np.divide(top.plug_in, bottom.plug_in)), slopes)
+
+
+@dataclass(frozen=True)
+class _Chance:
+    """Sampling errors of the classes' cosines.
+
+    Attributes:
+        products: (C, 3, 3) covariance of a_c, s_c and m_c . v_c.
+        degrees: (C,) degrees of freedom of each.
+        influences: (C arrays of rows, 2) influences on a_c and s_c where groups cross classes,
+            else None.
+        groups: Group codes of those rows.
+        crossing: Of the products of different classes, with influences by group code.
+        excess: (C,) what was taken off the variance of a_c.
+    """
+
+    products: Floats
+    degrees: Floats
+    influences: list[Floats] | None
+    groups: list[NDArray[np.int64]]
+    crossing: Crossing | None
+    excess: Floats
+
+
+def _chance(
+    classes: Sequence[ClassMoments],
+    levels: Sequence[LevelsOfClass],
+    directions: Floats,
+    crossing: Crossing | None,
+) -> _Chance:
+    products = np.zeros((len(classes), 3, 3))
+    excess = np.zeros(len(classes))
+    degrees = np.array([float(level.degrees) for level in levels])
+    names = [moments.names for moments in classes if moments.names is not None]
+    followed = crossing is not None and crossing.influences is not None
+    influences: list[Floats] = []
+    for c, (moments, level) in enumerate(zip(classes, levels, strict=True)):
+        if level.degrees == 0:
+            continue
+        functionals = jackknife_functionals(moments, level, directions[c])
+        products[c], excess[c] = jackknife_products(moments, functionals)
+        if followed:
+            influences.append(moments.influences(functionals[:2]))
+    small = degrees == 0
+    cosines = np.array([[level.a, level.s] for level in levels])
+    # A single instance with views, left out, leaves no cosine: its zero influence is no certainty.
+    lone = ~small & np.array([moments.totals[COSINE_COUNT] == 1 for moments in classes])
+    if lone.any():
+        products[lone, 1, 1] = _stand_in(cosines[:, 1], lone)
+    if small.any():
+        kept = all(moments.has_spread for moments in classes)
+        for k in (0, 1):
+            products[small, k, k] = _stand_in(cosines[:, k], small) if kept else np.nan
+        for c in np.flatnonzero(small).tolist() if kept else ():
+            products[c, 2, 2] = variance_of_mean(classes[c], directions[c])
+        # k classes about their own mean have k - 1 degrees of freedom between them.
+        degrees[small] = 1 - small.all() / len(small)
+    kept_influences = influences if followed else None
+    return _Chance(products, degrees, kept_influences, names, crossing, excess)
+
+
+def _stand_in(cosines: Floats, small: NDArray[np.bool_]) -> float:
+    """Variance of a cosine in small classes (two units, or one with views) without a jackknife.
+
+    The spread of such classes about the mean of the larger ones, or about their own where there are
+    none, is at least the chance part of it. NaN cosines (no views) take no part.
+    """
+    known = ~np.isnan(cosines)
+    mine, others = cosines[small & known], cosines[~small & known]
+    if len(mine) == 0:
+        return 0.0
+    if len(others):
+        return float(np.mean((mine - others.mean()) ** 2))
+    return float(np.var(mine, ddof=1)) if len(mine) > 1 else float("nan")
+
+
+def _estimate(quantity: _Quantity, chance: _Chance, confidence: float) -> Estimate:
+    """Estimate with a t interval; degrees of freedom by Satterthwaite."""
+    slopes = quantity.slopes
+    parts = np.einsum("ci,cij,cj->c", slopes, chance.products, slopes)
+    variance = float(parts.sum())
+    with np.errstate(invalid="ignore", divide="ignore"):
+        df = float(parts.sum() ** 2 / np.sum(parts**2 / chance.degrees))
+    crossing = chance.crossing
+    if chance.influences is not None and crossing is not None and crossing.influences is not None:
+        # One group is left out of all its classes at once.
+        rows = np.concatenate(
+            [e @ slope[:2] for e, slope in zip(chance.influences, slopes, strict=True)]
+        )
+        summed = np.bincount(np.concatenate(chance.groups), weights=rows).astype(np.float64)
+        # m_c . v_c enters by 2 w_c times what the products of different classes enter by.
+        products = float(slopes[:, 2].sum()) / 2
+        summed = summed + products * crossing.influences
+        # A shift that classes share cancels between them, and with it the excess of each class.
+        excess = 0.0 if products else float(slopes[:, 0] ** 2 @ chance.excess)
+        variance = max(0.0, float(summed @ summed) - excess)
+        # Classes that share their groups are no further evidence of how groups vary.
+        df = min(df, crossing.groups - 1.0)
+    return _interval(quantity.value, quantity.plug_in, variance, df, 1 - confidence)
+
+
+def _interval(value: float, plug_in: float, variance: float, df: float, alpha: float) -> Estimate:
+    if not np.isfinite(variance):
+        return Estimate(number(value), None, None, number(plug_in))
+    # A variance of exactly zero has no degrees of freedom, and needs none.
+    quantile = float(stdtrit(df, 1 - alpha / 2)) if np.isfinite(df) else 0.0
+    half = quantile * float(np.sqrt(max(variance, 0.0)))
+    return Estimate(number(value), number(value - half), number(value + half), number(plug_in))
+
+
+def _per_class(
+    classes: Sequence[ClassMoments],
+    levels: Sequence[LevelsOfClass],
+    chance: _Chance,
+    total: float,
+    confidence: float,
+) -> tuple[LevelsPerClass, ...]:
+    found = []
+    for moments, level, products in zip(classes, levels, chance.products, strict=True):
+        alpha, df = 1 - confidence, float(level.degrees)
+        variance_a, variance_s = products[0, 0], products[1, 1]
+        variance_i = variance_a + variance_s - 2 * products[0, 1]
+        has_views = not np.isnan(level.s)
+        value, variance = (
+            (level.s - level.a, variance_i) if has_views else (1 - level.a, variance_a)
+        )
+
+        def of(v: float, p: float, var: float, alpha: float = alpha, df: float = df) -> Estimate:
+            return _interval(v, p, var if df > 0 else float("nan"), df, alpha)
+
+        plain = level.plug_in[1 if has_views else 0]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            # Where nothing varies at all there is no share, which NaN says.
+            scale = np.float64(total)
+            shared = float(value / scale), float(plain / scale), float(variance / scale**2)
+        found.append(
+            LevelsPerClass(
+                within=of(1 - level.a, level.plug_in[0], variance_a),
+                instance=of(level.s - level.a, level.plug_in[1], variance_i) if has_views else NONE,
+                view=of(1 - level.s, level.plug_in[2], variance_s) if has_views else NONE,
+                share=of(*shared),
+                certain_high=of(*shared, alpha / len(levels)).high
+                if _told(moments.units - 1, alpha / len(levels))
+                else None,
+                told=_told(moments.units - 1, alpha),
+            )
+        )
+    return tuple(found)

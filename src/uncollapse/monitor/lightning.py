@@ -1,0 +1,113 @@
+"""A Lightning callback that measures collapse at the end of every validation."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from uncollapse.errors import InputError
+from uncollapse.monitor.measure_model import Embed
+from uncollapse.monitor.watch import Watch
+
+__all__ = ["CollapseCallback"]
+
+if TYPE_CHECKING:
+    Callback = object
+elif "lightning.pytorch" not in sys.modules and "pytorch_lightning" in sys.modules:
+    # The same framework under its older name: whichever the program has begun with.
+    from pytorch_lightning import Callback
+else:
+    try:
+        from lightning.pytorch import Callback
+    except ImportError as missing:
+        raise ImportError("the callback needs Lightning: pip install lightning") from missing
+
+
+def first_and_second(module: Any, batch: Any) -> tuple[Any, Any]:
+    """Embeddings of the batch's first part by the module's forward; its second are the labels."""
+    return module(batch[0]), batch[1]
+
+
+class CollapseCallback(Callback):
+    """Measures the module's embeddings of validation data at the end of every validation.
+
+    Logs `collapse/instance_variance` (where there are views), `view_variance`,
+    `within_class_variance`, `between_class_variance`, `share` and `verdict` (0 collapsed,
+    1 at-risk, 2 healthy, -1 cannot tell), so that a logger or a ModelCheckpoint can use them, and
+    warns with `CollapseWarning` when collapse begins. One forward pass over the batches each time;
+    mode, buffers and random state are as before.
+
+    Args:
+        embed: (module, batch) -> (embeddings, labels) or (embeddings, labels, instances), as in
+            `measure_model`. Default: the module's forward of `batch[0]`, and `batch[1]`.
+        batches: What to embed. Default: the trainer's only validation loader. With several
+            processes each takes its part; of a loader with a DistributedSampler, its share (which
+            repeats a few rows where the shares are uneven).
+        every: Measure at every so-manieth validation.
+        given: `prediction`, `margins`, `confidence`, `layer` and `split` of `measure_model`.
+
+    Attributes:
+        measurements: (step, record) of every measurement.
+
+    Raises:
+        InputError: Several validation loaders and no `batches`.
+    """
+
+    def __init__(
+        self,
+        embed: Embed = first_and_second,
+        batches: Iterable[Any] | None = None,
+        *,
+        every: int = 1,
+        **given: Any,
+    ) -> None:
+        super().__init__()
+        if every < 1:
+            raise InputError("every >= 1", f"{every}", "1 measures at every validation")
+        self.batches = batches
+        self.every = every
+        self._watch = Watch(embed, **given)
+        self._validations = 0
+
+    @property
+    def measurements(self) -> list[Any]:
+        """(step, record) of every measurement so far."""
+        return self._watch.measurements
+
+    def on_validation_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+        """Measure and log."""
+        if trainer.sanity_checking:
+            return
+        self._validations += 1
+        if (self._validations - 1) % self.every:
+            return
+        batches = self.batches if self.batches is not None else _only_loader(trainer)
+        with trainer.precision_plugin.forward_context():
+            numbers = self._watch.measure(
+                pl_module,
+                batches,
+                trainer.global_step,
+                sharded=self.batches is None and _is_sharded(batches),
+                tell=trainer.is_global_zero,
+            )
+        named = {f"collapse/{name}": value for name, value in numbers.items()}
+        # All processes have the same numbers; their mean is what Lightning wants to take.
+        pl_module.log_dict(named, sync_dist=trainer.world_size > 1)
+
+
+def _only_loader(trainer: Any) -> Any:
+    loaders = trainer.val_dataloaders
+    if isinstance(loaders, list | tuple) and len(loaders) == 1:
+        loaders = loaders[0]
+    if isinstance(loaders, list | tuple | dict):
+        raise InputError(
+            "one validation loader", f"{len(loaders)}", "give CollapseCallback(batches=...)"
+        )
+    return loaders
+
+
+def _is_sharded(loader: Any) -> bool:
+    from torch.utils.data import DistributedSampler
+
+    return isinstance(getattr(loader, "sampler", None), DistributedSampler)

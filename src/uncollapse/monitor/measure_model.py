@@ -1,0 +1,227 @@
+"""Measure a model while it trains, and leave it as it was found."""
+
+from __future__ import annotations
+
+import random
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from uncollapse.errors import InputError
+from uncollapse.metrics import Accumulator, Margins
+from uncollapse.records import Measurement, Prediction
+
+__all__ = [
+    "CollapseWarning",
+    "Embed",
+    "as_numbers",
+    "measure_model",
+    "undisturbed",
+    "warn_of",
+]
+
+Embed = Callable[[Any, Any], tuple[Any, ...]]
+
+# Up to this dimension intervals are exact: (d + 6)^2 numbers a class; above it, from 16 blocks.
+EXACT_DIMENSION = 256
+
+VERDICT_NUMBERS = {"collapsed": 0.0, "at-risk": 1.0, "healthy": 2.0, "cannot-tell": -1.0}
+_LOGGED = (
+    "instance_variance",
+    "view_variance",
+    "within_class_variance",
+    "between_class_variance",
+    "share",
+)
+
+
+class CollapseWarning(UserWarning):
+    """The model under training is collapsed, or could not be measured."""
+
+
+@contextmanager
+def undisturbed(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode without gradients inside the block; after it the model is as before.
+
+    Restored are every module's mode, every buffer (its tensor and its values) and the random state
+    of Python, NumPy and torch (the CPU's, and that of CUDA devices in use). Nothing is moved.
+    """
+    modes = [(module, module.training) for module in model.modules()]
+    buffers = [
+        (module, name, tensor, None if tensor is None else tensor.detach().clone())
+        for module in model.modules()
+        for name, tensor in module._buffers.items()
+    ]
+    states = random.getstate(), np.random.get_state()  # noqa: NPY002  (kept, never drawn from)
+    in_use = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    devices = list(range(torch.cuda.device_count())) if in_use else []
+    try:
+        with torch.random.fork_rng(devices), torch.no_grad():
+            model.eval()
+            yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])  # noqa: NPY002
+        with torch.no_grad():
+            for module, name, tensor, values in buffers:
+                module._buffers[name] = tensor
+                if tensor is not None and values is not None:
+                    tensor.copy_(values)
+        for module, mode in modes:
+            module.training = mode
+
+
+def measure_model(
+    model: nn.Module,
+    batches: Iterable[Any],
+    embed: Embed,
+    *,
+    prediction: Prediction | Mapping[str, Any] | None = None,
+    margins: Margins | None = None,
+    confidence: float = 0.95,
+    layer: str | None = None,
+    split: str | None = None,
+    sharded: bool = False,
+) -> Measurement:
+    """Embed batches in evaluation mode and measure them; the model is left as it was found.
+
+    Args:
+        model: The model; see `undisturbed` for what is restored. Batches are moved to its device.
+        batches: What `embed` takes: a DataLoader, or any iterable that ends.
+        embed: (model, batch) -> (embeddings, labels) or (embeddings, labels, instances), shaped as
+            in `measure`: (N, d), or (N, p, d) for p views of each of N instances.
+        prediction: What theory predicts for the run's setting.
+        margins: Where healthy ends and collapse begins.
+        confidence: Of every interval.
+        layer: Name of the layer, for the record.
+        split: Name of the data split, for the record.
+        sharded: With several processes (`torch.distributed`): whether each has its own share of the
+            batches, as with a DistributedSampler. Otherwise all are given the same batches in the
+            same order, and each embeds its part. Every process must call, and gets the whole.
+
+    Returns:
+        The record. Intervals are exact up to dimension 256, above it from blocks. Rows that are not
+        finite and classes of one instance are left out and counted (`conditions["dropped"]`).
+
+    Raises:
+        InputError: Fewer than two classes of two instances; an `embed` that returns other things.
+
+    Example:
+        >>> import torch
+        >>> model = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.Dropout())
+        >>> batch = torch.eye(4).repeat(10, 1), torch.arange(40) % 2
+        >>> found = measure_model(model, [batch], lambda model, batch: (model(batch[0]), batch[1]))
+        >>> found.verdict, model.training
+        ('healthy', True)
+    """
+    processes, process = _processes()
+    part = (0, 1) if sharded else (process, processes)
+    found: Accumulator | InputError
+    try:
+        found = _accumulated(model, batches, part, embed)
+    except InputError as error:
+        # Not raised before the others know: they would wait for this process for ever.
+        found = error
+    gathered = _gathered(found, processes)
+    whole = gathered[0]
+    for other in gathered:
+        if isinstance(other, InputError):
+            raise other
+        if other is not whole:
+            whole.merge(other)
+    return whole.measurement(  # type: ignore[no-any-return]
+        prediction=prediction, margins=margins, confidence=confidence, layer=layer, split=split
+    )
+
+
+def _accumulated(
+    model: nn.Module, batches: Iterable[Any], part: tuple[int, int], embed: Embed
+) -> Accumulator:
+    """Every so-manieth of the batches, from the first of this process on."""
+    state: Accumulator | None = None
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    with undisturbed(model):
+        # Only here, because a loader draws a random number when it is iterated over.
+        for batch in islice(batches, part[0], None, part[1]):
+            given = embed(model, on_device(batch, device))
+            if not isinstance(given, tuple) or not 2 <= len(given) <= 3:
+                raise InputError(
+                    "embed to return (embeddings, labels) or (embeddings, labels, instances)",
+                    f"{type(given).__name__}",
+                    "return a tuple",
+                )
+            if state is None:
+                exact = given[0].shape[-1] <= EXACT_DIMENSION
+                state = Accumulator("exact" if exact else "blocks", drop_invalid=True)
+            state.update(*given)
+    return state or Accumulator(drop_invalid=True)
+
+
+def on_device(batch: Any, device: torch.device) -> Any:
+    """The same batch with its tensors on a device; other things stay as they are."""
+    if callable(getattr(batch, "to", None)):
+        return batch.to(device)
+    if isinstance(batch, Mapping):
+        return {key: on_device(value, device) for key, value in batch.items()}
+    if isinstance(batch, tuple) and hasattr(batch, "_fields"):
+        return type(batch)(*(on_device(value, device) for value in batch))
+    if isinstance(batch, list | tuple):
+        return type(batch)(on_device(value, device) for value in batch)
+    return batch
+
+
+def _processes() -> tuple[int, int]:
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return 1, 0
+    return torch.distributed.get_world_size(), torch.distributed.get_rank()
+
+
+def _gathered(mine: Any, processes: int) -> list[Any]:
+    if processes == 1:
+        return [mine]
+    parts: list[Any] = [None] * processes
+    torch.distributed.all_gather_object(parts, mine)
+    return parts
+
+
+def as_numbers(found: Measurement, prefix: str = "") -> dict[str, float]:
+    """What a logger takes: the variances and the share that exist, and the verdict as a number.
+
+    Args:
+        found: The measurement.
+        prefix: Put before every name.
+
+    Returns:
+        `verdict` is 0 for collapsed, 1 at-risk, 2 healthy, -1 cannot-tell.
+    """
+    numbers = {}
+    for name in _LOGGED:
+        value = getattr(found, name).estimate
+        if value is not None:
+            numbers[prefix + name] = float(value)
+    numbers[prefix + "verdict"] = VERDICT_NUMBERS[found.verdict]
+    return numbers
+
+
+def warn_of(found: Measurement, when: str, stacklevel: int = 2) -> None:
+    """Warn with the deciding reason if the model is collapsed.
+
+    Args:
+        found: The measurement.
+        when: Of the training, such as "step 100".
+        stacklevel: Of the warning.
+    """
+    if found.verdict != "collapsed":
+        return
+    reason = found.reasons[0]
+    warnings.warn(
+        f"{when}: class collapse ({reason.code}): {reason.text}. {reason.advice}",
+        CollapseWarning,
+        stacklevel=stacklevel + 1,
+    )

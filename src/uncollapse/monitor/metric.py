@@ -1,0 +1,264 @@
+"""`CollapseMetric`: the same measurement during training, over any number of processes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+from uncollapse.errors import InputError
+from uncollapse.metrics import (
+    EXTRA,
+    Classes,
+    ClassMoments,
+    Margins,
+    assemble,
+    decompose,
+    instance_features,
+)
+from uncollapse.records import Measurement
+from uncollapse.samples import (
+    Sample,
+    check_rows,
+    raise_fault,
+    sample_of,
+    select,
+    split_instances,
+    unit_rows,
+)
+
+__all__ = ["CollapseMetric", "merge_moments"]
+
+_FAULTS = ("not_finite", "zero", "no_label", "instance_in_two_classes")
+# Types of embeddings: counted in a state, so that they merge and are reset as the rows are.
+_TYPES = (
+    *("float64", "float32", "float16", "bfloat16", "float8_e4m3fn", "float8_e5m2"),
+    *("int64", "int32", "int16", "int8", "uint8", "another type"),
+)
+_VALUES = ("within", "instance", "view", "between", "total")
+
+
+def merge_moments(stacked: Tensor) -> Tensor:
+    """Moments of several processes or batches as one: (parts, C, w + 2, w) -> (C, w + 2, w).
+
+    For each class, row 0 holds the number of units n, row 1 the sum of their features and the rest
+    their centred second moments. All add up, the last with n_1 n_2/(n_1 + n_2) d d' for the
+    difference d of the means; raw second moments would add up plainly and lose every digit of the
+    interval when a class is nearly one point.
+    """
+    result = stacked[0].clone()
+    for part in stacked[1:]:
+        n, m = result[:, 0, :1], part[:, 0, :1]
+        difference = part[:, 1] / m.clamp(min=1) - result[:, 1] / n.clamp(min=1)
+        weight = n * m / (n + m).clamp(min=1)
+        result = result + part
+        result[:, 2:] += weight[:, :, None] * difference[:, :, None] * difference[:, None, :]
+    return result
+
+
+class CollapseMetric(Metric):
+    """Within-class, instance, view and between-class variance as a torchmetrics metric.
+
+    Sum states: per class the number of instances and rows and the sum of embeddings; they give
+    every estimate, batch by batch and over processes. With `intervals`, also the centred second
+    moments, (d + 6)^2 numbers per class, which give the same intervals as `measure`.
+
+    All views of an instance must come in one `update`. States are float64, which rules out devices
+    without it. Classes with fewer than two instances so far are left out.
+
+    Args:
+        num_classes: Labels are integers from 0 to num_classes - 1.
+        dimension: Of the embeddings.
+        intervals: Whether to keep what intervals need.
+        drop_invalid: Drop rows that are zero or not finite instead of refusing them.
+        kwargs: Of `torchmetrics.Metric`.
+
+    Raises:
+        InputError: Labels out of range, another dimension, unusable rows.
+
+    Example:
+        >>> import torch
+        >>> metric = CollapseMetric(num_classes=2, dimension=4)
+        >>> rows = torch.eye(2, 4).repeat(8, 1)
+        >>> metric.update(rows, torch.tensor([0, 1] * 8))
+        >>> round(float(metric.compute()["within_class_variance"]), 12)
+        0.0
+        >>> metric.measurement().verdict
+        'collapsed'
+    """
+
+    is_differentiable = False
+    higher_is_better = None
+    full_state_update = False
+
+    samples: Tensor
+    types: Tensor
+    left_out: Tensor
+    unnormalised: Tensor
+    units: Tensor
+    totals: Tensor
+    moments: Tensor
+
+    def __init__(
+        self,
+        num_classes: int,
+        dimension: int,
+        *,
+        intervals: bool = True,
+        drop_invalid: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if num_classes < 2 or dimension < 1:
+            raise InputError(
+                "num_classes >= 2 and dimension >= 1",
+                f"{num_classes} and {dimension}",
+                "give the number of classes and of embedding dimensions",
+            )
+        self.num_classes = num_classes
+        self.dimension = dimension
+        self.intervals = intervals
+        self.drop_invalid = drop_invalid
+        width = dimension + EXTRA
+
+        def zeros(*shape: int) -> Tensor:
+            return torch.zeros(shape, dtype=torch.float64)
+
+        self.add_state("types", zeros(len(_TYPES)), dist_reduce_fx="sum")
+        self.add_state("left_out", zeros(len(_FAULTS)), dist_reduce_fx="sum")
+        self.add_state("unnormalised", zeros(1), dist_reduce_fx="sum")
+        self.add_state("samples", zeros(num_classes), dist_reduce_fx="sum")
+        self.add_state("units", zeros(num_classes), dist_reduce_fx="sum")
+        self.add_state("totals", zeros(num_classes, width), dist_reduce_fx="sum")
+        if intervals:
+            empty = zeros(num_classes, width + 2, width)
+            self.add_state("moments", empty, dist_reduce_fx=merge_moments)
+
+    def update(self, embeddings: Tensor, labels: Tensor, instances: Tensor | None = None) -> None:
+        """Add a batch.
+
+        Args:
+            embeddings: (N, d) rows, or (N, p, d) for p views of each of N instances.
+            labels: (N,) integers.
+            instances: (N,) instance of each row; ids need to differ within this batch only.
+        """
+        sample = self._checked(sample_of(embeddings, labels, instances, None, {}))
+        names = np.array(sample.labels.names, dtype=np.int64)
+        vectors = unit_rows(sample.matrix)
+        for code in np.unique(sample.labels.codes):
+            rows = np.flatnonzero(sample.labels.codes == code)
+            ids = None if sample.instances is None else sample.instances.codes[rows]
+            features = instance_features(vectors[rows], ids)
+            self._add(int(names[code]), features, len(rows))
+
+    def _add(self, label: int, features: np.ndarray[Any, Any], rows: int) -> None:
+        total = torch.as_tensor(features.sum(axis=0), device=self.totals.device)
+        self.samples[label] += rows
+        self.units[label] += len(features)
+        self.totals[label] += total
+        if self.intervals:
+            centred = features - features.mean(axis=0)
+            part = np.zeros((1, features.shape[1] + 2, features.shape[1]))
+            part[0, 0], part[0, 1] = len(features), features.sum(axis=0)
+            part[0, 2:] = centred.T @ centred
+            mine = self.moments[label : label + 1]
+            new = torch.as_tensor(part, device=mine.device)
+            self.moments[label : label + 1] = merge_moments(torch.stack([mine, new]))
+
+    def _checked(self, sample: Sample) -> Sample:
+        if sample.matrix.shape[1] != self.dimension:
+            raise InputError(
+                f"embeddings of dimension {self.dimension}",
+                f"{sample.matrix.shape[1]}",
+                "give the dimension when the metric is made",
+            )
+        names = sample.labels.names
+        if not all(isinstance(n, int) and 0 <= n < self.num_classes for n in names):
+            raise InputError(
+                f"integer labels from 0 to {self.num_classes - 1}",
+                f"labels such as {min(names, default=None)} and {max(names, default=None)}",
+                "give num_classes, and code the labels",
+            )
+        faults, normalised = check_rows(sample.matrix, {"no_label": sample.labels})
+        good = np.ones(len(sample.matrix), dtype=bool)
+        faults |= split_instances(sample)
+        for k, name in enumerate(_FAULTS):
+            bad = faults.get(name, ~good) & good
+            if bad.any() and not self.drop_invalid:
+                raise_fault(name, bad, {})
+            self.left_out[k] += int(bad.sum())
+            good &= ~bad
+        if not good.all():
+            sample = select(sample, good)
+            normalised = not good.any() or check_rows(sample.matrix, {})[1]
+        self.unnormalised += not normalised
+        known = sample.dtype if sample.dtype in _TYPES else _TYPES[-1]
+        self.types[_TYPES.index(known)] += 1
+        return sample
+
+    def _classes(self) -> Classes | None:
+        """Moments of the classes that can be measured; None for fewer than two."""
+        kept = [c for c, n in enumerate(self.units.tolist()) if n > 1]
+        if len(kept) < 2:
+            return None
+        totals = self.totals.cpu().numpy()
+        moments = self.moments.cpu().numpy() if self.intervals else None
+        found = [
+            ClassMoments(
+                int(self.units[c]),
+                totals[c],
+                int(self.samples[c]),
+                scatter=None if moments is None else moments[c, 2:],
+            )
+            for c in kept
+        ]
+        return Classes(tuple(kept), found, found)
+
+    def compute(self) -> dict[str, Tensor]:
+        """The five variances by name; NaN where one does not exist."""
+        classes = self._classes()
+        found = None if classes is None else decompose(classes.units)
+        values = {}
+        for name in _VALUES:
+            value = None if found is None else getattr(found, name).estimate
+            key = {"within": "within_class", "between": "between_class"}.get(name, name)
+            values[f"{key}_variance"] = torch.tensor(
+                float("nan") if value is None else value, dtype=torch.float64, device=self.device
+            )
+        return values
+
+    def measurement(self, *, margins: Margins | None = None, **given: Any) -> Measurement:
+        """The whole record over all processes; call it in every process.
+
+        Args:
+            margins: Where healthy ends and collapse begins.
+            given: `prediction`, `confidence` as in `measure`; `layer` and `split` for the record.
+        """
+        conditions = {name: given.pop(name, None) for name in ("layer", "split")}
+        with self.sync_context(dist_sync_fn=self.dist_sync_fn):
+            classes = self._classes()
+            counts = zip(_FAULTS, self.left_out.tolist(), strict=True)
+            dropped = {name: int(count) for name, count in counts if count}
+            if alone := int(self.samples[self.units == 1].sum()):
+                dropped["alone_in_class"] = alone
+            normalised = not bool(self.unnormalised.any())
+            came = zip(_TYPES, self.types.tolist(), strict=True)
+            types = [name for name, count in came if count]
+        if classes is None:
+            raise InputError(
+                "two classes or more with two instances each",
+                "fewer so far",
+                "update the metric with more rows",
+            )
+        conditions |= {
+            "dtype": ", ".join(types),
+            "normalised": normalised,
+            "dropped": dropped,
+            "views": any(m.totals[-2] > 0 for m in classes.units),
+            "groups": False,
+            "interval": "leave-one-unit-out jackknife" if self.intervals else None,
+        }
+        return assemble(classes, conditions=conditions, margins=margins or Margins(), **given)

@@ -1,0 +1,74 @@
+"""A Hugging Face Trainer callback that measures collapse at every evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from uncollapse.monitor.measure_model import Embed
+from uncollapse.monitor.watch import Watch
+
+__all__ = ["CollapseCallback"]
+
+if TYPE_CHECKING:
+    TrainerCallback = object
+else:
+    try:
+        from transformers import TrainerCallback
+    except ImportError as missing:
+        raise ImportError("the callback needs it: pip install transformers") from missing
+
+
+class CollapseCallback(TrainerCallback):
+    """Measures the model's embeddings of evaluation data at every evaluation of a Trainer.
+
+    Logs `eval_collapse_instance_variance` (where there are views), `..._view_variance`,
+    `..._within_class_variance`, `..._between_class_variance`, `..._share` and `..._verdict`
+    (0 collapsed, 1 at-risk, 2 healthy, -1 cannot tell) by `trainer.log`, adds them to the
+    evaluation's metrics, so that `metric_for_best_model` may name one, and warns with
+    `CollapseWarning` when collapse begins. One forward pass over the batches each time; mode,
+    buffers and random state are as before.
+
+    Args:
+        trainer: The Trainer, which then gets the callback by `trainer.add_callback`.
+        embed: (model, batch) -> (embeddings, labels) or (embeddings, labels, instances), as in
+            `measure_model`.
+        batches: What to embed. Default: the loader of the evaluation itself. With several
+            processes each takes its part; of that loader its share, which repeats a few rows where
+            the shares are uneven.
+        given: `prediction`, `margins`, `confidence`, `layer` and `split` of `measure_model`.
+
+    Attributes:
+        measurements: (step, record) of every measurement.
+    """
+
+    def __init__(
+        self, trainer: Any, embed: Embed, batches: Iterable[Any] | None = None, **given: Any
+    ) -> None:
+        self.trainer = trainer
+        self.batches = batches
+        self._watch = Watch(embed, **given)
+
+    @property
+    def measurements(self) -> list[Any]:
+        """(step, record) of every measurement so far."""
+        return self._watch.measurements
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, **given: Any) -> None:
+        """Measure and log."""
+        batches = given["eval_dataloader"] if self.batches is None else self.batches
+        metrics = given.get("metrics") or {}
+        # Several evaluation sets are told apart by a prefix, which every evaluation's time has.
+        prefix = next((k.removesuffix("_runtime") for k in metrics if "_runtime" in k), "eval")
+        with self.trainer.compute_loss_context_manager():
+            numbers = self._watch.measure(
+                self.trainer.accelerator.unwrap_model(self.trainer.model),
+                batches,
+                state.global_step,
+                sharded=self.batches is None,
+                tell=state.is_world_process_zero,
+            )
+        named = {f"{prefix}_collapse_{name}": value for name, value in numbers.items()}
+        if named:
+            self.trainer.log(named)
+        metrics.update(named)

@@ -1,0 +1,69 @@
+"""What changed between two measurements, as a record."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["Comparison", "NumberChange"]
+
+
+@dataclass(frozen=True)
+class NumberChange:
+    """One number before and after.
+
+    Attributes:
+        name: Of the number.
+        before, after: The estimates.
+        estimate: After minus before.
+        low, high: Interval of the difference; None where one of the two has none.
+    """
+
+    name: str
+    before: float
+    after: float
+    estimate: float
+    low: float | None
+    high: float | None
+
+    @property
+    def direction(self) -> str:
+        """Either "fell", "rose", "no change seen" (zero in the interval) or "cannot-tell"."""
+        if self.low is None or self.high is None:
+            return "cannot-tell"
+        return "fell" if self.high < 0 else "rose" if self.low > 0 else "no change seen"
+
+    def to_dict(self) -> dict[str, Any]:
+        """One key per attribute, and the direction."""
+        return vars(self) | {"direction": self.direction}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What changed from one measurement to the next.
+
+    Attributes:
+        verdict_before, verdict_after: The two verdicts.
+        changes: Every number that both have.
+        classes_worse: Labels whose own verdict fell to at-risk or collapsed.
+        slices_worse: The same of slices, as "column=value".
+        regression: Whether something got worse: the verdict, a class, a slice, the spread, or what
+            a probe reads.
+        reasons: What got worse, in words; empty when nothing did.
+        warnings: Conditions that differ, so that the two may not be comparable.
+    """
+
+    verdict_before: str
+    verdict_after: str
+    changes: tuple[NumberChange, ...]
+    classes_worse: tuple[Any, ...]
+    slices_worse: tuple[str, ...]
+    regression: bool
+    reasons: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The record as plain JSON types."""
+        record = dict(vars(self))
+        record["changes"] = [change.to_dict() for change in self.changes]
+        return {key: list(v) if isinstance(v, tuple) else v for key, v in record.items()}

@@ -1,0 +1,77 @@
+"""What theory predicts, as a record."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal
+
+__all__ = ["Phase", "Prediction"]
+
+Phase = Literal["spread", "collapse", "view-splitting"]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The global optimum of the SupCL loss for one setting (see `uncollapse.theory.predict`).
+
+    Variances are on the unit sphere, in [0, 1], over the whole population of embeddings (so they
+    are plug-in quantities), each class weighing the same; view + instance = within, and
+    within + between = 1 - squared norm of the mean of class means.
+
+    Attributes:
+        phase: "spread" if instances of every class keep apart; "collapse" if those of some class
+            become one point; "view-splitting" if they do so only after averaging their views.
+        phase_per_class: The same for each class; None for a class of one instance, which has
+            nothing to collapse.
+        within_class_variance: 1 - squared norm of the class mean, mean over classes.
+        within_class_variance_per_class: The same for each class.
+        instance_variance: The part of it between instances (views averaged).
+        instance_variance_per_class: The same for each class.
+        view_variance: The part of it between views of one instance.
+        view_variance_per_class: The same for each class.
+        between_class_variance: Variance of the class means, each class weighing the same.
+        loss: The loss at the optimum, in nats.
+        cosines: Inner products of the optimum by blocks of classes of equal size: "counts" and
+            "multiplicity" of each block, "s" (views of an instance), "a" (instances of a class) and
+            "b" (matrix of blocks: two different classes; on the diagonal, of the same block).
+            None where no such pair exists.
+        alpha_threshold: Smallest alpha above which no class is collapsed; None if there is none.
+        temperature_threshold: Temperatures at this alpha below which no class is collapsed; None if
+            there is none.
+        view_splitting_threshold: Alpha below which the views of an instance split; None if they
+            never do.
+        certificate_gap: Proven bound on loss minus global minimum, relative to max(1, |loss|).
+        notes: What the reader must know to use the numbers.
+    """
+
+    phase: Phase
+    phase_per_class: tuple[Phase | None, ...]
+    within_class_variance: float
+    within_class_variance_per_class: tuple[float, ...]
+    instance_variance: float
+    instance_variance_per_class: tuple[float, ...]
+    view_variance: float
+    view_variance_per_class: tuple[float, ...]
+    between_class_variance: float
+    loss: float
+    cosines: dict[str, Any]
+    alpha_threshold: float | None
+    temperature_threshold: float | None
+    view_splitting_threshold: float | None
+    certificate_gap: float
+    notes: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The record as plain JSON types, one key per attribute."""
+        record = asdict(self)
+        return {key: list(v) if isinstance(v, tuple) else v for key, v in record.items()}
+
+    @classmethod
+    def from_dict(cls, record: dict[str, Any]) -> Prediction:
+        """The inverse of `to_dict`; keys that this version does not know are left out."""
+        known = {field.name for field in fields(cls)} & set(record)
+        arguments: dict[str, Any] = {
+            key: tuple(record[key]) if isinstance(record[key], list) else record[key]
+            for key in known
+        }
+        return cls(**arguments)

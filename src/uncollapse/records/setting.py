@@ -1,0 +1,256 @@
+"""The problem that theory answers: data, loss and batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from uncollapse.errors import InputError
+from uncollapse.records.batch import BalancedBatch, Batch, FullBatch, RandomBatch
+
+__all__ = ["AnchorsWithoutPositives", "Reduction", "SelfPairs", "Setting"]
+
+SelfPairs = Literal["include", "exclude"]
+Reduction = Literal["pairs", "anchors"]
+AnchorsWithoutPositives = Literal["drop", "zero", "error"]
+
+# Beyond this, float64 cannot tell n from n - 1 well enough for the thresholds.
+MAX_COUNT = 10**9
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """One SupCL problem: L = (1 - alpha) L_sup + alpha L_self on given data and batches.
+
+    Attributes:
+        class_counts: Instances of each class, n_1..n_m (at least two classes). Leave it out and
+            give `classes` and `per_class` for m classes of n instances each.
+        classes: Number of classes m, at least 2.
+        per_class: Instances of each class n, at least 1.
+        views: Augmented views of each instance p, at least 1.
+        alpha: Weight of the self-supervised term, in [0, 1].
+        temperature: Temperature tau, in [1e-3, 1e3].
+        self_pairs: Whether the softmax denominator holds the anchor itself, and L_self the pair
+            of a view with itself ("include"), or neither ("exclude").
+        reduction: Mean over all positive pairs of the batch ("pairs"), or over each anchor's
+            positives and then over anchors ("anchors").
+        anchors_without_positives: An anchor that is alone of its class in the batch is left out
+            of the mean ("drop"), counted as zero ("zero"), or refused ("error"). Under "pairs"
+            it has no pair, so "drop" and "zero" are the same.
+        dimension: Embedding dimension d, or None for "large enough".
+        batch: `FullBatch()`, `BalancedBatch(per_class, classes)` or `RandomBatch(size)`.
+
+    Raises:
+        InputError: If a value is out of its range or the loss has no positive pair.
+
+    Example:
+        >>> Setting(classes=10, per_class=50, alpha=0.5, temperature=0.1).instances
+        500
+        >>> Setting(class_counts=[10, 4, 2], alpha=0.5, temperature=0.1).balanced
+        False
+    """
+
+    class_counts: Sequence[int] | None = None
+    classes: int | None = None
+    per_class: int | None = None
+    views: int = 2
+    alpha: float
+    temperature: float
+    self_pairs: SelfPairs = "exclude"
+    reduction: Reduction = "anchors"
+    anchors_without_positives: AnchorsWithoutPositives = "drop"
+    dimension: int | None = None
+    batch: Batch = field(default_factory=FullBatch)
+
+    def __post_init__(self) -> None:
+        _check_counts(self)
+        _check_loss(self)
+        _check_batch(self)
+        _check_positives(self)
+
+    @property
+    def counts(self) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """Instances of each class, (m,) int64."""
+        if self.class_counts is not None:
+            return np.asarray(self.class_counts, dtype=np.int64)
+        return np.full(self.classes or 0, self.per_class, dtype=np.int64)
+
+    @property
+    def instances(self) -> int:
+        """Instances of all classes."""
+        return int(self.counts.sum())
+
+    @property
+    def balanced(self) -> bool:
+        """Whether all classes have the same number of instances."""
+        return self.class_counts is None or len(set(self.class_counts)) == 1
+
+    def with_(self, **changes: Any) -> Setting:
+        """A copy with some attributes changed.
+
+        Example:
+            >>> Setting(classes=2, per_class=3, alpha=0.5, temperature=1).with_(alpha=0.1).alpha
+            0.1
+        """
+        return replace(self, **changes)
+
+
+def _whole(value: Any) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
+def _check_counts(setting: Setting) -> None:
+    if setting.class_counts is None:
+        if setting.classes is None or setting.per_class is None:
+            raise InputError(
+                "the class sizes",
+                f"classes = {setting.classes}, per_class = {setting.per_class}",
+                "give class_counts, or both classes and per_class",
+            )
+        if not _whole(setting.classes) or setting.classes < 2:
+            raise InputError(
+                "at least two classes",
+                f"classes = {setting.classes}",
+                "class collapse is a question about two or more classes",
+            )
+        if setting.classes > 10**7:
+            raise InputError(
+                "at most 10,000,000 classes", f"{setting.classes}", "predict for a part of them"
+            )
+        counts: list[Any] = [setting.per_class]
+    else:
+        if setting.classes is not None or setting.per_class is not None:
+            raise InputError(
+                "either class_counts or classes with per_class",
+                "both",
+                "leave one of the two out",
+            )
+        counts = list(setting.class_counts)
+        if len(counts) < 2:
+            raise InputError(
+                "at least two classes",
+                f"{len(counts)} class count(s)",
+                "class collapse is a question about two or more classes",
+            )
+        # A frozen copy, so that a list changed later does not change the setting.
+        object.__setattr__(setting, "class_counts", tuple(counts))
+    for count in counts:
+        if not _whole(count) or not 1 <= count <= MAX_COUNT:
+            raise InputError(
+                "class sizes that are positive whole numbers, at most 1e9",
+                f"a class of {count!r} instances",
+                "give the number of instances of each class",
+            )
+    if max(counts) < 2:
+        raise InputError(
+            "a class with at least two instances",
+            "classes of one instance each",
+            "a class of one instance cannot collapse; group finer classes into coarser ones",
+        )
+
+
+def _check_loss(setting: Setting) -> None:
+    if not _whole(setting.views) or not 1 <= setting.views <= 10**6:
+        raise InputError(
+            "views as a whole number from 1 to 1,000,000",
+            f"views = {setting.views!r}",
+            "give the number of augmented views of an instance in a batch",
+        )
+    if not 0 <= setting.alpha <= 1:
+        raise InputError(
+            "alpha in [0, 1]",
+            f"alpha = {setting.alpha!r}",
+            "give the weight of the self-supervised term as a fraction",
+        )
+    if not 1e-3 <= setting.temperature <= 1e3:
+        raise InputError(
+            "a temperature from 0.001 to 1000",
+            f"temperature = {setting.temperature!r}",
+            "common values lie between 0.05 and 1",
+        )
+    for name, known in (
+        ("self_pairs", ("include", "exclude")),
+        ("reduction", ("pairs", "anchors")),
+        ("anchors_without_positives", ("drop", "zero", "error")),
+    ):
+        if getattr(setting, name) not in known:
+            raise InputError(
+                f"{name} as one of {', '.join(known)}",
+                f"{name} = {getattr(setting, name)!r}",
+                "see docs/conventions.md for what each means",
+            )
+    if setting.dimension is not None and (not _whole(setting.dimension) or setting.dimension < 1):
+        raise InputError(
+            "an embedding dimension as a whole number from 1",
+            f"dimension = {setting.dimension!r}",
+            "give the width of the embeddings, or leave it out",
+        )
+    if setting.views == 1 and setting.self_pairs == "exclude" and setting.alpha > 0:
+        raise InputError(
+            "at least two views where the self-supervised term has weight",
+            f"views = 1 with alpha = {setting.alpha:g} and self pairs excluded",
+            "one view has no self-supervised pair: use views >= 2, or alpha = 0",
+        )
+
+
+def _check_batch(setting: Setting) -> None:
+    batch, counts = setting.batch, setting.counts
+    if isinstance(batch, BalancedBatch):
+        if not _whole(batch.per_class) or not 1 <= batch.per_class <= counts.min():
+            raise InputError(
+                f"from 1 to {counts.min()} instances of a class in a batch (the smallest class)",
+                f"{batch.per_class!r} in a batch",
+                "take fewer per class, or leave the small classes out",
+            )
+        if batch.classes is not None and (
+            not _whole(batch.classes) or not 2 <= batch.classes <= len(counts)
+        ):
+            raise InputError(
+                f"from 2 to {len(counts)} classes in a batch",
+                f"{batch.classes!r} classes in a batch",
+                "a batch of one class has no negatives; take at most as many as the data has",
+            )
+    elif isinstance(batch, RandomBatch):
+        if not _whole(batch.size) or not 2 <= batch.size <= counts.sum():
+            raise InputError(
+                f"a batch of 2 to {counts.sum()} instances (all of the data)",
+                f"a batch of {batch.size!r}",
+                "count instances, not views; take at most as many as the data has",
+            )
+    elif not isinstance(batch, FullBatch):
+        raise InputError(
+            "FullBatch(), BalancedBatch(per_class, classes) or RandomBatch(size)",
+            f"batch = {batch!r}",
+            "import them from uncollapse.theory",
+        )
+
+
+def _check_positives(setting: Setting) -> None:
+    batch, counts = setting.batch, setting.counts
+    if setting.alpha == 1:
+        return
+    pair = isinstance(batch, RandomBatch) and batch.size == 2
+    if pair and setting.views == 1 and setting.self_pairs == "exclude":
+        raise InputError(
+            "batches of at least three embeddings where self pairs are excluded",
+            "random batches of 2 instances with one view",
+            "with one other embedding the loss is 0 everywhere: enlarge the batch",
+        )
+    if isinstance(batch, BalancedBatch) and batch.per_class == 1:
+        raise InputError(
+            "at least two instances of a class in a batch where the supervised term has weight",
+            f"1 per class with alpha = {setting.alpha:g}",
+            "a lone instance has no supervised positive: take 2 or more, or alpha = 1",
+        )
+    if setting.anchors_without_positives != "error":
+        return
+    alone = isinstance(batch, RandomBatch) and batch.size < counts.sum()
+    if alone or (counts.min() == 1 and not isinstance(batch, BalancedBatch)):
+        raise InputError(
+            "batches in which every instance has another one of its class",
+            "batches in which an instance can be alone of its class",
+            'use a balanced batch, or anchors_without_positives "drop" or "zero"',
+        )

@@ -1,0 +1,112 @@
+"""Batches of a simulation: all of them with their probabilities, or draws of a generator."""
+
+from __future__ import annotations
+
+from itertools import combinations, product
+from math import comb, prod
+
+import torch
+from torch import Tensor
+
+from uncollapse.losses import supcl_loss
+from uncollapse.records import BalancedBatch, RandomBatch
+from uncollapse.simulation.options import Problem
+
+__all__ = ["LISTED_BATCHES", "all_batches", "batch_loss", "draw_batch", "labels_of"]
+
+# So many different batches at most are all summed; an expectation over more is sampled.
+LISTED_BATCHES = 256
+
+
+def labels_of(problem: Problem) -> Tensor:
+    """Class of each instance, (n,) int64, in the order of the class counts.
+
+    Example:
+        >>> from uncollapse.theory import Setting
+        >>> labels_of(Setting(class_counts=[3, 2], alpha=0.5, temperature=0.1))
+        tensor([0, 0, 0, 1, 1])
+    """
+    counts = torch.as_tensor(problem.counts)
+    return torch.repeat_interleave(torch.arange(len(counts)), counts)
+
+
+def all_batches(problem: Problem) -> list[tuple[float, Tensor]] | None:
+    """Every possible batch as (probability, instances); None beyond `LISTED_BATCHES`.
+
+    Example:
+        >>> from uncollapse.theory import RandomBatch, Setting
+        >>> batch = RandomBatch(4)
+        >>> setting = Setting(class_counts=[3, 2], alpha=0.5, temperature=0.1, batch=batch)
+        >>> len(all_batches(setting))
+        5
+    """
+    counts = [int(n) for n in problem.counts]
+    batch, total = problem.batch, sum(counts)
+    if isinstance(batch, RandomBatch):
+        if comb(total, batch.size) > LISTED_BATCHES:
+            return None
+        rows = [torch.tensor(chosen) for chosen in combinations(range(total), batch.size)]
+        return [(1 / len(rows), chosen) for chosen in rows]
+    if not isinstance(batch, BalancedBatch):
+        return [(1.0, torch.arange(total))]
+    m, k, size = len(counts), batch.classes or len(counts), batch.per_class
+    # The cheap bound first: the number of class subsets alone can be astronomical.
+    if comb(m, k) > LISTED_BATCHES:
+        return None
+    subsets = list(combinations(range(m), k))
+    ways = [prod(comb(counts[c], size) for c in subset) for subset in subsets]
+    if sum(ways) > LISTED_BATCHES:
+        return None
+    first = [sum(counts[:c]) for c in range(m)]
+    found = []
+    for subset, many in zip(subsets, ways, strict=True):
+        choices = [combinations(range(first[c], first[c] + counts[c]), size) for c in subset]
+        for parts in product(*choices):
+            rows_of = torch.tensor([row for part in parts for row in part])
+            found.append((1 / (len(subsets) * many), rows_of))
+    return found
+
+
+def draw_batch(problem: Problem, generator: torch.Generator) -> Tensor:
+    """Instances of one batch, (b,) int64, without replacement, from the sampler of the problem."""
+    counts = torch.as_tensor(problem.counts)
+    batch, total = problem.batch, int(counts.sum())
+    if isinstance(batch, RandomBatch):
+        return torch.randperm(total, generator=generator)[: batch.size]
+    if not isinstance(batch, BalancedBatch):
+        return torch.arange(total)
+    first = counts.cumsum(0) - counts
+    classes = torch.randperm(len(counts), generator=generator)[: batch.classes or len(counts)]
+    return torch.cat(
+        [
+            first[c] + torch.randperm(int(counts[c]), generator=generator)[: batch.per_class]
+            for c in classes.tolist()
+        ]
+    )
+
+
+def batch_loss(problem: Problem, embeddings: Tensor, labels: Tensor) -> Tensor:
+    """Loss of a batch (b, p, d), as a sampler meets it.
+
+    A batch without a supervised pair counts as zero in L_sup, and one of a single class is as good
+    as any other: both happen to random batches, and the prediction counts them so.
+    """
+    alpha = problem.alpha
+    if alpha < 1 and int(torch.bincount(labels).max()) < 2:
+        if alpha == 0:
+            return embeddings.sum() * 0
+        return alpha * _loss(problem, embeddings, labels, 1.0)
+    return _loss(problem, embeddings, labels, alpha)
+
+
+def _loss(problem: Problem, embeddings: Tensor, labels: Tensor, alpha: float) -> Tensor:
+    return supcl_loss(
+        embeddings,
+        labels,
+        alpha=alpha,
+        temperature=problem.temperature,
+        self_pairs=problem.self_pairs,
+        reduction=problem.reduction,
+        anchors_without_positives=problem.anchors_without_positives,
+        one_class="allow",
+    )
