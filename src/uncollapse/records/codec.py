@@ -12,7 +12,7 @@ from collections.abc import Hashable, Mapping
 from dataclasses import fields, is_dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, cast
 
 from uncollapse.errors import InputError
 
@@ -34,9 +34,11 @@ def to_json_types(value: Any) -> Any:
 
 @cache
 def _reader(record: Hashable) -> Any:
+    """What checks JSON against a record's annotations; made once for each class of record."""
     from pydantic import TypeAdapter
 
-    return TypeAdapter(record)
+    adapted: Any = record
+    return TypeAdapter(adapted)
 
 
 class Part:
@@ -63,7 +65,8 @@ class Part:
         from pydantic import ValidationError
 
         try:
-            read: Self = _reader(cls).validate_json(json.dumps(record, allow_nan=False))
+            reader = _reader(cast(Hashable, cls))
+            read: Self = reader.validate_json(json.dumps(record, allow_nan=False))
             return read
         except ValidationError as error:
             first = error.errors()[0]
