@@ -236,7 +236,7 @@ def test_the_card_is_of_the_run_that_was_given_and_not_of_a_pilots_trial(runs, p
 
 def test_a_stream_is_the_measurement_of_all_rows(monkeypatch, tmp_path):
     """What is too large for memory is summed; the estimates are those of all rows."""
-    from uncollapse.report import rows
+    from uncollapse.report.read import rows
 
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 4, 3000)

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from uncollapse import build_report
-from uncollapse.report.seeds import mean_record, over_seeds
+from uncollapse.report.read.over_seeds import mean_record, over_seeds
 
 
 def test_the_interval_is_students():

@@ -2,6 +2,6 @@
 
 from uncollapse.report.build import Report, build_report
 from uncollapse.report.explorer import explorer_page
-from uncollapse.report.inputs import Options as ReportOptions
+from uncollapse.report.inputs_model import Options as ReportOptions
 
 __all__ = ["Report", "ReportOptions", "build_report", "explorer_page"]

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from uncollapse.report.audit import (
+from uncollapse.report.decide.lookup import judged, label_reading, within_reading
+from uncollapse.report.language import Language
+from uncollapse.report.messages import Message
+from uncollapse.report.record import Content
+from uncollapse.report.sections.audit import (
     commands_of,
     convention_texts,
     data_rows,
     input_table,
     limit_texts,
 )
-from uncollapse.report.language import Language
-from uncollapse.report.lookup import judged, label_reading, within_reading
-from uncollapse.report.messages import Message
-from uncollapse.report.tables import Table, class_table, level_table, probe_table
-
-if TYPE_CHECKING:
-    from uncollapse.report.build import Report
+from uncollapse.report.sections.tables import Table, class_table, level_table, probe_table
 
 __all__ = ["card"]
 
@@ -32,7 +30,7 @@ def _plain(text: object) -> str:
     return escaped.replace("&", "&amp;").replace("\\<", "&lt;").replace("\\>", "&gt;")
 
 
-def card(report: Report) -> str:
+def card(report: Content) -> str:
     """The whole section; its metadata is to be merged into the card's front matter."""
     words = report.words
     decision = report.decision
@@ -68,7 +66,7 @@ def _change(change: Any, words: Language) -> str:
     return _plain(text)
 
 
-def _metadata(report: Report) -> list[str]:
+def _metadata(report: Content) -> list[str]:
     """Front matter: tags, and the metrics of the model as `model-index` has them.
 
     The model is the last case that was given; a pilot's trials only where nothing else was.
@@ -112,7 +110,7 @@ def _markdown(table: Table) -> list[str]:
     return [lines[0], f"| {' | '.join(rules)} |", *lines[1:], ""]
 
 
-def _tables(report: Report, words: Language) -> list[str]:
+def _tables(report: Content, words: Language) -> list[str]:
     cases = report.inputs.cases
     lines: list[str] = []
     for name, table in (
@@ -125,7 +123,7 @@ def _tables(report: Report, words: Language) -> list[str]:
     return lines
 
 
-def _audit(report: Report, words: Language) -> list[str]:
+def _audit(report: Content, words: Language) -> list[str]:
     lines: list[str] = []
     if (data := data_rows(report)).rows:
         lines += [f"### {words.say('section.data')}", "", *_markdown(data)]

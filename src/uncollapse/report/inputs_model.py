@@ -9,10 +9,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uncollapse.metrics import Measurement
+from uncollapse.tables import Columns
 
-__all__ = ["Case", "Change", "Inputs", "Measured", "Points", "Source"]
+__all__ = ["Case", "Change", "Inputs", "Measured", "Options", "Points", "Source"]
 
 Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Options:
+    """How embeddings are read.
+
+    Attributes:
+        columns: What is where in files that do not say it themselves.
+        layer: The layer that the report is about; None for the projector where there is one.
+        sample: Rows that a picture shows at most.
+        seed: Of the rows in the picture, and of the probes' splits.
+    """
+
+    columns: Columns = field(default_factory=Columns)
+    layer: str | None = None
+    sample: int = 1500
+    seed: int = 0
 
 
 @dataclass(frozen=True)

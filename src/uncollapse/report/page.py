@@ -7,15 +7,13 @@ import hashlib
 import json
 from functools import cache
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from uncollapse import __version__
 from uncollapse.errors import InputError
 from uncollapse.metrics import Reason
 from uncollapse.report.language import Language
-
-if TYPE_CHECKING:
-    from uncollapse.report.build import Report
+from uncollapse.report.record import Content
 
 __all__ = ["MOST_BYTES", "page"]
 
@@ -24,7 +22,7 @@ MOST_BYTES = 3_000_000
 REASONS = 4
 
 
-def page(report: Report) -> str:
+def page(report: Content) -> str:
     """The page; with fewer points in its pictures where it would be larger than 3 MB.
 
     Raises:
@@ -83,12 +81,12 @@ def _data(value: Any) -> str:
     return text
 
 
-def _page(report: Report, points: int) -> str:
+def _page(report: Content, points: int) -> str:
     from jinja2 import Environment
     from markupsafe import Markup
 
-    from uncollapse.report import audit
-    from uncollapse.report.sections import engineer
+    from uncollapse.report.sections import audit
+    from uncollapse.report.sections.engineer import engineer
 
     words = report.words
     parts = engineer(report, points)

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 from uncollapse import __version__
-from uncollapse.report.build import Report
+from uncollapse.report.decide.lookup import judged
 from uncollapse.report.inputs_model import Case
 from uncollapse.report.language import Language, short
-from uncollapse.report.lookup import judged
-from uncollapse.report.tables import Table
+from uncollapse.report.record import Content
+from uncollapse.report.sections.tables import Table
 
 __all__ = [
     "commands_of",
@@ -28,7 +28,7 @@ MOST_INPUTS = 60
 PARTS = ("train", "validation", "test")
 
 
-def data_rows(report: Report) -> Table:
+def data_rows(report: Content) -> Table:
     """What is recorded of data, splits and conditions, a column for each case."""
     words = report.words
     cases = report.inputs.cases
@@ -98,7 +98,7 @@ def _conditions(given: dict[str, Any], words: Language) -> dict[str, str]:
     return found
 
 
-def pilot_rows(report: Report) -> Table | None:
+def pilot_rows(report: Content) -> Table | None:
     """Under which conditions a pilot compared its settings; None without one."""
     pilot, words = report.inputs.pilot, report.words
     if pilot is None:
@@ -128,7 +128,7 @@ def pilot_rows(report: Report) -> Table | None:
     return Table(["", words.say("kind.pilot")], cells, left=2)
 
 
-def input_table(report: Report) -> Table:
+def input_table(report: Content) -> Table:
     """Every file that was read, with its hash."""
     words = report.words
     rows = [
@@ -140,7 +140,7 @@ def input_table(report: Report) -> Table:
     return Table([*titles, "SHA-256"], rows[:MOST_INPUTS], left=2, more=more, wordy={3})
 
 
-def commands_of(report: Report) -> list[str]:
+def commands_of(report: Content) -> list[str]:
     """The command of each run, as it was given."""
     found = []
     for run in report.inputs.runs:
@@ -152,7 +152,7 @@ def commands_of(report: Report) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def versions_of(report: Report) -> Table:
+def versions_of(report: Content) -> Table:
     """Versions that each run recorded, and that of the report."""
     words = report.words
     cases = [case for case in report.inputs.cases if (case.run or {}).get("versions")]
@@ -169,7 +169,7 @@ def versions_of(report: Report) -> Table:
     return Table(titles if cases else [titles[0], ""], rows, left=1 + max(1, len(cases)))
 
 
-def setting_table(report: Report) -> Table | None:
+def setting_table(report: Content) -> Table | None:
     """The whole configuration of each run, differences first."""
     words = report.words
     cases = [case for case in report.inputs.cases if case.config]
@@ -188,7 +188,7 @@ def setting_table(report: Report) -> Table | None:
     return Table(titles, [cells for _, cells in rows], left=1 + len(cases))
 
 
-def convention_texts(report: Report) -> list[str]:
+def convention_texts(report: Content) -> list[str]:
     """Which of several usual definitions stand behind the numbers."""
     words = report.words
     settings = [case.setting for case in report.inputs.cases if case.setting]
@@ -215,7 +215,7 @@ def convention_texts(report: Report) -> list[str]:
     return found
 
 
-def limit_texts(report: Report) -> list[str]:
+def limit_texts(report: Content) -> list[str]:
     """What the method cannot say."""
     words = report.words
     cases = report.inputs.cases

@@ -20,7 +20,7 @@ from scipy.special import stdtrit
 
 from uncollapse.metrics import Measurement
 from uncollapse.report.inputs_model import Case, Measured
-from uncollapse.report.setting_diff import IDLE
+from uncollapse.report.read.setting_diff import IDLE
 
 __all__ = ["mean_record", "over_seeds", "pooled"]
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from uncollapse.report import charts_rows
-from uncollapse.report.build import Report
+from uncollapse.report.charts import rows as charts_rows
+from uncollapse.report.decide.lookup import judged
 from uncollapse.report.inputs_model import Case, Points
 from uncollapse.report.language import Language, short
-from uncollapse.report.lookup import judged
-from uncollapse.report.section import Figure, Section, charted, section
+from uncollapse.report.record import Content
+from uncollapse.report.sections.section import Figure, Section, charted, section
 
 __all__ = ["picture_section", "spectrum_section"]
 
@@ -23,7 +23,7 @@ def _points(case: Case, layer: str | None) -> Points | None:
 
 
 def picture_section(
-    report: Report, words: Language, most: int, data: dict[str, list[dict[str, Any]]]
+    report: Content, words: Language, most: int, data: dict[str, list[dict[str, Any]]]
 ) -> Section | None:
     """Both projections of the first and the last case; their rows go into `data`."""
     shown = [(case, found) for case in report.sides if (found := _points(case, report.layer))]
@@ -62,7 +62,7 @@ def picture_section(
     return found_section
 
 
-def spectrum_section(report: Report, words: Language) -> Section | None:
+def spectrum_section(report: Content, words: Language) -> Section | None:
     """Eigenvalues inside classes, of the first and the last case."""
     shown = [(case.name, f.spectrum) for case in report.sides if (f := _points(case, report.layer))]
     return charted("spectrum", words, charts_rows.spectrum_chart(shown, words))

@@ -8,7 +8,7 @@ from typing import Any
 
 from uncollapse.report.inputs_model import Case, Measured
 from uncollapse.report.messages import estimate
-from uncollapse.report.seeds import over_seeds
+from uncollapse.report.read.over_seeds import over_seeds
 
 __all__ = [
     "MOST_CLASSES",

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from uncollapse.metrics import Reason
-from uncollapse.report.decision_pilot import pilot_parts
+from uncollapse.report.decide.lookup import judged, label_reading, seconds, within_reading
+from uncollapse.report.decide.pilot import pilot_parts
 from uncollapse.report.inputs_model import Case, Change, Inputs
-from uncollapse.report.lookup import judged, label_reading, seconds, within_reading
 from uncollapse.report.messages import Message, difference, estimate
-from uncollapse.report.setting_diff import (
+from uncollapse.report.read.setting_diff import (
     TARGET_VARIANCE,
     advice,
     differences,

@@ -7,9 +7,9 @@ from typing import Any
 
 import altair as alt
 
-from uncollapse.report.charts import AFTER, BEFORE, finished, values
+from uncollapse.report.charts.base import AFTER, BEFORE, finished, values
+from uncollapse.report.decide.phase import EXPONENT, Mark, PhaseDiagram
 from uncollapse.report.language import Language, short
-from uncollapse.report.phase import EXPONENT, Mark, PhaseDiagram
 
 __all__ = ["phase_chart"]
 

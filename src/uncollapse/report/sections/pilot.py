@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from uncollapse.report.charts_rows import trial_chart
-from uncollapse.report.decision_pilot import changes_of, trials_of
+from uncollapse.report.charts.rows import trial_chart
 from uncollapse.report.language import Language, short
-from uncollapse.report.section import Section, charted, section
-from uncollapse.report.tables import Table
+from uncollapse.report.read.pilot_parts import changes_of, trials_of
+from uncollapse.report.sections.section import Section, charted, section
+from uncollapse.report.sections.tables import Table
 
 __all__ = ["number_at", "pilot_section"]
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from uncollapse.report.decide.lookup import MOST_CLASSES, Read, judged, readings
 from uncollapse.report.inputs_model import Case
 from uncollapse.report.language import Language, short
-from uncollapse.report.lookup import MOST_CLASSES, Read, judged, readings
 from uncollapse.report.messages import estimate
 
 __all__ = [

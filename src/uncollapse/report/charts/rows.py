@@ -8,7 +8,7 @@ from typing import Any
 
 import altair as alt
 
-from uncollapse.report.charts import SIDES, finished, sides, values
+from uncollapse.report.charts.base import SIDES, finished, sides, values
 from uncollapse.report.inputs_model import Points
 from uncollapse.report.language import Language, short
 

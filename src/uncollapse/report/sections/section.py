@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from uncollapse.report.language import Language
-from uncollapse.report.tables import Table
+from uncollapse.report.sections.tables import Table
 
 __all__ = ["Figure", "Section", "charted", "section"]
 

@@ -6,17 +6,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from uncollapse.report import charts, charts_rows
-from uncollapse.report.build import Report
-from uncollapse.report.charts_phase import phase_chart
+from uncollapse.report.charts import base as charts
+from uncollapse.report.charts import rows as charts_rows
+from uncollapse.report.charts.phase import phase_chart
+from uncollapse.report.decide.lookup import judged
 from uncollapse.report.inputs_model import Case
 from uncollapse.report.language import Language, short
-from uncollapse.report.lookup import judged
-from uncollapse.report.section import Figure, Section, charted, section
-from uncollapse.report.sections_embedding import picture_section, spectrum_section
-from uncollapse.report.sections_pilot import pilot_section
-from uncollapse.report.sections_transfer import transfer_section
-from uncollapse.report.tables import (
+from uncollapse.report.record import Content
+from uncollapse.report.sections.embedding import picture_section, spectrum_section
+from uncollapse.report.sections.pilot import pilot_section
+from uncollapse.report.sections.section import Figure, Section, charted, section
+from uncollapse.report.sections.tables import (
     Table,
     class_table,
     comparison_table,
@@ -27,6 +27,7 @@ from uncollapse.report.tables import (
     secondary_table,
     slice_table,
 )
+from uncollapse.report.sections.transfer import transfer_section
 
 __all__ = ["Sections", "engineer"]
 
@@ -39,7 +40,7 @@ class Sections:
     data: dict[str, list[dict[str, Any]]]
 
 
-def engineer(report: Report, points: int) -> Sections:
+def engineer(report: Content, points: int) -> Sections:
     """All sections that there are data for.
 
     Args:
@@ -66,11 +67,11 @@ def engineer(report: Report, points: int) -> Sections:
     return Sections([found for part in parts if (found := part()) is not None], data)
 
 
-def _measured(report: Report) -> list[Case]:
+def _measured(report: Content) -> list[Case]:
     return [case for case in report.inputs.cases if judged(case, report.layer) is not None]
 
 
-def _comparison(report: Report, words: Language) -> Section | None:
+def _comparison(report: Content, words: Language) -> Section | None:
     record = report.comparison
     if record is None:
         return None
@@ -99,7 +100,7 @@ def batch_text(batch: dict[str, Any], words: Language) -> str:
     return words.say(f"batch.{kind}", **numbers)
 
 
-def _phase(report: Report, words: Language) -> Section | None:
+def _phase(report: Content, words: Language) -> Section | None:
     diagram = report.diagram
     if diagram is None:
         return None
@@ -124,7 +125,7 @@ def _phase(report: Report, words: Language) -> Section | None:
     return charted("phase", words, chart, *paragraphs, tables=[("", Table(titles, rows))])
 
 
-def _variance(report: Report, words: Language) -> Section | None:
+def _variance(report: Content, words: Language) -> Section | None:
     cases = _measured(report)
     rows, count = charts.rows_of_classes(cases, report.layer)
     shown = len({row["class"] for row in rows})
@@ -138,7 +139,7 @@ def _variance(report: Report, words: Language) -> Section | None:
     return charted("variance", words, spec, *paragraphs, tables=[("", table)])
 
 
-def _levels(report: Report, words: Language) -> Section | None:
+def _levels(report: Content, words: Language) -> Section | None:
     cases = _measured(report)
     views = any(
         one.found.view_variance.estimate is not None
@@ -153,20 +154,20 @@ def _levels(report: Report, words: Language) -> Section | None:
     return charted("levels", words, spec, *paragraphs, tables=[("", table)])
 
 
-def _layers(report: Report, words: Language) -> Section | None:
+def _layers(report: Content, words: Language) -> Section | None:
     table = layer_table(report.inputs.cases, words)
     if table is None:
         return None
     return section("layers", words, words.say("intro.layers"), tables=[("", table)])
 
 
-def _training(report: Report, words: Language) -> Section | None:
+def _training(report: Content, words: Language) -> Section | None:
     return charted(
         "training", words, charts.training_chart(report.inputs.cases, report.layer, words)
     )
 
 
-def _probes(report: Report, words: Language) -> Section | None:
+def _probes(report: Content, words: Language) -> Section | None:
     cases = report.inputs.cases
     rows = probe_rows(cases, words)
     if not rows:
@@ -195,7 +196,7 @@ def _probes(report: Report, words: Language) -> Section | None:
     )
 
 
-def _slices(report: Report, words: Language) -> Section | None:
+def _slices(report: Content, words: Language) -> Section | None:
     found_section = section("slices", words, words.say("intro.slices"))
     for case in _measured(report):
         one = judged(case, report.layer)
@@ -215,7 +216,7 @@ def _slices(report: Report, words: Language) -> Section | None:
     return found_section if found_section.tables else None
 
 
-def _secondary(report: Report, words: Language) -> Section | None:
+def _secondary(report: Content, words: Language) -> Section | None:
     cases = [case for case in report.sides if judged(case, report.layer) is not None]
     if not cases:
         return None

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,12 +14,9 @@ from numpy.typing import NDArray
 from uncollapse.errors import InputError
 from uncollapse.metrics import Accumulator, Measurement, measure
 from uncollapse.records import Prediction
-from uncollapse.report.inputs_model import Measured, Points
-from uncollapse.report.picture import picture
+from uncollapse.report.inputs_model import Measured, Options, Points
+from uncollapse.report.read.picture import picture
 from uncollapse.tables import Columns, Part, Reading, Shard, embedding_columns, open_shards
-
-if TYPE_CHECKING:
-    from uncollapse.report.inputs import Options
 
 __all__ = ["measured_rows"]
 

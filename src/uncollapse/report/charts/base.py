@@ -7,9 +7,9 @@ from typing import Any
 
 import altair as alt
 
+from uncollapse.report.decide.lookup import MOST_CLASSES, judged
 from uncollapse.report.inputs_model import Case
 from uncollapse.report.language import Language, short
-from uncollapse.report.lookup import MOST_CLASSES, judged
 
 __all__ = [
     "AFTER",

@@ -6,42 +6,24 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from uncollapse.errors import InputError
 from uncollapse.metrics import Measurement
 from uncollapse.records import Prediction
-from uncollapse.report.decision_pilot import shown_runs
-from uncollapse.report.inputs_model import Case, Inputs, Measured, Source
-from uncollapse.report.rows import measured_rows
-from uncollapse.report.seeds import pooled
-from uncollapse.report.setting_diff import of_record, predicted
+from uncollapse.report.inputs_model import Case, Inputs, Measured, Options, Source
+from uncollapse.report.read.over_seeds import pooled
+from uncollapse.report.read.pilot_parts import shown_runs
+from uncollapse.report.read.rows import measured_rows
+from uncollapse.report.read.setting_diff import of_record, predicted
 from uncollapse.storage import read_lines
-from uncollapse.tables import ENDINGS, Columns
+from uncollapse.tables import ENDINGS
 
-__all__ = ["Options", "Progress", "kind_of", "quiet", "read_inputs"]
+__all__ = ["Progress", "kind_of", "quiet", "read_inputs"]
 
 EMBEDDINGS = ("embeddings.parquet", "embeddings.npz")
 Progress = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Options:
-    """How embeddings are read.
-
-    Attributes:
-        columns: What is where in files that do not say it themselves.
-        layer: The layer that the report is about; None for the projector where there is one.
-        sample: Rows that a picture shows at most.
-        seed: Of the rows in the picture, and of the probes' splits.
-    """
-
-    columns: Columns = field(default_factory=Columns)
-    layer: str | None = None
-    sample: int = 1500
-    seed: int = 0
 
 
 def quiet(text: str) -> None:

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from uncollapse.report.decision_pilot import compared_of, trials_of
 from uncollapse.report.language import Language, short
-from uncollapse.report.section import Section, section
-from uncollapse.report.sections_pilot import number_at
-from uncollapse.report.seeds import over_seeds
-from uncollapse.report.tables import Table
+from uncollapse.report.read.over_seeds import over_seeds
+from uncollapse.report.read.pilot_parts import compared_of, trials_of
+from uncollapse.report.sections.pilot import number_at
+from uncollapse.report.sections.section import Section, section
+from uncollapse.report.sections.tables import Table
 
 __all__ = ["transfer_section"]
 

@@ -1,0 +1,1 @@
+"""What the inputs say: the first screen, the phase diagram, the numbers that are looked up."""

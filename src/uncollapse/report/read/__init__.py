@@ -1,0 +1,1 @@
+"""What each path holds, by its content: cases with their measurements, runs and pictures."""

@@ -1,0 +1,87 @@
+"""What a report says, in one record, before it is written as HTML, JSON or markdown."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from uncollapse import __version__
+from uncollapse.report.decide.decision import Decision
+from uncollapse.report.decide.phase import Mark, PhaseDiagram
+from uncollapse.report.inputs_model import Case, Inputs
+from uncollapse.report.language import Code, Language, language
+
+__all__ = ["SCHEMA_VERSION", "Content"]
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a report says, before it is written as HTML, JSON or markdown.
+
+    Attributes:
+        created: When it was made.
+        language: Of the sentences.
+        layer: The layer that it is about; None for the projector, or what there is.
+        inputs: What was read.
+        decision: The first screen.
+        comparison: First against last measurement, or a record of `compare`; None without.
+        diagram: The phase diagram of the last run's setting; None where it is not known.
+        marks: What stands where in it.
+        absent: Keys of what was not given.
+    """
+
+    created: datetime
+    language: Code
+    layer: str | None
+    inputs: Inputs
+    decision: Decision
+    comparison: dict[str, Any] | None
+    diagram: PhaseDiagram | None
+    marks: tuple[Mark, ...]
+    absent: tuple[str, ...]
+
+    @property
+    def sides(self) -> list[Case]:
+        """The cases that are shown side by side: the first and the last."""
+        return self.inputs.sides
+
+    @property
+    def words(self) -> Language:
+        """Its language, with the level of its intervals."""
+        return language(self.language, self.inputs.level)
+
+    @property
+    def headline(self) -> str:
+        """The verdict in one sentence."""
+        return self.words.say(self.decision.headline)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The record for an audit, as plain JSON types; sentences are in the report's language."""
+        words = self.words
+        decision = self.decision.to_dict()
+        decision["headline"]["text"] = words.say(self.decision.headline)
+        for name in ("change", "gain", "cost", "certainty"):
+            for record, message in zip(decision[name], getattr(self.decision, name), strict=True):
+                record["text"] = words.say(message)
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "kind": "report",
+            "uncollapse": __version__,
+            "created": self.created.isoformat(),
+            "language": self.language,
+            "layer": self.layer,
+            "decision": decision,
+            **self.inputs.to_dict(),
+            "comparison": self.comparison,
+            "phase_diagram": None if self.diagram is None else self.diagram.to_dict(),
+            "marks": [mark.to_dict() for mark in self.marks],
+            "absent": list(self.absent),
+        }
+
+    def to_json(self, indent: int | None = 2) -> str:
+        """Strict JSON: numbers that do not exist are null, never NaN."""
+        return json.dumps(self.to_dict(), indent=indent, allow_nan=False, ensure_ascii=False)

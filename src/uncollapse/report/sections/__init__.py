@@ -1,0 +1,1 @@
+"""Parts of the page and the card: sections, tables, the auditor's part."""
