@@ -1,5 +1,5 @@
 """The command line: each command parses, calls one library function, prints."""
 
-from uncollapse.cli.app import main
+from uncollapse.cli.app import app, main
 
-__all__ = ["main"]
+__all__ = ["app", "main"]

@@ -4,32 +4,58 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Iterator, Mapping
+from importlib import import_module
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from uncollapse import __version__
-from uncollapse.cli.compare import compare_command
-from uncollapse.cli.demo import demo_command
-from uncollapse.cli.explore import explore_command
-from uncollapse.cli.measure import measure_command
-from uncollapse.cli.pilot import pilot_command
-from uncollapse.cli.predict import predict_command
-from uncollapse.cli.probe import probe_command
-from uncollapse.cli.report import report_command
-from uncollapse.cli.simulate import simulate_command
-from uncollapse.cli.train import embed_command, train_command
+from uncollapse.cli._console import EXIT_CODES, INTERRUPTED
+from uncollapse.cli._options import grouped
 from uncollapse.errors import InputError
 
-EXIT_CODES = (
-    "Exit codes: 0 done; 1 a finding under --fail-on; 2 misuse or unusable input, said in one line "
-    "on stderr; 130 interrupted."
-)
+__all__ = ["app", "main"]
+
+# Each is `NAME_command` in the file of its name; embed stands beside train.
+COMMANDS = (
+    "demo", "predict", "explore", "measure", "compare", "train", "embed", "probe", "pilot",
+    "simulate", "report",
+)  # fmt: skip
+
+
+class _Commands(Mapping[str, Any]):
+    """The commands by name, each imported when it is asked for: `--version` needs none of them."""
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in COMMANDS:
+            raise KeyError(name)
+        module = import_module(f"uncollapse.cli.{'train' if name == 'embed' else name}")
+        single = typer.Typer(add_completion=False, rich_markup_mode=None)
+        single.command(name, epilog=EXIT_CODES)(grouped(getattr(module, f"{name}_command")))
+        return typer.main.get_command(single)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(COMMANDS)
+
+    def __len__(self) -> int:
+        return len(COMMANDS)
+
+    def __contains__(self, name: object) -> bool:
+        return name in COMMANDS
+
+
+class _Group(TyperGroup):
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.commands = _Commands()  # type: ignore[assignment]
+
 
 # Plain help: brackets in a text are no markup, and no column is cut at 80 characters.
 app = typer.Typer(
     name="uncollapse",
+    cls=_Group,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -58,23 +84,6 @@ def _root(
     """
 
 
-def _add(name: str, command: Callable[..., None]) -> None:
-    app.command(name, epilog=EXIT_CODES)(command)
-
-
-_add("demo", demo_command)
-_add("predict", predict_command)
-_add("explore", explore_command)
-_add("measure", measure_command)
-_add("compare", compare_command)
-_add("train", train_command)
-_add("embed", embed_command)
-_add("probe", probe_command)
-_add("pilot", pilot_command)
-_add("simulate", simulate_command)
-_add("report", report_command)
-
-
 # What typer raises for a wrong command line, whichever version of click stands behind it.
 USAGE_ERROR: type[Exception] = typer.BadParameter.__bases__[0]
 
@@ -91,7 +100,7 @@ def main() -> None:
     except USAGE_ERROR as error:
         code = _refuse(_one_line(error))
     except typer.Abort:
-        code = 130
+        code = INTERRUPTED
     except BrokenPipeError:
         # The reader has left (a pipe into head): nobody is there to be told.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

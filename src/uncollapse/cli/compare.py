@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from uncollapse.cli import parameters
+from uncollapse.cli import _parameters as parameters
 from uncollapse.cli.measure import plain_console, read_json
 from uncollapse.errors import InputError
 from uncollapse.metrics import Comparison, Measurement, compare

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from uncollapse.cli import parameters
+from uncollapse.cli import _parameters as parameters
 from uncollapse.errors import InputError
 
 if TYPE_CHECKING:

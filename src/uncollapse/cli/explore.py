@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from uncollapse.cli import parameters
+from uncollapse.cli import _parameters as parameters
 from uncollapse.storage import write_text
 
 __all__ = ["explore_command"]

@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from uncollapse.cli import parameters
+from uncollapse.cli import _parameters as parameters
 from uncollapse.errors import InputError
 from uncollapse.metrics import (
     Margins,

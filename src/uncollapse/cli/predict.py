@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from uncollapse.cli import parameters
+from uncollapse.cli import _parameters as parameters
 from uncollapse.errors import InputError
 from uncollapse.records import BalancedBatch, Batch, FullBatch, Prediction, RandomBatch
 from uncollapse.theory import LEVERS, Advice, Lever, Setting, advise, predict

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from uncollapse.cli import parameters
+from uncollapse.cli import _parameters as parameters
 from uncollapse.cli.measure import plain_console
 from uncollapse.errors import InputError
 from uncollapse.probes import ProbeColumns, ProbeSettings, embedded_files, probe
