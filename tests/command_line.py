@@ -11,7 +11,7 @@ from pathlib import Path
 from subprocess import CompletedProcess
 from unittest import mock
 
-from uncollapse.cli.app import main
+from uncollapse.cli import main
 
 
 def called(words: Sequence[str], out: io.StringIO, error: io.StringIO) -> int:

@@ -9,7 +9,7 @@ from pathlib import Path
 import typer
 from typer.cli import get_docs_for_click
 
-from uncollapse.cli.app import app
+from uncollapse.cli import app
 
 ROOT = Path(__file__).parent.parent
 FETCHED = re.compile(r'<(?:script|link|img|iframe)\b[^>]*\b(?:src|href)="?(?:https?:)?//[^>]*>')

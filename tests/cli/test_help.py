@@ -10,7 +10,7 @@ import pytest
 import typer
 
 from command_line import call
-from uncollapse.cli.app import EXIT_CODES, app
+from uncollapse.cli import EXIT_CODES, app
 
 GROUP = typer.main.get_command(app)
 COMMANDS = sorted(GROUP.commands)

@@ -7,7 +7,6 @@ import pytest
 
 from command_line import call
 from uncollapse import simulation
-from uncollapse.cli import simulate as command
 from uncollapse.records import RandomBatch
 from uncollapse.simulation import SimulationOptions, simulate
 from uncollapse.theory import Setting, predict
@@ -118,7 +117,7 @@ def test_bad_input_is_one_line_and_exit_code_2(arguments, part):
     assert part in answer.stderr
 
 
-def test_interrupted_it_prints_what_is_finished(monkeypatch, capsys):
+def test_interrupted_it_prints_what_is_finished(monkeypatch):
     runs = []
 
     def interrupted(*arguments, **options):
@@ -128,14 +127,11 @@ def test_interrupted_it_prints_what_is_finished(monkeypatch, capsys):
         return runs[0]
 
     monkeypatch.setattr(simulation, "simulate", interrupted)
-    with pytest.raises(command.typer.Exit) as left:
-        command.simulate_command(
-            classes=2, per_class=2, alpha="0.1,0.5", temperature="0.5", as_json=True
-        )
-    assert left.value.exit_code == 130
-    printed = capsys.readouterr()
-    record = json.loads(printed.out)
+    grid = ("--alpha", "0.1,0.5", "--temperature", "0.5")
+    answer = call("simulate", "--classes", "2", "--per-class", "2", *grid, "--json")
+    assert answer.returncode == 130
+    record = json.loads(answer.stdout)
     assert record["interrupted"] is True
     assert [found["reached"]["loss"] for found in record["runs"]] == [runs[0].loss]
     assert [point["varied"] for point in record["summary"]] == [{"alpha": 0.1}]
-    assert printed.err == "uncollapse: interrupted, 1 of 2 runs finished\n"
+    assert answer.stderr == "uncollapse: interrupted, 1 of 2 runs finished\n"

@@ -9,8 +9,8 @@ from sklearn.datasets import load_digits
 from test_record import prediction
 from typer.testing import CliRunner
 
-from uncollapse.cli.app import app, main
-from uncollapse.records import BalancedBatch, FullBatch, RandomBatch
+from uncollapse.cli import app, main
+from uncollapse.records import BalancedBatch, FullBatch, RandomBatch, Setting
 
 RUN = CliRunner()
 
@@ -94,13 +94,13 @@ def test_the_runs_setting_is_predicted_for_the_counts_in_the_file(
     tmp_path, rng, monkeypatch, words, batch
 ):
     # What theory answers is its own room's test; here, that it is asked the right question.
-    asked = {}
+    asked = []
 
-    def setting(**given):
-        asked.update(given)
+    def predicted(setting):
+        asked.append(setting)
+        return prediction(0.2)
 
-    monkeypatch.setattr("uncollapse.theory.Setting", setting, raising=False)
-    monkeypatch.setattr("uncollapse.theory.predict", lambda _: prediction(0.2), raising=False)
+    monkeypatch.setattr("uncollapse.theory.predict", predicted)
     rows, labels, instances = cloud(rng, (12, 9, 5), views=2)
     np.savez(tmp_path / "d.npz", z=rows, label=labels, part=instances)
     given = ["--instance", "part", "--alpha", 0.3, "--temperature", 0.1, "--views", 3]
@@ -108,15 +108,9 @@ def test_the_runs_setting_is_predicted_for_the_counts_in_the_file(
         found = invoke("measure", tmp_path / "d.npz", stream, "--json", *given, *words)
         assert found.exit_code == 0, found.output
         assert json.loads(found.stdout)["prediction"]["instance_variance"] == 0.2
-        assert asked == {
-            "class_counts": (12, 9, 5),
-            "views": 3,
-            "alpha": 0.3,
-            "temperature": 0.1,
-            "self_pairs": "exclude",
-            "reduction": "anchors",
-            "batch": batch,
-        }
+        assert asked.pop() == Setting(
+            class_counts=(12, 9, 5), views=3, alpha=0.3, temperature=0.1, batch=batch
+        )
 
 
 def test_state_of_a_stream_merges_like_one_file(tmp_path, rng):

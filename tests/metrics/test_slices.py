@@ -8,7 +8,7 @@ from embeddings import cloud, ssem, unit
 from test_record import prediction
 from typer.testing import CliRunner
 
-from uncollapse.cli.app import app
+from uncollapse.cli import app
 from uncollapse.metrics import Margins, ProbeOptions, compare, measure
 
 QUICK = {"permutations": 0, "probe": ProbeOptions(permutations=0, strengths=(1.0,))}

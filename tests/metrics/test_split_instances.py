@@ -5,7 +5,7 @@ import pytest
 from embeddings import cloud
 from typer.testing import CliRunner
 
-from uncollapse.cli.app import app
+from uncollapse.cli import app
 from uncollapse.errors import InputError
 from uncollapse.metrics import Columns, measure_files
 

@@ -6,23 +6,20 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import typer
 from known import coarse_to_fine
 from safetensors.numpy import save_file
 from sklearn.datasets import load_digits
 from typer.testing import CliRunner
 
-from uncollapse.cli.probe import probe_command
+from uncollapse.cli import app
 from uncollapse.errors import InputError
 from uncollapse.probes import ProbeResult
 
-APP = typer.Typer()
-APP.command()(probe_command)
 RUN = CliRunner()
 
 
 def invoke(*words):
-    return RUN.invoke(APP, [str(word) for word in words])
+    return RUN.invoke(app, ["probe", *map(str, words)])
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import sys
 import pytest
 from typer.testing import CliRunner
 
-from uncollapse.cli.app import app, main
+from uncollapse.cli import app, main
 
 RUN = CliRunner()
 

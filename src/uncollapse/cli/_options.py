@@ -19,14 +19,12 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
     groups: dict[str, type[Any]] = {}
     spread: list[Parameter] = []
     for name, parameter in signature(command).parameters.items():
-        if is_dataclass(group := hints[name]):
-            groups[name] = group
-            spread += _options(group)
+        if is_dataclass(hints[name]):
+            groups[name] = hints[name]
+            spread += _options(hints[name])
         else:
             kind = Parameter.KEYWORD_ONLY
-            spread.append(
-                Parameter(name, kind, default=parameter.default, annotation=hints[name])
-            )
+            spread.append(Parameter(name, kind, default=parameter.default, annotation=hints[name]))
 
     def flat(**given: Any) -> None:
         for name, group in groups.items():

@@ -11,10 +11,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from uncollapse.cli import _parameters as parameters
-from uncollapse.cli.measure import plain_console, read_json
+from uncollapse.cli._console import plain_console
+from uncollapse.cli._setting import Json
 from uncollapse.errors import InputError
-from uncollapse.metrics import Comparison, Measurement, compare
+from uncollapse.metrics import compare
+from uncollapse.records import Comparison, Measurement, read_json
 
 __all__ = ["compare_command"]
 
@@ -46,11 +47,10 @@ def show(found: Comparison, console: Console) -> None:
 
 def _measurement(path: Path) -> Measurement:
     """The record in a file; what is wrong with it is said with its name."""
+    record = read_json(path, "a measurement")
     try:
-        return Measurement.from_dict(read_json(path, "a measurement"))
+        return Measurement.from_dict(record)
     except InputError as error:
-        if str(path) in error.expected:
-            raise
         raise InputError(f"{error.expected} in {path}", error.found, error.remedy) from error
 
 
@@ -60,7 +60,7 @@ def compare_command(
     tolerance: Annotated[
         float, typer.Option(help="Fraction by which the share or a probe may fall, 0 to below 1.")
     ] = 0.0,
-    as_json: parameters.Json = False,
+    as_json: Json = False,
     fail_on: Annotated[
         Literal["regression"] | None, typer.Option(help="Exit with code 1 on a regression.")
     ] = None,

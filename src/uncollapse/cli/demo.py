@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from uncollapse.cli import _parameters as parameters
+from uncollapse.cli._options import grouped
+from uncollapse.cli._setting import Language
 from uncollapse.errors import InputError
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def demo_command(
         int | None,
         typer.Option(min=1, help="Processes of the pilot, of one thread.", show_default="cores"),
     ] = None,
-    language: parameters.Language = "en",
+    language: Language = "en",
     output: Annotated[
         Path | None,
         typer.Option("-o", "--output", help="The demo's folder.", show_default="runs/demo-DATA"),
@@ -182,7 +183,7 @@ def _pilot(start: Path, folder: Path, budget: str, workers: int | None) -> dict[
 
     workers = workers or os.cpu_count() or 1
     _told("pilot", start, "--budget", budget, "--workers", workers, "-o", folder)
-    pilot_command(start, budget=budget, workers=workers, output=folder)
+    grouped(pilot_command)(config=start, budget=budget, workers=workers, output=folder)
     return dict(json.loads((folder / "pilot.json").read_text(encoding="utf-8")))
 
 
@@ -201,7 +202,7 @@ def _report(folder: Path, changed: bool, language: Literal["en", "ja"]) -> Path:
     paths = [folder / "before", *([folder / "after"] if changed else []), folder / "pilot"]
     target = folder / "report.html"
     _told("report", *paths, "-o", target, "--lang", language)
-    report_command(paths, output=target, language=language)
+    grouped(report_command)(paths=paths, output=target, language=language)
     return target
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from uncollapse.cli import _parameters as parameters
+from uncollapse.cli._console import print_json
+from uncollapse.cli._setting import Json, Language
 from uncollapse.storage import write_text
 
 __all__ = ["explore_command"]
@@ -18,8 +18,8 @@ def explore_command(
     output: Annotated[
         Path, typer.Option("-o", "--output", help="The HTML file to write; replaced if there.")
     ] = Path("explorer.html"),
-    lang: parameters.Language = "en",
-    as_json: parameters.Json = False,
+    lang: Language = "en",
+    as_json: Json = False,
 ) -> None:
     """Write a page to explore predictions in.
 
@@ -31,5 +31,7 @@ def explore_command(
     from uncollapse.report import explorer_page
 
     write_text(output, explorer_page(lang))
-    answer = {"output": str(output), "lang": lang}
-    typer.echo(json.dumps(answer, ensure_ascii=False) if as_json else f"explorer in {output}")
+    if as_json:
+        print_json({"output": str(output), "lang": lang})
+    else:
+        typer.echo(f"explorer in {output}")

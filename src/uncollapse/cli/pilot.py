@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import os
-import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from uncollapse.cli import _parameters as parameters
+from uncollapse.cli._console import INTERRUPTED, bar, need, say
+from uncollapse.cli._setting import Changes, Json
 from uncollapse.cli.train import need_training
-from uncollapse.errors import InputError
 
 if TYPE_CHECKING:
     from uncollapse.pilot import PilotResult
 
 __all__ = ["pilot_command"]
 
-INTERRUPTED = 130
 _SAID = {
     "change": "CHANGE: {}",
     "keep": "KEEP YOUR SETTING",
@@ -31,43 +28,57 @@ _SAID = {
 }
 
 
-def pilot_command(
-    config: Annotated[Path, typer.Argument(help="YAML file of `uncollapse train`: the setting.")],
-    set_: parameters.Changes = None,
+@dataclass(frozen=True)
+class PlanOptions:
+    """Changes of the setting; time, seeds and processes."""
+
+    set_: Changes = None
     budget: Annotated[
         str,
         typer.Option(metavar="<time>", help="Wall-clock time for the plan, as 90s, 20m or 2h."),
-    ] = "20m",
+    ] = "20m"
     seeds: Annotated[
         int, typer.Option(min=2, help="Seeds of whole runs, and fresh ones to confirm by.")
-    ] = 3,
+    ] = 3
     workers: Annotated[
         int | None, typer.Option(min=1, help="Processes of one thread.", show_default="cores")
-    ] = None,
+    ] = None
+
+
+@dataclass(frozen=True)
+class GoalOptions:
+    """What is to improve, where, and by how much."""
+
     layer: Annotated[
         Literal["projector", "backbone"],
         typer.Option(help="Layer that is deployed; the objective is measured there."),
-    ] = "projector",
+    ] = "projector"
     objective: Annotated[
         Literal["auto", "within-class", "downstream", "other-view"],
         typer.Option(help="What is to improve; auto takes the first that the data allow."),
-    ] = "auto",
+    ] = "auto"
     downstream: Annotated[
         list[Path] | None,
         typer.Option(help="YAML file with a `data:` block to probe on; may be repeated."),
-    ] = None,
+    ] = None
     margin: Annotated[
         float, typer.Option(help="Accepted loss of training-label accuracy, 0 to below 1.")
-    ] = 0.01,
+    ] = 0.01
     least_gain: Annotated[
         float, typer.Option(help="Gain of the objective worth a change, between 0 and 1.")
-    ] = 0.02,
+    ] = 0.02
     half_width: Annotated[
         float,
         typer.Option(
             help="Half-width of one seed's 95 % interval, between 0 and 1; sets the rows used."
         ),
-    ] = 0.05,
+    ] = 0.05
+
+
+def pilot_command(
+    config: Annotated[Path, typer.Argument(help="YAML file of `uncollapse train`: the setting.")],
+    plan: PlanOptions,
+    goal: GoalOptions,
     ray: Annotated[bool, typer.Option("--ray", help="Run on a Ray cluster.")] = False,
     output: Annotated[
         Path | None,
@@ -75,7 +86,7 @@ def pilot_command(
             "-o", "--output", help="The pilot's folder.", show_default="runs/CONFIG-pilot"
         ),
     ] = None,
-    as_json: parameters.Json = False,
+    as_json: Json = False,
 ) -> None:
     """Find the least change that prevents collapse.
 
@@ -84,24 +95,28 @@ def pilot_command(
 
     Example: `uncollapse pilot configs/digits.yaml --set loss.alpha=0 --budget 5m`
     """
-    _need_pilot()
+    need_training()
+    need("the packages that pilots use", "pilot", "optuna")
     from uncollapse.pilot import PilotOptions, on_processes, on_ray, pilot, seconds_of
     from uncollapse.training import load_config, load_data_config
 
+    given = asdict(goal)
+    others = {
+        file.stem: (load_data_config(file), file.parent) for file in given.pop("downstream") or ()
+    }
+    workers = plan.workers or os.cpu_count() or 1
     options = PilotOptions(
-        budget=seconds_of(budget),
-        seeds=seeds,
-        workers=workers or os.cpu_count() or 1,
-        layer=layer,
-        objective=objective,
-        margin=margin,
-        least_gain=least_gain,
-        half_width=half_width,
+        budget=seconds_of(plan.budget), seeds=plan.seeds, workers=workers, **given
     )
-    others = {file.stem: (load_data_config(file), file.parent) for file in downstream or ()}
-    checked = load_config(config, set_ or ())
+    checked = load_config(config, plan.set_ or ())
     try:
-        with _bar() as progress:
+        with bar("reading", "runs") as update:
+
+            def progress(stage: str, done: int, total: int, known: Mapping[str, Any]) -> None:
+                if stage == "plan":
+                    _tell_plan(Console(stderr=True), known)
+                update(done, total, stage=stage)
+
             result = pilot(
                 checked,
                 output or Path("runs") / f"{config.stem}-pilot",
@@ -112,47 +127,12 @@ def pilot_command(
                 progress=progress,
             )
     except KeyboardInterrupt:
-        typer.echo("interrupted; the same command goes on", err=True)
+        say("interrupted; the same command goes on")
         raise typer.Exit(INTERRUPTED) from None
     if as_json:
         typer.echo(result.to_json())
     else:
         _show(result, Console())
-
-
-def _need_pilot() -> None:
-    need_training()
-    try:
-        import optuna  # noqa: F401  (only whether it is there)
-    except ImportError as error:
-        raise InputError(
-            "the packages that pilots use",
-            f"an environment without {error.name}",
-            "pip install 'uncollapse[pilot]'",
-        ) from error
-
-
-@contextmanager
-def _bar() -> Iterator[Callable[[str, int, int, Mapping[str, Any]], None]]:
-    """The plan in words, then a bar of runs on stderr while it is a terminal."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("runs"),
-        TimeElapsedColumn(),
-    )
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, disable=not sys.stderr.isatty()) as bar:
-        task = bar.add_task("reading", total=None)
-
-        def update(stage: str, done: int, total: int, known: Mapping[str, Any]) -> None:
-            if stage == "plan":
-                _tell_plan(console, known)
-                bar.update(task, total=total)
-            bar.update(task, description=stage, completed=done)
-
-        yield update
 
 
 def _tell_plan(console: Console, known: Mapping[str, Any]) -> None:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import re
-from pathlib import Path
+from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
 import typer
 
-from uncollapse.cli import _parameters as parameters
-from uncollapse.errors import InputError
-from uncollapse.records import BalancedBatch, Batch, FullBatch, Prediction, RandomBatch
-from uncollapse.theory import LEVERS, Advice, Lever, Setting, advise, predict
+from uncollapse.cli._console import print_json
+from uncollapse.cli._setting import BatchOptions, ClassOptions, Json, LossOptions
+from uncollapse.records import BalancedBatch, FullBatch, Prediction, RandomBatch, Setting
+from uncollapse.theory import LEVERS, Advice, Lever, advise, predict
 
-__all__ = ["predict_command"]
+__all__ = ["describe", "predict_command"]
 
 # Advice solves a setting some fifty times, or fifteen for alpha alone. Beyond so many different
 # class sizes, and where batches of unequal classes make a solution slow, only alpha is searched;
@@ -28,32 +26,32 @@ MEANING = {
 }
 
 
-def predict_command(
-    alpha: Annotated[float, typer.Option(help="Weight of the self-supervised term, 0 to 1.")],
-    temperature: Annotated[float, typer.Option(help="Temperature tau, 0.001 to 1000.")],
-    classes: parameters.Classes = None,
-    per_class: parameters.PerClass = None,
-    class_counts: parameters.ClassCounts = None,
-    views: parameters.Views = 2,
-    self_pairs: parameters.SelfPairsChoice = "exclude",
-    reduction: parameters.ReductionChoice = "anchors",
-    anchors_without_positives: parameters.AnchorsChoice = "drop",
-    batch_size: parameters.BatchSize = None,
-    batch_per_class: parameters.BatchPerClass = None,
-    batch_classes: parameters.BatchClasses = None,
+@dataclass(frozen=True)
+class AnswerOptions:
+    """Dimension, advice and answer."""
+
     dim: Annotated[
         int | None,
         typer.Option(help="Embedding dimension d, from 1.", show_default="large enough"),
-    ] = None,
+    ] = None
     target_variance: Annotated[
         float | None,
         typer.Option(
             help="Instance variance that the changes should reach, between 0 and 1.",
             show_default="0.01 in every class",
         ),
-    ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of sampled batches.")] = 0,
-    as_json: parameters.Json = False,
+    ] = None
+    seed: Annotated[int, typer.Option(min=0, help="Seed of sampled batches.")] = 0
+    as_json: Json = False
+
+
+def predict_command(
+    alpha: Annotated[float, typer.Option(help="Weight of the self-supervised term, 0 to 1.")],
+    temperature: Annotated[float, typer.Option(help="Temperature tau, 0.001 to 1000.")],
+    classes: ClassOptions,
+    loss: LossOptions,
+    batch: BatchOptions,
+    answer: AnswerOptions,
 ) -> None:
     """Say what the loss will do, before training.
 
@@ -63,75 +61,26 @@ def predict_command(
     Example: `uncollapse predict --classes 10 --per-class 50 --alpha 0 --temperature 0.1`
     """
     setting = Setting(
-        class_counts=_counts(class_counts),
-        classes=classes,
-        per_class=per_class,
-        views=views,
+        class_counts=classes.counts(),
+        classes=classes.classes,
+        per_class=classes.per_class,
         alpha=alpha,
         temperature=temperature,
-        self_pairs=self_pairs,
-        reduction=reduction,
-        anchors_without_positives=anchors_without_positives,
-        dimension=dim,
-        batch=_batch(batch_size, batch_per_class, batch_classes),
+        dimension=answer.dim,
+        batch=batch.batch(),
+        **asdict(loss),
     )
-    prediction = predict(setting, seed=seed)
-    if as_json:
+    prediction = predict(setting, seed=answer.seed)
+    target, seed = answer.target_variance, answer.seed
+    if answer.as_json:
         record = prediction.to_dict()
-        if target_variance is not None:
-            found = _advise(setting, target_variance, seed)
-            record["advice"] = None if found is None else [_record(a) for a in found]
-        typer.echo(json.dumps(record, allow_nan=False))
+        if target is not None:
+            changes = _advise(setting, target, seed)
+            record["advice"] = None if changes is None else [_record(a) for a in changes]
+        print_json(record)
         return
-    for line in _report(setting, prediction, target_variance, seed):
+    for line in _report(setting, prediction, target, seed):
         typer.echo(line)
-
-
-def _counts(text: str | None) -> list[int] | None:
-    """Class counts from `10,4,2` or `@file`."""
-    if text is None:
-        return None
-    if text.startswith("@"):
-        path = Path(text[1:])
-        try:
-            parts = path.read_text(encoding="utf-8-sig").split()
-        except (OSError, UnicodeDecodeError) as error:
-            why = error.strerror if isinstance(error, OSError) else error
-            raise InputError(
-                "a text file with one class count a line", f"{str(path)!r}: {why}", "check the path"
-            ) from error
-    else:
-        parts = text.split(",")
-    counts = []
-    for number, part in enumerate(parts, 1):
-        if not re.fullmatch(r"\s*[+-]?\d{1,40}\s*", part):
-            raise InputError(
-                "class counts as whole numbers, at most 1e9",
-                f"{part[:40]!r} as number {number}",
-                "write 10,4,2, or @file with one number a line",
-            )
-        counts.append(int(part))
-    return counts
-
-
-def _batch(size: int | None, per_class: int | None, classes: int | None) -> Batch:
-    if size is not None and (per_class is not None or classes is not None):
-        raise InputError(
-            "one kind of batch",
-            "--batch-size with --batch-per-class or --batch-classes",
-            "a batch is either random of a size, or balanced",
-        )
-    if size is not None:
-        return RandomBatch(size)
-    if per_class is not None:
-        return BalancedBatch(per_class, classes)
-    if classes is not None:
-        raise InputError(
-            "--batch-per-class beside --batch-classes",
-            "--batch-classes alone",
-            "say how many instances of each class a batch holds",
-        )
-    return FullBatch()
 
 
 def _report(setting: Setting, prediction: Prediction, target: float | None, seed: int) -> list[str]:
@@ -139,7 +88,7 @@ def _report(setting: Setting, prediction: Prediction, target: float | None, seed
     lines = [
         f"{p.phase}: {MEANING[p.phase]}",
         "",
-        f"setting      {_describe(setting)}",
+        f"setting      {describe(setting)}",
         f"variance     within classes {p.within_class_variance:.4f} = "
         f"{p.instance_variance:.4f} between instances + {p.view_variance:.4f} between views; "
         f"between classes {p.between_class_variance:.4f}",
@@ -152,7 +101,8 @@ def _report(setting: Setting, prediction: Prediction, target: float | None, seed
     return lines + [f"note: {note}" for note in p.notes]
 
 
-def _describe(setting: Setting) -> str:
+def describe(setting: Setting) -> str:
+    """Data, batch and loss on one line."""
     counts, batch = setting.counts, setting.batch
     data = f"{len(counts)} classes of {counts[0]}"
     if not setting.balanced:
@@ -228,13 +178,13 @@ def _advise(setting: Setting, target: float | None, seed: int) -> list[Advice] |
 
 
 def _advice(setting: Setting, p: Prediction, target: float | None, seed: int) -> list[str]:
-    found = _advise(setting, target, seed)
+    changes = _advise(setting, target, seed)
     goal = "leave collapse" if target is None else f"reach an instance variance of {target:g}"
-    if found is None:
+    if changes is None:
         return [f"changes are not searched beyond {ADVISED_BY_ALPHA} different class sizes", ""]
-    if found:
+    if changes:
         only = " (only alpha searched)" if len(_levers(setting)) == 1 else ""
-        return [f"smallest single changes that {goal}{only}:", *map(_change, found), ""]
+        return [f"smallest single changes that {goal}{only}:", *map(_change, changes), ""]
     there = p.phase == "spread" if target is None else p.instance_variance >= target
     searched = ", ".join(lever.replace("_", " ") for lever in _levers(setting))
     return [] if there else [f"no single change of {searched} would {goal}", ""]

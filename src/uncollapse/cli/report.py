@@ -2,23 +2,62 @@
 
 from __future__ import annotations
 
-import json
-import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn
 
-from uncollapse.cli import _parameters as parameters
+from uncollapse.cli._console import bar, print_json
+from uncollapse.cli._setting import ColumnOptions, Json, Language
 from uncollapse.errors import InputError
 from uncollapse.storage import write_text
-from uncollapse.tables import Columns
 
 __all__ = ["report_command"]
 
 ENDINGS = {"html": ".html", "json": ".json", "markdown": ".md"}
+
+
+@dataclass(frozen=True)
+class TargetOptions:
+    """What is written where."""
+
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--output",
+            help="File to write; an earlier report is replaced.",
+            show_default="report.html, .json or .md",
+        ),
+    ] = None
+    language: Language = "en"
+    format_: Annotated[
+        Literal["html", "json", "markdown"],
+        typer.Option("--format", help="A page, the record for an audit, or a model-card section."),
+    ] = "html"
+    layer: Annotated[
+        str | None,
+        typer.Option(
+            help="Layer that it is about.", show_default="the projector where there is one"
+        ),
+    ] = None
+
+
+@dataclass(frozen=True)
+class PictureOptions:
+    """Rows of the pictures, and the answer."""
+
+    sample: Annotated[
+        int, typer.Option(min=10, max=5000, help="Rows that a picture shows at most.")
+    ] = 1500
+    seed: Annotated[
+        int, typer.Option(min=0, help="Seed of the rows in pictures and of measurements made here.")
+    ] = 0
+    force: Annotated[bool, typer.Option("--force", help="Write over a file that is no report.")] = (
+        False
+    )
+    as_json: Json = False
 
 
 def report_command(
@@ -30,42 +69,9 @@ def report_command(
             " reference, the last is compared with it; a probe record belongs to the one before it."
         ),
     ],
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "-o",
-            "--output",
-            help="File to write; an earlier report is replaced.",
-            show_default="report.html, .json or .md",
-        ),
-    ] = None,
-    language: parameters.Language = "en",
-    format_: Annotated[
-        Literal["html", "json", "markdown"],
-        typer.Option("--format", help="A page, the record for an audit, or a model-card section."),
-    ] = "html",
-    layer: Annotated[
-        str | None,
-        typer.Option(
-            help="Layer that it is about.", show_default="the projector where there is one"
-        ),
-    ] = None,
-    embedding: parameters.Embedding = None,
-    label: parameters.Label = None,
-    instance: parameters.Instance = None,
-    group: parameters.Group = None,
-    fine: parameters.Fine = None,
-    slice_: parameters.Slices = None,
-    sample: Annotated[
-        int, typer.Option(min=10, max=5000, help="Rows that a picture shows at most.")
-    ] = 1500,
-    seed: Annotated[
-        int, typer.Option(min=0, help="Seed of the rows in pictures and of measurements made here.")
-    ] = 0,
-    force: Annotated[
-        bool, typer.Option("--force", help="Write over a file that is no report.")
-    ] = False,
-    as_json: parameters.Json = False,
+    target: TargetOptions,
+    columns: ColumnOptions,
+    picture: PictureOptions,
 ) -> None:
     """Write one page for whoever decides.
 
@@ -77,41 +83,35 @@ def report_command(
     """
     from uncollapse.report import ReportOptions, build_report
 
-    target = output or Path(f"report{ENDINGS[format_]}")
-    _check_target(target, paths, force)
-    columns = Columns(embedding, label, instance, group, fine, tuple(slice_ or ()))
-    options = ReportOptions(columns=columns, layer=layer, sample=sample, seed=seed)
-    shown = sys.stderr.isatty()
-    with Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        console=Console(stderr=True),
-        disable=not shown,
-        transient=True,
-    ) as bar:
-        task = bar.add_task("reading", total=None)
+    file = target.output or Path(f"report{ENDINGS[target.format_]}")
+    _check_target(file, paths, picture.force)
+    options = ReportOptions(
+        columns=columns.columns(), layer=target.layer, sample=picture.sample, seed=picture.seed
+    )
+    with bar("reading", transient=True) as update:
         report = build_report(
             paths,
-            language,
+            target.language,
             options=options,
-            progress=lambda name: bar.update(task, description=f"reading {name}"),
+            progress=lambda name: update(0, None, stage=f"reading {name}"),
         )
-        bar.update(task, description="writing")
+        update(0, None, stage="writing")
         make = {"html": report.to_html, "json": report.to_json, "markdown": report.to_markdown}
-        text = make[format_]()
-    write_text(target, text.rstrip() + "\n")
+        text = make[target.format_]()
+    write_text(file, text.rstrip() + "\n")
     size = len(text.encode()) / 1e6
-    if as_json:
-        answer = {
-            "verdict": report.decision.verdict,
-            "headline": report.headline,
-            "output": str(target),
-            "megabytes": round(size, 3),
-        }
-        typer.echo(json.dumps(answer, ensure_ascii=False))
+    if picture.as_json:
+        print_json(
+            {
+                "verdict": report.decision.verdict,
+                "headline": report.headline,
+                "output": str(file),
+                "megabytes": round(size, 3),
+            }
+        )
     else:
         typer.echo(f"{report.decision.verdict}: {report.headline}")
-        typer.echo(f"report in {target} ({size:.1f} MB)")
+        typer.echo(f"report in {file} ({size:.1f} MB)")
 
 
 def _check_target(target: Path, paths: list[Path], force: bool) -> None:

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from uncollapse.cli import _parameters as parameters
-from uncollapse.errors import InputError
+from uncollapse.cli._console import INTERRUPTED, bar, need, print_json, say
+from uncollapse.cli._setting import Changes, Json
 from uncollapse.records import Prediction
 
 if TYPE_CHECKING:
@@ -39,40 +34,7 @@ MANY_CLASSES = 200
 
 def need_training() -> None:
     """Raise the user's error when the packages of the extra `train` are not there."""
-    try:
-        import kornia  # noqa: F401  (only whether they are there)
-        import lightning_fabric  # noqa: F401
-        import pydantic  # noqa: F401
-        import timm  # noqa: F401
-        import yaml  # noqa: F401
-    except ImportError as error:
-        raise InputError(
-            "the packages that training uses",
-            f"an environment without {error.name}",
-            "pip install 'uncollapse[train]'",
-        ) from error
-
-
-@contextmanager
-def bar(what: str, unit: str) -> Iterator[Callable[..., None]]:
-    """A bar on stderr while it is a terminal; its update takes done, total and a text."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn(unit),
-        TextColumn("{task.fields[text]}"),
-        TimeRemainingColumn(),
-    )
-    shown = sys.stderr.isatty()
-    with Progress(*columns, console=Console(stderr=True), disable=not shown) as progress:
-        task = progress.add_task(what, total=None, text="")
-
-        def update(done: int, total: int, values: Mapping[str, float] | None = None) -> None:
-            text = f"loss {values['loss']:.4f}" if values else ""
-            progress.update(task, completed=done, total=total, text=text)
-
-        yield update
+    need("the packages that training uses", "train", "kornia", "lightning_fabric", "timm", "yaml")
 
 
 def _predicted(problem: Problem) -> Prediction | None:
@@ -84,29 +46,24 @@ def _predicted(problem: Problem) -> Prediction | None:
     return predict(setting, thresholds=False)
 
 
-def _say(text: str) -> None:
-    typer.echo(text, err=True)
-
-
 def _tell(problem: Problem, prediction: Prediction | None) -> None:
     """What is going to be trained, and what theory says of it."""
     config, data = problem.config, problem.data
     rows = ", ".join(f"{n} {part}" for part, n in data.description["rows"].items())
-    _say(f"data         {data.description['source']}: {rows}; "
-                 f"{len(data.label_names)} classes")  # fmt: skip
+    say(f"data         {data.description['source']}: {rows}; {len(data.label_names)} classes")
     if data.description.get("licence"):
-        _say(f"licence      {data.description['licence']}")
-    _say(f"batches      {problem.sampler.coverage(0).text}")
+        say(f"licence      {data.description['licence']}")
+    say(f"batches      {problem.sampler.coverage(0).text}")
     if prediction is None:
-        _say("prediction   left out: too many unequal classes")
+        say("prediction   left out: too many unequal classes")
         return
-    _say(
+    say(
         f"prediction   {prediction.phase} at alpha {config.loss.alpha:g}, temperature "
         f"{config.loss.temperature:g}: variance {prediction.instance_variance:.4f} between "
         f"instances, {prediction.view_variance:.4f} between views"
     )
     if "spread" not in prediction.phase_per_class:
-        _say(
+        say(
             "WARNING      the optimum of this loss is collapsed: the instances of every class "
             "become one point. `uncollapse predict` shows the smallest changes that prevent it"
         )
@@ -116,7 +73,7 @@ def _tell(problem: Problem, prediction: Prediction | None) -> None:
             for name, phase in zip(data.label_names, prediction.phase_per_class, strict=True)
             if phase not in ("spread", None)
         ]
-        _say(f"WARNING      predicted to collapse: {', '.join(collapsed)}")
+        say(f"WARNING      predicted to collapse: {', '.join(collapsed)}")
 
 
 def _show(result: TrainResult) -> None:
@@ -135,7 +92,7 @@ def _show(result: TrainResult) -> None:
 
 def train_command(
     config: Annotated[Path, typer.Argument(help="YAML file; docs/training.md has every key.")],
-    set_: parameters.Changes = None,
+    set_: Changes = None,
     output: Annotated[
         Path | None,
         typer.Option("-o", "--output", help="The run's folder.", show_default="runs/CONFIG"),
@@ -143,7 +100,7 @@ def train_command(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the run in that folder.")
     ] = False,
-    as_json: parameters.Json = False,
+    as_json: Json = False,
 ) -> None:
     """Train an encoder, and watch for collapse.
 
@@ -164,17 +121,20 @@ def train_command(
     prediction = _predicted(problem)
     _tell(problem, prediction)
     record = {"prediction": None if prediction is None else prediction.to_dict()}
-    with bar("training", "steps") as progress:
+    with bar("training", "steps") as update:
+
+        def progress(step: int, steps: int, values: Mapping[str, float]) -> None:
+            update(step, steps, f"loss {values['loss']:.4f}" if values else "")
+
         result = train(
             problem, folder, resume=resume, scores=scores, record=record, progress=progress
         )
     if as_json:
-        plain = vars(result) | {"folder": str(result.folder), **record}
-        typer.echo(json.dumps(plain, allow_nan=False, ensure_ascii=False))
+        print_json(vars(result) | {"folder": str(result.folder), **record})
     else:
         _show(result)
     if result.interrupted:
-        raise typer.Exit(130)
+        raise typer.Exit(INTERRUPTED)
 
 
 def embed_command(
@@ -205,7 +165,7 @@ def embed_command(
         Literal["best", "last"], typer.Option(help="Best by the validation measure, or last.")
     ] = "best",
     seed: Annotated[int, typer.Option(min=0, help="Seed of the views.")] = 0,
-    as_json: parameters.Json = False,
+    as_json: Json = False,
 ) -> None:
     """Write embeddings of backbone and projector.
 
@@ -231,8 +191,7 @@ def embed_command(
             progress=progress,
         )
     if as_json:
-        answer = {"output": str(output), "rows": count, "checkpoint": which}
-        typer.echo(json.dumps(answer, ensure_ascii=False))
+        print_json({"output": str(output), "rows": count, "checkpoint": which})
     else:
         typer.echo(f"{count} rows by {which} in {output}")
 

@@ -149,8 +149,12 @@ class Document(Part):
         return cls.kind
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path, what: str = "JSON") -> Any:
     """What a JSON file holds.
+
+    Args:
+        path: The file.
+        what: Is wanted of it, for the error.
 
     Raises:
         InputError: It cannot be read, or is no JSON.
@@ -159,5 +163,5 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(
-            f"JSON in {path}", " ".join(str(error).split()), "write it with --json"
+            f"{what} in {path}", " ".join(str(error).split()), "write it with --json"
         ) from error

@@ -8,10 +8,9 @@ from dataclasses import asdict, dataclass
 from statistics import mean, stdev
 from typing import Any
 
-from uncollapse.cli.predict import _describe
-from uncollapse.records import BalancedBatch, Prediction, RandomBatch
+from uncollapse.cli.predict import describe
+from uncollapse.records import BalancedBatch, Prediction, RandomBatch, Setting
 from uncollapse.simulation import Reached, SimulationOptions
-from uncollapse.theory import Setting
 
 __all__ = ["Point", "as_record", "as_text"]
 
@@ -114,7 +113,7 @@ def _in_full(point: Point) -> list[str]:
             digits = [6 if key == "loss" else 4 for _, key in SHOWN]
             numbers = [f"{s[part]:.{n}f}" for s, n in zip(spreads, digits, strict=True)]
             rows.append([title, *numbers, _phases(runs) if part == "mean" else ""])
-    lines = [f"setting      {_describe(point.setting)}", f"model        {_model(point)}", ""]
+    lines = [f"setting      {describe(point.setting)}", f"model        {_model(point)}", ""]
     lines += [*_aligned(rows), *_by_size(point), "", f"runs         {_how(runs)}"]
     return lines + [f"note: {note}" for note in _notes([point])]
 
@@ -137,7 +136,7 @@ def _table(points: Sequence[Point]) -> list[str]:
         rows.append([*cells, point.prediction.phase, _phases(point.runs)])
     everything = [run for point in points for run in point.runs]
     first = points[0]
-    lines = [f"setting      {_describe(first.setting)}", f"model        {_model(first)}"]
+    lines = [f"setting      {describe(first.setting)}", f"model        {_model(first)}"]
     lines += ["             (both of the first row)", "", *_aligned(rows), ""]
     spread = ", mean ± deviation over repeats" if repeated else ""
     lines += [f"columns      predicted, then reached{spread}", f"runs         {_how(everything)}"]
