@@ -1,23 +1,17 @@
-"""Intervals that several rooms need: Student's, and of a difference of two estimates."""
+"""Intervals that several rooms need: Student's, Wilson's, and of a difference of two estimates."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import hypot, sqrt
+from math import sqrt
 from statistics import fmean, stdev
-from typing import NamedTuple
 
-from scipy.special import stdtrit
+import numpy as np
+from scipy.special import ndtri, stdtrit
 
-__all__ = ["Bounds", "difference", "mean_interval", "t_quantile"]
+from uncollapse.records import Interval
 
-
-class Bounds(NamedTuple):
-    """A number with the ends of its interval; None where there is none."""
-
-    estimate: float
-    low: float | None
-    high: float | None
+__all__ = ["difference", "mean_interval", "t_quantile", "wilson_interval"]
 
 
 def t_quantile(freedom: float, confidence: float = 0.95) -> float:
@@ -30,21 +24,41 @@ def t_quantile(freedom: float, confidence: float = 0.95) -> float:
     return float(stdtrit(freedom, 1 - (1 - confidence) / 2))
 
 
-def mean_interval(values: Sequence[float], confidence: float = 0.95) -> Bounds:
+def mean_interval(values: Sequence[float], confidence: float = 0.95) -> Interval:
     """Mean m -+ t s / sqrt(n) of n values with standard deviation s; no interval for one value.
 
     Example:
-        >>> [round(end, 3) for end in mean_interval([0.1, 0.2, 0.3])]
-        [0.2, -0.048, 0.448]
+        >>> print(mean_interval([0.1, 0.2, 0.3]))
+        0.2 [-0.04841, 0.4484]
     """
     mean, count = fmean(values), len(values)
     if count < 2:
-        return Bounds(mean, None, None)
+        return Interval(mean)
     half = t_quantile(count - 1, confidence) * stdev(values) / sqrt(count)
-    return Bounds(mean, mean - half, mean + half)
+    return Interval(mean, mean - half, mean + half)
 
 
-def difference(first: Bounds, second: Bounds) -> Bounds:
+def wilson_interval(proportion: float, count: float, confidence: float = 0.95) -> Interval:
+    """Wilson's interval of a proportion p among n independent draws, cut to [0, 1].
+
+    With the normal quantile z:
+
+        (p + z^2/(2n) -+ z sqrt(p (1 - p)/n + z^2/(4 n^2))) / (1 + z^2/n)
+
+    Wilson 1927, "Probable inference, the law of succession, and statistical inference", Journal of
+    the American Statistical Association 22, 209.
+
+    Example:
+        >>> print(wilson_interval(0.9, 10))
+        0.9 [0.5958, 0.9821]
+    """
+    p, n, z = proportion, count, float(ndtri(1 - (1 - confidence) / 2))
+    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
+    half = z * sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
+    return Interval(p, max(0.0, centre - half), min(1.0, centre + half))
+
+
+def difference(first: Interval, second: Interval) -> Interval:
     """Second minus first of two independent estimates, from their own intervals.
 
     With d = b - a:
@@ -55,13 +69,13 @@ def difference(first: Bounds, second: Bounds) -> Bounds:
     Medicine 27, 1693.
 
     Example:
-        >>> [round(end, 3) for end in difference(Bounds(0.2, 0.1, 0.3), Bounds(0.5, 0.4, 0.6))]
-        [0.3, 0.159, 0.441]
+        >>> print(difference(Interval(0.2, 0.1, 0.3), Interval(0.5, 0.4, 0.6)))
+        0.3 [0.1586, 0.4414]
     """
     a, b = first, second
     d = b.estimate - a.estimate
     if a.low is None or a.high is None or b.low is None or b.high is None:
-        return Bounds(d, None, None)
-    down = hypot(b.estimate - b.low, a.high - a.estimate)
-    up = hypot(b.high - b.estimate, a.estimate - a.low)
-    return Bounds(d, d - down, d + up)
+        return Interval(d)
+    down = float(np.hypot(b.estimate - b.low, a.high - a.estimate))
+    up = float(np.hypot(b.high - b.estimate, a.estimate - a.low))
+    return Interval(d, d - down, d + up)

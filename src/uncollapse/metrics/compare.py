@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from uncollapse.errors import InputError
-from uncollapse.records import Comparison, Estimate, Measurement, NumberChange
+from uncollapse.records import Comparison, Estimate, Interval, Measurement, NumberChange
+from uncollapse.statistics import difference
 
 __all__ = ["compare"]
 
@@ -95,12 +94,9 @@ def _fell(change: NumberChange, tolerance: float) -> bool:
 def _change(name: str, a: Estimate, b: Estimate) -> NumberChange | None:
     if a.estimate is None or b.estimate is None:
         return None
-    d = b.estimate - a.estimate
-    if a.low is None or a.high is None or b.low is None or b.high is None:
-        return NumberChange(name, a.estimate, b.estimate, d, None, None)
-    down = float(np.hypot(b.estimate - b.low, a.high - a.estimate))
-    up = float(np.hypot(b.high - b.estimate, a.estimate - a.low))
-    return NumberChange(name, a.estimate, b.estimate, d, d - down, d + up)
+    first, second = (Interval(one.estimate or 0.0, one.low, one.high) for one in (a, b))
+    d = difference(first, second)
+    return NumberChange(name, a.estimate, b.estimate, d.estimate, d.low, d.high)
 
 
 def _classes(found: Measurement) -> dict[Any, str]:

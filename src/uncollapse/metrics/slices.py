@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri, stdtrit
+from scipy.special import ndtri
 
 from uncollapse.errors import InputError
 from uncollapse.metrics.class_moments import Classes, classes_of
@@ -23,6 +23,7 @@ from uncollapse.metrics.verdict import judge
 from uncollapse.probes import ProbeOptions, probe_within_classes
 from uncollapse.records import Estimate, Prediction
 from uncollapse.samples import Sample, select
+from uncollapse.statistics import t_quantile
 
 __all__ = ["measure_slices"]
 
@@ -187,9 +188,8 @@ def _weighted(
     count = len(summed)
     if count < 3:
         return {"estimate": float(estimate), "low": None, "high": None}
-    half = float(stdtrit(count - 1, (1 + confidence) / 2)) * float(
-        np.sqrt(summed @ summed * count / (count - 1))
-    )
+    variance = summed @ summed * count / (count - 1)
+    half = t_quantile(count - 1, confidence) * float(np.sqrt(variance))
     return {"estimate": float(estimate), "low": estimate - half, "high": estimate + half}
 
 

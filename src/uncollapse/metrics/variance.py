@@ -15,7 +15,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtrit
 
 from uncollapse.metrics.crossing import Crossing, crossing_products, groups_cross
 from uncollapse.metrics.levels import (
@@ -27,6 +26,7 @@ from uncollapse.metrics.levels import (
 )
 from uncollapse.metrics.moments import COSINE_COUNT, ClassMoments
 from uncollapse.records import Estimate, number
+from uncollapse.statistics import t_quantile
 
 __all__ = ["Decomposition", "LevelsPerClass", "decompose"]
 
@@ -273,7 +273,7 @@ def _interval(value: float, plug_in: float, variance: float, df: float, alpha: f
     if not np.isfinite(variance):
         return Estimate(number(value), None, None, number(plug_in))
     # A variance of exactly zero has no degrees of freedom, and needs none.
-    quantile = float(stdtrit(df, 1 - alpha / 2)) if np.isfinite(df) else 0.0
+    quantile = t_quantile(df, 1 - alpha) if np.isfinite(df) else 0.0
     half = quantile * float(np.sqrt(max(variance, 0.0)))
     return Estimate(number(value), number(value - half), number(value + half), number(plug_in))
 

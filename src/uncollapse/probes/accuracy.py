@@ -16,9 +16,9 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri
 
 from uncollapse.records import Interval, Score
+from uncollapse.statistics import wilson_interval
 
 __all__ = ["INTERVAL", "balanced_accuracy", "score", "score_within"]
 
@@ -69,10 +69,7 @@ def proportion(
     n = float(1 / np.sum(weights**2 / in_cells))
     if variance > 0 and 0 < p < 1:
         n = max(1.0, p * (1 - p) / variance)
-    z = float(ndtri(1 - (1 - confidence) / 2))
-    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
-    half = z * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-    return Interval(p, max(0.0, float(centre - half)), min(1.0, float(centre + half)))
+    return wilson_interval(p, n, confidence)
 
 
 def score(

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtrit
 
 from uncollapse.errors import InputError
 from uncollapse.probes.accuracy import balanced_accuracy, score
@@ -19,6 +18,7 @@ from uncollapse.probes.logistic import fit_linear, linear_path
 from uncollapse.probes.settings import ProbeSettings
 from uncollapse.probes.task import Part, Task
 from uncollapse.records import Interval, Reading, Score
+from uncollapse.statistics import t_quantile
 
 __all__ = ["few_shot", "linear", "neighbours", "over_draws", "shot_values"]
 
@@ -182,7 +182,7 @@ def over_draws(probe: str, shots: int, values: Floats, settings: ProbeSettings) 
     """The reading of a few-shot probe from its (draws, 3) values."""
     draws = len(values)
     means, spread = values.mean(axis=0), values.std(axis=0, ddof=1)
-    half = stdtrit(draws - 1, 1 - (1 - settings.confidence) / 2) * spread / np.sqrt(draws)
+    half = t_quantile(draws - 1, settings.confidence) * spread / np.sqrt(draws)
     forms = [
         Interval(float(m), float(m - h), float(m + h)) for m, h in zip(means, half, strict=True)
     ]

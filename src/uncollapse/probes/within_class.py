@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtrit
 
 from uncollapse.probes.classify import NeighbourIndex, fit_logistic, knn_votes, one_thread
 from uncollapse.probes.probed_classes import ProbedClass, ProbeOptions, probed_classes
 from uncollapse.samples import Codes, Sample
+from uncollapse.statistics import t_quantile
 
 __all__ = ["PROBES", "probe_within_classes"]
 
@@ -187,7 +187,7 @@ def _by_fold(hits: Floats, of: ProbedClass, folds: int) -> list[float]:
 def _interval(folds: Floats, classes: list[float]) -> dict[str, float]:
     count = len(folds)
     variance = float(np.var(folds, ddof=1)) * (1 / count + 1 / (count - 1))
-    half = float(stdtrit(count - 1, 0.975)) * float(np.sqrt(variance))
+    half = t_quantile(count - 1) * float(np.sqrt(variance))
     estimate = float(np.mean(classes))
     return {"estimate": estimate, "low": estimate - half, "high": estimate + half}
 

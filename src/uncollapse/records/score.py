@@ -1,49 +1,42 @@
-"""An accuracy in three forms."""
+"""A number with the ends of its interval, and an accuracy in three forms."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
-from uncollapse.records.estimate import number
+from uncollapse.records.codec import Part
 
 __all__ = ["Interval", "Score"]
 
 
 @dataclass(frozen=True)
-class Interval:
+class Interval(Part):
     """A number with the ends of its interval (None where there is none)."""
 
     estimate: float
-    low: float | None
-    high: float | None
+    low: float | None = None
+    high: float | None = None
+
+    @property
+    def half_width(self) -> float | None:
+        """Half the length of the interval."""
+        return None if self.low is None or self.high is None else (self.high - self.low) / 2
 
     def scaled(self, factor: float, shift: float) -> Interval:
         """The same for factor * number + shift, with a factor above 0."""
         low, high = (None if v is None else factor * v + shift for v in (self.low, self.high))
         return Interval(factor * self.estimate + shift, low, high)
 
-    @classmethod
-    def from_dict(cls, record: dict[str, Any]) -> Interval:
-        """The inverse of `dataclasses.asdict`."""
-        estimate = float(record["estimate"])
-        return cls(estimate, number(record.get("low")), number(record.get("high")))
+    def __str__(self) -> str:
+        if self.low is None or self.high is None:
+            return f"{self.estimate:.4g} (no interval)"
+        return f"{self.estimate:.4g} [{self.low:.4g}, {self.high:.4g}]"
 
 
 @dataclass(frozen=True)
-class Score:
+class Score(Part):
     """Accuracy, balanced accuracy and what is left of it above chance."""
 
     accuracy: Interval
     balanced_accuracy: Interval
     chance_corrected: Interval
-
-    def to_dict(self) -> dict[str, Any]:
-        """One key per form."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, record: dict[str, Any]) -> Score:
-        """The inverse of `to_dict`."""
-        names = ("accuracy", "balanced_accuracy", "chance_corrected")
-        return cls(*(Interval.from_dict(record[name]) for name in names))

@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from uncollapse import statistics
+from uncollapse.records import Interval
+
 __all__ = ["Message", "difference", "estimate"]
 
 
@@ -41,11 +44,4 @@ def difference(before: Any, after: Any) -> dict[str, float | None] | None:
     a, b = estimate(before), estimate(after)
     if a is None or b is None:
         return None
-    x, y = a["estimate"] or 0.0, b["estimate"] or 0.0
-    ends = (a["low"], a["high"], b["low"], b["high"])
-    if any(end is None for end in ends):
-        return {"estimate": y - x, "low": None, "high": None}
-    a_low, a_high, b_low, b_high = (float(end or 0.0) for end in ends)
-    down = ((y - b_low) ** 2 + (a_high - x) ** 2) ** 0.5
-    up = ((b_high - y) ** 2 + (x - a_low) ** 2) ** 0.5
-    return {"estimate": y - x, "low": y - x - down, "high": y - x + up}
+    return statistics.difference(Interval.from_dict(a), Interval.from_dict(b)).to_dict()

@@ -12,15 +12,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from math import sqrt
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Any
-
-from scipy.special import stdtrit
 
 from uncollapse.metrics import Measurement
 from uncollapse.report.inputs_model import Case, Measured
 from uncollapse.report.read.setting_diff import IDLE
+from uncollapse.statistics import mean_interval
 
 __all__ = ["mean_record", "over_seeds", "pooled"]
 
@@ -37,11 +35,7 @@ def over_seeds(values: Sequence[float]) -> dict[str, float | None]:
         >>> [round(found[name], 3) for name in ("estimate", "low", "high")]
         [0.2, -0.048, 0.448]
     """
-    count, mean = len(values), fmean(values)
-    if count < 2:
-        return {"estimate": mean, "low": None, "high": None}
-    half = float(stdtrit(count - 1, 0.975)) * stdev(values) / sqrt(count)
-    return {"estimate": mean, "low": mean - half, "high": mean + half}
+    return mean_interval(values).to_dict()
 
 
 def pooled(cases: Sequence[Case]) -> list[Case]:
