@@ -23,7 +23,7 @@ from typing import Any
 
 from uncollapse.metrics import measure
 from uncollapse.probes import ProbeSettings, embedded_files, probe, scores
-from uncollapse.theory import Setting, predict
+from uncollapse.theory import predict
 from uncollapse.training import build_problem, embed, load_config, load_trained, train
 
 COLUMNS = (
@@ -47,7 +47,7 @@ def one_run(config: Path, changes: list[str], folder: Path) -> dict[str, Any]:
         load_trained(folder, problem, "last")
         output = folder / "embeddings.parquet"
         embed(problem.model, problem.data, problem.augmenter, output)
-    setting = Setting(**problem.setting())
+    setting = problem.setting()
     prediction = predict(setting, thresholds=False)
     data = embedded_files([folder / "embeddings.parquet"])
     fine = problem.data.fine[0]

@@ -38,7 +38,7 @@ from searches import equal_grids, of, searched
 
 from uncollapse.pilot import PilotResult, on_processes
 from uncollapse.pilot.jobs import Job
-from uncollapse.theory import Setting, predict
+from uncollapse.theory import predict
 from uncollapse.training import Problem, build_problem, parse_config
 
 ALPHAS = (0.0079, 0.05, 0.2, 0.5, 0.9)
@@ -60,7 +60,7 @@ def changed(block: dict[str, Any], alpha: float, tau: float, count: int) -> dict
 
 def predicted(problem: Problem) -> dict[str, Any]:
     """What theory says of a configuration."""
-    found = predict(Setting(**problem.setting()))
+    found = predict(problem.setting())
     return {
         "phase": found.phase,
         "instance_variance": found.instance_variance,

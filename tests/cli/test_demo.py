@@ -27,14 +27,14 @@ def test_the_demo_trains_the_ready_configuration(name):
 
 
 def test_it_starts_from_supcon_as_published_which_is_predicted_to_collapse(tmp_path):
-    from uncollapse.theory import Setting, predict
+    from uncollapse.theory import predict
     from uncollapse.training import build_problem
 
     start = demo._start(tmp_path, "digits", 3)
     config = parse_config(yaml.safe_load(start.read_text("utf-8")))
     assert config.seed == 3
     assert config.loss.alpha == pytest.approx(1 / (2 * config.batch.per_class - 1), rel=1e-3)
-    assert predict(Setting(**build_problem(config).setting())).phase != "spread"
+    assert predict(build_problem(config).setting()).phase != "spread"
 
 
 def test_a_folder_with_another_demo_is_left_alone(tmp_path):

@@ -32,7 +32,7 @@ def test_every_option_reaches_the_run(tmp_path):
     assert answer.returncode == 0, answer.stderr
     assert answer.stderr == ""
     record = json.loads(answer.stdout)
-    assert set(record) == {"schema_version", "interrupted", "runs", "summary"}
+    assert set(record) == {"kind", "schema_version", "interrupted", "runs", "summary"}
     setting = Setting(
         class_counts=[4, 3, 2], views=3, alpha=0.4, temperature=0.2, self_pairs="include",
         reduction="pairs", anchors_without_positives="zero", dimension=6, batch=RandomBatch(8),

@@ -10,7 +10,7 @@ from embeddings import cloud, ssem
 from uncollapse.errors import InputError
 from uncollapse.metrics import Estimate, Margins, Measurement, ProbeOptions, compare, measure
 from uncollapse.metrics.margins import judge_share
-from uncollapse.records import Prediction
+from uncollapse.records import BlockCosines, Prediction
 from uncollapse.theory import Setting, predict
 
 CONTRACT = {
@@ -44,7 +44,7 @@ def prediction(variance, phase="spread", classes=3):
         view_variance_per_class=(0.0,) * classes,
         between_class_variance=1 - variance,
         loss=1.0,
-        cosines={},
+        cosines=BlockCosines(),
         alpha_threshold=0.1,
         temperature_threshold=None,
         view_splitting_threshold=None,

@@ -6,22 +6,22 @@ from uncollapse.errors import InputError
 from uncollapse.pilot import Candidate, PilotOptions, PilotResult, seconds_of
 from uncollapse.pilot.decide import compare_with_start, decide
 from uncollapse.pilot.halving import Rungs
-from uncollapse.records.pilot_result import Trial
+from uncollapse.pilot.trial import TrialState
+from uncollapse.records import LayerScores, TrialRun
 
 OPTIONS = PilotOptions()
 
 
-def measured(objective, task=0.9, verdict="healthy"):
-    of = {"objective": objective, "task": task, "instance_variance": 0.1, "verdict": verdict}
-    return {"projector": of, "backbone": of}
+def scores(objective, task=0.9, verdict="healthy"):
+    return LayerScores(0.1, 0.2, verdict, task, objective=objective)
 
 
 def trial(name, objectives, size=1.0, task=0.9, verdict="healthy"):
     runs = [
-        {"seed": s, "seconds": 1.0, "measured": measured(v, task + 0.001 * s, verdict)}
+        TrialRun(seed=s, measured={"projector": scores(v, task + 0.001 * s, verdict)})
         for s, v in enumerate(objectives)
     ]
-    return Trial(Candidate(name, (), size, None), runs=runs)
+    return TrialState(Candidate(name, (), size, None), runs=runs)
 
 
 START = (0.50, 0.52, 0.51)
@@ -31,7 +31,7 @@ def verdict_of(*finished):
     start = trial("start", START, 0.0)
     compare_with_start(start, finished, OPTIONS)
     verdict, reasons, chosen = decide(start, finished, OPTIONS)
-    assert all(reason["code"] in ("UC801", "UC802", "UC803") for reason in reasons)
+    assert all(reason.code in ("UC801", "UC802", "UC803") for reason in reasons)
     return verdict, chosen.candidate.name if chosen else None
 
 
@@ -56,16 +56,16 @@ def test_keep_where_nothing_gains_and_cannot_tell_where_seeds_disagree():
 
 def test_each_rung_keeps_the_best_third_two_at_least_and_nothing_collapsed():
     names = [f"c{k}" for k in range(9)]
-    found = {name: measured(0.1 * k) for k, name in enumerate(names)}
-    found["c8"] = measured(0.8, verdict="collapsed")
+    found = {name: scores(0.1 * k) for k, name in enumerate(names)}
+    found["c8"] = scores(0.8, verdict="collapsed")
     del found["c7"]  # failed
     for order in (names, names[::-1]):
         rungs = Rungs(names)
-        kept = rungs.after(3, {n: found[n] for n in order if n in found}, "projector")
+        kept = rungs.after(3, {n: found[n] for n in order if n in found})
         assert kept == ["c4", "c5", "c6"]
         # A second rung: the order is another.
-        later = {"c4": measured(0.9), "c5": measured(0.2), "c6": measured(0.8)}
-        assert rungs.after(9, later, "projector") == ["c4", "c6"]
+        later = {"c4": scores(0.9), "c5": scores(0.2), "c6": scores(0.8)}
+        assert rungs.after(9, later) == ["c4", "c6"]
         for name in ("c4", "c6"):
             rungs.finish(name, 0.5)
         states = [t.state.name for t in rungs.study.trials]

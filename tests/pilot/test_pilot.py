@@ -16,6 +16,7 @@ from sklearn.datasets import load_digits
 from uncollapse.errors import InputError
 from uncollapse.pilot import PilotOptions, PilotResult, design, pilot
 from uncollapse.pilot.pool import Outcome
+from uncollapse.records import LayerScores, TrialResult
 from uncollapse.training import build_problem, parse_config
 
 BLOCK = {
@@ -85,16 +86,15 @@ def test_a_change_that_is_not_confirmed_says_how_many_seeds_would_tell(tmp_path)
     def invented(jobs, workers, ended):
         for job in jobs:
             gains = job.trial != "start" and (job.part == "validation" or job.seed % 2 == 0)
-            of = {"objective": 0.5 + 0.2 * gains + 0.01 * (job.seed % 2), "task": 0.9}
-            of |= {"instance_variance": 0.1, "verdict": "healthy"}
-            both = {"projector": of, "backbone": of}
-            yield Outcome({"measured": both, "epochs": job.until, "seconds": 1.0})
+            objective = 0.5 + 0.2 * gains + 0.01 * (job.seed % 2)
+            scores = LayerScores(0.1, 0.2, "healthy", task=0.9, objective=objective)
+            yield Outcome(TrialResult(measured={"projector": scores, "backbone": scores}))
 
     found = pilot(config(), tmp_path / "pilot", runner=invented)
     assert found.verdict == "cannot-tell"
-    assert [reason["code"] for reason in found.reasons] == ["UC801", "UC804", "UC803"]
+    assert [reason.code for reason in found.reasons] == ["UC801", "UC804", "UC803"]
     # Gains of .2, 0, .2 over three seeds: t(k - 1) .115 / sqrt(k) is below .133 from 6 seeds on.
-    assert "about 6 seeds of each setting would tell" in found.reasons[-1]["text"]
+    assert "about 6 seeds of each setting would tell" in found.reasons[-1].text
     assert found.recommendation is None
 
 
@@ -183,7 +183,7 @@ def test_a_good_setting_is_kept(label, tau, tmp_path):
     )
     found = pilot(start, tmp_path / "pilot", base=tmp_path)
     assert found.verdict == "keep"
-    assert found.reasons[-1]["code"] == "UC802"
+    assert found.reasons[-1].code == "UC802"
     assert found.recommendation is None
     assert not (tmp_path / "pilot" / "recommended.yaml").exists()
 
@@ -205,10 +205,10 @@ def test_objectives_without_finer_labels(tmp_path, goal):
     others = {"again": problem.data} if goal == "downstream" else {}
     found = evaluate(problem, "validation", Goal(goal, columns), viewer=viewer, downstream=others)
     for layer in ("projector", "backbone"):
-        assert 0 < found[layer]["objective"] <= 1
-        assert 0.5 < found[layer]["task"] <= 1
+        assert 0 < found[layer].objective <= 1
+        assert 0.5 < found[layer].task <= 1
         if goal == "downstream":
-            assert found[layer]["objective"] == found[layer]["downstream"]["again"]
+            assert found[layer].objective == found[layer].downstream["again"]
 
 
 def test_the_whole_path_is_importable_without_torch():

@@ -19,7 +19,7 @@ def runs(tmp_path_factory):
     """Folders of two runs that differ in alpha, embedded and (the second) probed."""
     from uncollapse.metrics import scores
     from uncollapse.probes import ProbeSettings, embedded_files, probe
-    from uncollapse.theory import Setting, predict
+    from uncollapse.theory import predict
     from uncollapse.training import build_problem, embed, parse_config, train
 
     block = {
@@ -37,7 +37,7 @@ def runs(tmp_path_factory):
         problem = build_problem(
             parse_config({**block, "loss": {"alpha": alpha, "temperature": 0.1}})
         )
-        prediction = predict(Setting(**problem.setting()), thresholds=False).to_dict()
+        prediction = predict(problem.setting(), thresholds=False).to_dict()
         train(problem, folder / name, scores=scores, record={"prediction": prediction})
         target = folder / name / "embeddings.parquet"
         embed(problem.model, problem.data, problem.augmenter, target)
@@ -94,7 +94,8 @@ def pilot(runs):
     """A pilot's record; its setting is that of the first run, its sentences are the pilot's."""
     from uncollapse.pilot.decide import confirmed, why_pruned
     from uncollapse.pilot.goal import Goal
-    from uncollapse.pilot.intervals import METHOD, Interval
+    from uncollapse.pilot.intervals import METHOD
+    from uncollapse.records import Interval
 
     setting = json.loads((runs[0] / "run.json").read_text())["setting"]
     note = "theory does not know augmentation: the prediction is the start's"
@@ -106,10 +107,10 @@ def pilot(runs):
         "verdict": "change",
         "reasons": [
             {"code": "UC801", "text": f"{said} on validation rows"},
-            confirmed(Interval(**GAIN), Interval(**TASK), 0.01),
+            confirmed(Interval(**GAIN), Interval(**TASK), 0.01).to_dict(),
         ],
         "layer": "projector",
-        "objective": Goal("within-class", ("digit",)).to_dict(),
+        "objective": Goal("within-class", ("digit",)).objective.to_dict(),
         "start": start,
         "candidates": [
             best,

@@ -107,18 +107,15 @@ def test_every_decision_of_a_pilot_is_translated():
     from uncollapse.pilot import PilotOptions
     from uncollapse.pilot.decide import compare_with_start, decide
     from uncollapse.pilot.goal import Goal
-    from uncollapse.records import Candidate, SettingChange
-    from uncollapse.records.pilot_result import Trial
+    from uncollapse.pilot.trial import Candidate, TrialState
+    from uncollapse.records import LayerScores, SettingChange, TrialRun
     from uncollapse.report.language import language
 
     def trial(name, objectives, task=0.9):
         change = (SettingChange("loss.alpha", 0.0, 0.2), SettingChange("views.count", 2, 4))
-        of = {"task": task, "verdict": "healthy"}
-        runs = [
-            {"seed": s, "seconds": 1.0, "measured": {"projector": of | {"objective": v}}}
-            for s, v in enumerate(objectives)
-        ]
-        return Trial(Candidate(name, change, 1.0, None), runs=runs)
+        scores = [LayerScores(verdict="healthy", task=task, objective=v) for v in objectives]
+        runs = [TrialRun(seed=s, measured={"projector": of}) for s, of in enumerate(scores)]
+        return TrialState(Candidate(name, change, 1.0, None), runs=runs)
 
     options, japanese, codes = PilotOptions(), language("ja"), []
     for finished in (
@@ -131,8 +128,8 @@ def test_every_decision_of_a_pilot_is_translated():
         start = trial("start", (0.50, 0.52, 0.51))
         compare_with_start(start, finished, options)
         for reason in decide(start, finished, options)[1]:
-            codes.append(reason["code"])
-            assert japanese.translate(reason["text"]) is not None, reason["text"]
+            codes.append(reason.code)
+            assert japanese.translate(reason.text) is not None, reason.text
     assert codes == ["UC801", "UC803", "UC802", "UC802", "UC802"]
     for kind, columns in (("within-class", ("a", "b")), ("downstream", ("c",)), ("other-view", ())):
         assert japanese.translate(Goal(kind, columns).text) is not None

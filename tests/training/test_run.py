@@ -13,6 +13,7 @@ import torch
 from runs import problem_of
 
 from uncollapse.errors import InputError
+from uncollapse.theory import predict
 from uncollapse.training import embed, load_trained, read_run, train
 from uncollapse.training.checkpoint import read_checkpoint
 from uncollapse.training.journal import read_journal
@@ -58,7 +59,7 @@ def test_a_killed_and_resumed_run_has_the_same_weights_bit_for_bit(tmp_path):
 def test_a_run_that_is_asked_to_stop_saves_the_step_and_goes_on(tmp_path):
     in_process(tmp_path / "whole")
     in_process(tmp_path / "stopped", "stop=4", "workers")
-    assert read_run(tmp_path / "stopped")[1]["status"] == "interrupted"
+    assert read_run(tmp_path / "stopped")[1].status == "interrupted"
     assert read_checkpoint(tmp_path / "stopped" / "checkpoints")[2]["step"] == 4
     in_process(tmp_path / "stopped", "resume", "workers")
     whole, resumed = weights(tmp_path / "whole"), weights(tmp_path / "stopped")
@@ -75,13 +76,17 @@ def test_two_processes_are_one_with_the_same_global_batch(tmp_path):
 
 def test_a_run_writes_what_an_auditor_needs(tmp_path):
     problem = problem_of(epochs=1)
-    result = train(problem, tmp_path / "run", record={"prediction": {"phase": "spread"}})
+    prediction = predict(problem.setting(), thresholds=False)
+    noted = {"prediction": prediction, "ticket": 7}
+    result = train(problem, tmp_path / "run", record=noted)
     config, record = read_run(tmp_path / "run")
     assert config == problem.config
     assert record["status"] == "finished"
-    assert record["prediction"] == {"phase": "spread"}
+    assert record.prediction == prediction
+    written = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert (written["kind"], written["ticket"]) == ("run", 7)
     assert record["data"]["fingerprint"] == problem.data.description["fingerprint"]
-    assert record["setting"]["batch"] == {"kind": "RandomBatch", "size": 64}
+    assert written["setting"]["batch"] == {"kind": "random", "size": 64}
     assert result.step == problem.sampler.steps == len(losses(tmp_path / "run")) * result.step
     with pytest.raises(InputError, match="one that holds a run"):
         train(problem, tmp_path / "run")
@@ -90,6 +95,39 @@ def test_a_run_writes_what_an_auditor_needs(tmp_path):
         train(changed, tmp_path / "run", resume=True)
     with pytest.raises(InputError, match="a run to resume"):
         train(problem, tmp_path / "other", resume=True)
+
+
+def test_a_run_of_before_there_were_kinds_is_resumed(tmp_path):
+    """Batches by the names of their classes, no kind, no prediction, a setting without answer."""
+    problem = problem_of(epochs=2)
+    train(problem, tmp_path, until=1)
+    path = tmp_path / "run.json"
+    written = json.loads(path.read_text())
+    for key in ("kind", "prediction"):
+        del written[key]
+    written["setting"]["batch"] = {"kind": "RandomBatch", "size": 64}
+    path.write_text(json.dumps(written))
+    assert read_run(tmp_path)[1].setting == problem.setting()
+    assert train(problem, tmp_path, resume=True).history[-1]["epoch"] == 2
+    written["setting"]["class_counts"] = [0, 5]
+    path.write_text(json.dumps(written))
+    assert read_run(tmp_path)[1].setting is None
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("run.json", "{"),
+        ("run.json", '{"status": 5}'),
+    ],
+)
+def test_a_damaged_file_is_named(name, text, tmp_path):
+    problem = problem_of(epochs=2)
+    train(problem, tmp_path, until=1)
+    for path in tmp_path.glob(name):
+        path.write_text(text)
+    with pytest.raises(InputError, match=Path(name).name):
+        train(problem, tmp_path, resume=True)
 
 
 def test_validation_picks_the_best_epoch_and_leaves_the_run_as_it_was(tmp_path):
@@ -118,7 +156,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpo
     problem = problem_of(checkpoint={"every_steps": 2})
     with pytest.raises(InputError, match="finite"):
         train(problem, tmp_path / "run", progress=break_after_the_first_epoch)
-    assert read_run(tmp_path / "run")[1]["status"] == "failed"
+    assert read_run(tmp_path / "run")[1].status == "failed"
     assert all(bool(tensor.isfinite().all()) for tensor in weights(tmp_path / "run").values())
 
 

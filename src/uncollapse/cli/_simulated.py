@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from statistics import mean, stdev
 from typing import Any
 
 from uncollapse.cli.predict import describe
-from uncollapse.records import BalancedBatch, Prediction, RandomBatch, Setting
-from uncollapse.simulation import Reached, SimulationOptions
+from uncollapse.records import (
+    PointSummary,
+    Prediction,
+    Reached,
+    Setting,
+    SimulationOptions,
+    SimulationRecord,
+    SimulationRun,
+    Spread,
+)
 
 __all__ = ["Point", "as_record", "as_text"]
 
-SCHEMA_VERSION = 1
-# Thresholds are the business of `predict`, where they are wanted more often and computed once.
-LEFT_OUT = ("alpha_threshold", "temperature_threshold", "view_splitting_threshold")
 SHOWN = (
     ("loss", "loss"),
     ("within", "within_class_variance"),
@@ -37,58 +42,39 @@ class Point:
     runs: list[Reached]
 
 
-def as_record(points: Sequence[Point], interrupted: bool) -> dict[str, Any]:
-    """The JSON object of finished runs, and their mean and spread by point of the grid."""
-    runs, summary = [], []
-    for point in points:
-        if not point.runs:
-            continue
-        common = {"setting": _setting(point.setting), "options": asdict(point.options)}
-        prediction = point.prediction.to_dict()
-        for name in LEFT_OUT:
-            del prediction[name]
-        for run in point.runs:
-            reached = run.to_dict()
-            seed = reached.pop("seed")
-            runs.append({**common, "seed": seed, "prediction": prediction, "reached": reached})
-        summary.append(
-            {
-                "varied": point.varied,
-                "repeats": len(point.runs),
-                "phases": dict(Counter(run.phase for run in point.runs)),
-                **{key: _spread([getattr(run, key) for run in point.runs]) for _, key in SHOWN},
-            }
+def as_record(points: Sequence[Point], interrupted: bool) -> SimulationRecord:
+    """The record of finished runs, and their mean and spread by point of the grid."""
+    finished = [point for point in points if point.runs]
+    runs = [run for point in finished for run in _runs(point)]
+    summary = tuple(_summary(point) for point in finished)
+    return SimulationRecord(interrupted=interrupted, runs=tuple(runs), summary=summary)
+
+
+def _runs(point: Point) -> list[SimulationRun]:
+    return [
+        SimulationRun(
+            setting=point.setting,
+            options=point.options,
+            seed=run.seed,
+            prediction=point.prediction,
+            reached=run,
         )
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "interrupted": interrupted,
-        "runs": runs,
-        "summary": summary,
-    }
+        for run in point.runs
+    ]
 
 
-def _setting(setting: Setting) -> dict[str, Any]:
-    batch, kind = setting.batch, "full"
-    if isinstance(batch, BalancedBatch):
-        kind = "balanced"
-    elif isinstance(batch, RandomBatch):
-        kind = "random"
-    return {
-        "class_counts": setting.counts.tolist(),
-        "views": setting.views,
-        "alpha": setting.alpha,
-        "temperature": setting.temperature,
-        "self_pairs": setting.self_pairs,
-        "reduction": setting.reduction,
-        "anchors_without_positives": setting.anchors_without_positives,
-        "dimension": setting.dimension,
-        "batch": {"kind": kind, **asdict(batch)},
-    }
+def _summary(point: Point) -> PointSummary:
+    return PointSummary(
+        varied=point.varied,
+        repeats=len(point.runs),
+        phases=dict(Counter(run.phase for run in point.runs)),
+        **{key: _spread([getattr(run, key) for run in point.runs]) for _, key in SHOWN},
+    )
 
 
-def _spread(values: list[float]) -> dict[str, float | None]:
+def _spread(values: list[float]) -> Spread:
     deviation = stdev(values) if len(values) > 1 else None
-    return {"mean": mean(values), "sd": deviation, "min": min(values), "max": max(values)}
+    return Spread(mean(values), deviation, min(values), max(values))
 
 
 def as_text(points: Sequence[Point]) -> list[str]:
@@ -128,10 +114,9 @@ def _table(points: Sequence[Point]) -> list[str]:
         cells = [f"{value:g}" for value in point.varied.values()]
         for key, digits in (("loss", 6), ("instance_variance", 4), ("view_variance", 4)):
             found = _spread([getattr(run, key) for run in point.runs])
-            text = f"{found['mean']:.{digits}f}"
+            text = f"{found.mean:.{digits}f}"
             if repeated:
-                sd = found["sd"]
-                text += f" ±{sd:.{digits}f}" if sd is not None else " one run"
+                text += f" ±{found.sd:.{digits}f}" if found.sd is not None else " one run"
             cells += [f"{getattr(point.prediction, key):.{digits}f}", text]
         rows.append([*cells, point.prediction.phase, _phases(point.runs)])
     everything = [run for point in points for run in point.runs]

@@ -154,7 +154,7 @@ def _train_and_measure(config: Path, folder: Path) -> Measurement:
     from uncollapse.training import read_run
 
     begun = (folder / "run.json").exists()
-    if not begun or read_run(folder)[1]["status"] != "finished":
+    if not begun or read_run(folder)[1].status != "finished":
         _told("train", config, "-o", folder, *(["--resume"] if begun else []))
         train_command(config, output=folder, resume=begun)
     everything, tested = folder / "embeddings.parquet", folder / "test.parquet"
@@ -166,7 +166,7 @@ def _train_and_measure(config: Path, folder: Path) -> Measurement:
         columns=Columns(embedding=LAYER, label="label"),
         layer=LAYER,
         split="test",
-        prediction=read_run(folder)[1].get("prediction"),
+        prediction=read_run(folder)[1].prediction,
     )
     write_json(folder / "measured.json", found.to_dict())
     typer.echo(f"{found.verdict.upper()}: {found.reasons[0].text}")

@@ -17,7 +17,7 @@ from uncollapse.cli._setting import Changes, Json
 from uncollapse.cli.train import need_training
 
 if TYPE_CHECKING:
-    from uncollapse.pilot import PilotResult
+    from uncollapse.pilot import PilotResult, SettingChange
 
 __all__ = ["pilot_command"]
 
@@ -139,9 +139,9 @@ def _tell_plan(console: Console, known: Mapping[str, Any]) -> None:
     part, plan = known["part"], known["plan"]
     lines = [
         f"objective    {known['goal'].text}",
-        f"data         {part['train_rows']} training and {part['validation_rows']} validation rows "
-        f"({100 * part['share']:.3g} %): one seed's objective to "
-        f"+-{100 * part['expected_half_width']:.2g} points",
+        f"data         {part.train_rows} training and {part.validation_rows} validation rows "
+        f"({100 * part.share:.3g} %): one seed's objective to "
+        f"+-{100 * part.expected_half_width:.2g} points",
         f"plan         {plan.short} epochs, then {plan.epochs}; {plan.runs:g} runs at most, about "
         f"{plan.seconds / 60:.1f} min",
         "candidates   predicted variance between instances",
@@ -158,10 +158,10 @@ def _tell_plan(console: Console, known: Mapping[str, Any]) -> None:
 
 def _show(result: PilotResult, console: Console) -> None:
     chosen = result.recommendation
-    changes = "" if chosen is None else ", ".join(_change(c) for c in chosen["change"])
+    changes = "" if chosen is None else ", ".join(_change(c) for c in chosen.change)
     console.print(_SAID[result.verdict].format(changes), highlight=False, markup=False)
     for reason in result.reasons:
-        line = f"{reason['code']}  {reason['text']}"
+        line = f"{reason.code}  {reason.text}"
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     console.print()
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
@@ -176,22 +176,22 @@ def _show(result: PilotResult, console: Console) -> None:
         gain = _gain(row)
         table.add_row(row["setting"], predicted, measured, objective, gain, task, str(row["runs"]))
     console.print(table)
-    start = result.start["runs"][0]["measured"]
-    verdicts = ", ".join(f"{layer} {of['verdict']}" for layer, of in start.items())
+    start = result.start.runs[0].measured
+    verdicts = ", ".join(f"{layer} {scores.verdict}" for layer, scores in start.items())
     console.print()
     console.print(
         f"theory, W: variance between instances at the optimum, and measured ({result.layer}, "
-        f"validation rows); score: {result.objective['text']}; "
+        f"validation rows); score: {result.objective.text}; "
         "task: accuracy of the training label",
         soft_wrap=True,
     )
     console.print(f"your setting, measured: {verdicts}")
     if chosen is not None:
-        console.print(f"train it at full size: uncollapse train {chosen['config']}", soft_wrap=True)
+        console.print(f"train it at full size: uncollapse train {chosen.config}", soft_wrap=True)
 
 
-def _change(change: Mapping[str, Any]) -> str:
-    return f"{change['key']} {change['from']} -> {change['to']}"
+def _change(change: SettingChange) -> str:
+    return f"{change.key} {change.before} -> {change.after}"
 
 
 def _gain(row: Mapping[str, Any]) -> str:

@@ -182,7 +182,7 @@ def simulate_command(
     except KeyboardInterrupt:
         interrupted = True
     if network.as_json:
-        print_json(as_record(points, interrupted))
+        print_json(as_record(points, interrupted).to_dict())
     else:
         for line in as_text(points):
             typer.echo(line)

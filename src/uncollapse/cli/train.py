@@ -38,9 +38,9 @@ def need_training() -> None:
 
 
 def _predicted(problem: Problem) -> Prediction | None:
-    from uncollapse.theory import Setting, predict
+    from uncollapse.theory import predict
 
-    setting = Setting(**problem.setting())
+    setting = problem.setting()
     if not setting.balanced and len(setting.counts) > MANY_CLASSES:
         return None
     return predict(setting, thresholds=False)
@@ -212,7 +212,7 @@ def _to_embed(
     if run.is_dir():
         config, record = read_run(run)
         # Its paths are as they were given: relative to the folder of the configuration.
-        base = Path(record.get("base", ""))
+        base = Path(record.base)
     else:
         config, base = load_config(run), run.parent
     if views:

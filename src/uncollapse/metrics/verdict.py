@@ -238,8 +238,9 @@ def _for_new_instances(prediction: Prediction) -> float:
 
     The prediction's own is that of the n instances as a whole population, low by 1 - 1/n.
     """
-    cosines, classes = prediction.cosines.get("a"), prediction.cosines.get("multiplicity")
-    if not cosines or not classes or None in cosines or len(cosines) != len(classes):
+    cosines = [cosine for cosine in prediction.cosines.a if cosine is not None]
+    classes = prediction.cosines.multiplicity
+    if not cosines or len(cosines) != len(classes):
         return prediction.within_class_variance
     return float(1 - np.average(cosines, weights=classes))
 

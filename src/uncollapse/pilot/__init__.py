@@ -8,7 +8,8 @@ from uncollapse.pilot.options import PilotOptions, seconds_of
 from uncollapse.pilot.pool import on_processes
 from uncollapse.pilot.ray_pool import on_ray
 from uncollapse.pilot.run import pilot
-from uncollapse.records import Candidate, PilotResult, SettingChange
+from uncollapse.pilot.trial import Candidate
+from uncollapse.records import PilotResult, SettingChange
 
 __all__ = [
     "Candidate",

@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 from scipy.optimize import brentq
 
-from uncollapse.records import Candidate, Prediction, SettingChange
-from uncollapse.theory import Setting, advise, predict
+from uncollapse.pilot.trial import Candidate
+from uncollapse.records import Prediction, Setting, SettingChange
+from uncollapse.theory import advise, predict
 from uncollapse.training import Problem
 
 __all__ = ["design", "tractable"]
@@ -48,7 +49,7 @@ def design(problem: Problem) -> list[Candidate]:
 
     Every candidate changes one key, as only single changes can be told apart by a small pilot.
     """
-    setting, note = tractable(Setting(**problem.setting()))
+    setting, note = tractable(problem.setting())
     start = Candidate("start", (), 0.0, predict(setting, thresholds=False), note)
     found = [*_alphas(setting), *_temperatures(setting), *_batches(setting, problem)]
     found += [*_views(setting, problem), *_augmentations(problem, start.prediction)]

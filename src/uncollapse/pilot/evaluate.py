@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from uncollapse.data import Augmenter, LabelledData
 from uncollapse.metrics import measure
 from uncollapse.pilot.goal import Goal
 from uncollapse.probes import Embedded, ProbeSettings, probe
+from uncollapse.records import LayerScores, Reading, Score
 from uncollapse.training import Problem, embed_rows
 
 __all__ = ["evaluate"]
@@ -20,7 +21,6 @@ LAYERS = ("projector", "backbone")
 _PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1)
 # Instances of a class that look for their other view among each other.
 _MOST_INSTANCES = 200
-Layers = dict[str, NDArray[np.float32]]
 
 
 def evaluate(
@@ -30,7 +30,7 @@ def evaluate(
     *,
     viewer: Augmenter,
     downstream: Mapping[str, LabelledData],
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, LayerScores]:
     """Measures of the trained model on the rows of `part`, probes fitted on training rows.
 
     Args:
@@ -41,105 +41,88 @@ def evaluate(
         downstream: Other data by name.
 
     Returns:
-        By layer: "objective", "task" (accuracy of the training label, linear probe; both in
-        [0, 1]), "instance_variance" (unbiased, unit vectors), "share" of the total variance,
-        "verdict" of `measure`, and "downstream" scores by name.
+        Scores by layer.
     """
     data = problem.data
+    columns = [column for column in goal.columns if column in data.columns]
+    embedded, rows = _embedded(problem, data, part, columns)
+    tested = embedded.split == "test"
+    task = _linear(embedded)
+    others = {name: _linear(_embedded(problem, o, part)[0]) for name, o in downstream.items()}
+    scores = {}
+    for layer in LAYERS:
+        geometry = _geometry(embedded.layers[layer][tested], data.labels[rows[tested]])
+        scores[layer] = replace(
+            geometry,
+            task=task[layer].accuracy.estimate,
+            downstream={
+                name: score[layer].balanced_accuracy.estimate for name, score in others.items()
+            },
+        )
+    objective = _objective(problem, goal, embedded, scores, part, viewer)
+    return {layer: replace(scores[layer], objective=objective[layer]) for layer in LAYERS}
+
+
+def _embedded(
+    problem: Problem, data: LabelledData, part: str, columns: Sequence[str] = ()
+) -> tuple[Embedded, NDArray[np.int64]]:
+    """Training rows and those of `part`, which are to be tested, and their numbers."""
     train, tested = data.rows("train"), data.rows(part)
     rows = np.concatenate([train, tested])
-    layers = _layers(problem, data, rows)
-    split = np.array(["train"] * len(train) + ["test"] * len(tested))
-    names = np.array([*data.label_names, None], dtype=object)
-    labels = names[data.labels[rows]]
-    found = {name: _geometry(layers[name][len(train) :], data, tested) for name in LAYERS}
-    targets = {"label": labels} | {
-        c: data.columns[c][rows] for c in goal.columns if c in data.columns
-    }
-    embedded = Embedded(layers, targets, split, label="label")
-    for name, value in _linear(embedded, "label").items():
-        found[name]["task"] = value
-    others = {name: _downstream(problem, other, part) for name, other in downstream.items()}
-    for name in LAYERS:
-        found[name]["downstream"] = {which: scores[name] for which, scores in others.items()}
-    for name, value in _objective(problem, goal, embedded, found, part, viewer).items():
-        found[name]["objective"] = value
-    return found
-
-
-def _layers(problem: Problem, data: LabelledData, rows: NDArray[np.int64]) -> Layers:
     precision = problem.config.precision
-    parts = list(embed_rows(problem.model, data, rows, problem.augmenter, precision=precision))
-    return {name: np.concatenate([one[name][:, 0] for one in parts]) for name in LAYERS}
+    batches = list(embed_rows(problem.model, data, rows, problem.augmenter, precision=precision))
+    layers = {name: np.concatenate([batch[name][:, 0] for batch in batches]) for name in LAYERS}
+    names = np.array([*data.label_names, None], dtype=object)
+    targets = {"label": names[data.labels[rows]]}
+    targets |= {column: data.columns[column][rows] for column in columns}
+    split = np.array(["train"] * len(train) + ["test"] * len(tested))
+    return Embedded(layers, targets, split, label="label"), rows
 
 
-def _geometry(
-    matrix: NDArray[np.float32], data: LabelledData, rows: NDArray[np.int64]
-) -> dict[str, Any]:
-    known = data.labels[rows] >= 0
-    held = measure(matrix[known], data.labels[rows][known], permutations=0, probe=None)
-    within, total = held.within_class_variance.estimate, held.total_variance.estimate
-    return {
-        "instance_variance": within,
-        "share": within / total if within is not None and total else None,
-        "verdict": held.verdict,
-    }
+def _geometry(matrix: NDArray[np.float32], labels: NDArray[np.int64]) -> LayerScores:
+    known = labels >= 0
+    found = measure(matrix[known], labels[known], permutations=0, probe=None)
+    within, total = found.within_class_variance.estimate, found.total_variance.estimate
+    share = within / total if within is not None and total else None
+    return LayerScores(within, share, found.verdict)
 
 
-def _linear(embedded: Embedded, target: str) -> dict[str, float]:
+def _linear(embedded: Embedded) -> dict[str, Score]:
+    """By layer, how well a linear probe reads the label."""
     settings = ProbeSettings(l2=_PENALTIES, probes=("linear",))
-    found = probe(embedded, targets=[target], settings=settings)
-    return {
-        name: found.of(name, target).reading("linear").score.accuracy.estimate for name in LAYERS
-    }
+    found = probe(embedded, targets=["label"], settings=settings)
+    return {name: found.of(name, "label").reading("linear").score for name in LAYERS}
 
 
 def _objective(
     problem: Problem,
     goal: Goal,
     embedded: Embedded,
-    found: Mapping[str, Mapping[str, Any]],
+    scores: Mapping[str, LayerScores],
     part: str,
     viewer: Augmenter,
 ) -> dict[str, float]:
     if goal.kind == "downstream":
         return {
-            name: float(np.mean([found[name]["downstream"][which] for which in goal.columns]))
-            for name in LAYERS
+            layer: float(np.mean([scores[layer].downstream[name] for name in goal.columns]))
+            for layer in LAYERS
         }
     if goal.kind == "other-view":
         return _other_view(problem, part, viewer)
-    read = probe(
-        embedded,
-        targets=list(goal.columns),
-        settings=ProbeSettings(probes=("within-class few-shot",)),
-    )
+    settings = ProbeSettings(probes=("within-class few-shot",))
+    found = probe(embedded, targets=list(goal.columns), settings=settings)
     return {
-        name: float(
-            np.mean([_most_shots(read.of(name, column).readings) for column in goal.columns])
+        layer: float(
+            np.mean([_most_shots(found.of(layer, column).readings) for column in goal.columns])
         )
-        for name in LAYERS
+        for layer in LAYERS
     }
 
 
-def _most_shots(readings: Any) -> float:
+def _most_shots(readings: Sequence[Reading]) -> float:
     """The reading with the most shots."""
     last = max(readings, key=lambda reading: reading.details["shots"])
     return float(last.score.balanced_accuracy.estimate)
-
-
-def _downstream(problem: Problem, other: LabelledData, part: str) -> dict[str, float]:
-    rows = np.concatenate([other.rows("train"), other.rows(part)])
-    split = np.array(["train"] * len(other.rows("train")) + ["test"] * len(other.rows(part)))
-    names = np.array([*other.label_names, None], dtype=object)
-    targets = {"label": names[other.labels[rows]]}
-    embedded = Embedded(_layers(problem, other, rows), targets, split)
-    settings = ProbeSettings(l2=_PENALTIES, probes=("linear",))
-    found = probe(embedded, settings=settings)
-    return {
-        name: found.of(name, "label").reading("linear").score.balanced_accuracy.estimate
-        for name in LAYERS
-    }
 
 
 def _other_view(problem: Problem, part: str, viewer: Augmenter) -> dict[str, float]:

@@ -2,25 +2,40 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 
 from uncollapse.errors import InputError
 from uncollapse.pilot.options import PilotOptions
-from uncollapse.pilot.plan import Plan
-from uncollapse.records import PilotResult, SettingChange
+from uncollapse.records import Document, PilotPlan, PilotResult, read_json, to_json_types
 from uncollapse.storage import write_json, write_text
 from uncollapse.training import TrainConfig
 
-__all__ = ["Folder", "changed_block"]
+__all__ = ["Folder", "with_absolute_paths"]
 
 # What may differ when a pilot is gone on with.
 _FREE = ("workers", "budget")
+# Where a configuration names files.
+_PATHS = (
+    ("data", "path"),
+    ("data", "table"),
+    ("data", "root"),
+    ("data", "folder"),
+    ("encoder", "weights"),
+)
+
+
+@dataclass(frozen=True)
+class PlanFile(Document):
+    """A pilot's plan.json: what was asked for, which stays, and the plan made of it."""
+
+    kind: ClassVar[str] = "plan"
+    asked: dict[str, Any]
+    plan: PilotPlan
 
 
 class Folder:
@@ -34,7 +49,7 @@ class Folder:
     def __init__(self, path: Path, config: TrainConfig, options: PilotOptions) -> None:
         self.path, self.block = path, config.plain()
         asked = {k: v for k, v in asdict(options).items() if k not in _FREE}
-        self._asked = json.loads(json.dumps({"config": self.block, "options": asked}))
+        self._asked = to_json_types({"config": self.block, "options": asked})
         self._lock: Any = None
 
     def __enter__(self) -> Folder:
@@ -54,16 +69,29 @@ class Folder:
                 error
             )
         self._take()
-        if plan.exists():
-            former = json.loads(plan.read_text(encoding="utf-8"))
-            if former["asked"] != self._asked:
-                self.__exit__()
-                raise InputError(
-                    f"the configuration and options of the pilot in {path}",
-                    "others",
-                    "go on with the same ones, or choose another folder with -o",
-                )
+        try:
+            self._check_same()
+        except InputError:
+            self.__exit__()
+            raise
         return self
+
+    def _former(self) -> PlanFile | None:
+        """The plan that is here."""
+        path = self.path / "plan.json"
+        if not path.exists():
+            return None
+        remedy = "restore the file, or choose another folder with -o"
+        return PlanFile.from_dict(read_json(path, "a plan", remedy), str(path))
+
+    def _check_same(self) -> None:
+        former = self._former()
+        if former is not None and former.asked != self._asked:
+            raise InputError(
+                f"the configuration and options of the pilot in {self.path}",
+                "others",
+                "go on with the same ones, or choose another folder with -o",
+            )
 
     def __exit__(self, *_: object) -> None:
         self._lock.close()
@@ -81,13 +109,13 @@ class Folder:
                 f"no other pilot at work in {self.path}", "one", "wait for it or stop it"
             ) from error
 
-    def plan(self, make: Callable[[], Plan]) -> Plan:
+    def plan(self, make: Callable[[], PilotPlan]) -> PilotPlan:
         """The plan that is here, or a new one."""
-        file = self.path / "plan.json"
-        if file.exists():
-            return Plan(**json.loads(file.read_text(encoding="utf-8"))["plan"])
+        former = self._former()
+        if former is not None:
+            return former.plan
         plan = make()
-        write_json(file, {"asked": self._asked, "plan": plan.to_dict()})
+        write_json(self.path / "plan.json", PlanFile(self._asked, plan).to_dict())
         return plan
 
     def recommend(self, block: dict[str, Any], said: str) -> str:
@@ -105,22 +133,11 @@ class Folder:
             (self.path / "recommended.yaml").unlink(missing_ok=True)
 
 
-def changed_block(
-    block: dict[str, Any], changes: Sequence[SettingChange], base: Path
-) -> dict[str, Any]:
-    """A full configuration with some keys changed and its relative paths made absolute."""
-    new: dict[str, Any] = json.loads(json.dumps(block))
-    for change in changes:
-        of, key = change.key.split(".")
-        new[of][key] = change.after
-    for of, key in (
-        ("data", "path"),
-        ("data", "table"),
-        ("data", "root"),
-        ("data", "folder"),
-        ("encoder", "weights"),
-    ):
-        value = new[of].get(key)
+def with_absolute_paths(block: dict[str, Any], base: Path) -> dict[str, Any]:
+    """A full configuration whose relative paths no longer depend on where it lies."""
+    new = {part: dict(keys) if isinstance(keys, dict) else keys for part, keys in block.items()}
+    for part, key in _PATHS:
+        value = new[part].get(key)
         if isinstance(value, str) and not value.startswith("package:"):
-            new[of][key] = str((base / value).resolve())
+            new[part][key] = str((base / value).resolve())
     return new

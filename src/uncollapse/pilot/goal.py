@@ -24,6 +24,7 @@ import numpy as np
 from uncollapse.data import LabelledData
 from uncollapse.errors import InputError
 from uncollapse.pilot.options import PilotOptions
+from uncollapse.records import Objective
 
 __all__ = ["LEAST_ROWS", "Goal", "choose_goal", "expected_half_width"]
 
@@ -48,9 +49,10 @@ class Goal:
         """In words."""
         return _TEXT[self.kind].format(", ".join(self.columns))
 
-    def to_dict(self) -> dict[str, Any]:
-        """JSON types."""
-        return {"name": self.kind, "columns": list(self.columns), "text": self.text}
+    @property
+    def objective(self) -> Objective:
+        """As the result says it."""
+        return Objective(self.kind, self.columns, self.text)
 
 
 def choose_goal(data: LabelledData, options: PilotOptions, downstream: Sequence[str]) -> Goal:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import optuna
-from optuna.trial import TrialState
+from optuna.trial import TrialState as Ended
+
+from uncollapse.records import LayerScores
 
 __all__ = ["CollapseHalving", "Rungs", "survivors"]
 
@@ -66,25 +67,24 @@ class Rungs:
             self.trials[trial.suggest_categorical("setting", list(names))] = trial
         self.running = list(names)
 
-    def after(self, epoch: int, measured: Mapping[str, Mapping[str, Any]], layer: str) -> list[str]:
+    def after(self, epoch: int, measured: Mapping[str, LayerScores]) -> list[str]:
         """Report a rung and say which candidates go on, in their order.
 
         Args:
             epoch: The rung.
-            measured: By candidate that still runs, what `evaluate` returned; without those that
-                failed.
-            layer: Whose objective counts.
+            measured: By candidate that still runs, the layer whose objective counts; without those
+                that failed.
         """
-        for name, of in measured.items():
+        for name, scores in measured.items():
             trial = self.trials[name]
-            trial.set_user_attr("collapsed", of[layer]["verdict"] == "collapsed")
-            trial.report(float(of[layer]["objective"]), epoch)
+            trial.set_user_attr("collapsed", scores.verdict == "collapsed")
+            trial.report(scores.value("objective"), epoch)
         kept = []
         for name in self.running:
             if name not in measured:
-                self.study.tell(self.trials[name], state=TrialState.FAIL)
+                self.study.tell(self.trials[name], state=Ended.FAIL)
             elif self.trials[name].should_prune():
-                self.study.tell(self.trials[name], state=TrialState.PRUNED)
+                self.study.tell(self.trials[name], state=Ended.PRUNED)
             else:
                 kept.append(name)
         self.running = kept
@@ -93,6 +93,6 @@ class Rungs:
     def finish(self, name: str, objective: float | None) -> None:
         """Tell the study how a candidate that went on ended; None where it failed."""
         if objective is None:
-            self.study.tell(self.trials[name], state=TrialState.FAIL)
+            self.study.tell(self.trials[name], state=Ended.FAIL)
         else:
             self.study.tell(self.trials[name], objective)

@@ -16,35 +16,24 @@ The chosen one is compared once more with fresh seeds (`paired`), where no corre
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 from math import sqrt
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.optimize import brentq
-from scipy.special import ndtr, stdtrit
+from scipy.special import ndtr
 from scipy.stats import chi
 
-__all__ = ["METHOD", "Interval", "against_start", "dunnett_quantile", "paired", "seeds_needed"]
+from uncollapse.records import Interval
+from uncollapse.statistics import t_quantile
+
+__all__ = ["METHOD", "against_start", "dunnett_quantile", "paired", "seeds_needed"]
 
 METHOD = (
     "Dunnett's many-to-one intervals, seeds as blocks, one residual variance for all settings; the "
     "recommended one is confirmed by a paired t interval with fresh seeds on the test split"
 )
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A difference with the ends of its interval."""
-
-    estimate: float
-    low: float
-    high: float
-
-    def to_dict(self) -> dict[str, float]:
-        """One key per attribute."""
-        return dict(vars(self))
 
 
 @lru_cache(maxsize=64)
@@ -63,7 +52,7 @@ def dunnett_quantile(candidates: int, freedom: int, confidence: float = 0.95) ->
         2.68
     """
     if candidates == 1:
-        return float(stdtrit(freedom, 1 - (1 - confidence) / 2))
+        return t_quantile(freedom, confidence)
     z, weights = np.polynomial.hermite_e.hermegauss(81)
     weights = weights / weights.sum()
     share = (np.arange(400) + 0.5) / 400
@@ -106,13 +95,9 @@ def against_start(
 def paired(before: ArrayLike, after: ArrayLike, confidence: float = 0.95) -> Interval:
     """Student's interval of the mean difference over seeds, (S,) each, S at least 2."""
     differences = np.asarray(after, dtype=np.float64) - np.asarray(before, dtype=np.float64)
-    return _around(float(differences.mean()), _half(differences, confidence))
-
-
-def _half(differences: NDArray[np.float64], confidence: float) -> float:
     seeds = len(differences)
-    t = float(stdtrit(seeds - 1, 1 - (1 - confidence) / 2))
-    return t * float(differences.std(ddof=1)) / sqrt(seeds)
+    half = t_quantile(seeds - 1, confidence) * float(differences.std(ddof=1)) / sqrt(seeds)
+    return _around(float(differences.mean()), half)
 
 
 def seeds_needed(before: ArrayLike, after: ArrayLike, confidence: float = 0.95) -> int | None:
@@ -123,8 +108,7 @@ def seeds_needed(before: ArrayLike, after: ArrayLike, confidence: float = 0.95) 
     differences = np.asarray(after, dtype=np.float64) - np.asarray(before, dtype=np.float64)
     estimate, spread = abs(float(differences.mean())), float(differences.std(ddof=1))
     for seeds in range(2, 1001):
-        t = float(stdtrit(seeds - 1, 1 - (1 - confidence) / 2))
-        if t * spread / sqrt(seeds) < estimate:
+        if t_quantile(seeds - 1, confidence) * spread / sqrt(seeds) < estimate:
             return seeds
     return None
 

@@ -9,19 +9,27 @@ from __future__ import annotations
 import json
 import os
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
-from uncollapse.data import Augmenter, LabelledData, data_config, load_data, training_scales
+from uncollapse.data import (
+    Augmenter,
+    DataConfig,
+    LabelledData,
+    data_config,
+    load_data,
+    training_scales,
+)
 from uncollapse.errors import InputError
 from uncollapse.pilot.evaluate import evaluate
 from uncollapse.pilot.goal import Goal
+from uncollapse.records import SettingChange, TrialResult, changed_config, read_json
 from uncollapse.storage import write_json
-from uncollapse.training import build_problem, embed, parse_config, train
+from uncollapse.training import TrainConfig, build_problem, embed, parse_config, train
 
-__all__ = ["Job", "StoppedError", "read_result", "run_job"]
+__all__ = ["Common", "Job", "StoppedError", "read_result", "run_job"]
 
 # Rows of embeddings that are kept: a few MB of a wide backbone.
 KEPT_ROWS = 1500
@@ -32,60 +40,70 @@ class StoppedError(RuntimeError):
 
 
 @dataclass(frozen=True)
+class Common:
+    """What all runs of a pilot share.
+
+    Attributes:
+        config: The start's, on the pilot's rows and for its number of epochs.
+        base: Folder that relative paths in it refer to.
+        goal: The objective.
+        downstream: `data:` blocks by name, with the folders that their paths refer to.
+    """
+
+    config: TrainConfig
+    base: Path
+    goal: Goal
+    downstream: Mapping[str, tuple[DataConfig, Path]]
+
+
+@dataclass(frozen=True)
 class Job:
     """A run and how far it goes.
 
     Attributes:
         trial: Name of the setting.
+        changes: What it changes.
         seed: Of weights, batches and views.
         folder: Of the run.
-        config: The configuration as plain types, with its seed.
-        base: Folder that relative paths in it refer to.
         until: Epoch to train to.
         part: Split to measure on.
-        goal: Kind and columns of the objective.
-        views: The start's `views:` block.
-        downstream: `data:` block and base folder by name.
+        common: What it shares with all other runs.
         keep: Whether embeddings of the split are kept in the folder, for a picture.
     """
 
     trial: str
+    changes: tuple[SettingChange, ...]
     seed: int
-    folder: str
-    config: dict[str, Any]
-    base: str
+    folder: Path
     until: int
     part: str
-    goal: tuple[str, tuple[str, ...]]
-    views: dict[str, Any]
-    downstream: dict[str, tuple[dict[str, Any], str]]
+    common: Common
     keep: bool = False
 
     @property
     def result(self) -> Path:
         """Where the result is written."""
-        return Path(self.folder) / f"measured-{self.part}-{self.until}.json"
+        return self.folder / f"measured-{self.part}-{self.until}.json"
 
     @property
     def mark(self) -> Path:
         """A file that holds the process number while the job runs."""
-        return Path(self.folder) / "running"
+        return self.folder / "running"
 
 
-def read_result(job: Job) -> dict[str, Any] | None:
-    """The result, or None if there is none yet."""
+def read_result(job: Job) -> TrialResult | None:
+    """The result, or None if there is none yet, or a damaged one."""
     try:
-        return dict(json.loads(job.result.read_text(encoding="utf-8")))
-    except (OSError, ValueError):
+        return TrialResult.from_dict(read_json(job.result), str(job.result))
+    except InputError:
         return None
 
 
-def run_job(job: Job) -> dict[str, Any]:
+def run_job(job: Job) -> TrialResult:
     """Do what is left of a job.
 
     Returns:
-        "measured" by layer, "epochs", "seconds" of training and measuring (of this and earlier
-        attempts as far as they were written).
+        The result, with the seconds of this attempt.
 
     Raises:
         InputError: The setting cannot be trained (a loss that is not finite, a batch too large).
@@ -94,55 +112,55 @@ def run_job(job: Job) -> dict[str, Any]:
     done = read_result(job)
     if done is not None:
         return done
-    folder = Path(job.folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    job.folder.mkdir(parents=True, exist_ok=True)
     job.mark.write_text(str(os.getpid()), encoding="utf-8")
     started = time.monotonic()
     try:
-        result = _train_and_measure(job, folder)
+        result = _train_and_measure(job)
     finally:
         job.mark.unlink(missing_ok=True)
-    result |= {"epochs": job.until, "seconds": round(time.monotonic() - started, 2)}
-    write_json(job.result, result)
+    result = replace(result, seconds=round(time.monotonic() - started, 2))
+    write_json(job.result, result.to_dict())
     return result
 
 
-def _train_and_measure(job: Job, folder: Path) -> dict[str, Any]:
-    config = parse_config(job.config)
-    base = Path(job.base)
-    data = _data(json.dumps(config.plain()["data"], sort_keys=True), job.base)
-    problem = build_problem(config, base=base, data=data)
-    resume = (folder / "run.json").exists()
-    trained = train(problem, folder, resume=resume, until=job.until)
+def _train_and_measure(job: Job) -> TrialResult:
+    common = job.common
+    block = changed_config(common.config.plain(), job.changes) | {"seed": job.seed}
+    config = parse_config(block)
+    data = _data(config.data, common.base)
+    problem = build_problem(config, base=common.base, data=data)
+    resume = (job.folder / "run.json").exists()
+    trained = train(problem, job.folder, resume=resume, until=job.until)
     if trained.interrupted:
         raise StoppedError(job.trial)
     kind, shape = data.inputs.kind, data.inputs.shape
-    start = parse_config(job.config | {"views": job.views}).views.model_copy(update={"count": 2})
-    viewer = Augmenter(start, kind, shape, training_scales(data.inputs, problem.rows))
-    others = {
-        name: _data(json.dumps(block, sort_keys=True), where)
-        for name, (block, where) in job.downstream.items()
-    }
-    goal = Goal(job.goal[0], tuple(job.goal[1]))
-    measured = evaluate(problem, job.part, goal, viewer=viewer, downstream=others)
+    two = common.config.views.model_copy(update={"count": 2})
+    viewer = Augmenter(two, kind, shape, training_scales(data.inputs, problem.rows))
+    others = {name: _data(other, base) for name, (other, base) in common.downstream.items()}
+    measured = evaluate(problem, job.part, common.goal, viewer=viewer, downstream=others)
     if job.keep:
         embed(
             problem.model,
             data,
             problem.augmenter,
-            folder / "embeddings.parquet",
+            job.folder / "embeddings.parquet",
             splits=[job.part],
             most=KEPT_ROWS,
             precision=config.precision,
         )
-    losses = [line["loss"] for line in trained.history]
-    return {"measured": measured, "loss": losses[-1] if losses else None}
+    loss = trained.history[-1]["loss"] if trained.history else None
+    return TrialResult(measured=measured, loss=loss, epochs=job.until)
+
+
+def _data(config: DataConfig, base: Path) -> LabelledData:
+    return _loaded(json.dumps(config.model_dump(mode="json"), sort_keys=True), base)
 
 
 @lru_cache(maxsize=4)
-def _data(block: str, base: str) -> LabelledData:
+def _loaded(block: str, base: Path) -> LabelledData:
     """Data of a process, read once."""
     try:
-        return load_data(data_config(json.loads(block)), base=Path(base))
+        return load_data(data_config(json.loads(block)), base=base)
     except OSError as error:
         raise InputError("data that can be read", str(error), "check data.path") from error

@@ -13,18 +13,17 @@ import math
 import tempfile
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 from uncollapse.errors import InputError
 from uncollapse.pilot.goal import Goal, expected_half_width
 from uncollapse.pilot.halving import survivors
 from uncollapse.pilot.options import PilotOptions
+from uncollapse.records import PilotPlan, PilotRows
 from uncollapse.training import Problem, TrainConfig, parse_config, train
 
-__all__ = ["Plan", "pilot_config", "plan_epochs"]
+__all__ = ["pilot_config", "plan_epochs"]
 
 # Batches that the training rows fill at least, where there are so many.
 _LEAST_BATCHES = 8
@@ -36,32 +35,9 @@ _USABLE = 0.75
 _MEASURE_EPOCHS, _MEASURE_SECONDS = 1.0, 3.0
 
 
-@dataclass(frozen=True)
-class Plan:
-    """Size of a pilot.
-
-    Attributes:
-        epochs: Of a run to the end, and `short` of the first rung, a third of it.
-        short: See there.
-        seconds_per_epoch: Measured before anything else ran.
-        runs: Runs at most, in units of a run to the end.
-        seconds: Expected wall-clock time with these workers.
-    """
-
-    epochs: int
-    short: int
-    seconds_per_epoch: float
-    runs: float
-    seconds: float
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON types."""
-        return asdict(self)
-
-
 def pilot_config(
     problem: Problem, goal: Goal, options: PilotOptions
-) -> tuple[TrainConfig, dict[str, Any]]:
+) -> tuple[TrainConfig, PilotRows]:
     """The start's configuration on the part of the data that the pilot uses, and what that part is.
 
     The part's validation rows give one seed's objective the asked half-width; the training rows are
@@ -77,27 +53,28 @@ def pilot_config(
     share = min(1.0, (whole / options.half_width) ** 2)
     least = min(train_rows, _LEAST_BATCHES * problem.sampler.size)
     share = max(share, least / train_rows)
-    limit = {
-        "train": math.ceil(share * train_rows),
-        "validation": math.ceil(share * validation),
-        "test": len(data.rows("test")) or None,
-    }
-    block = config.plain()
+    part = PilotRows(
+        share=round(share, 4),
+        train_rows=math.ceil(share * train_rows),
+        validation_rows=math.ceil(share * validation),
+        test_rows=len(data.rows("test")),
+        expected_half_width=round(expected_half_width(data, goal, share), 4),
+        wanted_half_width=options.half_width,
+    )
+    block = config.plain() | {"workers": 0}
     if share < 1:
+        limit = {
+            "train": part.train_rows,
+            "validation": part.validation_rows,
+            "test": part.test_rows or None,
+        }
         block["data"] = block["data"] | {"limit": limit}
-    block["workers"] = 0
-    part = {
-        "share": round(share, 4),
-        "train_rows": limit["train"],
-        "validation_rows": limit["validation"],
-        "test_rows": limit["test"] or 0,
-        "expected_half_width": round(expected_half_width(data, goal, share), 4),
-        "wanted_half_width": options.half_width,
-    }
     return parse_config(block, source="the pilot's configuration"), part
 
 
-def plan_epochs(problem: Problem, share: float, candidates: int, options: PilotOptions) -> Plan:
+def plan_epochs(
+    problem: Problem, share: float, candidates: int, options: PilotOptions
+) -> PilotPlan:
     """Epochs that fit into the budget: as many steps as the full run has, or a half, ... an eighth.
 
     Args:
@@ -123,11 +100,17 @@ def plan_epochs(problem: Problem, share: float, candidates: int, options: PilotO
         whole_runs = 3 * options.seeds + kept + survivors(kept) * (options.seeds - 1)
         work = whole_runs * run + candidates * first
         seconds = work / options.workers
-        plan = Plan(epochs, short, round(per_epoch, 3), round(work / run, 1), round(seconds, 1))
+        plan = PilotPlan(
+            epochs=epochs,
+            short=short,
+            seconds_per_epoch=round(per_epoch, 3),
+            runs=round(work / run, 1),
+            seconds=round(seconds, 1),
+        )
         if seconds <= _USABLE * options.budget:
             return plan
     raise InputError(
-        f"a budget of {math.ceil(plan.seconds / _USABLE / 60)}m or more for {plan.runs:g} runs of "
+        f"a budget of {math.ceil(seconds / _USABLE / 60)}m or more for {plan.runs:g} runs of "
         f"{plan.epochs} epochs with {options.workers} worker(s)",
         f"{options.budget / 60:g}m",
         "raise --budget or --workers, lower --seeds, or limit the data by data.limit",

@@ -17,10 +17,10 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing.context import BaseContext
-from typing import Any
 
 from uncollapse.errors import InputError
 from uncollapse.pilot.jobs import Job, StoppedError, read_result, run_job
+from uncollapse.records import TrialResult
 
 __all__ = ["Outcome", "Progress", "on_processes"]
 
@@ -33,7 +33,7 @@ THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 class Outcome:
     """What a job came to: a result, or the reason why there is none."""
 
-    result: dict[str, Any] | None
+    result: TrialResult | None
     reason: str | None = None
 
 
@@ -78,7 +78,7 @@ def _one_pool(
     os.environ.update(dict.fromkeys(THREADS, "1"))
     pool = ProcessPoolExecutor(min(workers, len(left)), mp_context=_context(), initializer=_begin)
     try:
-        running: dict[Future[dict[str, Any]], int] = {
+        running: dict[Future[TrialResult], int] = {
             pool.submit(_work, jobs[number]): number for number in left
         }
         while running:
@@ -113,7 +113,7 @@ def _context() -> BaseContext:
     return context
 
 
-def _work(job: Job) -> dict[str, Any]:
+def _work(job: Job) -> TrialResult:
     """`run_job`; a worker that was asked to stop ends once the run has saved its state."""
     try:
         return run_job(job)
@@ -121,7 +121,7 @@ def _work(job: Job) -> dict[str, Any]:
         os._exit(1)
 
 
-def _outcome(future: Future[dict[str, Any]]) -> Outcome:
+def _outcome(future: Future[TrialResult]) -> Outcome:
     try:
         return Outcome(future.result())
     except InputError as error:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from uncollapse.errors import InputError
@@ -37,8 +36,8 @@ def on_ray(jobs: Sequence[Job], workers: int, done: Callable[[Job], None]) -> li
         if not ray.is_initialized():
             ray.init(num_cpus=workers, include_dashboard=False, log_to_driver=False)
         tuner = tune.Tuner(
-            tune.with_resources(_trial, {"cpu": 1}),
-            param_space={"job": tune.grid_search([asdict(jobs[number]) for number in left])},
+            tune.with_resources(tune.with_parameters(_trial, jobs=list(jobs)), {"cpu": 1}),
+            param_space={"number": tune.grid_search(left)},
             tune_config=tune.TuneConfig(max_concurrent_trials=workers),
             run_config=tune.RunConfig(storage_path=tempfile.mkdtemp(), verbose=0),
         )
@@ -54,22 +53,13 @@ def on_ray(jobs: Sequence[Job], workers: int, done: Callable[[Job], None]) -> li
     return found
 
 
-def _trial(config: dict[str, Any]) -> dict[str, Any]:
+def _trial(config: dict[str, int], jobs: Sequence[Job]) -> dict[str, Any]:
     """One job on one thread of a Ray worker."""
     import torch
 
     torch.set_num_threads(1)
-    block = config["job"]
-    goal, downstream = block["goal"], block["downstream"]
-    job = Job(
-        **block
-        | {
-            "goal": (goal[0], tuple(goal[1])),
-            "downstream": {name: tuple(pair) for name, pair in downstream.items()},
-        }
-    )
     try:
-        run_job(job)
+        run_job(jobs[config["number"]])
     except (InputError, StoppedError) as error:
         return {"ended": 1, "reason": str(error)}
     return {"ended": 1}

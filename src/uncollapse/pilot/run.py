@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from uncollapse.data import DataConfig
@@ -18,16 +19,28 @@ from uncollapse.pilot.decide import (
     why_pruned,
 )
 from uncollapse.pilot.design import design
-from uncollapse.pilot.folder import Folder, changed_block
-from uncollapse.pilot.goal import Goal, choose_goal
+from uncollapse.pilot.folder import Folder, with_absolute_paths
+from uncollapse.pilot.goal import choose_goal
 from uncollapse.pilot.halving import Rungs, survivors
 from uncollapse.pilot.intervals import METHOD, paired
-from uncollapse.pilot.jobs import Job
+from uncollapse.pilot.jobs import Common, Job
 from uncollapse.pilot.options import PilotOptions
-from uncollapse.pilot.plan import Plan, pilot_config, plan_epochs
+from uncollapse.pilot.plan import pilot_config, plan_epochs
 from uncollapse.pilot.pool import Outcome, on_processes
-from uncollapse.records import Candidate, PilotResult, Trial
-from uncollapse.training import Problem, TrainConfig, build_problem
+from uncollapse.pilot.trial import Candidate, TrialState, means
+from uncollapse.records import (
+    Confirmation,
+    IntervalMethod,
+    PilotConditions,
+    PilotPlan,
+    PilotReason,
+    PilotResult,
+    PilotRows,
+    Recommendation,
+    Setting,
+    changed_config,
+)
+from uncollapse.training import TrainConfig, build_problem
 
 __all__ = ["Runner", "Stage", "pilot"]
 
@@ -83,41 +96,60 @@ def pilot(
     with Folder(output, config, options) as folder:
         problem = build_problem(config, base=base)
         goal = choose_goal(problem.data, options, list(others))
-        part_config, part = pilot_config(problem, goal, options)
+        part_config, rows = pilot_config(problem, goal, options)
         problem = build_problem(part_config, base=base)
         if not len(problem.data.rows("test")):
             raise InputError("test rows, to confirm by", "none", "set data.split.test")
         candidates = design(problem)
         tried = [c for c in candidates[1:] if not c.collapsed]
-        plan = folder.plan(lambda: plan_epochs(problem, part["share"], len(tried), options))
-        part["setting"] = _setting(problem)
-        known = {"part": part, "plan": plan, "goal": goal, "candidates": candidates}
-        pilot_run = _Pilot(part_config, base, options, goal, plan, others, folder, runner, progress)
-        pilot_run.known = known
-        return pilot_run.run(candidates, part)
+        plan = folder.plan(lambda: plan_epochs(problem, rows.share, len(tried), options))
+        whole = part_config.model_copy(update={"epochs": plan.epochs})
+        stages = _Stages(Common(whole, base, goal, others), options, plan, folder, runner, progress)
+        known = {"part": rows, "plan": plan, "goal": goal, "candidates": candidates}
+        progress("plan", 0, stages.runs_of(candidates[1:]), known)
+        result = stages.run(candidates)
+        conditions = _conditions(problem.setting(), rows, plan, part_config, options)
+        result = replace(result, conditions=conditions)
+        folder.finish(result)
+        return result
+
+
+def _conditions(
+    setting: Setting, rows: PilotRows, plan: PilotPlan, config: TrainConfig, options: PilotOptions
+) -> PilotConditions:
+    seeds = _seeds(config, options)
+    return PilotConditions(
+        setting=setting,
+        rows=rows,
+        plan=plan,
+        seeds=tuple(seeds),
+        fresh_seeds=tuple(seed + FRESH for seed in seeds),
+        options={k: v for k, v in asdict(options).items() if k != "workers"},
+        config=config.plain(),
+    )
+
+
+def _seeds(config: TrainConfig, options: PilotOptions) -> list[int]:
+    return [config.seed + number for number in range(options.seeds)]
 
 
 @dataclass
-class _Pilot:
+class _Stages:
     """What the stages share."""
 
-    config: TrainConfig
-    base: Path
+    common: Common
     options: PilotOptions
-    goal: Goal
-    plan: Plan
-    downstream: Mapping[str, tuple[DataConfig, Path]]
+    plan: PilotPlan
     folder: Folder
     runner: Runner
     progress: Stage
-    known: dict[str, Any] = field(default_factory=dict)
     done: int = 0
 
-    def run(self, candidates: list[Candidate], part: dict[str, Any]) -> PilotResult:
+    def run(self, candidates: list[Candidate]) -> PilotResult:
+        """All stages."""
         options = self.options
-        seeds = [self.config.seed + k for k in range(options.seeds)]
-        start, *trials = [Trial(candidate) for candidate in candidates]
-        self.progress("plan", 0, self._runs(trials), self.known)
+        start, *trials = [TrialState(candidate) for candidate in candidates]
+        seeds = _seeds(self.common.config, options)
         self._train("check", [start], seeds, self.plan.epochs)
         if start.status == "failed":
             raise InputError("a present setting that can be trained", str(start.reason), "mend it")
@@ -127,27 +159,26 @@ class _Pilot:
         verdict, reasons, chosen = decide(start, finished, options)
         recommendation = None
         if chosen is not None:
-            verdict, recommendation = self._confirm(start, chosen, seeds, reasons)
-        result = PilotResult(
-            verdict,
-            reasons,
-            options.layer,
-            self.goal.to_dict(),
-            start.to_dict(),
-            [trial.to_dict() for trial in trials],
-            recommendation,
-            {"method": METHOD, "family_size": len(finished), "level": options.confidence},
-            self._conditions(part, seeds),
+            recommendation, more = self._confirm(start, chosen, [seed + FRESH for seed in seeds])
+            verdict, reasons = "change" if recommendation else "cannot-tell", [*reasons, *more]
+        return PilotResult(
+            verdict=verdict,
+            reasons=tuple(reasons),
+            layer=options.layer,
+            objective=self.common.goal.objective,
+            start=start.record(),
+            candidates=tuple(trial.record() for trial in trials),
+            recommendation=recommendation,
+            statistics=IntervalMethod(METHOD, len(finished), options.confidence),
         )
-        self.folder.finish(result)
-        return result
 
-    def _runs(self, trials: list[Trial]) -> int:
-        tried = sum(not trial.candidate.collapsed for trial in trials)
+    def runs_of(self, candidates: Sequence[Candidate]) -> int:
+        """How many runs there will be."""
+        tried = sum(not candidate.collapsed for candidate in candidates)
         kept = survivors(tried)
         return self.options.seeds * (3 + survivors(kept)) + tried + kept
 
-    def _rungs(self, trials: list[Trial], seeds: list[int]) -> list[Trial]:
+    def _rungs(self, trials: list[TrialState], seeds: list[int]) -> list[TrialState]:
         """Short runs of all, a whole run of the best, all seeds of the best of these.
 
         Returns:
@@ -157,89 +188,80 @@ class _Pilot:
             if trial.candidate.collapsed:
                 trial.status, trial.reason = "predicted-collapse", "predicted to collapse"
         tried = [trial for trial in trials if trial.status == "waiting"]
-        rungs = Rungs([trial.candidate.name for trial in tried])
+        rungs = Rungs([trial.name for trial in tried])
         kept = self._rung("short runs", tried, seeds[:1], self.plan.short, rungs)
         kept = self._rung("whole runs", kept, seeds[:1], self.plan.epochs, rungs)
         self._train("further seeds", kept, seeds, self.plan.epochs)
         for trial in kept:
-            failed = trial.status == "failed"
-            values = [] if failed else trial.values(self.options.layer, "objective")
-            rungs.finish(trial.candidate.name, None if failed else sum(values) / len(values))
-            trial.status = trial.status if failed else "complete"
+            if trial.status == "failed":
+                rungs.finish(trial.name, None)
+            else:
+                rungs.finish(trial.name, fmean(trial.values(self.options.layer, "objective")))
+                trial.status = "complete"
         return [trial for trial in kept if trial.status == "complete"]
 
     def _rung(
-        self, stage: str, trials: list[Trial], seeds: list[int], until: int, rungs: Rungs
-    ) -> list[Trial]:
+        self, stage: str, trials: list[TrialState], seeds: list[int], until: int, rungs: Rungs
+    ) -> list[TrialState]:
         """Train up to an epoch; the trials that go on, the others with the reason why not."""
         self._train(stage, trials, seeds, until)
-        measured = {t.candidate.name: t.runs[0]["measured"] for t in trials if t.runs}
-        names = rungs.after(until, measured, self.options.layer)
-        kept = [trial for trial in trials if trial.candidate.name in names]
+        measured = {t.name: t.runs[0].measured[self.options.layer] for t in trials if t.runs}
+        names = rungs.after(until, measured)
         for trial in trials:
-            if trial not in kept and trial.status == "waiting":
-                of = measured[trial.candidate.name][self.options.layer]
-                trial.status, trial.reason = "pruned", why_pruned(until, of["verdict"])
-        return kept
+            if trial.name not in names and trial.status == "waiting":
+                verdict = measured[trial.name].verdict
+                trial.status, trial.reason = "pruned", why_pruned(until, verdict)
+        return [trial for trial in trials if trial.name in names]
 
     def _confirm(
-        self, start: Trial, chosen: Trial, seeds: list[int], reasons: list[dict[str, str]]
-    ) -> tuple[str, dict[str, Any] | None]:
+        self, start: TrialState, chosen: TrialState, seeds: list[int]
+    ) -> tuple[Recommendation | None, list[PilotReason]]:
         """The chosen setting and the start once on the test split, with fresh seeds."""
-        fresh = [seed + FRESH for seed in seeds]
-        again = [Trial(start.candidate), Trial(chosen.candidate)]
-        self._train("confirmation", again, fresh, self.plan.epochs, "test")
+        again = [TrialState(start.candidate), TrialState(chosen.candidate)]
+        self._train("confirmation", again, seeds, self.plan.epochs, "test")
         if failed := next((t for t in again if t.status == "failed"), None):
-            reasons.append(not_confirmed(str(failed.reason)))
-            return "cannot-tell", None
+            return None, [not_confirmed(str(failed.reason))]
         layer, confidence = self.options.layer, self.options.confidence
+        first, second = again
         before, after = (trial.values(layer, "objective") for trial in again)
         gain = paired(before, after, confidence)
-        task = paired(again[0].values(layer, "task"), again[1].values(layer, "task"), confidence)
-        reasons.append(confirmed(gain, task, self.options.margin))
-        if gain.low <= 0:
-            name = chosen.candidate.name
-            reasons.append(more_runs(name, gain.to_dict(), before, after, confidence))
-        if reasons[-1]["code"] != "UC801":
-            return "cannot-tell", None
-        block = changed_block(self.folder.block, chosen.candidate.changes, self.base)
-        return "change", {
-            "trial": chosen.candidate.name,
-            "change": [change.to_dict() for change in chosen.candidate.changes],
-            "gain": chosen.gain,
-            "task_change": chosen.task_change,
-            "margin": self.options.margin,
-            "confirmed": {
-                "gain": gain.to_dict(),
-                "task_change": task.to_dict(),
-                "split": "test",
-                "seeds": fresh,
-                "start": again[0].to_dict()["mean"],
-                "recommended": again[1].to_dict()["mean"],
-                "runs": {trial.candidate.name: trial.runs for trial in again},
-            },
-            "seconds_per_run": {
-                trial.candidate.name: sum(run["seconds"] for run in trial.runs) / len(trial.runs)
-                for trial in again
-            },
-            "config": self.folder.recommend(block, reasons[-1]["text"]),
-        }
+        task = paired(first.values(layer, "task"), second.values(layer, "task"), confidence)
+        reason = confirmed(gain, task, self.options.margin)
+        if gain.low is None or gain.low <= 0:
+            return None, [reason, more_runs(chosen.name, gain, before, after, confidence)]
+        if reason.code != "UC801":
+            return None, [reason]
+        block = changed_config(self.folder.block, chosen.candidate.changes)
+        block = with_absolute_paths(block, self.common.base)
+        confirmation = Confirmation(
+            gain=gain,
+            task_change=task,
+            seeds=tuple(seeds),
+            start=means(first.runs),
+            recommended=means(second.runs),
+            runs={trial.name: tuple(trial.runs) for trial in again},
+        )
+        return Recommendation(
+            trial=chosen.name,
+            change=chosen.candidate.changes,
+            gain=chosen.gain,
+            task_change=chosen.task_change,
+            margin=self.options.margin,
+            confirmed=confirmation,
+            seconds_per_run={t.name: fmean(run.seconds for run in t.runs) for t in again},
+            config=self.folder.recommend(block, reason.text),
+        ), [reason]
 
     def _train(
         self,
         stage: str,
-        trials: Sequence[Trial],
+        trials: Sequence[TrialState],
         seeds: list[int],
         until: int,
         part: str = "validation",
     ) -> None:
         """Run what is missing of the trials; their runs are then those up to this epoch."""
-        whole = until == self.plan.epochs
-        jobs = [
-            self._job(trial, seed, until, part, keep=whole and seed == seeds[0])
-            for trial in trials
-            for seed in seeds
-        ]
+        jobs = [self._job(t, seed, until, part, seed == seeds[0]) for t in trials for seed in seeds]
 
         def ended(job: Job) -> None:
             self.done += 1
@@ -247,50 +269,23 @@ class _Pilot:
 
         outcomes = iter(self.runner(jobs, self.options.workers, ended)) if jobs else iter(())
         for trial in trials:
-            trial.runs = []
+            runs = []
             for seed in seeds:
                 outcome = next(outcomes)
                 if outcome.result is None:
                     trial.status, trial.reason = "failed", f"seed {seed}: {outcome.reason}"
                 else:
-                    trial.runs.append({"seed": seed, **outcome.result})
+                    runs.append(outcome.result.of_seed(seed))
+            trial.runs = runs
 
-    def _job(self, trial: Trial, seed: int, until: int, part: str, *, keep: bool) -> Job:
-        block = self.config.plain()
-        for change in trial.candidate.changes:
-            of, key = change.key.split(".")
-            block[of] = block[of] | {key: change.after}
-        block |= {"seed": seed, "epochs": self.plan.epochs}
+    def _job(self, trial: TrialState, seed: int, until: int, part: str, first: bool) -> Job:
         return Job(
-            trial.candidate.name,
+            trial.name,
+            trial.candidate.changes,
             seed,
-            str(self.folder.path / "trials" / trial.candidate.name / f"seed-{seed}"),
-            block,
-            str(self.base),
+            self.folder.path / "trials" / trial.name / f"seed-{seed}",
             until,
             part,
-            (self.goal.kind, self.goal.columns),
-            self.config.plain()["views"],
-            {n: (c.model_dump(mode="json"), str(b)) for n, (c, b) in self.downstream.items()},
-            keep,
+            self.common,
+            keep=first and until == self.plan.epochs,
         )
-
-    def _conditions(self, part: dict[str, Any], seeds: list[int]) -> dict[str, Any]:
-        return {
-            "setting": part.pop("setting"),
-            "rows": part,
-            "plan": self.plan.to_dict(),
-            "seeds": seeds,
-            "fresh_seeds": [seed + FRESH for seed in seeds],
-            "options": {k: v for k, v in asdict(self.options).items() if k != "workers"},
-            "config": self.config.plain(),
-            "chosen_on": "validation",
-            "confirmed_on": "test, once",
-        }
-
-
-def _setting(problem: Problem) -> dict[str, Any]:
-    """The start's setting as run.json writes it."""
-    setting = problem.setting()
-    batch = setting["batch"]
-    return setting | {"batch": {"kind": type(batch).__name__, **vars(batch)}}

@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar
+
+from uncollapse.records.codec import Part
 
 __all__ = ["BalancedBatch", "Batch", "FullBatch", "RandomBatch"]
 
 
+class _Kind(Part):
+    """A record whose JSON begins with its kind, by which it is told from its siblings."""
+
+    kind: ClassVar[str]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The record as plain JSON types: `kind`, then one key per field."""
+        return {"kind": self.kind} | super().to_dict()
+
+
 @dataclass(frozen=True)
-class FullBatch:
+class FullBatch(_Kind):
     """Every instance is in every batch."""
 
+    kind: ClassVar[str] = "full"
+
 
 @dataclass(frozen=True)
-class BalancedBatch:
+class BalancedBatch(_Kind):
     """The same number of instances of every class that is in the batch.
 
     Attributes:
@@ -21,19 +37,40 @@ class BalancedBatch:
         classes: Classes in a batch, drawn at random without replacement; None for all.
     """
 
+    kind: ClassVar[str] = "balanced"
     per_class: int
     classes: int | None = None
 
 
 @dataclass(frozen=True)
-class RandomBatch:
+class RandomBatch(_Kind):
     """Instances drawn uniformly without replacement, whatever their class.
 
     Attributes:
         size: Instances in a batch (B), each with all its views.
     """
 
+    kind: ClassVar[str] = "random"
     size: int
 
 
-Batch = FullBatch | BalancedBatch | RandomBatch
+def _kind_of(record: Any) -> str:
+    """The kind that JSON names; "BalancedBatch" in files of before, and "full" where none is."""
+    kind = record.get("kind") if isinstance(record, dict) else getattr(record, "kind", "none")
+    return str(kind or "full").lower().removesuffix("batch")
+
+
+class _ByKind:
+    """Tells pydantic to choose the record by its kind."""
+
+    @staticmethod
+    def __get_pydantic_core_schema__(source: Any, handler: Callable[[Any], Any]) -> Any:
+        from pydantic_core import core_schema
+
+        records = (FullBatch, BalancedBatch, RandomBatch)
+        return core_schema.tagged_union_schema(
+            {record.kind: handler(record) for record in records}, _kind_of
+        )
+
+
+Batch = Annotated[FullBatch | BalancedBatch | RandomBatch, _ByKind]

@@ -149,12 +149,13 @@ class Document(Part):
         return cls.kind
 
 
-def read_json(path: Path, what: str = "JSON") -> Any:
+def read_json(path: Path, what: str = "JSON", remedy: str = "write it with --json") -> Any:
     """What a JSON file holds.
 
     Args:
         path: The file.
         what: Is wanted of it, for the error.
+        remedy: What to do where it cannot be read.
 
     Raises:
         InputError: It cannot be read, or is no JSON.
@@ -162,6 +163,4 @@ def read_json(path: Path, what: str = "JSON") -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise InputError(
-            f"{what} in {path}", " ".join(str(error).split()), "write it with --json"
-        ) from error
+        raise InputError(f"{what} in {path}", " ".join(str(error).split()), remedy) from error

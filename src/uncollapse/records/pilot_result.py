@@ -2,198 +2,337 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
-from statistics import mean
-from typing import Any
+from typing import Any, ClassVar, Literal
 
-from uncollapse.errors import InputError
-from uncollapse.records.prediction import Prediction
+from uncollapse.records.codec import Document, Part
+from uncollapse.records.prediction import Phase
+from uncollapse.records.reason import Verdict
+from uncollapse.records.score import Interval
+from uncollapse.records.setting import Setting
+from uncollapse.records.setting_change import SettingChange
 
-__all__ = ["SCHEMA_VERSION", "Candidate", "PilotResult", "SettingChange", "Trial"]
+__all__ = [
+    "Confirmation",
+    "IntervalMethod",
+    "LayerScores",
+    "Objective",
+    "PilotConditions",
+    "PilotPlan",
+    "PilotReason",
+    "PilotResult",
+    "PilotRows",
+    "PilotVerdict",
+    "PredictedVariance",
+    "Recommendation",
+    "Trial",
+    "TrialResult",
+    "TrialRun",
+    "TrialStatus",
+]
 
-SCHEMA_VERSION = 1
-_NUMBERS = ("objective", "task", "instance_variance", "share")
+# By layer, the mean of each score over seeds.
+Means = dict[str, dict[str, float]]
 
 
 @dataclass(frozen=True)
-class SettingChange:
-    """One key of the configuration and its values before and after."""
-
-    key: str
-    before: Any
-    after: Any
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON types: key, from, to."""
-        return {"key": self.key, "from": self.before, "to": self.after}
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A setting to try.
+class LayerScores(Part):
+    """What one run reached at one layer, on rows that it was not trained on.
 
     Attributes:
-        name: Unique, and a folder's name.
-        changes: Of the configuration; none for the start.
+        instance_variance: Unbiased, on unit vectors; None where it does not exist.
+        share: Of the total variance.
+        verdict: Of `measure`.
+        task: Accuracy of the training label by a linear probe.
+        downstream: Balanced accuracy on other data, by their names.
+        objective: What the pilot maximises.
+    """
+
+    instance_variance: float | None = None
+    share: float | None = None
+    verdict: Verdict = "cannot-tell"
+    task: float | None = None
+    downstream: dict[str, float] = field(default_factory=dict)
+    objective: float | None = None
+
+    def value(self, score: str) -> float:
+        """A score that every run has."""
+        return float(self[score])
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialRun(Part):
+    """One run of a setting.
+
+    Attributes:
+        seed: Of weights, batches and views.
+        measured: By layer.
+        loss: Mean of the last epoch.
+        epochs: Trained so far.
+        seconds: Of training and measuring.
+    """
+
+    seed: int
+    measured: dict[str, LayerScores]
+    loss: float | None = None
+    epochs: int | None = None
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialResult(Document):
+    """The file that a run leaves in its folder, so that nobody need run it again.
+
+    Attributes:
+        measured, loss, epochs, seconds: As `TrialRun` has them.
+    """
+
+    kind: ClassVar[str] = "trial"
+    measured: dict[str, LayerScores]
+    loss: float | None = None
+    epochs: int | None = None
+    seconds: float = 0.0
+
+    def of_seed(self, seed: int) -> TrialRun:
+        """As a run of a trial."""
+        return TrialRun(seed=seed, **vars(self))
+
+
+@dataclass(frozen=True)
+class PredictedVariance(Part):
+    """What theory says of a setting, in short."""
+
+    phase: Phase
+    instance_variance: float
+    within_class_variance: float | None = None
+
+
+PilotVerdict = Literal["change", "keep", "cannot-tell"]
+TrialStatus = Literal["waiting", "complete", "pruned", "failed", "predicted-collapse"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial(Part):
+    """A setting: what is predicted and what its runs reached.
+
+    Attributes:
+        name: Of the setting; its folder is called so.
+        change: Of the configuration; none for the start.
         size: How small the change is: |difference| of alpha, |log2 ratio| of temperature, batch
             and views, steps of augmentation.
         prediction: Its optimum by theory; None where theory refuses the setting.
         note: What theory does not say.
-    """
-
-    name: str
-    changes: tuple[SettingChange, ...]
-    size: float
-    prediction: Prediction | None
-    note: str = ""
-
-    @property
-    def collapsed(self) -> bool:
-        """Whether no class is predicted to keep its instances apart."""
-        return self.prediction is not None and "spread" not in self.prediction.phase_per_class
-
-
-@dataclass
-class Trial:
-    """A setting: what is predicted and what its runs reached.
-
-    Attributes:
-        candidate: The setting.
-        status: "waiting", "complete", "pruned", "failed" or "predicted-collapse".
+        status: How far it came.
         reason: Why it is not complete.
-        runs: A dictionary per seed: seed, epochs, seconds, measured.
-        gain, task_change: Intervals of the difference to the start; None where not compared.
+        seconds: Of all its runs.
+        runs: One per seed.
+        mean: Of their scores; None without runs.
+        gain, task_change: Differences to the start, of the objective and of the training task;
+            None where they were not compared.
     """
 
-    candidate: Candidate
-    status: str = "waiting"
+    name: str = "start"
+    change: tuple[SettingChange, ...] = ()
+    size: float | None = None
+    prediction: PredictedVariance | None = None
+    note: str = ""
+    status: TrialStatus = "waiting"
     reason: str | None = None
-    runs: list[dict[str, Any]] = field(default_factory=list)
-    gain: dict[str, float] | None = None
-    task_change: dict[str, float] | None = None
-
-    def values(self, layer: str, key: str) -> list[float]:
-        """One number per seed, in the order of seeds."""
-        return [float(run["measured"][layer][key]) for run in self.runs]
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON types."""
-        prediction = self.candidate.prediction
-        return {
-            "name": self.candidate.name,
-            "change": [change.to_dict() for change in self.candidate.changes],
-            "size": self.candidate.size,
-            "prediction": None
-            if prediction is None
-            else {
-                "phase": prediction.phase,
-                "instance_variance": prediction.instance_variance,
-                "within_class_variance": prediction.within_class_variance,
-            },
-            "note": self.candidate.note,
-            "status": self.status,
-            "reason": self.reason,
-            "seconds": round(sum(run["seconds"] for run in self.runs), 2),
-            "runs": self.runs,
-            "mean": self._means(),
-            "gain": self.gain,
-            "task_change": self.task_change,
-        }
-
-    def _means(self) -> dict[str, dict[str, float]] | None:
-        if not self.runs:
-            return None
-        return {
-            layer: {
-                key: mean(self.values(layer, key))
-                for key in _NUMBERS
-                if all(run["measured"][layer].get(key) is not None for run in self.runs)
-            }
-            for layer in self.runs[0]["measured"]
-        }
+    seconds: float = 0.0
+    runs: tuple[TrialRun, ...] = ()
+    mean: Means | None = None
+    gain: Interval | None = None
+    task_change: Interval | None = None
 
 
 @dataclass(frozen=True)
-class PilotResult:
-    """What a pilot found; every attribute is plain JSON types.
+class Objective(Part):
+    """What a pilot maximises: its name, the labels or data it is a mean over, and in words."""
+
+    name: str = ""
+    columns: tuple[str, ...] = ()
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class PilotReason(Part):
+    """Why the verdict is what it is: UC8xx, and a sentence."""
+
+    code: str
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Confirmation(Part):
+    """The recommended setting and the start once more, on the test split with fresh seeds.
+
+    Attributes:
+        gain, task_change: Paired intervals of the difference.
+        split: "test".
+        seeds: The fresh ones.
+        start, recommended: Means of the scores.
+        runs: By setting.
+    """
+
+    gain: Interval
+    task_change: Interval
+    split: str = "test"
+    seeds: tuple[int, ...] = ()
+    start: Means | None = None
+    recommended: Means | None = None
+    runs: dict[str, tuple[TrialRun, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recommendation(Part):
+    """The setting that is recommended.
+
+    Attributes:
+        trial: Its name.
+        change: Of the configuration.
+        gain, task_change: Simultaneous intervals on validation rows.
+        margin: Loss of the training task that is accepted.
+        confirmed: What the test split says.
+        seconds_per_run: By setting.
+        config: File of the whole configuration.
+    """
+
+    trial: str
+    change: tuple[SettingChange, ...] = ()
+    gain: Interval | None = None
+    task_change: Interval | None = None
+    margin: float | None = None
+    confirmed: Confirmation | None = None
+    seconds_per_run: dict[str, float] = field(default_factory=dict)
+    config: str = ""
+
+
+@dataclass(frozen=True)
+class IntervalMethod(Part):
+    """How the intervals are made, of how many comparisons at once, at which level."""
+
+    method: str = ""
+    family_size: int = 0
+    level: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PilotRows(Part):
+    """The part of the data that a pilot uses.
+
+    Attributes:
+        share: Of the training rows.
+        train_rows, validation_rows, test_rows: In it.
+        expected_half_width: Of the 95 % interval of one seed's objective.
+        wanted_half_width: The one that was asked for.
+    """
+
+    share: float
+    train_rows: int
+    validation_rows: int
+    test_rows: int
+    expected_half_width: float | None = None
+    wanted_half_width: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PilotPlan(Part):
+    """Size of a pilot.
+
+    Attributes:
+        epochs: Of a run to the end.
+        short: Of the first rung, a third of it.
+        seconds_per_epoch: Measured before anything else ran.
+        runs: Runs at most, in units of a run to the end.
+        seconds: Expected wall-clock time with these workers.
+    """
+
+    epochs: int
+    short: int
+    seconds_per_epoch: float | None = None
+    runs: float | None = None
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PilotConditions(Part):
+    """Under which conditions a pilot compared its settings.
+
+    Attributes:
+        setting: The start's; None where theory has no place for it.
+        rows: That were used.
+        plan: How long runs were.
+        seeds, fresh_seeds: Of the trials and of the confirmation.
+        options: That were asked for.
+        config: The start's configuration.
+        chosen_on, confirmed_on: Splits.
+    """
+
+    setting: Setting | None = None
+    rows: PilotRows | None = None
+    plan: PilotPlan | None = None
+    seeds: tuple[int, ...] = ()
+    fresh_seeds: tuple[int, ...] = ()
+    options: dict[str, str | float] = field(default_factory=dict)
+    config: dict[str, Any] = field(default_factory=dict)
+    chosen_on: str = "validation"
+    confirmed_on: str = "test, once"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PilotResult(Document):
+    """What a pilot found.
 
     Attributes:
         verdict: "change", "keep" or "cannot-tell".
-        reasons: Sentences with codes: {"code", "text"}.
+        reasons: Sentences with codes.
         layer: Where the objective was measured.
-        objective: Its name, columns and text.
-        start: The present setting as a trial, with its collapse verdict.
+        objective: What was maximised.
+        start: The present setting.
         candidates: The other trials, the smallest changes first.
-        recommendation: None unless the verdict is "change": trial, change, gain, task_change,
-            margin, confirmed on the test split with fresh seeds, seconds before and after, config.
-        statistics: Method, family size, level.
-        conditions: Rows used, seeds, epochs, expected half-width, budget, versions.
+        recommendation: None unless the verdict is "change".
+        statistics: How intervals are made.
+        conditions: Rows used, seeds, epochs, budget.
     """
 
-    verdict: str
-    reasons: list[dict[str, str]]
-    layer: str
-    objective: dict[str, Any]
-    start: dict[str, Any]
-    candidates: list[dict[str, Any]]
-    recommendation: dict[str, Any] | None
-    statistics: dict[str, Any]
-    conditions: dict[str, Any]
-    schema_version: int = SCHEMA_VERSION
-    kind: str = "pilot"
+    kind: ClassVar[str] = "pilot"
+    verdict: PilotVerdict
+    reasons: tuple[PilotReason, ...] = ()
+    layer: str = "projector"
+    objective: Objective = Objective()
+    start: Trial = Trial()
+    candidates: tuple[Trial, ...] = ()
+    recommendation: Recommendation | None = None
+    statistics: IntervalMethod = IntervalMethod()
+    conditions: PilotConditions = field(default_factory=PilotConditions)
+
+    @property
+    def trials(self) -> tuple[Trial, ...]:
+        """The start and the candidates."""
+        return (self.start, *self.candidates)
 
     def table(self) -> list[dict[str, Any]]:
         """A row per setting, start first: what a data frame takes."""
-        rows = []
-        for trial in (self.start, *self.candidates):
-            means = (trial["mean"] or {}).get(self.layer, {})
-            gain = trial["gain"] or {}
-            predicted = trial["prediction"] or {}
-            rows.append(
-                {
-                    "setting": trial["name"],
-                    "status": trial["status"],
-                    "size": trial["size"],
-                    "predicted_variance": predicted.get("instance_variance"),
-                    "measured_variance": means.get("instance_variance"),
-                    "objective": means.get("objective"),
-                    "task": means.get("task"),
-                    "gain": gain.get("estimate"),
-                    "gain_low": gain.get("low"),
-                    "gain_high": gain.get("high"),
-                    "runs": len(trial["runs"]),
-                    "epochs": trial["runs"][-1]["epochs"] if trial["runs"] else None,
-                    "seconds": trial["seconds"],
-                }
-            )
-        return rows
+        return [self._row(trial) for trial in self.trials]
 
-    def to_dict(self) -> dict[str, Any]:
-        """One key per attribute."""
-        return dict(vars(self))
-
-    def to_json(self, indent: int | None = 2) -> str:
-        """Strict JSON."""
-        return json.dumps(self.to_dict(), indent=indent, allow_nan=False, ensure_ascii=False)
-
-    @classmethod
-    def from_json(cls, text: str) -> PilotResult:
-        """The inverse of `to_json`.
-
-        Raises:
-            InputError: It is no record of a pilot, or one of a newer schema.
-        """
-        try:
-            record = json.loads(text)
-            if record["kind"] == "pilot" and record["schema_version"] <= SCHEMA_VERSION:
-                return cls(**record)
-        except (ValueError, KeyError, TypeError) as error:
-            raise InputError(
-                "a pilot.json of `uncollapse pilot`", f"{error}", "run it again"
-            ) from (error)
-        raise InputError(
-            f"a pilot of schema {SCHEMA_VERSION} or older",
-            f"{record.get('kind')} of schema {record.get('schema_version')}",
-            "install a newer uncollapse",
+    def _row(self, trial: Trial) -> dict[str, Any]:
+        means, predicted, gain = (
+            (trial.mean or {}).get(self.layer, {}),
+            trial.prediction,
+            trial.gain,
         )
+        return {
+            "setting": trial.name,
+            "status": trial.status,
+            "size": trial.size,
+            "predicted_variance": None if predicted is None else predicted.instance_variance,
+            "measured_variance": means.get("instance_variance"),
+            "objective": means.get("objective"),
+            "task": means.get("task"),
+            "gain": None if gain is None else gain.estimate,
+            "gain_low": None if gain is None else gain.low,
+            "gain_high": None if gain is None else gain.high,
+            "runs": len(trial.runs),
+            "epochs": trial.runs[-1].epochs if trial.runs else None,
+            "seconds": trial.seconds,
+        }

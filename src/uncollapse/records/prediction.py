@@ -2,16 +2,37 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import ClassVar, Literal
 
-__all__ = ["Phase", "Prediction"]
+from uncollapse.records.codec import Document, Part
+
+__all__ = ["BlockCosines", "Phase", "Prediction"]
 
 Phase = Literal["spread", "collapse", "view-splitting"]
 
 
 @dataclass(frozen=True)
-class Prediction:
+class BlockCosines(Part):
+    """Inner products of an optimum by blocks of classes of equal size; None where no pair exists.
+
+    Attributes:
+        counts: Instances of each class of a block.
+        multiplicity: Classes of each block.
+        s: Of two views of an instance, by block.
+        a: Of two instances of a class, by block.
+        b: Of two different classes, a matrix of blocks; on its diagonal, of the same block.
+    """
+
+    counts: tuple[int, ...] = ()
+    multiplicity: tuple[int, ...] = ()
+    s: tuple[float | None, ...] = ()
+    a: tuple[float | None, ...] = ()
+    b: tuple[tuple[float | None, ...], ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction(Document):
     """The global optimum of the SupCL loss for one setting (see `uncollapse.theory.predict`).
 
     Variances are on the unit sphere, in [0, 1], over the whole population of embeddings (so they
@@ -31,10 +52,7 @@ class Prediction:
         view_variance_per_class: The same for each class.
         between_class_variance: Variance of the class means, each class weighing the same.
         loss: The loss at the optimum, in nats.
-        cosines: Inner products of the optimum by blocks of classes of equal size: "counts" and
-            "multiplicity" of each block, "s" (views of an instance), "a" (instances of a class) and
-            "b" (matrix of blocks: two different classes; on the diagonal, of the same block).
-            None where no such pair exists.
+        cosines: Inner products of the optimum by blocks of classes of equal size.
         alpha_threshold: Smallest alpha above which no class is collapsed; None if there is none.
         temperature_threshold: Temperatures at this alpha below which no class is collapsed; None if
             there is none.
@@ -44,6 +62,7 @@ class Prediction:
         notes: What the reader must know to use the numbers.
     """
 
+    kind: ClassVar[str] = "prediction"
     phase: Phase
     phase_per_class: tuple[Phase | None, ...]
     within_class_variance: float
@@ -54,24 +73,9 @@ class Prediction:
     view_variance_per_class: tuple[float, ...]
     between_class_variance: float
     loss: float
-    cosines: dict[str, Any]
-    alpha_threshold: float | None
-    temperature_threshold: float | None
-    view_splitting_threshold: float | None
+    cosines: BlockCosines
+    alpha_threshold: float | None = None
+    temperature_threshold: float | None = None
+    view_splitting_threshold: float | None = None
     certificate_gap: float
     notes: tuple[str, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """The record as plain JSON types, one key per attribute."""
-        record = asdict(self)
-        return {key: list(v) if isinstance(v, tuple) else v for key, v in record.items()}
-
-    @classmethod
-    def from_dict(cls, record: dict[str, Any]) -> Prediction:
-        """The inverse of `to_dict`; keys that this version does not know are left out."""
-        known = {field.name for field in fields(cls)} & set(record)
-        arguments: dict[str, Any] = {
-            key: tuple(record[key]) if isinstance(record[key], list) else record[key]
-            for key in known
-        }
-        return cls(**arguments)

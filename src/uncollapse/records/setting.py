@@ -4,25 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, get_args
 
 import numpy as np
 
 from uncollapse.errors import InputError
 from uncollapse.records.batch import BalancedBatch, Batch, FullBatch, RandomBatch
+from uncollapse.records.codec import Part
+from uncollapse.records.conventions import (
+    AnchorsWithoutPositives,
+    Conventions,
+    Reduction,
+    SelfPairs,
+)
 
-__all__ = ["AnchorsWithoutPositives", "Reduction", "SelfPairs", "Setting"]
-
-SelfPairs = Literal["include", "exclude"]
-Reduction = Literal["pairs", "anchors"]
-AnchorsWithoutPositives = Literal["drop", "zero", "error"]
+__all__ = ["Setting"]
 
 # Beyond this, float64 cannot tell n from n - 1 well enough for the thresholds.
 MAX_COUNT = 10**9
 
 
 @dataclass(frozen=True, kw_only=True)
-class Setting:
+class Setting(Part):
     """One SupCL problem: L = (1 - alpha) L_sup + alpha L_self on given data and batches.
 
     Attributes:
@@ -87,6 +90,16 @@ class Setting:
     def balanced(self) -> bool:
         """Whether all classes have the same number of instances."""
         return self.class_counts is None or len(set(self.class_counts)) == 1
+
+    @property
+    def conventions(self) -> Conventions:
+        """Which number the loss is."""
+        return Conventions(self.self_pairs, self.reduction, self.anchors_without_positives)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The setting as plain JSON types; classes by their counts."""
+        record = super().to_dict() | {"class_counts": self.counts.tolist()}
+        return {name: record[name] for name in record if name not in ("classes", "per_class")}
 
     def with_(self, **changes: Any) -> Setting:
         """A copy with some attributes changed.
@@ -172,13 +185,13 @@ def _check_loss(setting: Setting) -> None:
             "common values lie between 0.05 and 1",
         )
     for name, known in (
-        ("self_pairs", ("include", "exclude")),
-        ("reduction", ("pairs", "anchors")),
-        ("anchors_without_positives", ("drop", "zero", "error")),
+        ("self_pairs", SelfPairs),
+        ("reduction", Reduction),
+        ("anchors_without_positives", AnchorsWithoutPositives),
     ):
-        if getattr(setting, name) not in known:
+        if getattr(setting, name) not in get_args(known):
             raise InputError(
-                f"{name} as one of {', '.join(known)}",
+                f"{name} as one of {', '.join(get_args(known))}",
                 f"{name} = {getattr(setting, name)!r}",
                 "see docs/conventions.md for what each means",
             )

@@ -1,11 +1,7 @@
 """What minimising the loss reaches (torch)."""
 
-from uncollapse.simulation.simulate import (
-    Reached,
-    SimulationOptions,
-    check_simulation,
-    simulate,
-)
+from uncollapse.records import Reached, SimulationOptions
+from uncollapse.simulation.simulate import check_simulation, simulate
 
 __all__ = [
     "Reached",

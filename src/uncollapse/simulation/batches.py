@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from uncollapse.losses import supcl_loss
-from uncollapse.records import BalancedBatch, RandomBatch
-from uncollapse.simulation.options import Problem
+from uncollapse.records import BalancedBatch, RandomBatch, Setting
 
 __all__ = ["LISTED_BATCHES", "all_batches", "batch_loss", "draw_batch", "labels_of"]
 
@@ -18,7 +17,7 @@ __all__ = ["LISTED_BATCHES", "all_batches", "batch_loss", "draw_batch", "labels_
 LISTED_BATCHES = 256
 
 
-def labels_of(problem: Problem) -> Tensor:
+def labels_of(setting: Setting) -> Tensor:
     """Class of each instance, (n,) int64, in the order of the class counts.
 
     Example:
@@ -26,11 +25,11 @@ def labels_of(problem: Problem) -> Tensor:
         >>> labels_of(Setting(class_counts=[3, 2], alpha=0.5, temperature=0.1))
         tensor([0, 0, 0, 1, 1])
     """
-    counts = torch.as_tensor(problem.counts)
+    counts = torch.as_tensor(setting.counts)
     return torch.repeat_interleave(torch.arange(len(counts)), counts)
 
 
-def all_batches(problem: Problem) -> list[tuple[float, Tensor]] | None:
+def all_batches(setting: Setting) -> list[tuple[float, Tensor]] | None:
     """Every possible batch as (probability, instances); None beyond `LISTED_BATCHES`.
 
     Example:
@@ -40,8 +39,8 @@ def all_batches(problem: Problem) -> list[tuple[float, Tensor]] | None:
         >>> len(all_batches(setting))
         5
     """
-    counts = [int(n) for n in problem.counts]
-    batch, total = problem.batch, sum(counts)
+    counts = [int(n) for n in setting.counts]
+    batch, total = setting.batch, sum(counts)
     if isinstance(batch, RandomBatch):
         if comb(total, batch.size) > LISTED_BATCHES:
             return None
@@ -67,10 +66,10 @@ def all_batches(problem: Problem) -> list[tuple[float, Tensor]] | None:
     return found
 
 
-def draw_batch(problem: Problem, generator: torch.Generator) -> Tensor:
-    """Instances of one batch, (b,) int64, without replacement, from the sampler of the problem."""
-    counts = torch.as_tensor(problem.counts)
-    batch, total = problem.batch, int(counts.sum())
+def draw_batch(setting: Setting, generator: torch.Generator) -> Tensor:
+    """Instances of one batch, (b,) int64, without replacement, from the sampler of the setting."""
+    counts = torch.as_tensor(setting.counts)
+    batch, total = setting.batch, int(counts.sum())
     if isinstance(batch, RandomBatch):
         return torch.randperm(total, generator=generator)[: batch.size]
     if not isinstance(batch, BalancedBatch):
@@ -85,28 +84,25 @@ def draw_batch(problem: Problem, generator: torch.Generator) -> Tensor:
     )
 
 
-def batch_loss(problem: Problem, embeddings: Tensor, labels: Tensor) -> Tensor:
+def batch_loss(setting: Setting, embeddings: Tensor, labels: Tensor) -> Tensor:
     """Loss of a batch (b, p, d), as a sampler meets it.
 
     A batch without a supervised pair counts as zero in L_sup, and one of a single class is as good
     as any other: both happen to random batches, and the prediction counts them so.
     """
-    alpha = problem.alpha
+    alpha = setting.alpha
     if alpha < 1 and int(torch.bincount(labels).max()) < 2:
         if alpha == 0:
             return embeddings.sum() * 0
-        return alpha * _loss(problem, embeddings, labels, 1.0)
-    return _loss(problem, embeddings, labels, alpha)
+        return alpha * _loss(setting, embeddings, labels, 1.0)
+    return _loss(setting, embeddings, labels, alpha)
 
 
-def _loss(problem: Problem, embeddings: Tensor, labels: Tensor, alpha: float) -> Tensor:
+def _loss(setting: Setting, embeddings: Tensor, labels: Tensor, alpha: float) -> Tensor:
     return supcl_loss(
         embeddings,
         labels,
         alpha=alpha,
-        temperature=problem.temperature,
-        self_pairs=problem.self_pairs,
-        reduction=problem.reduction,
-        anchors_without_positives=problem.anchors_without_positives,
-        one_class="allow",
+        temperature=setting.temperature,
+        **vars(setting.conventions) | {"one_class": "allow"},
     )

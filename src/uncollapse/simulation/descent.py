@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -13,6 +13,8 @@ from scipy.optimize import minimize
 from torch import Tensor
 
 from uncollapse.errors import InputError
+from uncollapse.progress import Progress
+from uncollapse.records import Optimiser, Setting, SimulationOptions, Stopped
 from uncollapse.simulation.batches import (
     LISTED_BATCHES,
     all_batches,
@@ -21,12 +23,8 @@ from uncollapse.simulation.batches import (
     labels_of,
 )
 from uncollapse.simulation.models import FreeVectors, Model
-from uncollapse.simulation.options import Optimiser, Problem, SimulationOptions
 
-__all__ = ["OnStep", "Run", "Stopped", "choose_optimiser", "descend"]
-
-OnStep = Callable[[int, int], None]
-Stopped = Literal["converged", "precision", "steps", "diverged"]
+__all__ = ["Run", "choose_optimiser", "descend"]
 
 # Defaults of sgd and adam, for free vectors; a network takes a tenth.
 RATES = {"sgd": 1.0, "adam": 0.01}
@@ -42,34 +40,34 @@ class Run(NamedTuple):
 
 
 def descend(
-    problem: Problem,
+    setting: Setting,
     options: SimulationOptions,
     model: Model,
     generator: torch.Generator,
-    on_step: OnStep,
+    on_step: Progress,
 ) -> Run:
     """Move the model's parameters down the loss.
 
     Args:
-        problem: Data, loss and batch.
+        setting: Data, loss and batch.
         options: How.
         model: Changed in place.
         generator: Of the batches.
         on_step: Called with steps done and steps at most.
     """
-    optimiser = choose_optimiser(problem, options)
+    optimiser = choose_optimiser(setting, options)
     if optimiser == "lbfgs":
-        return _quasi_newton(problem, options, model, all_batches(problem) or [], on_step)
-    return _first_order(problem, options, model, generator, optimiser, on_step)
+        return _quasi_newton(setting, options, model, all_batches(setting) or [], on_step)
+    return _first_order(setting, options, model, generator, optimiser, on_step)
 
 
-def choose_optimiser(problem: Problem, options: SimulationOptions) -> Optimiser:
+def choose_optimiser(setting: Setting, options: SimulationOptions) -> Optimiser:
     """The optimiser that was asked for, or that fits; an error where lbfgs cannot be."""
     if options.optimiser in ("sgd", "adam"):
         return options.optimiser
     if options.optimiser is None and options.model == "mlp":
         return "adam"
-    batches = all_batches(problem)
+    batches = all_batches(setting)
     if options.optimiser is None:
         return "lbfgs" if batches is not None and len(batches) == 1 else "adam"
     if batches is None:
@@ -94,13 +92,13 @@ def _trained(parameters: list[Tensor]) -> Iterator[None]:
 
 
 def _quasi_newton(
-    problem: Problem,
+    setting: Setting,
     options: SimulationOptions,
     model: Model,
     batches: list[tuple[float, Tensor]],
-    on_step: OnStep,
+    on_step: Progress,
 ) -> Run:
-    labels, limit = labels_of(problem), options.steps or 3000
+    labels, limit = labels_of(setting), options.steps or 3000
     sizes = [parameter.numel() for parameter in model.parameters]
     done = 0
 
@@ -120,7 +118,7 @@ def _quasi_newton(
             embeddings = model.embed(rows)
             if not bool(embeddings.isfinite().all()):
                 return math.inf, np.zeros_like(flat)
-            loss = probability * batch_loss(problem, embeddings, labels[rows])
+            loss = probability * batch_loss(setting, embeddings, labels[rows])
             loss.backward()  # type: ignore[no-untyped-call]
             total += loss.item()
         gradients = [parameter.grad for parameter in model.parameters]
@@ -154,15 +152,15 @@ def _quasi_newton(
 
 
 def _first_order(
-    problem: Problem,
+    setting: Setting,
     options: SimulationOptions,
     model: Model,
     generator: torch.Generator,
     name: Optimiser,
-    on_step: OnStep,
+    on_step: Progress,
 ) -> Run:
     """Sgd or adam on drawn batches; a run that diverges stays where it was last finite."""
-    labels, limit = labels_of(problem), options.steps or 2000
+    labels, limit = labels_of(setting), options.steps or 2000
     scale = 1.0 if isinstance(model, FreeVectors) else 0.1
     rate = options.learning_rate or RATES[name] * scale
     parameters = model.parameters
@@ -177,14 +175,14 @@ def _first_order(
             if options.schedule == "cosine":
                 share = 0.5 * (1 + math.cos(math.pi * step / limit))
                 optimiser.param_groups[0]["lr"] = rate * share
-            rows = draw_batch(problem, generator)
+            rows = draw_batch(setting, generator)
             embeddings = model.embed(rows)
             if not bool(embeddings.isfinite().all()):
                 _restore(parameters, finite)
                 return Run(name, rate, step, "diverged")
             _restore(finite, parameters)
             optimiser.zero_grad()
-            batch_loss(problem, embeddings, labels[rows]).backward()  # type: ignore[no-untyped-call]
+            batch_loss(setting, embeddings, labels[rows]).backward()  # type: ignore[no-untyped-call]
             optimiser.step()
             model.retract()
             on_step(step + 1, limit)

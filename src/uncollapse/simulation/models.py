@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from uncollapse.errors import InputError
+from uncollapse.records import Setting, SimulationOptions
 from uncollapse.simulation.batches import labels_of
-from uncollapse.simulation.options import Problem, SimulationOptions
 
 __all__ = ["Model", "check_model", "generator_of", "make_model"]
 
@@ -48,10 +48,10 @@ def generator_of(seed: int, stream: int) -> torch.Generator:
     return torch.Generator().manual_seed(int(state >> np.uint64(1)))
 
 
-def check_model(problem: Problem, options: SimulationOptions) -> None:
+def check_model(setting: Setting, options: SimulationOptions) -> None:
     """Raise if the start does not fit into the dimension, or the embeddings into memory."""
-    instances, p, m = int(np.sum(problem.counts)), problem.views, len(problem.counts)
-    d = _dimension(problem)
+    instances, p, m = int(np.sum(setting.counts)), setting.views, len(setting.counts)
+    d = _dimension(setting)
     free = options.model == "vectors"
     largest = instances * p * max(d, 0 if free else max(options.width, options.input_dimension))
     if largest > MOST_NUMBERS:
@@ -69,16 +69,16 @@ def check_model(problem: Problem, options: SimulationOptions) -> None:
         )
 
 
-def _dimension(problem: Problem) -> int:
-    return problem.dimension or int(np.sum(problem.counts)) * problem.views
+def _dimension(setting: Setting) -> int:
+    return setting.dimension or int(np.sum(setting.counts)) * setting.views
 
 
-def make_model(problem: Problem, options: SimulationOptions, seed: int) -> Model:
+def make_model(setting: Setting, options: SimulationOptions, seed: int) -> Model:
     """The model of a run at its start, once `check_model` has nothing against it."""
-    d = _dimension(problem)
+    d = _dimension(setting)
     if options.model == "vectors":
-        return FreeVectors([_start(problem, options, d, generator_of(seed, 0))])
-    return _network(problem, options, d, seed)
+        return FreeVectors([_start(setting, options, d, generator_of(seed, 0))])
+    return _network(setting, options, d, seed)
 
 
 @dataclass
@@ -136,18 +136,18 @@ class Network:
         return inputs
 
 
-def _network(problem: Problem, options: SimulationOptions, d: int, seed: int) -> Network:
+def _network(setting: Setting, options: SimulationOptions, d: int, seed: int) -> Network:
     """Gaussian classes and a network at torch's default weights."""
     data, weights = generator_of(seed, 1), generator_of(seed, 0)
 
     def normal(*shape: int) -> Tensor:
         return torch.randn(shape, generator=data, dtype=torch.float64)
 
-    labels, width = labels_of(problem), options.input_dimension
-    centres = normal(len(problem.counts), width)
+    labels, width = labels_of(setting), options.input_dimension
+    centres = normal(len(setting.counts), width)
     centres *= options.separation / centres.norm(dim=1, keepdim=True)
     means = centres[labels] + normal(len(labels), width)
-    shape = (len(labels), problem.views, width)
+    shape = (len(labels), setting.views, width)
     views = means[:, None] + options.augmentation * normal(*shape)
     evaluated = means[:, None] + options.augmentation * normal(*shape)
     sizes = [width, *[options.width] * options.depth, d]
@@ -162,10 +162,10 @@ def _network(problem: Problem, options: SimulationOptions, d: int, seed: int) ->
 
 
 def _start(
-    problem: Problem, options: SimulationOptions, d: int, generator: torch.Generator
+    setting: Setting, options: SimulationOptions, d: int, generator: torch.Generator
 ) -> Tensor:
     """Unit vectors (n, p, d) to start from."""
-    counts, p = [int(n) for n in problem.counts], problem.views
+    counts, p = [int(n) for n in setting.counts], setting.views
     noise = torch.randn((sum(counts), p, d), generator=generator, dtype=torch.float64)
     if options.initial == "random":
         return normalize(noise, dim=-1)

@@ -3,83 +3,28 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from uncollapse.records import Phase
+from uncollapse.progress import Progress, quiet
+from uncollapse.records import Phase, Reached, Setting, SimulationOptions
 from uncollapse.simulation.batches import all_batches, batch_loss, draw_batch, labels_of
-from uncollapse.simulation.descent import OnStep, Stopped, choose_optimiser, descend
+from uncollapse.simulation.descent import choose_optimiser, descend
 from uncollapse.simulation.models import check_model, generator_of, make_model
-from uncollapse.simulation.options import Optimiser, Problem, SimulationOptions
 
-__all__ = ["EVALUATED_BATCHES", "Reached", "SimulationOptions", "check_simulation", "simulate"]
+__all__ = ["EVALUATED_BATCHES", "check_simulation", "simulate"]
 
 # Where there are too many batches to sum, the loss reached is the mean over so many.
 EVALUATED_BATCHES = 500
 
 
-@dataclass(frozen=True)
-class Reached:
-    """Where one run ended, over the whole population of embeddings, in float64.
-
-    Variances are defined as in `uncollapse.records.Prediction`.
-
-    Attributes:
-        seed: Of the run: data, start, batches.
-        loss: Expectation of the loss over the sampler's batches, in nats.
-        loss_error: Standard error of it; None where all batches were summed.
-        loss_batches: Batches that it is the mean of.
-        phase: As `Prediction.phase`, where a variance up to `collapsed_below` counts as none.
-        phase_per_class: The same for each class; None for a class of one instance.
-        within_class_variance: Mean over classes.
-        within_class_variance_per_class: By class.
-        instance_variance: Mean over classes.
-        instance_variance_per_class: By class.
-        view_variance: Mean over classes.
-        view_variance_per_class: By class.
-        between_class_variance: Variance of the class means.
-        optimiser: That was taken.
-        learning_rate: That was taken; None for lbfgs.
-        steps: Steps done.
-        stopped: "converged" (gradient of lbfgs below 1e-10), "precision" (lbfgs found no lower
-            loss that rounding would show), "steps" (all were done), or "diverged" (a number was no
-            longer finite; the values are those before).
-        seconds: Wall time.
-    """
-
-    seed: int
-    loss: float
-    loss_error: float | None
-    loss_batches: int
-    phase: Phase
-    phase_per_class: tuple[Phase | None, ...]
-    within_class_variance: float
-    within_class_variance_per_class: tuple[float, ...]
-    instance_variance: float
-    instance_variance_per_class: tuple[float, ...]
-    view_variance: float
-    view_variance_per_class: tuple[float, ...]
-    between_class_variance: float
-    optimiser: Optimiser
-    learning_rate: float | None
-    steps: int
-    stopped: Stopped
-    seconds: float
-
-    def to_dict(self) -> dict[str, Any]:
-        """The record as plain JSON types, one key per attribute."""
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
-
-
 def simulate(
-    problem: Problem,
+    setting: Setting,
     options: SimulationOptions | None = None,
     *,
     seed: int = 0,
-    on_step: OnStep | None = None,
+    on_step: Progress = quiet,
 ) -> Reached:
     """Minimise the SupCL loss over free vectors or a small network, and evaluate what is reached.
 
@@ -90,13 +35,13 @@ def simulate(
     Computed in float64 on the CPU. The global random state is neither read nor changed.
 
     Args:
-        problem: Data, loss and batch, such as a `uncollapse.theory.Setting`.
+        setting: Data, loss and batch.
         options: How it is minimised; the defaults where left out.
         seed: Of the data, the start and the batches.
         on_step: Called after each step with (steps done, steps at most).
 
     Raises:
-        InputError: The options do not fit the problem.
+        InputError: The options do not fit the setting.
 
     Example:
         >>> from uncollapse.theory import Setting, predict
@@ -106,18 +51,18 @@ def simulate(
         ('collapse', True)
     """
     options = options or SimulationOptions()
-    check_simulation(problem, options)
+    check_simulation(setting, options)
     began = time.perf_counter()
-    model = make_model(problem, options, seed)
-    run = descend(problem, options, model, generator_of(seed, 2), on_step or _quiet)
+    model = make_model(setting, options, seed)
+    run = descend(setting, options, model, generator_of(seed, 2), on_step)
     with torch.no_grad():
         embeddings = model.population()
         embeddings = embeddings / embeddings.norm(dim=-1, keepdim=True)
-        loss, error, batches = _expected_loss(problem, embeddings, seed)
-    within, instance, view, between = _variances(embeddings, labels_of(problem))
+        loss, error, batches = _expected_loss(setting, embeddings, seed)
+    within, instance, view, between = _variances(embeddings, labels_of(setting))
     phases = [
         _phase(i, v, options.collapsed_below) if n > 1 else None
-        for i, v, n in zip(instance.tolist(), view.tolist(), problem.counts, strict=True)
+        for i, v, n in zip(instance.tolist(), view.tolist(), setting.counts, strict=True)
     ]
     return Reached(
         seed=seed,
@@ -138,32 +83,28 @@ def simulate(
     )
 
 
-def check_simulation(problem: Problem, options: SimulationOptions) -> None:
+def check_simulation(setting: Setting, options: SimulationOptions) -> None:
     """What `simulate` raises for these arguments, without a run.
 
     Raises:
-        InputError: The options do not fit the problem, or it does not fit into memory.
+        InputError: The options do not fit the setting, or it does not fit into memory.
     """
-    check_model(problem, options)
-    choose_optimiser(problem, options)
-
-
-def _quiet(done: int, limit: int) -> None:
-    pass
+    check_model(setting, options)
+    choose_optimiser(setting, options)
 
 
 def _expected_loss(
-    problem: Problem, embeddings: Tensor, seed: int
+    setting: Setting, embeddings: Tensor, seed: int
 ) -> tuple[float, float | None, int]:
     """Loss over all batches, or its mean over drawn ones with the standard error."""
-    labels = labels_of(problem)
-    listed = all_batches(problem)
+    labels = labels_of(setting)
+    listed = all_batches(setting)
     if listed is not None:
-        parts = [p * batch_loss(problem, embeddings[rows], labels[rows]) for p, rows in listed]
+        parts = [p * batch_loss(setting, embeddings[rows], labels[rows]) for p, rows in listed]
         return float(torch.stack(parts).sum()), None, len(listed)
     generator = generator_of(seed, 3)
-    drawn = (draw_batch(problem, generator) for _ in range(EVALUATED_BATCHES))
-    losses = torch.stack([batch_loss(problem, embeddings[b], labels[b]) for b in drawn])
+    drawn = (draw_batch(setting, generator) for _ in range(EVALUATED_BATCHES))
+    losses = torch.stack([batch_loss(setting, embeddings[b], labels[b]) for b in drawn])
     return float(losses.mean()), float(losses.std() / len(losses) ** 0.5), len(losses)
 
 

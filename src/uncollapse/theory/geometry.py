@@ -101,10 +101,10 @@ def gram(setting: Setting, prediction: Prediction) -> Array:
     """
     labels, instances = _identity(setting)
     cosines = prediction.cosines
-    sizes = np.asarray(cosines["counts"])
+    sizes = np.asarray(cosines.counts)
     block = np.searchsorted(sizes, setting.counts)[labels]
-    s, a = (np.array([1.0 if v is None else v for v in cosines[key]]) for key in ("s", "a"))
-    b = np.array([[1.0 if v is None else v for v in row] for row in cosines["b"]])
+    s, a = (np.array([1.0 if v is None else v for v in row]) for row in (cosines.s, cosines.a))
+    b = np.array([[1.0 if v is None else v for v in row] for row in cosines.b])
     out: Array = b[np.ix_(block, block)]
     same_class = labels[:, None] == labels
     out = np.where(same_class, a[block], out)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from uncollapse.records import FullBatch, Phase, Prediction, RandomBatch, Setting
+from uncollapse.records import BlockCosines, FullBatch, Phase, Prediction, RandomBatch, Setting
 from uncollapse.theory.balanced import balanced_optimum
 from uncollapse.theory.program import Point, Program, log_denominators
 from uncollapse.theory.solve import Solution, certified, simplex, solve
@@ -150,20 +150,18 @@ def _overall(phases: list[Phase | None]) -> Phase:
     return "spread"
 
 
-def _cosines(program: Program, point: Point) -> dict[str, Any]:
+def _cosines(program: Program, point: Point) -> BlockCosines:
     s, a, b = point.cosines(program)
-    M = program.multiplicity
-    pairs = [
-        [None if g == h and M[g] == 1 else float(b[g, h]) for h in range(program.blocks)]
-        for g in range(program.blocks)
-    ]
-    return {
-        "counts": [int(n) for n in program.size],
-        "multiplicity": [int(k) for k in M],
-        "s": [float(v) if program.views > 1 else None for v in s],
-        "a": [float(v) if n > 1 else None for v, n in zip(a, program.size, strict=True)],
-        "b": pairs,
-    }
+    M, blocks = program.multiplicity, range(program.blocks)
+    return BlockCosines(
+        counts=tuple(int(n) for n in program.size),
+        multiplicity=tuple(int(k) for k in M),
+        s=tuple(float(v) if program.views > 1 else None for v in s),
+        a=tuple(float(v) if n > 1 else None for v, n in zip(a, program.size, strict=True)),
+        b=tuple(
+            tuple(None if g == h and M[g] == 1 else float(b[g, h]) for h in blocks) for g in blocks
+        ),
+    )
 
 
 def _notes(setting: Setting, program: Program, solution: Solution) -> list[str]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import platform
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -13,15 +13,23 @@ from typing import Any
 import yaml
 
 from uncollapse.errors import InputError
+from uncollapse.records import (
+    Prediction,
+    RunRecord,
+    RunStatus,
+    Setting,
+    read_json,
+    to_json_types,
+)
 from uncollapse.storage import beside, write_json, write_text
 from uncollapse.training.config import TrainConfig, parse_config
 from uncollapse.training.problem import Problem
 
 __all__ = ["begin_run", "check_folder", "finish_run", "read_run"]
 
-SCHEMA_VERSION = 1
 PACKAGES = ("uncollapse", "torch", "numpy", "timm", "kornia", "lightning-fabric", "scikit-learn")
 # What may differ between a run and its continuation: neither changes a weight.
+_REMEDY = "give a folder that `uncollapse train` wrote"
 FREE = ("workers", "device", "checkpoint", "validation")
 
 
@@ -50,35 +58,41 @@ def begin_run(folder: Path, problem: Problem, *, resume: bool, record: Mapping[s
     """
     check_folder(folder, resume=resume)
     if resume:
-        _check_same(folder, problem)
-        write_json(folder / "run.json", read_run(folder)[1] | {"status": "running"})
+        former = _check_same(folder, problem)
+        write_json(folder / "run.json", replace(former, status="running").to_dict())
         return
     text = yaml.safe_dump(problem.config.plain(), sort_keys=False, allow_unicode=True)
     write_text(folder / "config.yaml", text)
     _write_splits(folder / "splits.parquet", problem)
-    write_json(folder / "run.json", _description(problem) | dict(record))
+    write_json(folder / "run.json", _description(problem, to_json_types(record)).to_dict())
 
 
-def _description(problem: Problem) -> dict[str, Any]:
-    setting = problem.setting()
-    batch = setting.pop("batch")
-    parameters = sum(p.numel() for p in problem.model.parameters())
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "status": "running",
-        "reason": None,
-        "base": str(problem.base),
-        "data": problem.data.description,
-        "label_names": list(problem.data.label_names),
-        "fine": list(problem.data.fine),
-        "slices": list(problem.data.slices),
-        "setting": setting | {"batch": {"kind": type(batch).__name__, **vars(batch)}},
-        "coverage": problem.sampler.coverage(0).text,
-        "steps_per_epoch": problem.sampler.steps,
-        "parameters": parameters,
-        "command": sys.argv,
-        "versions": _versions(),
-    }
+def _description(problem: Problem, more: dict[str, Any]) -> RunRecord:
+    data, known = problem.data, dict(more)
+    prediction = known.pop("prediction", None)
+    return RunRecord(
+        status="running",
+        base=str(problem.base),
+        data=data.description,
+        label_names=tuple(data.label_names),
+        fine=tuple(data.fine),
+        slices=tuple(data.slices),
+        setting=_setting(problem),
+        coverage=problem.sampler.coverage(0).text,
+        steps_per_epoch=problem.sampler.steps,
+        parameters=sum(p.numel() for p in problem.model.parameters()),
+        command=tuple(sys.argv),
+        versions=_versions(),
+        prediction=None if prediction is None else Prediction.from_dict(prediction),
+        more=known,
+    )
+
+
+def _setting(problem: Problem) -> Setting | None:
+    try:
+        return problem.setting()
+    except InputError:
+        return None
 
 
 def _versions() -> dict[str, str]:
@@ -103,24 +117,23 @@ def _write_splits(path: Path, problem: Problem) -> None:
         pq.write_table(table, part)
 
 
-def read_run(folder: Path) -> tuple[TrainConfig, dict[str, Any]]:
+def read_run(folder: Path) -> tuple[TrainConfig, RunRecord]:
     """The configuration and run.json of a run.
 
     Raises:
-        InputError: The folder holds no run.
+        InputError: The folder holds no run, or one of the two files is damaged.
     """
     try:
         block = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
-        record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
-        raise InputError(
-            f"a run in {folder}", str(error), "give a folder that `uncollapse train` wrote"
-        ) from error
-    return parse_config(block, source=str(folder / "config.yaml")), dict(record)
+        raise InputError(f"a run in {folder}", str(error), _REMEDY) from error
+    path = folder / "run.json"
+    record = RunRecord.from_dict(read_json(path, "a run", _REMEDY), str(path))
+    return parse_config(block, source=str(folder / "config.yaml")), record
 
 
-def _check_same(folder: Path, problem: Problem) -> None:
-    """Refuse to go on with a run of another configuration or other data."""
+def _check_same(folder: Path, problem: Problem) -> RunRecord:
+    """The record of the run, unless it is one of another configuration or other data."""
     former, record = read_run(folder)
     before, now = former.plain(), problem.config.plain()
     differing = [key for key in now if key not in FREE and before.get(key) != now[key]]
@@ -131,15 +144,16 @@ def _check_same(folder: Path, problem: Problem) -> None:
             "resume with the same configuration, or start anew with -o",
         )
     fingerprint = problem.data.description.get("fingerprint")
-    if record["data"].get("fingerprint") != fingerprint:
+    if record.fingerprint != fingerprint:
         raise InputError(
             f"the data of the run in {folder}",
             f"data with another fingerprint ({str(fingerprint)[:12]})",
             "restore the data as they were, or start anew with -o",
         )
+    return record
 
 
-def finish_run(folder: Path, status: str, reason: str | None) -> None:
+def finish_run(folder: Path, status: RunStatus, reason: str | None) -> None:
     """Note in run.json how the run ended."""
     _, record = read_run(folder)
-    write_json(folder / "run.json", record | {"status": status, "reason": reason})
+    write_json(folder / "run.json", replace(record, status=status, reason=reason).to_dict())

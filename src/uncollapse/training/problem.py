@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +18,7 @@ from uncollapse.data import (
     training_scales,
 )
 from uncollapse.errors import InputError
+from uncollapse.records import Setting
 from uncollapse.training.config import TrainConfig
 from uncollapse.training.encoders import Encoder, build_encoder
 
@@ -49,24 +49,22 @@ class Problem:
     model: Encoder
     base: Path
 
-    def setting(self) -> dict[str, Any]:
-        """The keyword arguments of theory's `Setting` for this run.
+    def setting(self) -> Setting:
+        """What theory is asked for this run.
 
         Unlabelled rows have no class, so theory does not know them.
+
+        Raises:
+            InputError: Theory has no answer to such data and batches.
         """
         labels = self.data.labels[self.rows]
-        loss, views = self.config.loss, self.config.views
-        return {
-            "class_counts": np.bincount(labels[labels >= 0]).tolist(),
-            "views": views.count,
-            "alpha": loss.alpha,
-            "temperature": loss.temperature,
-            "self_pairs": loss.self_pairs,
-            "reduction": loss.reduction,
-            "anchors_without_positives": loss.anchors_without_positives,
-            "dimension": self.embedding_dimension,
-            "batch": self.sampler.batch(),
-        }
+        return Setting(
+            class_counts=np.bincount(labels[labels >= 0]).tolist(),
+            views=self.config.views.count,
+            dimension=self.embedding_dimension,
+            batch=self.sampler.batch(),
+            **dict(self.config.loss),
+        )
 
     @property
     def embedding_dimension(self) -> int:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from uncollapse.data import Loader
 from uncollapse.errors import InputError
 from uncollapse.losses import SupCLLoss
+from uncollapse.records import RunStatus
 from uncollapse.training.checkpoint import all_finite, read_checkpoint, write_checkpoint
 from uncollapse.training.embedding import embed_rows
 from uncollapse.training.folder import begin_run, finish_run
@@ -111,7 +112,7 @@ def train(
         raise
     if first:
         ended = until is None or until >= problem.config.epochs
-        status = "finished" if ended else "paused"
+        status: RunStatus = "finished" if ended else "paused"
         finish_run(output, "interrupted" if result.interrupted else status, None)
     return result
 

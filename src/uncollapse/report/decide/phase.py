@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from uncollapse.records import BalancedBatch, FullBatch, RandomBatch
+from uncollapse.records import BalancedBatch, RandomBatch
 from uncollapse.theory import (
     Setting,
     alpha_threshold,
@@ -178,15 +178,13 @@ def _diagram(
         for column in range(len(a))
     )
     batch = setting.batch
-    kind = "full" if isinstance(batch, FullBatch) else "random"
-    kind = "balanced" if isinstance(batch, BalancedBatch) else kind
     counts = setting.counts
     return PhaseDiagram(
         drawn,
         len(counts),
         float(counts.mean()),
         setting.views,
-        {"kind": kind, **vars(batch)},
+        batch.to_dict(),
         cells,
         threshold,
     )

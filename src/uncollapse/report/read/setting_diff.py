@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from uncollapse.errors import InputError
-from uncollapse.records import BalancedBatch, Batch, FullBatch, RandomBatch
+from uncollapse.records import BalancedBatch, RandomBatch
 from uncollapse.report.inputs_model import Case, Change
 from uncollapse.theory import Setting, advise, predict
 
@@ -32,21 +32,10 @@ def of_record(record: dict[str, Any] | None) -> Setting | None:
     """The setting in run.json (or in a pilot's conditions); None where there is none that holds."""
     if not record:
         return None
-    given = dict(record)
-    batch = dict(given.pop("batch", None) or {})
     try:
-        return Setting(**given, batch=_batch(batch))
-    except (InputError, TypeError, KeyError):
+        return Setting.from_dict(record)
+    except InputError:
         return None
-
-
-def _batch(record: dict[str, Any]) -> Batch:
-    kind = str(record.pop("kind", "FullBatch"))
-    if kind in ("BalancedBatch", "balanced"):
-        return BalancedBatch(int(record["per_class"]), record.get("classes"))
-    if kind in ("RandomBatch", "random"):
-        return RandomBatch(int(record["size"]))
-    return FullBatch()
 
 
 def slow(setting: Setting) -> bool:

@@ -1,16 +1,16 @@
-"""What is minimised in a simulation, and how."""
+"""How a simulation minimises the loss, and over what."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from uncollapse.errors import InputError
-from uncollapse.records import Batch
+from uncollapse.records.codec import Part
 
-__all__ = ["Initial", "Model", "Optimiser", "Problem", "Schedule", "SimulationOptions"]
+__all__ = ["Initial", "Model", "Optimiser", "Schedule", "SimulationOptions"]
 
 Model = Literal["vectors", "mlp"]
 Optimiser = Literal["lbfgs", "sgd", "adam"]
@@ -18,48 +18,8 @@ Schedule = Literal["cosine", "constant"]
 Initial = Literal["random", "collapsed", "ssem"]
 
 
-class Problem(Protocol):
-    """Data, loss and batch: `uncollapse.theory.Setting` is one, and checks its values."""
-
-    @property
-    def counts(self) -> Any:
-        """Instances of each class, (m,) int64 array."""
-
-    @property
-    def views(self) -> int:
-        """Views of each instance."""
-
-    @property
-    def alpha(self) -> float:
-        """Weight of the self-supervised term."""
-
-    @property
-    def temperature(self) -> float:
-        """Temperature."""
-
-    @property
-    def self_pairs(self) -> Literal["include", "exclude"]:
-        """As in `supcl_loss`."""
-
-    @property
-    def reduction(self) -> Literal["pairs", "anchors"]:
-        """As in `supcl_loss`."""
-
-    @property
-    def anchors_without_positives(self) -> Literal["drop", "zero", "error"]:
-        """As in `supcl_loss`."""
-
-    @property
-    def dimension(self) -> int | None:
-        """Width of the embeddings; None for as many as there are embeddings."""
-
-    @property
-    def batch(self) -> Batch:
-        """`FullBatch()`, `BalancedBatch(per_class, classes)` or `RandomBatch(size)`."""
-
-
 @dataclass(frozen=True, kw_only=True)
-class SimulationOptions:
+class SimulationOptions(Part):
     """How the loss is minimised, and over what.
 
     Attributes:
