@@ -151,7 +151,7 @@ def test_compare_prints_and_guards(tmp_path, rng):
     # A guard must never read a record that it cannot judge as "no regression".
     error = str(invoke("compare", a, tmp_path / "c.json", "--fail-on", "regression").exception)
     assert "c.json" in error
-    assert "'share'" in error
+    assert "at share: " in error
     record = json.loads(invoke("compare", a, b, "--json").stdout)
     assert record["regression"] is True
     assert record["changes"][0]["direction"] == "fell"

@@ -14,7 +14,7 @@ def test_codes_and_measures_of_the_page_are_those_of_the_code():
     source = "".join(path.read_text("utf-8") for path in PACKAGE.glob("*.py"))
     used = set(re.findall(r'"(UC\d{3})"', source))
     assert used == set(re.findall(r"UC\d{3}", page))
-    from uncollapse.metrics.secondary import CAVEATS
+    from uncollapse.records import CAVEATS
 
     for name in CAVEATS:
         assert f"| `{name}` |" in page

@@ -88,7 +88,7 @@ def test_too_few_finer_labels_is_not_applicable_and_not_passed(rng):
     assert found.probe["skipped_classes"] == 2
     missing = np.where(np.arange(180) < 170, None, "x")
     found = measure(rows, labels, fine_labels=missing, probe=QUICK, permutations=0)
-    assert found.probe["classes"] == []
+    assert found.probe["classes"] == ()
 
 
 def test_neighbours_against_loops_and_a_plugged_index(rng):

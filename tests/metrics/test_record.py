@@ -98,6 +98,12 @@ def test_json_contract_strict_and_back(rng):
             assert set(record[name]) == {"estimate", "low", "high", "plug_in"}
     assert Measurement.from_json(text) == Measurement.from_dict(record)
     assert Measurement.from_json(text).to_json() == text
+    assert Measurement.from_json(text) == found
+    # As it was written before there were kinds.
+    old = {key: value for key, value in record.items() if key not in ("kind", "micro")}
+    old["prediction"] = {k: v for k, v in record["prediction"].items() if k != "kind"}
+    del old["slices"]["half"]["values"]["0"]["certainly_collapsed"]
+    assert Measurement.from_dict(old).slices == found.slices
     assert record["conditions"]["layer"] == "projector"
 
 

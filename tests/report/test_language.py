@@ -7,7 +7,7 @@ from importlib.resources import files
 import numpy as np
 import pytest
 
-from uncollapse.metrics.secondary import CAVEATS
+from uncollapse.records import CAVEATS
 from uncollapse.report.language import language
 
 

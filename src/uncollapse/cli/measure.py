@@ -20,7 +20,7 @@ from uncollapse.metrics import (
     measure_files,
     save_state,
 )
-from uncollapse.records import Measurement, Prediction, Setting, read_json, show
+from uncollapse.records import Prediction, Setting, read_json
 from uncollapse.tables import Columns
 
 __all__ = ["measure_command"]
@@ -160,8 +160,8 @@ def measure_command(
     if answer.as_json:
         typer.echo(found.to_json())
     else:
-        show(found, plain_console())
-    if fail(found, answer.fail_on):
+        plain_console().print(found)
+    if answer.fail_on is not None and found.fails(answer.fail_on):
         raise typer.Exit(1)
 
 
@@ -227,16 +227,3 @@ def _accumulate(
             print_json({"saved": str(reading.save), "verdict": None, "reason": str(error)})
         say(f"saved {reading.save}; not judged by itself: {error}")
         raise typer.Exit from error
-
-
-def fail(found: Measurement, fail_on: FailOn | None) -> bool:
-    """Whether the verdict is what --fail-on names, or worse.
-
-    A class or a slice that is collapsed counts as the whole does: a guard must not let a model pass
-    of which it prints that a part is collapsed. Unless what is left can still be read (UC207).
-    """
-    codes = {reason.code for reason in found.reasons}
-    part = not codes.isdisjoint({"UC204", "UC208"}) and "UC207" not in codes
-    if fail_on == "at-risk":
-        return found.verdict in ("collapsed", "at-risk")
-    return fail_on == "collapsed" and (found.verdict == "collapsed" or part)

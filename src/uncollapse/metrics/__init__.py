@@ -13,9 +13,6 @@ from uncollapse.metrics.from_files import (
     accumulate_files,
     measure_files,
 )
-from uncollapse.metrics.margins import (
-    Margins,
-)
 from uncollapse.metrics.measure import (
     measure,
 )
@@ -39,7 +36,14 @@ from uncollapse.metrics.variance import (
     decompose,
 )
 from uncollapse.probes import ProbeOptions
-from uncollapse.records import ClassMeasurement, Comparison, Estimate, Measurement, Reason
+from uncollapse.records import (
+    ClassMeasurement,
+    Comparison,
+    Estimate,
+    Margins,
+    Measurement,
+    Reason,
+)
 from uncollapse.tables import Columns
 
 __all__ = [

@@ -7,33 +7,38 @@ from typing import Any
 
 from uncollapse.errors import InputError
 from uncollapse.metrics.class_moments import Classes
-from uncollapse.metrics.margins import Margins, judge_class, predicted_shares
+from uncollapse.metrics.margins import judge_class, predicted_shares
 from uncollapse.metrics.secondary import secondary_measures
 from uncollapse.metrics.ssem import ssem_fit
 from uncollapse.metrics.variance import Decomposition, decompose
 from uncollapse.metrics.verdict import judge
-from uncollapse.records import ClassMeasurement, Measurement, Prediction
+from uncollapse.records import (
+    ClassMeasurement,
+    Conditions,
+    Margins,
+    Measurement,
+    NC1Null,
+    Prediction,
+    SliceColumn,
+    Variances,
+    WithinClassProbe,
+)
 
 __all__ = ["as_prediction", "assemble", "check_confidence"]
-
-# What the record shows of a prediction, or judges by.
 
 
 def as_prediction(prediction: Prediction | Mapping[str, Any] | None) -> Prediction | None:
     """A prediction from the record or from the dictionary of its JSON."""
     if prediction is None or isinstance(prediction, Prediction):
         return prediction
-    try:
-        found = Prediction.from_dict(dict(prediction))
-        if len(found.phase_per_class) != len(found.instance_variance_per_class):
-            raise ValueError("phases and variances of classes differ in number")
-        return found
-    except (TypeError, ValueError) as error:
+    read = Prediction.from_dict(dict(prediction))
+    if len(read.phase_per_class) != len(read.instance_variance_per_class):
         raise InputError(
             "a prediction as `uncollapse predict --json` writes it",
-            f"a record that does not fit ({error})",
+            "phases and variances of classes that differ in number",
             "write it again with --json",
-        ) from error
+        )
+    return read
 
 
 def check_confidence(confidence: float) -> None:
@@ -44,56 +49,46 @@ def check_confidence(confidence: float) -> None:
 
 def assemble(
     classes: Classes,
-    *,
     conditions: Mapping[str, Any],
     margins: Margins,
     prediction: Prediction | None = None,
     confidence: float = 0.95,
     uniformity: float | None = None,
-    nc1_null: Mapping[str, Any] | None = None,
-    probe: dict[str, Any] | None = None,
-    slices: dict[str, Any] | None = None,
+    nc1_null: NC1Null | None = None,
+    probe: WithinClassProbe | None = None,
+    slices: Mapping[str, SliceColumn] | None = None,
 ) -> Measurement:
     """The whole record from the moments of the classes and what was found beside them."""
     check_confidence(confidence)
     macro = decompose(classes.units, confidence=confidence)
     micro = decompose(classes.units, confidence=confidence, micro=True)
-    secondary = secondary_measures(classes.units, classes.instances, macro, uniformity)
-    if secondary["nc1"] is not None:
-        secondary["nc1"]["null"] = None if nc1_null is None else dict(nc1_null)
     verdict, reasons = judge(macro, classes.names, margins, prediction, probe, slices)
     return Measurement(
         verdict=verdict,
         reasons=tuple(reasons),
         classes=_per_class(classes, macro, margins, prediction),
-        within_class_variance=macro.within,
-        instance_variance=macro.instance,
-        view_variance=macro.view,
-        between_class_variance=macro.between,
-        total_variance=macro.total,
+        **vars(_variances(macro)),
         share=macro.share,
-        micro={
-            "within_class_variance": micro.within,
-            "instance_variance": micro.instance,
-            "view_variance": micro.view,
-            "between_class_variance": micro.between,
-            "total_variance": micro.total,
-        },
+        micro=_variances(micro),
         ssem=ssem_fit(classes.units, macro),
-        secondary=secondary,
+        secondary=secondary_measures(classes.units, classes.instances, macro, uniformity, nc1_null),
         probe=probe,
         slices=slices,
-        prediction=None if prediction is None else prediction.to_dict(),
-        conditions={
-            "classes": len(classes.names),
-            "samples": sum(moments.samples for moments in classes.units),
-            "units": sum(moments.units for moments in classes.units),
-            "dimension": classes.units[0].dimension,
-            "confidence": confidence,
-            "margins": vars(margins).copy(),
+        prediction=prediction,
+        conditions=Conditions(
+            classes=len(classes.names),
+            samples=sum(moments.samples for moments in classes.units),
+            units=sum(moments.units for moments in classes.units),
+            dimension=classes.units[0].dimension,
+            confidence=confidence,
+            margins=margins,
             **conditions,
-        },
+        ),
     )
+
+
+def _variances(levels: Decomposition) -> Variances:
+    return Variances(levels.within, levels.instance, levels.view, levels.between, levels.total)
 
 
 def _per_class(

@@ -5,12 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 from uncollapse.errors import InputError
-from uncollapse.records import Comparison, Estimate, Interval, Measurement, NumberChange
+from uncollapse.records import (
+    UNKNOWN,
+    Comparison,
+    Estimate,
+    Interval,
+    Measurement,
+    NumberChange,
+    severity,
+)
 from uncollapse.statistics import difference
 
 __all__ = ["compare"]
 
-_ORDER = ("collapsed", "at-risk", "cannot-tell", "healthy")
 _VARIANCES = (
     "within_class_variance",
     "instance_variance",
@@ -19,6 +26,7 @@ _VARIANCES = (
     "total_variance",
     "share",
 )
+_Pair = tuple[str, Estimate | Interval, Estimate | Interval]
 
 
 def compare(before: Measurement, after: Measurement, *, tolerance: float = 0.0) -> Comparison:
@@ -42,13 +50,13 @@ def compare(before: Measurement, after: Measurement, *, tolerance: float = 0.0) 
     """
     if not 0 <= tolerance < 1:
         raise InputError("tolerance in [0, 1)", f"{tolerance}", "0.1 allows a fall by a tenth")
-    pairs = [(name, getattr(before, name), getattr(after, name)) for name in _VARIANCES]
-    for probe in ("knn", "logistic"):
-        ends = [Estimate.from_dict((m.probe or {}).get(probe) or {}) for m in (before, after)]
-        pairs.append((f"probe_{probe}", ends[0], ends[1]))
+    pairs: list[_Pair] = [(name, before[name], after[name]) for name in _VARIANCES]
+    pairs += [
+        (f"probe_{name}", _probe(before, name), _probe(after, name)) for name in ("knn", "logistic")
+    ]
     changes = tuple(change for name, a, b in pairs if (change := _change(name, a, b)) is not None)
     reasons = []
-    if _rank(after.verdict) < min(_rank(before.verdict), _rank("cannot-tell")):
+    if severity(after.verdict) < min(severity(before.verdict), severity("cannot-tell")):
         reasons.append(f"the verdict fell from {before.verdict} to {after.verdict}")
     worse = _worse(_classes(before), _classes(after))
     slices = _worse(_slices(before), _slices(after))
@@ -73,7 +81,12 @@ def compare(before: Measurement, after: Measurement, *, tolerance: float = 0.0) 
     )
 
 
-def _lost(pairs: list[tuple[str, Estimate, Estimate]]) -> tuple[str, ...]:
+def _probe(measurement: Measurement, name: str) -> Estimate | Interval:
+    read = None if measurement.probe is None else measurement.probe[name]
+    return UNKNOWN if read is None else read
+
+
+def _lost(pairs: list[_Pair]) -> tuple[str, ...]:
     """What only one of the two has: not compared, and so no sign that nothing fell."""
     return tuple(
         f"{name.replace('_', ' ')} is known {'before' if b.estimate is None else 'after'} only,"
@@ -83,20 +96,16 @@ def _lost(pairs: list[tuple[str, Estimate, Estimate]]) -> tuple[str, ...]:
     )
 
 
-def _rank(verdict: str) -> int:
-    return _ORDER.index(verdict)
-
-
 def _fell(change: NumberChange, tolerance: float) -> bool:
     return change.high is not None and change.high < -tolerance * abs(change.before)
 
 
-def _change(name: str, a: Estimate, b: Estimate) -> NumberChange | None:
+def _change(name: str, a: Estimate | Interval, b: Estimate | Interval) -> NumberChange | None:
     if a.estimate is None or b.estimate is None:
         return None
-    first, second = (Interval(one.estimate or 0.0, one.low, one.high) for one in (a, b))
-    d = difference(first, second)
-    return NumberChange(name, a.estimate, b.estimate, d.estimate, d.low, d.high)
+    first = Interval(a.estimate, a.low, a.high)
+    change = difference(first, Interval(b.estimate, b.low, b.high))
+    return NumberChange(name, a.estimate, b.estimate, **vars(change))
 
 
 def _classes(found: Measurement) -> dict[Any, str]:
@@ -105,9 +114,9 @@ def _classes(found: Measurement) -> dict[Any, str]:
 
 def _slices(found: Measurement) -> dict[str, str]:
     return {
-        f"{column}={value}": entry["verdict"]
-        for column, values in (found.slices or {}).items()
-        for value, entry in values["values"].items()
+        f"{name}={value}": entry.verdict
+        for name, column in (found.slices or {}).items()
+        for value, entry in column.values.items()
     }
 
 
@@ -116,14 +125,15 @@ def _worse(before: dict[Any, str], after: dict[Any, str]) -> tuple[Any, ...]:
     return tuple(
         name
         for name, verdict in after.items()
-        if verdict in ("collapsed", "at-risk") and _rank(verdict) < _rank(before.get(name, verdict))
+        if verdict in ("collapsed", "at-risk")
+        and severity(verdict) < severity(before.get(name, verdict))
     )
 
 
 def _warnings(before: Measurement, after: Measurement) -> tuple[str, ...]:
     found = []
     for name in ("layer", "split", "dimension", "views", "groups", "confidence"):
-        a, b = before.conditions.get(name), after.conditions.get(name)
+        a, b = before.conditions[name], after.conditions[name]
         if a != b:
             found.append(f"{name} differs: {a} and {b}")
     labels = {str(c.label) for c in before.classes} ^ {str(c.label) for c in after.classes}

@@ -8,69 +8,15 @@ spread is attainable.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from uncollapse.errors import InputError
 from uncollapse.metrics.variance import LevelsPerClass
-from uncollapse.records import Estimate, Prediction, Verdict
+from uncollapse.records import Estimate, Margins, Prediction, Verdict
 
 __all__ = [
-    "Margins",
     "judge_class",
     "judge_share",
     "predicted_share",
     "predicted_shares",
 ]
-
-
-@dataclass(frozen=True)
-class Margins:
-    """Where healthy ends and collapse begins.
-
-    Attributes:
-        collapsed: Collapsed when the whole interval of the share is below this.
-        healthy: Healthy only when the whole interval of the share is above this.
-        collapsed_of_predicted: The same two as fractions of the share that is predicted for a
-        healthy_of_predicted: setting that keeps instances apart; the smaller of each pair counts.
-        lowest_of_declared: But a prediction lowers the first two to no less than this part of them:
-            a spread that is predicted to be next to nothing is next to nothing.
-        noise: At risk when instance variance is below this fraction of view variance.
-        constant: Total variance below which it is said that all embeddings lie nearly at one point.
-            It does not turn the verdict: the share is free of scale.
-    """
-
-    collapsed: float = 0.01
-    healthy: float = 0.05
-    collapsed_of_predicted: float = 0.1
-    healthy_of_predicted: float = 0.5
-    lowest_of_declared: float = 0.1
-    noise: float = 0.1
-    constant: float = 0.01
-
-    def __post_init__(self) -> None:
-        for low, high in (
-            ("collapsed", "healthy"),
-            ("collapsed_of_predicted", "healthy_of_predicted"),
-        ):
-            if not 0 < getattr(self, low) <= getattr(self, high) < 1:
-                raise InputError(
-                    f"margins with 0 < {low} <= {high} < 1",
-                    f"{getattr(self, low)} and {getattr(self, high)}",
-                    "give shares of the total variance",
-                )
-
-    def for_share(self, predicted: float | None) -> tuple[float, float]:
-        """The collapsed and healthy margins, given the predicted share."""
-        if predicted is None or predicted <= 0:
-            return self.collapsed, self.healthy
-        return (
-            _between(self.collapsed_of_predicted * predicted, self.collapsed, self),
-            _between(self.healthy_of_predicted * predicted, self.healthy, self),
-        )
-
-
-def _between(wanted: float, declared: float, margins: Margins) -> float:
-    return min(declared, max(wanted, margins.lowest_of_declared * declared))
 
 
 def judge_share(share: Estimate, margins: tuple[float, float], told: bool = True) -> Verdict:

@@ -11,12 +11,11 @@ from numpy.typing import ArrayLike, NDArray
 from uncollapse.errors import InputError
 from uncollapse.metrics.build_record import as_prediction, assemble, check_confidence
 from uncollapse.metrics.class_moments import classes_of
-from uncollapse.metrics.margins import Margins
 from uncollapse.metrics.nulls import nc1_null
 from uncollapse.metrics.slices import measure_slices
 from uncollapse.metrics.spectrum import uniformity_of
 from uncollapse.probes import ProbeOptions, probe_within_classes
-from uncollapse.records import Measurement, Prediction
+from uncollapse.records import Margins, Measurement, Prediction
 from uncollapse.samples import Sample, checked, sample_of, unit_rows
 
 __all__ = ["measure"]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
 from uncollapse.metrics.secondary import nc1
+from uncollapse.records import NC1Null
 
 __all__ = ["nc1_null"]
 
@@ -18,7 +18,7 @@ Floats = NDArray[np.float64]
 
 def nc1_null(
     points: Floats, counts: Sequence[int], permutations: int, rng: np.random.Generator
-) -> dict[str, Any]:
+) -> NC1Null:
     """NC1 with the labels permuted: its mean, its range, and where the true one lies.
 
     S_w + S_b is the total covariance under every permutation, so each needs only class sums.
@@ -36,8 +36,8 @@ def nc1_null(
     centred = points - mean
     total = centred.T @ centred / len(points)
 
-    def value(of: NDArray[np.int64]) -> float:
-        picks = sparse.csr_matrix((np.ones(len(of)), (of, np.arange(len(of)))))
+    def value(permuted: NDArray[np.int64]) -> float:
+        picks = sparse.csr_matrix((np.ones(len(permuted)), (permuted, np.arange(len(permuted)))))
         means = np.asarray(picks @ centred) / sizes[:, None]
 
         def within_along(u: Floats) -> Floats:
@@ -48,10 +48,10 @@ def nc1_null(
 
     observed = value(labels)
     null = np.array([value(rng.permutation(labels)) for _ in range(permutations)])
-    return {
-        "mean": float(null.mean()),
-        "low": float(null.min()),
-        "high": float(null.max()),
-        "permutations": permutations,
-        "p_value": float((1 + np.count_nonzero(null <= observed)) / (1 + permutations)),
-    }
+    return NC1Null(
+        mean=float(null.mean()),
+        low=float(null.min()),
+        high=float(null.max()),
+        permutations=permutations,
+        p_value=float((1 + np.count_nonzero(null <= observed)) / (1 + permutations)),
+    )

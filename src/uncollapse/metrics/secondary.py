@@ -1,13 +1,12 @@
 """Secondary measures: useful beside the variances, misleading in their place.
 
 Every one works on instances (the mean of an instance's views), so that view noise does not enter
-twice, and each is shown with the caveat in `CAVEATS`.
+twice, and each comes with its caveat.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,29 +15,27 @@ from uncollapse.metrics.levels import levels_of_class
 from uncollapse.metrics.moments import ClassMoments
 from uncollapse.metrics.spectrum import class_spectrum, rankme
 from uncollapse.metrics.variance import Decomposition
-from uncollapse.records import number
+from uncollapse.records import (
+    CAVEATS,
+    Alignment,
+    ClassDistance,
+    DirectionalDistance,
+    NC1Null,
+    NeuralCollapse,
+    RankMe,
+    SecondaryMeasures,
+    SimplexDeviation,
+    SingleMeasure,
+    number,
+)
 
-__all__ = ["CAVEATS", "MOST_CLASSES", "nc1", "secondary_measures"]
+__all__ = ["MOST_CLASSES", "nc1", "secondary_measures"]
 
 Floats = NDArray[np.float64]
-
 # Measures over pairs of classes look at this many classes, evenly spaced in label order.
 MOST_CLASSES = 1000
 # Those that need a covariance matrix per class, at this many.
 MOST_COVARIANCES = 100
-
-CAVEATS = {
-    "trace_quotient": "within over between variance; grows without bound as classes merge",
-    "cdnv": "debiased; needs distinct class means; says nothing of single instances",
-    "directional_cdnv": "zero for every within-class variance in an exact SSEM: no collapse test",
-    "nc1": "zero for every within-class variance in an exact SSEM, and no absolute scale: read it"
-    " against its null only",
-    "nc2": "class means against a simplex; says nothing of the spread within a class",
-    "rankme": "blind to labels: moves little between a collapsed and a healthy embedding",
-    "class_spectrum": "shape of the spread, not its size; compare at equal instances per class",
-    "alignment": "small is good for views and, within a class, is collapse itself",
-    "uniformity": "blind to labels",
-}
 
 
 def secondary_measures(
@@ -46,8 +43,9 @@ def secondary_measures(
     classes: Sequence[ClassMoments],
     decomposition: Decomposition,
     uniformity: float | None,
-) -> dict[str, Any]:
-    """Every secondary measure as {name: {values..., caveat}}; None where it does not apply.
+    nc1_null: NC1Null | None,
+) -> SecondaryMeasures:
+    """Every secondary measure with its caveat; None where it does not apply.
 
     Args:
         units: Moments of the independent units.
@@ -55,6 +53,7 @@ def secondary_measures(
             needs a covariance is left out.
         decomposition: Their variances.
         uniformity: Mean Gaussian potential of pairs (see `uniformity_of`), where rows are at hand.
+        nc1_null: NC1 with the labels permuted, where it was asked for.
     """
     chosen = _evenly(len(classes), MOST_CLASSES)
     fewer = _evenly(len(classes), MOST_COVARIANCES)
@@ -64,24 +63,21 @@ def secondary_measures(
     within, between = decomposition.within.estimate, decomposition.between.estimate
     quotient = within / between if within is not None and between and between > 0 else None
     view = decomposition.view.estimate
-    found: dict[str, Any] = {
-        "trace_quotient": {"value": number(quotient)},
-        "cdnv": cdnv(means[chosen], a[chosen]),
-        "directional_cdnv": directional_cdnv([classes[c] for c in fewer]) if whole else None,
-        "nc1": {"value": nc1_of_classes(classes), "null": None} if whole else None,
-        "nc2": nc2(means[chosen]),
-        "rankme": {"value": rankme(classes), "of": means.shape[1]} if whole else None,
-        "class_spectrum": class_spectrum([classes[c] for c in fewer]) if whole else None,
-        "alignment": {
-            "views": None if view is None else 2 * view,
-            "classes": None if within is None else 2 * within,
-        },
-        "uniformity": None if uniformity is None else {"value": uniformity},
-    }
-    for name, values in found.items():
-        if values is not None:
-            values["caveat"] = CAVEATS[name]
-    return found
+    spectra = [classes[c] for c in fewer]
+    return SecondaryMeasures(
+        trace_quotient=SingleMeasure(number(quotient), CAVEATS["trace_quotient"]),
+        cdnv=cdnv(means[chosen], a[chosen]),
+        directional_cdnv=directional_cdnv(spectra) if whole else None,
+        nc1=NeuralCollapse(nc1_of_classes(classes), nc1_null) if whole else None,
+        nc2=nc2(means[chosen]),
+        rankme=RankMe(rankme(classes), means.shape[1]) if whole else None,
+        class_spectrum=class_spectrum(spectra) if whole else None,
+        alignment=Alignment(
+            views=None if view is None else 2 * view,
+            classes=None if within is None else 2 * within,
+        ),
+        uniformity=None if uniformity is None else SingleMeasure(uniformity, CAVEATS["uniformity"]),
+    )
 
 
 def _evenly(total: int, most: int) -> list[int]:
@@ -90,7 +86,7 @@ def _evenly(total: int, most: int) -> list[int]:
     return [int(i) for i in np.linspace(0, total - 1, most).round()]
 
 
-def cdnv(means: Floats, cosines: Floats) -> dict[str, Any]:
+def cdnv(means: Floats, cosines: Floats) -> ClassDistance:
     """Class-distance normalised variance over pairs of classes, debiased.
 
         V_ij = (W_i + W_j)/2 / (||m_i - m_j||^2 - b_i - b_j),   b_i = ||m_i||^2 - a_i
@@ -108,15 +104,15 @@ def cdnv(means: Floats, cosines: Floats) -> dict[str, Any]:
     with np.errstate(divide="ignore", invalid="ignore"):
         values = np.where(distance > 0, spread / distance, np.inf)
         plain = (1 - (squares[i] + squares[j]) / 2) / plug_distance
-    return {
-        "median": number(np.median(values)),
-        "mean": number(values.mean()),
-        "plug_in_median": number(np.median(plain)),
-        "pairs_within_noise": int(np.count_nonzero(distance <= 0)),
-    }
+    return ClassDistance(
+        median=number(np.median(values)),
+        mean=number(values.mean()),
+        plug_in_median=number(np.median(plain)),
+        pairs_within_noise=int(np.count_nonzero(distance <= 0)),
+    )
 
 
-def directional_cdnv(classes: Sequence[ClassMoments]) -> dict[str, Any]:
+def directional_cdnv(classes: Sequence[ClassMoments]) -> DirectionalDistance:
     """Variance along the line between two class means, over its squared length, mean over pairs.
 
     V_ij = u' Sigma_i u / ||u||^4,   u = m_i - m_j        (Luthra et al. 2025, definition 2)
@@ -128,7 +124,7 @@ def directional_cdnv(classes: Sequence[ClassMoments]) -> dict[str, Any]:
         with np.errstate(divide="ignore", invalid="ignore"):
             values.append(moments.along(u) / np.einsum("ij,ij->i", u, u) ** 2)
     together = np.concatenate(values)
-    return {"median": number(np.median(together)), "mean": number(together.mean())}
+    return DirectionalDistance(number(np.median(together)), number(together.mean()))
 
 
 def nc1(within_along: Callable[[Floats], Floats], centred_means: Floats, weights: Floats) -> float:
@@ -164,15 +160,15 @@ def nc1_of_classes(classes: Sequence[ClassMoments]) -> float | None:
     return number(nc1(within_along, centred, weights))
 
 
-def nc2(means: Floats) -> dict[str, Any]:
+def nc2(means: Floats) -> SimplexDeviation:
     """How far the centred class means are from a simplex: cosines -1/(C-1), equal norms."""
     centred = means - means.mean(axis=0)
     norms = np.linalg.norm(centred, axis=1)
     if not norms.min() > 0:
-        return {"cosine_deviation": None, "norm_variation": None}
+        return SimplexDeviation(None, None)
     cosines = (centred @ centred.T) / np.outer(norms, norms)
     off = cosines[np.triu_indices(len(means), 1)] + 1 / (len(means) - 1)
-    return {
-        "cosine_deviation": number(np.sqrt(np.mean(off**2))),
-        "norm_variation": number(norms.std() / norms.mean()),
-    }
+    return SimplexDeviation(
+        cosine_deviation=number(np.sqrt(np.mean(off**2))),
+        norm_variation=number(norms.std() / norms.mean()),
+    )

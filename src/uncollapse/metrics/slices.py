@@ -7,9 +7,9 @@ embedding inside a class (leakage).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,11 +17,21 @@ from scipy.special import ndtri
 
 from uncollapse.errors import InputError
 from uncollapse.metrics.class_moments import Classes, classes_of
-from uncollapse.metrics.margins import Margins, predicted_share
+from uncollapse.metrics.margins import predicted_share
 from uncollapse.metrics.variance import decompose
 from uncollapse.metrics.verdict import judge
 from uncollapse.probes import ProbeOptions, probe_within_classes
-from uncollapse.records import Estimate, Prediction
+from uncollapse.records import (
+    Estimate,
+    Gap,
+    Interval,
+    Margins,
+    Prediction,
+    SliceColumn,
+    SliceGaps,
+    SliceMeasurement,
+    SliceProbe,
+)
 from uncollapse.samples import Sample, select
 from uncollapse.statistics import t_quantile
 
@@ -40,7 +50,7 @@ def measure_slices(
     options: ProbeOptions,
     confidence: float,
     rng: np.random.Generator,
-) -> dict[str, Any] | None:
+) -> dict[str, SliceColumn] | None:
     """What each slice column shows; None when there is none.
 
     Args:
@@ -60,19 +70,19 @@ def measure_slices(
     count = sum(len(sample.columns[f"slice {name}"].names) for name in names)
     # The level of one slice at which what is said of all of them holds at once (Bonferroni).
     certain = 1 - (1 - confidence) / max(count, 1)
-    found: dict[str, Any] = {}
+    found = {}
     for name in names:
         column = sample.columns[f"slice {name}"]
         values = {
             str(value): _one_slice(sample, column.codes == code, margins, confidence, certain, hits)
             for code, value in enumerate(column.names)
         }
-        found[name] = {
-            "values": values,
-            "missing_rows": int(np.count_nonzero(column.codes < 0)),
-            "gap": _gaps(values, confidence),
-            "leakage": probe_within_classes(sample, column, options, rng),
-        }
+        found[name] = SliceColumn(
+            values,
+            missing_rows=int(np.count_nonzero(column.codes < 0)),
+            gap=_gaps(values, confidence),
+            leakage=probe_within_classes(sample, column, options, rng),
+        )
     return found
 
 
@@ -83,39 +93,34 @@ def _one_slice(
     confidence: float,
     certain: float,
     hits: dict[str, Floats],
-) -> dict[str, Any]:
+) -> SliceMeasurement:
     """Variances, verdict and probe accuracy of the rows of one slice."""
-    entry: dict[str, Any] = {
-        "count": int(rows.sum()),
-        "classes": 0,
-        "verdict": "cannot-tell",
-        "certainly_collapsed": False,
-        "reason": "fewer than two classes with two independent units in this slice",
-        "within_class_variance": None,
-        "instance_variance": None,
-        "share": None,
-        "probe": _accuracy(sample, rows, hits, confidence) if hits else None,
-    }
+    count = int(rows.sum())
+    probe = _accuracy(sample, rows, hits, confidence) if hits else None
     try:
         classes = _usable(classes_of(select(sample, rows))) if rows.any() else None
     except InputError:
         classes = None
     if classes is None:
-        return entry
+        reason = "fewer than two classes with two independent units in this slice"
+        return SliceMeasurement(count, 0, "cannot-tell", False, reason, None, None, None, probe)
     levels = decompose(classes.units, confidence=confidence)
     verdict, reasons = judge(levels, classes.names, margins, None, None, None)
+    certainly = False
     if verdict == "collapsed":
         surer = decompose(classes.units, confidence=certain)
-        at_once = judge(surer, classes.names, margins, None, None, None)[0] == "collapsed"
-        entry["certainly_collapsed"] = at_once
-    return entry | {
-        "classes": len(classes.names),
-        "verdict": verdict,
-        "reason": f"{reasons[0].code}: {reasons[0].text}",
-        "within_class_variance": levels.within.to_dict(),
-        "instance_variance": levels.instance.to_dict(),
-        "share": levels.share.to_dict(),
-    }
+        certainly = judge(surer, classes.names, margins, None, None, None)[0] == "collapsed"
+    return SliceMeasurement(
+        count,
+        len(classes.names),
+        verdict,
+        certainly,
+        reason=f"{reasons[0].code}: {reasons[0].text}",
+        within_class_variance=levels.within,
+        instance_variance=levels.instance,
+        share=levels.share,
+        probe=probe,
+    )
 
 
 def _usable(classes: Classes) -> Classes | None:
@@ -132,7 +137,7 @@ def _usable(classes: Classes) -> Classes | None:
 
 def _accuracy(
     sample: Sample, rows: NDArray[np.bool_], hits: dict[str, Floats], confidence: float
-) -> dict[str, Any] | None:
+) -> SliceProbe | None:
     """Chance-corrected accuracy of the finer labels in a slice, from out-of-fold predictions.
 
     Every (class, finer label) cell that occurs in the slice weighs the same in its class. The
@@ -142,7 +147,7 @@ def _accuracy(
     fine = sample.columns["fine_labels"].codes
     of_units = sample.groups or sample.instances
     units = np.arange(len(fine)) if of_units is None else of_units.codes
-    found: dict[str, Any] = {}
+    found = {}
     for name, right in hits.items():
         used = np.flatnonzero(rows & ~np.isnan(right))
         if not len(used):
@@ -156,7 +161,7 @@ def _accuracy(
             _fine_counts(sample.labels.codes[everywhere], fine[everywhere]),
             confidence,
         )
-    return found
+    return SliceProbe(**found)
 
 
 def _fine_counts(labels: Integers, fine: Integers) -> dict[int, int]:
@@ -172,7 +177,7 @@ def _weighted(
     units: Integers,
     fine_counts: dict[int, int],
     confidence: float,
-) -> dict[str, float | None]:
+) -> Interval:
     estimate, deviations = 0.0, np.zeros(len(right))
     classes = np.unique(labels)
     for label in classes:
@@ -187,30 +192,29 @@ def _weighted(
     summed = np.bincount(codes, weights=deviations)
     count = len(summed)
     if count < 3:
-        return {"estimate": float(estimate), "low": None, "high": None}
+        return Interval(float(estimate))
     variance = summed @ summed * count / (count - 1)
     half = t_quantile(count - 1, confidence) * float(np.sqrt(variance))
-    return {"estimate": float(estimate), "low": estimate - half, "high": estimate + half}
+    return Interval(float(estimate), float(estimate - half), float(estimate + half))
 
 
-def _gaps(values: dict[str, dict[str, Any]], confidence: float) -> dict[str, Any]:
+def _gaps(values: dict[str, SliceMeasurement], confidence: float) -> SliceGaps:
     """The largest difference between two slices, for variance and for each probe."""
-    gaps: dict[str, Any] = {}
-    for name in ("within_class_variance", "instance_variance"):
-        gaps[name] = _gap({key: value[name] for key, value in values.items()}, confidence)
-    for probe in ("knn", "logistic"):
-        gaps[probe] = _gap(
-            {key: (value["probe"] or {}).get(probe) for key, value in values.items()}, confidence
-        )
-    return gaps
+    probes = {key: value.probe for key, value in values.items() if value.probe is not None}
+    return SliceGaps(
+        _gap({key: value.within_class_variance for key, value in values.items()}, confidence),
+        _gap({key: value.instance_variance for key, value in values.items()}, confidence),
+        _gap({key: probe.knn for key, probe in probes.items()}, confidence),
+        _gap({key: probe.logistic for key, probe in probes.items()}, confidence),
+    )
 
 
-def _gap(entries: dict[str, dict[str, Any] | None], confidence: float) -> dict[str, Any] | None:
+def _gap(entries: Mapping[str, Estimate | Interval | None], confidence: float) -> Gap | None:
     """The largest of all differences, with an interval that holds for all of them (Bonferroni)."""
     known = {
-        key: Estimate.from_dict(entry)
+        key: (entry.estimate or 0.0, (entry.high - entry.low) / 2)
         for key, entry in entries.items()
-        if entry is not None and entry.get("low") is not None
+        if entry is not None and entry.low is not None and entry.high is not None
     }
     pairs = list(combinations(sorted(known), 2))
     if not pairs:
@@ -219,17 +223,11 @@ def _gap(entries: dict[str, dict[str, Any] | None], confidence: float) -> dict[s
     factor = float(ndtri(1 - alpha / (2 * len(pairs))) / ndtri(1 - alpha / 2))
 
     def difference(pair: tuple[str, str]) -> float:
-        return (known[pair[1]].estimate or 0.0) - (known[pair[0]].estimate or 0.0)
+        return known[pair[1]][0] - known[pair[0]][0]
 
     low, high = max(pairs, key=lambda pair: abs(difference(pair)))
     if difference((low, high)) < 0:
         low, high = high, low
-    half = factor * float(np.hypot(known[low].half_width or 0.0, known[high].half_width or 0.0))
+    half = factor * float(np.hypot(known[low][1], known[high][1]))
     estimate = difference((low, high))
-    return {
-        "estimate": estimate,
-        "low": estimate - half,
-        "high": estimate + half,
-        "smallest": low,
-        "largest": high,
-    }
+    return Gap(estimate, estimate - half, estimate + half, smallest=low, largest=high)

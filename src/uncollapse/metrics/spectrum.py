@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from uncollapse.metrics.moments import ClassMoments
-from uncollapse.records import number
+from uncollapse.records import ClassSpectrum, number
 
 __all__ = ["class_spectrum", "effective_rank", "rankme", "uniformity_of"]
 
@@ -50,7 +49,7 @@ def rankme(classes: Sequence[ClassMoments]) -> float | None:
     return number(effective_rank(np.sqrt(np.clip(np.linalg.eigvalsh(second), 0, None))))
 
 
-def class_spectrum(classes: Sequence[ClassMoments]) -> dict[str, Any]:
+def class_spectrum(classes: Sequence[ClassMoments]) -> ClassSpectrum:
     """Shape of the spread inside a class, mean over classes.
 
     `participation` is (tr Sigma)^2 / tr Sigma^2 with both debiased; `effective_rank` is
@@ -69,14 +68,13 @@ def class_spectrum(classes: Sequence[ClassMoments]) -> dict[str, Any]:
         ranks.append(effective_rank(eigenvalues))
         shares.append([float(eigenvalues[:k].sum()) / total for k in (1, 2, 5, 10)])
     if not ranks:
-        return {"participation": None, "effective_rank": None, "largest_share": None}
-    return {
-        "participation": number(np.mean(participation)) if participation else None,
-        "effective_rank": number(np.mean(ranks)),
-        "largest_share": dict(
-            zip(("1", "2", "5", "10"), np.mean(shares, axis=0).tolist(), strict=True)
-        ),
-    }
+        return ClassSpectrum(None, None, None)
+    firsts = np.mean(shares, axis=0).tolist()
+    return ClassSpectrum(
+        participation=number(np.mean(participation)) if participation else None,
+        effective_rank=number(np.mean(ranks)),
+        largest_share=dict(zip(("1", "2", "5", "10"), firsts, strict=True)),
+    )
 
 
 def uniformity_of(rows: Floats, t: float = 2.0) -> float:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from uncollapse.metrics.moments import COUNT, COUNT_SQUARE, ClassMoments
 from uncollapse.metrics.variance import Decomposition
-from uncollapse.records import number
+from uncollapse.records import Ssem, SsemFit, number
 
 __all__ = ["TOLERANCE", "ssem_fit"]
 
@@ -17,7 +16,7 @@ __all__ = ["TOLERANCE", "ssem_fit"]
 TOLERANCE = 0.1
 
 
-def ssem_fit(classes: Sequence[ClassMoments], decomposition: Decomposition) -> dict[str, Any]:
+def ssem_fit(classes: Sequence[ClassMoments], decomposition: Decomposition) -> Ssem:
     """Delta and omega of the nearest SSEM, and the residuals that say whether it describes.
 
     In an exact SSEM of m classes of n instances, with V = delta^2,
@@ -31,9 +30,6 @@ def ssem_fit(classes: Sequence[ClassMoments], decomposition: Decomposition) -> d
     residuals are the deficit of total variance, the standard deviation of within-class variances
     over classes (less their sampling error), the root mean square of m_c.m_c' - b, and the view
     variance (in an SSEM views coincide).
-
-    Returns:
-        {"delta", "omega", "fit": {"describes", "reason", and the residuals}}.
     """
     cosines = np.array([_cosine(level.within.estimate) for level in decomposition.per_class])
     factors = np.array([m.totals[COUNT_SQUARE] / m.totals[COUNT] ** 2 for m in classes])
@@ -61,12 +57,11 @@ def ssem_fit(classes: Sequence[ClassMoments], decomposition: Decomposition) -> d
     }
     poor = [reasons[k] for k, value in residuals.items() if value is not None and value > TOLERANCE]
     reason = "SSEM does not describe this embedding: " + ", ".join(poor) if poor else "SSEM fits"
-    fit: dict[str, Any] = {"describes": not poor, "reason": reason, "tolerance": TOLERANCE}
-    return {
-        "delta": float(np.sqrt(max(V, 0.0))),
-        "omega": V * (m * n - 1) / (m * (n - 1)),
-        "fit": fit | residuals,
-    }
+    return Ssem(
+        delta=float(np.sqrt(max(V, 0.0))),
+        omega=V * (m * n - 1) / (m * (n - 1)),
+        fit=SsemFit(not poor, reason, TOLERANCE, **residuals),
+    )
 
 
 def _cosine(within: float | None) -> float:

@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 from uncollapse.errors import InputError
 from uncollapse.metrics.build_record import as_prediction, assemble
 from uncollapse.metrics.class_moments import Classes
-from uncollapse.metrics.margins import Margins
 from uncollapse.metrics.moments import instance_features
 from uncollapse.metrics.stores import BlockStore, GroupStore, ScatterStore, Store
-from uncollapse.records import Measurement, Prediction
+from uncollapse.records import Margins, Measurement, Prediction
 from uncollapse.samples import (
     Codes,
     Hashes,

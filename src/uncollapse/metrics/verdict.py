@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from uncollapse.metrics.margins import Margins, judge_share, predicted_share
+from uncollapse.metrics.margins import judge_share, predicted_share
 from uncollapse.metrics.variance import Decomposition
-from uncollapse.records import Estimate, Prediction, Reason, Verdict
+from uncollapse.records import (
+    Estimate,
+    Margins,
+    Prediction,
+    Reason,
+    SliceColumn,
+    Verdict,
+    WithinClassProbe,
+)
 
 __all__ = ["judge"]
 
@@ -22,8 +30,8 @@ def judge(
     names: Sequence[Any],
     margins: Margins,
     prediction: Prediction | None,
-    probe: dict[str, Any] | None,
-    slices: dict[str, Any] | None,
+    probe: WithinClassProbe | None,
+    slices: Mapping[str, SliceColumn] | None,
 ) -> tuple[Verdict, list[Reason]]:
     """The overall verdict and its reasons, the deciding one first."""
     predicted = predicted_share(prediction)
@@ -136,13 +144,13 @@ def _classes(decomposition: Decomposition, names: Sequence[Any], margin: float) 
     )
 
 
-def _slices(slices: dict[str, Any] | None, margin: float) -> Reason | None:
+def _slices(slices: Mapping[str, SliceColumn] | None, margin: float) -> Reason | None:
     entries = {
-        f"{column}={value}": entry
-        for column, found in (slices or {}).items()
-        for value, entry in found["values"].items()
+        f"{name}={value}": entry
+        for name, column in (slices or {}).items()
+        for value, entry in column.values.items()
     }
-    collapsed = [name for name, entry in entries.items() if entry["certainly_collapsed"]]
+    collapsed = [name for name, entry in entries.items() if entry.certainly_collapsed]
     if not collapsed:
         return None
     return Reason(
@@ -169,23 +177,23 @@ def _optimum(prediction: Prediction | None) -> Reason | None:
     )
 
 
-def _uninformative(probe: dict[str, Any] | None) -> Reason | None:
-    if probe is None or probe["verdict"] != "no-information":
+def _uninformative(probe: WithinClassProbe | None) -> Reason | None:
+    if probe is None or probe.verdict != "no-information":
         return None
     return Reason(
         "UC205",
-        f"the spread does not tell the finer labels apart: {probe['summary']}",
+        f"the spread does not tell the finer labels apart: {probe.summary}",
         "permutation null of the within-class probe",
         "spread without information is noise: more training, other augmentations, another layer",
     )
 
 
-def _readable(probe: dict[str, Any] | None) -> Reason | None:
-    if probe is None or probe["verdict"] != "information":
+def _readable(probe: WithinClassProbe | None) -> Reason | None:
+    if probe is None or probe.verdict != "information":
         return None
     return Reason(
         "UC207",
-        f"the variance is collapsed, but the finer labels can still be read: {probe['summary']}",
+        f"the variance is collapsed, but the finer labels can still be read: {probe.summary}",
         "permutation null of the within-class probe",
         "keep float64 or rescale the residuals before use; distances will not show it",
     )

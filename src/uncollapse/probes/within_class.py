@@ -15,6 +15,13 @@ from numpy.typing import NDArray
 
 from uncollapse.probes.classify import NeighbourIndex, fit_logistic, knn_votes, one_thread
 from uncollapse.probes.probed_classes import ProbedClass, ProbeOptions, probed_classes
+from uncollapse.records import (
+    Interval,
+    PermutationNull,
+    ProbedClassScore,
+    ProbeVerdict,
+    WithinClassProbe,
+)
 from uncollapse.samples import Codes, Sample
 from uncollapse.statistics import t_quantile
 
@@ -106,7 +113,7 @@ def probe_within_classes(
     options: ProbeOptions,
     rng: np.random.Generator,
     right: dict[str, Floats] | None = None,
-) -> dict[str, Any]:
+) -> WithinClassProbe:
     """Read the finer labels inside every class, and say what chance would give.
 
     Args:
@@ -118,38 +125,29 @@ def probe_within_classes(
             took no part), by probe.
 
     Returns:
-        {"verdict", "summary", "knn", "logistic", "null", "classes", "skipped_classes", "options"}.
-        The interval is over folds, with the variance of overlapping training sets (Nadeau & Bengio
-        2003, equation 9): (1/folds + 1/(folds - 1)) times the variance between folds.
+        The record. Its intervals are over folds, with the variance of overlapping training sets
+        (Nadeau & Bengio 2003, equation 9): (1/folds + 1/(folds - 1)) times the variance between
+        folds.
     """
     classes = probed_classes(sample, fine, options, rng)
     skipped = len(np.unique(sample.labels.codes)) - len(classes)
     shown = {k: v for k, v in vars(options).items() if k != "index"}
-    shown = {k: list(v) if isinstance(v, tuple) else v for k, v in shown.items()}
     if not classes:
-        return {
-            "verdict": "cannot-tell",
-            "summary": "no class has two finer labels with "
-            f"{options.least_units} independent units each",
-            **dict.fromkeys(PROBES),
-            "null": None,
-            "classes": [],
-            "skipped_classes": skipped,
-            "options": shown,
-        }
+        summary = f"no class has two finer labels with {options.least_units} independent units each"
+        return WithinClassProbe("cannot-tell", summary, None, None, None, (), skipped, shown)
     with one_thread():
         found, table = _read(classes, options, len(sample.matrix), right)
         null = _null(classes, options, rng) if options.permutations else None
-    verdict = _verdict(found, null, options)
-    return {
-        "verdict": verdict,
-        "summary": _summary(found, null),
-        **found,
-        "null": null,
-        "classes": table,
-        "skipped_classes": skipped,
-        "options": shown,
-    }
+    return WithinClassProbe(
+        _verdict(found, null, options),
+        _summary(found, null),
+        found["knn"],
+        found["logistic"],
+        null,
+        table,
+        skipped,
+        shown,
+    )
 
 
 def _read(
@@ -157,21 +155,23 @@ def _read(
     options: ProbeOptions,
     count: int,
     right: dict[str, Floats] | None,
-) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+) -> tuple[dict[str, Interval], tuple[ProbedClassScore, ...]]:
     """Each probe's score with its interval, and each class's scores."""
-    found: dict[str, Any] = {}
-    table: list[dict[str, Any]] = [
-        {"label": of.label, "fine_labels": of.fine_count, "rows": len(of.rows)} for of in classes
-    ]
+    found: dict[str, Interval] = {}
+    scores: dict[str, list[float]] = {}
     for name in PROBES:
-        folds = []
-        for of, entry in zip(classes, table, strict=True):
+        folds, scores[name] = [], []
+        for of in classes:
             hits = (cross_predict(of, name, options) == of.fine).astype(np.float64)
-            entry[name] = corrected(hits, of.fine, of.fine_count)
+            scores[name].append(corrected(hits, of.fine, of.fine_count))
             folds.append(_by_fold(hits, of, options.folds))
             if right is not None:
                 right.setdefault(name, np.full(count, np.nan))[of.rows] = hits
-        found[name] = _interval(np.nanmean(folds, axis=0), [entry[name] for entry in table])
+        found[name] = _interval(np.nanmean(folds, axis=0), scores[name])
+    table = tuple(
+        ProbedClassScore(of.label, of.fine_count, len(of.rows), knn, logistic)
+        for of, knn, logistic in zip(classes, scores["knn"], scores["logistic"], strict=True)
+    )
     return found, table
 
 
@@ -184,17 +184,17 @@ def _by_fold(hits: Floats, of: ProbedClass, folds: int) -> list[float]:
     ]
 
 
-def _interval(folds: Floats, classes: list[float]) -> dict[str, float]:
+def _interval(folds: Floats, classes: list[float]) -> Interval:
     count = len(folds)
     variance = float(np.var(folds, ddof=1)) * (1 / count + 1 / (count - 1))
     half = t_quantile(count - 1) * float(np.sqrt(variance))
     estimate = float(np.mean(classes))
-    return {"estimate": estimate, "low": estimate - half, "high": estimate + half}
+    return Interval(estimate, estimate - half, estimate + half)
 
 
 def _null(
     classes: list[ProbedClass], options: ProbeOptions, rng: np.random.Generator
-) -> dict[str, Any]:
+) -> PermutationNull:
     """Permute the finer labels within each class, units whole, and compare like with like.
 
     Fitting everything 20 times more would cost too much, so the statistic that is compared, for the
@@ -220,13 +220,13 @@ def _null(
     values = np.array(
         [statistic([_permuted(of, rng) for of in classes]) for _ in range(options.permutations)]
     )
-    return {
-        "observed": observed,
-        "mean": float(values.mean()),
-        "high": float(values.max()),
-        "permutations": options.permutations,
-        "p_value": float((1 + np.count_nonzero(values >= observed)) / (1 + len(values))),
-    }
+    return PermutationNull(
+        observed,
+        mean=float(values.mean()),
+        high=float(values.max()),
+        permutations=options.permutations,
+        p_value=float((1 + np.count_nonzero(values >= observed)) / (1 + len(values))),
+    )
 
 
 def _permuted(of: ProbedClass, rng: np.random.Generator) -> ProbedClass:
@@ -247,23 +247,25 @@ def _permuted(of: ProbedClass, rng: np.random.Generator) -> ProbedClass:
     return replace(of, fine=fine)
 
 
-def _verdict(found: dict[str, Any], null: dict[str, Any] | None, options: ProbeOptions) -> str:
+def _verdict(
+    found: dict[str, Interval], null: PermutationNull | None, options: ProbeOptions
+) -> ProbeVerdict:
     if null is None:
         return "cannot-tell"
-    if null["p_value"] <= 0.05 and any(found[name]["low"] > 0 for name in PROBES):
+    if null.p_value <= 0.05 and any((probe.low or 0) > 0 for probe in found.values()):
         return "information"
-    quiet = null["p_value"] > 0.05
-    if quiet and all(found[name]["high"] < options.margin for name in PROBES):
+    if null.p_value > 0.05 and all(
+        probe.high is not None and probe.high < options.margin for probe in found.values()
+    ):
         return "no-information"
     return "cannot-tell"
 
 
-def _summary(found: dict[str, Any], null: dict[str, Any] | None) -> str:
+def _summary(found: dict[str, Interval], null: PermutationNull | None) -> str:
     text = ", ".join(
-        f"{name} {found[name]['estimate']:.3f} "
-        f"[{found[name]['low']:.3f}, {found[name]['high']:.3f}]"
-        for name in PROBES
+        f"{name} {probe.estimate:.3f} [{probe.low:.3f}, {probe.high:.3f}]"
+        for name, probe in found.items()
     )
     if null is None:
         return text + " (chance 0; no null asked for)"
-    return text + f" (chance 0; p {null['p_value']:.2g} against the null)"
+    return text + f" (chance 0; p {null.p_value:.2g} against the null)"

@@ -6,7 +6,12 @@ from uncollapse.records.batch import (
     FullBatch,
     RandomBatch,
 )
-from uncollapse.records.codec import Document, Part, read_json, to_json_types
+from uncollapse.records.codec import (
+    Document,
+    Part,
+    read_json,
+    to_json_types,
+)
 from uncollapse.records.comparison import (
     Comparison,
     NumberChange,
@@ -19,15 +24,22 @@ from uncollapse.records.conventions import (
     SelfPairs,
 )
 from uncollapse.records.estimate import (
+    UNKNOWN,
     Estimate,
     number,
 )
+from uncollapse.records.margins import (
+    Margins,
+)
 from uncollapse.records.measurement import (
-    ClassMeasurement,
     Measurement,
 )
-from uncollapse.records.measurement_text import (
-    show,
+from uncollapse.records.measurement_parts import (
+    ClassMeasurement,
+    Conditions,
+    Ssem,
+    SsemFit,
+    Variances,
 )
 from uncollapse.records.pilot_result import (
     Confirmation,
@@ -62,14 +74,32 @@ from uncollapse.records.probe_text import (
 )
 from uncollapse.records.reason import (
     Reason,
-    Verdict,
 )
-from uncollapse.records.run import EpochLine, RunRecord, RunStatus
+from uncollapse.records.run import (
+    EpochLine,
+    RunRecord,
+    RunStatus,
+)
 from uncollapse.records.score import (
     Interval,
     Score,
 )
-from uncollapse.records.setting import Setting
+from uncollapse.records.secondary import (
+    CAVEATS,
+    Alignment,
+    ClassDistance,
+    ClassSpectrum,
+    DirectionalDistance,
+    NC1Null,
+    NeuralCollapse,
+    RankMe,
+    SecondaryMeasures,
+    SimplexDeviation,
+    SingleMeasure,
+)
+from uncollapse.records.setting import (
+    Setting,
+)
 from uncollapse.records.setting_change import (
     SettingChange,
     changed_config,
@@ -83,30 +113,64 @@ from uncollapse.records.simulation import (
     Spread,
     Stopped,
 )
-from uncollapse.records.simulation_options import Optimiser, SimulationOptions
+from uncollapse.records.simulation_options import (
+    Optimiser,
+    SimulationOptions,
+)
+from uncollapse.records.slices import (
+    Gap,
+    SliceColumn,
+    SliceGaps,
+    SliceMeasurement,
+    SliceProbe,
+)
+from uncollapse.records.verdict import (
+    WORST_FIRST,
+    ProbeVerdict,
+    Verdict,
+    severity,
+)
+from uncollapse.records.within_class_probe import (
+    PermutationNull,
+    ProbedClassScore,
+    WithinClassProbe,
+)
 
 __all__ = [
+    "CAVEATS",
+    "UNKNOWN",
+    "WORST_FIRST",
+    "Alignment",
     "AnchorsWithoutPositives",
     "BalancedBatch",
     "Batch",
     "BlockCosines",
+    "ClassDistance",
     "ClassMeasurement",
+    "ClassSpectrum",
     "Comparison",
+    "Conditions",
     "Confirmation",
     "Conventions",
+    "DirectionalDistance",
     "Document",
     "EpochLine",
     "Estimate",
     "FullBatch",
+    "Gap",
     "Interval",
     "IntervalMethod",
     "LayerScores",
+    "Margins",
     "Measurement",
+    "NC1Null",
+    "NeuralCollapse",
     "NumberChange",
     "Objective",
     "OneClass",
     "Optimiser",
     "Part",
+    "PermutationNull",
     "Phase",
     "PilotConditions",
     "PilotPlan",
@@ -118,7 +182,10 @@ __all__ = [
     "PredictedVariance",
     "Prediction",
     "ProbeResult",
+    "ProbeVerdict",
+    "ProbedClassScore",
     "RandomBatch",
+    "RankMe",
     "Reached",
     "Reading",
     "Reason",
@@ -127,25 +194,36 @@ __all__ = [
     "RunRecord",
     "RunStatus",
     "Score",
+    "SecondaryMeasures",
     "SelfPairs",
     "Setting",
     "SettingChange",
+    "SimplexDeviation",
     "SimulationOptions",
     "SimulationRecord",
     "SimulationRun",
+    "SingleMeasure",
+    "SliceColumn",
+    "SliceGaps",
+    "SliceMeasurement",
+    "SliceProbe",
     "Spread",
+    "Ssem",
+    "SsemFit",
     "Stopped",
     "TargetProbe",
     "Trial",
     "TrialResult",
     "TrialRun",
     "TrialStatus",
+    "Variances",
     "Verdict",
+    "WithinClassProbe",
     "changed_config",
     "changed_setting",
     "number",
     "read_json",
-    "show",
+    "severity",
     "show_probe",
     "to_json_types",
 ]

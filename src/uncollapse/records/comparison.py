@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
+
+from uncollapse.records.codec import Document, Part
+from uncollapse.records.verdict import Verdict
 
 __all__ = ["Comparison", "NumberChange"]
 
 
 @dataclass(frozen=True)
-class NumberChange:
+class NumberChange(Part):
     """One number before and after.
 
     Attributes:
@@ -35,11 +38,11 @@ class NumberChange:
 
     def to_dict(self) -> dict[str, Any]:
         """One key per attribute, and the direction."""
-        return vars(self) | {"direction": self.direction}
+        return super().to_dict() | {"direction": self.direction}
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Comparison(Document):
     """What changed from one measurement to the next.
 
     Attributes:
@@ -53,17 +56,13 @@ class Comparison:
         warnings: Conditions that differ, so that the two may not be comparable.
     """
 
-    verdict_before: str
-    verdict_after: str
+    kind: ClassVar[str] = "comparison"
+
+    verdict_before: Verdict
+    verdict_after: Verdict
     changes: tuple[NumberChange, ...]
-    classes_worse: tuple[Any, ...]
+    classes_worse: tuple[bool | int | float | str, ...]
     slices_worse: tuple[str, ...]
     regression: bool
     reasons: tuple[str, ...]
     warnings: tuple[str, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """The record as plain JSON types."""
-        record = dict(vars(self))
-        record["changes"] = [change.to_dict() for change in self.changes]
-        return {key: list(v) if isinstance(v, tuple) else v for key, v in record.items()}

@@ -6,7 +6,9 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Estimate", "number"]
+from uncollapse.records.codec import Part
+
+__all__ = ["UNKNOWN", "Estimate", "number"]
 
 
 def number(value: Any) -> float | None:
@@ -15,7 +17,7 @@ def number(value: Any) -> float | None:
 
 
 @dataclass(frozen=True)
-class Estimate:
+class Estimate(Part):
     """One quantity of the population, with its interval.
 
     Attributes:
@@ -26,29 +28,15 @@ class Estimate:
         plug_in: The same quantity of the sample taken as the whole population, as papers print it.
     """
 
-    estimate: float | None
-    low: float | None
-    high: float | None
-    plug_in: float | None
+    estimate: float | None = None
+    low: float | None = None
+    high: float | None = None
+    plug_in: float | None = None
 
     @property
     def half_width(self) -> float | None:
         """Half the length of the interval."""
         return None if self.low is None or self.high is None else (self.high - self.low) / 2
-
-    def to_dict(self) -> dict[str, float | None]:
-        """The four numbers by name."""
-        return {
-            "estimate": self.estimate,
-            "low": self.low,
-            "high": self.high,
-            "plug_in": self.plug_in,
-        }
-
-    @classmethod
-    def from_dict(cls, record: dict[str, Any]) -> Estimate:
-        """The inverse of `to_dict`."""
-        return cls(*(number(record.get(key)) for key in ("estimate", "low", "high", "plug_in")))
 
     def __str__(self) -> str:
         if self.estimate is None:
@@ -56,3 +44,6 @@ class Estimate:
         if self.low is None or self.high is None:
             return f"{self.estimate:.4g} (no interval)"
         return f"{self.estimate:.4g} [{self.low:.4g}, {self.high:.4g}]"
+
+
+UNKNOWN = Estimate()

@@ -2,96 +2,28 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, get_args
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-from uncollapse.errors import InputError
+from uncollapse.records.codec import Document
 from uncollapse.records.estimate import Estimate
-from uncollapse.records.reason import Reason, Verdict
+from uncollapse.records.measurement_parts import ClassMeasurement, Conditions, Ssem, Variances
+from uncollapse.records.prediction import Prediction
+from uncollapse.records.reason import Reason
+from uncollapse.records.secondary import SecondaryMeasures
+from uncollapse.records.slices import SliceColumn
+from uncollapse.records.verdict import Verdict
+from uncollapse.records.within_class_probe import WithinClassProbe
 
-__all__ = ["SCHEMA_VERSION", "ClassMeasurement", "Measurement"]
+if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions, RenderableType
 
-SCHEMA_VERSION = 1
-
-_ESTIMATES = (
-    "within_class_variance",
-    "instance_variance",
-    "view_variance",
-    "between_class_variance",
-    "total_variance",
-)
-_AS_THEY_ARE = (
-    "verdict",
-    "ssem",
-    "secondary",
-    "probe",
-    "slices",
-    "conditions",
-    "schema_version",
-)
+__all__ = ["Measurement"]
 
 
-def _check_types(found: Measurement) -> None:
-    """Raise ValueError where a part of a record is of another kind than it is read as."""
-    for verdict in (found.verdict, *(one.verdict for one in found.classes)):
-        if verdict not in get_args(Verdict):
-            raise ValueError(f"the verdict {verdict!r}")
-    for name in ("ssem", "secondary", "conditions"):
-        if not isinstance(getattr(found, name), dict):
-            raise ValueError(name)
-    for name in ("probe", "slices", "prediction"):
-        if not isinstance(getattr(found, name), dict | None):
-            raise ValueError(name)
-    for column in (found.slices or {}).values():
-        for entry in column["values"].values():
-            if entry["verdict"] not in get_args(Verdict):
-                raise ValueError(f"the verdict {entry['verdict']!r} of a slice")
-    for name in ("knn", "logistic"):
-        if not isinstance((found.probe or {}).get(name), dict | None):
-            raise ValueError(f"probe {name}")
-
-
-@dataclass(frozen=True)
-class ClassMeasurement:
-    """What was found in one class.
-
-    Attributes:
-        label: Its label.
-        count: Rows, all views counted.
-        verdict: By its own interval.
-        reason: Why, in words.
-        within_class_variance, instance_variance, view_variance: Its variances.
-        share: Instance variance (within, where there are no views) over the total of all classes.
-    """
-
-    label: Any
-    count: int
-    verdict: Verdict
-    reason: str
-    within_class_variance: Estimate
-    instance_variance: Estimate
-    view_variance: Estimate
-    share: Estimate
-
-    def to_dict(self) -> dict[str, Any]:
-        """One key per attribute."""
-        return {
-            key: value.to_dict() if isinstance(value, Estimate) else value
-            for key, value in vars(self).items()
-        }
-
-    @classmethod
-    def from_dict(cls, record: dict[str, Any]) -> ClassMeasurement:
-        """The inverse of `to_dict`."""
-        names = ("within_class_variance", "instance_variance", "view_variance", "share")
-        estimates = {name: Estimate.from_dict(record.get(name) or {}) for name in names}
-        reason = record.get("reason", "")
-        return cls(record["label"], record["count"], record["verdict"], reason, **estimates)
-
-
-@dataclass(frozen=True)
-class Measurement:
+@dataclass(frozen=True, kw_only=True)
+class Measurement(Document):
     """Whether embeddings are collapsed, with the numbers that say so.
 
     Variances are on the unit sphere with every class weighing the same (`micro` has them with every
@@ -113,10 +45,12 @@ class Measurement:
         ssem: delta, omega and fit of the nearest simplex-to-simplex embedding.
         secondary: Other measures, each with its caveat; None where one does not apply.
         probe: What the within-class probe found; None without finer labels.
-        slices: What was found per slice; None without slices.
+        slices: What was found per slice column; None without slices.
         prediction: What theory predicts for the run's setting; None when it was not given.
         conditions: Under which all this was measured.
     """
+
+    kind: ClassVar[str] = "measurement"
 
     verdict: Verdict
     reasons: tuple[Reason, ...]
@@ -127,78 +61,68 @@ class Measurement:
     between_class_variance: Estimate
     total_variance: Estimate
     share: Estimate
-    micro: dict[str, Estimate]
-    ssem: dict[str, Any]
-    secondary: dict[str, Any]
-    probe: dict[str, Any] | None
-    slices: dict[str, Any] | None
-    prediction: dict[str, Any] | None
-    conditions: dict[str, Any]
-    schema_version: int = field(default=SCHEMA_VERSION)
+    micro: Variances = field(default_factory=Variances)
+    ssem: Ssem
+    secondary: SecondaryMeasures
+    probe: WithinClassProbe | None
+    slices: Mapping[str, SliceColumn] | None
+    prediction: Prediction | None = None
+    conditions: Conditions
 
-    def to_dict(self) -> dict[str, Any]:
-        """The record as plain JSON types, one key per attribute."""
-        record = dict(vars(self))
-        record["reasons"] = [reason.to_dict() for reason in self.reasons]
-        record["classes"] = [found.to_dict() for found in self.classes]
-        record["micro"] = {name: value.to_dict() for name, value in self.micro.items()}
-        for name in (*_ESTIMATES, "share"):
-            record[name] = record[name].to_dict()
-        return record
+    @property
+    def variances(self) -> Variances:
+        """The five variances with every class weighing the same."""
+        return Variances(
+            self.within_class_variance,
+            self.instance_variance,
+            self.view_variance,
+            self.between_class_variance,
+            self.total_variance,
+        )
 
-    def to_json(self, indent: int | None = 2) -> str:
-        """Strict JSON: numbers that do not exist are null, never NaN."""
-        return json.dumps(self.to_dict(), indent=indent, allow_nan=False, ensure_ascii=False)
+    def fails(self, on: Literal["collapsed", "at-risk"]) -> bool:
+        """Whether a guard lets this not pass: the verdict is what `on` names, or worse.
 
-    @classmethod
-    def from_dict(cls, record: dict[str, Any]) -> Measurement:
-        """The inverse of `to_dict`; keys that this version does not know are left out.
+        A class or a slice that is collapsed counts as the whole does: a guard must not let a model
+        pass of which it prints that a part is collapsed. Unless what is left can still be read
+        (UC207).
 
-        Raises:
-            InputError: The record is not a measurement, or of a newer schema.
+        Args:
+            on: The mildest verdict that fails.
+
+        Example:
+            >>> import numpy as np
+            >>> from uncollapse.metrics import measure
+            >>> labels = np.repeat([0, 1, 2], 50)
+            >>> measure(np.eye(3, 16)[labels], labels).fails("collapsed")
+            True
         """
-        if not isinstance(record, dict) or not {"verdict", "schema_version"} <= set(record):
-            raise InputError(
-                "a measurement as `uncollapse measure --json` writes it",
-                "a record without verdict and schema_version",
-                "measure again with --json",
-            )
-        if (
-            not isinstance(record["schema_version"], int)
-            or record["schema_version"] > SCHEMA_VERSION
-        ):
-            raise InputError(
-                f"a measurement of schema {SCHEMA_VERSION} or older",
-                f"schema {record['schema_version']}",
-                "install a newer uncollapse",
-            )
-        try:
-            arguments: dict[str, Any] = {name: record[name] for name in _AS_THEY_ARE}
-            arguments["prediction"] = record.get("prediction")
-            arguments |= {name: Estimate.from_dict(record[name]) for name in _ESTIMATES}
-            arguments["share"] = Estimate.from_dict(record["share"])
-            arguments["reasons"] = tuple(Reason(**reason) for reason in record["reasons"])
-            arguments["classes"] = tuple(ClassMeasurement.from_dict(c) for c in record["classes"])
-            micro = record.get("micro") or {}
-            arguments["micro"] = {name: Estimate.from_dict(v) for name, v in micro.items()}
-            found = cls(**arguments)
-            _check_types(found)
-            return found
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise InputError(
-                "a complete measurement", f"a record that lacks or garbles {error}", "measure again"
-            ) from error
+        if on == "at-risk":
+            return self.verdict in ("collapsed", "at-risk")
+        codes = {reason.code for reason in self.reasons}
+        part = not codes.isdisjoint({"UC204", "UC208"}) and "UC207" not in codes
+        return self.verdict == "collapsed" or part
 
-    @classmethod
-    def from_json(cls, text: str) -> Measurement:
-        """The inverse of `to_json`."""
-        try:
-            record = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise InputError("JSON", f"text that is not ({error})", "measure again") from error
-        return cls.from_dict(record)
+    def __rich_console__(
+        self, console: Console, options: ConsoleOptions
+    ) -> Iterator[RenderableType]:
+        """The parts in the order in which they are read, a blank line after each."""
+        from uncollapse.records import _measurement_text as text
+
+        yield from text.spaced(
+            text.verdict_text(self.verdict, self.reasons),
+            text.variance_table(
+                self.variances, self.micro, self.prediction, self.conditions.confidence
+            ),
+            text.class_table(self.classes, views=self.view_variance.estimate is not None),
+            text.ssem_text(self.ssem),
+            text.secondary_table(self.secondary),
+            *([] if self.probe is None else [text.probe_table(text.FINER, self.probe)]),
+            *text.slice_parts(self.slices or {}),
+            text.conditions_text(self.conditions),
+        )
 
     def __str__(self) -> str:
-        from uncollapse.records.measurement_text import summary
+        from uncollapse.records import _measurement_text as text
 
-        return summary(self)
+        return text.plain(self)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Literal
+from dataclasses import dataclass
 
-__all__ = ["Reason", "Verdict"]
+from uncollapse.records.codec import Part
 
-Verdict = Literal["healthy", "at-risk", "collapsed", "cannot-tell"]
+__all__ = ["Reason"]
 
 
 @dataclass(frozen=True)
-class Reason:
+class Reason(Part):
     """Why the verdict is what it is.
 
     Attributes:
@@ -26,7 +25,3 @@ class Reason:
     text: str
     anchor: str
     advice: str
-
-    def to_dict(self) -> dict[str, str]:
-        """The four texts by name."""
-        return asdict(self)

@@ -209,7 +209,7 @@ class Inputs:
 
     def _conditions(self) -> list[dict[str, Any]]:
         runs = self.runs
-        measured = [one.found.conditions for run in runs for one in run.measured]
+        measured = [one.found.conditions.to_dict() for run in runs for one in run.measured]
         probes = [
             (one.get("conditions") or {}).get("settings") or {}
             for run in runs

@@ -87,7 +87,7 @@ def rows_of_classes(cases: Sequence[Case], layer: str | None) -> tuple[list[dict
         found, prediction = one.found, one.found.prediction
         views = found.instance_variance.estimate is not None
         part = "instance_variance" if views else "within_class_variance"
-        per_class = (prediction or {}).get(f"{part}_per_class") or []
+        per_class = () if prediction is None else prediction[f"{part}_per_class"]
         fits = len(per_class) == len(found.classes)
         for number, entry in enumerate(found.classes):
             value = entry.instance_variance if views else entry.within_class_variance

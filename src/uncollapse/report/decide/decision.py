@@ -227,7 +227,7 @@ def _of_state(case: Case, layer: str | None) -> Decision:
         tuple(change),
         tuple(gain),
         tuple(cost),
-        _certainty_of_state(case, found.conditions),
+        _certainty_of_state(case, found.conditions.to_dict()),
     )
 
 

@@ -133,7 +133,8 @@ def _attach(case: Case, record: dict[str, Any], path: Path) -> None:
             str(path), conditions.get("layer") or "", conditions.get("split") or "", measurement
         )
     )
-    case.prediction = case.prediction or measurement.prediction
+    if case.prediction is None and measurement.prediction is not None:
+        case.prediction = measurement.prediction.to_dict()
 
 
 def _attach_other(case: Case, record: dict[str, Any], kind: str) -> None:

@@ -16,13 +16,15 @@ from statistics import fmean
 from typing import Any
 
 from uncollapse.metrics import Measurement
+from uncollapse.records import severity
 from uncollapse.report.inputs_model import Case, Measured
 from uncollapse.report.read.setting_diff import IDLE
 from uncollapse.statistics import mean_interval
 
 __all__ = ["mean_record", "over_seeds", "pooled"]
 
-_WORST_FIRST = ("collapsed", "at-risk", "no-information", "cannot-tell", "information", "healthy")
+# Counts of rows and classes, which stay whole.
+_COUNTS = ("count", "rows", "missing_rows", "skipped_classes")
 # The end of a folder's name that tells runs of one setting apart.
 _TAIL = re.compile(r"[-_. /]+(seed|run)?[-_. =]*\d+$")
 
@@ -95,7 +97,7 @@ def _measured_layers(runs: list[Case]) -> list[Measured]:
 def _measured(found: list[Measured]) -> Measured:
     """Means of measurements, with the verdict and the reasons of the worst."""
     first, measurements = found[0], [one.found for one in found]
-    worst = min(measurements, key=lambda one: _WORST_FIRST.index(one.verdict))
+    worst = min(measurements, key=lambda one: severity(one.verdict))
     common = set.intersection(*({str(c.label) for c in one.classes} for one in measurements))
     records = [one.to_dict() for one in measurements]
     for record in records:
@@ -103,7 +105,7 @@ def _measured(found: list[Measured]) -> Measured:
         record["classes"] = sorted(kept, key=lambda one: str(one["label"]))
     record = mean_record(records) | {"reasons": worst.to_dict()["reasons"]}
     interval = f"Student's t over {len(found)} runs with different seeds"
-    record["conditions"] = measurements[0].conditions | {"interval": interval}
+    record["conditions"] = measurements[0].conditions.to_dict() | {"interval": interval}
     return Measured(
         first.source,
         first.layer,
@@ -124,7 +126,11 @@ def mean_record(records: Sequence[Any]) -> Any:
         shared = [key for key in first if all(key in one for one in records)]
         parts = {key: [one[key] for one in records] for key in shared}
         return {
-            key: min(values, key=_WORST_FIRST.index) if key == "verdict" else mean_record(values)
+            key: min(values, key=severity)
+            if key == "verdict"
+            else round(fmean(values))
+            if key in _COUNTS and None not in values
+            else mean_record(values)
             for key, values in parts.items()
         }
     if all(isinstance(one, list) and len(one) == len(first) for one in records):

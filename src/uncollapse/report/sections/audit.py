@@ -72,7 +72,7 @@ def _facts(case: Case, layer: str | None, words: Language) -> dict[str, str]:
         found[words.say("audit.training-seed")] = str(case.config["seed"])
     one = judged(case, layer)
     if one is not None:
-        found |= _conditions(one.found.conditions, words)
+        found |= _conditions(one.found.conditions.to_dict(), words)
     return found
 
 

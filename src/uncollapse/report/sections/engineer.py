@@ -200,7 +200,8 @@ def _slices(report: Content, words: Language) -> Section | None:
     found_section = section("slices", words, words.say("intro.slices"))
     for case in _measured(report):
         one = judged(case, report.layer)
-        for name, found in ((one.found.slices if one else None) or {}).items():
+        for name, column in ((one.found.slices if one else None) or {}).items():
+            found = column.to_dict()
             caption = f"{short(name)} · {short(case.name, 40)}"
             found_section.tables.append((caption, slice_table(found, words)))
             for what, gap in (found.get("gap") or {}).items():

@@ -70,7 +70,7 @@ def class_table(cases: Sequence[Case], layer: str | None, words: Language) -> Ta
         found = one.found
         views = found.instance_variance.estimate is not None
         part = "instance_variance" if views else "within_class_variance"
-        per_class = (found.prediction or {}).get(f"{part}_per_class") or []
+        per_class = () if found.prediction is None else found.prediction[f"{part}_per_class"]
         fits = len(per_class) == len(found.classes)
         for number, entry in enumerate(found.classes):
             value = getattr(entry, part)
@@ -102,7 +102,7 @@ def level_table(cases: Sequence[Case], layer: str | None, words: Language) -> Ta
         one = judged(case, layer)
         if one is None:
             continue
-        p = one.found.prediction or {}
+        p = {} if one.found.prediction is None else one.found.prediction.to_dict()
         total = None
         if p:
             total = p["within_class_variance"] + p["between_class_variance"]
@@ -245,12 +245,13 @@ def secondary_table(cases: Sequence[Case], layer: str | None, words: Language) -
     """Secondary measures with their caveats, a column for each case."""
     shown = [(case, one) for case in cases if (one := judged(case, layer)) is not None]
     rows = []
-    names = list(dict.fromkeys(name for _, one in shown for name in one.found.secondary))
+    names = list(dict.fromkeys(name for _, one in shown for name in vars(one.found.secondary)))
     for name in names:
         cells = [words.word("measure", name)]
         caveat = ""
         for _, one in shown:
-            found = one.found.secondary.get(name)
+            measure = one.found.secondary[name]
+            found = None if measure is None else measure.to_dict()
             cells.append(_secondary(found, words))
             caveat = caveat or str((found or {}).get("caveat", ""))
         rows.append([*cells, words.record(caveat) if caveat else ""])

@@ -1,0 +1,229 @@
+"""The parts of a measurement as a person reads them in a terminal."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from rich.console import Console, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from uncollapse.records.codec import Part
+from uncollapse.records.estimate import Estimate
+from uncollapse.records.measurement_parts import ClassMeasurement, Conditions, Ssem, Variances
+from uncollapse.records.prediction import Prediction
+from uncollapse.records.reason import Reason
+from uncollapse.records.score import Interval
+from uncollapse.records.secondary import NC1Null, SecondaryMeasures
+from uncollapse.records.slices import SliceColumn, SliceGaps
+from uncollapse.records.within_class_probe import WithinClassProbe
+
+FINER = "Finer labels inside a class (0 chance, 1 perfect)"
+_COLOURS = {
+    "healthy": "green",
+    "at-risk": "yellow",
+    "collapsed": "red",
+    "cannot-tell": "cyan",
+}
+_MOST_CLASSES = 12
+
+
+def plain(record: Any, width: int = 100) -> str:
+    """What rich shows of a record, as plain text."""
+    buffer = io.StringIO()
+    console = Console(file=buffer, width=width, color_system=None, force_terminal=False)
+    console.print(record)
+    return "\n".join(line.rstrip() for line in buffer.getvalue().splitlines())
+
+
+def spaced(*parts: RenderableType) -> Iterator[RenderableType]:
+    """The parts with a blank line after each."""
+    for part in parts:
+        yield part
+        yield ""
+
+
+def _word(verdict: str) -> Text:
+    return Text(verdict, style=_COLOURS.get(verdict, ""))
+
+
+def _number(value: float | Estimate | Interval | None) -> str:
+    if isinstance(value, Estimate | Interval):
+        value = value.estimate
+    return "-" if value is None else f"{value:.4g}"
+
+
+def _interval(estimate: Estimate | Interval | None) -> str:
+    if estimate is None or estimate.low is None or estimate.high is None:
+        return "-"
+    return f"[{estimate.low:.4g}, {estimate.high:.4g}]"
+
+
+def _table(title: str, *columns: str, left: int = 1) -> Table:
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for k, column in enumerate(columns):
+        table.add_column(column, justify="left" if k < left else "right")
+    return table
+
+
+def verdict_text(verdict: str, reasons: Iterable[Reason]) -> Text:
+    """The verdict with its reasons, what each was judged by and what to try."""
+    text = Text()
+    text.append(verdict.upper(), style=f"bold {_COLOURS[verdict]}")
+    for reason in reasons:
+        text.append(f"\n{reason.code}  {reason.text}")
+        text.append(f"\n       judged by: {reason.anchor}", style="dim")
+        if reason.advice:
+            text.append(f"\n       try: {reason.advice}")
+    return text
+
+
+def variance_table(
+    macro: Variances, micro: Variances, prediction: Prediction | None, confidence: float
+) -> Table:
+    """The five variances, with the predicted ones beside them."""
+    columns = ["", "estimate", f"{100 * confidence:.3g} % interval", "plug-in", "micro"]
+    predicted: dict[str, float] = {}
+    if prediction is not None:
+        columns.append("predicted")
+        predicted = {key: prediction[key] for key in vars(macro) if key != "total_variance"}
+        predicted["total_variance"] = (
+            prediction.within_class_variance + prediction.between_class_variance
+        )
+    table = _table("Variance on the unit sphere", *columns)
+    titles = (
+        ("within classes", "within_class_variance"),
+        ("  between instances", "instance_variance"),
+        ("  between views", "view_variance"),
+        ("between classes", "between_class_variance"),
+        ("total", "total_variance"),
+    )
+    for title, name in titles:
+        value: Estimate = macro[name]
+        cells = [title, _number(value), _interval(value), _number(value.plug_in)]
+        cells.append(_number(micro[name]))
+        table.add_row(*cells, *([_number(predicted[name])] if predicted else []))
+    return table
+
+
+def class_table(classes: Sequence[ClassMeasurement], *, views: bool) -> Table:
+    """The classes with the smallest share."""
+    ordered = sorted(
+        classes, key=lambda c: float("inf") if c.share.estimate is None else c.share.estimate
+    )
+    shown = ordered[:_MOST_CLASSES]
+    title = f"Classes ({len(classes)})"
+    if len(shown) < len(ordered):
+        title += f", the {len(shown)} with the smallest share"
+    what = "between instances" if views else "within class"
+    table = _table(title, "class", "rows", what, "interval", "share of total", "verdict")
+    for entry in shown:
+        value = entry.instance_variance if views else entry.within_class_variance
+        table.add_row(
+            Text(str(entry.label)),
+            str(entry.count),
+            _number(value),
+            _interval(value),
+            _number(entry.share),
+            _word(entry.verdict),
+        )
+    return table
+
+
+def ssem_text(ssem: Ssem) -> Text:
+    """Delta and omega, or why they mean nothing."""
+    if not ssem.fit.describes:
+        return Text(ssem.fit.reason)
+    return Text(
+        f"SSEM fits: delta {_number(ssem.delta)}, omega {_number(ssem.omega)} "
+        "(0 collapsed, 1 all instances apart)"
+    )
+
+
+def secondary_table(secondary: SecondaryMeasures) -> Table:
+    """Each measure with its caveat."""
+    table = _table("Secondary measures", "", "value", "caveat")
+    table.columns[2].justify = "left"
+    for name, measure in vars(secondary).items():
+        if measure is None:
+            table.add_row(name.replace("_", " "), "-", "not applicable here")
+        else:
+            text = "\n".join(_values(measure)) or "-"
+            table.add_row(name.replace("_", " "), text, Text(measure.caveat, style="dim"))
+    return table
+
+
+def _values(measure: Part) -> Iterator[str]:
+    for key, value in vars(measure).items():
+        if isinstance(value, NC1Null):
+            yield f"null {value.low:.4g} to {value.high:.4g}"
+        elif isinstance(value, int | float):
+            shown = _number(value) if key in ("value", "median") else f"{key} {value:.4g}"
+            yield shown.replace("_", " ")
+
+
+def probe_table(title: str, probe: WithinClassProbe) -> Table:
+    """What both probes read, with the null."""
+    table = _table(title, "", "estimate", "interval")
+    for shown, value in (("neighbours", probe.knn), ("logistic", probe.logistic)):
+        table.add_row(shown, _number(value), _interval(value))
+    if probe.null is not None:
+        table.add_row("null", _number(probe.null.mean), f"p {probe.null.p_value:.2g}")
+    counts = f"{len(probe.classes)} classes, {probe.skipped_classes} without enough labels"
+    table.add_row("verdict", _word(probe.verdict), counts)
+    return table
+
+
+def slice_parts(slices: Mapping[str, SliceColumn]) -> Iterator[RenderableType]:
+    """Of every slice column: its slices, the largest gaps, the leakage."""
+    for name, column in slices.items():
+        yield _slice_table(name, column)
+        yield _gaps(column.gap)
+        title = f"Leakage: {name} read off the embedding inside a class (0 chance, 1 perfect)"
+        yield probe_table(title, column.leakage)
+
+
+def _slice_table(name: str, column: SliceColumn) -> Table:
+    probed = any(entry.probe is not None for entry in column.values.values())
+    columns = ["value", "rows", "within classes", "interval", "share"]
+    table = _table(f"Slices by {name}", *columns, *(["logistic"] if probed else []), "verdict")
+    for value, entry in column.values.items():
+        within, share = entry.within_class_variance, entry.share
+        cells: list[Any] = [
+            Text(value),
+            str(entry.count),
+            _number(within),
+            _interval(within),
+            _number(share),
+        ]
+        if probed:
+            cells.append("-" if entry.probe is None else str(entry.probe.logistic))
+        table.add_row(*cells, _word(entry.verdict))
+    return table
+
+
+def _gaps(gaps: SliceGaps) -> Text:
+    lines = [
+        f"largest gap in {name.replace('_', ' ')}: {Interval(gap.estimate, gap.low, gap.high)}"
+        f" ({gap.smallest} to {gap.largest})"
+        for name, gap in vars(gaps).items()
+        if gap is not None
+    ]
+    return Text("\n".join(lines) or "no gap can be given: fewer than two slices with an interval")
+
+
+def conditions_text(given: Conditions) -> Text:
+    """Under which all this was measured, in one line."""
+    parts = [
+        f"{given.samples} rows, {given.classes} classes, {given.dimension} dimensions",
+        f"type {given.dtype}",
+        "unit vectors as they came" if given.normalised else "normalised to unit vectors",
+        f"intervals: {given.interval or 'none'}" + (", clustered by group" if given.groups else ""),
+    ]
+    parts += [f"{name} {given[name]}" for name in ("layer", "split") if given[name]]
+    if given.dropped:
+        counts = [f"{name.replace('_', ' ')} {count}" for name, count in given.dropped.items()]
+        parts.append(f"dropped rows: {', '.join(counts)}")
+    return Text("; ".join(parts), style="dim")

@@ -1,0 +1,148 @@
+"""Secondary measures as records: useful beside the variances, misleading in their place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from uncollapse.records.codec import Part
+
+__all__ = [
+    "CAVEATS",
+    "Alignment",
+    "ClassDistance",
+    "ClassSpectrum",
+    "DirectionalDistance",
+    "NC1Null",
+    "NeuralCollapse",
+    "RankMe",
+    "SecondaryMeasures",
+    "SimplexDeviation",
+    "SingleMeasure",
+]
+
+CAVEATS = {
+    "trace_quotient": "within over between variance; grows without bound as classes merge",
+    "cdnv": "debiased; needs distinct class means; says nothing of single instances",
+    "directional_cdnv": "zero for every within-class variance in an exact SSEM: no collapse test",
+    "nc1": "zero for every within-class variance in an exact SSEM, and no absolute scale: read it"
+    " against its null only",
+    "nc2": "class means against a simplex; says nothing of the spread within a class",
+    "rankme": "blind to labels: moves little between a collapsed and a healthy embedding",
+    "class_spectrum": "shape of the spread, not its size; compare at equal instances per class",
+    "alignment": "small is good for views and, within a class, is collapse itself",
+    "uniformity": "blind to labels",
+}
+
+
+@dataclass(frozen=True)
+class SingleMeasure(Part):
+    """One number (None where it does not exist) and what must be known to read it."""
+
+    value: float | None
+    caveat: str
+
+
+@dataclass(frozen=True)
+class ClassDistance(Part):
+    """CDNV over pairs of classes.
+
+    Attributes:
+        median, mean: Debiased; None where they are infinite.
+        plug_in_median: As papers print it.
+        pairs_within_noise: Pairs whose distance is no larger than sampling makes it; of several
+            seeds the mean.
+    """
+
+    median: float | None
+    mean: float | None
+    plug_in_median: float | None
+    pairs_within_noise: int | float
+    caveat: str = CAVEATS["cdnv"]
+
+
+@dataclass(frozen=True)
+class DirectionalDistance(Part):
+    """Directional CDNV over pairs of classes."""
+
+    median: float | None
+    mean: float | None
+    caveat: str = CAVEATS["directional_cdnv"]
+
+
+@dataclass(frozen=True)
+class NC1Null(Part):
+    """NC1 with the labels permuted: its mean, its range, and where the true one lies."""
+
+    mean: float
+    low: float
+    high: float
+    permutations: int
+    p_value: float
+
+
+@dataclass(frozen=True)
+class NeuralCollapse(Part):
+    """Papyan's NC1, with its null where permutations were asked for."""
+
+    value: float | None
+    null: NC1Null | None
+    caveat: str = CAVEATS["nc1"]
+
+
+@dataclass(frozen=True)
+class SimplexDeviation(Part):
+    """NC2: how far the centred class means are from a simplex."""
+
+    cosine_deviation: float | None
+    norm_variation: float | None
+    caveat: str = CAVEATS["nc2"]
+
+
+@dataclass(frozen=True)
+class RankMe(Part):
+    """RankMe, of `of` dimensions."""
+
+    value: float | None
+    of: int
+    caveat: str = CAVEATS["rankme"]
+
+
+@dataclass(frozen=True)
+class ClassSpectrum(Part):
+    """Shape of the spread inside a class, mean over classes.
+
+    Attributes:
+        participation: (tr Sigma)^2 / tr Sigma^2, debiased.
+        effective_rank: exp(entropy) of the covariance's eigenvalues.
+        largest_share: Share of the first "1", "2", "5" and "10" of them.
+    """
+
+    participation: float | None
+    effective_rank: float | None
+    largest_share: Mapping[str, float] | None
+    caveat: str = CAVEATS["class_spectrum"]
+
+
+@dataclass(frozen=True)
+class Alignment(Part):
+    """Mean squared distance between views of an instance, and between instances of a class."""
+
+    views: float | None
+    classes: float | None
+    caveat: str = CAVEATS["alignment"]
+
+
+@dataclass(frozen=True)
+class SecondaryMeasures(Part):
+    """Every secondary measure with its caveat; None where one does not apply."""
+
+    trace_quotient: SingleMeasure | None = None
+    cdnv: ClassDistance | None = None
+    directional_cdnv: DirectionalDistance | None = None
+    nc1: NeuralCollapse | None = None
+    nc2: SimplexDeviation | None = None
+    rankme: RankMe | None = None
+    class_spectrum: ClassSpectrum | None = None
+    alignment: Alignment | None = None
+    uniformity: SingleMeasure | None = None

@@ -1,0 +1,74 @@
+"""What the within-class probe found, as a record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from uncollapse.records.codec import Part
+from uncollapse.records.score import Interval
+from uncollapse.records.verdict import ProbeVerdict
+
+__all__ = ["PermutationNull", "ProbedClassScore", "WithinClassProbe"]
+
+OptionValue = int | float | tuple[int | float, ...]
+
+
+@dataclass(frozen=True)
+class PermutationNull(Part):
+    """What the probe reads of labels that were permuted within each class.
+
+    Attributes:
+        observed: The statistic of the true labels.
+        mean, high: Mean and largest of the permuted.
+        permutations: How many there were.
+        p_value: Part of all (the true one counted) that is at least `observed`.
+    """
+
+    observed: float
+    mean: float
+    high: float
+    permutations: int
+    p_value: float
+
+
+@dataclass(frozen=True)
+class ProbedClassScore(Part):
+    """What was read inside one class.
+
+    Attributes:
+        label: Of the class.
+        fine_labels: How many finer labels it has.
+        rows: How many rows took part.
+        knn, logistic: Balanced accuracy, corrected for chance.
+    """
+
+    label: bool | int | float | str
+    fine_labels: int
+    rows: int
+    knn: float
+    logistic: float
+
+
+@dataclass(frozen=True)
+class WithinClassProbe(Part):
+    """How well a finer label is read inside each class: 0 is chance, 1 is perfect.
+
+    Attributes:
+        verdict: "information", "no-information" or "cannot-tell".
+        summary: The numbers in one line.
+        knn, logistic: Mean over classes; None where no class could be probed.
+        null: The same for permuted labels; None where none were asked for.
+        classes: One entry per class that was probed.
+        skipped_classes: Classes without enough finer labels.
+        options: Of the probe, by name.
+    """
+
+    verdict: ProbeVerdict
+    summary: str
+    knn: Interval | None
+    logistic: Interval | None
+    null: PermutationNull | None
+    classes: tuple[ProbedClassScore, ...]
+    skipped_classes: int
+    options: Mapping[str, OptionValue]
