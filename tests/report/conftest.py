@@ -136,8 +136,10 @@ def pilot(runs):
         "statistics": {"method": METHOD, "family_size": 2, "level": 0.95},
         "conditions": {
             "setting": setting,
-            "rows": {"share": 0.5, "train_rows": 400, "validation_rows": 90, "test_rows": 120},
-            "plan": {"epochs": 12, "short": 4},
+            "rows": {"share": 0.5, "train_rows": 400, "validation_rows": 90, "test_rows": 120}
+            | {"expected_half_width": 0.05, "wanted_half_width": 0.05},
+            "plan": {"epochs": 12, "short": 4, "seconds_per_epoch": 0.5, "runs": 20.0}
+            | {"seconds": 150.0},
             "seeds": [0, 1, 2],
             "fresh_seeds": [7, 8, 9],
             "options": {"margin": 0.01, "least_gain": 0.02},

@@ -35,10 +35,10 @@ def main(output, *options):
         key: int(value) for key, _, value in (option.partition("=") for option in options) if value
     }
 
-    def progress(step, _total, _means):
-        if step == at.get("kill"):
+    def progress(step):
+        if step.done == at.get("kill"):
             os.kill(os.getpid(), signal.SIGKILL)
-        if step == at.get("stop"):
+        if step.done == at.get("stop"):
             os.killpg(os.getpgid(0), signal.SIGTERM)
 
     workers = 1 if "workers" in options else 0

@@ -35,7 +35,7 @@ def in_process(*arguments, launcher=(), check=True):
 
 
 def weights(folder):
-    return read_checkpoint(Path(folder) / "checkpoints")[0]
+    return read_checkpoint(Path(folder) / "checkpoints").model
 
 
 def losses(folder):
@@ -60,7 +60,7 @@ def test_a_run_that_is_asked_to_stop_saves_the_step_and_goes_on(tmp_path):
     in_process(tmp_path / "whole")
     in_process(tmp_path / "stopped", "stop=4", "workers")
     assert read_run(tmp_path / "stopped")[1].status == "interrupted"
-    assert read_checkpoint(tmp_path / "stopped" / "checkpoints")[2]["step"] == 4
+    assert read_checkpoint(tmp_path / "stopped" / "checkpoints").state.step == 4
     in_process(tmp_path / "stopped", "resume", "workers")
     whole, resumed = weights(tmp_path / "whole"), weights(tmp_path / "stopped")
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
@@ -119,6 +119,10 @@ def test_a_run_of_before_there_were_kinds_is_resumed(tmp_path):
     [
         ("run.json", "{"),
         ("run.json", '{"status": 5}'),
+        ("checkpoints/last.json", "[]"),
+        ("checkpoints/*/state.json", '{"step": "x"}'),
+        ("checkpoints/*/state.json", "{}"),
+        ("metrics.jsonl", '{"epoch": 1}\n{}\n'),
     ],
 )
 def test_a_damaged_file_is_named(name, text, tmp_path):
@@ -144,12 +148,12 @@ def test_validation_picks_the_best_epoch_and_leaves_the_run_as_it_was(tmp_path):
     # Measuring drew no random number and changed no buffer.
     assert [line["loss"] for line in result.history] == [line["loss"] for line in plain.history]
     best = read_checkpoint(tmp_path / "scored" / "checkpoints", "best")
-    assert best[2]["step"] == result.best["step"]
+    assert best.state.step == result.best["step"]
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpoint(tmp_path):
-    def break_after_the_first_epoch(step, _total, _means):
-        if step == problem.sampler.steps:
+    def break_after_the_first_epoch(step):
+        if step.done == problem.sampler.steps:
             with torch.no_grad():
                 next(problem.model.parameters()).fill_(float("nan"))
 
@@ -164,8 +168,8 @@ def test_a_full_disk_is_said_and_the_checkpoint_before_is_whole(tmp_path):
     code = (
         "import resource, runs\nfrom pathlib import Path\nfrom uncollapse.training import train\n"
         "import sys\nfolder = Path(sys.argv[1])\n"
-        "def limit(step, total, means):\n"
-        "    if step == 8:\n"
+        "def limit(step):\n"
+        "    if step.done == 8:\n"
         "        resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))\n"
         "import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "from uncollapse.errors import InputError\n"
@@ -181,7 +185,7 @@ def test_a_full_disk_is_said_and_the_checkpoint_before_is_whole(tmp_path):
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     assert "room and permission to write" in answer.stdout, answer.stderr[-500:]
-    assert read_checkpoint(tmp_path / "run" / "checkpoints")[2]["epoch"] == 1
+    assert read_checkpoint(tmp_path / "run" / "checkpoints").state.epoch == 1
     leftovers = [path.name for path in (tmp_path / "run" / "checkpoints").glob(".*")]
     assert leftovers == []
 

@@ -15,6 +15,7 @@ from rich.table import Table
 from uncollapse.cli._console import INTERRUPTED, bar, need, say
 from uncollapse.cli._setting import Changes, Json
 from uncollapse.cli.train import need_training
+from uncollapse.progress import Step
 
 if TYPE_CHECKING:
     from uncollapse.pilot import PilotResult, SettingChange
@@ -112,10 +113,10 @@ def pilot_command(
     try:
         with bar("reading", "runs") as update:
 
-            def progress(stage: str, done: int, total: int, known: Mapping[str, Any]) -> None:
-                if stage == "plan":
-                    _tell_plan(Console(stderr=True), known)
-                update(done, total, stage=stage)
+            def progress(step: Step) -> None:
+                if step.text:
+                    say(step.text)
+                update(step.done, step.total, stage=step.stage)
 
             result = pilot(
                 checked,
@@ -133,27 +134,6 @@ def pilot_command(
         typer.echo(result.to_json())
     else:
         _show(result, Console())
-
-
-def _tell_plan(console: Console, known: Mapping[str, Any]) -> None:
-    part, plan = known["part"], known["plan"]
-    lines = [
-        f"objective    {known['goal'].text}",
-        f"data         {part.train_rows} training and {part.validation_rows} validation rows "
-        f"({100 * part.share:.3g} %): one seed's objective to "
-        f"+-{100 * part.expected_half_width:.2g} points",
-        f"plan         {plan.short} epochs, then {plan.epochs}; {plan.runs:g} runs at most, about "
-        f"{plan.seconds / 60:.1f} min",
-        "candidates   predicted variance between instances",
-    ]
-    for one in known["candidates"]:
-        predicted = "not predicted"
-        if one.prediction is not None:
-            predicted = f"{one.prediction.instance_variance:.4f} {one.prediction.phase}"
-        dropped = "   not trained" if one.collapsed and one.changes else ""
-        lines.append(f"  {one.name:24s} {predicted}{dropped}")
-    for line in lines:
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def _show(result: PilotResult, console: Console) -> None:

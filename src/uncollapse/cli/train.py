@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
@@ -12,7 +11,8 @@ import typer
 
 from uncollapse.cli._console import INTERRUPTED, bar, need, print_json, say
 from uncollapse.cli._setting import Changes, Json
-from uncollapse.records import Prediction
+from uncollapse.progress import Step
+from uncollapse.records import Prediction, to_json_types
 
 if TYPE_CHECKING:
     from uncollapse.training import Problem, TrainResult
@@ -77,16 +77,15 @@ def _tell(problem: Problem, prediction: Prediction | None) -> None:
 
 
 def _show(result: TrainResult) -> None:
-    last = result.history[-1] if result.history else {}
     if result.interrupted:
         typer.echo(f"interrupted after step {result.step}; go on with --resume")
-    if last:
-        typer.echo(f"epoch {last['epoch']}: loss {last['loss']:.4f}")
-    for name in [name for name in last if "/" in name]:
-        best = f"   best epoch {result.best[name]:.4f}" if result.best else ""
-        typer.echo(f"  {name:44s} {last[name]:.4f}{best}")
+    for last in result.history[-1:]:
+        typer.echo(f"epoch {last.epoch}: loss {last['loss']:.4f}")
+        for name, value in last.measures.items():
+            best = f"   best epoch {result.best[name]:.4f}" if result.best else ""
+            typer.echo(f"  {name:44s} {value:.4f}{best}")
     if result.best is not None:
-        typer.echo(f"best epoch {result.best['epoch']} by {result.best_by} (validation rows)")
+        typer.echo(f"best epoch {result.best.epoch} by {result.best_by} (validation rows)")
     typer.echo(f"run in {result.folder}")
 
 
@@ -123,14 +122,14 @@ def train_command(
     record = {"prediction": None if prediction is None else prediction.to_dict()}
     with bar("training", "steps") as update:
 
-        def progress(step: int, steps: int, values: Mapping[str, float]) -> None:
-            update(step, steps, f"loss {values['loss']:.4f}" if values else "")
+        def progress(step: Step) -> None:
+            update(step.done, step.total, f"loss {step.numbers['loss']:.4f}")
 
         result = train(
             problem, folder, resume=resume, scores=scores, record=record, progress=progress
         )
     if as_json:
-        print_json(vars(result) | {"folder": str(result.folder), **record})
+        print_json(to_json_types(vars(result)) | {"folder": str(result.folder), **record})
     else:
         _show(result)
     if result.interrupted:

@@ -12,7 +12,7 @@ import copy
 import math
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -20,10 +20,12 @@ from uncollapse.errors import InputError
 from uncollapse.pilot.goal import Goal, expected_half_width
 from uncollapse.pilot.halving import survivors
 from uncollapse.pilot.options import PilotOptions
+from uncollapse.pilot.trial import Candidate
+from uncollapse.progress import Step
 from uncollapse.records import PilotPlan, PilotRows
 from uncollapse.training import Problem, TrainConfig, parse_config, train
 
-__all__ = ["pilot_config", "plan_epochs"]
+__all__ = ["pilot_config", "plan_epochs", "plan_text"]
 
 # Batches that the training rows fill at least, where there are so many.
 _LEAST_BATCHES = 8
@@ -117,6 +119,26 @@ def plan_epochs(
     )
 
 
+def plan_text(goal: Goal, rows: PilotRows, plan: PilotPlan, candidates: Sequence[Candidate]) -> str:
+    """What is going to be tried, in lines."""
+    lines = [
+        f"objective    {goal.text}",
+        f"data         {rows.train_rows} training and {rows.validation_rows} validation rows "
+        f"({100 * rows.share:.3g} %): one seed's objective to "
+        f"+-{100 * rows.expected_half_width:.2g} points",
+        f"plan         {plan.short} epochs, then {plan.epochs}; {plan.runs:g} runs at most, about "
+        f"{plan.seconds / 60:.1f} min",
+        "candidates   predicted variance between instances",
+    ]
+    for candidate in candidates:
+        predicted, prediction = "not predicted", candidate.prediction
+        if prediction is not None:
+            predicted = f"{prediction.instance_variance:.4f} {prediction.phase}"
+        dropped = "   not trained" if candidate.collapsed and candidate.changes else ""
+        lines.append(f"  {candidate.name:24s} {predicted}{dropped}")
+    return "\n".join(lines)
+
+
 class _EnoughError(Exception):
     """The timed steps are done."""
 
@@ -127,9 +149,9 @@ def _seconds_per_epoch(problem: Problem) -> float:
 
     times: list[float] = []
 
-    def note(step: int, total: int, means: Mapping[str, float]) -> None:
+    def note(step: Step) -> None:
         times.append(time.perf_counter())
-        if step >= _TIMED_STEPS:
+        if step.done >= _TIMED_STEPS:
             raise _EnoughError
 
     threads = torch.get_num_threads()

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import fmean
-from typing import Any
 
 from uncollapse.data import DataConfig
 from uncollapse.errors import InputError
@@ -25,9 +24,10 @@ from uncollapse.pilot.halving import Rungs, survivors
 from uncollapse.pilot.intervals import METHOD, paired
 from uncollapse.pilot.jobs import Common, Job
 from uncollapse.pilot.options import PilotOptions
-from uncollapse.pilot.plan import pilot_config, plan_epochs
+from uncollapse.pilot.plan import pilot_config, plan_epochs, plan_text
 from uncollapse.pilot.pool import Outcome, on_processes
 from uncollapse.pilot.trial import Candidate, TrialState, means
+from uncollapse.progress import OnStep, Step, no_steps
 from uncollapse.records import (
     Confirmation,
     IntervalMethod,
@@ -42,17 +42,11 @@ from uncollapse.records import (
 )
 from uncollapse.training import TrainConfig, build_problem
 
-__all__ = ["Runner", "Stage", "pilot"]
+__all__ = ["Runner", "pilot"]
 
 Runner = Callable[[Sequence[Job], int, Callable[[Job], None]], list[Outcome]]
-# Called with the stage's name, the runs that ended, the runs of the plan, and what is known.
-Stage = Callable[[str, int, int, Mapping[str, Any]], None]
 # Seeds of the confirmation are those of the trials plus this.
 FRESH = 1000
-
-
-def _quiet(stage: str, done: int, total: int, known: Mapping[str, Any]) -> None:
-    """No progress."""
 
 
 def pilot(
@@ -63,7 +57,7 @@ def pilot(
     options: PilotOptions | None = None,
     downstream: Mapping[str, tuple[DataConfig, Path]] | None = None,
     runner: Runner = on_processes,
-    progress: Stage = _quiet,
+    progress: OnStep = no_steps,
 ) -> PilotResult:
     """Find the smallest change of a training setting that prevents collapse, by short runs.
 
@@ -75,7 +69,7 @@ def pilot(
         options: Budget, seeds, objective, margins.
         downstream: `data:` blocks by name, with the folders that their paths refer to.
         runner: What runs jobs: `on_processes`, or `uncollapse.pilot.on_ray`.
-        progress: Called whenever a run or a stage ends.
+        progress: Called with the plan, in words, and whenever a run ends.
 
     Returns:
         The result; pilot.json, recommended.yaml and the trials are in `output`.
@@ -104,10 +98,10 @@ def pilot(
         tried = [c for c in candidates[1:] if not c.collapsed]
         plan = folder.plan(lambda: plan_epochs(problem, rows.share, len(tried), options))
         whole = part_config.model_copy(update={"epochs": plan.epochs})
-        stages = _Stages(Common(whole, base, goal, others), options, plan, folder, runner, progress)
-        known = {"part": rows, "plan": plan, "goal": goal, "candidates": candidates}
-        progress("plan", 0, stages.runs_of(candidates[1:]), known)
-        result = stages.run(candidates)
+        total = _runs(len(tried), options.seeds)
+        progress(Step(0, total, "plan", plan_text(goal, rows, plan, candidates)))
+        common = Common(whole, base, goal, others)
+        result = _Stages(common, options, plan, folder, runner, progress, total).run(candidates)
         conditions = _conditions(problem.setting(), rows, plan, part_config, options)
         result = replace(result, conditions=conditions)
         folder.finish(result)
@@ -129,6 +123,12 @@ def _conditions(
     )
 
 
+def _runs(tried: int, seeds: int) -> int:
+    """How many runs there are at most."""
+    kept = survivors(tried)
+    return seeds * (3 + survivors(kept)) + tried + kept
+
+
 def _seeds(config: TrainConfig, options: PilotOptions) -> list[int]:
     return [config.seed + number for number in range(options.seeds)]
 
@@ -142,7 +142,8 @@ class _Stages:
     plan: PilotPlan
     folder: Folder
     runner: Runner
-    progress: Stage
+    progress: OnStep
+    total: int
     done: int = 0
 
     def run(self, candidates: list[Candidate]) -> PilotResult:
@@ -171,12 +172,6 @@ class _Stages:
             recommendation=recommendation,
             statistics=IntervalMethod(METHOD, len(finished), options.confidence),
         )
-
-    def runs_of(self, candidates: Sequence[Candidate]) -> int:
-        """How many runs there will be."""
-        tried = sum(not candidate.collapsed for candidate in candidates)
-        kept = survivors(tried)
-        return self.options.seeds * (3 + survivors(kept)) + tried + kept
 
     def _rungs(self, trials: list[TrialState], seeds: list[int]) -> list[TrialState]:
         """Short runs of all, a whole run of the best, all seeds of the best of these.
@@ -265,7 +260,7 @@ class _Stages:
 
         def ended(job: Job) -> None:
             self.done += 1
-            self.progress(stage, self.done, 0, {"job": job})
+            self.progress(Step(self.done, self.total, stage))
 
         outcomes = iter(self.runner(jobs, self.options.workers, ended)) if jobs else iter(())
         for trial in trials:

@@ -231,8 +231,8 @@ class PilotRows(Part):
     train_rows: int
     validation_rows: int
     test_rows: int
-    expected_half_width: float | None = None
-    wanted_half_width: float | None = None
+    expected_half_width: float
+    wanted_half_width: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -249,9 +249,9 @@ class PilotPlan(Part):
 
     epochs: int
     short: int
-    seconds_per_epoch: float | None = None
-    runs: float | None = None
-    seconds: float | None = None
+    seconds_per_epoch: float
+    runs: float
+    seconds: float
 
 
 @dataclass(frozen=True, kw_only=True)

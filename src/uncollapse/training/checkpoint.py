@@ -7,39 +7,50 @@ left over from a run that was killed, and is removed when the next one is writte
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from uncollapse.errors import InputError
+from uncollapse.records import Document, read_json
 from uncollapse.storage import unwritable, write_json
+from uncollapse.training.state import RunState
 
-__all__ = ["Which", "all_finite", "read_checkpoint", "write_checkpoint"]
+__all__ = ["Checkpoint", "Which", "all_finite", "read_checkpoint", "write_checkpoint"]
 
 Which = Literal["last", "best"]
+_REMEDY = "copy the run's folder again"
 
 
-def write_checkpoint(
-    folder: Path,
-    model: Mapping[str, Tensor],
-    optimiser: Mapping[str, Any],
-    state: Mapping[str, Any],
-    *,
-    best: bool = False,
-) -> None:
+@dataclass(frozen=True)
+class Checkpoint:
+    """The state dicts of model and optimiser, and where the run stands."""
+
+    model: Mapping[str, Tensor]
+    optimiser: Mapping[str, Any]
+    state: RunState
+
+
+@dataclass(frozen=True)
+class _Named(Document):
+    """last.json or best.json: the name of a checkpoint's folder."""
+
+    kind: ClassVar[str] = "checkpoint-name"
+    checkpoint: str
+
+
+def write_checkpoint(folder: Path, content: Checkpoint, *, best: bool = False) -> None:
     """Write a checkpoint and point `last` to it, and `best` too where asked.
 
     Args:
         folder: The run's folder of checkpoints.
-        model: The model's state dict.
-        optimiser: The optimiser's state dict.
-        state: Where the run stands; JSON types, with "step".
+        content: What it holds.
         best: Whether it is the best so far.
 
     Raises:
@@ -48,16 +59,16 @@ def write_checkpoint(
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    tensors, plain = _flattened(optimiser)
-    name = f"step-{state['step']:09d}"
+    tensors, plain = _flattened(content.optimiser)
+    name = f"step-{content.state.step:09d}"
     beside = folder / f".{name}.part"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(beside, ignore_errors=True)
         beside.mkdir()
-        save_file(_contiguous(model), beside / "model.safetensors")
+        save_file(_contiguous(content.model), beside / "model.safetensors")
         save_file(_contiguous(tensors), beside / "optimiser.safetensors")
-        write_json(beside / "state.json", {**state, "optimiser": plain})
+        write_json(beside / "state.json", content.state.to_dict() | {"optimiser": plain})
         for file in beside.iterdir():
             with file.open("rb") as opened:
                 os.fsync(opened.fileno())
@@ -68,38 +79,27 @@ def write_checkpoint(
         shutil.rmtree(beside, ignore_errors=True)
         reason = error if isinstance(error, OSError) else OSError(str(error))
         raise unwritable(folder / name, reason) from error
-    if best:
-        write_json(folder / "best.json", {"checkpoint": name})
-    write_json(folder / "last.json", {"checkpoint": name})
-    _remove_others(folder)
+    for which in ("best", "last") if best else ("last",):
+        write_json(folder / f"{which}.json", _Named(name).to_dict())
+    counted = {_name(folder, "last"), _name(folder, "best")}
+    for path in folder.iterdir():
+        if path.is_dir() and path.name not in counted:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _contiguous(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
 
 
-def _remove_others(folder: Path) -> None:
-    counted = {_named(folder, which) for which in ("last", "best")}
-    for path in folder.iterdir():
-        if path.is_dir() and path.name not in counted:
-            shutil.rmtree(path, ignore_errors=True)
-
-
-def _named(folder: Path, which: str) -> str | None:
-    try:
-        return str(json.loads((folder / f"{which}.json").read_text(encoding="utf-8"))["checkpoint"])
-    except FileNotFoundError:
+def _name(folder: Path, which: Which) -> str | None:
+    path = folder / f"{which}.json"
+    if not path.exists():
         return None
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(
-            f"the name of a checkpoint in {folder / which}.json", str(error), "restore the file"
-        ) from error
+    return _Named.from_dict(read_json(path, remedy=_REMEDY), str(path)).checkpoint
 
 
-def read_checkpoint(
-    folder: Path, which: Which = "last"
-) -> tuple[dict[str, Tensor], dict[str, Any], dict[str, Any]] | None:
-    """The model's and the optimiser's state dicts and the state, or None if there is none yet.
+def read_checkpoint(folder: Path, which: Which = "last") -> Checkpoint | None:
+    """The checkpoint, or None if there is none yet.
 
     Raises:
         InputError: It is damaged.
@@ -107,19 +107,18 @@ def read_checkpoint(
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    name = _named(folder, which)
+    name = _name(folder, which)
     if name is None:
         return None
+    path = folder / name / "state.json"
+    record = read_json(path, remedy=_REMEDY)
+    state = RunState.from_dict(record, str(path))
     try:
-        state = json.loads((folder / name / "state.json").read_text(encoding="utf-8"))
         model = load_file(folder / name / "model.safetensors")
         tensors = load_file(folder / name / "optimiser.safetensors")
-        optimiser = _nested(tensors, state.pop("optimiser"))
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
-        raise InputError(
-            f"a whole checkpoint in {folder / name}", str(error), "copy the run's folder again"
-        ) from error
-    return model, optimiser, state
+        return Checkpoint(model, _nested(tensors, record["optimiser"]), state)
+    except (OSError, ValueError, TypeError, KeyError, SafetensorError) as error:
+        raise InputError(f"a whole checkpoint in {folder / name}", str(error), _REMEDY) from error
 
 
 def _flattened(optimiser: Mapping[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]]:

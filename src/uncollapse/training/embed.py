@@ -34,16 +34,15 @@ def load_trained(folder: Path, problem: Problem, which: Which = "best") -> str:
     Raises:
         InputError: There is no checkpoint, it is damaged, or it is of another encoder.
     """
-    found = read_checkpoint(folder / "checkpoints", which)
-    if found is None and which == "best":
-        which, found = "last", read_checkpoint(folder / "checkpoints", "last")
-    if found is None:
+    saved = read_checkpoint(folder / "checkpoints", which)
+    if saved is None and which == "best":
+        which, saved = "last", read_checkpoint(folder / "checkpoints", "last")
+    if saved is None:
         raise InputError(
             f"a checkpoint in {folder}", "none", "train first, or give the run that was trained"
         )
-    weights, _, state = found
     try:
-        problem.model.load_state_dict(weights)
+        problem.model.load_state_dict(saved.model)
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:160]
         raise InputError(
@@ -51,7 +50,7 @@ def load_trained(folder: Path, problem: Problem, which: Which = "best") -> str:
             reason,
             "restore the run's config.yaml",
         ) from error
-    return f"{which}, step {state['step']}"
+    return f"{which}, step {saved.state.step}"
 
 
 def embed(

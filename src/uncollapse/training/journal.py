@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from uncollapse.records import EpochLine
 from uncollapse.storage import read_lines, unwritable, write_text
 
 __all__ = ["Journal", "read_journal"]
 
 
-def read_journal(folder: Path) -> list[dict[str, Any]]:
+def read_journal(folder: Path) -> list[EpochLine]:
     """The lines of a run's metrics.jsonl; one cut short by a kill is left out.
 
     Raises:
-        InputError: A line that is no JSON object, before the last one.
+        InputError: A line that is none, before the last one.
     """
-    return read_lines(folder / "metrics.jsonl")
+    path = folder / "metrics.jsonl"
+    return [EpochLine.from_dict(line, str(path)) for line in read_lines(path)]
 
 
 class Journal:
@@ -30,27 +31,30 @@ class Journal:
     """
 
     def __init__(self, folder: Path, *, after_step: int = 0) -> None:
-        self.lines = [line for line in read_journal(folder) if line["step"] <= after_step]
+        self.lines = [line for line in read_journal(folder) if line.step <= after_step]
         self._path = folder / "metrics.jsonl"
         self._board = _board(folder / "tensorboard", after_step)
-        write_text(self._path, "".join(json.dumps(line) + "\n" for line in self.lines))
+        write_text(self._path, "".join(map(_text, self.lines)))
 
-    def add(self, line: Mapping[str, Any]) -> None:
-        """Append a line; it has "step" and "epoch", and numbers."""
-        self.lines.append(dict(line))
+    def add(self, line: EpochLine) -> None:
+        """Append a line."""
+        self.lines.append(line)
         try:
             with self._path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(line, allow_nan=False) + "\n")
+                file.write(_text(line))
         except OSError as error:
             raise unwritable(self._path, error) from error
-        for name, value in line.items():
-            if name not in ("step", "epoch") and isinstance(value, int | float):
-                self._board.add_scalar(name, value, line["step"])
+        for name, value in [*line.numbers.items(), ("seconds", line.seconds)]:
+            self._board.add_scalar(name, value, line.step)
         self._board.flush()
 
     def close(self) -> None:
         """Finish the TensorBoard file."""
         self._board.close()
+
+
+def _text(line: EpochLine) -> str:
+    return json.dumps(line.to_dict(), allow_nan=False) + "\n"
 
 
 def _board(folder: Path, after_step: int) -> Any:

@@ -1,8 +1,7 @@
-"""One step of training, and what it adds to the epoch's means."""
+"""One step of training."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,25 +12,7 @@ from uncollapse.data import LoadedBatch
 from uncollapse.errors import InputError
 from uncollapse.losses import SupCLLoss
 
-__all__ = ["Means", "Stepper"]
-
-
-@dataclass
-class Means:
-    """Sums over the steps of an epoch, saved with a checkpoint in the middle of it."""
-
-    steps: int = 0
-    sums: dict[str, float] = field(default_factory=dict)
-
-    def add(self, values: dict[str, float]) -> None:
-        """Take in one step."""
-        self.steps += 1
-        for name, value in values.items():
-            self.sums[name] = self.sums.get(name, 0.0) + value
-
-    def means(self) -> dict[str, float]:
-        """Mean of every quantity over the steps so far."""
-        return {name: value / self.steps for name, value in self.sums.items()}
+__all__ = ["Stepper"]
 
 
 class Stepper:
