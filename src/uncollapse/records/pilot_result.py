@@ -7,10 +7,10 @@ from typing import Any, ClassVar, Literal
 
 from uncollapse.records.codec import Document, Part
 from uncollapse.records.prediction import Phase
-from uncollapse.records.verdict import Verdict
 from uncollapse.records.score import Interval
 from uncollapse.records.setting import Setting
 from uncollapse.records.setting_change import SettingChange
+from uncollapse.records.verdict import Verdict
 
 __all__ = [
     "Confirmation",
