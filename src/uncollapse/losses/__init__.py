@@ -1,14 +1,12 @@
 """The supervised contrastive loss, exact and in memory linear in the batch (torch)."""
 
-from uncollapse.losses.class_scopes import (
-    class_conditional_info_nce_loss,
-    l_spread_loss,
-    sincere_loss,
-)
 from uncollapse.losses.gradient_cache import backward_in_chunks
 from uncollapse.losses.module import SupCLLoss
-from uncollapse.losses.presets import (
+from uncollapse.losses.published import (
+    class_conditional_info_nce_loss,
+    l_spread_loss,
     nt_xent_loss,
+    sincere_loss,
     ssem_cifar_loss,
     ssem_imagenet_loss,
     supcon_loss,

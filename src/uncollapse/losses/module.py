@@ -7,7 +7,8 @@ from dataclasses import replace
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from uncollapse.losses.samples import check_number
+from uncollapse.losses._engine.arguments import check_number
+from uncollapse.losses._engine.pair_weights import AnchorsWithoutPositives, Reduction, SelfPairs
 from uncollapse.losses.supcl import (
     OneClass,
     SupCLTerms,
@@ -15,7 +16,6 @@ from uncollapse.losses.supcl import (
     make_options,
     supcl_terms,
 )
-from uncollapse.losses.weights import AnchorsWithoutPositives, Reduction, SelfPairs
 
 __all__ = ["SupCLLoss"]
 

@@ -10,13 +10,12 @@ import torch.distributed as dist
 from torch import Tensor
 
 from uncollapse.errors import InputError
-from uncollapse.losses.batch import Options
-from uncollapse.losses.evaluate import evaluate
-from uncollapse.losses.grouping import Grouping
-from uncollapse.losses.objective import Part, SoftmaxPart, Term, check_classes
-from uncollapse.losses.samples import check_choice, check_flag, check_number
-from uncollapse.losses.tiles import Scope
-from uncollapse.losses.weights import (
+from uncollapse.losses._engine.arguments import check_choice, check_flag, check_number
+from uncollapse.losses._engine.autograd import evaluate
+from uncollapse.losses._engine.batch import Options
+from uncollapse.losses._engine.grouping import Grouping
+from uncollapse.losses._engine.objective import Part, SoftmaxPart, Term, check_classes
+from uncollapse.losses._engine.pair_weights import (
     AnchorsWithoutPositives,
     PairWeights,
     Reduction,
@@ -25,6 +24,7 @@ from uncollapse.losses.weights import (
     pair_weights,
     view_positives,
 )
+from uncollapse.losses._engine.tiles import Scope
 
 __all__ = ["OneClass", "SupCLTerms", "check_arguments", "make_options", "supcl_loss", "supcl_terms"]
 

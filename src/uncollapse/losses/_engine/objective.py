@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from uncollapse.errors import InputError
-from uncollapse.losses.batch import Batch
-from uncollapse.losses.denominators import log_denominators
-from uncollapse.losses.gradient import Anchors, add_gradient
-from uncollapse.losses.grouping import Grouping
-from uncollapse.losses.negatives import PairsAgainstNegatives
-from uncollapse.losses.tiles import Scope
-from uncollapse.losses.weights import PairWeights, SelfPairs
+from uncollapse.losses._engine.backward import Anchors, add_gradient
+from uncollapse.losses._engine.batch import Batch
+from uncollapse.losses._engine.grouping import Grouping
+from uncollapse.losses._engine.pair_weights import PairWeights, SelfPairs
+from uncollapse.losses._engine.row_sums import log_denominators
+from uncollapse.losses._engine.sincere import PairsAgainstNegatives
+from uncollapse.losses._engine.tiles import Scope
 
 __all__ = ["AgainstNegatives", "Part", "SoftmaxPart", "Term", "check_classes"]
 

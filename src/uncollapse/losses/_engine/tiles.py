@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from uncollapse.losses.grouping import Grouping
+from uncollapse.losses._engine.grouping import Grouping
 
 __all__ = [
     "NEAR_DIAGONAL",

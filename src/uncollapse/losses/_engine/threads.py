@@ -16,7 +16,7 @@ from typing import TypeVar
 
 import torch
 
-from uncollapse.losses.tiles import Layout, Tile
+from uncollapse.losses._engine.tiles import Layout, Tile
 
 __all__ = ["alone", "share_tiles"]
 

@@ -9,15 +9,15 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from uncollapse.losses.denominators import (
+from uncollapse.losses._engine.partition import tiles_of
+from uncollapse.losses._engine.row_sums import (
     DROPPED,
     Denominators,
     exponentials,
     is_exact,
 )
-from uncollapse.losses.grid import tiles_of
-from uncollapse.losses.tiles import Layout, Tile, storage_for
-from uncollapse.losses.workers import share_tiles
+from uncollapse.losses._engine.threads import share_tiles
+from uncollapse.losses._engine.tiles import Layout, Tile, storage_for
 
 __all__ = ["Anchors", "PairSlopes", "add_gradient"]
 

@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from uncollapse.losses.denominators import (
+from uncollapse.losses._engine.row_sums import (
     Denominators,
     accumulator,
     inverse_exponentials,
 )
-from uncollapse.losses.tiles import Layout, Tile, storage_for
-from uncollapse.losses.workers import share_tiles
+from uncollapse.losses._engine.threads import share_tiles
+from uncollapse.losses._engine.tiles import Layout, Tile, storage_for
 
 __all__ = ["PairsAgainstNegatives"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from uncollapse.losses.tiles import Tile
+from uncollapse.losses._engine.tiles import Tile
 
 __all__ = ["what_to_keep"]
 

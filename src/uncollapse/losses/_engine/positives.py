@@ -8,9 +8,9 @@ from functools import cached_property
 from torch import Tensor
 from torch.linalg import vecdot
 
-from uncollapse.losses.samples import precise_dtype
-from uncollapse.losses.tiles import Layout
-from uncollapse.losses.weights import SelfPairs
+from uncollapse.losses._engine.arguments import precise_dtype
+from uncollapse.losses._engine.pair_weights import SelfPairs
+from uncollapse.losses._engine.tiles import Layout
 
 __all__ = ["PositiveSums"]
 

@@ -10,8 +10,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from uncollapse.losses import tiles
-from uncollapse.losses.tiles import Diagonals, Layout, Scope, Tile
+from uncollapse.losses._engine import tiles
+from uncollapse.losses._engine.tiles import Diagonals, Layout, Scope, Tile
 
 __all__ = ["tiles_of"]
 

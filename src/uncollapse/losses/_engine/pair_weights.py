@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from uncollapse.errors import InputError
-from uncollapse.losses.grouping import Grouping
-from uncollapse.losses.samples import precise_dtype
+from uncollapse.losses._engine.arguments import precise_dtype
+from uncollapse.losses._engine.grouping import Grouping
 
 __all__ = [
     "AnchorsWithoutPositives",

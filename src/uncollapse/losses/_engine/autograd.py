@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from uncollapse.errors import InputError
-from uncollapse.losses.batch import Batch, Options, check_batch, lay_out
-from uncollapse.losses.grouping import Grouping
-from uncollapse.losses.objective import Part
-from uncollapse.losses.samples import precise_dtype
-from uncollapse.losses.workers import alone
+from uncollapse.losses._engine.arguments import precise_dtype
+from uncollapse.losses._engine.batch import Batch, Options, check_batch, lay_out
+from uncollapse.losses._engine.grouping import Grouping
+from uncollapse.losses._engine.objective import Part
+from uncollapse.losses._engine.threads import alone
 
 __all__ = ["evaluate"]
 

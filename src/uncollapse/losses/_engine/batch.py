@@ -12,12 +12,12 @@ import torch.distributed as dist
 from torch import Tensor
 
 from uncollapse.errors import InputError
-from uncollapse.losses.grouping import group
-from uncollapse.losses.positives import PositiveSums
-from uncollapse.losses.processes import Processes, join
-from uncollapse.losses.samples import Samples, compute_dtype, read_samples
-from uncollapse.losses.tiles import Layout, default_tile_size
-from uncollapse.losses.workers import alone
+from uncollapse.losses._engine.arguments import Samples, compute_dtype, read_samples
+from uncollapse.losses._engine.distributed import Processes, join
+from uncollapse.losses._engine.grouping import group
+from uncollapse.losses._engine.positives import PositiveSums
+from uncollapse.losses._engine.threads import alone
+from uncollapse.losses._engine.tiles import Layout, default_tile_size
 
 __all__ = ["Batch", "Checked", "Options", "check_batch", "lay_out"]
 

@@ -1,6 +1,6 @@
 """Log denominators of the softmax, by tiles: the first pass over the similarity matrix.
 
-This and `gradient.py` are the only parts of the loss whose cost grows with N^2, and the place for a
+This and `backward.py` are the only parts of the loss whose cost grows with N^2, and the place for a
 fused kernel: a backend replaces `log_denominators` and `add_gradient` and nothing else.
 """
 
@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 from torch.linalg import vecdot
 
-from uncollapse.losses.grid import tiles_of
-from uncollapse.losses.keeping import what_to_keep
-from uncollapse.losses.samples import precise_dtype
-from uncollapse.losses.tiles import Layout, Scope, Tile, storage_for
-from uncollapse.losses.workers import share_tiles
+from uncollapse.losses._engine.arguments import precise_dtype
+from uncollapse.losses._engine.partition import tiles_of
+from uncollapse.losses._engine.threads import share_tiles
+from uncollapse.losses._engine.tile_cache import what_to_keep
+from uncollapse.losses._engine.tiles import Layout, Scope, Tile, storage_for
 
 __all__ = [
     "DROPPED",

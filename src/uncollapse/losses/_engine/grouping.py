@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import embedding_bag
 
 from uncollapse.errors import InputError
-from uncollapse.losses.samples import UNLABELLED, precise_dtype
+from uncollapse.losses._engine.arguments import UNLABELLED, precise_dtype
 
 __all__ = ["Grouping", "Runs", "group"]
 

@@ -1,0 +1,1 @@
+"""What the losses share: a batch in tiles, its denominators and pairs, and their gradient."""
