@@ -16,7 +16,7 @@ from uncollapse.losses import (
     supcon_loss,
 )
 from uncollapse.losses._engine.grouping import group
-from uncollapse.losses._engine.partition import tiles_of
+from uncollapse.losses._engine.partition import partition
 from uncollapse.losses._engine.tiles import Diagonals, Layout
 
 LOSSES = {
@@ -167,8 +167,8 @@ def count_diagonals(labels, tile_size, near, monkeypatch):
     rows = torch.zeros(2 * len(labels), 4)
     with monkeypatch.context() as patch:
         patch.setattr("uncollapse.losses._engine.tiles.NEAR_DIAGONAL", near)
-        tiles = tiles_of(Layout(rows, rows, grouping, None, tile_size, 1.0, 1), "other classes")
-    return sum(isinstance(block, Diagonals) for tile in tiles for block in tile.own)
+        tiles = partition(Layout(rows, rows, grouping, None, tile_size, 1.0, 1), "other classes")
+    return sum(isinstance(block, Diagonals) for tile in tiles for block in tile.blocks)
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -183,7 +183,7 @@ def test_tiles_computed_again_give_what_kept_ones_give(name, kept, classes, monk
         arguments = {"temperature": temperature, "tile_size": 128}
         expected = value_and_gradient(LOSSES[name], z, labels, **arguments)
         with monkeypatch.context() as patch:
-            patch.setattr("uncollapse.losses._engine.batch._KEEP_BYTES", kept)
+            patch.setattr("uncollapse.losses._engine.tile_cache._KEEP_BYTES", kept)
             again = value_and_gradient(LOSSES[name], z, labels, **arguments)
         if name == "sincere":  # The product of a block rounds differently from that of a tile.
             torch.testing.assert_close(again, expected, rtol=1e-4, atol=1e-7)

@@ -1,5 +1,12 @@
 """The supervised contrastive loss, exact and in memory linear in the batch (torch)."""
 
+from uncollapse.losses.conventions import (
+    AnchorsWithoutPositives,
+    Conventions,
+    OneClass,
+    Reduction,
+    SelfPairs,
+)
 from uncollapse.losses.gradient_cache import backward_in_chunks
 from uncollapse.losses.module import SupCLLoss
 from uncollapse.losses.published import (
@@ -11,15 +18,21 @@ from uncollapse.losses.published import (
     ssem_imagenet_loss,
     supcon_loss,
 )
-from uncollapse.losses.supcl import SupCLTerms, supcl_loss, supcl_terms
+from uncollapse.losses.supcl import SupCLTerms, reference_supcl, supcl_loss, supcl_terms
 
 __all__ = [
+    "AnchorsWithoutPositives",
+    "Conventions",
+    "OneClass",
+    "Reduction",
+    "SelfPairs",
     "SupCLLoss",
     "SupCLTerms",
     "backward_in_chunks",
     "class_conditional_info_nce_loss",
     "l_spread_loss",
     "nt_xent_loss",
+    "reference_supcl",
     "sincere_loss",
     "ssem_cifar_loss",
     "ssem_imagenet_loss",

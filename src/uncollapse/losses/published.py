@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch.distributed as dist
 from torch import Tensor
 
-from uncollapse.errors import InputError
-from uncollapse.losses._engine.arguments import check_choice, check_number
-from uncollapse.losses._engine.autograd import evaluate
-from uncollapse.losses._engine.grouping import Grouping
-from uncollapse.losses._engine.objective import (
-    AgainstNegatives,
-    Part,
-    SoftmaxPart,
+from uncollapse.losses._engine import (
+    Definition,
+    Scope,
     Term,
-    check_classes,
+    check_number,
+    evaluate,
+    read_options,
 )
-from uncollapse.losses._engine.pair_weights import (
-    AnchorsWithoutPositives,
-    pair_weights,
-    published_positives,
-    view_positives,
-)
-from uncollapse.losses.supcl import OneClass, make_options, supcl_loss
+from uncollapse.losses.conventions import AnchorsWithoutPositives, Conventions, OneClass
+from uncollapse.losses.supcl import supcl_definition
 
 __all__ = [
     "class_conditional_info_nce_loss",
@@ -65,18 +55,10 @@ def nt_xent_loss(
         >>> round(nt_xent_loss(torch.eye(4).reshape(2, 2, 4), temperature=0.5).item(), 4)
         1.0986
     """
-    return supcl_loss(
-        embeddings,
-        None,
-        instances,
-        alpha=1.0,
-        temperature=temperature,
-        anchors_without_positives=anchors_without_positives,
-        normalize=normalize,
-        gather=gather,
-        process_group=process_group,
-        tile_size=tile_size,
-    )
+    conventions = Conventions(anchors_without_positives=anchors_without_positives)
+    definition = supcl_definition(1.0, conventions)
+    options = read_options(temperature, normalize, gather, process_group, tile_size)
+    return evaluate(embeddings, None, instances, definition, options).loss
 
 
 def ssem_cifar_loss(
@@ -107,20 +89,10 @@ def ssem_cifar_loss(
         >>> round(ssem_cifar_loss(views, labels, alpha=0, temperature=1).item(), 4)  # log(7 + e)
         2.274
     """
-    return supcl_loss(
-        embeddings,
-        labels,
-        instances,
-        alpha=alpha,
-        temperature=temperature,
-        self_pairs="include",
-        reduction="pairs",
-        one_class=one_class,
-        normalize=normalize,
-        gather=gather,
-        process_group=process_group,
-        tile_size=tile_size,
-    )
+    conventions = Conventions("include", "pairs", one_class=one_class)
+    definition = supcl_definition(alpha, conventions)
+    options = read_options(temperature, normalize, gather, process_group, tile_size)
+    return evaluate(embeddings, labels, instances, definition, options).loss
 
 
 def ssem_imagenet_loss(
@@ -153,34 +125,10 @@ def ssem_imagenet_loss(
         >>> round(ssem_imagenet_loss(views, labels, alpha=0, temperature=1).item(), 4)  # log 7
         1.9459
     """
-    return supcl_loss(
-        embeddings,
-        labels,
-        instances,
-        alpha=alpha,
-        temperature=temperature,
-        anchors_without_positives="zero",
-        one_class=one_class,
-        normalize=normalize,
-        gather=gather,
-        process_group=process_group,
-        tile_size=tile_size,
-    )
-
-
-def _supcon_term(
-    grouping: Grouping, weight: float, anchors_without_positives: AnchorsWithoutPositives
-) -> Term:
-    """Mean over each anchor's positives, its own views among them, then over anchors."""
-    positives = published_positives(grouping)
-    pairs = pair_weights("supervised", positives, None, "anchors", anchors_without_positives)
-    if weight and not pairs.pair_count:
-        raise InputError(
-            "two samples of one class in the batch",
-            "no positive pair",
-            "give labels and a class-balanced batch, or several views of an instance",
-        )
-    return Term(weight, pairs, with_views=True, with_class=True)
+    conventions = Conventions(anchors_without_positives="zero", one_class=one_class)
+    definition = supcl_definition(alpha, conventions)
+    options = read_options(temperature, normalize, gather, process_group, tile_size)
+    return evaluate(embeddings, labels, instances, definition, options).loss
 
 
 def supcon_loss(
@@ -218,17 +166,13 @@ def supcon_loss(
         >>> round(supcon_loss(torch.eye(4), labels, temperature=1).item(), 4)  # log 3
         1.0986
     """
-    check_choice("anchors_without_positives", anchors_without_positives, AnchorsWithoutPositives)
-    check_choice("one_class", one_class, OneClass)
-    definition = ("supcon", anchors_without_positives, one_class)
-    options = make_options(temperature, normalize, gather, process_group, tile_size, *definition)
-
-    def parts_of(grouping: Grouping) -> Sequence[Part]:
-        check_classes(grouping, one_class, "give one_class='allow' if it is meant")
-        term = _supcon_term(grouping, 1.0, anchors_without_positives)
-        return [SoftmaxPart("exclude", (term,))]
-
-    return evaluate(embeddings, labels, instances, options, parts_of)[0]
+    conventions = Conventions(
+        anchors_without_positives=anchors_without_positives, one_class=one_class
+    )
+    remedy = "give one_class='allow' if it is meant"
+    definition = Definition((_supcon_term(1.0),), conventions, remedy)
+    options = read_options(temperature, normalize, gather, process_group, tile_size)
+    return evaluate(embeddings, labels, instances, definition, options).loss
 
 
 def sincere_loss(
@@ -263,38 +207,11 @@ def sincere_loss(
         >>> round(sincere_loss(torch.eye(4), labels, temperature=1).item(), 4)  # log 3
         1.0986
     """
-    check_choice("anchors_without_positives", anchors_without_positives, AnchorsWithoutPositives)
-    definition = ("sincere", anchors_without_positives)
-    options = make_options(temperature, normalize, gather, process_group, tile_size, *definition)
-
-    def parts_of(grouping: Grouping) -> Sequence[Part]:
-        check_classes(grouping, "error", "draw batches of several classes; SINCERE needs them")
-        return [AgainstNegatives((_supcon_term(grouping, 1.0, anchors_without_positives),))]
-
-    return evaluate(embeddings, labels, instances, options, parts_of)[0]
-
-
-def _class_conditional_term(
-    grouping: Grouping, weight: float, anchors_without_positives: AnchorsWithoutPositives
-) -> Term:
-    """Own views against the rest of the class; the unlabelled are no anchors."""
-    views = view_positives(grouping, "exclude") * grouping.labelled
-    pairs = pair_weights(
-        "class-conditional", views, grouping.labelled, "anchors", anchors_without_positives
-    )
-    if weight and grouping.instances_of_classes.longest < 2:
-        raise InputError(
-            "two instances of one class in the batch, for the class-conditional term",
-            "no class with two instances",
-            "draw several instances of a class, for example with a class-balanced sampler",
-        )
-    if weight and not pairs.pair_count:
-        raise InputError(
-            "two views of one labelled instance in the batch",
-            "no positive pair of the class-conditional term",
-            "give labels, and embeddings (b, p, d) with p > 1 or instance numbers",
-        )
-    return Term(weight, pairs, with_views=True, with_class=False, scope="own class")
+    conventions = Conventions(anchors_without_positives=anchors_without_positives)
+    remedy = "draw batches of several classes; SINCERE needs them"
+    definition = Definition((_supcon_term(1.0, "other classes"),), conventions, remedy)
+    options = read_options(temperature, normalize, gather, process_group, tile_size)
+    return evaluate(embeddings, labels, instances, definition, options).loss
 
 
 def class_conditional_info_nce_loss(
@@ -329,15 +246,10 @@ def class_conditional_info_nce_loss(
         >>> round(class_conditional_info_nce_loss(views, labels, temperature=1).item(), 4)  # log 3
         1.0986
     """
-    check_choice("anchors_without_positives", anchors_without_positives, AnchorsWithoutPositives)
-    definition = ("class-conditional", anchors_without_positives)
-    options = make_options(temperature, normalize, gather, process_group, tile_size, *definition)
-
-    def parts_of(grouping: Grouping) -> Sequence[Part]:
-        term = _class_conditional_term(grouping, 1.0, anchors_without_positives)
-        return [SoftmaxPart("exclude", (term,))]
-
-    return evaluate(embeddings, labels, instances, options, parts_of)[0]
+    conventions = Conventions(anchors_without_positives=anchors_without_positives)
+    definition = Definition((_class_conditional_term(1.0),), conventions)
+    options = read_options(temperature, normalize, gather, process_group, tile_size)
+    return evaluate(embeddings, labels, instances, definition, options).loss
 
 
 def l_spread_loss(
@@ -383,19 +295,44 @@ def l_spread_loss(
         >>> round(l_spread_loss(views, labels, alpha=1, temperature=1).item(), 4)  # log 3
         1.0986
     """
-    check_choice("anchors_without_positives", anchors_without_positives, AnchorsWithoutPositives)
-    check_choice("one_class", one_class, OneClass)
     alpha = check_number("alpha", alpha, 0.0, 1.0)
-    definition = ("l-spread", alpha, anchors_without_positives, one_class)
-    options = make_options(temperature, normalize, gather, process_group, tile_size, *definition)
+    conventions = Conventions(
+        anchors_without_positives=anchors_without_positives, one_class=one_class
+    )
+    # A term without weight is left out, and with it the pairs that it would need.
+    both = (_supcon_term(1 - alpha), _class_conditional_term(alpha))
+    remedy = "give alpha=1, or one_class='allow' if it is meant" if alpha < 1 else None
+    definition = Definition(tuple(term for term in both if term.weight), conventions, remedy)
+    options = read_options(temperature, normalize, gather, process_group, tile_size)
+    return evaluate(embeddings, labels, instances, definition, options).loss
 
-    def parts_of(grouping: Grouping) -> Sequence[Part]:
-        terms = []
-        if alpha < 1:
-            check_classes(grouping, one_class, "give alpha=1, or one_class='allow' if it is meant")
-            terms.append(_supcon_term(grouping, 1 - alpha, anchors_without_positives))
-        if alpha > 0:
-            terms.append(_class_conditional_term(grouping, alpha, anchors_without_positives))
-        return [SoftmaxPart("exclude", tuple(terms))]
 
-    return evaluate(embeddings, labels, instances, options, parts_of)[0]
+def _supcon_term(weight: float, scope: Scope = "others") -> Term:
+    """All other samples of the anchor's class are positives, its own views among them."""
+    return Term(
+        name="supervised",
+        weight=weight,
+        positives=("views", "class"),
+        scope=scope,
+        missing=(
+            "two samples of one class in the batch",
+            "no positive pair",
+            "give labels and a class-balanced batch, or several views of an instance",
+        ),
+    )
+
+
+def _class_conditional_term(weight: float) -> Term:
+    """Own views against the rest of the class; the unlabelled are no anchors."""
+    return Term(
+        name="class-conditional",
+        weight=weight,
+        positives=("views",),
+        scope="own class",
+        labelled_anchors=True,
+        missing=(
+            "two views of one labelled instance in the batch",
+            "no positive pair of the class-conditional term",
+            "give labels, and embeddings (b, p, d) with p > 1 or instance numbers",
+        ),
+    )

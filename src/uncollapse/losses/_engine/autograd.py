@@ -1,34 +1,41 @@
-"""Value and gradient of an objective, for autograd."""
+"""From a loss's definition and a batch to its value and gradient, for autograd."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from uncollapse.errors import InputError
-from uncollapse.losses._engine.arguments import precise_dtype
-from uncollapse.losses._engine.batch import Batch, Options, check_batch, lay_out
-from uncollapse.losses._engine.grouping import Grouping
-from uncollapse.losses._engine.objective import Part
-from uncollapse.losses._engine.threads import alone
+from uncollapse.losses._engine.arguments import Options, precise_dtype
+from uncollapse.losses._engine.batch import check_batch, lay_out
+from uncollapse.losses._engine.definition import Definition
+from uncollapse.losses._engine.objective import evaluate_terms
+from uncollapse.losses._engine.pair_weights import TermPairs, weigh_pairs
+from uncollapse.losses._engine.threads import single_threaded
 
-__all__ = ["evaluate"]
 
-# The value of the loss and its gradient.
-_Results = tuple[Tensor, Tensor | None]
+@dataclass(frozen=True)
+class Evaluated:
+    """A loss of a batch."""
+
+    loss: Tensor  # Scalar, part of the caller's graph.
+    terms: list[TermPairs]
+    values: list[Tensor]  # Scalars, of the terms, not part of it.
 
 
 def evaluate(
     embeddings: Tensor,
     labels: Tensor | None,
     instances: Tensor | None,
+    definition: Definition,
     options: Options,
-    parts_of: Callable[[Grouping], Sequence[Part]],
-) -> tuple[Tensor, list[Tensor]]:
-    """The loss, part of the caller's graph, and the values of its terms, which are not.
+) -> Evaluated:
+    """The loss of a batch.
 
     The gradient is computed along with the value, because both come from the same tiles; only
     gradient and embeddings live until the backward pass. Without a need for it, it is left out.
@@ -38,44 +45,48 @@ def evaluate(
         # Opaque to the compiler. As a decorator this would import the compiler for everybody.
         disable: Callable[[Any], Any] = torch.compiler.disable
         run = disable(_evaluate)
-    return run(embeddings, labels, instances, options, parts_of)
+    return run(embeddings, labels, instances, definition, options)
 
 
 def _evaluate(
     embeddings: Tensor,
     labels: Tensor | None,
     instances: Tensor | None,
+    definition: Definition,
     options: Options,
-    parts_of: Callable[[Grouping], Sequence[Part]],
-) -> tuple[Tensor, list[Tensor]]:
-    checked = check_batch(embeddings, labels, instances, options)
+) -> Evaluated:
+    # Equal for equal losses, whatever the process and the machine.
+    fingerprint = zlib.crc32(repr((options.temperature, options.normalize, definition)).encode())
+    checked = check_batch(embeddings, labels, instances, options, fingerprint)
     flat = checked.samples.embeddings
-    wanted = torch.is_grad_enabled() and flat.requires_grad
+    needs_gradient = torch.is_grad_enabled() and flat.requires_grad
+    terms: list[TermPairs] = []
     values: list[Tensor] = []
 
-    def run(rows: Tensor) -> _Results:
-        with alone(rows.device) as threads:
-            return compute(lay_out(rows, checked, options, threads))
+    def run(rows: Tensor) -> tuple[Tensor, Tensor | None]:
+        with single_threaded(rows.device) as threads:
+            batch = lay_out(rows, checked, options, threads)
+            rows = batch.layout.rows
+            gradient = torch.zeros_like(rows) if needs_gradient else None
+            terms.extend(weigh_pairs(definition, batch.layout.grouping))
+            total = rows.new_zeros((), dtype=precise_dtype(rows.device))
+            for pairs, value in zip(terms, evaluate_terms(batch, terms, gradient), strict=True):
+                total.add_(value, alpha=pairs.term.weight)
+                values.append(value.to(rows.dtype))
+            pulled = None if gradient is None else batch.pull_back(gradient)
+            return total.to(rows.dtype), pulled
 
-    def compute(batch: Batch) -> _Results:
-        dtype = batch.layout.rows.dtype
-        gradient = torch.zeros_like(batch.layout.rows) if wanted else None
-        total = batch.layout.rows.new_zeros((), dtype=precise_dtype(batch.layout.rows.device))
-        for part in parts_of(batch.layout.grouping):
-            for term, value in zip(part.terms, part.evaluate(batch, gradient), strict=True):
-                total.add_(value, alpha=term.weight)
-                values.append(value.to(dtype))
-        return total.to(dtype), None if gradient is None else batch.pull_back(gradient)
-
-    apply: Callable[..., Tensor] = _Evaluated.apply
-    return apply(flat, run), values
+    apply: Callable[..., Tensor] = _Loss.apply
+    return Evaluated(apply(flat, run), terms, values)
 
 
-class _Evaluated(torch.autograd.Function):
+class _Loss(torch.autograd.Function):
     """The value of `run(embeddings)`; its gradient is what `run` returned with it."""
 
     @staticmethod
-    def forward(ctx: Any, embeddings: Tensor, run: Callable[[Tensor], _Results]) -> Tensor:
+    def forward(
+        ctx: Any, embeddings: Tensor, run: Callable[[Tensor], tuple[Tensor, Tensor | None]]
+    ) -> Tensor:
         with torch.autocast(embeddings.device.type, enabled=False):
             loss, gradient = run(embeddings.detach())
         ctx.save_for_backward(embeddings, gradient)
@@ -93,7 +104,7 @@ class _Gradient(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, upstream: Tensor, embeddings: Tensor, gradient: Tensor) -> Tensor:
-        with alone(embeddings.device):
+        with single_threaded(embeddings.device):
             return (gradient * upstream).to(embeddings.dtype)
 
     @staticmethod

@@ -2,143 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from uncollapse.losses._engine.partition import tiles_of
-from uncollapse.losses._engine.row_sums import (
-    DROPPED,
-    Denominators,
-    exponentials,
-    is_exact,
-)
+from uncollapse.losses._engine.partition import partition
+from uncollapse.losses._engine.row_sums import DROPPED, Denominators, exponentials, is_exact
+from uncollapse.losses._engine.sincere import PairsAgainstNegatives
 from uncollapse.losses._engine.threads import share_tiles
 from uncollapse.losses._engine.tiles import Layout, Tile, storage_for
 
-__all__ = ["Anchors", "PairSlopes", "add_gradient"]
+_NumberedTiles = list[tuple[int, Tile]]
 
 
 @dataclass(frozen=True)
-class Anchors:
-    """What the anchors contribute to the loss through one of their denominators.
-
-    Attributes:
-        log_columns: (N,) log D_j of all columns.
-        weights: (N,) w_j; anchors of weight 0 may have an empty sum.
-        has_idle: Whether there may be such anchors.
-    """
-
-    log_columns: Tensor
-    weights: Tensor
-    has_idle: bool
-
-
-class PairSlopes(Protocol):
-    """A loss of single pairs within own classes, beside that of the denominators."""
-
-    def slopes(self, block: Tile, pairs: Tensor) -> Tensor:
-        """Derivatives of the loss by a block's logits, those of its transpose added.
-
-        Args:
-            block: Of own classes.
-            pairs: What `exponentials` gives of it; may be overwritten.
-        """
-
-
-def add_gradient(
-    layout: Layout,
-    denominators: Denominators,
-    anchors: Sequence[Anchors],
-    gradient: Tensor,
-    pairs: PairSlopes | None = None,
-) -> None:
-    """Second pass: add the gradient of sum_i w_i log D_i to `gradient`, for every scope at once.
-
-        G_i += sum_j (w_i / D_i + w_j / D_j) exp(y_i . y_j) y_j
-
-    Entry (i, j) is in the scope of i exactly when (j, i) is in the scope of j, so the sum over
-    other anchors' denominators needs no other tiles, and no row of another process.
-
-    Args:
-        layout: As in the first pass.
-        denominators: What the first pass returned for the rows.
-        anchors: Log denominators and weights of the columns, for each of its scopes.
-        gradient: (R, d), changed in place.
-        pairs: A loss of pairs whose gradient is to be added as well. What was kept of own classes
-            holds its slopes already.
-    """
-    quotients = [_Quotients.of(layout, those) for those in anchors]
-    for sums, of_scope in zip(denominators.scopes, quotients, strict=True):
-        shifts = sums.largest_shifts
-        if shifts is not None and not is_exact(of_scope.log_columns, shifts, layout):
-            _add_apart(layout, denominators, quotients, gradient, pairs)
-            return
-    tiles, is_shifted = denominators.tiles, shifts is not None
-
-    def work(share: int, mine: list[tuple[int, Tile]]) -> Tensor:
-        total = gradient if share == 0 else torch.zeros_like(gradient)
-        again = (tile for number, tile in mine if number not in denominators.kept)
-        storage = storage_for(layout.rows, again)
-        outer = storage_for(layout.rows, (tile for _, tile in mine))
-        for number, tile in mine:
-            own = denominators.own.get(number)
-            needs_own = pairs is not None and own is None
-            computed = denominators.kept.get(number) or exponentials(
-                layout, tile, is_shifted, storage, needs_own
-            )
-            entries, shift = computed.entries, computed.shift
-            combined = torch.add(*quotients[0].of_tile(tile, shift), out=tile.place(outer))
-            for of_scope in quotients[1:]:
-                for block in tile.own:
-                    part = block.within(tile, combined)
-                    for of_side in of_scope.of_tile(block, shift):
-                        if block.same is None:
-                            part.add_(of_side)
-                        else:
-                            part.addcmul_(of_side, block.same)
-            combined.mul_(entries)
-            if pairs is not None:
-                slopes = own or map(pairs.slopes, tile.own, computed.own)
-                for block, of_block in zip(tile.own, slopes, strict=True):
-                    block.within(tile, combined).add_(of_block)
-            _add_product(layout, tile, combined, total)
-        return total
-
-    for total in share_tiles(layout, tiles, work)[1:]:
-        gradient.add_(total)
-
-
-@dataclass(frozen=True)
-class _Quotients:
-    """w_i / D_i of one scope, for rows and columns.
-
-    Attributes:
-        layout: Rows and columns.
-        log_rows: (R,) log D_i, inf for idle anchors.
-        log_columns: (N,) the same of the columns.
-        row_weights: (R,) w_i.
-        column_weights: (N,) w_j.
-        rows: (R, 1) w_i / D_i in the rows' dtype, of use where no tile is shifted.
-        columns: (N,) the same of the columns, `Layout.held`.
-    """
+class Quotients:
+    """w_i / D_i of one scope, for rows and columns."""
 
     layout: Layout
-    log_rows: Tensor
-    log_columns: Tensor
-    row_weights: Tensor
-    column_weights: Tensor
-    rows: Tensor
-    columns: Tensor
+    log_rows: Tensor  # (R,) log D_i, inf for idle anchors.
+    log_columns: Tensor  # (N,) the same of the columns.
+    row_weights: Tensor  # (R,) w_i.
+    column_weights: Tensor  # (N,) w_j.
+    rows: Tensor  # (R, 1) w_i / D_i in the rows' dtype, of use where no tile is shifted.
+    columns: Tensor  # (N,) the same of the columns, `Layout.held`.
 
     @classmethod
-    def of(cls, layout: Layout, anchors: Anchors) -> _Quotients:
-        weights = anchors.weights
-        log_columns = anchors.log_columns
-        if anchors.has_idle:
+    def build(
+        cls, layout: Layout, log_columns: Tensor, weights: Tensor, has_idle: bool
+    ) -> Quotients:
+        """From (N,) log D_j and (N,) w_j; idle anchors, of weight 0, may have an empty sum."""
+        if has_idle:
             log_columns = log_columns.masked_fill(weights == 0, torch.inf)
         columns = torch.mul(weights, log_columns.neg().exp_(), out=layout.held(len(weights)))
         row_weights, log_rows = layout.of_rows(weights), layout.of_rows(log_columns)
@@ -153,9 +50,8 @@ class _Quotients:
         of_columns = self.column_weights[tile.columns] * torch.exp(
             shift - self.log_columns[tile.columns]
         )
-        dtype = self.rows.dtype
         held = self.layout.held(len(of_columns)).copy_(of_columns)
-        return of_rows.to(dtype)[:, None], tile.beside(held, tile.columns.start)
+        return of_rows.to(self.rows.dtype)[:, None], tile.beside(held, tile.columns.start)
 
     def softmax(self, tile: Tile, logits: Tensor) -> Tensor:
         """w_i exp(s_ij - log D_i) + w_j exp(s_ij - log D_j), whatever the magnitudes."""
@@ -168,44 +64,115 @@ class _Quotients:
         return entries.addcmul_(logits, self.column_weights[None, tile.columns].to(dtype))
 
 
+def add_gradient(
+    layout: Layout,
+    denominators: Denominators,
+    quotients: Sequence[Quotients],
+    gradient: Tensor,
+    against: PairsAgainstNegatives | None = None,
+) -> None:
+    """Second pass: add the gradient of sum_i w_i log D_i to `gradient`, for every scope at once.
+
+        G_i += sum_j (w_i / D_i + w_j / D_j) exp(y_i . y_j) y_j
+
+    Entry (i, j) is in the scope of i exactly when (j, i) is in the scope of j, so the sum over
+    other anchors' denominators needs no other tiles, and no row of another process.
+
+    Args:
+        layout: As in the first pass.
+        denominators: What the first pass returned for the rows.
+        quotients: Of the columns, for each of its scopes.
+        gradient: (R, d), changed in place.
+        against: A loss of pairs whose gradient is added as well; kept pairs are its slopes already.
+    """
+    is_shifted = False
+    for sums, of_scope in zip(denominators.scopes, quotients, strict=True):
+        if sums.largest_shifts is not None:
+            is_shifted = True
+            if not is_exact(of_scope.log_columns, sums.largest_shifts, layout):
+                _add_apart(layout, denominators, quotients, gradient, against)
+                return
+
+    def entries(mine: _NumberedTiles) -> Iterator[tuple[Tile, Tensor]]:
+        again = (tile for number, tile in mine if number not in denominators.kept)
+        storage = storage_for(layout.rows, again)
+        outer = storage_for(layout.rows, (tile for _, tile in mine))
+        for number, tile in mine:
+            slopes = denominators.kept_pairs.get(number)
+            needs_pairs = against is not None and slopes is None
+            computed = denominators.kept.get(number) or exponentials(
+                layout, tile, is_shifted, storage, needs_pairs
+            )
+            combined = _combine(quotients, tile, computed.shift, outer).mul_(computed.entries)
+            if against is not None:
+                if slopes is None:
+                    slopes = list(map(against.slopes, tile.blocks, computed.pairs))
+                for block, of_block in zip(tile.blocks, slopes, strict=True):
+                    block.within(tile, combined).add_(of_block)
+            yield tile, combined
+
+    _add_products(layout, denominators.tiles, entries, gradient)
+
+
+def _combine(
+    quotients: Sequence[Quotients], tile: Tile, shift: Tensor | None, storage: Tensor
+) -> Tensor:
+    """w_i / D_i + w_j / D_j of a tile, the second scope's in its blocks."""
+    combined = torch.add(*quotients[0].of_tile(tile, shift), out=tile.place(storage))
+    for of_scope in quotients[1:]:
+        for block in tile.blocks:
+            within = block.within(tile, combined)
+            for of_side in of_scope.of_tile(block, shift):
+                if block.same is None:
+                    within.add_(of_side)
+                else:
+                    within.addcmul_(of_side, block.same)
+    return combined
+
+
 def _add_apart(
     layout: Layout,
     denominators: Denominators,
-    quotients: list[_Quotients],
+    quotients: Sequence[Quotients],
     gradient: Tensor,
-    pairs: PairSlopes | None,
+    against: PairsAgainstNegatives | None,
 ) -> None:
     """The same gradient with a shift of its own for every row and column, scope by scope."""
     for sums, of_scope in zip(denominators.scopes, quotients, strict=True):
-        _add_entries(layout, tiles_of(layout, sums.scope), -torch.inf, of_scope.softmax, gradient)
-    if pairs is not None:
-        own = tiles_of(layout, "own class")
-        _add_entries(layout, own, torch.inf, pairs.slopes, gradient)
+        entries = partial(_entries_apart, layout, -torch.inf, of_scope.softmax)
+        _add_products(layout, partition(layout, sums.scope), entries, gradient)
+    if against is not None:
+        entries = partial(_entries_apart, layout, torch.inf, against.slopes)
+        _add_products(layout, partition(layout, "own class"), entries, gradient)
 
 
-def _add_entries(
+def _entries_apart(
     layout: Layout,
-    tiles: list[Tile],
     hidden: float,
     entries_of: Callable[[Tile, Tensor], Tensor],
+    mine: _NumberedTiles,
+) -> Iterator[tuple[Tile, Tensor]]:
+    """What `entries_of` makes of the tiles' logits, with `hidden` where out of scope."""
+    storage = storage_for(layout.rows, (tile for _, tile in mine))
+    for _, tile in mine:
+        yield tile, entries_of(tile, tile.hide(tile.logits(layout, storage), hidden))
+
+
+def _add_products(
+    layout: Layout,
+    tiles: list[Tile],
+    entries_of: Callable[[_NumberedTiles], Iterator[tuple[Tile, Tensor]]],
     gradient: Tensor,
 ) -> None:
-    """Add what the entries make of the tiles' logits, with `hidden` where out of scope."""
+    """Add each tile's entries times the columns to the rows of `gradient`, and the mirror image."""
 
-    def work(share: int, mine: list[tuple[int, Tile]]) -> Tensor:
+    def work(share: int, mine: _NumberedTiles) -> Tensor:
         total = gradient if share == 0 else torch.zeros_like(gradient)
-        storage = storage_for(layout.rows, (tile for _, tile in mine))
-        for _, tile in mine:
-            logits = tile.hide(tile.logits(layout, storage), hidden)
-            _add_product(layout, tile, entries_of(tile, logits), total)
+        for tile, entries in entries_of(mine):
+            total[tile.rows].addmm_(entries, layout.columns[tile.columns])
+            if tile.mirrored:
+                total[tile.columns].addmm_(entries.T, layout.rows[tile.rows])
         return total
 
     for total in share_tiles(layout, tiles, work)[1:]:
         gradient.add_(total)
-
-
-def _add_product(layout: Layout, tile: Tile, entries: Tensor, gradient: Tensor) -> None:
-    """Add the tile's entries times the columns to the rows of `gradient`, and the mirror image."""
-    gradient[tile.rows].addmm_(entries, layout.columns[tile.columns])
-    if tile.mirrored:
-        gradient[tile.columns].addmm_(entries.T, layout.rows[tile.rows])

@@ -4,113 +4,79 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from uncollapse.errors import InputError
 from uncollapse.losses._engine.arguments import precise_dtype
+from uncollapse.losses._engine.definition import Definition, Term
 from uncollapse.losses._engine.grouping import Grouping
-
-__all__ = [
-    "AnchorsWithoutPositives",
-    "PairWeights",
-    "Reduction",
-    "SelfPairs",
-    "class_positives",
-    "pair_weights",
-    "published_positives",
-    "view_positives",
-]
-
-SelfPairs = Literal["include", "exclude"]
-Reduction = Literal["pairs", "anchors"]
-AnchorsWithoutPositives = Literal["drop", "zero", "error"]
+from uncollapse.losses.conventions import Conventions
 
 
 @dataclass(frozen=True)
-class PairWeights:
-    """The weight of each positive pair of one term: equal for all pairs of one anchor.
+class TermPairs:
+    """A term's positive pairs in a batch; all pairs of one anchor weigh the same."""
 
-    Attributes:
-        per_pair: (N,) float64, the weight of each of anchor i's pairs; 0 without pairs.
-        positives: (N,) int64, number of positives of anchor i.
-        pair_count: Number of pairs in the batch; the term has no value if it is 0.
-        without_positives: Number of the term's anchors that have none.
-        has_idle: Whether a row of the batch has no weight.
-    """
-
-    per_pair: Tensor
-    positives: Tensor
-    pair_count: int
-    without_positives: int
-    has_idle: bool
+    term: Term
+    per_pair: Tensor  # (N,) float64, the weight of each of anchor i's pairs; 0 without pairs.
+    positives: Tensor  # (N,) int64, number of positives of anchor i.
+    count: int  # Of pairs; the term has no value if it is 0.
+    anchors_without_positives: int
+    has_idle: bool  # Whether a row of the batch has no pair.
 
     @cached_property
     def per_anchor(self) -> Tensor:
-        """(N,) float64: all pairs of anchor i together."""
+        """(N,) float64: the weight of all pairs of anchor i together."""
         return self.per_pair * self.positives
 
 
-def view_positives(grouping: Grouping, self_pairs: SelfPairs) -> Tensor:
-    """(N,): views of the anchor's own instance, with the anchor itself or without."""
-    views = grouping.instances.size_of
-    return views if self_pairs == "include" else views - 1
+def weigh_pairs(definition: Definition, grouping: Grouping) -> list[TermPairs]:
+    """The pairs of every term, if the batch has those that the loss needs."""
+    definition.check(grouping.is_one_class)
+    return [_term_pairs(term, definition.conventions, grouping) for term in definition.terms]
 
 
-def class_positives(grouping: Grouping) -> Tensor:
-    """(N,): samples of the anchor's class and of another instance; 0 for the unlabelled."""
-    return (grouping.classes.size_of - grouping.instances.size_of) * grouping.labelled
+def _term_pairs(term: Term, conventions: Conventions, grouping: Grouping) -> TermPairs:
+    """Weights with which the mean over a term's positive pairs is taken; all 0 if it has none.
 
-
-def published_positives(grouping: Grouping) -> Tensor:
-    """(N,): all other samples of the anchor's class, its own views among them (Khosla et al.)."""
-    return grouping.classes.size_of - 1
-
-
-def pair_weights(
-    term: str,
-    positives: Tensor,
-    anchors: Tensor | None,
-    reduction: Reduction,
-    anchors_without_positives: AnchorsWithoutPositives,
-) -> PairWeights:
-    """Weights with which the mean over a term's positive pairs is taken.
-
-        pairs:    w_i = 1 / sum_k |P(k)|
-        anchors:  w_i = 1 / (A |P(i)|), A the number of anchors with a positive ("drop") or of all
-                  anchors ("zero")
-
-    Args:
-        term: Its name, for messages.
-        positives: (N,) number of positives of each row, |P(i)|.
-        anchors: (N,) bool, the rows that are anchors of this term; None for all.
-        reduction: Mean over pairs, or over each anchor's pairs and then over anchors.
-        anchors_without_positives: What an anchor without a positive does.
-
-    Returns:
-        The weights; all 0 if no row has a positive.
-
-    Raises:
-        InputError: An anchor has no positive and the policy is "error".
+    pairs:    w_i = 1 / sum_k |P(k)|
+    anchors:  w_i = 1 / (A |P(i)|), A the number of anchors with a positive ("drop") or of all
+              anchors ("zero")
     """
+    positives = _count_positives(term, grouping)
     has = positives > 0
-    anchors = torch.ones_like(has) if anchors is None else anchors
-    pairs, with_positives, all_anchors = torch.stack(
+    anchors = grouping.labelled if term.labelled_anchors else torch.ones_like(has)
+    pair_count, with_positives, anchor_count = torch.stack(
         [positives.sum(), has.sum(), anchors.sum()]
     ).tolist()
-    lacking = all_anchors - with_positives
-    if anchors_without_positives == "error" and lacking:
+    lacking = anchor_count - with_positives
+    if term.scope == "own class" and grouping.instances_of_classes.longest < 2:
         raise InputError(
-            f"a positive for every anchor of the {term} term",
-            f"{lacking} of {all_anchors} anchors without one",
-            "use a class-balanced sampler, or anchors_without_positives='drop' or 'zero'",
+            f"two instances of one class in the batch, for the {term.name} term",
+            "no class with two instances",
+            "draw several instances of a class, for example with a class-balanced sampler",
         )
+    term.check(conventions, pair_count, lacking, anchor_count)
     precise = precise_dtype(positives.device)
-    if reduction == "pairs":
-        per_pair = has.to(precise) / max(pairs, 1)
+    if conventions.reduction == "pairs":
+        per_pair = has.to(precise) / max(pair_count, 1)
     else:
-        counted = with_positives if anchors_without_positives == "drop" else all_anchors
+        # A term that is only logged knows no error: its "error" is "drop".
+        counts_all = conventions.anchors_without_positives == "zero"
+        counted = anchor_count if counts_all else with_positives
         per_pair = has.to(precise) / (positives.clamp(min=1) * max(counted, 1))
-    return PairWeights(per_pair, positives, pairs, lacking, with_positives < len(positives))
+    has_idle = with_positives < len(positives)
+    return TermPairs(term, per_pair, positives, pair_count, lacking, has_idle)
+
+
+def _count_positives(term: Term, grouping: Grouping) -> Tensor:
+    """(N,): how many positives each row has; an unlabelled instance is a class of its own."""
+    views, members = grouping.instances.size_of_row, grouping.classes.size_of_row
+    positives = torch.zeros_like(views)
+    if "views" in term.positives:
+        positives = views if term.scope == "all" else views - 1
+    if "class" in term.positives:
+        positives = positives + (members - views)
+    return positives * grouping.labelled if term.labelled_anchors else positives

@@ -13,22 +13,11 @@ from torch import Tensor
 from torch.linalg import vecdot
 
 from uncollapse.losses._engine.arguments import precise_dtype
-from uncollapse.losses._engine.partition import tiles_of
+from uncollapse.losses._engine.definition import Scope
+from uncollapse.losses._engine.partition import partition
 from uncollapse.losses._engine.threads import share_tiles
-from uncollapse.losses._engine.tile_cache import what_to_keep
-from uncollapse.losses._engine.tiles import Layout, Scope, Tile, storage_for
-
-__all__ = [
-    "DROPPED",
-    "Denominators",
-    "Exponentials",
-    "Sums",
-    "accumulator",
-    "exponentials",
-    "inverse_exponentials",
-    "is_exact",
-    "log_denominators",
-]
+from uncollapse.losses._engine.tile_cache import tiles_to_keep
+from uncollapse.losses._engine.tiles import Layout, Tile, storage_for
 
 # Logits up to this magnitude need no shift: no exponential overflows, no denominator underflows.
 _UNSHIFTED = {torch.float32: 57.0, torch.float64: 350.0}
@@ -42,53 +31,33 @@ _SPAN = {torch.float32: 50.0, torch.float64: 640.0}
 
 @dataclass(frozen=True)
 class Exponentials:
-    """A tile of exponentials.
+    """A tile of exponentials."""
 
-    Attributes:
-        entries: exp(logit - shift), 0 where out of scope.
-        shift: The tile's; None for 0.
-        own: The tile's blocks of own classes: 1 / exp(logit), 0 where two samples are no pair of
-            a class; if there is a shift, the logits, inf where they are none. Empty if they were
-            not asked for.
-    """
-
-    entries: Tensor
-    shift: Tensor | None
-    own: list[Tensor]
+    entries: Tensor  # exp(logit - shift), 0 where out of scope.
+    shift: Tensor | None  # The tile's; None for 0.
+    # For each of the tile's blocks 1 / exp(logit), 0 where two samples are no pair of a class; if
+    # there is a shift, the logits, inf where they are none. Empty if not asked for.
+    pairs: list[Tensor]
 
 
 @dataclass(frozen=True)
-class Sums:
-    """The denominators of one scope.
+class ScopeSums:
+    """The denominators of one scope."""
 
-    Attributes:
-        log_values: (R,) log of each row's denominator; -inf for an empty sum.
-        scope: Which columns they sum over.
-        largest_shifts: (N,) the largest shift of a tile that holds the column; None if none is
-            shifted.
-    """
-
-    log_values: Tensor
     scope: Scope
+    log_values: Tensor  # (R,) log of each row's denominator; -inf for an empty sum.
+    # (N,) the largest shift of a tile that holds the column; None if none is shifted.
     largest_shifts: Tensor | None
 
 
 @dataclass(frozen=True)
 class Denominators:
-    """What the first pass leaves for the second.
+    """What the first pass leaves for the second."""
 
-    Attributes:
-        tiles: All tiles of the first scope, which were walked over.
-        scopes: The denominators of that scope, then those of own classes, if they were asked for.
-        kept: The first of those tiles by number, as many as fit into memory.
-        own: `Exponentials.own` by number of the tile, as many as fit into memory: a tile that has
-            blocks is kept only if these are.
-    """
-
-    tiles: list[Tile]
-    scopes: list[Sums]
-    kept: dict[int, Exponentials]
-    own: dict[int, list[Tensor]]
+    tiles: list[Tile]  # All tiles of the first scope, which were walked over.
+    scopes: list[ScopeSums]  # That scope, then own classes, if they were asked for.
+    kept: dict[int, Exponentials]  # Of the tiles of these numbers.
+    kept_pairs: dict[int, list[Tensor]]  # `Exponentials.pairs` of the tiles of these numbers.
 
 
 def accumulator(layout: Layout, size: int) -> Tensor:
@@ -99,10 +68,10 @@ def accumulator(layout: Layout, size: int) -> Tensor:
 def log_denominators(
     layout: Layout,
     scope: Scope,
-    keep_bytes: int,
     *,
     own_classes: bool = False,
-    pairs: bool = False,
+    with_pairs: bool = False,
+    keep: bool = False,
 ) -> Denominators:
     """First pass over the tiles.
 
@@ -111,31 +80,31 @@ def log_denominators(
     Args:
         layout: Rows y_i and columns y_j, scaled by 1 / sqrt(temperature).
         scope: Which columns the sum of a row runs over.
-        keep_bytes: Memory for exponentials that the second pass then need not compute again.
         own_classes: Whether the same exponentials are also summed over own classes.
-        pairs: Whether what is within own classes is kept apart, for losses of single pairs.
+        with_pairs: Whether pairs of own classes are kept apart, for losses of single pairs.
+        keep: Whether exponentials are kept for a second pass.
     """
     # Quotients of a denominator and an exponential span more than either of them.
-    bound = _UNSHIFTED[layout.rows.dtype] / (1.5 if pairs else 1)
-    needs_shifts = layout.largest_logit > bound
-    tiles = tiles_of(layout, scope, with_own=own_classes or pairs)
-    scopes: list[Scope] = [scope, "own class"] if own_classes else [scope]
-    keeps = what_to_keep(tiles, keep_bytes // layout.rows.element_size(), pairs)
-    totals, kept, own = _walk(layout, tiles, len(scopes), needs_shifts, *keeps)
-    if not needs_shifts:
-        named = zip(totals, scopes, strict=True)
-        sums = [Sums(total.sums.log_(), name, None) for total, name in named]
-        return Denominators(tiles, sums, kept, own)
-    shifted = []
-    for total, name in zip(totals, scopes, strict=True):
+    bound = _UNSHIFTED[layout.rows.dtype] / (1.5 if with_pairs else 1)
+    is_shifted = layout.largest_logit > bound
+    tiles = partition(layout, scope, with_blocks=own_classes or with_pairs)
+    keeps = tiles_to_keep(layout, tiles, with_pairs) if keep else (set(), set())
+    names: list[Scope] = [scope, "own class"] if own_classes else [scope]
+    totals, kept, kept_pairs = _walk(layout, tiles, len(names), is_shifted, *keeps)
+    scopes = []
+    for total, name in zip(totals, names, strict=True):
+        if not is_shifted:
+            scopes.append(ScopeSums(name, total.sums.log_(), None))
+            continue
         log_sums = total.log_sums
         if not is_exact(log_sums, total.row_shifts, layout):
-            log_sums, kept, own = _sums_with_own_shifts(layout, tiles_of(layout, name)), {}, {}
-        shifted.append(Sums(log_sums, name, total.column_shifts))
-    return Denominators(tiles, shifted, kept, own)
+            log_sums = _sums_with_own_shifts(layout, partition(layout, name))
+            kept, kept_pairs = {}, {}
+        scopes.append(ScopeSums(name, log_sums, total.column_shifts))
+    return Denominators(tiles, scopes, kept, kept_pairs)
 
 
-_Walked = tuple[list["_Share"], dict[int, Exponentials], dict[int, list[Tensor]]]
+_Walked = tuple[list["_Totals"], dict[int, Exponentials], dict[int, list[Tensor]]]
 
 
 def _walk(
@@ -144,56 +113,49 @@ def _walk(
     scope_count: int,
     is_shifted: bool,
     keeps: set[int],
-    keeps_own: set[int],
+    keeps_pairs: set[int],
 ) -> _Walked:
     """Sums over the tiles, and over their blocks for a second scope; what is to be kept of them."""
 
     def work(_: int, mine: list[tuple[int, Tile]]) -> _Walked:
-        shares = [_Share.empty(layout, is_shifted) for _ in range(scope_count)]
-        kept, own = {}, {}
+        totals = [_Totals.empty(layout, is_shifted) for _ in range(scope_count)]
+        kept, kept_pairs = {}, {}
         storage = storage_for(layout.rows, (tile for number, tile in mine if number not in keeps))
         for number, tile in mine:
-            is_kept = number in keeps
-            space = storage_for(storage, [tile]) if is_kept else storage
-            computed = exponentials(layout, tile, is_shifted, space, number in keeps_own)
-            shares[0].add(tile, computed.entries, computed.shift)
-            for share in shares[1:]:
-                for block in tile.own:
-                    part = block.within(tile, computed.entries)
-                    share.add(block, part, computed.shift, block.same)
-            if is_kept:
+            space = storage_for(storage, [tile]) if number in keeps else storage
+            computed = exponentials(layout, tile, is_shifted, space, number in keeps_pairs)
+            totals[0].add(tile, computed.entries, computed.shift)
+            for total in totals[1:]:
+                for block in tile.blocks:
+                    entries = block.within(tile, computed.entries)
+                    total.add(block, entries, computed.shift, block.same)
+            if number in keeps:
                 kept[number] = computed
-            if number in keeps_own:
-                own[number] = computed.own
-        return shares, kept, own
+            if number in keeps_pairs:
+                kept_pairs[number] = computed.pairs
+        return totals, kept, kept_pairs
 
-    (totals, kept, own), *others = share_tiles(layout, tiles, work)
-    for shares, more, more_own in others:
-        for total, share in zip(totals, shares, strict=True):
-            total.merge(share)
+    (totals, kept, kept_pairs), *others = share_tiles(layout, tiles, work)
+    for more_totals, more, more_pairs in others:
+        for total, more_total in zip(totals, more_totals, strict=True):
+            total.merge(more_total)
         kept |= more
-        own |= more_own
-    return totals, kept, own
+        kept_pairs |= more_pairs
+    return totals, kept, kept_pairs
 
 
 @dataclass
-class _Share:
-    """Sums over the tiles of one thread, for one scope; without shifts only `sums` has entries.
+class _Totals:
+    """Sums over the tiles of one thread, for one scope; without shifts only `sums` has entries."""
 
-    Attributes:
-        sums: (R,) sums of exponentials without a shift.
-        log_sums: (R,) logs of the sums of those with one.
-        row_shifts: (R,) largest shift of a tile that holds the row.
-        column_shifts: (N,) the same for the columns; `row_shifts` itself if they are the rows.
-    """
-
-    sums: Tensor
-    log_sums: Tensor
-    row_shifts: Tensor
-    column_shifts: Tensor
+    sums: Tensor  # (R,) sums of exponentials without a shift.
+    log_sums: Tensor  # (R,) logs of the sums of those with one.
+    row_shifts: Tensor  # (R,) largest shift of a tile that holds the row.
+    column_shifts: Tensor  # (N,) the same of columns; `row_shifts` itself if they are the rows.
 
     @classmethod
-    def empty(cls, layout: Layout, is_shifted: bool) -> _Share:
+    def empty(cls, layout: Layout, is_shifted: bool) -> _Totals:
+        """Before the first tile."""
         sums = accumulator(layout, len(layout.rows))
         if not is_shifted:
             none = sums[:0]
@@ -205,37 +167,30 @@ class _Share:
         return cls(sums, lowest, row_shifts, column_shifts)
 
     def add(
-        self, tile: Tile, entries: Tensor, shift: Tensor | None, same: Tensor | None = None
+        self, tile: Tile, entries: Tensor, shift: Tensor | None, counted: Tensor | None = None
     ) -> None:
-        """Add a tile's exponentials to its rows, and to its columns if it is mirrored.
-
-        Args:
-            tile: Or a block of one.
-            entries: Of its shape.
-            shift: Theirs.
-            same: 1 for those that count and 0 for others; None if all do.
-        """
+        """Add a tile's exponentials, times `counted`, to its rows, and to columns if mirrored."""
         for part, axis in ((tile.rows, 1), (tile.columns, 0)):
             if shift is not None:
                 shifts = self.row_shifts if axis == 1 else self.column_shifts
                 shifts[part] = shifts[part].clamp(min=shift)
             if axis == 0 and not tile.mirrored:
                 continue
-            sums = entries.sum(axis) if same is None else vecdot(entries, same, dim=axis)
+            sums = entries.sum(axis) if counted is None else vecdot(entries, counted, dim=axis)
             if shift is None:
                 self.sums[part].add_(sums)
             else:
                 logs = sums.to(self.sums.dtype).log_().add_(shift)
                 self.log_sums[part] = self.log_sums[part].logaddexp(logs)
 
-    def merge(self, other: _Share) -> None:
+    def merge(self, other: _Totals) -> None:
         """Add the sums over other tiles."""
         self.sums += other.sums
         self.log_sums = self.log_sums.logaddexp(other.log_sums)
-        same = self.column_shifts is self.row_shifts
+        is_symmetric = self.column_shifts is self.row_shifts
         self.row_shifts = self.row_shifts.maximum(other.row_shifts)
         self.column_shifts = (
-            self.row_shifts if same else self.column_shifts.maximum(other.column_shifts)
+            self.row_shifts if is_symmetric else self.column_shifts.maximum(other.column_shifts)
         )
 
 
@@ -245,23 +200,21 @@ def is_exact(log_values: Tensor, shifts: Tensor, layout: Layout) -> bool:
 
 
 def exponentials(
-    layout: Layout, tile: Tile, is_shifted: bool, storage: Tensor, with_own: bool
+    layout: Layout, tile: Tile, is_shifted: bool, storage: Tensor, with_pairs: bool
 ) -> Exponentials:
-    """exp(logits - shift) in `storage`, and what is asked for of own classes."""
+    """exp(logits - shift) in `storage`, and the pairs of the tile's blocks if asked for."""
     logits = tile.logits(layout, storage)
-    own = []
+    blocks = tile.blocks if with_pairs else ()
     if not is_shifted:
         # Hidden afterwards: exp takes several times as long for -inf.
         entries = logits.exp_()
-        if with_own:
-            own = [inverse_exponentials(block, block.within(tile, entries)) for block in tile.own]
-        return Exponentials(tile.hide(entries, 0), None, own)
-    if with_own:
-        own = [block.hide(block.within(tile, logits).clone(), torch.inf) for block in tile.own]
+        pairs = [inverse_exponentials(block, block.within(tile, entries)) for block in blocks]
+        return Exponentials(tile.hide(entries, 0), None, pairs)
+    pairs = [block.hide(block.within(tile, logits).clone(), torch.inf) for block in blocks]
     # A tile without an entry in scope would have the shift -inf.
     shift = tile.hide(logits, -torch.inf).max().clamp(min=torch.finfo(logits.dtype).min)
     torch.threshold_(logits.sub_(shift), DROPPED[logits.dtype], -torch.inf)
-    return Exponentials(logits.exp_(), shift, own)
+    return Exponentials(logits.exp_(), shift, pairs)
 
 
 def inverse_exponentials(block: Tile, entries: Tensor) -> Tensor:
@@ -275,6 +228,8 @@ def inverse_exponentials(block: Tile, entries: Tensor) -> Tensor:
 
 
 def _sums_with_own_shifts(layout: Layout, tiles: list[Tile]) -> Tensor:
+    """(R,) log denominators, with a shift for every row of every tile."""
+
     def work(_: int, mine: list[tuple[int, Tile]]) -> Tensor:
         log_sums = accumulator(layout, len(layout.rows)).fill_(-torch.inf)
         storage, other = (storage_for(layout.rows, (tile for _, tile in mine)) for _ in range(2))

@@ -4,30 +4,30 @@ from __future__ import annotations
 
 import math
 
-from uncollapse.losses._engine.tiles import Tile
+from uncollapse.losses._engine.tiles import Layout, Tile
 
-__all__ = ["what_to_keep"]
+_KEEP_BYTES = 36 * 2**20
+_KEEP_BYTES_GPU = 256 * 2**20
 
 
-def what_to_keep(tiles: list[Tile], budget: int, pairs: bool) -> tuple[set[int], set[int]]:
-    """Numbers of tiles that fit into memory together, and of those whose own classes do.
+def tiles_to_keep(layout: Layout, tiles: list[Tile], with_pairs: bool) -> tuple[set[int], set[int]]:
+    """Numbers of tiles that fit into memory together, and of those whose blocks do.
 
-    Own classes come first: without them value and gradient of their pairs both need them again.
-
-    Args:
-        tiles: All tiles of a scope.
-        budget: Number of entries that fit.
-        pairs: Whether own classes are kept apart; a tile that has such blocks is then kept only if
-            they are.
+    With pairs, blocks are kept apart and come first: without them value and gradient of their pairs
+    both need them again. A tile that has blocks is then kept only if these are.
     """
-    own = [sum(math.prod(block.shape) for block in tile.own) if pairs else 0 for tile in tiles]
-    keeps_own = _spread(own, budget)
-    budget -= sum(own[number] for number in keeps_own)
+    keep_bytes = _KEEP_BYTES if layout.rows.device.type == "cpu" else _KEEP_BYTES_GPU
+    budget = keep_bytes // layout.rows.element_size()
+    block_sizes = [0] * len(tiles)
+    if with_pairs:
+        block_sizes = [sum(math.prod(block.shape) for block in tile.blocks) for tile in tiles]
+    keeps_blocks = _spread(block_sizes, budget)
+    budget -= sum(block_sizes[number] for number in keeps_blocks)
     sizes = [
-        0 if own[number] and number not in keeps_own else tile.room
+        0 if block_sizes[number] and number not in keeps_blocks else tile.size
         for number, tile in enumerate(tiles)
     ]
-    return _spread(sizes, budget), keeps_own
+    return _spread(sizes, budget), keeps_blocks
 
 
 def _spread(sizes: list[int], budget: int) -> set[int]:

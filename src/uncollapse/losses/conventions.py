@@ -1,0 +1,59 @@
+"""The conventions of the loss: their names, their choices and their defaults, once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from uncollapse.errors import InputError
+
+__all__ = ["AnchorsWithoutPositives", "Conventions", "OneClass", "Reduction", "SelfPairs"]
+
+SelfPairs = Literal["include", "exclude"]
+Reduction = Literal["pairs", "anchors"]
+AnchorsWithoutPositives = Literal["drop", "zero", "error"]
+OneClass = Literal["error", "allow"]
+
+_CHOICES = {
+    "self_pairs": SelfPairs,
+    "reduction": Reduction,
+    "anchors_without_positives": AnchorsWithoutPositives,
+    "one_class": OneClass,
+}
+
+
+@dataclass(frozen=True)
+class Conventions:
+    """Which number "the supervised contrastive loss" is; docs/conventions.md compares them.
+
+    Attributes:
+        self_pairs: "exclude": the anchor is not in its own denominator; "include": it is, and it is
+            a positive of itself in the self-supervised term.
+        reduction: "anchors": mean over each anchor's pairs, then over anchors; "pairs": mean over
+            all pairs of the batch.
+        anchors_without_positives: "drop": left out of the mean over anchors; "zero": counted as 0;
+            "error": refused.
+        one_class: Whether a batch of one class is refused where the supervised term has weight.
+
+    Raises:
+        InputError: A value is none of the choices.
+
+    Example:
+        >>> Conventions(reduction="pairs").anchors_without_positives
+        'drop'
+    """
+
+    self_pairs: SelfPairs = "exclude"
+    reduction: Reduction = "anchors"
+    anchors_without_positives: AnchorsWithoutPositives = "drop"
+    one_class: OneClass = "error"
+
+    def __post_init__(self) -> None:
+        for name, literal in _CHOICES.items():
+            value, choices = getattr(self, name), get_args(literal)
+            if value not in choices:
+                raise InputError(
+                    f"{name} one of {', '.join(map(repr, choices))}",
+                    f"{name} = {value!r}",
+                    "choose one",
+                )
