@@ -268,20 +268,9 @@ def l_spread_loss(
 ) -> Tensor:
     """L_spread: SupCon with a class-conditional InfoNCE share against class collapse.
 
-        L = (1 - alpha) L_SupCon + alpha L_cNCE
+        L = (1 - alpha) L_SupCon + alpha L_cNCE,  alpha in [0, 1]
 
-    Args:
-        embeddings: As in `supcl_loss`, like all arguments that are not named here.
-        labels: As in `supcl_loss`.
-        instances: As in `supcl_loss`.
-        alpha: Weight of the class-conditional term, in [0, 1].
-        temperature: tau.
-        anchors_without_positives: As in `supcl_loss`, for both terms.
-        one_class: As in `supcl_loss`, if alpha < 1.
-        normalize: As in `supcl_loss`.
-        gather: As in `supcl_loss`.
-        process_group: As in `supcl_loss`.
-        tile_size: As in `supcl_loss`.
+    Args and errors: as in `supcl_loss`; `anchors_without_positives` is that of both terms.
 
     References:
         Chen et al., ICML 2022 (arXiv 2204.07596). The public code contrasts each pair of views

@@ -45,32 +45,16 @@ def reference_supcl(
 ) -> Tensor:
     """The definition of `supcl_loss` in dense PyTorch, to read and to test against.
 
+        s_ij = z_i.z_j / tau,  D_i = sum over k of exp(s_ik),  l_ij = log D_i - s_ij
+        L_sup  = mean of l_ij over pairs (i, j) of one class and of different instances
+        L_self = mean of l_ij over pairs (i, j) of views of one instance
         L = (1 - alpha) L_sup + alpha L_self
-        L_sup, L_self = mean over positive pairs (i, j) of l_ij = log D_i - s_ij
-        D_i = sum over k of exp(s_ik),  s_ij = z_i.z_j / tau
 
-    The same number as `supcl_loss` under every convention, with memory quadratic in N, as fast as
-    dense losses are, and with derivatives of every order.
+    The same number as `supcl_loss` under every convention, and derivatives of every order, in
+    memory quadratic in N. The values of embeddings are not checked.
 
-    Args:
-        embeddings: (N, d), or (b, p, d) for p views of b instances.
-        labels: (N,) or (b,), integers from 0; -1 for unlabelled. None if all are unlabelled.
-        instances: (N,) or (b,), integers; equal numbers are views of one instance. Without them
-            each row of the first dimension is an instance.
-        alpha: Weight of L_self, in [0, 1].
-        temperature: tau.
-        self_pairs: As in `supcl_loss`, like all that follow.
-        reduction: How the mean over pairs is taken.
-        anchors_without_positives: What an anchor without a pair does to it.
-        one_class: Whether a batch of one class is an error.
-        normalize: Whether embeddings are divided by their norm.
-
-    Returns:
-        Scalar in nats; float32, or float64 for float64 embeddings.
-
-    Raises:
-        InputError: An argument is out of range, shapes do not fit, a term with weight has no
-            positive pair, or what an option calls an error.
+    Args, errors and result: as in `supcl_loss`; embeddings (N, d) or (b, p, d), labels and
+    instances (N,) or (b,), a scalar in nats.
 
     Example:
         >>> import torch
@@ -85,6 +69,7 @@ def reference_supcl(
     """
     conventions = Conventions(self_pairs, reduction, anchors_without_positives, one_class)
     definition = supcl_definition(alpha, conventions)
+    supervised, self_supervised = definition.terms
     tau = read_options(temperature, normalize).temperature
     samples = read_samples(embeddings, labels, instances)
     classes, instances = samples.labels, samples.instances
@@ -102,15 +87,14 @@ def reference_supcl(
     log_D = s.masked_fill(left_out, -torch.inf).logsumexp(dim=1, keepdim=True)
     pair_losses = log_D - s
     loss = s.new_zeros(())
-    for term, pairs, anchors in zip(
-        definition.terms,
-        (same_class & ~same_instance, same_instance & ~left_out),
-        (labelled, torch.ones_like(labelled)),
-        strict=True,
-    ):
-        if term.weight:
-            mean = _mean_over_pairs(pair_losses, pairs, anchors, term, conventions)
-            loss = loss + term.weight * mean
+    if supervised.weight:
+        pairs, anchors = same_class & ~same_instance, labelled
+        L_sup = _mean_over_pairs(pair_losses, pairs, anchors, supervised, conventions)
+        loss = loss + supervised.weight * L_sup
+    if self_supervised.weight:
+        pairs, anchors = same_instance & ~left_out, torch.ones_like(labelled)
+        L_self = _mean_over_pairs(pair_losses, pairs, anchors, self_supervised, conventions)
+        loss = loss + self_supervised.weight * L_self
     return loss
 
 

@@ -40,21 +40,11 @@ def evaluate(
     The gradient is computed along with the value, because both come from the same tiles; only
     gradient and embeddings live until the backward pass. Without a need for it, it is left out.
     """
-    run = _evaluate
     if torch.compiler.is_compiling():
         # Opaque to the compiler. As a decorator this would import the compiler for everybody.
         disable: Callable[[Any], Any] = torch.compiler.disable
-        run = disable(_evaluate)
-    return run(embeddings, labels, instances, definition, options)
-
-
-def _evaluate(
-    embeddings: Tensor,
-    labels: Tensor | None,
-    instances: Tensor | None,
-    definition: Definition,
-    options: Options,
-) -> Evaluated:
+        opaque: Evaluated = disable(evaluate)(embeddings, labels, instances, definition, options)
+        return opaque
     # Equal for equal losses, whatever the process and the machine.
     fingerprint = zlib.crc32(repr((options.temperature, options.normalize, definition)).encode())
     checked = check_batch(embeddings, labels, instances, options, fingerprint)

@@ -36,7 +36,7 @@ class Processes:
         _all_gather(everything, padded, self.group)
         if min(self.sizes) == longest:
             return everything
-        parts = everything.split(longest)
+        parts = everything.view(len(self.sizes), longest, *rows.shape[1:])
         return torch.cat([part[:size] for part, size in zip(parts, self.sizes, strict=True)])
 
 

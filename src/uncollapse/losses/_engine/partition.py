@@ -40,7 +40,10 @@ def partition(layout: Layout, scope: Scope, *, with_blocks: bool = False) -> lis
         return near_diagonal
     grid = _Grid(layout, _class_bands(layout, scope) if with_blocks else [])
     whole = slice(0, len(layout.rows)), slice(0, len(layout.columns))
-    return [grid.tile(rows, columns, scope) for rows, columns in grid.pieces(*whole)]
+    return [
+        grid.tile(rows, columns, scope, blocks=tuple(grid.blocks(rows, columns)))
+        for rows, columns in grid.pieces(*whole)
+    ]
 
 
 def _with_diagonals(layout: Layout, scope: Scope) -> list[Tile] | None:
@@ -100,10 +103,6 @@ class _Grid:
             for left, right in pairwise(column_edges[first:]):
                 yield slice(top, bottom), slice(left, right)
 
-    def tile(self, rows: slice, columns: slice, scope: Scope) -> Tile:
-        """One tile of a scope other than "own class", with its blocks if there are bands."""
-        return self._tile(rows, columns, scope, None, tuple(self._blocks(rows, columns)))
-
     def block(self, rows: slice, columns: slice, is_one_class: bool) -> Tile:
         """One tile of scope "own class", within a band."""
         same = None
@@ -111,22 +110,23 @@ class _Grid:
             size = rows.stop - rows.start, columns.stop - columns.start
             same = self.layout.rows.new_empty(size)
             torch.eq(self._classes_of_rows[rows], self._classes[columns], out=same)
-        return self._tile(rows, columns, "own class", same, ())
+        return self.tile(rows, columns, "own class", same)
 
-    def _tile(
+    def tile(
         self,
         rows: slice,
         columns: slice,
         scope: Scope,
-        same: Tensor | None,
-        blocks: tuple[Tile, ...],
+        same: Tensor | None = None,
+        blocks: tuple[Tile, ...] = (),
     ) -> Tile:
+        """One tile, with what it has to know of its place."""
         diagonal = self.layout.is_symmetric and rows.start == columns.start
         mirrored = self.layout.is_symmetric and not diagonal
         itself = self._itself(rows, columns) if scope in ("others", "own class") else None
         return Tile(rows, columns, scope, mirrored, diagonal, itself, same, blocks)
 
-    def _blocks(self, rows: slice, columns: slice) -> Iterator[Tile]:
+    def blocks(self, rows: slice, columns: slice) -> Iterator[Tile]:
         """The parts of the tile that lie in the rows and in the columns of one band."""
         # The first band that ends neither above nor left of the tile.
         first = max(
