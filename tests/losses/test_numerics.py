@@ -46,8 +46,8 @@ def value_and_gradient(loss_of, z, labels, **arguments):
     return loss.detach(), z.grad
 
 
-def relative_error(found, expected):
-    return float((found.double() - expected.double()).norm() / expected.double().norm())
+def relative_error(value, expected):
+    return float((value.double() - expected.double()).norm() / expected.double().norm())
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -208,10 +208,10 @@ def test_how_own_classes_are_taken_does_not_matter(name, near, band, tile_size, 
             expected = value_and_gradient(LOSSES[name], z, labels, temperature=temperature)
             patch.setattr("uncollapse.losses._engine.tiles.NEAR_DIAGONAL", near)
             patch.setattr("uncollapse.losses._engine.partition._SMALL_CLASS", band)
-            found = value_and_gradient(
+            result = value_and_gradient(
                 LOSSES[name], z, labels, temperature=temperature, tile_size=tile_size
             )
-        torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-10)
+        torch.testing.assert_close(result, expected, rtol=1e-10, atol=1e-10)
 
 
 def test_layouts_of_the_same_batch_agree():

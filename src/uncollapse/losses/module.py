@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from uncollapse.losses._engine import read_options
+from uncollapse.losses._engine import Options
 from uncollapse.losses.conventions import (
     AnchorsWithoutPositives,
     Conventions,
@@ -61,7 +61,7 @@ class SupCLLoss(nn.Module):
         super().__init__()
         conventions = Conventions(self_pairs, reduction, anchors_without_positives, one_class)
         _, self_supervised = supcl_definition(alpha, conventions).terms
-        options = read_options(temperature, normalize, gather, process_group, tile_size)
+        options = Options(temperature, normalize, gather, process_group, tile_size)
         self.alpha = self_supervised.weight
         self.temperature = options.temperature
         self.self_pairs = self_pairs

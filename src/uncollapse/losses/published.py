@@ -7,11 +7,11 @@ from torch import Tensor
 
 from uncollapse.losses._engine import (
     Definition,
+    Options,
     Scope,
     Term,
     check_number,
     evaluate,
-    read_options,
 )
 from uncollapse.losses.conventions import AnchorsWithoutPositives, Conventions, OneClass
 from uncollapse.losses.supcl import supcl_definition
@@ -57,7 +57,7 @@ def nt_xent_loss(
     """
     conventions = Conventions(anchors_without_positives=anchors_without_positives)
     definition = supcl_definition(1.0, conventions)
-    options = read_options(temperature, normalize, gather, process_group, tile_size)
+    options = Options(temperature, normalize, gather, process_group, tile_size)
     return evaluate(embeddings, None, instances, definition, options).loss
 
 
@@ -91,7 +91,7 @@ def ssem_cifar_loss(
     """
     conventions = Conventions("include", "pairs", one_class=one_class)
     definition = supcl_definition(alpha, conventions)
-    options = read_options(temperature, normalize, gather, process_group, tile_size)
+    options = Options(temperature, normalize, gather, process_group, tile_size)
     return evaluate(embeddings, labels, instances, definition, options).loss
 
 
@@ -127,7 +127,7 @@ def ssem_imagenet_loss(
     """
     conventions = Conventions(anchors_without_positives="zero", one_class=one_class)
     definition = supcl_definition(alpha, conventions)
-    options = read_options(temperature, normalize, gather, process_group, tile_size)
+    options = Options(temperature, normalize, gather, process_group, tile_size)
     return evaluate(embeddings, labels, instances, definition, options).loss
 
 
@@ -171,7 +171,7 @@ def supcon_loss(
     )
     remedy = "give one_class='allow' if it is meant"
     definition = Definition((_supcon_term(1.0),), conventions, remedy)
-    options = read_options(temperature, normalize, gather, process_group, tile_size)
+    options = Options(temperature, normalize, gather, process_group, tile_size)
     return evaluate(embeddings, labels, instances, definition, options).loss
 
 
@@ -210,7 +210,7 @@ def sincere_loss(
     conventions = Conventions(anchors_without_positives=anchors_without_positives)
     remedy = "draw batches of several classes; SINCERE needs them"
     definition = Definition((_supcon_term(1.0, "other classes"),), conventions, remedy)
-    options = read_options(temperature, normalize, gather, process_group, tile_size)
+    options = Options(temperature, normalize, gather, process_group, tile_size)
     return evaluate(embeddings, labels, instances, definition, options).loss
 
 
@@ -248,7 +248,7 @@ def class_conditional_info_nce_loss(
     """
     conventions = Conventions(anchors_without_positives=anchors_without_positives)
     definition = Definition((_class_conditional_term(1.0),), conventions)
-    options = read_options(temperature, normalize, gather, process_group, tile_size)
+    options = Options(temperature, normalize, gather, process_group, tile_size)
     return evaluate(embeddings, labels, instances, definition, options).loss
 
 
@@ -292,7 +292,7 @@ def l_spread_loss(
     both = (_supcon_term(1 - alpha), _class_conditional_term(alpha))
     remedy = "give alpha=1, or one_class='allow' if it is meant" if alpha < 1 else None
     definition = Definition(tuple(term for term in both if term.weight), conventions, remedy)
-    options = read_options(temperature, normalize, gather, process_group, tile_size)
+    options = Options(temperature, normalize, gather, process_group, tile_size)
     return evaluate(embeddings, labels, instances, definition, options).loss
 
 

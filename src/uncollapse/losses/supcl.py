@@ -11,12 +11,12 @@ from torch import Tensor
 from uncollapse.losses._engine import (
     UNLABELLED,
     Definition,
+    Options,
     Scope,
     Term,
     check_number,
     compute_dtype,
     evaluate,
-    read_options,
     read_samples,
 )
 from uncollapse.losses.conventions import (
@@ -70,7 +70,7 @@ def reference_supcl(
     conventions = Conventions(self_pairs, reduction, anchors_without_positives, one_class)
     definition = supcl_definition(alpha, conventions)
     supervised, self_supervised = definition.terms
-    tau = read_options(temperature, normalize).temperature
+    tau = Options(temperature, normalize).temperature
     samples = read_samples(embeddings, labels, instances)
     classes, instances = samples.labels, samples.instances
     z = samples.embeddings.to(compute_dtype(samples.embeddings.dtype))
@@ -217,7 +217,7 @@ def supcl_loss(
     """
     conventions = Conventions(self_pairs, reduction, anchors_without_positives, one_class)
     definition = supcl_definition(alpha, conventions)
-    options = read_options(temperature, normalize, gather, process_group, tile_size)
+    options = Options(temperature, normalize, gather, process_group, tile_size)
     return evaluate(embeddings, labels, instances, definition, options).loss
 
 
@@ -275,7 +275,7 @@ def supcl_terms(
     """
     conventions = Conventions(self_pairs, reduction, anchors_without_positives, one_class)
     definition = supcl_definition(alpha, conventions)
-    options = read_options(temperature, normalize, gather, process_group, tile_size)
+    options = Options(temperature, normalize, gather, process_group, tile_size)
     evaluated = evaluate(embeddings, labels, instances, definition, options)
     supervised, self_supervised = (
         value if pairs.count else None

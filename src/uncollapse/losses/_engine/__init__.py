@@ -15,9 +15,9 @@ tiles          the similarity matrix in pieces: partition, tile_cache, threads
 
 from uncollapse.losses._engine.arguments import (
     UNLABELLED,
+    Options,
     check_number,
     compute_dtype,
-    read_options,
     read_samples,
 )
 from uncollapse.losses._engine.autograd import evaluate
@@ -26,11 +26,11 @@ from uncollapse.losses._engine.definition import Definition, Scope, Term
 __all__ = [
     "UNLABELLED",
     "Definition",
+    "Options",
     "Scope",
     "Term",
     "check_number",
     "compute_dtype",
     "evaluate",
-    "read_options",
     "read_samples",
 ]

@@ -20,13 +20,27 @@ _INTEGERS = {torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torc
 
 @dataclass(frozen=True)
 class Options:
-    """What all losses take beside their definition."""
+    """What all losses take beside their definition, checked."""
 
     temperature: float
     normalize: bool  # Whether embeddings are divided by their norm.
-    gather: bool  # Whether the batch is that of all processes.
-    process_group: dist.ProcessGroup | None  # None for all processes.
-    tile_size: int | None  # None for a choice by batch and device.
+    gather: bool = False  # Whether the batch is that of all processes.
+    process_group: dist.ProcessGroup | None = None  # None for all processes.
+    tile_size: int | None = None  # None for a choice by batch and device.
+
+    def __post_init__(self) -> None:
+        temperature = check_number("temperature", self.temperature, 1e-6, 1e6)
+        object.__setattr__(self, "temperature", temperature)
+        for name in ("normalize", "gather"):
+            flag = getattr(self, name)
+            # A string would be true whatever it says.
+            if not isinstance(flag, bool):
+                raise InputError(f"{name} True or False", f"{name} = {flag!r}", "choose one")
+        size = self.tile_size
+        is_size = isinstance(size, int) and not isinstance(size, bool) and size > 0
+        if size is not None and not is_size:
+            expected = "tile_size a positive integer or None"
+            raise InputError(expected, f"tile_size = {size!r}", "leave it out")
 
 
 @dataclass(frozen=True)
@@ -69,27 +83,6 @@ def check_number(name: str, value: object, low: float, high: float) -> float:
     if not low <= float(value) <= high:
         raise InputError(expected, f"{name} = {float(value):g}", "give a number in that range")
     return float(value)
-
-
-def read_options(
-    temperature: float,
-    normalize: bool,
-    gather: bool = False,
-    process_group: dist.ProcessGroup | None = None,
-    tile_size: int | None = None,
-) -> Options:
-    """Check what all losses take."""
-    temperature = check_number("temperature", temperature, 1e-6, 1e6)
-    for name, flag in (("normalize", normalize), ("gather", gather)):
-        # A string would be true whatever it says.
-        if not isinstance(flag, bool):
-            raise InputError(f"{name} True or False", f"{name} = {flag!r}", "choose one")
-    is_size = isinstance(tile_size, int) and not isinstance(tile_size, bool) and tile_size > 0
-    if tile_size is not None and not is_size:
-        raise InputError(
-            "tile_size a positive integer or None", f"tile_size = {tile_size!r}", "leave it out"
-        )
-    return Options(temperature, normalize, gather, process_group, tile_size)
 
 
 def read_samples(

@@ -94,19 +94,18 @@ def add_gradient(
                 return
 
     def entries(mine: _NumberedTiles) -> Iterator[tuple[Tile, Tensor]]:
-        again = (tile for number, tile in mine if number not in denominators.kept)
+        again = (tile for number, tile in mine if denominators.kept[number].entries is None)
         storage = storage_for(layout.rows, again)
         outer = storage_for(layout.rows, (tile for _, tile in mine))
         for number, tile in mine:
-            slopes = denominators.kept_pairs.get(number)
-            needs_pairs = against is not None and slopes is None
-            computed = denominators.kept.get(number) or exponentials(
-                layout, tile, is_shifted, storage, needs_pairs
-            )
-            combined = _combine(quotients, tile, computed.shift, outer).mul_(computed.entries)
+            kept, pairs = denominators.kept[number], None
+            values, shift = kept.entries, kept.shift
+            if values is None:
+                needs_pairs = against is not None and kept.pairs is None
+                values, shift, pairs = exponentials(layout, tile, is_shifted, storage, needs_pairs)
+            combined = _combine(quotients, tile, shift, outer).mul_(values)
             if against is not None:
-                if slopes is None:
-                    slopes = list(map(against.slopes, tile.blocks, computed.pairs))
+                slopes = kept.pairs or map(against.slopes, tile.blocks, pairs or ())
                 for block, of_block in zip(tile.blocks, slopes, strict=True):
                     block.within(tile, combined).add_(of_block)
             yield tile, combined

@@ -7,6 +7,7 @@ fused kernel: a backend replaces `log_denominators` and `add_gradient` and nothi
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
 
 import torch
 from torch import Tensor
@@ -30,14 +31,12 @@ _SPAN = {torch.float32: 50.0, torch.float64: 640.0}
 
 
 @dataclass(frozen=True)
-class Exponentials:
-    """A tile of exponentials."""
+class Kept:
+    """What the first pass has kept of a tile: `exponentials`, or None in their place."""
 
-    entries: Tensor  # exp(logit - shift), 0 where out of scope.
-    shift: Tensor | None  # The tile's; None for 0.
-    # For each of the tile's blocks 1 / exp(logit), 0 where two samples are no pair of a class; if
-    # there is a shift, the logits, inf where they are none. Empty if not asked for.
-    pairs: list[Tensor]
+    entries: Tensor | None = None
+    shift: Tensor | None = None
+    pairs: list[Tensor] | None = None
 
 
 @dataclass(frozen=True)
@@ -55,14 +54,13 @@ class Denominators:
     """What the first pass leaves for the second."""
 
     tiles: list[Tile]  # All tiles of the first scope, which were walked over.
+    kept: list[Kept]  # As much of each tile as fits into memory.
     scopes: list[ScopeSums]  # That scope, then own classes, if they were asked for.
-    kept: dict[int, Exponentials]  # Of the tiles of these numbers.
-    kept_pairs: dict[int, list[Tensor]]  # `Exponentials.pairs` of the tiles of these numbers.
 
 
-def accumulator(layout: Layout, size: int) -> Tensor:
-    """Zeros (size,) in which sums over tiles are taken."""
-    return layout.rows.new_zeros(size, dtype=precise_dtype(layout.rows.device))
+def accumulator(layout: Layout, size: int, value: float = 0.0) -> Tensor:
+    """(size,) of `value`, from which sums over tiles are taken."""
+    return layout.rows.new_full((size,), value, dtype=precise_dtype(layout.rows.device))
 
 
 def log_denominators(
@@ -90,21 +88,20 @@ def log_denominators(
     tiles = partition(layout, scope, with_blocks=own_classes or with_pairs)
     keeps = tiles_to_keep(layout, tiles, with_pairs) if keep else (set(), set())
     names: list[Scope] = [scope, "own class"] if own_classes else [scope]
-    totals, kept, kept_pairs = _walk(layout, tiles, len(names), is_shifted, *keeps)
+    totals, kept = _walk(layout, tiles, len(names), is_shifted, *keeps)
+    shifts = [of_tile.shift for of_tile in kept]
     scopes = []
-    for total, name in zip(totals, names, strict=True):
+    for name, log_sums in zip(names, totals, strict=True):
         if not is_shifted:
-            scopes.append(ScopeSums(name, total.sums.log_(), None))
+            scopes.append(ScopeSums(name, log_sums.log_(), None))
             continue
-        log_sums = total.log_sums
-        if not is_exact(log_sums, total.row_shifts, layout):
+        parts = [(tile,) if name == scope else tile.blocks for tile in tiles]
+        row_shifts, column_shifts = _largest_shifts(layout, parts, shifts)
+        if not is_exact(log_sums, row_shifts, layout):
             log_sums = _sums_with_own_shifts(layout, partition(layout, name))
-            kept, kept_pairs = {}, {}
-        scopes.append(ScopeSums(name, log_sums, total.column_shifts))
-    return Denominators(tiles, scopes, kept, kept_pairs)
-
-
-_Walked = tuple[list["_Totals"], dict[int, Exponentials], dict[int, list[Tensor]]]
+            kept = [Kept()] * len(tiles)
+        scopes.append(ScopeSums(name, log_sums, column_shifts))
+    return Denominators(tiles, kept, scopes)
 
 
 def _walk(
@@ -114,84 +111,59 @@ def _walk(
     is_shifted: bool,
     keeps: set[int],
     keeps_pairs: set[int],
-) -> _Walked:
-    """Sums over the tiles, and over their blocks for a second scope; what is to be kept of them."""
+) -> tuple[list[Tensor], list[Kept]]:
+    """(R,) sums over the tiles, and over their blocks for a second scope; what is kept of each.
 
-    def work(_: int, mine: list[tuple[int, Tile]]) -> _Walked:
-        totals = [_Totals.empty(layout, is_shifted) for _ in range(scope_count)]
-        kept, kept_pairs = {}, {}
+    If shifted, the logs of the sums.
+    """
+
+    def work(_: int, mine: list[tuple[int, Tile]]) -> tuple[list[Tensor], list[Kept]]:
+        nothing = -torch.inf if is_shifted else 0.0
+        totals = [accumulator(layout, len(layout.rows), nothing) for _ in range(scope_count)]
+        kept = []
         storage = storage_for(layout.rows, (tile for number, tile in mine if number not in keeps))
         for number, tile in mine:
             space = storage_for(storage, [tile]) if number in keeps else storage
-            computed = exponentials(layout, tile, is_shifted, space, number in keeps_pairs)
-            totals[0].add(tile, computed.entries, computed.shift)
+            entries, shift, pairs = exponentials(
+                layout, tile, is_shifted, space, number in keeps_pairs
+            )
+            _add(totals[0], tile, entries, shift)
             for total in totals[1:]:
                 for block in tile.blocks:
-                    entries = block.within(tile, computed.entries)
-                    total.add(block, entries, computed.shift, block.same)
-            if number in keeps:
-                kept[number] = computed
-            if number in keeps_pairs:
-                kept_pairs[number] = computed.pairs
-        return totals, kept, kept_pairs
+                    _add(total, block, block.within(tile, entries), shift, block.same)
+            kept.append(Kept(entries if number in keeps else None, shift, pairs))
+        return totals, kept
 
-    (totals, kept, kept_pairs), *others = share_tiles(layout, tiles, work)
-    for more_totals, more, more_pairs in others:
-        for total, more_total in zip(totals, more_totals, strict=True):
-            total.merge(more_total)
-        kept |= more
-        kept_pairs |= more_pairs
-    return totals, kept, kept_pairs
+    shares = share_tiles(layout, tiles, work)
+    add = torch.logaddexp if is_shifted else torch.add
+    totals = [reduce(add, parts) for parts in zip(*(totals for totals, _ in shares), strict=True)]
+    return totals, [of_tile for _, kept in shares for of_tile in kept]
 
 
-@dataclass
-class _Totals:
-    """Sums over the tiles of one thread, for one scope; without shifts only `sums` has entries."""
+def _add(
+    total: Tensor, tile: Tile, entries: Tensor, shift: Tensor | None, counted: Tensor | None = None
+) -> None:
+    """Add a tile's exponentials, times `counted`, to its rows, and to columns if mirrored."""
+    for part, axis in ((tile.rows, 1), (tile.columns, 0))[: 1 + tile.mirrored]:
+        sums = entries.sum(axis) if counted is None else vecdot(entries, counted, dim=axis)
+        if shift is None:
+            total[part].add_(sums)
+        else:
+            total[part] = total[part].logaddexp(sums.to(total.dtype).log_().add_(shift))
 
-    sums: Tensor  # (R,) sums of exponentials without a shift.
-    log_sums: Tensor  # (R,) logs of the sums of those with one.
-    row_shifts: Tensor  # (R,) largest shift of a tile that holds the row.
-    column_shifts: Tensor  # (N,) the same of columns; `row_shifts` itself if they are the rows.
 
-    @classmethod
-    def empty(cls, layout: Layout, is_shifted: bool) -> _Totals:
-        """Before the first tile."""
-        sums = accumulator(layout, len(layout.rows))
-        if not is_shifted:
-            none = sums[:0]
-            return cls(sums, none, none, none)
-        lowest = torch.full_like(sums, -torch.inf)
-        column_shifts = row_shifts = lowest.clone()
-        if not layout.is_symmetric:
-            column_shifts = accumulator(layout, len(layout.columns)).fill_(-torch.inf)
-        return cls(sums, lowest, row_shifts, column_shifts)
-
-    def add(
-        self, tile: Tile, entries: Tensor, shift: Tensor | None, counted: Tensor | None = None
-    ) -> None:
-        """Add a tile's exponentials, times `counted`, to its rows, and to columns if mirrored."""
-        for part, axis in ((tile.rows, 1), (tile.columns, 0)):
-            if shift is not None:
-                shifts = self.row_shifts if axis == 1 else self.column_shifts
-                shifts[part] = shifts[part].clamp(min=shift)
-            if axis == 0 and not tile.mirrored:
-                continue
-            sums = entries.sum(axis) if counted is None else vecdot(entries, counted, dim=axis)
-            if shift is None:
-                self.sums[part].add_(sums)
-            else:
-                logs = sums.to(self.sums.dtype).log_().add_(shift)
-                self.log_sums[part] = self.log_sums[part].logaddexp(logs)
-
-    def merge(self, other: _Totals) -> None:
-        """Add the sums over other tiles."""
-        self.sums += other.sums
-        self.log_sums = self.log_sums.logaddexp(other.log_sums)
-        is_symmetric = self.column_shifts is self.row_shifts
-        self.row_shifts = self.row_shifts.maximum(other.row_shifts)
-        self.column_shifts = (
-            self.row_shifts if is_symmetric else self.column_shifts.maximum(other.column_shifts)
-        )
+def _largest_shifts(
+    layout: Layout, parts: list[tuple[Tile, ...]], shifts: list[Tensor | None]
+) -> tuple[Tensor, Tensor]:
+    """(R,) and (N,): the largest shift of a part that holds the row, and the column."""
+    rows = columns = accumulator(layout, len(layout.rows), -torch.inf)
+    if not layout.is_symmetric:
+        columns = accumulator(layout, len(layout.columns), -torch.inf)
+    for tiles, shift in zip(parts, shifts, strict=True):
+        for tile in tiles:
+            rows[tile.rows] = rows[tile.rows].clamp(min=shift)
+            columns[tile.columns] = columns[tile.columns].clamp(min=shift)
+    return rows, columns
 
 
 def is_exact(log_values: Tensor, shifts: Tensor, layout: Layout) -> bool:
@@ -201,20 +173,26 @@ def is_exact(log_values: Tensor, shifts: Tensor, layout: Layout) -> bool:
 
 def exponentials(
     layout: Layout, tile: Tile, is_shifted: bool, storage: Tensor, with_pairs: bool
-) -> Exponentials:
-    """exp(logits - shift) in `storage`, and the pairs of the tile's blocks if asked for."""
+) -> tuple[Tensor, Tensor | None, list[Tensor] | None]:
+    """exp(logits - shift) of a tile in `storage`, 0 where out of scope; the shift; pairs.
+
+    These are for each of the tile's blocks 1 / exp(logit), 0 where two samples are no pair of a
+    class; with a shift the logits, inf where they are none.
+    """
     logits = tile.logits(layout, storage)
-    blocks = tile.blocks if with_pairs else ()
+    pairs = None
     if not is_shifted:
         # Hidden afterwards: exp takes several times as long for -inf.
         entries = logits.exp_()
-        pairs = [inverse_exponentials(block, block.within(tile, entries)) for block in blocks]
-        return Exponentials(tile.hide(entries, 0), None, pairs)
-    pairs = [block.hide(block.within(tile, logits).clone(), torch.inf) for block in blocks]
+        if with_pairs:
+            pairs = [inverse_exponentials(b, b.within(tile, entries)) for b in tile.blocks]
+        return tile.hide(entries, 0), None, pairs
+    if with_pairs:
+        pairs = [b.hide(b.within(tile, logits).clone(), torch.inf) for b in tile.blocks]
     # A tile without an entry in scope would have the shift -inf.
     shift = tile.hide(logits, -torch.inf).max().clamp(min=torch.finfo(logits.dtype).min)
     torch.threshold_(logits.sub_(shift), DROPPED[logits.dtype], -torch.inf)
-    return Exponentials(logits.exp_(), shift, pairs)
+    return logits.exp_(), shift, pairs
 
 
 def inverse_exponentials(block: Tile, entries: Tensor) -> Tensor:
@@ -244,7 +222,4 @@ def _sums_with_own_shifts(layout: Layout, tiles: list[Tile]) -> Tensor:
                 log_sums[part] = log_sums[part].logaddexp(logs)
         return log_sums
 
-    total, *others = share_tiles(layout, tiles, work)
-    for other in others:
-        total = total.logaddexp(other)
-    return total
+    return reduce(torch.logaddexp, share_tiles(layout, tiles, work))

@@ -50,8 +50,9 @@ class PairsAgainstNegatives:
         layout, tiles = self.layout, denominators.tiles
         kept = {
             block: pairs
-            for number, kept_pairs in denominators.kept_pairs.items()
-            for block, pairs in zip(tiles[number].blocks, kept_pairs, strict=True)
+            for tile, of_tile in zip(tiles, denominators.kept, strict=True)
+            if of_tile.pairs is not None
+            for block, pairs in zip(tile.blocks, of_tile.pairs, strict=True)
         }
 
         def work(_: int, mine: list[tuple[int, Tile]]) -> tuple[Tensor, Tensor]:
