@@ -80,8 +80,7 @@ def reference_supcl(
     definition.check(is_one_class=bool((labelled & (classes == classes[0])).all()))
     same_class = (classes[:, None] == classes) & labelled
     same_instance = instances[:, None] == instances
-    itself = torch.eye(len(z), dtype=torch.bool, device=z.device)
-    left_out = itself if self_pairs == "exclude" else torch.zeros_like(itself)
+    left_out = torch.eye(len(z), dtype=torch.bool, device=z.device) & (self_pairs == "exclude")
 
     s = z @ z.T / tau
     log_D = s.masked_fill(left_out, -torch.inf).logsumexp(dim=1, keepdim=True)

@@ -55,7 +55,7 @@ def evaluate(
 
     def run(rows: Tensor) -> tuple[Tensor, Tensor | None]:
         with single_threaded(rows.device) as threads:
-            batch = lay_out(rows, checked, options, threads)
+            batch = lay_out(rows, checked, threads)
             rows = batch.layout.rows
             gradient = torch.zeros_like(rows) if needs_gradient else None
             terms.extend(weigh_pairs(definition, batch.layout.grouping))

@@ -21,6 +21,7 @@ from uncollapse.losses._engine.tiles import Layout, default_tile_size
 class Checked:
     """Usable input of this process."""
 
+    options: Options
     samples: Samples
     scales: Tensor  # (n,) factor of each row, such that scaled rows' inner products are logits.
     processes: Processes | None  # The processes whose batch it is, if not this one's alone.
@@ -33,7 +34,6 @@ class Batch:
     layout: Layout
     row_order: Tensor  # (R,) int64, the caller's row of each row.
     checked: Checked  # What it was made from.
-    options: Options  # How.
 
     def to_columns(self, *values: Tensor) -> tuple[Tensor, ...]:
         """Vectors over this process's rows as vectors over all columns, by one exchange."""
@@ -54,8 +54,8 @@ class Batch:
         The average that DDP takes over processes divides by their number; this multiplies by it.
         """
         rows = self.layout.rows
-        if self.options.normalize:
-            along = (rows * gradient).sum(1, keepdim=True).mul_(self.options.temperature)
+        if self.checked.options.normalize:
+            along = (rows * gradient).sum(1, keepdim=True).mul_(self.checked.options.temperature)
             gradient.addcmul_(rows, along, value=-1)
         factors = self.checked.scales.index_select(0, self.row_order)
         if self.checked.processes is not None:
@@ -87,9 +87,10 @@ def check_batch(
                 join(None, False, fingerprint, device, process_group)
         raise
     if not distributed:
-        return Checked(samples, scales, None)
+        return Checked(options, samples, scales, None)
     flat, given = samples.embeddings, samples.instances_given
-    return Checked(samples, scales, join(flat, given, fingerprint, flat.device, process_group))
+    processes = join(flat, given, fingerprint, flat.device, process_group)
+    return Checked(options, samples, scales, processes)
 
 
 def _row_scales(embeddings: Tensor, options: Options) -> Tensor:
@@ -126,9 +127,9 @@ def _row_scales(embeddings: Tensor, options: Options) -> Tensor:
     return scales
 
 
-def lay_out(embeddings: Tensor, checked: Checked, options: Options, threads: int) -> Batch:
+def lay_out(embeddings: Tensor, checked: Checked, threads: int) -> Batch:
     """Sort and scale the batch; gather it first if it is spread over processes."""
-    samples, processes = checked.samples, checked.processes
+    options, samples, processes = checked.options, checked.samples, checked.processes
     dtype = compute_dtype(embeddings.dtype)
     if processes is None:
         grouping = group(samples.labels, samples.instances)
@@ -165,4 +166,4 @@ def lay_out(embeddings: Tensor, checked: Checked, options: Options, threads: int
                 "scale the embeddings down, or let them be normalised",
             )
     layout = Layout(rows, columns, grouping, own_column, tile_size, largest, threads)
-    return Batch(layout, row_order, checked, options)
+    return Batch(layout, row_order, checked)
