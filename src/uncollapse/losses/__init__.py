@@ -1,12 +1,5 @@
 """The supervised contrastive loss, exact and in memory linear in the batch (torch)."""
 
-from uncollapse.losses.conventions import (
-    AnchorsWithoutPositives,
-    Conventions,
-    OneClass,
-    Reduction,
-    SelfPairs,
-)
 from uncollapse.losses.gradient_cache import backward_in_chunks
 from uncollapse.losses.module import SupCLLoss
 from uncollapse.losses.published import (
@@ -21,11 +14,6 @@ from uncollapse.losses.published import (
 from uncollapse.losses.supcl import SupCLTerms, reference_supcl, supcl_loss, supcl_terms
 
 __all__ = [
-    "AnchorsWithoutPositives",
-    "Conventions",
-    "OneClass",
-    "Reduction",
-    "SelfPairs",
     "SupCLLoss",
     "SupCLTerms",
     "backward_in_chunks",

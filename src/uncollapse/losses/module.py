@@ -8,14 +8,14 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from uncollapse.losses._engine import Options
-from uncollapse.losses.conventions import (
+from uncollapse.losses.supcl import SupCLTerms, supcl_definition, supcl_terms
+from uncollapse.records import (
     AnchorsWithoutPositives,
     Conventions,
     OneClass,
     Reduction,
     SelfPairs,
 )
-from uncollapse.losses.supcl import SupCLTerms, supcl_definition, supcl_terms
 
 __all__ = ["SupCLLoss"]
 

@@ -13,8 +13,8 @@ from uncollapse.losses._engine import (
     check_number,
     evaluate,
 )
-from uncollapse.losses.conventions import AnchorsWithoutPositives, Conventions, OneClass
 from uncollapse.losses.supcl import supcl_definition
+from uncollapse.records import AnchorsWithoutPositives, Conventions, OneClass
 
 __all__ = [
     "class_conditional_info_nce_loss",

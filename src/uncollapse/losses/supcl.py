@@ -19,7 +19,7 @@ from uncollapse.losses._engine import (
     evaluate,
     read_samples,
 )
-from uncollapse.losses.conventions import (
+from uncollapse.records import (
     AnchorsWithoutPositives,
     Conventions,
     OneClass,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from uncollapse.errors import InputError
-from uncollapse.losses.conventions import Conventions
+from uncollapse.records import Conventions
 
 # Which samples k the denominator of anchor i sums over; "all" holds i itself, and (i, i) is then
 # among the pairs of views. With "other classes" each pair is in a denominator of its own as well.

@@ -12,7 +12,7 @@ from uncollapse.errors import InputError
 from uncollapse.losses._engine.arguments import precise_dtype
 from uncollapse.losses._engine.definition import Definition, Term
 from uncollapse.losses._engine.grouping import Grouping
-from uncollapse.losses.conventions import Conventions
+from uncollapse.records import Conventions
 
 
 @dataclass(frozen=True)
