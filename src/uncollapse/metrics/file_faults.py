@@ -40,7 +40,8 @@ def _faults(part: Rows) -> dict[str, NDArray[np.bool_]]:
     """Which rows of a part have which fault by themselves; views of one row together."""
     sample = sample_of(part.embeddings, part, part.sources)
     faults = row_faults(sample, row_norms(sample.matrix))
-    return {name: bad.reshape(len(part), -1).any(axis=1) for name, bad in faults.items()}
+    views = {name: bad.reshape(len(part), -1) for name, bad in faults.items()}
+    return {name: np.any(bad, axis=1) for name, bad in views.items()}
 
 
 def _place(part: Rows, fault: str) -> Place:

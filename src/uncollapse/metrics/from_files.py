@@ -48,10 +48,7 @@ def measure_files(
     interval: Literal["auto", "exact", "blocks"] = "auto",
     drop_invalid: bool = False,
     progress: Progress = _quiet,
-    prediction: Prediction
-    | Mapping[str, Any]
-    | Callable[[ClassCounts], Prediction]
-    | None = None,
+    prediction: Prediction | Mapping[str, Any] | Callable[[ClassCounts], Prediction] | None = None,
     margins: Margins | None = None,
     probe: ProbeOptions | None = None,
     permutations: int = 20,

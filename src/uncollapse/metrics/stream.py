@@ -109,7 +109,9 @@ class Accumulator:
         `first_row` is the number that errors give the first of them; by default they count on.
         """
         columns = ByRole[Any](labels=labels, instances=instances, groups=groups)
-        self.add(sample_of(embeddings, columns, sources), first_row, given_ids=instances is not None)
+        self.add(
+            sample_of(embeddings, columns, sources), first_row, given_ids=instances is not None
+        )
 
     def add(self, sample: Sample, first_row: int | None = None, *, given_ids: bool = False) -> None:
         """Add the rows of a sample; instances that were not `given_ids` are all new."""

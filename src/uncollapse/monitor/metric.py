@@ -137,7 +137,9 @@ class CollapseMetric(Metric):
             labels: (N,) integers.
             instances: (N,) instance of each row; ids need to differ within this batch only.
         """
-        sample = self._checked(sample_of(embeddings, ByRole[Any](labels=labels, instances=instances)))
+        sample = self._checked(
+            sample_of(embeddings, ByRole[Any](labels=labels, instances=instances))
+        )
         names = np.array(sample.labels.names, dtype=np.int64)
         vectors = unit_rows(sample.matrix)
         for code in np.unique(sample.labels.codes):

@@ -15,7 +15,15 @@ from numpy.lib.format import MAGIC_PREFIX
 
 from uncollapse.errors import InputError
 from uncollapse.samples import to_numpy
-from uncollapse.tables._npy import DAMAGED, OBJECTS, Header, archive_names, read_array, read_header, read_rows
+from uncollapse.tables._npy import (
+    DAMAGED,
+    OBJECTS,
+    Header,
+    archive_names,
+    read_array,
+    read_header,
+    read_rows,
+)
 from uncollapse.tables._shard import Array, Column, unreadable, without_package
 
 __all__ = ["ArraysShard", "NpyShard", "NpzShard", "SafetensorsShard"]
