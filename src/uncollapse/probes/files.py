@@ -13,8 +13,8 @@ from uncollapse.tables import (
     Reading,
     description_of,
     embedding_columns,
+    label_column,
     open_shards,
-    roles_of,
 )
 
 __all__ = ["ProbeColumns", "embedded_files"]
@@ -62,8 +62,7 @@ def embedded_files(
     layers = columns.layers or about.layers or (",".join(embedding_columns(first)),)
     label = columns.label or about.label
     if label is None and (about.known or not columns.targets or {"label", "labels"} & {*present}):
-        vectors = embedding_columns(first, layers[0])[0]
-        label = roles_of(first, Columns(), vectors).labels
+        label = label_column(first, embedding_columns(first, layers[0])[0])
     labels = () if label is None else (label,)
     targets = columns.targets or (*labels, *about.fine, *about.slices)
     split = columns.split or ("split" if "split" in present else None)

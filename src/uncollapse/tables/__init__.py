@@ -2,7 +2,7 @@
 
 from uncollapse.tables._npy import DAMAGED, read_archive
 from uncollapse.tables._shard import Column, Shard
-from uncollapse.tables.columns import Columns, embedding_columns, named_column, roles_of
+from uncollapse.tables.columns import Columns, embedding_columns, label_column, named_column
 from uncollapse.tables.description import Description, description_of
 from uncollapse.tables.formats import ENDINGS, open_arrays, open_shards
 from uncollapse.tables.numpy_files import ArraysShard
@@ -26,9 +26,9 @@ __all__ = [
     "description_of",
     "embedding_columns",
     "joined",
+    "label_column",
     "named_column",
     "open_arrays",
     "open_shards",
     "read_archive",
-    "roles_of",
 ]

@@ -11,7 +11,7 @@ from uncollapse.errors import InputError
 from uncollapse.samples import ByRole
 from uncollapse.tables._shard import Column, Shard
 
-__all__ = ["Columns", "embedding_columns", "named_column", "roles_of"]
+__all__ = ["Columns", "embedding_columns", "label_column", "named_column", "roles_of"]
 
 _USUAL_EMBEDDINGS = ("embedding", "embeddings", "emb", "features", "feature", "vector", "z", "x")
 _USUAL_LABELS = ("label", "labels", "y", "target", "targets", "class")
@@ -115,7 +115,7 @@ def named_column(shard: Shard, name: str, what: str = "a column") -> str:
     raise _missing(shard.path, f"{what} {name!r}", shard.columns)
 
 
-def _label_column(shard: Shard, embedding: str | None) -> str:
+def label_column(shard: Shard, embedding: str | None) -> str:
     """The column of labels by its usual names, else the only one that can be it."""
     names = [column.name for column in shard.columns]
     for usual in _USUAL_LABELS:
@@ -144,7 +144,7 @@ def roles_of(shard: Shard, columns: Columns, embedding: str | None) -> ByRole[st
         return None if name is None else named_column(shard, name)
 
     return ByRole(
-        labels=named(columns.label) or _label_column(shard, embedding),
+        labels=named(columns.label) or label_column(shard, embedding),
         instances=named(columns.instance),
         groups=named(columns.group),
         fine_labels=named(columns.fine),
