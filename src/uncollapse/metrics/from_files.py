@@ -12,13 +12,12 @@ import numpy as np
 
 from uncollapse.errors import InputError
 from uncollapse.metrics.file_faults import over_its_file
-from uncollapse.metrics.margins import Margins
 from uncollapse.metrics.measure import measure
 from uncollapse.metrics.persist import is_state, load_state
 from uncollapse.metrics.split_instances import split_error, split_ids
 from uncollapse.metrics.stream import Accumulator
 from uncollapse.probes import ProbeOptions
-from uncollapse.records import Measurement, Prediction
+from uncollapse.records import Margins, Measurement, Prediction
 from uncollapse.samples import RepeatedInstanceError, RowError, encode, sample_of
 from uncollapse.tables import Columns, Reading, Rows, joined, open_shards
 
