@@ -65,9 +65,9 @@ def hostile(tmp_path_factory):
 
 
 def trial(name, alpha, objective, status="complete", reason=None, note=""):
-    of = {"objective": objective, "task": 0.96, "instance_variance": 0.1, "share": 0.2}
-    of |= {"verdict": "healthy", "downstream": {f"other {SCRIPT}": objective}}
-    measured = {"projector": of, "backbone": of}
+    mean = {"objective": objective, "task": 0.96, "instance_variance": 0.1, "share": 0.2}
+    scores = mean | {"verdict": "healthy", "downstream": {f"other {SCRIPT}": objective}}
+    measured = {"projector": scores, "backbone": scores}
     runs = [{"seed": seed, "seconds": 10.0, "measured": measured} for seed in range(3)]
     change = [] if alpha == 0 else [{"key": "loss.alpha", "from": 0.0, "to": alpha}]
     return {
@@ -79,7 +79,7 @@ def trial(name, alpha, objective, status="complete", reason=None, note=""):
         "reason": reason,
         "seconds": 30.0,
         "runs": [] if objective is None else runs,
-        "mean": {} if objective is None else measured,
+        "mean": {} if objective is None else {"projector": mean, "backbone": mean},
         "gain": None if objective is None or alpha == 0 else GAIN,
         "task_change": None if objective is None or alpha == 0 else TASK,
     }

@@ -72,7 +72,7 @@ def test_a_comparison_and_slices(tmp_path):
     options = ReportOptions(columns=Columns(fine="fine", slices=("site", "machine")))
     report = build_report([tmp_path / "z.npz"], "ja", options=options)
     assert english(report) == []
-    found = report.inputs.cases[0].measured[0].found
+    found = report.inputs.cases[0].measured[0].measurement
     assert set(found.slices) == {"site", "machine"}
     record = compare(found, found).to_dict()
     (tmp_path / "c.json").write_text(json.dumps(record))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from uncollapse.records import CAVEATS
+from uncollapse.records import Interval
 from uncollapse.report.language import language
 
 
@@ -116,7 +117,7 @@ def test_numbers(value, shown):
 
 def test_shares_points_and_durations():
     english, japanese = language("en"), language("ja")
-    gain = {"estimate": 0.117, "low": 0.06, "high": 0.17}
+    gain = Interval(0.117, 0.06, 0.17)
     assert english.points(gain) == "+11.7 points (95 % interval +6.0 to +17.0 points)"
     assert japanese.points(gain) == "+11.7ポイント（95%信頼区間 +6.0～+17.0ポイント）"
     assert english.percent(0.0042) == "0.42 %"

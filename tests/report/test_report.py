@@ -48,10 +48,10 @@ def test_numbers_are_those_of_the_rooms_they_come_from(two, runs):
             layer="projector",
             split="test",
         )
-        assert case.measured[0].found.share == once.share
-        assert case.measured[0].found.reasons == once.reasons
+        assert case.measured[0].measurement.share == once.share
+        assert case.measured[0].measurement.reasons == once.reasons
         found.append(once)
-    assert two.comparison == compare(*found).to_dict()
+    assert two.comparison == compare(*found)
 
 
 def test_the_page_holds_every_part_in_order(two):
@@ -80,7 +80,7 @@ def test_the_page_holds_every_part_in_order(two):
     assert "Slices" not in text
     assert "no slices" in text
     assert "25 November 2026, 09:05 UTC" in page.text
-    fingerprint = two.inputs.cases[0].run["data"]["fingerprint"]
+    fingerprint = two.inputs.cases[0].run.fingerprint
     assert fingerprint in page.text
     assert all(source.sha256 in page.text for source in two.inputs.sources)
     assert len(html.encode()) < MOST_BYTES
@@ -182,7 +182,7 @@ def test_the_level_of_the_intervals_is_that_of_the_inputs(pilot, tmp_path):
 
 
 def test_one_measurement_a_comparison_and_a_probe(runs, two, tmp_path):
-    first, last = (case.measured[0].found for case in two.inputs.cases)
+    first, last = (case.measured[0].measurement for case in two.inputs.cases)
     (tmp_path / "a.json").write_text(first.to_json())
     (tmp_path / "c.json").write_text(json.dumps(compare(first, last).to_dict()))
     state = build_report([tmp_path / "a.json"])
@@ -222,7 +222,7 @@ def test_the_card_has_metadata_that_is_yaml(two):
     card = two.to_markdown()
     front = yaml.safe_load(card.split("---\n")[1])
     metrics = front["model-index"][0]["results"][0]["metrics"]
-    share = two.inputs.cases[-1].measured[0].found.share.estimate
+    share = two.inputs.cases[-1].measured[0].measurement.share.estimate
     assert metrics[0]["value"] == pytest.approx(share, rel=1e-3)
     assert "## Class collapse report" in card
 
@@ -247,7 +247,7 @@ def test_a_stream_is_the_measurement_of_all_rows(monkeypatch, tmp_path):
     report = build_report([tmp_path / "z.npz"], options=ReportOptions(sample=100))
     streamed = report.inputs.cases[0]
     assert streamed.measured[0].streamed
-    a, b = streamed.measured[0].found.share, whole.measured[0].found.share
+    a, b = streamed.measured[0].measurement.share, whole.measured[0].measurement.share
     assert a.estimate == pytest.approx(b.estimate, abs=1e-12)
     assert len(streamed.points[""].x) == 100
     text = Text(report.to_html()).text

@@ -7,27 +7,29 @@ import pytest
 from scipy import stats
 
 from uncollapse import build_report
-from uncollapse.report.read.over_seeds import mean_record, over_seeds
+from uncollapse.records import Estimate, Gap, SliceMeasurement
+from uncollapse.report.read.over_seeds import mean_record
+from uncollapse.statistics import mean_interval
 
 
 def test_the_interval_is_students():
     values = [0.3, 0.5, 0.35, 0.4]
-    found = over_seeds(values)
+    mean = mean_record([Estimate(value, value - 1, value + 1, value) for value in values])
     low, high = stats.t.interval(0.95, 3, np.mean(values), stats.sem(values))
-    assert [found[name] for name in ("estimate", "low", "high")] == pytest.approx(
-        [np.mean(values), low, high]
-    )
-    assert over_seeds([0.3])["low"] is None
+    expected = [np.mean(values), low, high, np.mean(values)]
+    assert [mean.estimate, mean.low, mean.high, mean.plug_in] == pytest.approx(expected)
+    assert mean_record([Estimate(0.3), Estimate(None)]) == Estimate(None)
 
 
 def test_estimates_of_different_things_are_not_averaged():
-    gaps = [{"estimate": 0.1, "largest": "b"}, {"estimate": 0.2, "largest": "c"}]
+    gaps = [Gap(0.1, 0.0, 0.2, "a", "b"), Gap(0.2, 0.1, 0.3, "a", "c")]
     assert mean_record(gaps) is None
-    records = [
-        {"verdict": v, "share": {"estimate": s}} for v, s in (("healthy", 1), ("at-risk", 2))
+    slices = [
+        SliceMeasurement(10, 2, verdict, share=Estimate(share))
+        for verdict, share in (("healthy", 1.0), ("at-risk", 2.0))
     ]
-    assert mean_record(records)["verdict"] == "at-risk"
-    assert mean_record(records)["share"]["estimate"] == 1.5
+    assert mean_record(slices).verdict == "at-risk"
+    assert mean_record(slices).share.estimate == 1.5
 
 
 def test_seeds_of_two_settings_are_before_and_after(seeds):
@@ -37,11 +39,11 @@ def test_seeds_of_two_settings_are_before_and_after(seeds):
     assert [case.name for case in cases] == ["before (n = 3)", "after (n = 3)"]
     for case, runs in zip(cases, (single[:3], single[3:]), strict=True):
         for layer, one in enumerate(case.measured):
-            shares = [run.measured[layer].found.share.estimate for run in runs]
-            wanted = over_seeds(shares)
-            assert vars(one.found.share) | wanted == pytest.approx(vars(one.found.share))
-        verdicts = [run.measured[0].found.verdict for run in runs]
-        assert case.measured[0].found.verdict in verdicts
+            shares = [run.measured[layer].measurement.share.estimate for run in runs]
+            share = vars(one.measurement.share)
+            assert share | mean_interval(shares).to_dict() == pytest.approx(share)
+        verdicts = [run.measured[0].measurement.verdict for run in runs]
+        assert case.measured[0].measurement.verdict in verdicts
         assert [run.config["seed"] for run in case.runs] == [0, 1, 2]
     assert [change.key for change in report.decision.changes] == ["loss.alpha"]
     assert {"certainty.seeds"} <= {message.key for message in report.decision.certainty}
@@ -59,7 +61,7 @@ def test_what_is_no_other_draw_of_the_setting_stays_apart(seeds, runs, tmp_path)
     report = build_report([seeds[0], tmp_path / "again", seeds[1]])
     assert [len(case.each) for case in report.inputs.cases] == [2, 1]
     text = (tmp_path / "again" / "run.json").read_text()
-    fingerprint = report.inputs.cases[0].run["data"]["fingerprint"]
+    fingerprint = report.inputs.cases[0].run.fingerprint
     (tmp_path / "again" / "run.json").write_text(text.replace(fingerprint, "0" * 64))
     (tmp_path / "again" / "config.yaml").write_text((seeds[1] / "config.yaml").read_text())
     assert len(build_report([seeds[0], tmp_path / "again"]).inputs.cases) == 2

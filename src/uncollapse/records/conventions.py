@@ -1,6 +1,8 @@
 """The conventions of the loss: their names, their choices and their defaults, once."""
 
-from dataclasses import dataclass, fields
+from __future__ import annotations
+
+from dataclasses import dataclass
 from typing import Literal, get_args
 
 from uncollapse.errors import InputError
@@ -11,6 +13,13 @@ SelfPairs = Literal["include", "exclude"]
 Reduction = Literal["pairs", "anchors"]
 AnchorsWithoutPositives = Literal["drop", "zero", "error"]
 OneClass = Literal["error", "allow"]
+
+_CHOICES = {
+    "self_pairs": SelfPairs,
+    "reduction": Reduction,
+    "anchors_without_positives": AnchorsWithoutPositives,
+    "one_class": OneClass,
+}
 
 
 @dataclass(frozen=True)
@@ -40,8 +49,11 @@ class Conventions:
     one_class: OneClass = "error"
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            name, value, choices = field.name, getattr(self, field.name), get_args(field.type)
+        for name, literal in _CHOICES.items():
+            value, choices = getattr(self, name), get_args(literal)
             if value not in choices:
-                expected = f"{name} one of {', '.join(map(repr, choices))}"
-                raise InputError(expected, f"{name} = {value!r}", "choose one")
+                raise InputError(
+                    f"{name} one of {', '.join(map(repr, choices))}",
+                    f"{name} = {value!r}",
+                    "choose one",
+                )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from uncollapse.errors import InputError
 from uncollapse.records.score import Score
@@ -103,6 +103,8 @@ class ProbeResult:
         conditions: Seed, splits of each data set, what units are, what the intervals are, settings.
     """
 
+    kind: ClassVar[str] = "probe"
+
     targets: tuple[TargetProbe, ...]
     conditions: dict[str, Any]
     schema_version: int = field(default=SCHEMA_VERSION)
@@ -123,7 +125,7 @@ class ProbeResult:
         return json.dumps(self.to_dict(), indent=indent, allow_nan=False, ensure_ascii=False)
 
     @classmethod
-    def from_dict(cls, record: dict[str, Any]) -> ProbeResult:
+    def from_dict(cls, record: dict[str, Any], source: str = "") -> ProbeResult:
         """The inverse of `to_dict`; keys that this version does not know are left out.
 
         Raises:

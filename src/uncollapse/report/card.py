@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
 
 from uncollapse.report.decide.lookup import judged, label_reading, within_reading
 from uncollapse.report.language import Language
-from uncollapse.report.messages import Message
+from uncollapse.report.messages import Message, Number
 from uncollapse.report.record import Content
 from uncollapse.report.sections.audit import (
     commands_of,
@@ -44,7 +43,7 @@ def card(report: Content) -> str:
         lines += [f"### {words.say(f'decision.{name}')}", ""]
         lines += [f"- {_said(message, words)}" for message in messages]
         if name == "change":
-            lines += [f"- {_change(change, words)}" for change in decision.changes]
+            lines += [f"- {_plain(words.change(change))}" for change in decision.changes]
         lines.append("")
     for reason in decision.reasons:
         lines.append(f"- {reason.code}: {_plain(words.record(reason.text))}")
@@ -56,16 +55,6 @@ def _said(message: Message, words: Language) -> str:
     return _plain(words.say(message))
 
 
-def _change(change: Any, words: Language) -> str:
-    text = words.say(
-        "decision.from-to",
-        name=words.key(change.key),
-        before=words.value(change.before),
-        after=words.value(change.after),
-    )
-    return _plain(text)
-
-
 def _metadata(report: Content) -> list[str]:
     """Front matter: tags, and the metrics of the model as `model-index` has them.
 
@@ -74,32 +63,31 @@ def _metadata(report: Content) -> list[str]:
     given = [case for case in report.inputs.cases if case.kind != "trial"]
     model = next(reversed(given or report.inputs.cases), None)
     lines = ["tags:", "- supervised-contrastive-learning", "- class-collapse"]
-    one = None if model is None else judged(model, report.layer)
-    if model is None or one is None:
+    measured = None if model is None else judged(model, report.layer)
+    if model is None or measured is None:
         return lines
-    data = ((model.run or {}).get("data") or {}).get("source") or model.name
-    numbers = {
-        "share of variance inside classes": one.found.share.estimate,
-        "within-class variance": one.found.within_class_variance.estimate,
-        "finer labels inside classes, above chance": (within_reading(model, one.layer) or {}).get(
-            "estimate"
-        ),
-        "accuracy of the training label": (label_reading(model, one.layer) or {}).get("estimate"),
+    measurement, layer = measured.measurement, measured.layer
+    data = json.dumps(str((model.run and model.run.data.get("source")) or model.name))
+    numbers: dict[str, Number | None] = {
+        "share of variance inside classes": measurement.share,
+        "within-class variance": measurement.within_class_variance,
+        "finer labels inside classes, above chance": within_reading(model, layer),
+        "accuracy of the training label": label_reading(model, layer),
     }
     lines += [
         "model-index:",
         f"- name: {json.dumps(model.name)}",
         "  results:",
         "  - task: {type: feature-extraction}",
-        f"    dataset: {{name: {json.dumps(str(data))}, type: {json.dumps(str(data))}, "
-        f"split: {json.dumps(one.split or 'unknown')}}}",
+        f"    dataset: {{name: {data}, type: {data}, "
+        f"split: {json.dumps(measured.split or 'unknown')}}}",
         "    metrics:",
     ]
-    for name, value in numbers.items():
-        if value is not None:
+    for name, number in numbers.items():
+        if number is not None and number.estimate is not None:
             kind = name.replace(",", "").replace(" ", "-")
             lines += [f"    - type: {kind}", f"      name: {json.dumps(name)}"]
-            lines.append(f"      value: {value:.4g}")
+            lines.append(f"      value: {number.estimate:.4g}")
     return lines
 
 
@@ -134,7 +122,7 @@ def _audit(report: Content, words: Language) -> list[str]:
     for name, texts in (
         ("conventions", convention_texts(report)),
         ("limits", limit_texts(report)),
-        ("absent", [words.say(f"absent.{one}") for one in report.absent]),
+        ("absent", [words.say(f"absent.{name}") for name in report.absent]),
     ):
         if texts:
             lines += [f"### {words.say(f'section.{name}')}", ""]

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from uncollapse.metrics import Measurement
+from uncollapse.records import (
+    Comparison,
+    EpochLine,
+    Part,
+    PilotResult,
+    Prediction,
+    ProbeResult,
+    RunRecord,
+    Setting,
+    to_json_types,
+)
 from uncollapse.tables import Columns
 
-__all__ = ["Case", "Change", "Inputs", "Measured", "Options", "Points", "Source"]
+__all__ = ["Case", "Inputs", "Measured", "Options", "Points", "Source"]
 
 Floats = NDArray[np.float64]
 
@@ -34,7 +46,7 @@ class Options:
 
 
 @dataclass(frozen=True)
-class Source:
+class Source(Part):
     """A file that was read.
 
     Attributes:
@@ -78,6 +90,22 @@ class Points:
     seed: int
     spectrum: tuple[float, ...]
 
+    def axes(self, inside: bool) -> tuple[Floats, Floats]:
+        """The two coordinates of a picture: of the residuals inside classes, or of the rows."""
+        return (self.u, self.v) if inside else (self.x, self.y)
+
+    def summary(self) -> dict[str, Any]:
+        """All but the rows, as plain JSON types."""
+        return {
+            "layer": self.layer,
+            "projection": "principal components",
+            "rows": self.rows,
+            "drawn": len(self.x),
+            "seed": self.seed,
+            "shares": list(self.shares),
+            "spectrum": list(self.spectrum),
+        }
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -86,24 +114,21 @@ class Measured:
     Attributes:
         source: File, and column where there is one.
         layer, split: Of the embeddings; "" where they are not known.
-        found: The measurement.
+        measurement: What was found.
         streamed: Whether it was made here in one pass, without probe, slices and nulls.
     """
 
     source: str
     layer: str
     split: str
-    found: Measurement
+    measurement: Measurement
     streamed: bool = False
 
-
-@dataclass(frozen=True)
-class Change:
-    """One key of the setting, before and after."""
-
-    key: str
-    before: Any
-    after: Any
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON types; the measurement is called "found"."""
+        record = vars(self) | {"found": self.measurement.to_dict()}
+        del record["measurement"]
+        return record
 
 
 @dataclass
@@ -126,12 +151,12 @@ class Case:
 
     name: str
     kind: str
-    run: dict[str, Any] | None = None
-    config: dict[str, Any] = field(default_factory=dict)
-    history: list[dict[str, Any]] = field(default_factory=list)
-    prediction: dict[str, Any] | None = None
+    run: RunRecord | None = None
+    config: Mapping[str, object] = field(default_factory=dict)
+    history: list[EpochLine] = field(default_factory=list)
+    prediction: Prediction | None = None
     measured: list[Measured] = field(default_factory=list)
-    probes: list[dict[str, Any]] = field(default_factory=list)
+    probes: list[ProbeResult] = field(default_factory=list)
     points: dict[str, Points] = field(default_factory=dict)
     runs: list[Case] = field(default_factory=list)
 
@@ -141,33 +166,22 @@ class Case:
         return self.runs or [self]
 
     @property
-    def setting(self) -> dict[str, Any] | None:
-        """The run's setting as run.json has it."""
-        return None if self.run is None else self.run.get("setting")
+    def setting(self) -> Setting | None:
+        """The run's setting."""
+        return None if self.run is None else self.run.setting
 
     def to_dict(self) -> dict[str, Any]:
         """All but the points of the picture, as plain JSON types."""
         return {
             "name": self.name,
             "kind": self.kind,
-            "run": self.run,
-            "config": self.config,
-            "history": self.history,
-            "prediction": self.prediction,
-            "measured": [vars(one) | {"found": one.found.to_dict()} for one in self.measured],
-            "probes": self.probes,
-            "pictures": [
-                {
-                    "layer": one.layer,
-                    "projection": "principal components",
-                    "rows": one.rows,
-                    "drawn": len(one.x),
-                    "seed": one.seed,
-                    "shares": list(one.shares),
-                    "spectrum": list(one.spectrum),
-                }
-                for one in self.points.values()
-            ],
+            "run": to_json_types(self.run),
+            "config": to_json_types(self.config),
+            "history": to_json_types(self.history),
+            "prediction": to_json_types(self.prediction),
+            "measured": [measured.to_dict() for measured in self.measured],
+            "probes": to_json_types(self.probes),
+            "pictures": [points.summary() for points in self.points.values()],
             "runs": [run.to_dict() for run in self.runs],
         }
 
@@ -184,8 +198,8 @@ class Inputs:
     """
 
     cases: list[Case] = field(default_factory=list)
-    comparisons: list[dict[str, Any]] = field(default_factory=list)
-    pilot: dict[str, Any] | None = None
+    comparisons: list[Comparison] = field(default_factory=list)
+    pilot: PilotResult | None = None
     sources: list[Source] = field(default_factory=list)
 
     @property
@@ -200,33 +214,26 @@ class Inputs:
         return cases if len(cases) < 2 else [cases[0], cases[-1]]
 
     @property
-    def level(self) -> float | None:
-        """Of all intervals; None where the inputs differ in it, 0.95 where none says it."""
-        given = [(self.pilot or {}).get("statistics"), *self._conditions()]
-        levels = {one.get("level", one.get("confidence")) for one in given if one}
-        found = {float(level) for level in levels if isinstance(level, int | float)}
-        return found.pop() if len(found) == 1 else None if found else 0.95
-
-    def _conditions(self) -> list[dict[str, Any]]:
-        runs = self.runs
-        measured = [one.found.conditions.to_dict() for run in runs for one in run.measured]
-        probes = [
-            (one.get("conditions") or {}).get("settings") or {}
-            for run in runs
-            for one in run.probes
-        ]
-        return [*measured, *probes]
-
-    @property
     def runs(self) -> list[Case]:
         """Every run of every case."""
         return [run for case in self.cases for run in case.each]
+
+    @property
+    def level(self) -> float | None:
+        """Of all intervals; None where the inputs differ in it, 0.95 where none says it."""
+        statistics = None if self.pilot is None else self.pilot.statistics
+        levels = {None if statistics is None else statistics.level}
+        for run in self.runs:
+            levels |= {m.measurement.conditions.confidence for m in run.measured}
+            levels |= {probe.conditions["settings"]["confidence"] for probe in run.probes}
+        levels -= {None}
+        return levels.pop() if len(levels) == 1 else None if levels else 0.95
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types."""
         return {
             "cases": [case.to_dict() for case in self.cases],
-            "comparisons": self.comparisons,
-            "pilot": self.pilot,
-            "sources": [asdict(source) for source in self.sources],
+            "comparisons": to_json_types(self.comparisons),
+            "pilot": to_json_types(self.pilot),
+            "sources": to_json_types(self.sources),
         }

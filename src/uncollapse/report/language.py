@@ -6,20 +6,22 @@ import math
 import re
 import string
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
+from decimal import Decimal
 from functools import cache
 from importlib.resources import files
 from typing import Any, Literal, get_args
 
 from uncollapse.errors import InputError
-from uncollapse.report.messages import Message
+from uncollapse.records import Interval, SettingChange
+from uncollapse.report.messages import Message, Number
 
 __all__ = ["Code", "Language", "language", "short"]
 
 Code = Literal["en", "ja"]
 
-# What a slot of an English sentence holds, see `translations.ja.toml`.
+# What a slot of an English text holds, see `recorded.ja.toml`.
 _NUMBER = r"-?(?:\d[\d.,]*(?:e[+-]?\d+)?|inf)"
 _SLOTS = {
     "num": _NUMBER,
@@ -76,31 +78,26 @@ class Language:
         self.level = ""
         if level is not None:
             self.level = self.say("format.level", x=f"{100 * level:g}")
-        self._sentences = [] if code == "en" else _patterns(f"translations.{code}")
+        self._sentences = [] if code == "en" else _patterns(f"recorded.{code}")
 
-    def has(self, key: str) -> bool:
-        """Whether there is a text of this key."""
-        return isinstance(self._find(key), str)
-
-    def _find(self, key: str) -> Any:
-        found: Any = self._words
-        for part in key.split(".", 1) if "." in key else [key]:
-            found = found.get(part) if isinstance(found, dict) else None
-        return found
+    def _find(self, key: str) -> str | None:
+        group, _, name = key.partition(".")
+        text = self._words.get(group, {}).get(name)
+        return text if isinstance(text, str) else None
 
     def say(self, what: str | Message, **values: Any) -> str:
         """The text of a key, with its numbers."""
         message = what if isinstance(what, Message) else Message(what, values)
         template = self._find(message.key)
-        if not isinstance(template, str):
+        if template is None:
             raise KeyError(message.key)
         values = {"level": self.level, **message.values}
         return self._formatter.vformat(template, (), values)
 
     def word(self, group: str, value: Any) -> str:
         """The word for a value of a group, or the value itself where there is none."""
-        found = self._find(f"{group}.{value}")
-        return found if isinstance(found, str) else str(value)
+        text = self._find(f"{group}.{value}")
+        return str(value) if text is None else text
 
     def translate(self, sentence: str) -> str | None:
         """An English sentence of a record in this language; None where it is not known."""
@@ -123,13 +120,23 @@ class Language:
 
     def changes(self, text: str) -> str:
         """Keys with their values before and after, as a pilot writes them."""
-        found = re.findall(r"(\S+) (\S+) -> (\S+?)(?:, |$)", text)
-        return self.say("format.comma").join(
-            self.say("decision.from-to", name=self.key(key), before=before, after=after)
-            for key, before, after in found
+        parts = re.findall(r"(\S+) (\S+) -> (\S+?)(?:, |$)", text)
+        return self.listed(
+            [
+                self.say("decision.from-to", name=self.key(key), before=before, after=after)
+                for key, before, after in parts
+            ]
         )
 
-    # Numbers -----------------------------------------------------------------------------------
+    # Numbers, dates and lists ------------------------------------------------------------------
+
+    def _decimal(self, value: float, decimals: int, sign: bool = False) -> str:
+        """With so many decimals, rounded as Python rounds; minus as it is printed."""
+        from babel.numbers import format_decimal
+
+        pattern = "#,##0" + ("." + "0" * decimals if decimals else "")
+        pattern = f"+{pattern};-{pattern}" if sign else pattern
+        return format_decimal(Decimal(value), pattern, locale=self.code).replace("-", "−")
 
     def number(self, value: Any, digits: int = 3) -> str:
         """Three significant digits, without exponents between 0.001 and a million."""
@@ -141,149 +148,159 @@ class Language:
         if not math.isfinite(x):
             return "∞" if x > 0 else "−∞"
         if isinstance(value, int) or (x == int(x) and abs(x) < 1e6):
-            return f"{int(x):,}".replace("-", "−")
+            return self._decimal(int(x), 0)
         size = math.floor(math.log10(abs(x)))
         if -4 <= size < 6:
-            return f"{x:,.{max(0, digits - 1 - size)}f}".replace("-", "−")
+            return self._decimal(x, max(0, digits - 1 - size))
         mantissa, _, exponent = f"{x:.{digits - 1}e}".partition("e")
         raised = str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
-        return f"{mantissa} × 10{raised}".replace("-", "−")
+        return f"{self._decimal(float(mantissa), digits - 1)} × 10{raised}"
 
-    def count(self, value: Any) -> str:
+    def count(self, value: int) -> str:
         """A whole number with separators."""
-        return f"{int(value):,}"
+        return self._decimal(value, 0)
 
     def _percentage(self, value: float, sign: bool = False) -> str:
         shown = 100 * value
         decimals = 1 if abs(shown) >= 1 or shown == 0 else 2
-        text = f"{shown:{'+' if sign else ''}.{decimals}f}"
-        return re.sub(r"^[-+](0\.?0*)$", r"\1", text).replace("-", "−")
+        return re.sub(r"^[−+](0\D?0*)$", r"\1", self._decimal(shown, decimals, sign))
 
-    def share(self, value: Any) -> str:
+    def share(self, value: Number | float | None) -> str:
         """A share as a percentage, without its interval."""
-        x = value.get("estimate") if isinstance(value, Mapping) else value
-        return "–" if x is None else self.say("format.percent", x=self._percentage(float(x)))
+        x = _estimate(value)
+        return "–" if x is None else self.say("format.percent", x=self._percentage(x))
 
-    def percent(self, value: Any) -> str:
+    def percent(self, value: Number | float | None) -> str:
         """A share as a percentage, with its interval where it has one."""
         return self._with_interval(value, "format.percent", sign=False)
 
-    def points(self, value: Any) -> str:
+    def points(self, value: Number | float | None) -> str:
         """A difference of shares in percentage points, with its interval where it has one."""
         return self._with_interval(value, "format.points", sign=True)
 
-    def _with_interval(self, value: Any, unit: str, sign: bool) -> str:
-        record = value if isinstance(value, Mapping) else {"estimate": value}
-        if record.get("estimate") is None:
+    def _with_interval(self, value: Number | float | None, unit: str, sign: bool) -> str:
+        x = _estimate(value)
+        if x is None:
             return "–"
-        text = self.say(unit, x=self._percentage(float(record["estimate"]), sign))
-        low, high = record.get("low"), record.get("high")
-        if low is None or high is None:
+        text = self.say(unit, x=self._percentage(x, sign))
+        ends = _ends(value)
+        if ends is None:
             return text
-        ends = {"low": self._percentage(float(low), sign), "high": self._percentage(high, sign)}
-        ends["unit"] = self.say(f"{unit}-unit")
-        return text + self.say("format.interval-after", **ends)
+        low, high = (self._percentage(end, sign) for end in ends)
+        unit = self.say(f"{unit}-unit")
+        return text + self.say("format.interval-after", low=low, high=high, unit=unit)
 
-    def point_ends(self, record: Mapping[str, Any] | None) -> str:
-        """The interval of a difference alone, in percentage points."""
-        low, high = (record or {}).get("low"), (record or {}).get("high")
-        if low is None or high is None:
+    def _bracket(self, value: Number | float | None, end_text: Callable[[float], str]) -> str:
+        ends = _ends(value)
+        if ends is None:
             return "–"
-        ends = {"low": self._percentage(low, True), "high": self._percentage(high, True)}
-        return self.say("format.interval", **ends)
+        return self.say("format.interval", low=end_text(ends[0]), high=end_text(ends[1]))
 
-    def interval(self, value: Any) -> str:
-        """An estimate with its interval, from a mapping or from the English of a record."""
+    def ends(self, value: Number | None) -> str:
+        """The interval alone."""
+        return self._bracket(value, self.number)
+
+    def share_ends(self, value: Number | None) -> str:
+        """The interval of a share alone."""
+        return self._bracket(value, self.share)
+
+    def point_ends(self, value: Number | None) -> str:
+        """The interval of a difference alone, in percentage points."""
+        return self._bracket(value, lambda end: self._percentage(end, sign=True))
+
+    def interval(self, value: Number | float | None) -> str:
+        """A number with its interval."""
         if isinstance(value, str):
             value = _estimate_of(value)
-        record = value if isinstance(value, Mapping) else {"estimate": value}
-        text = self.number(record.get("estimate"))
-        ends = self.ends(record)
-        return text if ends == "–" else f"{text} {ends}"
+        text = self.number(_estimate(value))
+        return text if _ends(value) is None else f"{text} {self._bracket(value, self.number)}"
 
-    def ends(self, record: Mapping[str, Any] | None) -> str:
-        """The interval alone."""
-        low, high = (record or {}).get("low"), (record or {}).get("high")
-        if low is None or high is None:
-            return "–"
-        return self.say("format.interval", low=self.number(low), high=self.number(high))
+    def duration(self, seconds: float) -> str:
+        """Seconds in the unit that suits them."""
+        for unit, length in (("hours", 3600.0), ("minutes", 60.0)):
+            if seconds >= 2 * length:
+                return self.say(f"format.{unit}", x=self.number(seconds / length, 2))
+        return self.say("format.seconds", x=self.number(float(seconds), 2))
+
+    def bytes(self, size: int) -> str:
+        """A size in kB or MB."""
+        if size < 1e6:
+            return f"{self.number(max(size / 1e3, 0.1), 2)} kB"
+        return f"{self.number(size / 1e6, 3)} MB"
+
+    def date(self, when: datetime) -> str:
+        """A date with its time, in the zone that it carries."""
+        from babel.dates import format_datetime
+
+        pattern = self._words["format"]["date-pattern"]
+        text = format_datetime(when, pattern, tzinfo=when.tzinfo, locale=self.code)
+        return self.say("format.date", text=text, zone=when.strftime("%Z") or "UTC")
+
+    def listed(self, items: Sequence[str]) -> str:
+        """Several things in a row."""
+        from babel.lists import format_list
+
+        narrow: Any = "standard-narrow"  # which its own types do not name
+        return format_list(items, narrow, self.code) if items else "–"
+
+    # Words of the configuration ----------------------------------------------------------------
 
     def num(self, text: str) -> str:
         """A number from the English of a record, with the digits that it has there."""
         return text.replace("-", "−")
 
-    def part(self, name: Any) -> str:
+    def parts(self, names: str) -> str:
+        """Several parts of the data, with commas between them in the English of a record."""
+        return self.listed([self.part(name) for name in names.split(", ")])
+
+    def part(self, name: str) -> str:
         """A part of the data: training, validation, test."""
         return self.word("split", name)
 
-    def parts(self, names: str) -> str:
-        """Several of them, with commas between them in the English of a record."""
-        return self.listed([self.part(name) for name in names.split(", ")])
-
-    def duration(self, seconds: Any) -> str:
-        """Seconds in the unit that suits them."""
-        x = float(seconds)
-        for unit, length in (("hours", 3600.0), ("minutes", 60.0)):
-            if x >= 2 * length:
-                return self.say(f"format.{unit}", x=self.number(x / length, 2))
-        return self.say("format.seconds", x=self.number(x, 2))
-
-    def bytes(self, value: Any) -> str:
-        """A size in kB or MB."""
-        x = float(value)
-        if x < 1e6:
-            return f"{self.number(max(x / 1e3, 0.1), 2)} kB"
-        return f"{self.number(x / 1e6, 3)} MB"
-
-    def date(self, when: datetime) -> str:
-        """A date with its time, in the zone that it carries."""
-        zone = when.strftime("%Z") or "UTC"
-        month = self._words["months"][when.month - 1]
-        clock = f"{when:%H:%M}"
-        return self.say(
-            "format.date",
-            day=str(when.day),
-            month=month,
-            year=str(when.year),
-            clock=clock,
-            zone=zone,
-        )
-
-    def listed(self, items: Sequence[str]) -> str:
-        """Several things in a row."""
-        return self.say("format.comma").join(items) if items else "–"
-
-    def key(self, name: Any) -> str:
+    def key(self, name: str) -> str:
         """A key of a configuration, in words where there are some."""
         return self.word("keys", name)
 
-    def value(self, given: Any) -> str:
+    def value(self, given: object) -> str:
         """A value of a configuration."""
         if given is None or isinstance(given, bool):
             return self.word("values", str(given).lower())
-        if isinstance(given, list):
-            return self.listed([self.value(one) for one in given])
+        if isinstance(given, list | tuple):
+            return self.listed([self.value(part) for part in given])
         return f"{given:g}".replace("-", "−") if isinstance(given, float) else str(given)
 
-
-def _estimate_of(text: str) -> dict[str, float | None]:
-    numbers = [float(one.replace(",", "")) for one in re.findall(_NUMBER, text)]
-    ends = numbers[1:3] if len(numbers) == 3 else [None, None]
-    first = numbers[0] if numbers else None
-    return {"estimate": first, "low": ends[0], "high": ends[1]}
+    def change(self, change: SettingChange) -> str:
+        """A key with its values before and after."""
+        before, after = self.value(change.before), self.value(change.after)
+        return self.say("decision.from-to", name=self.key(change.key), before=before, after=after)
 
 
+def _estimate(value: Number | float | None) -> float | None:
+    return value if value is None or isinstance(value, int | float) else value.estimate
+
+
+def _ends(value: Number | float | None) -> tuple[float, float] | None:
+    low, high = getattr(value, "low", None), getattr(value, "high", None)
+    return None if low is None or high is None else (low, high)
+
+
+def _estimate_of(text: str) -> Interval | None:
+    numbers = [float(number.replace(",", "")) for number in re.findall(_NUMBER, text)]
+    return Interval(*numbers) if len(numbers) in (1, 3) else None
+
+
+@cache
 def _patterns(name: str) -> list[tuple[re.Pattern[str], str]]:
-    """English sentences with slots such as {share:est}, as patterns, and what they become."""
-    found = []
-    for entry in _catalogue(name)["sentence"]:
+    """English texts with slots such as {share:est}, as patterns, and what they become."""
+    patterns = []
+    for english, becomes in _catalogue(name).items():
         pattern = ""
-        for literal, slot, kind, _ in string.Formatter().parse(entry["en"]):
+        for literal, slot, kind, _ in string.Formatter().parse(english):
             pattern += re.escape(literal)
             if slot is not None:
                 pattern += f"(?P<{slot}>{_SLOTS[kind or 'any']})"
-        found.append((re.compile(pattern, re.DOTALL), entry["becomes"]))
-    return found
+        patterns.append((re.compile(pattern, re.DOTALL), becomes))
+    return patterns
 
 
 def short(text: object, most: int = 60) -> str:

@@ -4,44 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from uncollapse import statistics
-from uncollapse.records import Interval
+from uncollapse.records import Estimate, Gap, Interval, NumberChange, Part
 
-__all__ = ["Message", "difference", "estimate"]
+__all__ = ["Message", "Number", "difference", "interval_of"]
+
+Number = Estimate | Interval | NumberChange | Gap
 
 
 @dataclass(frozen=True)
-class Message:
+class Message(Part):
     """One sentence.
 
     Attributes:
         key: Its name in the catalogues of `language`.
-        values: Numbers, texts and estimates (mappings with estimate, low and high) by name.
+        values: Numbers, texts and intervals by name.
     """
 
     key: str
-    values: Mapping[str, Any] = field(default_factory=dict)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Both parts as plain JSON types."""
-        return {"key": self.key, "values": dict(self.values)}
+    values: Mapping[str, object] = field(default_factory=dict)
 
 
-def estimate(record: Any) -> dict[str, float | None] | None:
-    """An estimate with its interval from a record or an `Estimate`; None where there is none."""
-    if record is None:
+def interval_of(number: Number | None) -> Interval | None:
+    """A number with its interval; None where there is none."""
+    if number is None or number.estimate is None:
         return None
-    given = record if isinstance(record, Mapping) else vars(record)
-    if given.get("estimate") is None:
-        return None
-    return {name: given.get(name) for name in ("estimate", "low", "high")}
+    return Interval(number.estimate, number.low, number.high)
 
 
-def difference(before: Any, after: Any) -> dict[str, float | None] | None:
-    """After minus before, with the interval of Zou & Donner (2008) as `compare` has it."""
-    a, b = estimate(before), estimate(after)
-    if a is None or b is None:
-        return None
-    return statistics.difference(Interval.from_dict(a), Interval.from_dict(b)).to_dict()
+def difference(before: Number | None, after: Number | None) -> Interval | None:
+    """After minus before, as `compare` has it; None where one of them does not exist."""
+    first, second = interval_of(before), interval_of(after)
+    return None if first is None or second is None else statistics.difference(first, second)

@@ -11,7 +11,7 @@ from typing import Any
 
 from uncollapse import __version__
 from uncollapse.errors import InputError
-from uncollapse.metrics import Reason
+from uncollapse.records import Reason
 from uncollapse.report.language import Language
 from uncollapse.report.record import Content
 
@@ -44,6 +44,7 @@ def page(report: Content) -> str:
 def _need_packages() -> None:
     try:
         import altair as alt  # noqa: F401  (only whether they are there)
+        import babel  # noqa: F401
         import jinja2  # noqa: F401
         import vl_convert  # noqa: F401
     except ImportError as error:
@@ -90,14 +91,14 @@ def _page(report: Content, points: int) -> str:
 
     words = report.words
     parts = engineer(report, points)
-    specs = {figure.name: figure.spec for one in parts.sections for figure in one.figures}
+    specs = {figure.name: figure.spec for part in parts.sections for figure in part.figures}
     scripts = [_bundle(), _part("report.js")]
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.globals |= {"say": words.say, "word": words.word, "words": words}
     return environment.from_string(_part("report.html")).render(
         report=report,
         decision=report.decision,
-        reasons=[_reason(one, words) for one in report.decision.reasons[:REASONS]],
+        reasons=[_reason(reason, words) for reason in report.decision.reasons[:REASONS]],
         sections=parts.sections,
         audit=audit,
         version=__version__,
@@ -121,12 +122,12 @@ def _locale(words: Language) -> dict[str, Any]:
     }
 
 
-def _reason(reason: Reason, words: Language) -> dict[str, Any]:
+def _reason(reason: Reason, words: Language) -> dict[str, str | bool]:
     """A reason in the language; where its English is not known, that stands, and is marked so."""
-    found: dict[str, Any] = {"code": reason.code}
+    parts: dict[str, str | bool] = {"code": reason.code}
     for name in ("text", "anchor", "advice"):
-        english = getattr(reason, name)
+        english = reason[name]
         spoken = words.translate(english) if english else ""
-        found[name] = english if spoken is None else spoken
-        found[f"{name}_english"] = spoken is None
-    return found
+        parts[name] = english if spoken is None else spoken
+        parts[f"{name}_english"] = spoken is None
+    return parts

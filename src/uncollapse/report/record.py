@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from uncollapse import __version__
+from uncollapse.records import Comparison, Document, to_json_types
 from uncollapse.report.decide.decision import Decision
 from uncollapse.report.decide.phase import Mark, PhaseDiagram
 from uncollapse.report.inputs_model import Case, Inputs
 from uncollapse.report.language import Code, Language, language
 
-__all__ = ["SCHEMA_VERSION", "Content"]
-
-SCHEMA_VERSION = 1
+__all__ = ["Content"]
 
 
 @dataclass(frozen=True)
-class Content:
-    """What a report says, before it is written as HTML, JSON or markdown.
+class Content(Document):
+    """What a report says.
 
     Attributes:
         created: When it was made.
@@ -34,12 +32,14 @@ class Content:
         absent: Keys of what was not given.
     """
 
+    kind: ClassVar[str] = "report"
+
     created: datetime
     language: Code
     layer: str | None
     inputs: Inputs
     decision: Decision
-    comparison: dict[str, Any] | None
+    comparison: Comparison | None
     diagram: PhaseDiagram | None
     marks: tuple[Mark, ...]
     absent: tuple[str, ...]
@@ -63,25 +63,21 @@ class Content:
         """The record for an audit, as plain JSON types; sentences are in the report's language."""
         words = self.words
         decision = self.decision.to_dict()
-        decision["headline"]["text"] = words.say(self.decision.headline)
+        decision["headline"]["text"] = self.headline
         for name in ("change", "gain", "cost", "certainty"):
             for record, message in zip(decision[name], getattr(self.decision, name), strict=True):
                 record["text"] = words.say(message)
         return {
-            "schema_version": SCHEMA_VERSION,
-            "kind": "report",
+            "kind": self.kind,
+            "schema_version": self.schema_version,
             "uncollapse": __version__,
             "created": self.created.isoformat(),
             "language": self.language,
             "layer": self.layer,
             "decision": decision,
             **self.inputs.to_dict(),
-            "comparison": self.comparison,
-            "phase_diagram": None if self.diagram is None else self.diagram.to_dict(),
-            "marks": [mark.to_dict() for mark in self.marks],
+            "comparison": to_json_types(self.comparison),
+            "phase_diagram": to_json_types(self.diagram),
+            "marks": to_json_types(self.marks),
             "absent": list(self.absent),
         }
-
-    def to_json(self, indent: int | None = 2) -> str:
-        """Strict JSON: numbers that do not exist are null, never NaN."""
-        return json.dumps(self.to_dict(), indent=indent, allow_nan=False, ensure_ascii=False)

@@ -3,81 +3,90 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import altair as alt
 
-from uncollapse.report.charts.base import AFTER, BEFORE, finished, values
-from uncollapse.report.decide.phase import EXPONENT, Mark, PhaseDiagram
+from uncollapse.report.charts.look import (
+    AFTER,
+    BEFORE,
+    INK,
+    Row,
+    Spec,
+    finished,
+    tooltips,
+    values,
+)
+from uncollapse.report.decide.phase import EXPONENT, Cell, Mark, PhaseDiagram
 from uncollapse.report.language import Language, short
 
 __all__ = ["phase_chart"]
 
-_TICKS = [0, 0.01, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1]
+_ALPHA_TICKS = [0, 0.01, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1]
+_TAU_TICKS = [0.001, 0.005, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10]
+_ILL = {"collapse": "#b8bec5", "view-splitting": "#dfe3e8"}
+# Colour and shape of a mark.
+_ROLES = {
+    "before": (BEFORE, "circle"),
+    "after": (AFTER, "square"),
+    "recommended": ("#6E3B8E", "diamond"),
+}
 
 
-def phase_chart(diagram: PhaseDiagram, marks: Sequence[Mark], words: Language) -> dict[str, Any]:
+def phase_chart(diagram: PhaseDiagram, marks: Sequence[Mark], words: Language) -> Spec:
     """Cells by predicted variance, grey where collapsed, with the threshold and the marks."""
-    x, y = _scales(diagram, words)
-    tip = [
-        alt.Tooltip("alpha:Q", title=words.say("column.alpha")),
-        alt.Tooltip("tau:Q", title=words.say("column.tau")),
-        alt.Tooltip("variance:Q", title=words.say("legend.variance")),
-        alt.Tooltip("phrase:N", title=words.say("legend.phase")),
-    ]
+    axes = _Axes(*_scales(diagram, words))
     cells = _named_cells(diagram, words)
-    layers = [*_cells(cells, words, x, y, tip), *_threshold(diagram, x, y)]
-    layers += _marks(marks, words, x, y)
-    description = words.say("section.phase")
-    spec = finished(
-        alt.layer(*layers).resolve_scale(color="independent", shape="independent"),
-        description=description,
-        height=360,
-    )
+    layers = [*_cells(cells, words, axes), *_threshold(diagram, axes), *_marks(marks, words, axes)]
+    chart = alt.layer(*layers).resolve_scale(color="independent", shape="independent")
+    spec = finished(chart, description=words.say("section.phase"), height=360)
     # Given by name and put in here: what is not in the chart need not be validated row by row.
     return spec | {"datasets": {**spec.get("datasets", {}), **cells}}
 
 
+class _Axes(NamedTuple):
+    x: alt.X
+    y: alt.Y
+
+
 def _scales(diagram: PhaseDiagram, words: Language) -> tuple[alt.X, alt.Y]:
-    low = min(cell["tau0"] for cell in diagram.cells)
-    high = max(cell["tau1"] for cell in diagram.cells)
-    ticks = [t for t in (0.001, 0.005, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10) if low <= t <= high]
+    low, high = min(cell.tau0 for cell in diagram.cells), max(cell.tau1 for cell in diagram.cells)
     x = alt.X(
         "alpha0:Q",
         title=words.say("axis.alpha"),
         scale=alt.Scale(type="pow", exponent=EXPONENT, domain=[0, 1], nice=False),
-        axis=alt.Axis(values=_TICKS, grid=False, format="~g"),
+        axis=alt.Axis(values=_ALPHA_TICKS, grid=False, format="~g"),
     )
     y = alt.Y(
         "tau0:Q",
         title=words.say("axis.tau"),
         scale=alt.Scale(type="log", domain=[low, high], nice=False),
-        axis=alt.Axis(values=ticks, grid=False, format="~g"),
+        axis=alt.Axis(values=[t for t in _TAU_TICKS if low <= t <= high], grid=False, format="~g"),
     )
     return x, y
 
 
-_ILL = {"collapse": "#b8bec5", "view-splitting": "#dfe3e8"}
-
-
-def _named_cells(diagram: PhaseDiagram, words: Language) -> dict[str, list[dict[str, Any]]]:
+def _named_cells(diagram: PhaseDiagram, words: Language) -> dict[str, list[Row]]:
     """Cells by data set: those that spread, and the others."""
-    found: dict[str, list[dict[str, Any]]] = {"spread": [], "ill": []}
+    cells: dict[str, list[Row]] = {"spread": [], "ill": []}
     for cell in diagram.cells:
-        phase = cell["phase"]
-        short_phase = words.word("phase-short", phase)
-        row = _overlapping(cell) | {"phrase": words.say(f"phase.{phase}"), "short": short_phase}
-        found["spread" if phase == "spread" else "ill"].append(row)
-    return found
+        row = _overlapping(cell).to_dict() | {
+            "phrase": words.say(f"phase.{cell.phase}"),
+            "short": words.word("phase-short", cell.phase),
+        }
+        cells["spread" if cell.phase == "spread" else "ill"].append(row)
+    return cells
 
 
-def _cells(
-    cells: dict[str, list[dict[str, Any]]],
-    words: Language,
-    x: alt.X,
-    y: alt.Y,
-    tip: list[alt.Tooltip],
-) -> list[Any]:
+def _overlapping(cell: Cell) -> Cell:
+    """A cell that reaches a little under the next ones, so that no seams are seen between them."""
+    wider = cell.alpha1 + 0.08 * (cell.alpha1 - cell.alpha0)
+    higher = cell.tau1 * (cell.tau1 / cell.tau0) ** 0.08
+    return replace(cell, alpha1=float(f"{wider:.4g}"), tau1=float(f"{higher:.4g}"))
+
+
+def _cells(cells: dict[str, list[Row]], words: Language, axes: _Axes) -> list[Any]:
     """A layer for each of the two data sets that is not empty, the grey one below."""
     present = [name for name in _ILL if any(cell["phase"] == name for cell in cells["ill"])]
     names = [words.word("phase-short", name) for name in present]
@@ -94,6 +103,14 @@ def _cells(
             legend=alt.Legend(gradientLength=160, format=".2~f", tickCount=4),
         ),
     }
+    tip = tooltips(
+        words,
+        ("alpha:Q", "column.alpha"),
+        ("tau:Q", "column.tau"),
+        ("variance:Q", "legend.variance"),
+        ("phrase:N", "legend.phase"),
+    )
+    x, y = axes
     return [
         alt.Chart(alt.NamedData(name=name))
         .mark_rect(clip=True)
@@ -103,27 +120,18 @@ def _cells(
     ]
 
 
-def _overlapping(cell: dict[str, Any]) -> dict[str, Any]:
-    """A cell that reaches a little under the next ones, so that no seams are seen between them."""
-    wider = cell["alpha1"] + 0.08 * (cell["alpha1"] - cell["alpha0"])
-    higher = cell["tau1"] * (cell["tau1"] / cell["tau0"]) ** 0.08
-    return cell | {"alpha1": float(f"{wider:.4g}"), "tau1": float(f"{higher:.4g}")}
-
-
-def _threshold(diagram: PhaseDiagram, x: alt.X, y: alt.Y) -> list[Any]:
+def _threshold(diagram: PhaseDiagram, axes: _Axes) -> list[Any]:
     if not diagram.threshold:
         return []
     rows = [{"tau0": tau, "alpha0": alpha} for tau, alpha in diagram.threshold]
-    line = alt.Chart(values(rows)).mark_line(color="#1b1f24", strokeWidth=1.5, clip=True)
-    return [line.encode(x=x, y=y, order="tau0:Q")]
+    line = alt.Chart(values(rows)).mark_line(color=INK, strokeWidth=1.5, clip=True)
+    return [line.encode(x=axes.x, y=axes.y, order="tau0:Q")]
 
 
-def _marks(marks: Sequence[Mark], words: Language, x: alt.X, y: alt.Y) -> list[Any]:
+def _marks(marks: Sequence[Mark], words: Language, axes: _Axes) -> list[Any]:
     if not marks:
         return []
-    colours = {"before": BEFORE, "after": AFTER, "recommended": "#6E3B8E"}
-    shapes = {"before": "circle", "after": "square", "recommended": "diamond"}
-    rows: list[dict[str, Any]] = [
+    rows: list[Row] = [
         {
             "alpha0": mark.alpha,
             "tau0": mark.tau,
@@ -133,33 +141,37 @@ def _marks(marks: Sequence[Mark], words: Language, x: alt.X, y: alt.Y) -> list[A
         }
         for mark in marks
     ]
-    base = alt.Chart(values(rows)).encode(x=x, y=y)
-    roles = list(colours)
-    tip = [
-        alt.Tooltip("name:N", title=words.say("column.run")),
-        alt.Tooltip("alpha0:Q", title=words.say("column.alpha")),
-        alt.Tooltip("tau0:Q", title=words.say("column.tau")),
-        alt.Tooltip("variance:Q", title=words.say("legend.variance"), format=".3~g"),
-    ]
-    points = base.mark_point(
-        filled=True, size=190, stroke="white", strokeWidth=2, opacity=1
-    ).encode(
-        color=alt.Color(
-            "role:N", legend=None, scale=alt.Scale(domain=roles, range=list(colours.values()))
-        ),
-        shape=alt.Shape(
-            "role:N", legend=None, scale=alt.Scale(domain=roles, range=list(shapes.values()))
-        ),
-        tooltip=tip,
+    tip = tooltips(
+        words,
+        ("name:N", "column.run"),
+        ("alpha0:Q", "column.alpha"),
+        ("tau0:Q", "column.tau"),
+        ("variance:Q", "legend.variance", ".3~g"),
     )
-    found: list[Any] = [points]
+    colour, shape = (
+        alt.Scale(domain=list(_ROLES), range=list(column))
+        for column in zip(*_ROLES.values(), strict=True)
+    )
+    points = alt.Chart(values(rows)).mark_point(
+        filled=True, size=190, stroke="white", strokeWidth=2, opacity=1
+    )
+    layers: list[Any] = [
+        points.encode(
+            x=axes.x,
+            y=axes.y,
+            color=alt.Color("role:N", legend=None, scale=colour),
+            shape=alt.Shape("role:N", legend=None, scale=shape),
+            tooltip=tip,
+        )
+    ]
     for number, row in enumerate(rows):
         # The label lies on the side where there is room, and one above the other where they meet.
-        right = row["alpha0"] < 0.35
-        place = {"align": "left" if right else "right", "dx": 13 if right else -13}
-        place["dy"] = -14 if number % 2 else 14
-        one = alt.Chart(values([row])).encode(x=x, y=y, text="name:N")
-        text = {"fontSize": 12, "fontWeight": 600, "baseline": "middle", **place}
-        found.append(one.mark_text(stroke="white", strokeWidth=4, strokeJoin="round", **text))
-        found.append(one.mark_text(color="#1b1f24", **text))
-    return found
+        side = (
+            {"align": "left", "dx": 13} if row["alpha0"] < 0.35 else {"align": "right", "dx": -13}
+        )
+        text = {"fontSize": 12, "fontWeight": 600, "baseline": "middle", **side}
+        text["dy"] = -14 if number % 2 else 14
+        label = alt.Chart(values([row])).encode(x=axes.x, y=axes.y, text="name:N")
+        layers.append(label.mark_text(stroke="white", strokeWidth=4, strokeJoin="round", **text))
+        layers.append(label.mark_text(color=INK, **text))
+    return layers

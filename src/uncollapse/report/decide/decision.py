@@ -5,26 +5,32 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from uncollapse.metrics import Reason
-from uncollapse.report.decide.lookup import judged, label_reading, seconds, within_reading
-from uncollapse.report.decide.pilot import pilot_parts
-from uncollapse.report.inputs_model import Case, Change, Inputs
-from uncollapse.report.messages import Message, difference, estimate
-from uncollapse.report.read.setting_diff import (
-    TARGET_VARIANCE,
-    advice,
-    differences,
-    of_record,
-    predicted,
+from uncollapse.records import (
+    Comparison,
+    Conditions,
+    Interval,
+    Part,
+    Reason,
+    SettingChange,
 )
+from uncollapse.report.decide.lookup import (
+    has_views,
+    judged,
+    label_reading,
+    seconds,
+    within_reading,
+)
+from uncollapse.report.inputs_model import Case, Measured
+from uncollapse.report.messages import Message, difference, interval_of
+from uncollapse.report.read.setting_diff import TARGET_VARIANCE, advice, differences, predicted
 
-__all__ = ["Decision", "decide"]
+__all__ = ["Decision", "change_decision", "comparison_decision", "state_decision"]
 
 Basis = Literal["pilot", "change", "state", "reading"]
 
 
 @dataclass(frozen=True)
-class Decision:
+class Decision(Part):
     """What the person who decides reads first.
 
     Attributes:
@@ -42,7 +48,7 @@ class Decision:
     verdict: str
     headline: Message
     reasons: tuple[Reason, ...] = ()
-    changes: tuple[Change, ...] = ()
+    changes: tuple[SettingChange, ...] = ()
     change: tuple[Message, ...] = ()
     gain: tuple[Message, ...] = ()
     cost: tuple[Message, ...] = ()
@@ -50,66 +56,45 @@ class Decision:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types."""
-        found: dict[str, Any] = {
-            "basis": self.basis,
-            "verdict": self.verdict,
-            "headline": self.headline.to_dict(),
-            "reasons": [reason.to_dict() for reason in self.reasons],
-            "changes": [vars(change) for change in self.changes],
-        }
-        for name in ("change", "gain", "cost", "certainty"):
-            found[name] = [message.to_dict() for message in getattr(self, name)]
-        return found
+        changes = [vars(change) for change in self.changes]
+        return super().to_dict() | {"changes": changes}
 
 
-def decide(inputs: Inputs, layer: str | None) -> Decision:
-    """The strongest thing that the inputs can say: a pilot, a change, a state, or a reading."""
-    if inputs.pilot is not None:
-        return Decision("pilot", **pilot_parts(inputs.pilot))
-    measured = [case for case in inputs.cases if case.measured]
-    if len(inputs.cases) > 1 and (decision := _of_change(inputs.cases, layer)) is not None:
-        return decision
-    if inputs.comparisons and not measured:
-        return _of_comparison(inputs.comparisons[-1])
-    if measured:
-        return _of_state(measured[-1], layer)
-    return Decision("reading", "none", Message("headline.reading"))
-
-
-def _side(gain: dict[str, float | None] | None) -> str:
-    if gain is None or gain["low"] is None or gain["high"] is None:
+def _direction(gain: Interval | None) -> str:
+    if gain is None or gain.low is None or gain.high is None:
         return "cannot-tell"
-    if gain["low"] > 0:
+    if gain.low > 0:
         return "better"
-    return "worse" if gain["high"] < 0 else "no-change-seen"
+    return "worse" if gain.high < 0 else "no-change-seen"
 
 
-def _of_change(cases: list[Case], layer: str | None) -> Decision | None:
-    """The last case against the first."""
+def change_decision(cases: list[Case], layer: str | None) -> Decision | None:
+    """The last case against the first; None where they have no number in common."""
     before, after = cases[0], cases[-1]
-    a, b = judged(before, layer), judged(after, layer)
-    at = (a.layer if a else "") or layer or ""
-    within = difference(within_reading(before, at), within_reading(after, at))
-    share = difference(a.found.share, b.found.share) if a and b else None
-    if within is None and share is None:
-        return None
+    first, last = judged(before, layer), judged(after, layer)
+    at = (first.layer if first else "") or layer or ""
+    ends = within_reading(before, at), within_reading(after, at)
+    within = difference(*ends)
+    shares = [None if side is None else side.measurement.share for side in (first, last)]
+    share = difference(*shares)
     primary = within or share
-    verdict = _side(primary)
-    what = "within" if within else "share"
-    names = {"before": before.name, "after": after.name, "layer": at}
+    if primary is None:
+        return None
     gain = []
     if within is not None:
-        ends = {"from": within_reading(before, at), "to": within_reading(after, at)}
-        gain.append(Message("gain.within", {"gain": within, **ends}))
-    if a and b and share is not None:
-        ends = {"from": estimate(a.found.share), "to": estimate(b.found.share)}
-        gain.append(Message("gain.share", {"gain": share, **ends}))
+        values = {"gain": within, "from": ends[0], "to": ends[1]}
+        gain.append(Message("gain.within", values))
+    if share is not None:
+        values = {"gain": share, "from": interval_of(shares[0]), "to": interval_of(shares[1])}
+        gain.append(Message("gain.share", values))
+    verdict, what = _direction(primary), "within" if within else "share"
+    names = {"before": before.name, "after": after.name, "layer": at}
     changes = tuple(differences(before, after))
     return Decision(
         "change",
         verdict,
         Message(f"headline.{verdict}-{what}", {"gain": primary, **names}),
-        b.found.reasons if b else (),
+        last.measurement.reasons if last else (),
         changes,
         (Message("change.made" if changes else "change.unknown", names),),
         tuple(gain),
@@ -119,58 +104,48 @@ def _of_change(cases: list[Case], layer: str | None) -> Decision | None:
 
 
 def _costs(before: Case, after: Case, layer: str) -> tuple[Message, ...]:
-    found = []
     task = difference(label_reading(before, layer), label_reading(after, layer))
-    if task is not None:
-        found.append(Message("cost.task", {"change": task}))
-    else:
-        found.append(Message("cost.task-unknown"))
-    times = seconds(before), seconds(after)
-    if times[0] and times[1]:
-        found.append(Message("cost.seconds", {"before": times[0], "after": times[1]}))
-    return tuple(found)
+    times = {"before": seconds(before), "after": seconds(after)}
+    return (
+        Message("cost.task", {"change": task}) if task else Message("cost.task-unknown"),
+        *([Message("cost.seconds", times)] if all(times.values()) else []),
+    )
 
 
-def _certainty_of_change(
-    before: Case, after: Case, gain: dict[str, float | None] | None
-) -> tuple[Message, ...]:
-    found = []
-    if gain is not None and gain["low"] is None:
-        found.append(Message("certainty.no-interval"))
-    else:
-        found.append(Message("certainty.independent"))
+def _certainty_of_change(before: Case, after: Case, gain: Interval) -> tuple[Message, ...]:
+    messages = [Message("certainty.no-interval" if gain.low is None else "certainty.independent")]
     if before.runs or after.runs:
+        key = "certainty.seeds" if before.runs and after.runs else "certainty.seeds-one-side"
         counts = {"before": len(before.each), "after": len(after.each)}
-        found.append(
-            Message(
-                "certainty.seeds" if before.runs and after.runs else "certainty.seeds-one-side",
-                counts,
-            )
-        )
+        messages.append(Message(key, counts))
     elif before.kind == after.kind == "run":
-        found.append(Message("certainty.one-run-each"))
+        messages.append(Message("certainty.one-run-each"))
     else:
-        found.append(Message("certainty.one-seed"))
-    if any(one.split == "" for case in (before, after) for one in case.measured):
-        found.append(Message("certainty.split-unknown"))
-    return tuple(found)
+        messages.append(Message("certainty.one-seed"))
+    if any(measured.split == "" for measured in (*before.measured, *after.measured)):
+        messages.append(Message("certainty.split-unknown"))
+    return tuple(messages)
 
 
-def _of_comparison(record: dict[str, Any]) -> Decision:
+def comparison_decision(record: Comparison) -> Decision:
     """What `uncollapse compare` found, where the two measurements are not given."""
-    changes = {one.get("name"): one for one in record.get("changes") or ()}
-    within, share = changes.get("probe_logistic"), changes.get("share")
-    primary = estimate(within or share)
-    what = "within" if within else "share"
-    gain = []
-    for name, one in (("within", within), ("share", share)):
-        if one is not None:
-            ends = {
-                "from": {"estimate": one["before"], "low": None, "high": None},
-                "to": {"estimate": one["after"], "low": None, "high": None},
-            }
-            gain.append(Message(f"gain.{name}", {"gain": estimate(one), **ends}))
-    verdict = _side(primary)
+    by_name = {change.name: change for change in record.changes}
+    known = {"within": by_name.get("probe_logistic"), "share": by_name.get("share")}
+    gain = [
+        Message(
+            f"gain.{name}",
+            {
+                "gain": interval_of(change),
+                "from": Interval(change.before),
+                "to": Interval(change.after),
+            },
+        )
+        for name, change in known.items()
+        if change is not None
+    ]
+    what = "within" if known["within"] else "share"
+    primary = interval_of(known[what])
+    verdict = _direction(primary)
     names = {"before": "1", "after": "2", "layer": ""}
     return Decision(
         "change",
@@ -183,64 +158,55 @@ def _of_comparison(record: dict[str, Any]) -> Decision:
     )
 
 
-def _of_state(case: Case, layer: str | None) -> Decision:
+def state_decision(case: Case, measured: Measured) -> Decision:
     """One measurement: is it collapsed, and what does theory say one could change."""
-    one = judged(case, layer)
-    if one is None:
-        return Decision("reading", "none", Message("headline.reading"))
-    found = one.found
-    has_views = found.instance_variance.estimate is not None
-    values = {"share": estimate(found.share), "layer": one.layer, "case": case.name}
-    key = f"headline.{found.verdict}" + ("" if has_views else "-no-views")
-    setting = of_record(case.setting)
-    changes: tuple[Change, ...] = ()
-    change, gain, cost = [], [], []
-    fine = within_reading(case, one.layer)
-    ill = found.verdict in ("collapsed", "at-risk")
+    measurement, setting = measured.measurement, case.setting
+    verdict = measurement.verdict
+    ill = verdict in ("collapsed", "at-risk")
     better = advice(setting) if setting is not None and ill else None
+    changes: tuple[SettingChange, ...] = ()
+    gain, cost = [], []
     if setting is not None and better is not None:
-        changes = (Change("loss.alpha", setting.alpha, float(f"{better.alpha:.2g}")),)
-        rises = {
-            "from": (case.prediction or predicted(setting) or {}).get("instance_variance"),
-            "to": TARGET_VARIANCE,
-        }
-        change.append(Message("change.advised", {"temperature": setting.temperature}))
-        gain += [Message("gain.predicted", rises), Message("gain.unmeasured")]
-        cost.append(Message("cost.retrain"))
+        changes = (SettingChange("loss.alpha", setting.alpha, float(f"{better.alpha:.2g}")),)
+        change = Message("change.advised", {"temperature": setting.temperature})
+        prediction = case.prediction or predicted(setting)
+        now = None if prediction is None else prediction.instance_variance
+        gain.append(Message("gain.predicted", {"from": now, "to": TARGET_VARIANCE}))
     elif ill:
-        change.append(Message("change.by-reason"))
+        change = Message("change.by-reason")
+    else:
+        cannot = verdict == "cannot-tell"
+        change = Message("change.measure-more" if cannot else "change.keep")
+        cost += [] if cannot else [Message("cost.nothing")]
+    if ill:
         gain.append(Message("gain.unmeasured"))
         cost.append(Message("cost.retrain"))
-    elif found.verdict == "cannot-tell":
-        change.append(Message("change.measure-more"))
-    else:
-        change.append(Message("change.keep"))
-        cost.append(Message("cost.nothing"))
+    fine = within_reading(case, measured.layer)
     if fine is not None:
         gain.append(Message("gain.readable", {"fine": fine}))
+    values = {"share": interval_of(measurement.share), "layer": measured.layer, "case": case.name}
+    key = f"headline.{verdict}" + ("" if has_views(measurement) else "-no-views")
     return Decision(
         "state",
-        found.verdict,
+        verdict,
         Message(key, values),
-        found.reasons,
+        measurement.reasons,
         changes,
-        tuple(change),
+        (change,),
         tuple(gain),
         tuple(cost),
-        _certainty_of_state(case, found.conditions.to_dict()),
+        _certainty_of_state(case, measurement.conditions),
     )
 
 
-def _certainty_of_state(case: Case, conditions: dict[str, Any]) -> tuple[Message, ...]:
+def _certainty_of_state(case: Case, conditions: Conditions) -> tuple[Message, ...]:
     size = {
-        "rows": conditions.get("samples") or 0,
-        "units": conditions.get("units") or 0,
-        "classes": conditions.get("classes") or 0,
+        "rows": conditions.samples,
+        "units": conditions.units or 0,
+        "classes": conditions.classes,
     }
     seeds = Message("certainty.one-seed")
     if case.runs:
         seeds = Message("certainty.seeds-state", {"count": len(case.runs)})
-    found = [Message("certainty.rows", size), seeds]
-    if not conditions.get("split"):
-        found.append(Message("certainty.split-unknown"))
-    return tuple(found)
+    unknown = [] if conditions.split else [Message("certainty.split-unknown")]
+    return (Message("certainty.rows", size), seeds, *unknown)

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
-from uncollapse.records import BalancedBatch, RandomBatch
-from uncollapse.theory import (
-    Setting,
-    alpha_threshold,
-    balanced_optimum,
-    predict,
-)
+from uncollapse.records import BalancedBatch, Batch, Part, Phase, RandomBatch, Setting
+from uncollapse.theory import alpha_threshold, balanced_optimum, predict
 
-__all__ = ["Mark", "PhaseDiagram", "phase_diagram"]
+__all__ = ["Cell", "Mark", "PhaseDiagram", "phase_diagram"]
+
+Floats = NDArray[np.float64]
 
 # Columns and rows where a point costs nothing, and where each is solved.
 FINE, COARSE = (48, 36), (14, 10)
@@ -32,14 +30,28 @@ Drawn = Literal["exact", "equal-classes"]
 
 
 @dataclass(frozen=True)
-class PhaseDiagram:
+class Cell(Part):
+    """One cell of the diagram: its middle and its edges, and what is predicted there."""
+
+    alpha: float
+    alpha0: float
+    alpha1: float
+    tau: float
+    tau0: float
+    tau1: float
+    phase: Phase
+    variance: float
+
+
+@dataclass(frozen=True)
+class PhaseDiagram(Part):
     """Predicted phases and variances over alpha and tau.
 
     Attributes:
         drawn: "exact", or "equal-classes" where classes of one size (the mean) stand in.
         classes, per_class, views: Of what was drawn; per_class is the mean size.
-        batch: In words of the record: kind and numbers.
-        cells: One entry per cell: alpha and its edges, tau and its edges, phase, variance.
+        batch: How batches are composed.
+        cells: Row by row.
         threshold: Pairs (tau, alpha) below which the classes are collapsed; empty where unknown.
     """
 
@@ -47,17 +59,13 @@ class PhaseDiagram:
     classes: int
     per_class: float
     views: int
-    batch: dict[str, Any]
-    cells: tuple[dict[str, Any], ...]
+    batch: Batch
+    cells: tuple[Cell, ...]
     threshold: tuple[tuple[float, float], ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON types."""
-        return asdict(self)
 
 
 @dataclass(frozen=True)
-class Mark:
+class Mark(Part):
     """Where something stands in the diagram.
 
     Attributes:
@@ -73,9 +81,15 @@ class Mark:
     tau: float
     variance: float | None
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON types."""
-        return dict(vars(self))
+
+@dataclass(frozen=True)
+class _Grid:
+    """Edges of the cells in alpha and tau, and the phase and variance of each, (tau, alpha)."""
+
+    alpha: Floats
+    tau: Floats
+    phase: NDArray[np.str_]
+    variance: Floats
 
 
 def phase_diagram(setting: Setting, taus: list[float]) -> PhaseDiagram | None:
@@ -88,26 +102,32 @@ def phase_diagram(setting: Setting, taus: list[float]) -> PhaseDiagram | None:
     drawn: Drawn = "exact"
     counts = setting.counts
     if not setting.balanced:
-        if counts.max() > NEARLY_EQUAL * counts.min() and (found := _solved(setting, taus)):
-            return _diagram(setting, "exact", *found, threshold=())
+        if counts.max() > NEARLY_EQUAL * counts.min() and (grid := _solved(setting, taus)):
+            return _diagram(setting, drawn, grid)
         setting, drawn = _equal(setting), "equal-classes"
     if isinstance(setting.batch, RandomBatch):
         solved = _solved(setting, taus)
-        return None if solved is None else _diagram(setting, drawn, *solved, threshold=())
+        return None if solved is None else _diagram(setting, drawn, solved)
     alpha, tau = _edges(FINE, taus)
     a, t = _centres(alpha, tau)
-    grid = balanced_optimum(setting, alpha=a[None, :], temperature=t[:, None])
-    variance, view = grid.instance_variance, grid.view_variance
-    phase = np.where(variance > COLLAPSED, "spread", "collapse")
-    phase = np.where(view > COLLAPSED, "view-splitting", phase)
+    optimum = balanced_optimum(setting, alpha=a[None, :], temperature=t[:, None])
+    phase = np.where(optimum.instance_variance > COLLAPSED, "spread", "collapse")
+    phase = np.where(optimum.view_variance > COLLAPSED, "view-splitting", phase)
+    grid = _Grid(alpha, tau, phase, optimum.instance_variance)
+    return _diagram(setting, drawn, grid, _threshold(setting, tau))
+
+
+def _threshold(setting: Setting, tau: Floats) -> tuple[tuple[float, float], ...]:
+    """Pairs (tau, alpha) of the threshold, from edge to edge."""
     lines = np.geomspace(tau[0], tau[-1], 60)
     limits = np.asarray(alpha_threshold(setting, temperature=lines), dtype=float)
     kept = np.isfinite(limits) & (limits >= 0) & (limits <= 1)
-    threshold = tuple(
-        (float(f"{x:.4g}"), float(f"{y:.4g}"))
-        for x, y in zip(lines[kept], limits[kept], strict=True)
-    )
-    return _diagram(setting, drawn, alpha, tau, phase, variance, threshold=threshold)
+    pairs = zip(lines[kept], limits[kept], strict=True)
+    return tuple((_rounded(x, 4), _rounded(y, 4)) for x, y in pairs)
+
+
+def _rounded(value: float, digits: int) -> float:
+    return float(f"{value:.{digits}g}")
 
 
 def _equal(setting: Setting) -> Setting:
@@ -121,70 +141,57 @@ def _equal(setting: Setting) -> Setting:
     )
 
 
-def _edges(size: tuple[int, int], taus: list[float]) -> tuple[Any, Any]:
+def _edges(size: tuple[int, int], taus: list[float]) -> tuple[Floats, Floats]:
     """Edges of the cells in alpha and in tau."""
     alpha = np.linspace(0, 1, size[0] + 1) ** (1 / EXPONENT)
     low, high = min([0.02, *(tau / 1.5 for tau in taus)]), max([1.0, *(tau * 1.5 for tau in taus)])
     return alpha, np.geomspace(max(low, 1e-3), min(high, 1e3), size[1] + 1)
 
 
-def _centres(alpha: Any, tau: Any) -> tuple[Any, Any]:
+def _centres(alpha: Floats, tau: Floats) -> tuple[Floats, Floats]:
     middle = (alpha[:-1] ** EXPONENT + alpha[1:] ** EXPONENT) / 2
     return middle ** (1 / EXPONENT), np.sqrt(tau[:-1] * tau[1:])
 
 
-def _solved(setting: Setting, taus: list[float]) -> tuple[Any, Any, Any, Any] | None:
+def _solved(setting: Setting, taus: list[float]) -> _Grid | None:
     """Every cell by `predict`; None where that would take too long."""
     alpha, tau = _edges(COARSE, taus)
     a, t = _centres(alpha, tau)
     variance = np.zeros((len(t), len(a)))
     phase = np.empty((len(t), len(a)), dtype="<U14")
-    began, done = time.monotonic(), 0
-    for row, temperature in enumerate(t):
-        for column, weight in enumerate(a):
-            at = setting.with_(alpha=float(weight), temperature=float(temperature))
-            found = predict(at, thresholds=False)
-            variance[row, column], phase[row, column] = found.instance_variance, found.phase
-            done += 1
-            spent = time.monotonic() - began
-            if done >= 4 and spent / done * variance.size > SECONDS:
-                return None
-    return alpha, tau, phase, variance
+    began = time.monotonic()
+    for done, (row, column) in enumerate(np.ndindex(variance.shape), 1):
+        at = setting.with_(alpha=float(a[column]), temperature=float(t[row]))
+        optimum = predict(at, thresholds=False)
+        variance[row, column], phase[row, column] = optimum.instance_variance, optimum.phase
+        if done >= 4 and (time.monotonic() - began) / done * variance.size > SECONDS:
+            return None
+    return _Grid(alpha, tau, phase, variance)
 
 
 def _diagram(
     setting: Setting,
     drawn: Drawn,
-    alpha: Any,
-    tau: Any,
-    phase: Any,
-    variance: Any,
-    *,
-    threshold: tuple[tuple[float, float], ...],
+    grid: _Grid,
+    threshold: tuple[tuple[float, float], ...] = (),
 ) -> PhaseDiagram:
-    a, t = _centres(alpha, tau)
+    a, t = (middle.tolist() for middle in _centres(grid.alpha, grid.tau))
+    alpha, tau = grid.alpha.tolist(), grid.tau.tolist()
+    phase, variance = grid.phase.tolist(), grid.variance.tolist()
     cells = tuple(
-        {
-            "alpha": float(f"{a[column]:.3g}"),
-            "alpha0": float(f"{alpha[column]:.4g}"),
-            "alpha1": float(f"{alpha[column + 1]:.4g}"),
-            "tau": float(f"{t[row]:.3g}"),
-            "tau0": float(f"{tau[row]:.4g}"),
-            "tau1": float(f"{tau[row + 1]:.4g}"),
-            "phase": str(phase[row, column]),
-            "variance": float(f"{variance[row, column]:.3g}"),
-        }
+        Cell(
+            alpha=_rounded(a[column], 3),
+            alpha0=_rounded(alpha[column], 4),
+            alpha1=_rounded(alpha[column + 1], 4),
+            tau=_rounded(t[row], 3),
+            tau0=_rounded(tau[row], 4),
+            tau1=_rounded(tau[row + 1], 4),
+            phase=phase[row][column],
+            variance=_rounded(variance[row][column], 3),
+        )
         for row in range(len(t))
         for column in range(len(a))
     )
-    batch = setting.batch
     counts = setting.counts
-    return PhaseDiagram(
-        drawn,
-        len(counts),
-        float(counts.mean()),
-        setting.views,
-        batch.to_dict(),
-        cells,
-        threshold,
-    )
+    size = float(counts.mean())
+    return PhaseDiagram(drawn, len(counts), size, setting.views, setting.batch, cells, threshold)

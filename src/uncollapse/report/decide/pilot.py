@@ -2,103 +2,69 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from uncollapse.records import Confirmation, PilotResult, Reason
+from uncollapse.report.decide.decision import Decision
+from uncollapse.report.messages import Message
+from uncollapse.report.read.pilot_runs import compared, confirmation
 
-from uncollapse.metrics import Reason
-from uncollapse.report.messages import Message, estimate
-from uncollapse.report.read.pilot_parts import changes_of, compared_of, trials_of
-
-__all__ = ["pilot_parts", "seconds_of"]
-
-VERDICTS = ("change", "keep", "cannot-tell")
+__all__ = ["pilot_decision"]
 
 
-def seconds_of(pilot: Mapping[str, Any]) -> float:
-    """Seconds of all trials."""
-    return sum(float(one.get("seconds") or 0.0) for one in trials_of(pilot))
-
-
-def pilot_parts(pilot: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of `Decision` but its basis."""
-    recommended = pilot.get("recommendation")
-    recommended = recommended if isinstance(recommended, Mapping) else None
-    verdict = str(pilot.get("verdict"))
-    verdict = verdict if verdict in VERDICTS else "cannot-tell"
-    confirmed = (recommended or {}).get("confirmed") or {}
-    gain = estimate(confirmed.get("gain")) or estimate((recommended or {}).get("gain"))
-    if verdict == "change" and gain is None:
-        verdict = "cannot-tell"
-    return {
-        "verdict": verdict,
-        "headline": Message(
-            f"headline.pilot-{verdict}",
-            {"gain": gain, "layer": pilot.get("layer") or "", "count": len(trials_of(pilot))},
-        ),
-        "reasons": tuple(
-            Reason(str(one.get("code") or ""), str(one["text"]), "", "")
-            for one in pilot.get("reasons") or ()
-            if isinstance(one, Mapping) and one.get("text")
-        ),
-        "changes": changes_of(recommended),
-        "change": (Message(f"change.pilot-{verdict}", {"config": _config(recommended)}),),
-        "gain": tuple(_gains(pilot, recommended, confirmed)),
-        "cost": tuple(_costs(pilot, recommended, confirmed)),
-        "certainty": tuple(_certainty(pilot, confirmed)),
-    }
-
-
-def _config(recommended: Mapping[str, Any] | None) -> str:
-    return str((recommended or {}).get("config") or "recommended.yaml")
-
-
-def _gains(
-    pilot: Mapping[str, Any], recommended: Mapping[str, Any] | None, confirmed: Mapping[str, Any]
-) -> list[Message]:
-    found = []
-    if (gain := estimate((recommended or {}).get("gain"))) is not None:
-        found.append(Message("gain.pilot", {"gain": gain}))
-    if (gain := estimate(confirmed.get("gain"))) is not None:
-        split = str(confirmed.get("split") or "test")
-        found.append(Message("gain.confirmed", {"gain": gain, "split": split}))
-    best = compared_of(pilot)
-    if not found and best is not None:
-        gains = {str(one.get("name")): estimate(one.get("gain")) for one in trials_of(pilot)}
-        found.append(Message("gain.best", {"name": best, "gain": gains[best]}))
-    return found or [Message("gain.none")]
-
-
-def _costs(
-    pilot: Mapping[str, Any], recommended: Mapping[str, Any] | None, confirmed: Mapping[str, Any]
-) -> list[Message]:
-    found = []
-    task = estimate(confirmed.get("task_change")) or estimate(
-        (recommended or {}).get("task_change")
+def pilot_decision(pilot: PilotResult) -> Decision:
+    """What a pilot recommends, with what it measured."""
+    recommended, confirmed = pilot.recommendation, confirmation(pilot)
+    gain = None if recommended is None else recommended.gain
+    gain = gain if confirmed is None else confirmed.gain
+    verdict = "cannot-tell" if pilot.verdict == "change" and gain is None else pilot.verdict
+    config = (recommended.config if recommended else "") or "recommended.yaml"
+    headline = {"gain": gain, "layer": pilot.layer, "count": len(pilot.trials)}
+    return Decision(
+        "pilot",
+        verdict,
+        Message(f"headline.pilot-{verdict}", headline),
+        tuple(Reason(r.code, r.text, "", "") for r in pilot.reasons if r.text),
+        () if recommended is None else recommended.change,
+        (Message(f"change.pilot-{verdict}", {"config": config}),),
+        tuple(_gains(pilot, confirmed)),
+        tuple(_costs(pilot, confirmed)),
+        tuple(_certainty(pilot, confirmed)),
     )
+
+
+def _gains(pilot: PilotResult, confirmed: Confirmation | None) -> list[Message]:
+    messages = []
+    if pilot.recommendation is not None and pilot.recommendation.gain is not None:
+        messages.append(Message("gain.pilot", {"gain": pilot.recommendation.gain}))
+    if confirmed is not None:
+        values = {"gain": confirmed.gain, "split": confirmed.split}
+        messages.append(Message("gain.confirmed", values))
+    if not messages:
+        best = next((trial for trial in pilot.trials if trial.name == compared(pilot)), None)
+        if best is not None:
+            messages.append(Message("gain.best", {"name": best.name, "gain": best.gain}))
+    return messages or [Message("gain.none")]
+
+
+def _costs(pilot: PilotResult, confirmed: Confirmation | None) -> list[Message]:
+    messages, recommended = [], pilot.recommendation
+    task = None if recommended is None else recommended.task_change
+    task = task if confirmed is None else confirmed.task_change
     if task is not None:
-        found.append(Message("cost.task", {"change": task}))
-        if (margin := (recommended or {}).get("margin")) is not None:
-            found.append(Message("cost.margin", {"margin": margin}))
-    if spent := seconds_of(pilot):
-        found.append(Message("cost.pilot", {"seconds": spent, "trials": len(trials_of(pilot))}))
-    return found
+        messages.append(Message("cost.task", {"change": task}))
+        if recommended is not None and recommended.margin is not None:
+            messages.append(Message("cost.margin", {"margin": recommended.margin}))
+    if spent := sum(trial.seconds for trial in pilot.trials):
+        values = {"seconds": spent, "trials": len(pilot.trials)}
+        messages.append(Message("cost.pilot", values))
+    return messages
 
 
-def _certainty(pilot: Mapping[str, Any], confirmed: Mapping[str, Any]) -> list[Message]:
-    found = []
-    if confirmed:
-        seeds = confirmed.get("seeds") or ()
-        split = str(confirmed.get("split") or "test")
-        found.append(Message("certainty.confirmed", {"seeds": len(seeds), "split": split}))
-    statistics = pilot.get("statistics") or {}
-    if statistics.get("family_size"):
-        found.append(
-            Message(
-                "certainty.family",
-                {
-                    "family": int(statistics["family_size"]),
-                    "level": statistics.get("level") or 0.95,
-                },
-            )
-        )
-    return [*found, Message("certainty.pilot-small")]
+def _certainty(pilot: PilotResult, confirmed: Confirmation | None) -> list[Message]:
+    messages, statistics = [], pilot.statistics
+    if confirmed is not None:
+        values = {"seeds": len(confirmed.seeds), "split": confirmed.split}
+        messages.append(Message("certainty.confirmed", values))
+    if statistics is not None and statistics.family_size:
+        family = {"family": statistics.family_size, "level": statistics.level or 0.95}
+        messages.append(Message("certainty.family", family))
+    return [*messages, Message("certainty.pilot-small")]

@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from uncollapse.errors import InputError
-from uncollapse.metrics import Measurement
-from uncollapse.records import Prediction
+from uncollapse.records import (
+    Comparison,
+    Document,
+    EpochLine,
+    Measurement,
+    PilotResult,
+    Prediction,
+    ProbeResult,
+    RunRecord,
+    read_json,
+)
 from uncollapse.report.inputs_model import Case, Inputs, Measured, Options, Source
 from uncollapse.report.read.over_seeds import pooled
-from uncollapse.report.read.pilot_parts import shown_runs
+from uncollapse.report.read.pilot_runs import shown_runs
+from uncollapse.report.read.recognise import record_of
 from uncollapse.report.read.rows import measured_rows
-from uncollapse.report.read.setting_diff import of_record, predicted
+from uncollapse.report.read.setting_diff import predicted
 from uncollapse.storage import read_lines
 from uncollapse.tables import ENDINGS
 
-__all__ = ["Progress", "kind_of", "quiet", "read_inputs"]
+__all__ = ["Progress", "quiet", "read_inputs"]
 
 EMBEDDINGS = ("embeddings.parquet", "embeddings.npz")
 Progress = Callable[[str], None]
@@ -43,140 +52,93 @@ def read_inputs(
     """
     if not paths:
         raise InputError("a path or more", "none", "name measurements, runs, pilots or embeddings")
-    found, options = Inputs(), options or Options()
+    inputs, options = Inputs(), options or Options()
     for path in map(Path, paths):
         progress(str(path))
         if path.is_dir():
-            _folder(path, found, options)
+            _folder(path, inputs, options)
         else:
-            _file(path, found, options)
-    for name in {case.name for case in found.cases}:
-        same = [case for case in found.cases if case.name == name]
+            _file(path, inputs, options)
+    for name in {case.name for case in inputs.cases}:
+        same = [case for case in inputs.cases if case.name == name]
         for number, case in enumerate(same, 1):
             case.name = f"{name} ({number})" if len(same) > 1 else name
-    found.cases = pooled(found.cases)
-    return found
+    inputs.cases = pooled(inputs.cases)
+    return inputs
 
 
-def _folder(path: Path, found: Inputs, options: Options) -> None:
+def _folder(path: Path, inputs: Inputs, options: Options) -> None:
     if (path / "run.json").is_file():
-        _run(path, found, options)
+        _run(path, inputs, options)
     elif (path / "pilot.json").is_file():
-        _file(path / "pilot.json", found, options)
-        for run in shown_runs(found.pilot or {}):
+        _file(path / "pilot.json", inputs, options)
+        for run in shown_runs(inputs.pilot):
             if (path / run / "run.json").is_file():
-                _run(path / run, found, options, kind="trial")
+                _run(path / run, inputs, options, kind="trial")
     else:
-        _embeddings(path, found, options)
+        _embeddings(path, inputs, options)
 
 
-def _file(path: Path, found: Inputs, options: Options) -> None:
+def _file(path: Path, inputs: Inputs, options: Options) -> None:
     if not path.is_file():
         raise InputError(f"a file or folder at {path}", "none", "check the path")
     if path.suffix in ENDINGS:
-        _embeddings(path, found, options)
+        _embeddings(path, inputs, options)
         return
-    record = _json(path)
-    kind = kind_of(record)
-    if kind is None:
+    record = record_of(read_json(path), str(path))
+    if record is None or isinstance(record, RunRecord):
         raise InputError(
             "a record of measure, compare, probe, predict or pilot, or a run's folder",
             f"JSON of another kind in {path}",
             "write it with --json of one of these commands",
         )
-    found.sources.append(_source(path, kind))
-    _take(record, kind, path, found)
-
-
-def kind_of(record: Any) -> str | None:
-    """What a JSON record is, by its keys; None where it is none of ours."""
-    if not isinstance(record, dict):
-        return None
-    keys = set(record)
-    if record.get("kind") == "pilot" or {"candidates", "recommendation"} <= keys:
-        return "pilot"
-    if {"verdict", "within_class_variance", "share", "classes"} <= keys:
-        return "measurement"
-    if {"verdict_before", "verdict_after", "changes"} <= keys:
-        return "comparison"
-    if {"targets", "conditions"} <= keys:
-        return "probe"
-    if {"phase", "instance_variance", "certificate_gap"} <= keys:
-        return "prediction"
-    return None
-
-
-def _take(record: dict[str, Any], kind: str, path: Path, found: Inputs) -> None:
-    """Put one record where it belongs."""
-    if kind == "pilot":
-        found.pilot = record
-    elif kind == "comparison":
-        found.comparisons.append(record)
-    elif kind == "measurement":
-        case = Case(path.stem, "measurement")
-        _attach(case, record, path)
-        found.cases.append(case)
+    inputs.sources.append(_source(path, record.kind))
+    if isinstance(record, PilotResult):
+        inputs.pilot = record
+    elif isinstance(record, Comparison):
+        inputs.comparisons.append(record)
     else:
-        if not found.cases:
-            found.cases.append(Case(path.stem, kind))
-        _attach_other(found.cases[-1], record, kind)
+        if isinstance(record, Measurement) or not inputs.cases:
+            inputs.cases.append(Case(path.stem, record.kind))
+        _attach(inputs.cases[-1], record, path)
 
 
-def _attach(case: Case, record: dict[str, Any], path: Path) -> None:
-    try:
-        measurement = Measurement.from_dict(record)
-    except InputError as error:
-        raise InputError(f"{error.expected} in {path}", error.found, error.remedy) from error
-    conditions = measurement.conditions
-    case.measured.append(
-        Measured(
-            str(path), conditions.get("layer") or "", conditions.get("split") or "", measurement
-        )
-    )
-    if case.prediction is None and measurement.prediction is not None:
-        case.prediction = measurement.prediction.to_dict()
-
-
-def _attach_other(case: Case, record: dict[str, Any], kind: str) -> None:
-    if kind == "probe":
+def _attach(case: Case, record: Document | ProbeResult, path: Path) -> None:
+    """Put a record of a case where it belongs."""
+    if isinstance(record, ProbeResult):
         case.probes.append(record)
-    elif kind == "prediction":
+    elif isinstance(record, Prediction):
         case.prediction = record
+    elif isinstance(record, Measurement):
+        layer, split = record.conditions.layer or "", record.conditions.split or ""
+        case.measured.append(Measured(str(path), layer, split, record))
+        case.prediction = case.prediction or record.prediction
 
 
-def _run(path: Path, found: Inputs, options: Options, kind: str = "run") -> None:
-    run = _json(path / "run.json")
-    if not isinstance(run, dict):
-        raise InputError(f"a run's description in {path}", "JSON of another kind", "train again")
-    case = Case(_name(path), kind, run=run, prediction=run.get("prediction"))
-    setting = of_record(case.setting)
-    if case.prediction is None and setting is not None:
-        case.prediction = predicted(setting)
-    found.sources.append(_source(path / "run.json", "run"))
+def _run(path: Path, inputs: Inputs, options: Options, kind: str = "run") -> None:
+    run = RunRecord.from_dict(read_json(path / "run.json"), str(path / "run.json"))
+    case = Case(_name(path), kind, run=run, prediction=run.prediction)
+    if case.prediction is None and run.setting is not None:
+        case.prediction = predicted(run.setting)
     if (path / "config.yaml").is_file():
         case.config = _config(path / "config.yaml")
-        found.sources.append(_source(path / "config.yaml", "run"))
-    if (path / "metrics.jsonl").is_file():
-        case.history = read_lines(path / "metrics.jsonl")
-        found.sources.append(_source(path / "metrics.jsonl", "run"))
-    if (path / "splits.parquet").is_file():
-        found.sources.append(_source(path / "splits.parquet", "run"))
+    case.history = [
+        EpochLine.from_dict(line, str(path / "metrics.jsonl"))
+        for line in read_lines(path / "metrics.jsonl")
+    ]
+    parts = [path / name for name in ("run.json", "config.yaml", "metrics.jsonl", "splits.parquet")]
+    inputs.sources += [_source(part, "run") for part in parts if part.is_file()]
     for file in sorted(path.glob("*.json")):
-        record = _json(file)
-        held = kind_of(record)
-        if file.name == "run.json" or held not in ("measurement", "probe", "prediction"):
-            continue
-        found.sources.append(_source(file, held))
-        if held == "measurement":
+        record = None if file.name == "run.json" else record_of(read_json(file), str(file))
+        if isinstance(record, Measurement | ProbeResult | Prediction):
+            inputs.sources.append(_source(file, record.kind))
             _attach(case, record, file)
-        else:
-            _attach_other(case, record, held)
     for name in EMBEDDINGS:
         if (path / name).is_file():
-            found.sources.append(_source(path / name, "embeddings"))
+            inputs.sources.append(_source(path / name, "embeddings"))
             _measure(case, path / name, options)
             break
-    found.cases.append(case)
+    inputs.cases.append(case)
 
 
 def _name(path: Path) -> str:
@@ -185,34 +147,24 @@ def _name(path: Path) -> str:
     return "/".join(parts[-2:] if re.fullmatch(r"seed-?\d+", parts[-1]) else parts[-1:])
 
 
-def _embeddings(path: Path, found: Inputs, options: Options) -> None:
+def _embeddings(path: Path, inputs: Inputs, options: Options) -> None:
     case = Case(path.stem or str(path), "embeddings")
     _measure(case, path, options)
     files = [path] if path.is_file() else sorted(p for p in path.iterdir() if p.is_file())
-    found.sources += [_source(file, "embeddings") for file in files]
-    found.cases.append(case)
+    inputs.sources += [_source(file, "embeddings") for file in files]
+    inputs.cases.append(case)
 
 
 def _measure(case: Case, path: Path, options: Options) -> None:
     """Measure the layers of a file, unless a record beside it has them measured already."""
-    known = {one.layer for one in case.measured}
-    prediction = None if case.prediction is None else Prediction.from_dict(case.prediction)
-    for measured, points in measured_rows(path, options, prediction, known):
+    known = {measured.layer for measured in case.measured}
+    for measured, points in measured_rows(path, options, case.prediction, known):
         if measured is not None:
             case.measured.append(measured)
         case.points[points.layer] = points
 
 
-def _json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"JSON in {path}", " ".join(str(error).split()), "write it with --json"
-        ) from error
-
-
-def _config(path: Path) -> dict[str, Any]:
+def _config(path: Path) -> dict[str, object]:
     """The configuration by dotted keys."""
     import yaml
 
@@ -225,14 +177,12 @@ def _config(path: Path) -> dict[str, Any]:
     return dict(_flat(block if isinstance(block, dict) else {}, ""))
 
 
-def _flat(block: dict[str, Any], prefix: str) -> list[tuple[str, Any]]:
-    found: list[tuple[str, Any]] = []
+def _flat(block: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, object]]:
     for key, value in block.items():
         if isinstance(value, dict) and value:
-            found += _flat(value, f"{prefix}{key}.")
+            yield from _flat(value, f"{prefix}{key}.")
         else:
-            found.append((f"{prefix}{key}", value))
-    return found
+            yield f"{prefix}{key}", value
 
 
 def _source(path: Path, kind: str) -> Source:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
-from uncollapse.report.charts import base as charts
-from uncollapse.report.charts import rows as charts_rows
+from uncollapse.records import BalancedBatch, Batch
+from uncollapse.report.charts.look import Row
+from uncollapse.report.charts.measured import (
+    dot_chart,
+    least_classes,
+    level_chart,
+    training_chart,
+    variance_chart,
+)
 from uncollapse.report.charts.phase import phase_chart
-from uncollapse.report.decide.lookup import judged
+from uncollapse.report.decide.lookup import class_rows, has_views, judged_cases, probe_rows
 from uncollapse.report.inputs_model import Case
 from uncollapse.report.language import Language, short
 from uncollapse.report.record import Content
@@ -22,14 +27,18 @@ from uncollapse.report.sections.tables import (
     comparison_table,
     layer_table,
     level_table,
-    probe_rows,
+    probe_name,
     probe_table,
     secondary_table,
     slice_table,
+    titles_of,
 )
 from uncollapse.report.sections.transfer import transfer_section
 
 __all__ = ["Sections", "engineer"]
+
+# Readings that one chart of probes shows.
+MOST_DOTS = 40
 
 
 @dataclass
@@ -37,7 +46,7 @@ class Sections:
     """The engineer's sections, and the data sets that their pictures share."""
 
     sections: list[Section]
-    data: dict[str, list[dict[str, Any]]]
+    data: dict[str, list[Row]]
 
 
 def engineer(report: Content, points: int) -> Sections:
@@ -47,64 +56,56 @@ def engineer(report: Content, points: int) -> Sections:
         report: The report.
         points: Rows that a picture shows at most.
     """
-    words = report.words
-    data: dict[str, list[dict[str, Any]]] = {}
-    parts: list[Callable[[], Section | None]] = [
-        lambda: pilot_section(report.inputs.pilot, words),
-        lambda: transfer_section(report.inputs.pilot, words),
-        lambda: _comparison(report, words),
-        lambda: _phase(report, words),
-        lambda: _variance(report, words),
-        lambda: _levels(report, words),
-        lambda: _layers(report, words),
-        lambda: _probes(report, words),
-        lambda: picture_section(report, words, points, data),
-        lambda: spectrum_section(report, words),
-        lambda: _slices(report, words),
-        lambda: _training(report, words),
-        lambda: _secondary(report, words),
+    words, pilot = report.words, report.inputs.pilot
+    data: dict[str, list[Row]] = {}
+    sections = [
+        None if pilot is None else pilot_section(pilot, words),
+        None if pilot is None else transfer_section(pilot, words),
+        _comparison(report, words),
+        _phase(report, words),
+        _variance(report, words),
+        _levels(report, words),
+        _layers(report, words),
+        _probes(report, words),
+        picture_section(report, words, points, data),
+        spectrum_section(report, words),
+        _slices(report, words),
+        charted("training", words, training_chart(report.inputs.cases, report.layer, words)),
+        _secondary(report, words),
     ]
-    return Sections([found for part in parts if (found := part()) is not None], data)
+    return Sections([part for part in sections if part is not None], data)
 
 
 def _measured(report: Content) -> list[Case]:
-    return [case for case in report.inputs.cases if judged(case, report.layer) is not None]
+    return [case for case, _ in judged_cases(report.inputs.cases, report.layer)]
 
 
 def _comparison(report: Content, words: Language) -> Section | None:
     record = report.comparison
     if record is None:
         return None
-    warnings = [str(one) for one in record.get("warnings") or ()]
     intro = [words.say("intro.comparison-record")]
     if len(report.sides) == 2:
         before, after = report.sides
         intro = [words.say("intro.comparison", before=before.name, after=after.name)]
         if "trial" in (before.kind, after.kind):
             intro.append(words.say("intro.comparison-trial"))
-    return section(
-        "comparison",
-        words,
-        *intro,
-        tables=[("", comparison_table(record, words))],
-        notes=[words.record(one) for one in warnings],
-    )
+    tables = [("", comparison_table(record, words))]
+    notes = [words.record(warning) for warning in record.warnings]
+    return section("comparison", words, *intro, tables=tables, notes=notes)
 
 
-def batch_text(batch: dict[str, Any], words: Language) -> str:
+def _batch_text(batch: Batch, words: Language) -> str:
     """A batch in words."""
-    kind = batch["kind"]
-    if kind == "balanced" and batch.get("classes"):
-        kind = "balanced-classes"
-    numbers = {key: value for key, value in batch.items() if value is not None and key != "kind"}
-    return words.say(f"batch.{kind}", **numbers)
+    some = isinstance(batch, BalancedBatch) and batch.classes
+    return words.say(f"batch.{batch.kind}{'-classes' if some else ''}", **vars(batch))
 
 
 def _phase(report: Content, words: Language) -> Section | None:
     diagram = report.diagram
     if diagram is None:
         return None
-    batch = batch_text(diagram.batch, words)
+    batch = _batch_text(diagram.batch, words)
     intro = {"classes": diagram.classes, "batch": batch, "views": diagram.views}
     paragraphs = [words.say("intro.phase", **intro)]
     if diagram.threshold:
@@ -117,39 +118,35 @@ def _phase(report: Content, words: Language) -> Section | None:
         for mark in report.marks
     ]
     rows = [
-        [short(m.name, 40), words.number(m.alpha), words.number(m.tau), words.number(m.variance)]
-        for m in marks
+        [short(m.name, 40), *(words.number(x) for x in (m.alpha, m.tau, m.variance))] for m in marks
     ]
-    titles = [words.say(f"column.{name}") for name in ("run", "alpha", "tau", "predicted")]
+    table = Table(titles_of(words, "run alpha tau predicted"), rows)
     chart = phase_chart(diagram, marks, words)
-    return charted("phase", words, chart, *paragraphs, tables=[("", Table(titles, rows))])
+    return charted("phase", words, chart, *paragraphs, tables=[("", table)])
 
 
 def _variance(report: Content, words: Language) -> Section | None:
-    cases = _measured(report)
-    rows, count = charts.rows_of_classes(cases, report.layer)
-    shown = len({row["class"] for row in rows})
+    rows = class_rows(report.inputs.cases, report.layer)
+    least = least_classes(rows)
+    count, shown = (len({short(row.measured.label) for row in part}) for part in (rows, least))
     paragraphs = [words.say("intro.variance")]
-    if any(row["predicted"] is not None for row in rows):
+    if any(row.predicted is not None for row in least):
         paragraphs.append(words.say("intro.variance-predicted"))
     if shown < count:
         paragraphs.append(words.say("intro.variance-many", shown=shown, count=count))
-    spec = charts.variance_chart(cases, report.layer, words)
-    table = class_table(cases, report.layer, words)
+    measured = judged_cases(report.inputs.cases, report.layer)
+    spec = variance_chart(least, bool(measured) and has_views(measured[0][1]), words)
+    table = class_table(_measured(report), report.layer, words)
     return charted("variance", words, spec, *paragraphs, tables=[("", table)])
 
 
 def _levels(report: Content, words: Language) -> Section | None:
-    cases = _measured(report)
-    views = any(
-        one.found.view_variance.estimate is not None
-        for case in cases
-        if (one := judged(case, report.layer)) is not None
-    )
+    measured = judged_cases(report.inputs.cases, report.layer)
     paragraphs = [words.say("intro.levels")]
-    if not views:
+    if not any(measurement.view_variance.estimate is not None for _, measurement in measured):
         paragraphs.append(words.say("intro.levels-no-views"))
-    spec = charts.level_chart(cases, report.layer, words)
+    cases = _measured(report)
+    spec = level_chart(cases, report.layer, words)
     table = level_table(cases, report.layer, words)
     return charted("levels", words, spec, *paragraphs, tables=[("", table)])
 
@@ -161,65 +158,53 @@ def _layers(report: Content, words: Language) -> Section | None:
     return section("layers", words, words.say("intro.layers"), tables=[("", table)])
 
 
-def _training(report: Content, words: Language) -> Section | None:
-    return charted(
-        "training", words, charts.training_chart(report.inputs.cases, report.layer, words)
-    )
-
-
 def _probes(report: Content, words: Language) -> Section | None:
     cases = report.inputs.cases
-    rows = probe_rows(cases, words)
-    if not rows:
+    named = [(short(case.name, 40), row) for case in cases for row in probe_rows(case)]
+    if not named:
         return None
-    names = list(dict.fromkeys(row["case"] for row in rows))
-    shown = []
-    for number, layer in enumerate(dict.fromkeys(row["layer"] for row in rows)):
-        here = [
-            {key: value for key, value in row.items() if key != "read"}
-            for row in rows
-            if row["layer"] == layer
+    names = list(dict.fromkeys(name for name, _ in named))
+    figures = []
+    for number, layer in enumerate(dict.fromkeys(row.layer for _, row in named)):
+        dots = [
+            {"name": probe_name(row, words), "layer": layer, "case": name, **row.score.to_dict()}
+            for name, row in named
+            if row.layer == layer
         ]
-        title = words.word("layer", short(layer, 60))
-        spec = charts_rows.dot_chart(
-            here[:40], names, words, title=title, axis=words.say("axis.above-chance")
-        )
-        shown += [] if spec is None else [Figure(f"probes-{number}", title, spec)]
-    notes = list(dict.fromkeys(note for row in rows for note in row["read"].notes))
+        title, axis = words.word("layer", short(layer, 60)), words.say("axis.above-chance")
+        spec = dot_chart(dots[:MOST_DOTS], names, words, title=title, axis=axis)
+        figures.append(Figure(f"probes-{number}", title, spec))
     return section(
         "probes",
         words,
         words.say("intro.probes-seeds" if any(case.runs for case in cases) else "intro.probes"),
-        figures=shown,
+        figures=figures,
         tables=[("", probe_table(cases, words))],
-        notes=[words.record(note) for note in notes],
+        notes=[words.record(n) for n in dict.fromkeys(n for _, row in named for n in row.notes)],
     )
 
 
 def _slices(report: Content, words: Language) -> Section | None:
-    found_section = section("slices", words, words.say("intro.slices"))
-    for case in _measured(report):
-        one = judged(case, report.layer)
-        for name, column in ((one.found.slices if one else None) or {}).items():
-            found = column.to_dict()
+    tables, notes = [], []
+    for case, measurement in judged_cases(report.inputs.cases, report.layer):
+        for name, column in (measurement.slices or {}).items():
             caption = f"{short(name)} · {short(case.name, 40)}"
-            found_section.tables.append((caption, slice_table(found, words)))
-            for what, gap in (found.get("gap") or {}).items():
+            tables.append((caption, slice_table(column, words)))
+            texts = []
+            for what, gap in vars(column.gap).items():
                 if gap is not None:
-                    ends = {"smallest": short(gap["smallest"]), "largest": short(gap["largest"])}
+                    ends = {"smallest": short(gap.smallest), "largest": short(gap.largest)}
                     named = words.word("quantity", what)
-                    text = words.say("intro.gap", quantity=named, gap=gap, **ends)
-                    found_section.notes.append(f"{caption}{words.say('format.colon')}{text}")
-            leak = (found.get("leakage") or {}).get("logistic")
-            if leak is not None:
-                text = words.say("intro.leakage", estimate=leak)
-                found_section.notes.append(f"{caption}{words.say('format.colon')}{text}")
-    return found_section if found_section.tables else None
+                    texts.append(words.say("intro.gap", quantity=named, gap=gap, **ends))
+            if column.leakage.logistic is not None:
+                texts.append(words.say("intro.leakage", estimate=column.leakage.logistic))
+            notes += [f"{caption}{words.say('format.colon')}{text}" for text in texts]
+    intro = words.say("intro.slices")
+    return section("slices", words, intro, tables=tables, notes=notes) if tables else None
 
 
 def _secondary(report: Content, words: Language) -> Section | None:
-    cases = [case for case in report.sides if judged(case, report.layer) is not None]
-    if not cases:
+    if not judged_cases(report.sides, report.layer):
         return None
-    table = secondary_table(cases, report.layer, words)
+    table = secondary_table(report.sides, report.layer, words)
     return section("secondary", words, words.say("intro.secondary"), tables=[("", table)])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from uncollapse.report.charts.look import Spec
 from uncollapse.report.language import Language
 from uncollapse.report.sections.tables import Table
 
@@ -17,7 +18,7 @@ class Figure:
 
     name: str
     title: str
-    spec: dict[str, Any]
+    spec: Spec
 
 
 @dataclass
@@ -49,7 +50,7 @@ def section(name: str, words: Language, *paragraphs: str, **parts: Any) -> Secti
 
 
 def charted(
-    name: str, words: Language, spec: dict[str, Any] | None, *paragraphs: str, **parts: Any
+    name: str, words: Language, spec: Spec | None, *paragraphs: str, **parts: Any
 ) -> Section | None:
     """A section of one chart under its introduction; None where there is no chart."""
     if spec is None:

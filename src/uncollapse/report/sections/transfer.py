@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from uncollapse.records import Confirmation, Interval, LayerScores, PilotResult, Trial, TrialRun
 from uncollapse.report.language import Language, short
-from uncollapse.report.read.over_seeds import over_seeds
-from uncollapse.report.read.pilot_parts import compared_of, trials_of
-from uncollapse.report.sections.pilot import number_at
+from uncollapse.report.read.pilot_runs import compared, confirmation
 from uncollapse.report.sections.section import Section, section
-from uncollapse.report.sections.tables import Table
+from uncollapse.report.sections.tables import Table, titles_of
+from uncollapse.statistics import mean_interval
 
 __all__ = ["transfer_section"]
-
-# Where the record itself has the interval: on the layer that was judged.
-_JUDGED = {"objective": "gain", "task": "task_change"}
 
 
 @dataclass(frozen=True)
@@ -31,78 +27,79 @@ class _Sides:
     """
 
     name: str
-    before: Sequence[Mapping[str, Any]]
-    after: Sequence[Mapping[str, Any]]
-    judged: Mapping[str, Any]
+    before: Sequence[TrialRun]
+    after: Sequence[TrialRun]
+    judged: Confirmation | Trial
     split: str | None
 
 
-def _sides(pilot: Mapping[str, Any]) -> _Sides | None:
-    name, first = compared_of(pilot), str((pilot.get("start") or {}).get("name"))
-    if name is None:
+def _sides(pilot: PilotResult) -> _Sides | None:
+    name, start, confirmed = compared(pilot), pilot.start, confirmation(pilot)
+    if name is None or start is None:
         return None
-    confirmed = (pilot.get("recommendation") or {}).get("confirmed") or {}
-    trials = {str(one.get("name")): one for one in trials_of(pilot)}
-    runs = confirmed.get("runs") or {key: one.get("runs") for key, one in trials.items()}
-    before, after = runs.get(first) or (), runs.get(name) or ()
+    trials = {trial.name: trial for trial in pilot.trials}
+    runs = {key: trial.runs for key, trial in trials.items()}
+    judged: Confirmation | Trial = trials[name]
+    split = None
+    if confirmed is not None and confirmed.runs:
+        runs, judged, split = dict(confirmed.runs), confirmed, confirmed.split
+    before, after = runs.get(start.name, ()), runs.get(name, ())
     if not before or len(before) != len(after):
         return None
-    if confirmed.get("runs"):
-        return _Sides(name, before, after, confirmed, str(confirmed.get("split") or "test"))
-    return _Sides(name, before, after, trials[name], None)
+    return _Sides(name, before, after, judged, split)
 
 
-def transfer_section(pilot: Mapping[str, Any] | None, words: Language) -> Section | None:
+def transfer_section(pilot: PilotResult, words: Language) -> Section | None:
     """A row for each quantity and layer; None where no setting was trained to the end."""
-    sides = None if pilot is None else _sides(pilot)
-    if pilot is None or sides is None:
+    sides = _sides(pilot)
+    if sides is None:
         return None
     seeds, name = len(sides.before), short(sides.name)
     if sides.split is None:
         source = words.say("intro.transfer-chosen", seeds=seeds)
     else:
         source = words.say("intro.transfer-confirmed", seeds=seeds, split=sides.split)
-    judged = str(pilot.get("layer") or "projector")
-    layers = sorted(sides.before[0].get("measured") or {}, key=lambda one: one != judged)
+    first = sides.before[0].measured
     rows = [
-        _row(path, layer, sides, layer == judged, words)
-        for layer in layers
-        for path in _quantities(sides.before[0]["measured"][layer])
+        _row(*quantity, layer, sides, layer == pilot.layer, words)
+        for layer in sorted(first, key=lambda layer: layer != pilot.layer)
+        for quantity in _quantities(first[layer])
     ]
-    titles = [
-        *(words.say(f"column.{one}") for one in ("quantity", "layer")),
-        words.say("trial.start"),
-        name,
-        *(words.say(f"column.{one}") for one in ("difference", "interval")),
-    ]
+    titles = titles_of(words, "quantity layer difference interval")
+    titles[2:2] = [words.say("trial.start"), name]
     text = words.say("intro.transfer", name=name, source=source)
     return section("transfer", words, text, tables=[("", Table(titles, rows, left=2))])
 
 
-def _quantities(measured: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    others = measured.get("downstream") or {}
-    return [("objective",), ("task",), *(("downstream", str(name)) for name in others)]
+def _quantities(scores: LayerScores) -> list[tuple[str, str]]:
+    """What is compared, as the name of an attribute and of the data in it."""
+    return [("objective", ""), ("task", ""), *(("downstream", data) for data in scores.downstream)]
+
+
+def _number(run: TrialRun, layer: str, quantity: str, data: str) -> float:
+    value = run.measured.get(layer, LayerScores())[quantity]
+    return (value.get(data) if data else value) or 0.0
 
 
 def _row(
-    path: tuple[str, ...], layer: str, sides: _Sides, judged: bool, words: Language
+    quantity: str, data: str, layer: str, sides: _Sides, judged: bool, words: Language
 ) -> list[str]:
     ends = [
-        [number_at(run, "measured", layer, *path) or 0.0 for run in side]
+        [_number(run, layer, quantity, data) for run in side]
         for side in (sides.before, sides.after)
     ]
-    difference: Mapping[str, Any] = over_seeds([b - a for a, b in zip(*ends, strict=True)])
-    recorded = sides.judged.get(_JUDGED.get(path[0], "")) if judged else None
-    if recorded:
+    difference = mean_interval([b - a for a, b in zip(*ends, strict=True)])
+    # The record itself has the interval of the layer that was judged.
+    recorded = {"objective": sides.judged.gain, "task": sides.judged.task_change}.get(quantity)
+    if judged and recorded is not None:
         difference = recorded
     elif sides.split is None:
         # Chosen among several on these very rows: an interval of one comparison would be too short.
-        difference = {"estimate": difference["estimate"]}
-    name = words.word("quantity", path[0]) if len(path) == 1 else short(path[-1])
+        difference = Interval(difference.estimate)
     return [
-        name,
+        short(data) if data else words.word("quantity", quantity),
         words.word("layer", layer),
         *(words.share(sum(values) / len(values)) for values in ends),
-        words.points(difference["estimate"]),
+        words.points(difference.estimate),
         words.point_ends(difference),
     ]

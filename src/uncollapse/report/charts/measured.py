@@ -1,0 +1,231 @@
+"""Charts of what was measured: variance of each class, levels, probes, numbers during training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import altair as alt
+
+from uncollapse.records import Measurement
+from uncollapse.report.charts.look import (
+    GREY,
+    Row,
+    Spec,
+    finished,
+    interval_dots,
+    ordered,
+    sides,
+    tooltips,
+    values,
+)
+from uncollapse.report.decide.lookup import (
+    LEVELS,
+    MOST_CLASSES,
+    ClassRow,
+    has_views,
+    judged_cases,
+    predicted_level,
+)
+from uncollapse.report.inputs_model import Case
+from uncollapse.report.language import Language, short
+
+__all__ = ["dot_chart", "least_classes", "level_chart", "training_chart", "variance_chart"]
+
+_TICKS = [0, 0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8, 1]
+
+
+def least_classes(rows: Sequence[ClassRow]) -> list[ClassRow]:
+    """Those of the classes with the least variance."""
+    least: dict[str, float] = {}
+    for row in rows:
+        name = short(row.measured.label)
+        least[name] = min(least.get(name, float("inf")), row.rank)
+    shown = set(sorted(least, key=lambda name: least[name])[:MOST_CLASSES])
+    return [row for row in rows if short(row.measured.label) in shown]
+
+
+def _class_data(row: ClassRow) -> Row:
+    return {
+        "case": short(row.case.name, 40),
+        "class": short(row.measured.label),
+        "rows": row.measured.count,
+        "estimate": row.value.estimate,
+        "low": row.value.low,
+        "high": row.value.high,
+        "predicted": row.predicted,
+        "share": row.measured.share.estimate,
+        "verdict": row.measured.verdict,
+    }
+
+
+def variance_chart(rows: Sequence[ClassRow], views: bool, words: Language) -> Spec | None:
+    """Dots with intervals and ticks of the prediction, a line for each class.
+
+    Args:
+        rows: Of `least_classes`.
+        views: Whether the variance is that between instances.
+        words: The language.
+    """
+    if not rows:
+        return None
+    data = [_class_data(row) for row in rows]
+    names, classes = ordered(data, "case"), ordered(data, "class")
+    title = words.say("axis.instance" if views else "axis.within")
+    ends = [number for row in rows for number in (row.value.high, row.predicted)]
+    most = max([0.01, *(end for end in ends if end is not None)])
+    x = alt.X(
+        "estimate:Q",
+        title=title,
+        scale=alt.Scale(type="sqrt", nice=False, zero=True, domainMax=1.03 * most),
+        axis=alt.Axis(values=[t for t in _TICKS if t == 0 or most / 150 <= t <= most], format="~g"),
+    )
+    base = alt.Chart(values(data)).encode(
+        y=alt.Y("class:N", title=None, sort=classes),
+        yOffset=alt.YOffset("case:N", sort=names),
+        color=sides(names, words),
+    )
+    tip = tooltips(
+        words,
+        ("class:N", "column.class", ""),
+        ("case:N", "column.run", ""),
+        ("rows:Q", "column.rows", ",d"),
+        ("estimate:Q", "column.measured", ".3~g"),
+        ("low:Q", "column.interval", ".3~g"),
+        ("high:Q", "column.interval", ".3~g"),
+        ("predicted:Q", "column.predicted", ".3~g"),
+    )
+    layers = interval_dots(base, x, title, tip)
+    if any(row.predicted is not None for row in rows):
+        tick = base.mark_tick(thickness=3, size=max(8, 16 // len(names) + 4), orient="vertical")
+        layers.append(tick.encode(x=alt.X("predicted:Q", title=title), tooltip=tip))
+    height = 60 + len(classes) * (14 + 14 * len(names))
+    description = words.say("section.variance") + words.say("format.colon") + title
+    return finished(alt.layer(*layers), description=description, height=height)
+
+
+def dot_chart(
+    rows: Sequence[Row], names: Sequence[str], words: Language, *, title: str, axis: str
+) -> Spec:
+    """Estimates with intervals: rows of "name", "case", "estimate", "low", "high"."""
+    order = ordered(rows, "name")
+    base = alt.Chart(values(rows)).encode(
+        y=alt.Y("name:N", title=None, sort=order, axis=alt.Axis(labelLimit=260)),
+        yOffset=alt.YOffset("case:N", sort=list(names)),
+        color=sides(names, words),
+    )
+    tip = tooltips(
+        words,
+        ("name:N", "column.quantity"),
+        ("case:N", "column.run"),
+        ("estimate:Q", "page.estimate", ".1%"),
+        ("low:Q", "page.interval", ".1%"),
+        ("high:Q", "page.interval", ".1%"),
+    )
+    percent = alt.Axis(format="%", tickCount=5)
+    x = alt.X("estimate:Q", title=axis, axis=percent, scale=alt.Scale(zero=True))
+    height = 50 + len(order) * (12 + 12 * len(names))
+    layers = interval_dots(base, x, axis, tip)
+    return finished(alt.layer(*layers), description=title, height=height)
+
+
+def _level_data(name: str, measurement: Measurement, words: Language) -> list[Row]:
+    """Parts of the variance as shares, measured and predicted."""
+    parts = ("between", "instance", "view") if has_views(measurement) else ("between", "within")
+    prediction = measurement.prediction
+    bars = {"measured": {part: measurement[LEVELS[part]].estimate for part in parts}}
+    if prediction is not None:
+        bars["predicted"] = {part: predicted_level(prediction, part) for part in parts}
+    rows: list[Row] = []
+    for title, numbers in bars.items():
+        kept = {part: max(0.0, number or 0.0) for part, number in numbers.items()}
+        total = sum(kept.values()) or 1.0
+        bar = words.say(f"page.{title}") + (f" · {name}" if name else "")
+        rows += [
+            {
+                "bar": bar,
+                "part": words.say(f"level.{part}"),
+                "share": kept[part] / total,
+                "value": numbers[part],
+                "order": order,
+            }
+            for order, part in enumerate(parts)
+        ]
+    return rows
+
+
+def level_chart(cases: Sequence[Case], layer: str | None, words: Language) -> Spec | None:
+    """Stacked bars of the shares of the total variance."""
+    rows: list[Row] = []
+    for case, measurement in judged_cases(cases, layer):
+        rows += _level_data(short(case.name, 40) if len(cases) > 1 else "", measurement, words)
+    if not rows:
+        return None
+    bars, parts = ordered(rows, "bar"), ordered(rows, "part")
+    colours = {
+        words.say("level.between"): "#8c959f",
+        words.say("level.instance"): "#0072B2",
+        words.say("level.within"): "#0072B2",
+        words.say("level.view"): "#E69F00",
+    }
+    shown = alt.Scale(domain=parts, range=[colours[part] for part in parts])
+    x = alt.X(
+        "share:Q",
+        title=words.say("axis.share"),
+        axis=alt.Axis(format="%", tickCount=5),
+        scale=alt.Scale(domain=[0, 1]),
+    )
+    chart = alt.Chart(values(rows)).mark_bar(stroke="white", strokeWidth=1)
+    chart = chart.encode(
+        y=alt.Y("bar:N", title=None, sort=bars),
+        x=x,
+        color=alt.Color("part:N", title=None, scale=shown),
+        order="order:Q",
+        tooltip=tooltips(
+            words,
+            ("bar:N", "column.run"),
+            ("part:N", "legend.part"),
+            ("share:Q", "column.share", ".1%"),
+            ("value:Q", "legend.variance", ".3~g"),
+        ),
+    )
+    return finished(chart, description=words.say("section.levels"), height=40 + 34 * len(bars))
+
+
+def training_chart(cases: Sequence[Case], layer: str | None, words: Language) -> Spec | None:
+    """Share of the variance and what is read inside a class, over the epochs."""
+    at = layer or "projector"
+    titles = {"share": "quantity.share", "within_class": "column.readable"}
+    rows: list[Row] = [
+        {
+            "case": short(case.name, 40),
+            "epoch": line.epoch,
+            "what": words.say(title),
+            "value": line.numbers[f"{at}/{key}"],
+        }
+        for case in cases
+        for line in case.history
+        for key, title in titles.items()
+        if f"{at}/{key}" in line.numbers
+    ]
+    if len(ordered(rows, "epoch")) < 2:
+        return None
+    percent, zero = alt.Axis(format="%"), alt.Scale(zero=True)
+    epochs = alt.Axis(tickMinStep=1)
+    both = alt.Chart(values(rows)).encode(
+        x=alt.X("epoch:Q", title=words.say("axis.epoch"), axis=epochs, scale=zero),
+        y=alt.Y("value:Q", title=None, axis=percent, scale=zero),
+        color=sides(ordered(rows, "case"), words),
+        tooltip=tooltips(
+            words,
+            ("case:N", "column.run"),
+            ("epoch:Q", "axis.epoch"),
+            ("what:N", "column.measure"),
+            ("value:Q", "column.value", ".1%"),
+        ),
+    )
+    # Points in a layer of their own: with the line's own points the legend shows no dashes.
+    legend = alt.Legend(symbolType="stroke", symbolStrokeColor=GREY, symbolSize=300)
+    dash = alt.StrokeDash("what:N", title=None, sort=ordered(rows, "what"), legend=legend)
+    lines = both.mark_line(strokeWidth=2).encode(strokeDash=dash)
+    chart = lines + both.mark_point(filled=True, opacity=1)
+    return finished(chart, description=words.say("section.training"), height=240)
