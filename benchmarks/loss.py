@@ -30,7 +30,7 @@ from pathlib import Path
 
 import torch
 from loss_contenders import affordable, batch, contenders
-from loss_tables import PRODUCTS_REUSED, Setting, tables
+from loss_tables import PRODUCTS_REUSED, Timing, tables
 
 # What `python benchmarks/loss.py` measures: the settings of docs/benchmarks-loss.md.
 PAGE = [
@@ -73,7 +73,7 @@ def spinners(count: int) -> Iterator[None]:
             process.wait()
 
 
-def series(arguments: argparse.Namespace, given: Setting, size: int, classes: int) -> list[Setting]:
+def series(arguments: argparse.Namespace, given: Timing, size: int, classes: int) -> list[Timing]:
     """Median seconds by number of threads and contender; slow ones run as often as time allows."""
     dtype = getattr(torch, arguments.dtype)
     torch.set_num_threads(1)
@@ -102,17 +102,17 @@ def series(arguments: argparse.Namespace, given: Setting, size: int, classes: in
             if round_number or duration > arguments.seconds / 3:
                 taken[run].append(duration)
         print(f"N={size} classes={classes} round {round_number}", file=sys.stderr)
-    found = []
+    timings = []
     for threads in arguments.threads:
         times = {name: statistics.median(taken[threads, name]) for name in steps}
         counts = {name: len(taken[threads, name]) for name in steps}
         is_first = threads == arguments.threads[0]
         grown = given.mebibytes if is_first else {}
         compares = len(arguments.threads) > 1
-        found.append(
-            Setting(size, classes, threads, arguments.busy, times, counts, grown, compares)
+        timings.append(
+            Timing(size, classes, threads, arguments.busy, times, counts, grown, compares)
         )
-    return found
+    return timings
 
 
 def alone(name: str, size: int, classes: int, device: str, dtype: str) -> tuple[float, float]:
@@ -153,11 +153,11 @@ def in_child(function: Callable[..., tuple[float, float]], *given: object) -> tu
     return tuple(json.loads(answer)) if answer else (float("nan"), float("nan"))
 
 
-def memory(arguments: argparse.Namespace, size: int, classes: int) -> Setting:
+def memory(arguments: argparse.Namespace, size: int, classes: int) -> Timing:
     """Memory of every contender, and the time of those that take long."""
-    found = Setting(size, classes, 1, 0, {}, {}, {})
+    timing = Timing(size, classes, 1, 0, {}, {}, {})
     if arguments.no_memory:
-        return found
+        return timing
     tiny = contenders(*batch(64, 2, "cpu", torch.float32), arguments.only)
     for name in [name for name in tiny if name in affordable(size)]:
         if name == PRODUCTS_REUSED:
@@ -169,11 +169,11 @@ def memory(arguments: argparse.Namespace, size: int, classes: int) -> Setting:
         except torch.OutOfMemoryError:
             torch.cuda.empty_cache()
             continue
-        found.mebibytes[name] = grown
+        timing.mebibytes[name] = grown
         if on_cpu and seconds > arguments.seconds / 3:
-            found.seconds[name] = seconds
+            timing.seconds[name] = seconds
         print(f"N={size} classes={classes} memory of {name}", file=sys.stderr)
-    return found
+    return timing
 
 
 def machine(arguments: argparse.Namespace) -> str:
@@ -185,16 +185,16 @@ def machine(arguments: argparse.Namespace) -> str:
     return f"{models[0] if models else name}, {len(models)} cores, torch {torch.__version__}"
 
 
-def measured(arguments: argparse.Namespace) -> list[Setting]:
+def measured(arguments: argparse.Namespace) -> list[Timing]:
     """All sizes and numbers of classes of one call."""
     settings = [(size, classes) for size in arguments.sizes for classes in arguments.classes]
-    found = []
+    timings = []
     with spinners(arguments.busy):
         # Memory first: a child must not find a heap that earlier steps have left.
         grown = {setting: memory(arguments, *setting) for setting in settings}
         for setting in settings:
-            found += series(arguments, grown[setting], *setting)
-    return found
+            timings += series(arguments, grown[setting], *setting)
+    return timings
 
 
 def main() -> None:
@@ -215,15 +215,15 @@ def main() -> None:
     parts = [{}] if arguments.sizes else PAGE
     if arguments.device == "cuda" and not arguments.sizes:
         parts = PAGE[:2]
-    found = []
+    timings = []
     for part in parts:
-        found += measured(argparse.Namespace(**{**vars(arguments), **part}))
+        timings += measured(argparse.Namespace(**{**vars(arguments), **part}))
     if arguments.json:
-        for setting in found:
-            print(json.dumps(vars(setting)))
+        for timing in timings:
+            print(json.dumps(vars(timing)))
     else:
         print(machine(arguments) + f", {arguments.dtype}")
-        print(tables(found))
+        print(tables(timings))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ PARTIAL = "class_conditional_info_nce_loss"
 
 
 @dataclass
-class Setting:
+class Timing:
     """One batch size, number of classes and threads.
 
     Attributes:
@@ -34,12 +34,14 @@ class Setting:
     compares_threads: bool = False
 
 
-def tables(found: list[Setting]) -> str:
+def tables(timings: list[Timing]) -> str:
     """Markdown, one table per question, without those that nothing was measured for."""
-    compared = [one for one in found if not one.compares_threads and BASE in one.seconds]
-    presets = [one for one in compared if len(ours(one.seconds)) > 1]
-    memory = [one for one in found if one.mebibytes]
-    threads = [one for one in found if one.compares_threads]
+    compared = [
+        timing for timing in timings if not timing.compares_threads and BASE in timing.seconds
+    ]
+    presets = [timing for timing in compared if len(ours(timing.seconds)) > 1]
+    memory = [timing for timing in timings if timing.mebibytes]
+    threads = [timing for timing in timings if timing.compares_threads]
     parts = [
         ("Time, one thread", time_table(compared)),
         ("All losses and conventions, as a multiple of `supcl_loss`", preset_table(presets)),
@@ -67,62 +69,66 @@ def shown(seconds: float | None) -> str:
     return f"{seconds:.2f} s" if seconds >= 1 else f"{1e3 * seconds:.1f} ms"
 
 
-def ratio(values: dict[str, float], one: str, other: str, digits: int = 2) -> str:
-    if one not in values or other not in values or values[one] == float("inf"):
+def ratio(values: dict[str, float], name: str, other: str, digits: int = 2) -> str:
+    if name not in values or other not in values or values[name] == float("inf"):
         return "-"
-    return f"{values[one] / values[other]:.{digits}f}"
+    return f"{values[name] / values[other]:.{digits}f}"
 
 
-def time_table(settings: list[Setting]) -> str:
+def time_table(timings: list[Timing]) -> str:
     header = ["N", "classes", "three products", "storage reused", *OTHERS[2:], f"`{BASE}`"]
     header += ["of three products", "of the same, storage reused", "dense / ours", "PML / ours"]
     header += ["samples: dense, PML, ours"]
     rows = []
-    for one in settings:
-        times = one.seconds
-        row = [str(one.size), str(one.classes)]
+    for timing in timings:
+        times = timing.seconds
+        row = [str(timing.size), str(timing.classes)]
         row += [shown(times.get(name)) for name in (*OTHERS, BASE)]
         row += [ratio(times, BASE, PRODUCTS), ratio(times, BASE, PRODUCTS_REUSED)]
         row += [ratio(times, DENSE, BASE, 1), ratio(times, PML, BASE, 1)]
-        row += [", ".join(str(one.samples.get(name, "-")) for name in (DENSE, PML, BASE))]
+        row += [", ".join(str(timing.samples.get(name, "-")) for name in (DENSE, PML, BASE))]
         rows.append(row)
     return markdown(header, rows)
 
 
-def preset_table(settings: list[Setting]) -> str:
-    names = list(dict.fromkeys(name for one in settings for name in ours(one.seconds)))
+def preset_table(timings: list[Timing]) -> str:
+    names = list(dict.fromkeys(name for timing in timings for name in ours(timing.seconds)))
     header = ["N", "classes", BASE, *names[1:], "slowest / fastest"]
     rows = []
-    for one in settings:
-        whole = [one.seconds[name] for name in ours(one.seconds) if name != PARTIAL]
-        row = [str(one.size), str(one.classes), shown(one.seconds[BASE])]
-        row += [ratio(one.seconds, name, BASE) for name in names[1:]]
+    for timing in timings:
+        whole = [timing.seconds[name] for name in ours(timing.seconds) if name != PARTIAL]
+        row = [str(timing.size), str(timing.classes), shown(timing.seconds[BASE])]
+        row += [ratio(timing.seconds, name, BASE) for name in names[1:]]
         rows.append([*row, f"{max(whole) / min(whole):.2f}"])
     return markdown(header, rows)
 
 
-def memory_table(settings: list[Setting]) -> str:
+def memory_table(timings: list[Timing]) -> str:
     header = ["N", "classes", f"`{BASE}`", "largest of our losses", PRODUCTS, DENSE, PML]
     rows = []
-    for one in settings:
-        grown = one.mebibytes
+    for timing in timings:
+        grown = timing.mebibytes
         largest = max((grown[name] for name in ours(grown)), default=None)
         values = [grown.get(BASE), largest, *(grown.get(name) for name in (PRODUCTS, DENSE, PML))]
         cells = ["-" if value is None else f"{value:.0f} MiB" for value in values]
-        rows.append([str(one.size), str(one.classes), *cells])
+        rows.append([str(timing.size), str(timing.classes), *cells])
     return markdown(header, rows)
 
 
-def thread_table(found: list[Setting]) -> str:
+def thread_table(timings: list[Timing]) -> str:
     header = ["loss", "spinning", "N", "one thread", "two threads", "two / one", "samples"]
     rows = []
-    keyed = {(one.size, one.classes, one.threads, one.busy): one for one in found}
+    keyed = {(t.size, t.classes, t.threads, t.busy): t for t in timings}
     for (size, classes, threads, busy), two in keyed.items():
-        one = keyed.get((size, classes, 1, busy))
-        if threads != 2 or one is None:
+        single = keyed.get((size, classes, 1, busy))
+        if threads != 2 or single is None:
             continue
         for name, seconds in two.seconds.items():
-            times = [shown(one.seconds[name]), shown(seconds), f"{seconds / one.seconds[name]:.2f}"]
-            samples = f"{one.samples[name]}, {two.samples[name]}"
+            times = [
+                shown(single.seconds[name]),
+                shown(seconds),
+                f"{seconds / single.seconds[name]:.2f}",
+            ]
+            samples = f"{single.samples[name]}, {two.samples[name]}"
             rows.append([f"`{name}`", str(busy), str(size), *times, samples])
     return markdown(header, rows)

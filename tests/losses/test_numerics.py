@@ -15,9 +15,9 @@ from uncollapse.losses import (
     supcl_loss,
     supcon_loss,
 )
-from uncollapse.losses.grid import tiles_of
-from uncollapse.losses.grouping import group
-from uncollapse.losses.tiles import Diagonals, Layout
+from uncollapse.losses._engine.grouping import group
+from uncollapse.losses._engine.partition import partition
+from uncollapse.losses._engine.tiles import Diagonals, Layout
 
 LOSSES = {
     "exclude": lambda z, y, **k: supcl_loss(z, y, alpha=0.4, **k),
@@ -46,8 +46,8 @@ def value_and_gradient(loss_of, z, labels, **arguments):
     return loss.detach(), z.grad
 
 
-def relative_error(found, expected):
-    return float((found.double() - expected.double()).norm() / expected.double().norm())
+def relative_error(value, expected):
+    return float((value.double() - expected.double()).norm() / expected.double().norm())
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -166,9 +166,9 @@ def count_diagonals(labels, tile_size, near, monkeypatch):
     grouping = group(labels.repeat_interleave(2), torch.arange(len(labels)).repeat_interleave(2))
     rows = torch.zeros(2 * len(labels), 4)
     with monkeypatch.context() as patch:
-        patch.setattr("uncollapse.losses.tiles.NEAR_DIAGONAL", near)
-        tiles = tiles_of(Layout(rows, rows, grouping, None, tile_size, 1.0, 1), "other classes")
-    return sum(isinstance(block, Diagonals) for tile in tiles for block in tile.own)
+        patch.setattr("uncollapse.losses._engine.tiles.NEAR_DIAGONAL", near)
+        tiles = partition(Layout(rows, rows, grouping, None, tile_size, 1.0, 1), "other classes")
+    return sum(isinstance(block, Diagonals) for tile in tiles for block in tile.blocks)
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -183,7 +183,7 @@ def test_tiles_computed_again_give_what_kept_ones_give(name, kept, classes, monk
         arguments = {"temperature": temperature, "tile_size": 128}
         expected = value_and_gradient(LOSSES[name], z, labels, **arguments)
         with monkeypatch.context() as patch:
-            patch.setattr("uncollapse.losses.batch._KEEP_BYTES", kept)
+            patch.setattr("uncollapse.losses._engine.tile_cache._KEEP_BYTES", kept)
             again = value_and_gradient(LOSSES[name], z, labels, **arguments)
         if name == "sincere":  # The product of a block rounds differently from that of a tile.
             torch.testing.assert_close(again, expected, rtol=1e-4, atol=1e-7)
@@ -204,14 +204,14 @@ def test_how_own_classes_are_taken_does_not_matter(name, near, band, tile_size, 
     assert count_diagonals(labels, tile_size, near, monkeypatch) == diagonals
     for temperature in (0.1, 0.004, 0.0005):
         with monkeypatch.context() as patch:
-            patch.setattr("uncollapse.losses.tiles.NEAR_DIAGONAL", 0)
+            patch.setattr("uncollapse.losses._engine.tiles.NEAR_DIAGONAL", 0)
             expected = value_and_gradient(LOSSES[name], z, labels, temperature=temperature)
-            patch.setattr("uncollapse.losses.tiles.NEAR_DIAGONAL", near)
-            patch.setattr("uncollapse.losses.grid._SMALL_CLASS", band)
-            found = value_and_gradient(
+            patch.setattr("uncollapse.losses._engine.tiles.NEAR_DIAGONAL", near)
+            patch.setattr("uncollapse.losses._engine.partition._SMALL_CLASS", band)
+            result = value_and_gradient(
                 LOSSES[name], z, labels, temperature=temperature, tile_size=tile_size
             )
-        torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-10)
+        torch.testing.assert_close(result, expected, rtol=1e-10, atol=1e-10)
 
 
 def test_layouts_of_the_same_batch_agree():

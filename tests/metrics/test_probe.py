@@ -9,7 +9,7 @@ from uncollapse.metrics import ProbeOptions, measure
 from uncollapse.probes.classify import exact_neighbours, knn_votes
 from uncollapse.probes.probed_classes import probed_classes
 from uncollapse.probes.within_class import _permuted
-from uncollapse.samples.checks import sample_of
+from uncollapse.samples import ByRole, sample_of
 
 QUICK = ProbeOptions(strengths=(0.1, 1.0), neighbours=(5,), temperatures=(1.0,))
 
@@ -65,8 +65,8 @@ def test_groups_are_never_split(rng):
     held = measure(rows, labels, fine_labels=finer, groups=groups, probe=QUICK, permutations=0)
     assert seen.probe["knn"]["estimate"] > 0.95
     assert held.probe["knn"]["estimate"] < 0.4
-    sample = sample_of(rows, labels, None, groups, {"fine_labels": finer})
-    for of in probed_classes(sample, sample.columns["fine_labels"], QUICK, rng):
+    sample = sample_of(rows, ByRole(labels=labels, groups=groups, fine_labels=finer))
+    for of in probed_classes(sample, sample.fine_labels, QUICK, rng):
         for unit_code in np.unique(of.units):
             assert len(set(of.folds[of.units == unit_code])) == 1
 
@@ -167,8 +167,10 @@ def test_the_null_keeps_units_of_several_labels_together(rng):
     groups, labels = np.arange(300) // 5, np.repeat([0, 1], 150)
     noise = rng.integers(0, 2, 300)
     finer = np.where(rng.random(300) < 0.85, rng.integers(0, 2, 60)[groups], noise)
-    sample = sample_of(rng.standard_normal((300, 4)), labels, None, groups, {"fine_labels": finer})
-    for of in probed_classes(sample, sample.columns["fine_labels"], QUICK, rng):
+    sample = sample_of(
+        rng.standard_normal((300, 4)), ByRole(labels=labels, groups=groups, fine_labels=finer)
+    )
+    for of in probed_classes(sample, sample.fine_labels, QUICK, rng):
         moved = _permuted(of, rng)
         before, after = ([tuple(m.fine[m.units == u]) for u in range(30)] for m in (of, moved))
         assert before != after

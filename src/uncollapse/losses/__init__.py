@@ -1,19 +1,17 @@
 """The supervised contrastive loss, exact and in memory linear in the batch (torch)."""
 
-from uncollapse.losses.class_scopes import (
-    class_conditional_info_nce_loss,
-    l_spread_loss,
-    sincere_loss,
-)
 from uncollapse.losses.gradient_cache import backward_in_chunks
 from uncollapse.losses.module import SupCLLoss
-from uncollapse.losses.presets import (
+from uncollapse.losses.published import (
+    class_conditional_info_nce_loss,
+    l_spread_loss,
     nt_xent_loss,
+    sincere_loss,
     ssem_cifar_loss,
     ssem_imagenet_loss,
     supcon_loss,
 )
-from uncollapse.losses.supcl import SupCLTerms, supcl_loss, supcl_terms
+from uncollapse.losses.supcl import SupCLTerms, reference_supcl, supcl_loss, supcl_terms
 
 __all__ = [
     "SupCLLoss",
@@ -22,6 +20,7 @@ __all__ = [
     "class_conditional_info_nce_loss",
     "l_spread_loss",
     "nt_xent_loss",
+    "reference_supcl",
     "sincere_loss",
     "ssem_cifar_loss",
     "ssem_imagenet_loss",

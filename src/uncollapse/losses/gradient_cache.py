@@ -85,7 +85,7 @@ def backward_in_chunks(
     if isinstance(encoder, DistributedDataParallel):
         # The first pass must exchange nothing between processes, the last chunk's backward must.
         bare, without_exchange = cast(nn.Module, encoder.module), encoder.no_sync
-    devices = sorted({one.get_device() for one in bare.parameters() if one.is_cuda})
+    devices = sorted({weight.get_device() for weight in bare.parameters() if weight.is_cuda})
     states, parts = [], []
     with torch.no_grad(), _buffers_restored(bare):
         for chunk in chunks:

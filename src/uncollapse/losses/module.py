@@ -7,17 +7,24 @@ from dataclasses import replace
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from uncollapse.losses.samples import check_number
-from uncollapse.losses.supcl import (
+from uncollapse.losses._engine import Options
+from uncollapse.losses.supcl import SupCLTerms, supcl_definition, supcl_terms
+from uncollapse.records import (
+    AnchorsWithoutPositives,
+    Conventions,
     OneClass,
-    SupCLTerms,
-    check_arguments,
-    make_options,
-    supcl_terms,
+    Reduction,
+    SelfPairs,
 )
-from uncollapse.losses.weights import AnchorsWithoutPositives, Reduction, SelfPairs
 
 __all__ = ["SupCLLoss"]
+
+# The arguments that define the loss, and those that say how it is computed.
+_DEFINING = (
+    *("alpha", "temperature", "self_pairs", "reduction", "anchors_without_positives"),
+    *("one_class", "normalize", "gather"),
+)
+_OTHERS = ("process_group", "tile_size")
 
 
 class SupCLLoss(nn.Module):
@@ -52,9 +59,10 @@ class SupCLLoss(nn.Module):
         tile_size: int | None = None,
     ) -> None:
         super().__init__()
-        check_arguments(self_pairs, reduction, anchors_without_positives, one_class)
-        options = make_options(temperature, normalize, gather, process_group, tile_size)
-        self.alpha = check_number("alpha", alpha, 0.0, 1.0)
+        conventions = Conventions(self_pairs, reduction, anchors_without_positives, one_class)
+        _, self_supervised = supcl_definition(alpha, conventions).terms
+        options = Options(temperature, normalize, gather, process_group, tile_size)
+        self.alpha = self_supervised.weight
         self.temperature = options.temperature
         self.self_pairs = self_pairs
         self.reduction = reduction
@@ -70,29 +78,11 @@ class SupCLLoss(nn.Module):
         self, embeddings: Tensor, labels: Tensor | None, instances: Tensor | None = None
     ) -> Tensor:
         """The loss of a batch."""
-        terms = supcl_terms(
-            embeddings,
-            labels,
-            instances,
-            alpha=self.alpha,
-            temperature=self.temperature,
-            self_pairs=self.self_pairs,
-            reduction=self.reduction,
-            anchors_without_positives=self.anchors_without_positives,
-            one_class=self.one_class,
-            normalize=self.normalize,
-            gather=self.gather,
-            process_group=self.process_group,
-            tile_size=self.tile_size,
-        )
+        arguments = {name: getattr(self, name) for name in (*_DEFINING, *_OTHERS)}
+        terms = supcl_terms(embeddings, labels, instances, **arguments)
         self.last = replace(terms, loss=terms.loss.detach())
         return terms.loss
 
     def extra_repr(self) -> str:
         """The arguments that define the loss."""
-        return (
-            f"alpha={self.alpha}, temperature={self.temperature}, self_pairs={self.self_pairs!r}, "
-            f"reduction={self.reduction!r}, "
-            f"anchors_without_positives={self.anchors_without_positives!r}, "
-            f"one_class={self.one_class!r}, normalize={self.normalize}, gather={self.gather}"
-        )
+        return ", ".join(f"{name}={getattr(self, name)!r}" for name in _DEFINING)

@@ -1,57 +1,36 @@
-"""The SupCL loss (1 - alpha) L_sup + alpha L_self under every convention."""
+"""The SupCL loss (1 - alpha) L_sup + alpha L_self: its definition, and the loss to train with."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
+import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from uncollapse.errors import InputError
-from uncollapse.losses.batch import Options
-from uncollapse.losses.evaluate import evaluate
-from uncollapse.losses.grouping import Grouping
-from uncollapse.losses.objective import Part, SoftmaxPart, Term, check_classes
-from uncollapse.losses.samples import check_choice, check_flag, check_number
-from uncollapse.losses.tiles import Scope
-from uncollapse.losses.weights import (
+from uncollapse.losses._engine import (
+    UNLABELLED,
+    Definition,
+    Options,
+    Scope,
+    Term,
+    check_number,
+    compute_dtype,
+    evaluate,
+    read_samples,
+)
+from uncollapse.records import (
     AnchorsWithoutPositives,
-    PairWeights,
+    Conventions,
+    OneClass,
     Reduction,
     SelfPairs,
-    class_positives,
-    pair_weights,
-    view_positives,
 )
 
-__all__ = ["OneClass", "SupCLTerms", "check_arguments", "make_options", "supcl_loss", "supcl_terms"]
-
-OneClass = Literal["error", "allow"]
+__all__ = ["SupCLTerms", "reference_supcl", "supcl_definition", "supcl_loss", "supcl_terms"]
 
 
-@dataclass(frozen=True)
-class SupCLTerms:
-    """The loss and what it is made of.
-
-    Attributes:
-        loss: Scalar, (1 - alpha) supervised + alpha self_supervised, in nats; has the gradient.
-        supervised: Scalar without gradient; None if the batch has no such pair.
-        self_supervised: Scalar without gradient; None if the batch has no such pair.
-        supervised_anchors_without_positives: Labelled samples whose class has no other instance in
-            the batch. Unlabelled samples are no anchors of this term and never counted.
-        self_supervised_anchors_without_positives: Samples without another view in the batch.
-    """
-
-    loss: Tensor
-    supervised: Tensor | None
-    self_supervised: Tensor | None
-    supervised_anchors_without_positives: int
-    self_supervised_anchors_without_positives: int
-
-
-def supcl_terms(
+def reference_supcl(
     embeddings: Tensor,
     labels: Tensor | None,
     instances: Tensor | None = None,
@@ -63,108 +42,105 @@ def supcl_terms(
     anchors_without_positives: AnchorsWithoutPositives = "drop",
     one_class: OneClass = "error",
     normalize: bool = True,
-    gather: bool = False,
-    process_group: dist.ProcessGroup | None = None,
-    tile_size: int | None = None,
-) -> SupCLTerms:
-    """`supcl_loss` with its two terms apart, for logging, at no extra cost.
+) -> Tensor:
+    """The definition of `supcl_loss` in dense PyTorch, to read and to test against.
 
-    Arguments and errors are those of `supcl_loss`.
+        s_ij = z_i.z_j / tau,  D_i = sum over k of exp(s_ik),  l_ij = log D_i - s_ij
+        L_sup  = mean of l_ij over pairs (i, j) of one class and of different instances
+        L_self = mean of l_ij over pairs (i, j) of views of one instance
+        L = (1 - alpha) L_sup + alpha L_self
 
-    Returns:
-        The loss, which has the gradient, its terms and the number of anchors without a positive.
+    The same number as `supcl_loss` under every convention, and derivatives of every order, in
+    memory quadratic in N. The values of embeddings are not checked.
+
+    Args, errors and result: as in `supcl_loss`; embeddings (N, d) or (b, p, d), labels and
+    instances (N,) or (b,), a scalar in nats.
 
     Example:
         >>> import torch
-        >>> views = torch.eye(4).reshape(2, 2, 4)  # two instances with two views each
-        >>> terms = supcl_terms(views, torch.tensor([0, 1]), alpha=1, temperature=0.5)
-        >>> round(terms.self_supervised.item(), 4), terms.supervised is None
-        (1.0986, True)
-        >>> terms.supervised_anchors_without_positives
-        4
+        >>> views = torch.eye(8).reshape(4, 2, 8)  # four instances with two views each
+        >>> labels = torch.tensor([0, 0, 1, 1])
+        >>> round(reference_supcl(views, labels, alpha=0.5, temperature=1).item(), 4)  # log 7
+        1.9459
+
+    References:
+        Lee et al., "A Theoretical Framework for Preventing Class Collapse in Supervised
+        Contrastive Learning", AISTATS 2025 (arXiv 2503.08203), equations of L_sup and L_self.
     """
-    check_arguments(self_pairs, reduction, anchors_without_positives, one_class)
+    conventions = Conventions(self_pairs, reduction, anchors_without_positives, one_class)
+    definition = supcl_definition(alpha, conventions)
+    supervised, self_supervised = definition.terms
+    tau = Options(temperature, normalize).temperature
+    samples = read_samples(embeddings, labels, instances)
+    classes, instances = samples.labels, samples.instances
+    z = samples.embeddings.to(compute_dtype(samples.embeddings.dtype))
+    z = torch.nn.functional.normalize(z, dim=1) if normalize else z
+
+    labelled = classes != UNLABELLED
+    definition.check(is_one_class=bool((labelled & (classes == classes[0])).all()))
+    same_class = (classes[:, None] == classes) & labelled
+    same_instance = instances[:, None] == instances
+    left_out = torch.eye(len(z), dtype=torch.bool, device=z.device) & (self_pairs == "exclude")
+
+    s = z @ z.T / tau
+    log_D = s.masked_fill(left_out, -torch.inf).logsumexp(dim=1, keepdim=True)
+    pair_losses = log_D - s
+    loss = s.new_zeros(())
+    if supervised.weight:
+        pairs, anchors = same_class & ~same_instance, labelled
+        L_sup = _mean_over_pairs(pair_losses, pairs, anchors, supervised, conventions)
+        loss = loss + supervised.weight * L_sup
+    if self_supervised.weight:
+        pairs, anchors = same_instance & ~left_out, torch.ones_like(labelled)
+        L_self = _mean_over_pairs(pair_losses, pairs, anchors, self_supervised, conventions)
+        loss = loss + self_supervised.weight * L_self
+    return loss
+
+
+def _mean_over_pairs(
+    pair_losses: Tensor, pairs: Tensor, anchors: Tensor, term: Term, conventions: Conventions
+) -> Tensor:
+    """The mean of (N, N) losses over the pairs (N, N) of a term's anchors (N,)."""
+    positives = pairs.sum(1)
+    with_positives = positives > 0
+    lacking = int((anchors & ~with_positives).sum())
+    term.check(conventions, int(pairs.sum()), lacking, int(anchors.sum()))
+    if conventions.reduction == "pairs":
+        return pair_losses[pairs].mean()
+    per_anchor = pair_losses.where(pairs, 0).sum(1) / positives.clamp(min=1)
+    drop = conventions.anchors_without_positives == "drop"
+    return per_anchor.sum() / (with_positives if drop else anchors).sum()
+
+
+def supcl_definition(alpha: float, conventions: Conventions) -> Definition:
+    """The two terms of the loss, and what a batch must have for them."""
     alpha = check_number("alpha", alpha, 0.0, 1.0)
-    conventions = (self_pairs, reduction, anchors_without_positives, one_class)
-    definition = ("supcl", alpha, *conventions)
-    options = make_options(temperature, normalize, gather, process_group, tile_size, *definition)
-    pairs: list[PairWeights] = []
-
-    def parts_of(grouping: Grouping) -> Sequence[Part]:
-        if alpha < 1:
-            check_classes(grouping, one_class, "give alpha=1, or one_class='allow' if it is meant")
-        terms = []
-        scope: Scope = "all" if self_pairs == "include" else "others"
-        for name, weight, positives, anchors in (
-            ("supervised", 1 - alpha, class_positives(grouping), grouping.labelled),
-            ("self-supervised", alpha, view_positives(grouping, self_pairs), None),
-        ):
-            # A term without weight is only logged: nothing about it is an error.
-            is_logged_only = not weight and anchors_without_positives == "error"
-            policy = "drop" if is_logged_only else anchors_without_positives
-            pairs.append(pair_weights(name, positives, anchors, reduction, policy))
-            is_supervised = name == "supervised"
-            terms.append(Term(weight, pairs[-1], not is_supervised, is_supervised, scope))
-        _check_pairs(*terms)
-        return [SoftmaxPart(self_pairs, tuple(terms))]
-
-    loss, values = evaluate(embeddings, labels, instances, options, parts_of)
-    supervised, self_supervised = (
-        value if pair.pair_count else None for pair, value in zip(pairs, values, strict=True)
-    )
-    return SupCLTerms(
-        loss,
-        supervised,
-        self_supervised,
-        pairs[0].without_positives,
-        pairs[1].without_positives,
-    )
-
-
-def check_arguments(
-    self_pairs: str, reduction: str, anchors_without_positives: str, one_class: str
-) -> None:
-    """Raise if one of the conventions is none."""
-    check_choice("self_pairs", self_pairs, SelfPairs)
-    check_choice("reduction", reduction, Reduction)
-    check_choice("anchors_without_positives", anchors_without_positives, AnchorsWithoutPositives)
-    check_choice("one_class", one_class, OneClass)
-
-
-def _check_pairs(supervised: Term, self_supervised: Term) -> None:
-    """Raise if a term that has weight has no pair."""
-    if supervised.weight and not supervised.pairs.pair_count:
-        raise InputError(
+    scope: Scope = "all" if conventions.self_pairs == "include" else "others"
+    supervised = Term(
+        name="supervised",
+        weight=1 - alpha,
+        positives=("class",),
+        scope=scope,
+        labelled_anchors=True,
+        missing=(
             "two instances of one class in the batch, because alpha < 1",
             "no positive pair of the supervised term",
             "give labels and a class-balanced batch, or alpha=1",
-        )
-    if self_supervised.weight and not self_supervised.pairs.pair_count:
-        raise InputError(
+        ),
+    )
+    self_supervised = Term(
+        name="self-supervised",
+        weight=alpha,
+        positives=("views",),
+        scope=scope,
+        missing=(
             "two views of one instance in the batch, because alpha > 0",
             "no positive pair of the self-supervised term",
             "give embeddings (b, p, d) with p > 1 or instance numbers, or alpha=0",
-        )
-
-
-def make_options(
-    temperature: float,
-    normalize: bool,
-    gather: bool,
-    process_group: dist.ProcessGroup | None,
-    tile_size: int | None,
-    *definition: object,
-) -> Options:
-    """Check what every loss of this room takes; `definition` is the loss's name and the rest."""
-    temperature = check_number("temperature", temperature, 1e-6, 1e6)
-    check_flag("normalize", normalize)
-    check_flag("gather", gather)
-    is_size = isinstance(tile_size, int) and not isinstance(tile_size, bool) and tile_size > 0
-    if tile_size is not None and not is_size:
-        raise InputError(
-            "tile_size a positive integer or None", f"tile_size = {tile_size!r}", "leave it out"
-        )
-    return Options(temperature, normalize, gather, process_group, tile_size, definition)
+        ),
+    )
+    remedy = "give alpha=1, or one_class='allow' if it is meant" if alpha < 1 else None
+    return Definition((supervised, self_supervised), conventions, remedy)
 
 
 def supcl_loss(
@@ -238,18 +214,71 @@ def supcl_loss(
         Lee et al., "A Theoretical Framework for Preventing Class Collapse in Supervised
         Contrastive Learning", AISTATS 2025 (arXiv 2503.08203), equations of L_sup and L_self.
     """
-    return supcl_terms(
-        embeddings,
-        labels,
-        instances,
-        alpha=alpha,
-        temperature=temperature,
-        self_pairs=self_pairs,
-        reduction=reduction,
-        anchors_without_positives=anchors_without_positives,
-        one_class=one_class,
-        normalize=normalize,
-        gather=gather,
-        process_group=process_group,
-        tile_size=tile_size,
-    ).loss
+    conventions = Conventions(self_pairs, reduction, anchors_without_positives, one_class)
+    definition = supcl_definition(alpha, conventions)
+    options = Options(temperature, normalize, gather, process_group, tile_size)
+    return evaluate(embeddings, labels, instances, definition, options).loss
+
+
+@dataclass(frozen=True)
+class SupCLTerms:
+    """The loss and what it is made of.
+
+    Attributes:
+        loss: Scalar, (1 - alpha) supervised + alpha self_supervised, in nats; has the gradient.
+        supervised: Scalar without gradient; None if the batch has no such pair.
+        self_supervised: Scalar without gradient; None if the batch has no such pair.
+        supervised_anchors_without_positives: Labelled samples whose class has no other instance in
+            the batch. Unlabelled samples are no anchors of this term and never counted.
+        self_supervised_anchors_without_positives: Samples without another view in the batch.
+    """
+
+    loss: Tensor
+    supervised: Tensor | None
+    self_supervised: Tensor | None
+    supervised_anchors_without_positives: int
+    self_supervised_anchors_without_positives: int
+
+
+def supcl_terms(
+    embeddings: Tensor,
+    labels: Tensor | None,
+    instances: Tensor | None = None,
+    *,
+    alpha: float,
+    temperature: float,
+    self_pairs: SelfPairs = "exclude",
+    reduction: Reduction = "anchors",
+    anchors_without_positives: AnchorsWithoutPositives = "drop",
+    one_class: OneClass = "error",
+    normalize: bool = True,
+    gather: bool = False,
+    process_group: dist.ProcessGroup | None = None,
+    tile_size: int | None = None,
+) -> SupCLTerms:
+    """`supcl_loss` with its two terms apart, for logging, at no extra cost.
+
+    Arguments and errors are those of `supcl_loss`.
+
+    Returns:
+        The loss, which has the gradient, its terms and the number of anchors without a positive.
+
+    Example:
+        >>> import torch
+        >>> views = torch.eye(4).reshape(2, 2, 4)  # two instances with two views each
+        >>> terms = supcl_terms(views, torch.tensor([0, 1]), alpha=1, temperature=0.5)
+        >>> round(terms.self_supervised.item(), 4), terms.supervised is None
+        (1.0986, True)
+        >>> terms.supervised_anchors_without_positives
+        4
+    """
+    conventions = Conventions(self_pairs, reduction, anchors_without_positives, one_class)
+    definition = supcl_definition(alpha, conventions)
+    options = Options(temperature, normalize, gather, process_group, tile_size)
+    evaluated = evaluate(embeddings, labels, instances, definition, options)
+    supervised, self_supervised = (
+        value if pairs.count else None
+        for pairs, value in zip(evaluated.terms, evaluated.values, strict=True)
+    )
+    lacking = [pairs.anchors_without_positives for pairs in evaluated.terms]
+    return SupCLTerms(evaluated.loss, supervised, self_supervised, *lacking)

@@ -16,7 +16,7 @@ from uncollapse.metrics.slices import measure_slices
 from uncollapse.metrics.spectrum import uniformity_of
 from uncollapse.probes import ProbeOptions, probe_within_classes
 from uncollapse.records import Margins, Measurement, Prediction
-from uncollapse.samples import Sample, checked, sample_of, unit_rows
+from uncollapse.samples import ByRole, Sample, checked, sample_of, unit_rows
 
 __all__ = ["measure"]
 
@@ -102,13 +102,10 @@ def measure(
     if permutations < 0:
         raise InputError("permutations >= 0", f"{permutations}", "0 leaves the null out")
     named = _slice_columns(slices)
-    columns = {f"slice {name}": values for name, values in named.items()}
-    if fine_labels is not None:
-        columns["fine_labels"] = fine_labels
-    sample = checked(
-        sample_of(embeddings, labels, instances, groups, columns, sources),
-        drop_invalid=drop_invalid,
+    columns = ByRole[Any](
+        labels=labels, instances=instances, groups=groups, fine_labels=fine_labels, slices=named
     )
+    sample = checked(sample_of(embeddings, columns, sources), drop_invalid=drop_invalid)
     rng = np.random.default_rng(seed)
     margins, options = margins or Margins(), probe or ProbeOptions()
     classes = classes_of(sample, keep_bytes=_KEEP_BYTES if permutations else 0)
@@ -117,13 +114,10 @@ def measure(
         counts = [moments.instances for moments in classes.instances]
         null = nc1_null(classes.points, counts, permutations, rng)
     found, hits = None, dict[str, NDArray[np.float64]]()
-    if "fine_labels" in sample.columns:
-        fine = sample.columns["fine_labels"]
-        found = probe_within_classes(sample, fine, options, rng, hits)
+    if sample.fine_labels is not None:
+        found = probe_within_classes(sample, sample.fine_labels, options, rng, hits)
     predicted = as_prediction(prediction)
-    by_slice = measure_slices(
-        sample, list(named), hits, margins, predicted, options, confidence, rng
-    )
+    by_slice = measure_slices(sample, hits, margins, predicted, options, confidence, rng)
     return assemble(
         classes,
         conditions=conditions_of(sample, layer, split) | {"seed": seed},

@@ -19,7 +19,7 @@ from uncollapse.probes import (
     knn_votes,
     probed_classes,
 )
-from uncollapse.samples import Sample, checked, sample_of, select, to_numpy, unit_rows
+from uncollapse.samples import ByRole, Sample, checked, sample_of, select, to_numpy, unit_rows
 
 __all__ = ["scores"]
 
@@ -83,14 +83,14 @@ def scores(
         labels = labels.astype(object)
         labels[labels < 0] = None
     for name, rows in layers.items():
-        sample = _usable(sample_of(rows, labels, None, None, dict(fine or {})))
+        sample = _usable(sample_of(rows, ByRole[Any](labels=labels, slices=fine or {})))
         levels = decompose(classes_of(sample).units)
         found[f"{name}/instance_variance"] = levels.within.estimate or 0.0
         varies = (levels.total.estimate or 0.0) > _ONE_POINT
         found[f"{name}/share"] = (levels.share.estimate or 0.0) if varies else 0.0
         found[f"{name}/accuracy"] = _accuracy(sample, np.random.default_rng([seed, 0]), most_rows)
         read = {}
-        for column in sample.columns:
+        for column in sample.slices:
             value = _within(sample, column, np.random.default_rng([seed, 1]))
             if value is not None:
                 read[f"{name}/within_class/{column}"] = value
@@ -134,7 +134,7 @@ def _without_self(found: NDArray[np.int64]) -> NDArray[np.int64]:
 
 def _within(sample: Sample, column: str, rng: np.random.Generator) -> float | None:
     values = []
-    for of in probed_classes(sample, sample.columns[column], _QUICK, rng):
+    for of in probed_classes(sample, sample.slices[column], _QUICK, rng):
         right = cross_predict(of, "logistic", _QUICK) == of.fine
         chance = 1 / of.fine_count
         values.append((balanced_accuracy(right, of.fine) - chance) / (1 - chance))

@@ -43,7 +43,6 @@ Integers = NDArray[np.int64]
 
 def measure_slices(
     sample: Sample,
-    names: list[str],
     hits: dict[str, Floats],
     margins: Margins,
     prediction: Prediction | None,
@@ -54,8 +53,7 @@ def measure_slices(
     """What each slice column shows; None when there is none.
 
     Args:
-        sample: Checked rows with the columns "slice NAME" and, for the probe, "fine_labels".
-        names: Of the slice columns.
+        sample: Checked rows with slice columns and, for the probe, finer labels.
         hits: Whether each row's finer label was read right out of fold, by probe; may be empty.
         margins: Of the verdict per slice, as of the whole.
         prediction: What lowers them, as for the whole.
@@ -63,16 +61,15 @@ def measure_slices(
         confidence: Of the intervals.
         rng: Draws the probe's splits.
     """
-    if not names:
+    if not sample.slices:
         return None
     low, high = margins.for_share(predicted_share(prediction))
     margins = replace(margins, collapsed=low, healthy=high)
-    count = sum(len(sample.columns[f"slice {name}"].names) for name in names)
+    count = sum(len(column.names) for column in sample.slices.values())
     # The level of one slice at which what is said of all of them holds at once (Bonferroni).
     certain = 1 - (1 - confidence) / max(count, 1)
     found = {}
-    for name in names:
-        column = sample.columns[f"slice {name}"]
+    for name, column in sample.slices.items():
         values = {
             str(value): _one_slice(sample, column.codes == code, margins, confidence, certain, hits)
             for code, value in enumerate(column.names)
@@ -144,7 +141,8 @@ def _accuracy(
     interval treats units as independent: its variance is sum_u (sum of the unit's weighted
     deviations from the cell's recall)^2.
     """
-    fine = sample.columns["fine_labels"].codes
+    assert sample.fine_labels is not None  # else there are no hits
+    fine = sample.fine_labels.codes
     of_units = sample.groups or sample.instances
     units = np.arange(len(fine)) if of_units is None else of_units.codes
     found = {}

@@ -6,20 +6,16 @@ A stream sees one part at a time, and the second class of an instance may come i
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from uncollapse.samples import Codes, Hashes, RowError, encode, hash_ids, row_fault
-from uncollapse.tables import Reading
+from uncollapse.tables import Names, Reading
 
-__all__ = ["SPLIT_FAULTS", "split_error", "split_ids"]
+__all__ = ["split_error", "split_ids"]
 
 Integers = NDArray[np.int64]
-
-# What an instance must lie in one of, by the fault's name.
-SPLIT_FAULTS = {"instance_in_two_classes": "labels", "instance_in_two_groups": "groups"}
 
 
 def split_ids(reading: Reading) -> dict[str, Hashes]:
@@ -31,16 +27,16 @@ def split_ids(reading: Reading) -> dict[str, Hashes]:
         return {}
     pairs: dict[str, list[tuple[Hashes, Integers]]] = {}
     numbers: dict[str, dict[object, int]] = {}
-    for _, _, instances, outers in _columns(reading):
-        hashes = hash_ids(list(instances.names))
-        for name, outer in outers.items():
-            seen = numbers.setdefault(name, {})
+    for names in reading.named():
+        for fault, instances, outer in _divisions(names):
+            hashes = hash_ids(list(instances.names))
+            seen = numbers.setdefault(fault, {})
             places = np.array([seen.setdefault(n, len(seen)) for n in outer.names], dtype=np.int64)
-            known = (instances.codes >= 0) & (outer.codes >= 0)
+            known = ~instances.missing & ~outer.missing
             both = np.stack([instances.codes[known], outer.codes[known]])
-            of, place = np.unique(both, axis=1)
-            pairs.setdefault(name, []).append((hashes[of], places[place]))
-    return {name: _in_two(found) for name, found in pairs.items()}
+            inner, place = np.unique(both, axis=1)
+            pairs.setdefault(fault, []).append((hashes[inner], places[place]))
+    return {fault: _in_two(parts) for fault, parts in pairs.items()}
 
 
 def split_error(reading: Reading) -> RowError | None:
@@ -48,37 +44,35 @@ def split_error(reading: Reading) -> RowError | None:
     for name, ids in split_ids(reading).items():
         if not len(ids):
             continue
-        paths: dict[Path, str] = {}
+        sources: dict[str, None] = {}
         bad, rows, first = 0, 0, -1
-        for path, column, instances, outers in _columns(reading):
-            paths.setdefault(path, column)
-            split = np.isin(hash_ids(list(instances.names)), ids)
-            known = (instances.codes >= 0) & (outers[name].codes >= 0)
-            found = np.flatnonzero(known)[split[instances.codes[known]]]
-            if first < 0 and len(found):
-                first = rows + int(found[0])
-            bad, rows = bad + len(found), rows + len(known)
-        path, column = next(iter(paths.items()))
-        more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
-        sources = {"instances": f"column {column!r} of {path}{more}"}
-        return row_fault(name, bad, rows, first, sources)
+        for names in reading.named():
+            sources[names.sources["instances"]] = None
+            for fault, instances, outer in _divisions(names):
+                if fault != name:
+                    continue
+                known = np.flatnonzero(~instances.missing & ~outer.missing)
+                split = np.isin(hash_ids(list(instances.names)), ids)
+                here = known[split[instances.codes[known]]]
+                if first < 0 and len(here):
+                    first = rows + int(here[0])
+                bad, rows = bad + len(here), rows + len(names)
+        more = f" and {len(sources) - 1} more" if len(sources) > 1 else ""
+        return row_fault(name, bad, rows, first, {"instances": next(iter(sources)) + more})
     return None
 
 
-def _columns(reading: Reading) -> Iterator[tuple[Path, str, Codes, dict[str, Codes]]]:
-    """File, column and codes of the instances, and codes of what each must lie in one of."""
-    for path, roles, values, _ in reading.named():
-        rows = len(values["instances"])
-        outers = {
-            name: encode(values[role], role, rows)
-            for name, role in SPLIT_FAULTS.items()
-            if role in values
-        }
-        yield path, roles["instances"], encode(values["instances"], "instances", rows), outers
+def _divisions(names: Names) -> Iterator[tuple[str, Codes, Codes]]:
+    """Fault, instances, and what each of them must lie in one of."""
+    outers = {"instance_in_two_classes": names.labels, "instance_in_two_groups": names.groups}
+    instances = encode(names.instances, "instances", len(names))
+    for fault, outer in outers.items():
+        if outer is not None:
+            yield fault, instances, encode(outer, fault, len(names))
 
 
-def _in_two(found: list[tuple[Hashes, Integers]]) -> Hashes:
-    hashes, places = (np.concatenate(parts) for parts in zip(*found, strict=True))
+def _in_two(parts: list[tuple[Hashes, Integers]]) -> Hashes:
+    hashes, places = (np.concatenate(columns) for columns in zip(*parts, strict=True))
     order = np.argsort(hashes, kind="stable")
     hashes, places = hashes[order], places[order]
     differ = (hashes[1:] == hashes[:-1]) & (places[1:] != places[:-1])

@@ -15,19 +15,18 @@ from uncollapse.metrics.moments import instance_features
 from uncollapse.metrics.stores import BlockStore, GroupStore, ScatterStore, Store
 from uncollapse.records import Margins, Measurement, Prediction
 from uncollapse.samples import (
+    ByRole,
     Codes,
     Hashes,
     IdSet,
     RepeatedInstanceError,
     Sample,
-    check_rows,
     hash_ids,
-    raise_fault,
+    is_unit,
     row_norms,
     sample_of,
-    select,
     sorted_names,
-    split_instances,
+    usable,
 )
 
 __all__ = ["Accumulator"]
@@ -109,7 +108,13 @@ class Accumulator:
 
         `first_row` is the number that errors give the first of them; by default they count on.
         """
-        sample = sample_of(embeddings, labels, instances, groups, {}, sources)
+        columns = ByRole[Any](labels=labels, instances=instances, groups=groups)
+        self.add(
+            sample_of(embeddings, columns, sources), first_row, given_ids=instances is not None
+        )
+
+    def add(self, sample: Sample, first_row: int | None = None, *, given_ids: bool = False) -> None:
+        """Add the rows of a sample; instances that were not `given_ids` are all new."""
         first_row = self.rows if first_row is None else first_row
         self.rows += len(sample.matrix)
         self._begin(sample)
@@ -117,20 +122,27 @@ class Accumulator:
         if plain and isinstance(self.store, BlockStore):
             wide = self.store.widened(sample.matrix)
             norms = row_norms(wide)
-            self._remember(sources)
+            self._remember(sample.sources)
             if norms.min() > 0 and np.isfinite(norms.sum()) and sample.labels.codes.min() >= 0:
-                self._note(sample, bool(np.all(np.abs(norms - 1) < 1e-3)))
+                self._note(sample, is_unit(norms, sample.dtype))
                 numbers = self._numbers(sample.labels)[sample.labels.codes]
                 counts = np.bincount(numbers, minlength=len(self.samples))
                 self.samples = [a + int(b) for a, b in zip(self.samples, counts, strict=True)]
                 self.store.add_rows(wide, norms, numbers)
                 return
-        self._remember(sources)
-        sample, normalised = self._good(sample, first_row)
+        self._remember(sample.sources)
+        sample = usable(
+            sample,
+            drop_invalid=self.drop_invalid,
+            first_row=first_row,
+            more_faults=self._split(sample),
+        )
+        for name, count in sample.dropped.items():
+            self.dropped[name] = self.dropped.get(name, 0) + count
         if not len(sample.matrix):
             return
-        self._note(sample, normalised)
-        if instances is not None:  # else every row or stack of views is a new instance
+        self._note(sample, sample.normalised)
+        if given_ids:  # else every row or stack of views is a new instance
             self._check_ids(sample)
         self._add_classes(sample)
 
@@ -154,27 +166,6 @@ class Accumulator:
                 "measure rows of one kind together",
             )
 
-    def _good(self, sample: Sample, first_row: int) -> tuple[Sample, bool]:
-        columns = {
-            "no_label": sample.labels,
-            "no_instance": sample.instances,
-            "no_group": sample.groups,
-        }
-        faults, normalised = check_rows(sample.matrix, columns)
-        good = np.ones(len(sample.matrix), dtype=bool)
-        for name, bad in (faults | split_instances(sample) | self._split(sample)).items():
-            bad = bad & good
-            if bad.any() and not self.drop_invalid:
-                raise_fault(name, bad, sample.sources, first_row)
-            if bad.any():
-                self.dropped[name] = self.dropped.get(name, 0) + int(bad.sum())
-                good &= ~bad
-        if good.all():
-            return sample, normalised
-        sample = select(sample, good)
-        normalised = check_rows(sample.matrix, {})[1] if len(sample.matrix) else True
-        return sample, normalised
-
     def _split(self, sample: Sample) -> dict[str, NDArray[np.bool_]]:
         """Rows of the instances that are known to be split, which this part alone may not show."""
         known = any(map(len, self.split_ids.values()))
@@ -182,12 +173,12 @@ class Accumulator:
             return {}
         hashes, codes = hash_ids(list(sample.instances.names)), sample.instances.codes
         return {
-            name: np.isin(hashes, ids)[codes] & (codes >= 0) & (sample.labels.codes >= 0)
+            name: np.isin(hashes, ids)[codes] & ~sample.instances.missing & ~sample.labels.missing
             for name, ids in self.split_ids.items()
         }
 
-    def _remember(self, sources: Mapping[str, str] | None) -> None:
-        source = (sources or {}).get("labels")
+    def _remember(self, sources: Mapping[str, str]) -> None:
+        source = sources.get("labels")
         if source is not None and source not in self.label_sources:
             self.label_sources.append(source)
 

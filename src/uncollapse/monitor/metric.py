@@ -20,19 +20,11 @@ from uncollapse.metrics import (
     instance_features,
 )
 from uncollapse.records import Measurement
-from uncollapse.samples import (
-    Sample,
-    check_rows,
-    raise_fault,
-    sample_of,
-    select,
-    split_instances,
-    unit_rows,
-)
+from uncollapse.samples import ByRole, Sample, sample_of, unit_rows, usable
 
 __all__ = ["CollapseMetric", "merge_moments"]
 
-_FAULTS = ("not_finite", "zero", "no_label", "instance_in_two_classes")
+_FAULTS = ("not_finite", "zero", "no_label", "no_instance", "instance_in_two_classes")
 # Types of embeddings: counted in a state, so that they merge and are reset as the rows are.
 _TYPES = (
     *("float64", "float32", "float16", "bfloat16", "float8_e4m3fn", "float8_e5m2"),
@@ -145,7 +137,9 @@ class CollapseMetric(Metric):
             labels: (N,) integers.
             instances: (N,) instance of each row; ids need to differ within this batch only.
         """
-        sample = self._checked(sample_of(embeddings, labels, instances, None, {}))
+        sample = self._checked(
+            sample_of(embeddings, ByRole[Any](labels=labels, instances=instances))
+        )
         names = np.array(sample.labels.names, dtype=np.int64)
         vectors = unit_rows(sample.matrix)
         for code in np.unique(sample.labels.codes):
@@ -182,19 +176,10 @@ class CollapseMetric(Metric):
                 f"labels such as {min(names, default=None)} and {max(names, default=None)}",
                 "give num_classes, and code the labels",
             )
-        faults, normalised = check_rows(sample.matrix, {"no_label": sample.labels})
-        good = np.ones(len(sample.matrix), dtype=bool)
-        faults |= split_instances(sample)
+        sample = usable(sample, drop_invalid=self.drop_invalid)
         for k, name in enumerate(_FAULTS):
-            bad = faults.get(name, ~good) & good
-            if bad.any() and not self.drop_invalid:
-                raise_fault(name, bad, {})
-            self.left_out[k] += int(bad.sum())
-            good &= ~bad
-        if not good.all():
-            sample = select(sample, good)
-            normalised = not good.any() or check_rows(sample.matrix, {})[1]
-        self.unnormalised += not normalised
+            self.left_out[k] += sample.dropped.get(name, 0)
+        self.unnormalised += not sample.normalised
         known = sample.dtype if sample.dtype in _TYPES else _TYPES[-1]
         self.types[_TYPES.index(known)] += 1
         return sample

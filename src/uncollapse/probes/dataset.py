@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uncollapse.errors import InputError
-from uncollapse.samples import Codes, as_matrix, check_rows, encode, raise_fault
+from uncollapse.samples import Codes, as_matrix, encode, raise_fault, row_norms, vector_faults
 
 __all__ = ["SPLITS", "Dataset", "Embedded", "Split", "as_dataset"]
 
@@ -89,7 +89,7 @@ def as_dataset(given: Embedded, seed: int) -> Dataset:
     layers: dict[str, NDArray[Any]] = {}
     for name, values in given.layers.items():
         matrix = as_matrix(values)[0]
-        for fault, bad in check_rows(matrix, {})[0].items():
+        for fault, bad in vector_faults(row_norms(matrix)).items():
             if bad.any():
                 where = given.sources.get(f"layer {name}", f"layer {name!r}")
                 raise_fault(fault, bad, {"embeddings": where})

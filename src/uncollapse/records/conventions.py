@@ -1,8 +1,6 @@
 """The conventions of the loss: their names, their choices and their defaults, once."""
 
-from __future__ import annotations
-
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal, get_args
 
 from uncollapse.errors import InputError
@@ -13,13 +11,6 @@ SelfPairs = Literal["include", "exclude"]
 Reduction = Literal["pairs", "anchors"]
 AnchorsWithoutPositives = Literal["drop", "zero", "error"]
 OneClass = Literal["error", "allow"]
-
-_CHOICES = {
-    "self_pairs": SelfPairs,
-    "reduction": Reduction,
-    "anchors_without_positives": AnchorsWithoutPositives,
-    "one_class": OneClass,
-}
 
 
 @dataclass(frozen=True)
@@ -49,11 +40,8 @@ class Conventions:
     one_class: OneClass = "error"
 
     def __post_init__(self) -> None:
-        for name, literal in _CHOICES.items():
-            value, choices = getattr(self, name), get_args(literal)
+        for field in fields(self):
+            name, value, choices = field.name, getattr(self, field.name), get_args(field.type)
             if value not in choices:
-                raise InputError(
-                    f"{name} one of {', '.join(map(repr, choices))}",
-                    f"{name} = {value!r}",
-                    "choose one",
-                )
+                expected = f"{name} one of {', '.join(map(repr, choices))}"
+                raise InputError(expected, f"{name} = {value!r}", "choose one")

@@ -2,32 +2,20 @@
 
 from uncollapse.samples.checks import (
     RowError,
-    Sample,
-    check_rows,
     checked,
     raise_fault,
     row_fault,
-    sample_of,
-    select,
-    split_instances,
+    row_faults,
+    usable,
+    vector_faults,
 )
-from uncollapse.samples.embeddings import (
-    Codes,
-    as_matrix,
-    encode,
-    row_norms,
-    sorted_names,
-    to_numpy,
-    unit_rows,
-)
-from uncollapse.samples.ids import (
-    Hashes,
-    IdSet,
-    RepeatedInstanceError,
-    hash_ids,
-)
+from uncollapse.samples.codes import Codes, encode, sorted_names
+from uncollapse.samples.embeddings import as_matrix, is_unit, row_norms, to_numpy, unit_rows
+from uncollapse.samples.ids import Hashes, IdSet, RepeatedInstanceError, hash_ids
+from uncollapse.samples.sample import ByRole, Sample, sample_of, select
 
 __all__ = [
+    "ByRole",
     "Codes",
     "Hashes",
     "IdSet",
@@ -35,17 +23,19 @@ __all__ = [
     "RowError",
     "Sample",
     "as_matrix",
-    "check_rows",
     "checked",
     "encode",
     "hash_ids",
+    "is_unit",
     "raise_fault",
     "row_fault",
+    "row_faults",
     "row_norms",
     "sample_of",
     "select",
     "sorted_names",
-    "split_instances",
     "to_numpy",
     "unit_rows",
+    "usable",
+    "vector_faults",
 ]

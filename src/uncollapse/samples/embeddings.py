@@ -1,10 +1,7 @@
-"""From what the caller has (arrays or tensors) to unit vectors and integer codes."""
+"""From what the caller has (arrays or tensors) to a matrix, its norms and unit vectors."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,23 +9,14 @@ from numpy.typing import NDArray
 
 from uncollapse.errors import InputError
 
-__all__ = ["Codes", "as_matrix", "encode", "row_norms", "sorted_names", "to_numpy", "unit_rows"]
+__all__ = ["as_matrix", "is_unit", "row_norms", "to_numpy", "unit_rows"]
 
 Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
 
-
-@dataclass(frozen=True)
-class Codes:
-    """A column of names as integers.
-
-    Attributes:
-        codes: One integer per row, -1 where the name is missing.
-        names: The names in sorted order; `codes` index them.
-    """
-
-    codes: Integers
-    names: tuple[Any, ...]
+# Rows that are converted to float64 at once: bounds the memory that the copies need.
+_CHUNK = 65536
+# Rows of these types are of unit norm only to about their precision.
+_HALF = ("float16", "bfloat16", "float8_e4m3fn", "float8_e5m2")
 
 
 def to_numpy(values: Any) -> tuple[NDArray[Any], str]:
@@ -93,7 +81,13 @@ def _squares(rows: Floats) -> Floats:
 
 def row_norms(rows: NDArray[Any]) -> Floats:
     """Euclidean norm of each row in float64; not finite where the row is not."""
-    wide = np.asarray(rows, dtype=np.float64)
+    if len(rows) <= _CHUNK or rows.dtype == np.float64:
+        return _norms(np.asarray(rows, dtype=np.float64))
+    starts = range(0, len(rows), _CHUNK)
+    return np.concatenate([row_norms(rows[start : start + _CHUNK]) for start in starts])
+
+
+def _norms(wide: Floats) -> Floats:
     with np.errstate(over="ignore", invalid="ignore"):
         norms = np.sqrt(_squares(wide))
     unusual = ~((norms > 1e-150) & (norms < 1e150))
@@ -107,6 +101,16 @@ def row_norms(rows: NDArray[Any]) -> Floats:
     return np.asarray(norms, dtype=np.float64)
 
 
+def is_unit(norms: Floats, dtype: str) -> bool:
+    """Whether rows with these norms, which came in this type, are unit vectors: to 1e-3, or 1e-2.
+
+    Example:
+        >>> is_unit(np.array([1.004]), "float16"), is_unit(np.array([1.004]), "float32")
+        (True, False)
+    """
+    return bool(np.all(np.abs(norms - 1) < (1e-2 if dtype in _HALF else 1e-3)))
+
+
 def unit_rows(rows: NDArray[Any]) -> Floats:
     """Each row divided by its norm, in float64.
 
@@ -115,87 +119,3 @@ def unit_rows(rows: NDArray[Any]) -> Floats:
     """
     wide = np.asarray(rows, dtype=np.float64)
     return wide / row_norms(wide)[:, None]
-
-
-def encode(values: Any, what: str, expected: int) -> Codes:
-    """A column of labels or ids as integer codes; None, NaN and empty text are missing (-1).
-
-    Args:
-        values: A sequence, array or integer tensor with one entry per row.
-        what: The name of the column in errors.
-        expected: Number of rows.
-    """
-    array, _ = to_numpy(values)
-    if array.ndim != 1 or len(array) != expected:
-        raise InputError(
-            f"{what} with one entry for each of the {expected} rows",
-            f"shape {tuple(array.shape)}",
-            "give both in the same order and length",
-        )
-    if array.dtype == object:
-        return _encode_objects(array, what)
-    if array.dtype.kind in "iu" and expected:
-        return _encode_integers(array)
-    missing = np.zeros(expected, dtype=bool)
-    if array.dtype.kind == "f":
-        missing = np.isnan(array)
-    elif array.dtype.kind in "mM":
-        missing = np.isnat(array)
-    elif array.dtype.kind in "US":
-        missing = array == array.dtype.type()
-    codes = np.full(expected, -1, dtype=np.int64)
-    names, codes[~missing] = np.unique(array[~missing], return_inverse=True)
-    return Codes(codes, tuple(_plain(name) for name in names.tolist()))
-
-
-def _encode_integers(array: NDArray[Any]) -> Codes:
-    """By a table where the integers lie close together, which needs no sorting."""
-    low, high = int(array.min()), int(array.max())
-    if high - low > 4 * len(array) + 1024:
-        found, codes = np.unique(array, return_inverse=True)
-        return Codes(codes.astype(np.int64), tuple(found.tolist()))
-    offsets = (array - array.dtype.type(low)).astype(np.int64)
-    present = np.bincount(offsets, minlength=high - low + 1) > 0
-    return Codes((np.cumsum(present) - 1)[offsets], tuple((np.flatnonzero(present) + low).tolist()))
-
-
-def _encode_objects(array: NDArray[Any], what: str) -> Codes:
-    found: dict[Any, int] = {}
-    codes = np.empty(len(array), dtype=np.int64)
-    for row, value in enumerate(array.tolist()):
-        if value is None or value == "" or value != value:
-            codes[row] = -1
-            continue
-        try:
-            codes[row] = found.setdefault(value, len(found))
-        except TypeError as error:
-            raise InputError(
-                f"{what} of one name or number per row", f"a {type(value).__name__}", "flatten it"
-            ) from error
-    names = sorted_names(found)
-    position = np.empty(len(names) + 1, dtype=np.int64)
-    position[[found[name] for name in names]] = np.arange(len(names))
-    position[-1] = -1
-    return Codes(position[codes], tuple(_plain(name) for name in names))
-
-
-def sorted_names(names: Iterable[Any]) -> list[Any]:
-    """Names in sorted order; names of several types by type first."""
-    found = list(names)
-    try:
-        return sorted(found)
-    except TypeError:
-        return sorted(found, key=lambda name: (type(name).__name__, str(name)))
-
-
-def _plain(name: Any) -> Any:
-    """A name as JSON would have it: whole floats are integers, bytes and infinity are text."""
-    if isinstance(name, float) and not math.isfinite(name):
-        return str(name)
-    if isinstance(name, float) and name.is_integer():
-        return int(name)
-    if isinstance(name, bytes):
-        return name.decode("utf-8", "replace")
-    if isinstance(name, np.generic):
-        return name.item()
-    return name if isinstance(name, (int, float, str, bool)) else str(name)

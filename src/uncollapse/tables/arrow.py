@@ -2,266 +2,312 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from uncollapse.errors import InputError
-from uncollapse.tables.shard import Column, unreadable, without_package
+from uncollapse.tables._shard import Array, Column, unreadable, without_package
+from uncollapse.tables.huggingface import class_names
+
+__all__ = ["ArrowShard", "CsvShard", "ParquetShard", "TableShard"]
 
 # Bytes of a parquet column that are read at once.
 _PAGES = 1 << 20
 
-__all__ = ["ArrowShard", "CsvShard", "ParquetShard"]
 
+class TableShard:
+    """What the three kinds of table share."""
 
-def _pyarrow(path: Path) -> Any:
-    try:
+    kind: ClassVar[str]
+    rows: int | None = None  # only reading tells, but for parquet
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            import pyarrow as pa
+        except ImportError as error:
+            raise without_package("pyarrow", path) from error
+        self._errors = (pa.ArrowException, OSError)
+        with self._reading("a"):
+            self.schema: Any = self._read_schema()
+        self.classes: Mapping[str, tuple[str, ...]] = class_names(self.schema.metadata)
+        self.about = (self.schema.metadata or {}).get(b"uncollapse", b"").decode()
+        self.columns = [_column(field.name, field.type) for field in self.schema]
+
+    @contextmanager
+    def _reading(self, article: str) -> Iterator[None]:
+        try:
+            yield
+        except self._errors as error:
+            raise unreadable(self.path, f"{article} {self.kind}", error) from error
+
+    def _read_schema(self) -> Any:
+        raise NotImplementedError
+
+    def _batches(self, vectors: Sequence[str], names: Sequence[str], batch: int) -> Iterator[Any]:
+        """Record batches that hold these columns, and maybe others."""
+        raise NotImplementedError
+
+    def read(
+        self, vectors: Sequence[str], names: Sequence[str], batch: int, fill_ragged: bool = False
+    ) -> Iterator[dict[str, Array]]:
+        """Rows in order."""
+        first, columns = 0, [_Vectors(name, self.path, fill_ragged) for name in vectors]
+        with self._reading("a complete"):
+            for whole in self._batches(vectors, names, batch):
+                for start in range(0, whole.num_rows, batch):
+                    part = whole.slice(start, batch)
+                    arrays = {c.name: c.rows(part.column(c.name), first) for c in columns}
+                    yield arrays | {name: self._names(part.column(name), name) for name in names}
+                    first += part.num_rows
+
+    def _names(self, column: Any, name: str) -> Array:
+        """Labels or ids; missing entries are None."""
+        import pyarrow.types as kinds
+
+        if kinds.is_dictionary(column.type):
+            column = column.dictionary_decode()
+        if (known := self.classes.get(name)) is not None:
+            codes = column.fill_null(-1).to_numpy(zero_copy_only=False)
+            if (codes >= len(known)).any():
+                raise InputError(
+                    f"codes below {len(known)} in column {name!r} of {self.path}",
+                    f"{int(codes.max())}",
+                    "save it with a name for every code",
+                )
+            # A code below 0 means that the label is withheld.
+            return np.asarray(np.array([*known, None], dtype=object)[np.maximum(codes, -1)])
+        if _is_number(column.type) and column.null_count == 0:
+            return np.asarray(column.to_numpy(zero_copy_only=False))
+        return np.array([*column.to_pylist(), None], dtype=object)[:-1]
+
+    def encoded(self, name: str) -> Any:
+        """A column of encoded files as an arrow array of bytes, mapped where the file allows it.
+
+        Raises:
+            InputError: Another kind of column, or rows without bytes.
+        """
+        import pyarrow.compute as pc
+        import pyarrow.types as kinds
+
+        with self._reading("a complete"):
+            column = self._whole(name)
+        if kinds.is_struct(column.type) and column.type.get_field_index("bytes") >= 0:
+            column = pc.struct_field(column, "bytes")
+        if not (kinds.is_binary(column.type) or kinds.is_large_binary(column.type)):
+            raise InputError(
+                f"encoded images in column {name!r} of {self.path}",
+                f"type {column.type}",
+                "name the column with the bytes; for paths use the source image-folder",
+            )
+        if column.null_count:
+            raise InputError(
+                f"bytes in every row of column {name!r} of {self.path}",
+                f"{column.null_count} rows without",
+                "embed the images (Dataset.save_to_disk does), or use the source image-folder",
+            )
+        return column
+
+    def _whole(self, name: str) -> Any:
+        """A column whole, as a chunked array."""
         import pyarrow as pa
-    except ImportError as error:
-        raise without_package("pyarrow", path) from error
-    return pa
+
+        batches = list(self._batches([], [name], 1 << 16))
+        return pa.Table.from_batches(batches).column(name)
 
 
-def _columns(schema: Any) -> list[Column]:
+def _is_number(kind: Any) -> bool:
     import pyarrow.types as kinds
 
-    found = []
-    for field in schema:
-        kind = "name"
-        shape: tuple[int, ...] = ()
-        if kinds.is_fixed_size_list(field.type):
-            kind, shape = "matrix", (field.type.list_size,)
-        elif kinds.is_list(field.type) or kinds.is_large_list(field.type):
-            kind = "matrix"
-        elif kinds.is_floating(field.type) or kinds.is_integer(field.type):
-            kind = "number"
-        found.append(Column(field.name, kind, shape))
-    return found
+    return bool(kinds.is_floating(kind) or kinds.is_integer(kind))
 
 
-def class_names(schema: Any) -> dict[str, list[str]]:
-    """Names of the integer codes that Hugging Face datasets keep in the schema's metadata."""
-    text = (schema.metadata or {}).get(b"huggingface")
-    if text is None:
-        return {}
-    features = json.loads(text).get("info", {}).get("features", {})
-    return {
-        name: list(feature["names"])
-        for name, feature in features.items()
-        if isinstance(feature, dict) and feature.get("_type") == "ClassLabel"
-    }
+def _is_list(kind: Any) -> bool:
+    import pyarrow.types as kinds
+
+    return any(is_(kind) for is_ in (kinds.is_list, kinds.is_large_list, kinds.is_fixed_size_list))
 
 
-class _Table:
-    """What the three kinds of table share: how a column becomes an array."""
+def _column(name: str, kind: Any) -> Column:
+    import pyarrow.types as kinds
 
-    path: Path
-    schema: Any
+    if _is_list(kind):
+        fixed = kinds.is_fixed_size_list(kind)
+        return Column(name, "matrix", (kind.list_size,) if fixed else ())
+    if _is_number(kind):
+        return Column(name, "number")
+    binary = (kinds.is_binary, kinds.is_large_binary, kinds.is_fixed_size_binary)
+    nested = kinds.is_nested(kind) or any(is_(kind) for is_ in binary)
+    return Column(name, "other" if nested else "name")
 
-    @property
-    def columns(self) -> list[Column]:
-        """Its columns in order."""
-        return _columns(self.schema)
 
-    def arrays(
-        self, batch: Any, names: Sequence[str], first_row: int, fill_ragged: bool, width: list[int]
-    ) -> dict[str, NDArray[Any]]:
-        """Columns of one record batch."""
-        coded = class_names(self.schema)
-        kinds = {column.name: column.kind for column in self.columns}
-        found = {}
-        for name in names:
-            column = batch.column(batch.schema.get_field_index(name))
-            if kinds[name] == "matrix":
-                found[name] = self._matrix(column, name, first_row, fill_ragged, width)
-            else:
-                found[name] = _names(column, coded.get(name))
-        return found
+class _Vectors:
+    """A column of numbers, lists, or lists of lists, whose lists have one length in all parts."""
 
-    def _matrix(
-        self, column: Any, name: str, first_row: int, fill_ragged: bool, width: list[int]
-    ) -> NDArray[Any]:
-        """A list column as rows; a missing list is a row of NaN."""
+    def __init__(self, name: str, path: Path, fill_ragged: bool) -> None:
+        self.name, self.path, self.fill_ragged = name, path, fill_ragged
+        self.widths: dict[int, int] = {}
+
+    def rows(self, column: Any, first_row: int, depth: int = 0) -> Array:
+        """The usual length of the lists in the first part is that of all.
+
+        Missing lists, and with `fill_ragged` those of another length, are rows of NaN.
+        """
+        if not _is_list(column.type):
+            return self._numbers(column, "lists of " * (depth > 0))
         lengths = np.asarray(
             column.value_lengths().fill_null(-1).to_numpy(zero_copy_only=False), dtype=np.int64
         )
-        if not width:
+        flat = self.rows(column.flatten(), first_row, depth + 1)
+        if depth not in self.widths:
             known = lengths[lengths >= 0]
-            width.append(int(np.bincount(known).argmax()) if len(known) else 0)
-        values = column.flatten()
-        try:
-            flat = values.to_numpy(zero_copy_only=False)
-        except NotImplementedError as error:
-            raise unreadable(self.path, f"numbers in column {name!r}", error) from error
-        if flat.dtype == object or flat.dtype.kind not in "fiu":
-            raise InputError(
-                f"numbers in column {name!r} of {self.path}",
-                f"lists of {column.type.value_type}",
-                "give the column that holds the embeddings",
-            )
-        d = width[0]
-        if np.all(lengths == d):
-            return np.asarray(flat.reshape(-1, d))
-        wrong = (lengths >= 0) & (lengths != d)
-        if wrong.any() and not fill_ragged:
+            self.widths[depth] = int(np.bincount(known).argmax()) if len(known) else 0
+        width = self.widths[depth]
+        shape = (len(lengths), width, *flat.shape[1:])
+        good = lengths == width
+        if good.all():
+            return flat.reshape(shape)
+        wrong = (lengths >= 0) & ~good
+        if wrong.any() and not self.fill_ragged:
             row = int(np.flatnonzero(wrong)[0])
             raise InputError(
-                f"lists of one length ({d}) in column {name!r} of {self.path}",
+                f"lists of one length ({width}) in column {self.name!r} of {self.path}",
                 f"{int(wrong.sum())} of {len(lengths)} rows of another"
                 f" (first: row {first_row + row}, length {int(lengths[row])})",
                 "correct them, or drop them with drop_invalid (--drop-invalid)",
             )
-        rows = np.full((len(lengths), d), np.nan, dtype=np.result_type(flat.dtype, np.float32))
-        present = np.maximum(lengths, 0)
-        owner = np.repeat(np.arange(len(lengths)), present)
-        kept = (lengths == d)[owner]
-        rows[lengths == d] = flat[kept].reshape(-1, d)
+        rows = np.full(shape, np.nan, dtype=np.result_type(flat.dtype, np.float32))
+        rows[good] = flat[np.repeat(good, np.maximum(lengths, 0))].reshape(-1, *shape[1:])
         return rows
 
+    def _numbers(self, column: Any, kind: str) -> Array:
+        import pyarrow.types as kinds
 
-def _names(column: Any, coded: list[str] | None) -> NDArray[Any]:
-    """A column of labels or ids; missing entries are None, or NaN in a column of floats."""
-    import pyarrow.types as kinds
+        if _is_number(column.type):
+            return np.asarray(column.to_numpy(zero_copy_only=False))
+        text = kinds.is_string(column.type) or kinds.is_large_string(column.type)
+        plain = (kinds.is_boolean, kinds.is_decimal, kinds.is_null)
+        expected = f"numbers in column {self.name!r} of {self.path}"
+        if not any(is_(column.type) for is_ in plain) and (kind or not text):
+            raise InputError(
+                expected, f"{kind}{column.type}", "give the column that holds the embeddings"
+            )
+        try:
+            return np.array(column.to_pylist(), dtype=object).astype(np.float64)
+        except (TypeError, ValueError) as error:
+            raise InputError(expected, f"text ({error})", "name the embedding columns") from error
 
-    if kinds.is_dictionary(column.type):
-        column = column.dictionary_decode()
-    plain = kinds.is_floating(column.type) or kinds.is_integer(column.type)
-    if coded is not None:
-        values = np.array([*coded, None], dtype=object)
-        codes = column.fill_null(-1).to_numpy(zero_copy_only=False)
-        return np.asarray(values[codes])
-    if plain and column.null_count == 0:
-        return np.asarray(column.to_numpy(zero_copy_only=False))
-    return np.array([*column.to_pylist(), None], dtype=object)[:-1]
 
-
-class ParquetShard(_Table):
+class ParquetShard(TableShard):
     """A parquet file, read page by page whatever the size of its row groups."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        pa = _pyarrow(path)
-        self._errors = (pa.ArrowException, OSError)
-        with self._open() as file:
-            self.schema = file.schema_arrow
-            self._rows = int(file.metadata.num_rows)
+    kind = "parquet table"
 
     def _open(self) -> Any:
         import pyarrow.parquet as pq
 
-        try:
-            # By default whole column chunks of many row groups are read ahead and kept.
-            return pq.ParquetFile(self.path, pre_buffer=False, buffer_size=_PAGES)
-        except self._errors as error:
-            raise unreadable(self.path, "a parquet table", error) from error
+        # By default whole column chunks of many row groups are read ahead and kept.
+        return pq.ParquetFile(self.path, pre_buffer=False, buffer_size=_PAGES)
 
-    @property
-    def rows(self) -> int:
-        """From the file's footer."""
-        return self._rows
+    def _read_schema(self) -> Any:
+        with self._open() as file:
+            self.rows = int(file.metadata.num_rows)
+            return file.schema_arrow
 
-    def read(
-        self, names: Sequence[str], batch: int, fill_ragged: bool
-    ) -> Iterator[dict[str, NDArray[Any]]]:
-        """Rows in order."""
-        first, width = 0, list[int]()
-        try:
-            with self._open() as file:
-                for part in file.iter_batches(batch, columns=list(names), use_threads=False):
-                    yield self.arrays(part, names, first, fill_ragged, width)
-                    first += part.num_rows
-        except self._errors as error:
-            raise unreadable(self.path, "a complete parquet table", error) from error
+    def _batches(self, vectors: Sequence[str], names: Sequence[str], batch: int) -> Iterator[Any]:
+        wanted = list(dict.fromkeys([*vectors, *names]))
+        with self._open() as file:
+            yield from file.iter_batches(batch, columns=wanted, use_threads=False)
 
 
-class ArrowShard(_Table):
+class ArrowShard(TableShard):
     """An arrow stream or file, as Hugging Face datasets save their parts."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        pyarrow = _pyarrow(path)
-        self._errors = (pyarrow.ArrowException, OSError)
-        self.schema = self._open().schema
+    kind = "arrow table"
 
-    def _open(self) -> Any:
+    def _open(self, *, mapped: bool = False) -> Any:
         import pyarrow as pa
         from pyarrow import ipc
 
+        opened = pa.memory_map if mapped else pa.OSFile
         try:
-            source = pa.OSFile(str(self.path))
-            try:
-                return ipc.open_stream(source)
-            except pa.ArrowInvalid:
-                return ipc.open_file(pa.OSFile(str(self.path)))
-        except self._errors as error:
-            raise unreadable(self.path, "an arrow table", error) from error
+            return ipc.open_stream(opened(str(self.path)))
+        except pa.ArrowInvalid:
+            return ipc.open_file(opened(str(self.path)))
 
-    @property
-    def rows(self) -> int | None:
-        """Only reading tells."""
-        return None
+    def _read_schema(self) -> Any:
+        return self._open().schema
 
-    def read(
-        self, names: Sequence[str], batch: int, fill_ragged: bool
-    ) -> Iterator[dict[str, NDArray[Any]]]:
-        """Rows in order."""
-        reader, first, width = self._open(), 0, list[int]()
-        parts = (
-            reader
-            if not hasattr(reader, "num_record_batches")
-            else (reader.get_batch(k) for k in range(reader.num_record_batches))
-        )
-        try:
-            for whole in parts:
-                for start in range(0, whole.num_rows, batch):
-                    part = whole.slice(start, batch)
-                    yield self.arrays(part, names, first, fill_ragged, width)
-                    first += part.num_rows
-        except self._errors as error:
-            raise unreadable(self.path, "a complete arrow table", error) from error
+    def _batches(self, vectors: Sequence[str], names: Sequence[str], batch: int) -> Iterator[Any]:
+        reader = self._open()
+        if not hasattr(reader, "num_record_batches"):
+            yield from reader
+            return
+        for k in range(reader.num_record_batches):
+            yield reader.get_batch(k)
+
+    def _whole(self, name: str) -> Any:
+        return self._open(mapped=True).read_all().column(name)
 
 
-class CsvShard(_Table):
-    """A CSV file with a header line, one column per dimension."""
+class CsvShard(TableShard):
+    """A CSV file with a header line, one column per dimension.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        pyarrow = _pyarrow(path)
-        self._errors = (pyarrow.ArrowException, OSError)
-        self.schema = self._open().schema
+    Labels and ids stay as they are written (007, 1.0, NA), and only empty ones are missing; but a
+    column in which all are whole numbers as Python writes them is one of whole numbers.
+    """
 
-    def _open(self) -> Any:
+    kind = "CSV table with a header line"
+
+    def _open(self, vectors: Sequence[str] = (), names: Sequence[str] = ()) -> Any:
+        import pyarrow as pa
         from pyarrow import csv
 
-        try:
-            return csv.open_csv(
-                self.path,
-                convert_options=csv.ConvertOptions(strings_can_be_null=True),
-                read_options=csv.ReadOptions(block_size=1 << 24, use_threads=False),
-            )
-        except self._errors as error:
-            raise unreadable(self.path, "a CSV table with a header line", error) from error
+        return csv.open_csv(
+            self.path,
+            convert_options=csv.ConvertOptions(
+                column_types=dict.fromkeys(names, pa.string()),
+                include_columns=list(dict.fromkeys([*vectors, *names])),
+            ),
+            read_options=csv.ReadOptions(block_size=1 << 24, use_threads=False),
+        )
 
-    @property
-    def rows(self) -> int | None:
-        """Only reading tells."""
-        return None
+    def _read_schema(self) -> Any:
+        return self._open().schema
 
-    def read(
-        self, names: Sequence[str], batch: int, fill_ragged: bool
-    ) -> Iterator[dict[str, NDArray[Any]]]:
-        """Rows in order."""
+    def _batches(self, vectors: Sequence[str], names: Sequence[str], batch: int) -> Iterator[Any]:
+        whole = dict.fromkeys(names, True)
         first = 0
-        try:
-            for whole in self._open():
-                for start in range(0, whole.num_rows, batch):
-                    part = whole.slice(start, batch)
-                    yield self.arrays(part, names, first, fill_ragged, [])
-                    first += part.num_rows
-        except self._errors as error:
-            raise unreadable(self.path, "a complete CSV table", error) from error
+        for block in self._open(vectors, names):
+            for name in names:
+                place = block.schema.get_field_index(name)
+                integers = _whole_numbers(block.column(place)) if whole[name] else None
+                if first == 0:
+                    whole[name] = integers is not None
+                elif whole[name] and integers is None:
+                    raise InputError(
+                        f"whole numbers in column {name!r} of {self.path}, as in its first rows",
+                        f"others among the {block.num_rows} rows from row {first}",
+                        "convert the table to parquet, with this column as text",
+                    )
+                if integers is not None:
+                    block = block.set_column(place, name, integers)
+            yield block
+            first += block.num_rows
+
+
+def _whole_numbers(text: Any) -> Any:
+    """Text as integers, empty text as missing; None where not all are written as Python would."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    filled = pc.if_else(pc.equal(text, ""), None, text)
+    try:
+        integers = filled.cast(pa.int64())
+    except pa.ArrowInvalid:
+        return None
+    return integers if integers.cast(pa.string()).equals(filled) else None

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from uncollapse.errors import InputError
-from uncollapse.tables.shard import Column, Shard
+from uncollapse.samples import ByRole
+from uncollapse.tables._shard import Column, Shard
 
-__all__ = ["Columns", "embedding_columns", "named_column"]
+__all__ = ["Columns", "embedding_columns", "label_column", "named_column", "roles_of"]
 
 _USUAL_EMBEDDINGS = ("embedding", "embeddings", "emb", "features", "feature", "vector", "z", "x")
 _USUAL_LABELS = ("label", "labels", "y", "target", "targets", "class")
@@ -38,12 +39,6 @@ class Columns:
     fine: str | None = None
     slices: tuple[str, ...] = ()
 
-    @property
-    def others(self) -> list[str]:
-        """Every column that is named besides embedding and label."""
-        given = (self.instance, self.group, self.fine, *self.slices)
-        return [name for name in given if name is not None]
-
 
 def _missing(path: Path, what: str, columns: list[Column]) -> InputError:
     listed = ", ".join(column.name for column in columns[:20])
@@ -64,35 +59,31 @@ def _only(shard: Shard, chosen: list[str]) -> list[str]:
     return chosen
 
 
-def embedding_columns(shard: Shard, columns: Columns) -> list[str]:
+def embedding_columns(shard: Shard, embedding: str | None = None) -> list[str]:
     """The column of vectors, or the columns of single dimensions, in order."""
-    return _only(shard, _embedding_columns(shard, columns))
+    columns = shard.columns
+    if embedding is None:
+        return _only(shard, _usual_embedding(shard))
+    if embedding in (column.name for column in columns):
+        return _only(shard, [embedding])
+    matching = [
+        column.name
+        for pattern in embedding.split(",")
+        for column in columns
+        if fnmatch.fnmatchcase(column.name, pattern.strip())
+    ]
+    if not matching:
+        raise _missing(shard.path, f"an embedding column {embedding!r}", columns)
+    return _only(shard, matching)
 
 
-def _embedding_columns(shard: Shard, columns: Columns) -> list[str]:
-    found = shard.columns
-    names = [column.name for column in found]
-    if columns.embedding is not None:
-        if columns.embedding in names:
-            return [columns.embedding]
-        wanted = [
-            name
-            for pattern in columns.embedding.split(",")
-            for name in names
-            if fnmatch.fnmatchcase(name, pattern.strip())
-        ]
-        if not wanted:
-            raise _missing(shard.path, f"an embedding column {columns.embedding!r}", found)
-        return wanted
-    vectors = [column.name for column in found if column.kind == "matrix"]
-    for name in _USUAL_EMBEDDINGS:
-        if name in vectors:
-            return [name]
-    if len(vectors) == 1:
-        return vectors
-    if not vectors and (numbered := _numbered(found)):
-        return numbered
-    raise _missing(shard.path, "one embedding column (--embedding)", found)
+def _usual_embedding(shard: Shard) -> list[str]:
+    vectors = [column.name for column in shard.columns if column.kind == "matrix"]
+    usual = [name for name in _USUAL_EMBEDDINGS if name in vectors]
+    chosen = usual[:1] or vectors or _numbered(shard.columns)
+    if not chosen or (not usual and len(vectors) > 1):
+        raise _missing(shard.path, "one embedding column (--embedding)", shard.columns)
+    return chosen
 
 
 def _numbered(columns: list[Column]) -> list[str]:
@@ -114,25 +105,48 @@ def _numbered(columns: list[Column]) -> list[str]:
     return several[0] if len(several) == 1 else []
 
 
-def named_column(shard: Shard, name: str | None, embedding: str | None) -> str:
-    """The label column, or another that was named."""
-    return _only(shard, [_named_column(shard, name, embedding)])[0]
+def named_column(shard: Shard, name: str, what: str = "a column") -> str:
+    """A column that must be there; the only array of an npy file has any name."""
+    names = [column.name for column in shard.columns]
+    if name in names:
+        return _only(shard, [name])[0]
+    if len(names) == 1 and shard.path.suffix == ".npy":
+        return names[0]
+    raise _missing(shard.path, f"{what} {name!r}", shard.columns)
 
 
-def _named_column(shard: Shard, name: str | None, embedding: str | None) -> str:
-    found = shard.columns
-    names = [column.name for column in found]
-    if name is not None:
-        if name in names:
-            return name
-        if len(names) == 1 and shard.path.suffix == ".npy":
-            return names[0]
-        raise _missing(shard.path, f"a column {name!r}", found)
+def label_column(shard: Shard, embedding: str | None) -> str:
+    """The column of labels by its usual names, else the only one that can be it."""
+    names = [column.name for column in shard.columns]
     for usual in _USUAL_LABELS:
         if usual in names:
-            return usual
-    single = [column.name for column in found if not column.shape and column.name != embedding]
-    single = [c for c in single if {k.name: k.kind for k in found}[c] != "matrix"]
+            return _only(shard, [usual])[0]
+    single = [c.name for c in shard.columns if c.kind != "matrix" and c.name != embedding]
     if len(single) == 1:
         return single[0]
-    raise _missing(shard.path, "a label column (--label)", found)
+    raise _missing(shard.path, "a label column (--label)", shard.columns)
+
+
+def roles_of(shard: Shard, columns: Columns, embedding: str | None) -> ByRole[str]:
+    """Column of each role besides the embedding, which lies in the same file or (None) elsewhere.
+
+    Raises:
+        InputError: A column that is not there, or more than once.
+    """
+    if embedding is not None and shard.path.suffix == ".npy":
+        raise InputError(
+            f"labels beside the embeddings in {shard.path}",
+            "a single array",
+            "give the file with the labels (--labels-from)",
+        )
+
+    def named(name: str | None) -> str | None:
+        return None if name is None else named_column(shard, name)
+
+    return ByRole(
+        labels=named(columns.label) or label_column(shard, embedding),
+        instances=named(columns.instance),
+        groups=named(columns.group),
+        fine_labels=named(columns.fine),
+        slices={name: named_column(shard, name) for name in columns.slices},
+    )

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from uncollapse.errors import InputError
+from uncollapse.tables._shard import Shard
 from uncollapse.tables.arrow import ArrowShard, CsvShard, ParquetShard
-from uncollapse.tables.numpy_files import NpyShard, NpzShard, SafetensorsShard
-from uncollapse.tables.shard import Shard, unreadable
+from uncollapse.tables.huggingface import dataset_files, dataset_splits
+from uncollapse.tables.numpy_files import ArraysShard, NpyShard, NpzShard, SafetensorsShard
 
-__all__ = ["ENDINGS", "open_shards", "paths_of"]
+__all__ = ["ENDINGS", "open_arrays", "open_shards", "open_splits"]
 
 ENDINGS: dict[str, Callable[[Path], Shard]] = {
     ".npy": NpyShard,
@@ -22,74 +23,8 @@ ENDINGS: dict[str, Callable[[Path], Shard]] = {
     ".csv": CsvShard,
 }
 
-
-def paths_of(path: Path) -> list[Path]:
-    """The files of one path: itself, or what a folder holds.
-
-    Raises:
-        InputError: There is no such file, or no file of a known format in the folder.
-    """
-    try:
-        return _of_folder(path) if path.is_dir() else _of_file(path)
-    except OSError as error:
-        raise InputError(
-            f"a file or folder that can be read at {path}", str(error), "check its permissions"
-        ) from error
-
-
-def _of_file(path: Path) -> list[Path]:
-    if not path.is_file():
-        raise InputError(f"a file or folder at {path}", "none", "check the path")
-    return [path]
-
-
-def _of_folder(path: Path) -> list[Path]:
-    if (path / "dataset_dict.json").is_file():
-        try:
-            record = json.loads((path / "dataset_dict.json").read_text())
-            splits = [str(name) for name in record["splits"]]
-        except (ValueError, KeyError, TypeError) as error:
-            raise unreadable(
-                path / "dataset_dict.json", "the splits of a dataset", error
-            ) from error
-        raise InputError(
-            f"one split of the dataset in {path}",
-            f"the splits {', '.join(splits)}",
-            f"give {path / splits[0] if splits else path}",
-        )
-    if (path / "state.json").is_file():
-        return _of_dataset(path)
-    files = sorted(p for p in path.iterdir() if p.suffix in ENDINGS)
-    kinds = {p.suffix for p in files}
-    if len(kinds) != 1:
-        raise InputError(
-            f"files of one known format ({', '.join(ENDINGS)}) in {path}",
-            ", ".join(sorted(kinds)) or "none",
-            "name the files",
-        )
-    return files
-
-
-def _of_dataset(path: Path) -> list[Path]:
-    """The data files of a dataset saved by `datasets.Dataset.save_to_disk`."""
-    try:
-        state = json.loads((path / "state.json").read_text())
-        files = [path / entry["filename"] for entry in state["_data_files"]]
-    except (ValueError, KeyError, TypeError) as error:
-        raise unreadable(path / "state.json", "the state of a dataset", error) from error
-    if state.get("_indices_data_files"):
-        raise InputError(
-            f"a dataset in {path} whose rows lie in order",
-            "one with an indices mapping",
-            "save it again after flatten_indices()",
-        )
-    if not files:
-        raise InputError(f"parts of a dataset in {path}", "none", "save it again")
-    if missing := [file for file in files if not file.is_file()]:
-        raise InputError(
-            f"all parts of the dataset in {path}", f"no file {missing[0].name}", "copy it again"
-        )
-    return files
+# train-00000-of-00002.parquet, val.parquet, test_1.parquet
+_SPLIT = re.compile(r"(train|training|val|valid|validation|dev|test|testing)([-_.\d].*)?$")
 
 
 def open_shards(paths: Sequence[str | Path]) -> list[Shard]:
@@ -99,16 +34,95 @@ def open_shards(paths: Sequence[str | Path]) -> list[Shard]:
         InputError: A path that is not there, a format that is not known, a file that is not what
             its name says or is cut short, a package that is not installed.
     """
-    files = [file for path in paths for file in paths_of(Path(path))]
+    files = [file for path in paths for file in _files_of(Path(path))]
     if not files:
         raise InputError("one file or more", "none", "name the files to measure")
-    shards: list[Shard] = []
-    for file in files:
-        if file.suffix not in ENDINGS:
+    return [_open(file) for file in files]
+
+
+def open_splits(path: Path) -> list[tuple[Shard, str]]:
+    """The tables of one path, each with the split that its name or the dataset says, or "".
+
+    Args:
+        path: A file, a folder of parquet files at any depth, or a saved Hugging Face dataset.
+
+    Raises:
+        InputError: As `open_shards`.
+    """
+    if not path.is_dir():
+        return [(_open(file), "") for file in _files_of(path)]
+    if splits := dataset_splits(path):
+        return [(_open(file), name) for name in splits for file in _dataset(path / name)]
+    if files := dataset_files(path):
+        return [(_open(file), "") for file in files]
+    files = sorted(path.rglob("*.parquet"))
+    if not files:
+        raise InputError(
+            "a CSV or parquet file, a folder of parquet files, or a saved Hugging Face dataset",
+            f"none in {path}",
+            "check the path",
+        )
+    return [(_open(file), _split_of(file, path)) for file in files]
+
+
+def open_arrays(path: Path) -> ArraysShard:
+    """An npz archive, or a folder of npy files.
+
+    Raises:
+        InputError: As `open_shards`.
+    """
+    return NpyShard(path) if path.is_dir() else NpzShard(path)
+
+
+def _split_of(file: Path, folder: Path) -> str:
+    match = _SPLIT.match(file.stem)
+    if match is None and file.parent != folder:
+        match = _SPLIT.fullmatch(file.parent.name)
+    return match[1] if match else ""
+
+
+def _open(file: Path) -> Shard:
+    if file.suffix.lower() not in ENDINGS:
+        raise InputError(
+            f"a file ending in one of {', '.join(ENDINGS)}",
+            str(file),
+            "convert it, or rename it to its format",
+        )
+    return ENDINGS[file.suffix.lower()](file)
+
+
+def _dataset(folder: Path) -> list[Path]:
+    files = dataset_files(folder)
+    if not files:
+        raise InputError(f"a saved dataset in {folder}", "no state.json", "copy it again")
+    return files
+
+
+def _files_of(path: Path) -> list[Path]:
+    """The files of one path: itself, or what a folder holds."""
+    try:
+        if not path.is_dir():
+            if not path.is_file():
+                raise InputError(f"a file or folder at {path}", "none", "check the path")
+            return [path]
+        if splits := dataset_splits(path):
             raise InputError(
-                f"a file ending in one of {', '.join(ENDINGS)}",
-                str(file),
-                "convert it, or rename it to its format",
+                f"one split of the dataset in {path}",
+                f"the splits {', '.join(splits)}",
+                f"give {path / splits[0]}",
             )
-        shards.append(ENDINGS[file.suffix](file))
-    return shards
+        if files := dataset_files(path):
+            return files
+        files = sorted(p for p in path.iterdir() if p.suffix.lower() in ENDINGS)
+    except OSError as error:
+        raise InputError(
+            f"a file or folder that can be read at {path}", str(error), "check its permissions"
+        ) from error
+    kinds = {p.suffix.lower() for p in files}
+    if len(kinds) != 1:
+        raise InputError(
+            f"files of one known format ({', '.join(ENDINGS)}) in {path}",
+            ", ".join(sorted(kinds)) or "none",
+            "name the files",
+        )
+    return files

@@ -4,28 +4,29 @@ from __future__ import annotations
 
 import math
 import zipfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 import numpy as np
 from numpy.lib.format import MAGIC_PREFIX
-from numpy.typing import NDArray
 
 from uncollapse.errors import InputError
 from uncollapse.samples import to_numpy
-from uncollapse.tables.npy import (
+from uncollapse.tables._npy import (
     DAMAGED,
     OBJECTS,
     Header,
     archive_names,
+    read_array,
     read_header,
     read_rows,
 )
-from uncollapse.tables.shard import Column, unreadable, without_package
+from uncollapse.tables._shard import Array, Column, unreadable, without_package
 
-__all__ = ["NpyShard", "NpzShard", "SafetensorsShard"]
+__all__ = ["ArraysShard", "NpyShard", "NpzShard", "SafetensorsShard"]
 
 
 def _column(name: str, dtype: str, shape: tuple[int, ...]) -> Column:
@@ -34,7 +35,7 @@ def _column(name: str, dtype: str, shape: tuple[int, ...]) -> Column:
     return Column(name, "number" if dtype[:1] in "iufb" else "name")
 
 
-def _rows(path: Path, shapes: dict[str, tuple[int, ...]]) -> int:
+def _rows(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> int:
     """The common length of the arrays that are asked for."""
     lengths = {shape[0] if shape else 0 for shape in shapes.values()}
     if len(lengths) > 1:
@@ -47,59 +48,76 @@ def _rows(path: Path, shapes: dict[str, tuple[int, ...]]) -> int:
     return lengths.pop() if lengths else 0
 
 
-class NpyShard:
-    """One array. Its rows are read, not mapped, so that they do not stay in memory."""
+def _one_each(part: dict[str, Array], names: Sequence[str]) -> dict[str, Array]:
+    """A part in which names stored as (N, 1) are (N,)."""
+    flat = {n: part[n][:, 0] for n in names if part[n].ndim == 2 and part[n].shape[1] == 1}
+    return part | flat
 
-    def __init__(self, path: Path) -> None:
+
+class ArraysShard:
+    """Arrays by name, of which only those that are asked for are read, and not mapped.
+
+    Mapped rows stay in memory.
+    """
+
+    classes: Mapping[str, tuple[str, ...]] = {}
+
+    def __init__(
+        self, path: Path, members: Mapping[str, Callable[[], AbstractContextManager[IO[bytes]]]]
+    ) -> None:
         self.path = path
-        try:
-            with path.open("rb") as file:
-                self._header = read_header(file)
-                self._offset = file.tell()
-            size = math.prod(self._header.shape) * self._header.dtype.itemsize
-            if not self._header.shape:
-                raise ValueError("a single value")
-            if self._header.dtype.hasobject:
-                raise ValueError(OBJECTS)
-            if path.stat().st_size < self._offset + size:
-                raise EOFError("it is cut short")
-        except DAMAGED as error:
-            raise unreadable(path, "an array of rows", error) from error
+        self._members = members
+        self.headers: dict[str, Header] = {}
+        for name, opened in members.items():
+            with opened() as file:
+                self.headers[name] = read_header(file)
 
     @property
-    def rows(self) -> int:
-        """Length of the array."""
-        return self._header.rows
+    def rows(self) -> int | None:
+        """Where all arrays have as many; else it is known once columns are chosen."""
+        lengths = {header.rows for header in self.headers.values() if header.shape}
+        return lengths.pop() if len(lengths) == 1 else None
 
     @property
     def columns(self) -> list[Column]:
-        """The one array, under the name of the file."""
-        return [_column(self.path.stem, self._header.dtype.kind, self._header.shape)]
+        """The arrays."""
+        return [_column(name, h.dtype.kind, h.shape) for name, h in self.headers.items()]
+
+    @property
+    def about(self) -> str:
+        """The single text under that name."""
+        header = self.headers.get("about")
+        text = header is not None and header.shape == () and header.dtype.kind == "U"
+        return str(self.whole("about")) if text else ""
 
     def read(
-        self, names: Sequence[str], batch: int, fill_ragged: bool
-    ) -> Iterator[dict[str, NDArray[Any]]]:
+        self, vectors: Sequence[str], names: Sequence[str], batch: int, fill_ragged: bool = False
+    ) -> Iterator[dict[str, Array]]:
         """Rows in order."""
-        header = self._header
-        if header.by_columns:
-            mapped = np.memmap(self.path, header.dtype, "r", self._offset, header.shape, order="F")
-            for start in range(0, self.rows, batch):
-                yield dict.fromkeys(names, np.array(mapped[start : start + batch]))
-            return
-        try:
-            with self.path.open("rb") as file:
-                file.seek(self._offset)
-                for part in read_rows(file, header, batch):
-                    yield dict.fromkeys(names, part)
-        except DAMAGED as error:
-            raise unreadable(self.path, "a complete array", error) from error
+        wanted = list(dict.fromkeys([*vectors, *names]))
+        _rows(self.path, {name: self.headers[name].shape for name in wanted})
+        streams = [self._stream(name, batch) for name in wanted]
+        for parts in zip(*streams, strict=True):
+            yield _one_each(dict(zip(wanted, parts, strict=True)), names)
+
+    def _stream(self, name: str, batch: int) -> Iterator[Array]:
+        with self._members[name]() as file:
+            yield from read_rows(file, read_header(file), batch)
+
+    def whole(self, name: str) -> Array:
+        """An array whole, of any shape."""
+        with self._members[name]() as file:
+            return read_array(file)
+
+    def mapped(self, name: str) -> Array:
+        """An array as it lies in the file, where it can be mapped; else whole."""
+        return self.whole(name)
 
 
-class NpzShard:
-    """Several arrays by name, of which only those that are asked for are read."""
+class NpzShard(ArraysShard):
+    """An npz archive."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
         try:
             with path.open("rb") as file:
                 if file.read(len(MAGIC_PREFIX)) == MAGIC_PREFIX:
@@ -108,48 +126,69 @@ class NpzShard:
                 names = archive_names(archive)
         except DAMAGED as error:
             raise unreadable(path, "named arrays", error) from error
-        self._headers = {name: self._header(name) for name in names}
+        super().__init__(path, {name: partial(_archived, path, name) for name in names})
 
-    def _header(self, name: str) -> Header:
-        with self._member(name) as file:
-            return read_header(file)
 
-    @contextmanager
-    def _member(self, name: str) -> Iterator[IO[bytes]]:
-        """The file of one array; what is wrong with it is said with its name."""
-        try:
-            with zipfile.ZipFile(self.path) as archive, archive.open(f"{name}.npy") as file:
-                yield file
-        except DAMAGED as error:
-            raise unreadable(self.path, f"an array named {name!r}", error) from error
+@contextmanager
+def _archived(path: Path, name: str) -> Iterator[IO[bytes]]:
+    """The file of one array of an archive; what is wrong with it is said with its name."""
+    try:
+        with zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as file:
+            yield file
+    except DAMAGED as error:
+        raise unreadable(path, f"an array named {name!r}", error) from error
 
-    @property
-    def rows(self) -> int | None:
-        """Where all arrays have as many; else it is known once columns are chosen."""
-        lengths = {header.rows for header in self._headers.values()}
-        return lengths.pop() if len(lengths) == 1 else None
 
-    @property
-    def columns(self) -> list[Column]:
-        """The arrays."""
-        return [_column(name, h.dtype.kind, h.shape) for name, h in self._headers.items()]
+@contextmanager
+def _array_file(path: Path) -> Iterator[IO[bytes]]:
+    """An npy file that holds all of its array, which is one of rows."""
+    try:
+        with path.open("rb") as file:
+            header, offset = read_header(file), file.tell()
+            if not header.shape:
+                raise ValueError("a single value")
+            if header.dtype.hasobject:
+                raise ValueError(OBJECTS)
+            if path.stat().st_size < offset + math.prod(header.shape) * header.dtype.itemsize:
+                raise EOFError("it is cut short")
+            file.seek(0)
+            yield file
+    except DAMAGED as error:
+        raise unreadable(path, "an array of rows", error) from error
 
-    def read(
-        self, names: Sequence[str], batch: int, fill_ragged: bool
-    ) -> Iterator[dict[str, NDArray[Any]]]:
-        """Rows in order."""
-        _rows(self.path, {name: self._headers[name].shape for name in names})
-        streams = [self._stream(name, batch) for name in names]
-        for parts in zip(*streams, strict=True):
-            yield dict(zip(names, parts, strict=True))
 
-    def _stream(self, name: str, batch: int) -> Iterator[NDArray[Any]]:
-        with self._member(name) as file:
-            yield from read_rows(file, read_header(file), batch)
+class NpyShard(ArraysShard):
+    """One npy file under its name, or a folder of them."""
+
+    def __init__(self, path: Path) -> None:
+        files = sorted(path.glob("*.npy")) if path.is_dir() else [path]
+        self._files = {file.stem: file for file in files}
+        super().__init__(path, {name: partial(_array_file, f) for name, f in self._files.items()})
+
+    def mapped(self, name: str) -> Array:
+        """An array as it lies in the file."""
+        header = self.headers[name]
+        with _array_file(self._files[name]) as file:
+            read_header(file)
+            order: Literal["F", "C"] = "F" if header.by_columns else "C"
+            return np.memmap(self._files[name], header.dtype, "r", file.tell(), header.shape, order)
+
+    def _stream(self, name: str, batch: int) -> Iterator[Array]:
+        header = self.headers[name]
+        if not header.by_columns:
+            yield from super()._stream(name, batch)
+            return
+        mapped = self.mapped(name)  # To read it whole would take all memory.
+        for start in range(0, header.rows, batch):
+            yield np.array(mapped[start : start + batch])
 
 
 class SafetensorsShard:
     """Several tensors by name, read slice by slice; bfloat16 needs torch."""
+
+    rows: int | None = None  # known once columns are chosen
+    classes: Mapping[str, tuple[str, ...]] = {}
+    about = ""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -172,21 +211,17 @@ class SafetensorsShard:
             raise unreadable(path, "named tensors", error) from error
 
     @property
-    def rows(self) -> int | None:
-        """Known once columns are chosen."""
-        return None
-
-    @property
     def columns(self) -> list[Column]:
         """The tensors."""
         return [_column(n, self._types[n].lower(), shape) for n, shape in self._shapes.items()]
 
     def read(
-        self, names: Sequence[str], batch: int, fill_ragged: bool
-    ) -> Iterator[dict[str, NDArray[Any]]]:
+        self, vectors: Sequence[str], names: Sequence[str], batch: int, fill_ragged: bool = False
+    ) -> Iterator[dict[str, Array]]:
         """Rows in order."""
-        rows = _rows(self.path, {name: self._shapes[name] for name in names})
-        half = any(self._types[name] == "BF16" for name in names)
+        wanted = list(dict.fromkeys([*vectors, *names]))
+        rows = _rows(self.path, {name: self._shapes[name] for name in wanted})
+        half = any(self._types[name] == "BF16" for name in wanted)
         if half:
             try:
                 import torch  # noqa: F401  (only whether it is there)
@@ -196,12 +231,13 @@ class SafetensorsShard:
             with self._open(self.path, framework="pt" if half else "numpy") as file:
                 for start in range(0, rows, batch):
                     stop = min(start + batch, rows)
-                    yield {name: _plain(file.get_slice(name)[start:stop]) for name in names}
+                    part = {name: _plain(file.get_slice(name)[start:stop]) for name in wanted}
+                    yield _one_each(part, names)
         except (self._error, OSError, AttributeError) as error:
             # AttributeError: a type of which numpy has no arrays, such as the 8-bit floats.
             raise unreadable(self.path, "complete tensors", error) from error
 
 
-def _plain(values: Any) -> NDArray[Any]:
+def _plain(values: Any) -> Array:
     """A numpy array or a torch tensor as numpy; bfloat16 as float32, which holds it exactly."""
     return np.asarray(values if isinstance(values, np.ndarray) else to_numpy(values)[0])

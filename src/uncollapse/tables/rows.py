@@ -2,55 +2,93 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from uncollapse.errors import InputError
-from uncollapse.tables.columns import Columns, embedding_columns, named_column
-from uncollapse.tables.shard import Shard
+from uncollapse.samples import ByRole
+from uncollapse.tables._shard import Array, Shard
+from uncollapse.tables.columns import Columns, embedding_columns, roles_of
 
-__all__ = ["Part", "Reading"]
-
-Array = NDArray[Any]
+__all__ = ["Names", "Place", "Reading", "Rows", "joined", "together"]
 
 
-@dataclass(frozen=True)
-class Part:
-    """Consecutive rows of one file.
+class Place(NamedTuple):
+    """A row of a file."""
+
+    path: Path
+    row: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Names(ByRole[Array]):
+    """The columns besides the embeddings, of consecutive rows of one file.
+
+    Attributes:
+        place: The first of the rows.
+        sources: Where "labels", "instances", ... come from, for errors.
+    """
+
+    place: Place
+    sources: dict[str, str]
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return len(self.labels)
+
+    def take(self, rows: slice | Array) -> Self:
+        """Some of the rows; their place is that of the first where they are a slice."""
+        taken = self.each(lambda column, _: column[rows])
+        return replace(self, **taken, place=_moved(self.place, rows))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rows(Names):
+    """Consecutive rows of files.
 
     Attributes:
         embeddings: (N, d) or (N, p, d).
-        columns: The other columns by role: "labels", "instances", "groups", "fine_labels" and
-            "slice NAME".
-        sources: Where each role comes from, for errors.
-        path: File of the embeddings.
-        first_row: Of the part in that file.
-        other_path: File of the other columns.
-        other_first_row: Of the part in that file.
+        vectors_place: The first of the rows in the file with the embeddings; `place` is that in the
+            file with the labels, which may be another.
     """
 
     embeddings: Array
-    columns: dict[str, Array]
-    sources: dict[str, str]
-    path: Path
-    first_row: int
-    other_path: Path
-    other_first_row: int
+    vectors_place: Place
 
-    def cut(self, start: int, stop: int) -> Part:
-        """Some of its rows."""
-        return replace(
-            self,
-            embeddings=self.embeddings[start:stop],
-            columns={role: values[start:stop] for role, values in self.columns.items()},
-            first_row=self.first_row + start,
-            other_first_row=self.other_first_row + start,
+    def take(self, rows: slice | Array) -> Self:
+        """Some of the rows."""
+        taken = super().take(rows)
+        vectors_place = _moved(self.vectors_place, rows)
+        return replace(taken, embeddings=self.embeddings[rows], vectors_place=vectors_place)
+
+
+@dataclass(frozen=True)
+class _Vectors:
+    """Embeddings of consecutive rows of one file."""
+
+    matrix: Array
+    place: Place
+    source: str
+
+    def __len__(self) -> int:
+        return len(self.matrix)
+
+    def take(self, rows: slice) -> _Vectors:
+        return replace(self, matrix=self.matrix[rows], place=_moved(self.place, rows))
+
+    def beside(self, names: Names) -> Rows:
+        sources = {"embeddings": self.source, **names.sources}
+        return Rows(
+            **vars(names) | {"sources": sources}, embeddings=self.matrix, vectors_place=self.place
         )
+
+
+def _moved(place: Place, rows: slice | Array) -> Place:
+    return place._replace(row=place.row + (rows.start or 0)) if isinstance(rows, slice) else place
 
 
 @dataclass(frozen=True)
@@ -66,8 +104,8 @@ class Reading:
         batch: Rows per part at most.
     """
 
-    shards: list[Shard]
-    others: list[Shard]
+    shards: Sequence[Shard]
+    others: Sequence[Shard]
     columns: Columns
     fill_ragged: bool = False
     batch: int = 65536
@@ -84,127 +122,132 @@ class Reading:
         path = self.shards[0].path
         return InputError(f"rows in {path}", "none", "give a file that holds embeddings")
 
-    def parts(self) -> Iterator[Part]:
+    def parts(self) -> Iterator[Rows]:
         """All rows in order.
 
         Raises:
             InputError: A column that is not there, files of different length.
         """
-        if not self.others:
-            for shard in self.shards:
-                yield from self._one_file(shard)
+        if self.others:
+            yield from self._side_by_side()
             return
-        yield from self._two_files()
+        for shard in self.shards:
+            vectors = embedding_columns(shard, self.columns.embedding)
+            columns = roles_of(shard, self.columns, vectors[0])
+            for place, part in self._read(shard, vectors, columns):
+                yield _vectors(part, vectors, place).beside(_names(part, columns, place))
 
-    def named(self) -> Iterator[tuple[Path, dict[str, str], dict[str, Array], int]]:
-        """Labels and the other columns alone: file, column of each role, values, first row."""
+    def whole(self) -> Rows:
+        """All rows at once."""
+        parts = list(self.parts())
+        if not parts:
+            raise self.no_rows()
+        return joined(parts)
+
+    def named(self) -> Iterator[Names]:
+        """Labels and the other columns alone."""
         for shard in self.others or self.shards:
-            vectors = [] if self.others else embedding_columns(shard, self.columns)
-            roles, first = self._roles(shard, vectors[0] if vectors else None), 0
-            for part in shard.read(list(dict.fromkeys(roles.values())), self.batch, False):
-                values = {role: part[name] for role, name in roles.items()}
-                yield shard.path, roles, values, first
-                first += len(values["labels"])
+            given = self.columns.embedding
+            vectors = None if self.others else embedding_columns(shard, given)[0]
+            columns = roles_of(shard, self.columns, vectors)
+            for place, part in self._read(shard, [], columns):
+                yield _names(part, columns, place)
 
-    def _roles(self, shard: Shard, embedding: str | None) -> dict[str, str]:
-        """Column of each role besides the embedding."""
-        if embedding is not None and shard.path.suffix == ".npy":
-            raise InputError(
-                f"labels beside the embeddings in {shard.path}",
-                "a single array",
-                "give the file with the labels (--labels-from)",
-            )
-        c = self.columns
-        roles = {"labels": named_column(shard, c.label, embedding)}
-        for role, name in (("instances", c.instance), ("groups", c.group), ("fine_labels", c.fine)):
-            if name is not None:
-                roles[role] = named_column(shard, name, embedding)
-        return roles | {f"slice {name}": named_column(shard, name, None) for name in c.slices}
+    def _embeddings(self) -> Iterator[_Vectors]:
+        for shard in self.shards:
+            vectors = embedding_columns(shard, self.columns.embedding)
+            for place, part in self._read(shard, vectors, None):
+                yield _vectors(part, vectors, place)
 
-    def _one_file(self, shard: Shard) -> Iterator[Part]:
-        vectors = embedding_columns(shard, self.columns)
-        roles = self._roles(shard, vectors[0])
-        wanted = list(dict.fromkeys([*vectors, *roles.values()]))
-        first = 0
-        for part in shard.read(wanted, self.batch, self.fill_ragged):
-            yield Part(
-                _matrix(part, vectors, shard.path),
-                {role: part[name] for role, name in roles.items()},
-                _sources(shard.path, vectors, shard.path, roles),
-                shard.path,
-                first,
-                shard.path,
-                first,
-            )
-            first += len(part[vectors[0]])
+    def _read(
+        self, shard: Shard, vectors: list[str], columns: ByRole[str] | None
+    ) -> Iterator[tuple[Place, dict[str, Array]]]:
+        names: list[str] = []
+        if columns is not None:
+            columns.each(lambda column, _: names.append(column))
+        row = 0
+        for part in shard.read(vectors, list(dict.fromkeys(names)), self.batch, self.fill_ragged):
+            yield Place(shard.path, row), part
+            row += len(next(iter(part.values())))
 
-    def _two_files(self) -> Iterator[Part]:
+    def _side_by_side(self) -> Iterator[Rows]:
         left, right = self._embeddings(), self.named()
-        mine, other = next(left, None), next(right, None)
-        used, mine_at, other_at = 0, 0, 0
-        while mine is not None and other is not None:
-            path, vectors, matrix, first = mine
-            other_path, roles, values, other_first = other
-            count = min(len(matrix) - mine_at, len(next(iter(values.values()))) - other_at)
-            yield Part(
-                matrix[mine_at : mine_at + count],
-                {role: array[other_at : other_at + count] for role, array in values.items()},
-                _sources(path, vectors, other_path, roles),
-                path,
-                first + mine_at,
-                other_path,
-                other_first + other_at,
-            )
-            used, mine_at, other_at = used + count, mine_at + count, other_at + count
-            if mine_at == len(matrix):
-                mine, mine_at = next(left, None), 0
-            if other_at == len(next(iter(values.values()))):
-                other, other_at = next(right, None), 0
-        if mine is not None or other is not None:
-            rest = sum(len(m[2]) for m in left) + (0 if mine is None else len(mine[2]) - mine_at)
-            more = sum(len(next(iter(o[2].values()))) for o in right)
-            more += 0 if other is None else len(next(iter(other[2].values()))) - other_at
+        vectors, names, used = next(left, None), next(right, None), 0
+        while vectors is not None and names is not None:
+            count = min(len(vectors), len(names))
+            yield vectors.take(slice(0, count)).beside(names.take(slice(0, count)))
+            used += count
+            vectors = vectors.take(slice(count, None)) if count < len(vectors) else next(left, None)
+            names = names.take(slice(count, None)) if count < len(names) else next(right, None)
+        if vectors is not None or names is not None:
+            rest = sum(map(len, left)) + (0 if vectors is None else len(vectors))
+            more = sum(map(len, right)) + (0 if names is None else len(names))
             raise InputError(
                 f"as many rows in {_listed(self.others)} as in {_listed(self.shards)}",
                 f"{used + more} and {used + rest}",
                 "give files that belong together, in the same order",
             )
 
-    def _embeddings(self) -> Iterator[tuple[Path, list[str], Array, int]]:
-        for shard in self.shards:
-            vectors, first = embedding_columns(shard, self.columns), 0
-            for part in shard.read(vectors, self.batch, self.fill_ragged):
-                matrix = _matrix(part, vectors, shard.path)
-                yield shard.path, vectors, matrix, first
-                first += len(matrix)
+
+def _names(part: dict[str, Array], columns: ByRole[str], place: Place) -> Names:
+    sources = columns.each(lambda column, _: f"column {column!r} of {place.path}")
+    sources["slices"] = str(place.path)
+    return Names(
+        **columns.each(lambda column, _: part[column]),
+        place=place,
+        sources={role: source for role, source in sources.items() if source is not None},
+    )
 
 
-def _matrix(part: dict[str, Array], vectors: list[str], path: Path) -> Array:
-    if len(vectors) == 1:
-        return part[vectors[0]]
-    return np.stack([_numbers(part[name], name, path) for name in vectors], axis=1)
+def _vectors(part: dict[str, Array], names: list[str], place: Place) -> _Vectors:
+    named = names[0] if len(names) == 1 else f"{names[0]}..{names[-1]}"
+    matrix = part[names[0]]
+    if len(names) > 1:
+        matrix = np.stack([part[name] for name in names], axis=1)
+    return _Vectors(matrix, place, f"column {named!r} of {place.path}")
 
 
-def _numbers(column: Array, name: str, path: Path) -> Array:
-    """A column of numbers; missing ones become NaN."""
-    if column.dtype.kind in "fiub":
-        return column
-    try:
-        return column.astype(np.float64)
-    except (TypeError, ValueError) as error:
-        raise InputError(
-            f"numbers in column {name!r} of {path}", f"text ({error})", "name the embedding columns"
-        ) from error
-
-
-def _sources(
-    path: Path, vectors: list[str], other_path: Path, roles: dict[str, str]
-) -> dict[str, str]:
-    named = vectors[0] if len(vectors) == 1 else f"{vectors[0]}..{vectors[-1]}"
-    found = {"embeddings": f"column {named!r} of {path}"}
-    return found | {role: f"column {name!r} of {other_path}" for role, name in roles.items()}
-
-
-def _listed(shards: list[Shard]) -> str:
+def _listed(shards: Sequence[Shard]) -> str:
     more = f" and {len(shards) - 1} more" if len(shards) > 1 else ""
     return f"{shards[0].path}{more}"
+
+
+def together(arrays: Sequence[Array]) -> Array:
+    """Parts of one column as one; numbers and text stay what they are, as in a stream."""
+    kinds = {array.dtype.kind for array in arrays}
+    if "O" in kinds or (kinds & {"U", "S"} and kinds - {"U", "S"}):
+        arrays = [array.astype(object) for array in arrays]  # numpy would make text of both
+    return np.concatenate(arrays)
+
+
+def joined(parts: Sequence[Rows]) -> Rows:
+    """Several parts as one, whose place is that of the first.
+
+    Raises:
+        InputError: Their embeddings differ in length.
+    """
+    first = parts[0]
+    if len(parts) == 1:
+        return first
+    shapes = {part.embeddings.shape[1:] for part in parts}
+    if len(shapes) > 1:
+        raise InputError(
+            "embeddings of one length in all files",
+            " and ".join(str(shape) for shape in sorted(shapes)),
+            "use files of one model together",
+        )
+    sources = {}
+    for role in first.sources:
+        several = list(dict.fromkeys(part.sources[role] for part in parts))
+        more = f" and {len(several) - 1} more" if len(several) > 1 else ""
+        sources[role] = several[0] + more
+
+    columns: dict[str, list[Array]] = {}
+    for part in parts:
+        part.each(lambda column, role: columns.setdefault(role, []).append(column))
+    return replace(
+        first,
+        **first.each(lambda _, role: together(columns[role])),
+        embeddings=np.concatenate([part.embeddings for part in parts]),
+        sources=sources,
+    )

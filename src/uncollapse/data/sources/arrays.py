@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from uncollapse.data.inputs import ArrayInputs, OpenedInputs
 from uncollapse.data.listing import Listing, place, texts
 from uncollapse.data.sources.numbers import check_finite
 from uncollapse.errors import InputError
+from uncollapse.tables import ArraysShard, named_column, open_arrays
 
 __all__ = ["list_arrays"]
 
@@ -26,44 +26,6 @@ _WANTED = {
     "views": "stored views (N, V, D)",
 }
 _PARTS = {"train": ("train",), "validation": ("val", "validation", "valid"), "test": ("test",)}
-
-
-def _names(path: Path) -> list[str]:
-    if path.is_dir():
-        return sorted(file.stem for file in path.glob("*.npy"))
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return list(archive.files)
-    except (ValueError, OSError, EOFError, AttributeError, zipfile.BadZipFile) as error:
-        raise InputError(
-            f"an .npz file, or a folder of .npy files, at {path}",
-            "something else",
-            "save the arrays with numpy.savez",
-        ) from error
-
-
-def _load(path: Path, name: str, names: list[str], *, mapped: bool = False) -> Array:
-    """An array by name; of a folder it can be mapped instead of read."""
-    if name not in names:
-        raise InputError(
-            f"an array {name!r} in {path}",
-            f"arrays {', '.join(names) or 'none'}",
-            "name one of them",
-        )
-    try:
-        if path.is_dir():
-            file = path / f"{name}.npy"
-            found: Array = np.load(file, mmap_mode="r" if mapped else None, allow_pickle=False)
-            return found
-        with np.load(path, allow_pickle=False) as archive:
-            inside: Array = archive[name]
-            return inside
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(
-            f"a plain array {name!r} in {path}",
-            str(error).splitlines()[0],
-            "save it as numbers or text, not as objects",
-        ) from error
 
 
 def _column(array: Array, name: str, rows: int) -> Array:
@@ -114,15 +76,16 @@ def _prepare(array: Array, config: ArraysConfig, name: str) -> Array:
     return array.astype(np.float32)
 
 
-def _single(path: Path, config: ArraysConfig, names: list[str]) -> tuple[Array, str]:
+def _single(stored: ArraysShard, config: ArraysConfig) -> tuple[Array, str]:
     """The inputs, mapped where they are bytes of a .npy file beyond the budget."""
-    array = _load(path, config.inputs, names, mapped=True)
+    array = stored.mapped(config.inputs)
     _check_shape(array, config, config.inputs)
     as_is = config.image.size is None and config.image.channels is None
     large = array.nbytes > config.memory_mib * 2**20
     fitting = array.dtype == (np.uint8 if config.kind == "image" else np.float32)
-    if path.is_dir() and large and fitting and (as_is or config.kind != "image"):
-        return array, f"{config.inputs}.npy, {(path / f'{config.inputs}.npy').stat().st_size} bytes"
+    if isinstance(array, np.memmap) and large and fitting and (as_is or config.kind != "image"):
+        file = stored.path / f"{config.inputs}.npy"
+        return array, f"{file.name}, {file.stat().st_size} bytes"
     return array, ""
 
 
@@ -148,43 +111,47 @@ def list_arrays(config: ArraysConfig, base: Path | None) -> Listing:
     Raises:
         InputError: No such array, a wrong shape, NaN, arrays of objects.
     """
-    path = place(config.path, base, "an .npz file or a folder of .npy files")
-    names = _names(path)
-    roles = [config.label or "label", *config.fine, *config.slices]
-    roles += [name for name in (config.group, config.id, config.split.column) if name]
+    stored = open_arrays(place(config.path, base, "an .npz file or a folder of .npy files"))
+    names = list(stored.headers)
+    roles = [config.label, config.group, config.id, config.split.column]
+    named = list(dict.fromkeys(n for n in (*roles, *config.fine, *config.slices) if n))
     if "{split}" in config.inputs:
-        return _list_parts(path, config, names, list(dict.fromkeys(roles)))
-    array, mapped = _single(path, config, names)
+        return _list_parts(stored, config, [*named, *([] if config.label else ["label"])])
+    for name in named:
+        named_column(stored, name)
+    named_column(stored, config.inputs, "an embedding column")
+    array, mapped = _single(stored, config)
 
     def opener(rows: NDArray[np.int64], progress: Progress | None) -> OpenedInputs:
         if mapped:
             return ArrayInputs(array, config.kind, rows, mapped, config.kind == "image")
         return ArrayInputs(_prepare(np.asarray(array[rows]), config, config.inputs), config.kind)
 
-    inside = [name for name in names if name != config.inputs]
-    lengths = {name: _load(path, name, names, mapped=True) for name in inside}
-    usable = [n for n, a in lengths.items() if a.ndim in (1, 2) and a.size == len(array)]
-    wanted = usable + [name for name in roles if name in names and name not in usable]
+    # Besides the named ones, those that have one value per row.
+    usable = [
+        name
+        for name, header in stored.headers.items()
+        if len(header.shape) in (1, 2) and np.prod(header.shape) == len(array)
+    ]
+    wanted = [name for name in dict.fromkeys([*usable, *named]) if name != config.inputs]
     return Listing(
-        columns={
-            name: _column(lengths[name], name, len(array)) for name in wanted if name in lengths
-        },
+        columns={name: _column(stored.mapped(name), name, len(array)) for name in wanted},
         ids=np.array([f"row-{row}" for row in range(len(array))]),
         open=opener,
         label="label" if "label" in names else None,
     )
 
 
-def _list_parts(path: Path, config: ArraysConfig, names: list[str], roles: list[str]) -> Listing:
+def _list_parts(stored: ArraysShard, config: ArraysConfig, roles: list[str]) -> Listing:
     """Parts in arrays of their own, as in train_images, val_images, test_images."""
-    words = _parts(config, names)
+    words = _parts(config, list(stored.headers))
     arrays: list[Array] = []
     split: list[str] = []
     ids: list[str] = []
     columns: dict[str, list[Array]] = {role: [] for role in roles}
     for part, word in words.items():
         name = config.inputs.replace("{split}", word)
-        array = _load(path, name, names)
+        array = stored.whole(name)
         _check_shape(array, config, name)
         if arrays and array.shape[1:] != arrays[0].shape[1:]:
             raise InputError("parts of one shape", f"{array.shape} in {name!r}", "check the arrays")
@@ -192,8 +159,8 @@ def _list_parts(path: Path, config: ArraysConfig, names: list[str], roles: list[
         split += [part] * len(array)
         ids += [f"{part}-{row}" for row in range(len(array))]
         for role in roles:
-            inside = role.replace("{split}", word)
-            columns[role].append(_column(_load(path, inside, names), inside, len(array)))
+            inside = named_column(stored, role.replace("{split}", word))
+            columns[role].append(_column(stored.whole(inside), inside, len(array)))
     whole = np.concatenate(arrays)
 
     def opener(rows: NDArray[np.int64], progress: Progress | None) -> OpenedInputs:

@@ -7,15 +7,14 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from uncollapse.data.config import ImageFolderConfig
 from uncollapse.data.decode import EncodedFiles
 from uncollapse.data.listing import Listing, open_encoded, place, texts
-from uncollapse.data.sources.reading import TextColumns, read_table
-from uncollapse.data.sources.table import text_roles
+from uncollapse.data.sources.table import TextColumns, part_of_rows, text_roles
 from uncollapse.data.splits import is_part, part_names
 from uncollapse.errors import InputError
+from uncollapse.tables import Table
 
 __all__ = ["list_image_folder"]
 
@@ -105,24 +104,19 @@ def _inside(paths: list[Any], root: Path, column: str) -> tuple[str, ...]:
     return tuple(paths)
 
 
-def _list_rows(config: ImageFolderConfig, root: Path, table: Path) -> Listing:
-    read = read_table(table, [config.path_column, *text_roles(config)])
-    columns = TextColumns(read)
-    if config.path_column not in columns:
-        raise InputError(
-            f"a column {config.path_column!r} with paths in {table}",
-            f"columns {', '.join(map(repr, read.table.column_names))}",
-            "name it with `path_column`",
-        )
+def _list_rows(config: ImageFolderConfig, root: Path, path: Path) -> Listing:
+    table = Table(path)
+    table.require(config.path_column)
+    read = table.read([], [config.path_column, *text_roles(config, table)])
+    columns = TextColumns(table, read)
     paths = _inside(columns[config.path_column].tolist(), root, config.path_column)
-    ids: NDArray[Any] = np.array(paths)
     return Listing(
         columns=columns,
-        ids=ids,
+        ids=np.array(paths),
         open=open_encoded(EncodedFiles(root, paths), config.image, config.memory_mib),
         label="label" if "label" in columns else None,
-        split=read.split,
-        orders=read.classes,
+        split=part_of_rows(table, read),
+        orders=table.classes,
     )
 
 

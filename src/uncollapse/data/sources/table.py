@@ -2,130 +2,102 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from uncollapse.data.config import TableConfig
+from uncollapse.data.config import ImageFolderConfig, TableConfig
 from uncollapse.data.decode import EncodedBytes, Progress
 from uncollapse.data.inputs import ArrayInputs, OpenedInputs
-from uncollapse.data.listing import Listing, Opener, open_encoded, place
+from uncollapse.data.listing import Listing, Opener, open_encoded, place, texts
 from uncollapse.data.sources.numbers import check_finite
-from uncollapse.data.sources.reading import ReadTable, TextColumns, read_table
+from uncollapse.data.splits import part_names
 from uncollapse.errors import InputError
+from uncollapse.tables import Table, WholeColumns
 
-__all__ = ["list_table", "row_ids", "text_roles"]
+Texts = NDArray[Any]
 
-
-def text_roles(config: Any) -> list[str]:
-    """Columns that are read as text: all that have a role besides the inputs."""
-    named = (config.label or "label", config.group, config.id, config.split.column)
-    return list(dict.fromkeys([*filter(None, named), *config.fine, *config.slices]))
+__all__ = ["TextColumns", "list_table", "part_of_rows", "text_roles"]
 
 
-def row_ids(read: ReadTable) -> NDArray[Any]:
-    """Part and number of each row, which stay as long as the files do."""
-    parts = np.full(len(read.table), "row") if read.split is None else read.split
-    return np.array([f"{part}-{row}" for row, part in enumerate(parts.tolist())])
+def text_roles(config: TableConfig | ImageFolderConfig, table: Table) -> list[str]:
+    """Columns that are read as text: all that have a role besides the inputs.
+
+    Raises:
+        InputError: One that is named and not there.
+    """
+    named = [config.label, config.group, config.id, config.split.column]
+    names = [name for name in (*named, *config.fine, *config.slices) if name]
+    for name in names:
+        table.require(name)
+    usual = ["label"] if any(column.name == "label" for column in table.columns) else []
+    return list(dict.fromkeys([*names, *([] if config.label else usual)]))
 
 
-def _column(read: ReadTable, name: str, what: str) -> Any:
-    if name not in read.table.column_names:
-        raise InputError(
-            f"a column {name!r} with {what} in {read.path}",
-            f"columns {', '.join(map(repr, read.table.column_names))}",
-            "name one of them",
-        )
-    return read.table.column(name)
+class TextColumns(Mapping[str, Texts]):
+    """The columns of single values as text: those that were read, and others when asked for."""
+
+    def __init__(self, table: Table, read: WholeColumns) -> None:
+        self._table = table
+        self._read = {name: texts(values) for name, values in read.names.items()}
+        self._names = [c.name for c in table.columns if c.kind in ("name", "number")]
+
+    def __getitem__(self, name: str) -> Texts:
+        """(N,) text, None where a value is missing."""
+        if name not in self._names:
+            raise KeyError(name)
+        if name not in self._read:
+            self._read[name] = texts(self._table.read([], [name]).names[name])
+        return self._read[name]
+
+    def __iter__(self) -> Iterator[str]:
+        """Names in the order of the table."""
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self._names)
 
 
-def _level(array: Any, name: str, what: str) -> tuple[Any, int]:
-    """Values of a list array whose rows have one length, and that length."""
-    import pyarrow.compute as pc
-    import pyarrow.types as kinds
-
-    lists = (kinds.is_list, kinds.is_large_list, kinds.is_fixed_size_list)
-    if not any(is_(array.type) for is_ in lists):
-        raise InputError(f"{what} in column {name!r}", str(array.type), "name another column")
-    if array.null_count:
-        raise InputError(
-            f"{what} in every row of column {name!r}",
-            f"{array.null_count} of {len(array)} rows without",
-            "take them out",
-        )
-    lengths = set(pc.list_value_length(array).to_pylist())
-    if len(lengths) != 1 or 0 in lengths:
-        shown = ", ".join(map(str, sorted(lengths)[:5]))
-        raise InputError(f"lists of one length in column {name!r}", f"lengths {shown}", "check it")
-    return pc.list_flatten(array), lengths.pop()
+def part_of_rows(table: Table, read: WholeColumns) -> Texts | None:
+    """(N,) the part that each row's file is named for; None without."""
+    if not any(table.splits):
+        return None
+    return np.repeat(part_names(table.splits, str(table.path)), read.counts)
 
 
-def _floats(array: Any, name: str) -> NDArray[np.float32]:
-    import pyarrow.types as kinds
-
-    numeric = (kinds.is_integer, kinds.is_floating, kinds.is_boolean, kinds.is_decimal)
-    if not any(is_(array.type) for is_ in numeric):
-        raise InputError(
-            f"numbers in column {name!r}", f"type {array.type}", "convert it, or leave it out"
-        )
-    values = np.asarray(array.to_numpy(zero_copy_only=False))
-    with np.errstate(over="ignore"):  # what is too large is refused by name in check_finite
-        return values.astype(np.float32)
-
-
-def _vectors(read: ReadTable, config: TableConfig) -> NDArray[np.float32]:
-    """(N, D) from one column of lists, or from number columns."""
-    import pyarrow.types as kinds
-
+def _vectors(config: TableConfig, table: Table, roles: list[str]) -> list[str]:
+    """Names of the columns of numbers, none for images."""
+    if config.views is not None:
+        return [config.views]
     names = [config.vector] if isinstance(config.vector, str) else list(config.vector or ())
-    if names == ["*"]:
-        schema, taken = read.table.schema, set(text_roles(config))
-        number = (kinds.is_integer, kinds.is_floating)
-        names = [f.name for f in schema if f.name not in taken and any(k(f.type) for k in number)]
-        if not names:
-            raise InputError(f"number columns in {read.path}", "none", "name them with `vector`")
-    columns = [_column(read, name, "numbers").combine_chunks() for name in names]
-    if len(columns) == 1 and kinds.is_nested(columns[0].type):
-        values, width = _level(columns[0], names[0], "lists of numbers")
-        vectors = _floats(values, names[0]).reshape(-1, width)
-        check_finite(vectors, names[0])
-        return vectors
-    matrix = np.empty((len(read.table), len(columns)), np.float32)
-    for place_, (column, name) in enumerate(zip(columns, names, strict=True)):
-        matrix[:, place_] = _floats(column, name)
-        check_finite(matrix[:, place_], name)
-    return matrix
+    if names != ["*"]:
+        return names
+    names = [c.name for c in table.columns if c.kind == "number" and c.name not in roles]
+    if not names:
+        raise InputError(f"number columns in {table.path}", "none", "name them with `vector`")
+    return names
 
 
-def _views(read: ReadTable, name: str) -> NDArray[np.float32]:
-    """(N, V, D) from a column of lists of lists."""
-    column = _column(read, name, "lists of views").combine_chunks()
-    inner, views = _level(column, name, "lists of views")
-    values, width = _level(inner, name, "lists of numbers within lists")
-    stored = _floats(values, name).reshape(-1, views, width)
-    check_finite(stored, name)
-    return stored
-
-
-def _images(read: ReadTable, name: str) -> EncodedBytes:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-    import pyarrow.types as kinds
-
-    column = _column(read, name, "encoded images")
-    if kinds.is_struct(column.type) and "bytes" in [field.name for field in column.type]:
-        column = pc.struct_field(column, "bytes")
-    if not (kinds.is_binary(column.type) or kinds.is_large_binary(column.type)):
-        remedy = "name the column with the bytes; for paths use the source image-folder"
-        raise InputError(f"encoded images in column {name!r}", f"type {column.type}", remedy)
-    if isinstance(column, pa.ChunkedArray) and column.null_count:
-        remedy = "embed the images (Dataset.save_to_disk does), or use the source image-folder"
-        raise InputError(
-            f"bytes in every row of column {name!r}", f"{column.null_count} rows without", remedy
-        )
-    return EncodedBytes(column, f"column {name!r} of {read.path}")
+def _matrix(read: WholeColumns, dimensions: int, path: Path) -> NDArray[np.float32]:
+    """(N, D) or (N, V, D) from one column of lists, or (N, D) from number columns."""
+    columns = []
+    for name, values in read.vectors.items():
+        single = dimensions == 2 and values.ndim == 1
+        if not single and (values.ndim != dimensions or len(read.vectors) > 1 or 0 in values.shape):
+            wanted = "lists of numbers" if dimensions == 2 else "lists of views"
+            raise InputError(
+                f"{wanted} in column {name!r} of {path}",
+                f"shape {values.shape}",
+                "name another column",
+            )
+        with np.errstate(over="ignore"):  # what is too large is refused by name in check_finite
+            columns.append(values.astype(np.float32))
+        check_finite(columns[-1], name)
+    return np.stack(columns, axis=1) if columns[0].ndim == 1 else columns[0]
 
 
 def list_table(config: TableConfig, base: Path | None) -> Listing:
@@ -134,24 +106,31 @@ def list_table(config: TableConfig, base: Path | None) -> Listing:
     Raises:
         InputError: No such column, NaN, lists of different length, unreadable files.
     """
-    read = read_table(place(config.path, base, "a table"), text_roles(config))
+    table = Table(place(config.path, base, "a table"))
+    roles = text_roles(config, table)
     opener: Opener
     if config.image_column is not None:
-        encoded = _images(read, config.image_column)
+        read = table.read([], roles)
+        origin = f"column {config.image_column!r} of {table.path}"
+        encoded = EncodedBytes(table.encoded(config.image_column), origin)
         opener = open_encoded(encoded, config.image, config.memory_mib)
     else:
         stored = config.views is not None
-        values = _views(read, config.views) if config.views else _vectors(read, config)
+        read = table.read(_vectors(config, table, roles), roles)
+        values = _matrix(read, 3 if stored else 2, table.path)
 
         def opener(rows: NDArray[np.int64], progress: Progress | None) -> OpenedInputs:
             return ArrayInputs(values[rows], "views" if stored else "vector")
 
-    columns = TextColumns(read)
+    columns, split = TextColumns(table, read), part_of_rows(table, read)
+    rows = range(sum(read.counts))
+    parts = ["row"] * len(rows) if split is None else split.tolist()
     return Listing(
         columns=columns,
-        ids=row_ids(read),
+        # Part and number of each row stay as long as the files do.
+        ids=np.array([f"{part}-{row}" for row, part in zip(rows, parts, strict=True)]),
         open=opener,
         label="label" if "label" in columns else None,
-        split=read.split,
-        orders=read.classes,
+        split=split,
+        orders=table.classes,
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,7 +15,16 @@ from uncollapse.metrics import Accumulator, Measurement, measure
 from uncollapse.records import Prediction
 from uncollapse.report.inputs_model import Measured, Options, Points
 from uncollapse.report.read.picture import picture
-from uncollapse.tables import Columns, Part, Reading, Shard, embedding_columns, open_shards
+from uncollapse.tables import (
+    Columns,
+    Reading,
+    Rows,
+    Shard,
+    description_of,
+    embedding_columns,
+    joined,
+    open_shards,
+)
 
 __all__ = ["measured_rows"]
 
@@ -40,14 +48,12 @@ class Roles:
         columns: The others.
         split: The column of splits; None without one.
         name: The column that names a row in the picture; None without one.
-        slices: Slice columns.
     """
 
     layers: tuple[str, ...]
     columns: Columns
     split: str | None
     name: str | None
-    slices: tuple[str, ...]
 
 
 def measured_rows(
@@ -82,50 +88,30 @@ def measured_rows(
 
 def _roles(shard: Shard, options: Options) -> Roles:
     """By the file's own description, which `uncollapse embed` writes, or as the caller says."""
-    about, given = _about(shard.path), options.columns
+    about, given = description_of(shard), options.columns
     present = [column.name for column in shard.columns]
     split = "split" if "split" in present and given.label != "split" else None
-    name = next((one for one in ("id", "name", "path", "file") if one in present), None)
-    layers = tuple(str(one) for one in about.get("layers", ()) if one in present)
-    if given.embedding is not None or not layers:
-        return Roles(
-            (given.embedding or ",".join(embedding_columns(shard, given)),),
-            given,
-            split,
-            name,
-            given.slices,
-        )
-    wanted = options.layer or ("projector" if "projector" in layers else layers[0])
-    if wanted not in layers:
+    name = next((usual for usual in ("id", "name", "path", "file") if usual in present), None)
+    if given.embedding is not None or not about.layers:
+        embedding = given.embedding or ",".join(embedding_columns(shard))
+        return Roles((embedding,), given, split, name)
+    wanted = options.layer or ("projector" if "projector" in about.layers else about.layers[0])
+    if wanted not in about.layers:
         raise InputError(
             f"a layer {wanted!r} in {shard.path}",
-            f"the layers {', '.join(layers)}",
+            f"the layers {', '.join(about.layers)}",
             "name one of them with --layer",
         )
-    fine = given.fine or next((one for one in about.get("fine", ()) if one in present), None)
-    views = about.get("views") or 0
+    views = about.views > 1 and "instance" in present
     columns = Columns(
-        label=given.label or about.get("label"),
-        instance=given.instance or ("instance" if views > 1 and "instance" in present else None),
+        label=given.label or about.label,
+        instance=given.instance or ("instance" if views else None),
         group=given.group or ("group" if "group" in present else None),
-        fine=fine,
+        fine=given.fine or next(iter(about.fine), None),
+        slices=given.slices or about.slices,
     )
-    slices = given.slices or tuple(one for one in about.get("slices", ()) if one in present)
-    return Roles((wanted, *(one for one in layers if one != wanted)), columns, split, name, slices)
-
-
-def _about(path: Path) -> dict[str, Any]:
-    if path.suffix != ".parquet":
-        return {}
-    import pyarrow.parquet as pq
-
-    try:
-        found = json.loads((pq.read_schema(path).metadata or {}).get(b"uncollapse", b"{}"))
-    except ValueError as error:
-        raise InputError(
-            f"JSON in the metadata of {path}", f"{error}", "embed the run again"
-        ) from error
-    return found if isinstance(found, dict) else {}
+    others = (layer for layer in about.layers if layer != wanted)
+    return Roles((wanted, *others), columns, split, name)
 
 
 @dataclass
@@ -136,19 +122,19 @@ class _Rows:
     split: str
     most: int
     generator: np.random.Generator
-    parts: list[Part] = field(default_factory=list)
+    parts: list[Rows] = field(default_factory=list)
     state: Accumulator | None = None
     count: int = 0
     keys: Array = field(default_factory=lambda: np.empty(0))
-    kept: list[Part] = field(default_factory=list)
+    kept: list[Rows] = field(default_factory=list)
 
-    def add(self, part: Part) -> None:
+    def add(self, part: Rows) -> None:
         """Take one part."""
         self._draw(part)
-        self.count += len(part.embeddings)
+        self.count += len(part)
         self.parts.append(part)
         size = self.count * int(np.prod(part.embeddings.shape[1:])) * 8
-        streams = part.embeddings.ndim == 2 and "instances" not in part.columns
+        streams = part.embeddings.ndim == 2 and part.instances is None
         if self.state is None and size > IN_MEMORY_BYTES and streams:
             self.state = Accumulator("blocks")
         if self.state is not None:
@@ -156,32 +142,30 @@ class _Rows:
                 _accumulate(self.state, held)
             self.parts = []
 
-    def _draw(self, part: Part) -> None:
+    def _draw(self, part: Rows) -> None:
         """Keep the rows with the smallest of random keys: a uniform draw without replacement."""
-        keys = self.generator.random(len(part.embeddings))
+        keys = self.generator.random(len(part))
         chosen = np.flatnonzero(keys <= np.sort(keys)[: self.most][-1])
-        self.kept.append(_take(part, chosen))
+        self.kept.append(part.take(chosen))
         self.keys = np.concatenate([self.keys, keys[chosen]])
         if len(self.keys) > 4 * self.most:
             self._thin()
 
     def _thin(self) -> None:
         order = np.sort(np.argsort(self.keys, kind="stable")[: self.most])
-        self.kept, self.keys = [_take(_joined(self.kept), order)], self.keys[order]
+        self.kept, self.keys = [joined(self.kept).take(order)], self.keys[order]
 
     def drawn(self) -> dict[str, Array]:
         """The rows of the picture."""
         self._thin()
         part = self.kept[0]
         vectors = np.asarray(part.embeddings, dtype=np.float64)
-        if vectors.ndim == 3:
-            vectors = vectors[:, 0]
-        found = {"vectors": vectors, "label": part.columns["labels"]}
-        if "fine_labels" in part.columns:
-            found["fine"] = part.columns["fine_labels"]
+        columns = {"vectors": vectors[:, 0] if vectors.ndim == 3 else vectors, "label": part.labels}
+        if part.fine_labels is not None:
+            columns["fine"] = part.fine_labels
         if self.roles.name is not None:
-            found["name"] = part.columns[f"slice {self.roles.name}"]
-        return found
+            columns["name"] = part.slices[self.roles.name]
+        return columns
 
     def measurement(
         self, seed: int, prediction: Prediction | None, layer: str | None, *, whole: bool
@@ -193,18 +177,17 @@ class _Rows:
                 layer=layer,
                 split=self.split or None,
             )
-        part = _joined(self.parts)
-        columns = part.columns
-        slices = {name: columns[f"slice {name}"] for name in self.roles.slices}
+        part = joined(self.parts)
+        slices = {name: part.slices[name] for name in self.roles.columns.slices}
         return measure(
             part.embeddings,
-            columns["labels"],
-            instances=columns.get("instances"),
-            groups=columns.get("groups"),
-            fine_labels=columns.get("fine_labels") if whole else None,
-            slices=(slices or None) if whole else None,
+            part.labels,
+            instances=part.instances,
+            groups=part.groups,
+            fine_labels=part.fine_labels if whole else None,
+            slices=slices if whole else None,
             permutations=20 if whole else 0,
-            prediction=_fitting(prediction, set(columns["labels"].tolist())),
+            prediction=_fitting(prediction, set(part.labels.tolist())),
             seed=seed,
             layer=layer,
             split=self.split or None,
@@ -220,64 +203,36 @@ def _fitting(prediction: Prediction | None, names: Any) -> Prediction | None:
 
 
 def _read(shards: list[Shard], roles: Roles, layer: str, options: Options) -> _Rows:
-    extra = [*roles.slices, *(n for n in (roles.split, roles.name) if n is not None)]
+    extra = [*roles.columns.slices, *(n for n in (roles.split, roles.name) if n is not None)]
     columns = replace(roles.columns, embedding=layer, slices=tuple(dict.fromkeys(extra)))
-    split = _judged(shards, roles, columns)
+    split = _judged(shards, roles.split)
     rows = _Rows(roles, split, options.sample, np.random.default_rng((options.seed, 7)))
     for part in Reading(shards, [], columns, batch=STREAM_ROWS).parts():
-        if split:
-            named = part.columns[f"slice {roles.split}"]
-            part = _take(part, np.flatnonzero(named.astype(str) == split))
-        if len(part.embeddings):
+        if roles.split is not None and split:
+            part = part.take(np.flatnonzero(part.slices[roles.split].astype(str) == split))
+        if len(part):
             rows.add(part)
     return rows
 
 
-def _judged(shards: list[Shard], roles: Roles, columns: Columns) -> str:
+def _judged(shards: list[Shard], column: str | None) -> str:
     """The split whose rows are judged; "" for all rows."""
-    if roles.split is None:
-        return ""
     values: set[str] = set()
+    if column is None:
+        return ""
     for shard in shards:
-        for part in shard.read([roles.split], STREAM_ROWS, False):
-            values |= set(np.unique(part[roles.split].astype(str)).tolist())
-    return next((one for one in JUDGED if one in values), "")
+        for part in shard.read([], [column], STREAM_ROWS):
+            values |= set(np.unique(part[column].astype(str)).tolist())
+    return next((name for name in JUDGED if name in values), "")
 
 
-def _accumulate(state: Accumulator, part: Part) -> None:
-    for start in range(0, len(part.embeddings), CACHED_ROWS):
-        stop = start + CACHED_ROWS
-        groups = part.columns.get("groups")
+def _accumulate(state: Accumulator, part: Rows) -> None:
+    for start in range(0, len(part), CACHED_ROWS):
+        held = part.take(slice(start, start + CACHED_ROWS))
         state.update(
-            part.embeddings[start:stop],
-            part.columns["labels"][start:stop],
-            None,
-            None if groups is None else groups[start:stop],
-            sources=part.sources,
-            first_row=part.first_row + start,
+            held.embeddings,
+            held.labels,
+            groups=held.groups,
+            sources=held.sources,
+            first_row=held.vectors_place.row,
         )
-
-
-def _take(part: Part, rows: Array) -> Part:
-    columns = {role: values[rows] for role, values in part.columns.items()}
-    return replace(part, embeddings=part.embeddings[rows], columns=columns)
-
-
-def _joined(parts: list[Part]) -> Part:
-    if len(parts) == 1:
-        return parts[0]
-    widths = {part.embeddings.shape[1:] for part in parts}
-    if len(widths) > 1:
-        raise InputError(
-            "embeddings of one length in all files",
-            " and ".join(str(shape) for shape in sorted(widths)),
-            "report files of one model together",
-        )
-    columns = {}
-    for role in parts[0].columns:
-        arrays = [part.columns[role] for part in parts]
-        if any(array.dtype == object for array in arrays):
-            arrays = [array.astype(object) for array in arrays]
-        columns[role] = np.concatenate(arrays)
-    vectors = np.concatenate([part.embeddings for part in parts])
-    return replace(parts[0], embeddings=vectors, columns=columns)

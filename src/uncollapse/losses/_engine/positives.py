@@ -8,16 +8,13 @@ from functools import cached_property
 from torch import Tensor
 from torch.linalg import vecdot
 
-from uncollapse.losses.samples import precise_dtype
-from uncollapse.losses.tiles import Layout
-from uncollapse.losses.weights import SelfPairs
-
-__all__ = ["PositiveSums"]
+from uncollapse.losses._engine.arguments import precise_dtype
+from uncollapse.losses._engine.tiles import Layout
 
 
 @dataclass(frozen=True)
 class PositiveSums:
-    """Sums of the scaled embeddings y, and what weighted sums of positive logits are in them.
+    """What weighted sums of positive logits y_i.y_j are in sums of the scaled embeddings y.
 
     The weight of a pair is equal for all views of an instance, because their numbers of positives
     are (and for all of a class, where every instance has as many views), so with I_k the sum over
@@ -26,13 +23,11 @@ class PositiveSums:
         sum over pairs of views       v_i y_i.y_j = sum_k v_k I_k.I_k  (- sum_i v_i y_i.y_i)
         sum over pairs in classes     c_i y_i.y_j = sum_k c_k I_k.(C_c - I_k),  c of k
 
-    and self pairs left out or not.
-
-    Attributes:
-        layout: Rows and columns.
+    where the last part of the first line leaves out self pairs.
     """
 
     layout: Layout
+    with_itself: bool  # Whether a sample with itself is a pair of views.
 
     @cached_property
     def by_instance(self) -> Tensor:
@@ -54,55 +49,45 @@ class PositiveSums:
         """(N,): y_i.y_i."""
         return _products(self.layout.columns, self.layout.columns)
 
-    def of_views(self, weights: Tensor, self_pairs: SelfPairs) -> Tensor:
+    def over_views(self, weights: Tensor) -> Tensor:
         """Scalar: sum of v_i y_i.y_j over pairs of views, v = weights (N,)."""
         total = self._per_instance(weights).dot(self.instance_squares)
-        if self_pairs == "exclude":
+        if not self.with_itself:
             total = total - weights.dot(self.sample_squares)
         return total
 
-    def of_classes(self, weights: Tensor) -> Tensor:
+    def over_classes(self, weights: Tensor) -> Tensor:
         """Scalar: sum of c_i y_i.y_j over pairs of a class, of two instances, c = weights (N,)."""
         products = _products(self.by_instance, self._classes_of_instances())
         return self._per_instance(weights).dot(products.sub_(self.instance_squares))
 
     def subtract_gradient(
-        self,
-        view_weights: Tensor | None,
-        class_weights: Tensor | None,
-        self_pairs: SelfPairs,
-        gradient: Tensor,
+        self, view_weights: Tensor | None, class_weights: Tensor | None, gradient: Tensor
     ) -> None:
-        """Subtract the gradient of of_views(v) + of_classes(c) in the rows, in place.
+        """Subtract the gradient of over_views(v) + over_classes(c) in the rows from (R, d).
 
             G_i -= 2 (v_k - c_k) I_k + c_k C_c + C'_c  (- 2 v_i y_i),  k, c of row i
 
-        with C'_c = sum over the class of c_k I_k.
-
-        Args:
-            view_weights: (N,) v; None for zeros.
-            class_weights: (N,) c; None for zeros.
-            self_pairs: Whether a sample with itself is a pair of views.
-            gradient: (R, d).
+        with C'_c = sum over the class of c_k I_k; None stands for weights of 0.
         """
         zero = self.layout.columns.new_zeros(())
         of_views, of_classes = (
             zero if weights is None else self._per_instance(weights).to(zero.dtype)[:, None]
             for weights in (view_weights, class_weights)
         )
-        part = self.by_instance * (of_views - of_classes).mul_(2)
+        total = self.by_instance * (of_views - of_classes).mul_(2)
         if class_weights is not None:
             runs = self.layout.grouping.instances_of_classes
             if self.layout.grouping.instances.are_equal:
                 # Weights are equal in a class, and C'_c = c_k C_c.
-                part.addcmul_(self._classes_of_instances(), of_classes, value=2)
+                total.addcmul_(self._classes_of_instances(), of_classes, value=2)
             else:
-                part.addcmul_(self._classes_of_instances(), of_classes)
+                total.addcmul_(self._classes_of_instances(), of_classes)
                 weighed = runs.sums(self.by_instance, of_classes.squeeze(1))
-                part.add_(weighed.index_select(0, runs.of))
-        instance_of_row = self.layout.of_rows(self.layout.grouping.instances.of)
-        gradient.sub_(part.index_select(0, instance_of_row))
-        if self_pairs == "exclude" and view_weights is not None:
+                total.add_(weighed.index_select(0, runs.run_of_row))
+        instance_of_row = self.layout.of_rows(self.layout.grouping.instances.run_of_row)
+        gradient.sub_(total.index_select(0, instance_of_row))
+        if not self.with_itself and view_weights is not None:
             of_rows = self.layout.of_rows(view_weights).to(gradient.dtype)
             gradient.addcmul_(self.layout.rows, of_rows[:, None], value=2)
 
@@ -111,7 +96,8 @@ class PositiveSums:
 
     def _classes_of_instances(self) -> Tensor:
         """(K, d): C_c of each instance's class; not kept, because it takes half a batch."""
-        return self.by_class.index_select(0, self.layout.grouping.instances_of_classes.of)
+        runs = self.layout.grouping.instances_of_classes
+        return self.by_class.index_select(0, runs.run_of_row)
 
 
 def _products(left: Tensor, right: Tensor) -> Tensor:

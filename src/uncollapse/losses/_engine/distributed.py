@@ -10,26 +10,16 @@ from torch import Tensor
 
 from uncollapse.errors import InputError
 
-__all__ = ["Processes", "join"]
-
 _DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
 
 
 @dataclass(frozen=True)
 class Processes:
-    """The processes that share a batch, and how many rows each has.
+    """The processes that share a batch, and how many rows each has."""
 
-    Attributes:
-        group: The process group; None for the default one.
-        rank: This process's number in the group.
-        sizes: Rows of each process.
-        instances_given: Whether instance numbers were given (on every process, or on none).
-    """
-
-    group: dist.ProcessGroup | None
-    rank: int
-    sizes: tuple[int, ...]
-    instances_given: bool
+    group: dist.ProcessGroup | None  # None for the default one.
+    rank: int  # This process's number in the group.
+    sizes: tuple[int, ...]  # Rows of each process.
 
     @property
     def own_rows(self) -> slice:
@@ -46,12 +36,8 @@ class Processes:
         _all_gather(everything, padded, self.group)
         if min(self.sizes) == longest:
             return everything
-        return torch.cat(
-            [
-                everything[rank * longest : rank * longest + size]
-                for rank, size in enumerate(self.sizes)
-            ]
-        )
+        parts = everything.view(len(self.sizes), longest, *rows.shape[1:])
+        return torch.cat([part[:size] for part, size in zip(parts, self.sizes, strict=True)])
 
 
 def _all_gather(everything: Tensor, mine: Tensor, group: dist.ProcessGroup | None) -> None:
@@ -69,15 +55,8 @@ def join(
 ) -> Processes:
     """Exchange sizes, so that a bad batch on one process is an error on all and not a hang.
 
-    Args:
-        embeddings: (n, d) of this process; None if its input was unusable.
-        instances_given: Whether this process's caller gave instance numbers.
-        fingerprint: Of the loss and its arguments.
-        device: Where the exchange takes place.
-        group: The process group.
-
-    Raises:
-        InputError: The processes' inputs do not fit together, or another's was unusable.
+    `embeddings` are the (n, d) of this process, None if its input was unusable; `fingerprint` is
+    that of the loss and its arguments.
     """
     usable = embeddings is not None
     mine = [int(usable), int(instances_given), 0, 0, 0, fingerprint]
@@ -86,34 +65,32 @@ def join(
     world = dist.get_world_size(group)
     everyone = torch.empty(world * len(mine), dtype=torch.int64, device=device)
     _all_gather(everyone, torch.tensor(mine, device=device), group)
-    headers = everyone.view(world, -1).tolist()
-    unusable = [rank for rank, header in enumerate(headers) if not header[0]]
+    usables, given, sizes, widths, dtypes, fingerprints = everyone.view(world, -1).T.tolist()
+    unusable = [str(rank) for rank, usable in enumerate(usables) if not usable]
     if unusable:
         raise InputError(
             "a usable batch on every process",
-            f"an unusable one on rank {', '.join(map(str, unusable))}",
+            f"an unusable one on rank {', '.join(unusable)}",
             "see the error of that rank",
         )
-    for position, what, show in (
-        (1, "instances given or not", lambda given: ("none", "given")[given]),
-        (3, "embedding size", str),
-        (4, "dtype", lambda dtype: str(_DTYPES[dtype])),
+    for what, values in (
+        ("instances given or not", [("none", "given")[is_given] for is_given in given]),
+        ("embedding size", list(map(str, widths))),
+        ("dtype", [str(_DTYPES[dtype]) for dtype in dtypes]),
     ):
-        values = [header[position] for header in headers]
         if len(set(values)) > 1:
             raise InputError(
                 f"the same {what} on every process",
-                f"{', '.join(map(show, values))} on ranks 0 to {world - 1}",
+                f"{', '.join(values)} on ranks 0 to {world - 1}",
                 "give every process the same kind of batch",
             )
-    others = [rank for rank, header in enumerate(headers) if header[5] != headers[0][5]]
+    others = [str(rank) for rank, other in enumerate(fingerprints) if other != fingerprints[0]]
     if others:
         raise InputError(
             "the same loss with the same arguments on every process",
-            f"those of rank {', '.join(map(str, others))} are not those of rank 0",
+            f"those of rank {', '.join(others)} are not those of rank 0",
             "compute alpha, temperature and the like from what is equal on all, such as the step",
         )
-    sizes = tuple(header[2] for header in headers)
     if not any(sizes):
         raise InputError("a batch with samples", "no row on any process", "give embeddings")
-    return Processes(group, dist.get_rank(group), sizes, instances_given)
+    return Processes(group, dist.get_rank(group), tuple(sizes))

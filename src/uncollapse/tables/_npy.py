@@ -23,6 +23,7 @@ __all__ = [
     "Header",
     "archive_names",
     "read_archive",
+    "read_array",
     "read_header",
     "read_rows",
 ]
@@ -118,17 +119,22 @@ def archive_names(archive: zipfile.ZipFile) -> list[str]:
     return [n.removesuffix(".npy") for n in archive.namelist() if n.endswith(".npy")]
 
 
+def read_array(file: IO[bytes]) -> NDArray[Any]:
+    """An array whole, of any shape."""
+    header = read_header(file)
+    values = _values(file, header, math.prod(header.shape))
+    return values.reshape(header.shape, order="F" if header.by_columns else "C")
+
+
 def read_archive(path: str | Path) -> dict[str, NDArray[Any]]:
     """All arrays of an npz archive, whole.
 
     Raises:
         ValueError, EOFError, ...: One of `DAMAGED`.
     """
-    found = {}
+    arrays = {}
     with zipfile.ZipFile(path) as archive:
         for name in archive_names(archive):
             with archive.open(f"{name}.npy") as file:
-                header = read_header(file)
-                values = _values(file, header, math.prod(header.shape))
-            found[name] = values.reshape(header.shape, order="F" if header.by_columns else "C")
-    return found
+                arrays[name] = read_array(file)
+    return arrays

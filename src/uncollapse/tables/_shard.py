@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from numpy.typing import NDArray
 
 from uncollapse.errors import InputError
 
-__all__ = ["Column", "Shard", "unreadable", "without_package"]
+__all__ = ["Array", "Column", "Shard", "unreadable", "without_package"]
+
+Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -20,12 +22,13 @@ class Column:
 
     Attributes:
         name: As it is asked for.
-        kind: "matrix" for a vector per row, "number" for one number, "name" for anything else.
+        kind: "matrix" for a vector per row, "number" for one number, "name" for anything else that
+            is one value, "other" for the rest.
         shape: Of one entry, where it is known.
     """
 
     name: str
-    kind: str
+    kind: Literal["matrix", "number", "name", "other"]
     shape: tuple[int, ...] = ()
 
 
@@ -42,12 +45,24 @@ class Shard(Protocol):
     def columns(self) -> list[Column]:
         """Its columns in order."""
 
-    def read(
-        self, names: Sequence[str], batch: int, fill_ragged: bool
-    ) -> Iterator[dict[str, NDArray[Any]]]:
-        """The named columns in parts of at most `batch` rows.
+    @property
+    def classes(self) -> Mapping[str, tuple[str, ...]]:
+        """Names of the codes of the columns that hold codes; they are read as these names."""
 
-        With `fill_ragged`, a vector of another length than the first becomes NaN; else it raises.
+    @property
+    def about(self) -> str:
+        """The JSON that `uncollapse embed` wrote into it; empty without."""
+
+    def read(
+        self, vectors: Sequence[str], names: Sequence[str], batch: int, fill_ragged: bool = False
+    ) -> Iterator[dict[str, Array]]:
+        """Columns in parts of at most `batch` rows.
+
+        Args:
+            vectors: Columns of numbers.
+            names: Columns of labels and ids: one value per row, None where it is missing.
+            batch: Rows per part.
+            fill_ragged: Whether a vector of another length becomes NaN instead of an error.
         """
 
 

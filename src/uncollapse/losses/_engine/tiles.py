@@ -5,25 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
 
-from uncollapse.losses.grouping import Grouping
-
-__all__ = [
-    "NEAR_DIAGONAL",
-    "Diagonals",
-    "Layout",
-    "Scope",
-    "Tile",
-    "default_tile_size",
-    "storage_for",
-]
-
-# Which samples j the sum of anchor i runs over.
-Scope = Literal["all", "others", "own class", "other classes"]
+from uncollapse.losses._engine.definition import Scope
+from uncollapse.losses._engine.grouping import Grouping
 
 # Classes up to this size are taken from near the diagonal, all of a tile in one operation.
 NEAR_DIAGONAL = 80
@@ -34,25 +21,15 @@ _SMALL_BATCH = 1024
 
 @dataclass(frozen=True)
 class Layout:
-    """The anchors whose rows this process computes, against all samples of the batch.
+    """The anchors whose rows this process computes, against all samples of the batch."""
 
-    Attributes:
-        rows: (R, d) anchors, scaled so that rows @ columns.T are the logits, in the batch's order.
-        columns: (N, d) all samples, sorted by class; `rows` itself if this process has them all.
-        grouping: Classes and instances of the columns.
-        own_column: (R,) int64 ascending, the column that each row is; None for rows = columns.
-        tile_size: Largest side of a tile.
-        largest_logit: A bound on the magnitude of every logit.
-        threads: How many threads may share the tiles.
-    """
-
-    rows: Tensor
-    columns: Tensor
-    grouping: Grouping
-    own_column: Tensor | None
-    tile_size: int
-    largest_logit: float
-    threads: int
+    rows: Tensor  # (R, d), scaled so that rows @ columns.T are the logits, in the batch's order.
+    columns: Tensor  # (N, d), sorted by class; `rows` itself if this process has all samples.
+    grouping: Grouping  # Classes and instances of the columns.
+    own_column: Tensor | None  # (R,) int64 ascending, each row's column; None for rows = columns.
+    tile_size: int  # Largest side of a tile.
+    largest_logit: float  # A bound on the magnitude of every logit.
+    threads: int  # How many of them may share the tiles.
 
     @property
     def is_symmetric(self) -> bool:
@@ -74,32 +51,24 @@ class Layout:
 
 @dataclass(frozen=True, eq=False)
 class Tile:
-    """Rows by columns of the similarity matrix.
-
-    Attributes:
-        rows: Range of rows.
-        columns: Range of columns.
-        scope: Which of its entries count.
-        mirrored: Whether the tile stands for its transpose too, which no other tile does.
-        diagonal: Whether its columns are its rows, so that it is its own transpose.
-        itself: Rows and columns (within the tile) of entries of a sample with itself, if the tile
-            is not diagonal and has such entries.
-        same: As large as what `within` gives, 1 where both samples are of one class and 0
-            elsewhere, for a tile of scope "own class"; None if all entries are of one class.
-        own: Blocks of this tile that hold all its entries of two samples of one class, each a tile
-            of scope "own class"; empty if nobody asked for them.
-        margin: Entries of storage before and behind the tile's own, which hold finite numbers
-            whenever the tile's own are read by a block.
-    """
+    """Rows by columns of the similarity matrix."""
 
     rows: slice
     columns: slice
-    scope: Scope
-    mirrored: bool
-    diagonal: bool
+    scope: Scope  # Which of its entries count.
+    mirrored: bool = False  # Whether the tile stands for its transpose too.
+    diagonal: bool = False  # Whether its columns are its rows, so that it is its own transpose.
+    # Rows and columns, within the tile, of entries of a sample with itself; None without such
+    # entries, and for a diagonal tile.
     itself: tuple[Tensor, Tensor] | None = None
+    # In a tile of scope "own class", as large as what `within` gives: 1 where both samples are of
+    # one class and 0 elsewhere; None if all are.
     same: Tensor | None = None
-    own: tuple[Tile, ...] = ()
+    # Tiles of scope "own class" that hold all entries of this tile of two samples of one class;
+    # empty if nobody asked for them.
+    blocks: tuple[Tile, ...] = ()
+    # Entries of storage before and behind the tile's own, which hold finite numbers whenever the
+    # tile's own are read by a block.
     margin: int = 0
 
     @property
@@ -108,8 +77,8 @@ class Tile:
         return self.rows.stop - self.rows.start, self.columns.stop - self.columns.start
 
     @property
-    def room(self) -> int:
-        """Entries of storage that `logits` needs."""
+    def size(self) -> int:
+        """Entries of storage that the tile needs."""
         return math.prod(self.shape) + 2 * self.margin
 
     def place(self, storage: Tensor) -> Tensor:
@@ -131,18 +100,13 @@ class Tile:
         return values.as_strided(self.shape, (height, width), start)
 
     def beside(self, held: Tensor, first: int = 0) -> Tensor:
-        """Numbers of columns, from column `first` on, as a factor of what `within` gives.
-
-        Args:
-            held: As `Layout.held` makes it.
-            first: Column of its first number.
-        """
+        """`Layout.held` numbers of columns from `first` on, as a factor of what `within` gives."""
         return held[self.columns.start - first : self.columns.stop - first]
 
     def hide(self, values: Tensor, hidden: float) -> Tensor:
         """Put `hidden` where an entry is out of scope, in place; the values are finite."""
         if self.scope == "other classes":
-            for block in self.own:
+            for block in self.blocks:
                 block.hide_classes(block.within(self, values), hidden)
             return values
         if self.same is not None:
@@ -180,13 +144,9 @@ class Diagonals(Tile):
     of the row itself. Row i of the block holds columns i - reach to i + reach of the tile's row i,
     one operation for however many classes. At the ends these are entries of the rows before and
     behind, or of the tile's margin: never of one class.
-
-    Attributes:
-        reach: One less than the size of the largest class; twice as much as that is no more than
-            a row of the tile.
     """
 
-    reach: int = 0
+    reach: int = 0  # One less than the size of the largest class, at most half a row of the tile.
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -199,16 +159,16 @@ class Diagonals(Tile):
         return -(-self.reach // _ALIGNED) * _ALIGNED
 
     @property
-    def room(self) -> int:
-        """Entries of storage that `logits` needs."""
+    def size(self) -> int:
+        """Entries of storage that the tile needs."""
         height = self.shape[0]
         return height * height + 2 * self.around
 
     def logits(self, layout: Layout, storage: Tensor) -> Tensor:
         """The logits near the diagonal, from those of the whole tile."""
-        whole = Tile(self.rows, self.columns, self.scope, False, True, margin=self.around)
+        whole = Tile(self.rows, self.columns, self.scope, diagonal=True, margin=self.around)
         storage[: self.around] = 0
-        storage[self.room - self.around : self.room] = 0
+        storage[self.size - self.around : self.size] = 0
         return self.within(whole, whole.logits(layout, storage))
 
     def within(self, tile: Tile, values: Tensor) -> Tensor:
@@ -217,7 +177,7 @@ class Diagonals(Tile):
         return values.as_strided(self.shape, (row + 1, 1), values.storage_offset() - self.reach)
 
     def beside(self, held: Tensor, first: int = 0) -> Tensor:
-        """Numbers of columns, from column `first` on, as a factor of what `within` gives."""
+        """`Layout.held` numbers of columns from `first` on, as a factor of what `within` gives."""
         start = held.storage_offset() + self.rows.start - first - self.reach
         return held.as_strided(self.shape, (1, 1), start)
 
@@ -232,10 +192,10 @@ def storage_for(like: Tensor, tiles: Iterable[Tile]) -> Tensor:
 
     Not more: what is large comes page by page from the system, at the price of an operation each.
     """
-    room, margin = 0, 0
+    size, margin = 0, 0
     for tile in tiles:
-        room, margin = max(room, tile.room), max(margin, tile.margin)
-    return like.new_zeros(room) if margin else like.new_empty(room)
+        size, margin = max(size, tile.size), max(margin, tile.margin)
+    return like.new_zeros(size) if margin else like.new_empty(size)
 
 
 def default_tile_size(sample_count: int, device: torch.device) -> int:

@@ -5,23 +5,12 @@ from __future__ import annotations
 import math
 import numbers
 from dataclasses import dataclass
-from typing import get_args
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
 
 from uncollapse.errors import InputError
-
-__all__ = [
-    "UNLABELLED",
-    "Samples",
-    "check_choice",
-    "check_flag",
-    "check_number",
-    "compute_dtype",
-    "precise_dtype",
-    "read_samples",
-]
 
 UNLABELLED = -1
 
@@ -30,20 +19,38 @@ _INTEGERS = {torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torc
 
 
 @dataclass(frozen=True)
+class Options:
+    """What all losses take beside their definition, checked."""
+
+    temperature: float
+    normalize: bool  # Whether embeddings are divided by their norm.
+    gather: bool = False  # Whether the batch is that of all processes.
+    process_group: dist.ProcessGroup | None = None  # None for all processes.
+    tile_size: int | None = None  # None for a choice by batch and device.
+
+    def __post_init__(self) -> None:
+        temperature = check_number("temperature", self.temperature, 1e-6, 1e6)
+        object.__setattr__(self, "temperature", temperature)
+        for name in ("normalize", "gather"):
+            flag = getattr(self, name)
+            # A string would be true whatever it says.
+            if not isinstance(flag, bool):
+                raise InputError(f"{name} True or False", f"{name} = {flag!r}", "choose one")
+        size = self.tile_size
+        is_size = isinstance(size, int) and not isinstance(size, bool) and size > 0
+        if size is not None and not is_size:
+            expected = "tile_size a positive integer or None"
+            raise InputError(expected, f"tile_size = {size!r}", "leave it out")
+
+
+@dataclass(frozen=True)
 class Samples:
-    """One row per embedding.
+    """One row per embedding; rows of one instance number are views of one instance."""
 
-    Attributes:
-        embeddings: (N, d), the caller's dtype, still part of the caller's graph.
-        labels: (N,) int64, -1 for unlabelled.
-        instances: (N,) int64; rows of one number are views of one instance.
-        instances_given: Whether the caller gave the numbers, or they were counted from zero.
-    """
-
-    embeddings: Tensor
-    labels: Tensor
-    instances: Tensor
-    instances_given: bool
+    embeddings: Tensor  # (N, d), the caller's dtype, still part of the caller's graph.
+    labels: Tensor  # (N,) int64, -1 for unlabelled.
+    instances: Tensor  # (N,) int64.
+    instances_given: bool  # Or they were counted from zero.
 
 
 def compute_dtype(dtype: torch.dtype) -> torch.dtype:
@@ -54,21 +61,6 @@ def compute_dtype(dtype: torch.dtype) -> torch.dtype:
 def precise_dtype(device: torch.device) -> torch.dtype:
     """The dtype of sums over tiles and samples: float64 where the device has it."""
     return torch.float32 if device.type == "mps" else torch.float64
-
-
-def check_choice(name: str, value: object, choices: object) -> None:
-    """Raise unless `value` is one of the strings of the Literal type `choices`."""
-    allowed = get_args(choices)
-    if value not in allowed:
-        raise InputError(
-            f"{name} one of {', '.join(map(repr, allowed))}", f"{name} = {value!r}", "choose one"
-        )
-
-
-def check_flag(name: str, value: object) -> None:
-    """Raise unless `value` is True or False: a string would be true whatever it says."""
-    if not isinstance(value, bool):
-        raise InputError(f"{name} True or False", f"{name} = {value!r}", "choose one")
 
 
 def check_number(name: str, value: object, low: float, high: float) -> float:
@@ -82,8 +74,8 @@ def check_number(name: str, value: object, low: float, high: float) -> float:
                 f"give float({name}); no gradient reaches it",
             )
         if value.numel() != 1:
-            found = f"{name} = a tensor of shape {tuple(value.shape)}"
-            raise InputError(expected, found, "give one number")
+            shape = f"{name} = a tensor of shape {tuple(value.shape)}"
+            raise InputError(expected, shape, "give one number")
         value = value.item()
     is_flag = isinstance(value, bool)
     if is_flag or not isinstance(value, numbers.Real) or not math.isfinite(value):
@@ -94,7 +86,11 @@ def check_number(name: str, value: object, low: float, high: float) -> float:
 
 
 def read_samples(
-    embeddings: Tensor, labels: Tensor | None, instances: Tensor | None, *, allow_empty: bool
+    embeddings: Tensor,
+    labels: Tensor | None,
+    instances: Tensor | None,
+    *,
+    allow_empty: bool = False,
 ) -> Samples:
     """Check shapes and dtypes, and flatten (b, p, d) with labels (b,) to one row per embedding."""
     _check_embeddings(embeddings, allow_empty)
@@ -111,7 +107,7 @@ def read_samples(
                 f"label {int(labels.min())}",
                 "number the classes from 0",
             )
-    given = instances is not None
+    instances_given = instances is not None
     if instances is None:
         instances = torch.arange(groups, device=device)
     else:
@@ -119,7 +115,7 @@ def read_samples(
     if views != 1:
         labels, instances = labels.repeat_interleave(views), instances.repeat_interleave(views)
     flat = embeddings.reshape(-1, embeddings.shape[-1]) if embeddings.ndim == 3 else embeddings
-    return Samples(flat, labels, instances, given)
+    return Samples(flat, labels, instances, instances_given)
 
 
 def _check_embeddings(embeddings: Tensor, allow_empty: bool) -> None:

@@ -10,10 +10,9 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from uncollapse.losses import tiles
-from uncollapse.losses.tiles import Diagonals, Layout, Scope, Tile
-
-__all__ = ["tiles_of"]
+from uncollapse.losses._engine import tiles
+from uncollapse.losses._engine.definition import Scope
+from uncollapse.losses._engine.tiles import Diagonals, Layout, Tile
 
 # Classes up to this size share a block, since more work in one operation costs less than another.
 _SMALL_CLASS = 128
@@ -23,29 +22,28 @@ _SMALL_CLASS_SUMMED = 80
 _SMALL_CLASS_GPU = 256
 
 
-def tiles_of(layout: Layout, scope: Scope, *, with_own: bool = False) -> list[Tile]:
+def partition(layout: Layout, scope: Scope, *, with_blocks: bool = False) -> list[Tile]:
     """All tiles that hold an entry of the scope, in an order that depends on the sizes only.
 
-    Args:
-        layout: Rows and columns.
-        scope: Which entries count.
-        with_own: Whether each tile also names its blocks of own classes; those of scope "other
-            classes" always do.
+    Each tile names its blocks of own classes if they are asked for, or the scope needs them.
     """
-    if scope != "own class" and (with_own or scope == "other classes"):
-        found = _with_diagonals(layout, scope)
-        if found is not None:
-            return found
-    needs_bands = with_own or scope in ("own class", "other classes")
-    grid = _Grid(layout, _class_bands(layout, scope) if needs_bands else [])
     if scope == "own class":
+        grid = _Grid(layout, _class_bands(layout, scope))
         return [
             grid.block(rows, columns, band.is_one_class)
             for band in grid.bands
             for rows, columns in grid.pieces(band.rows, band.columns)
         ]
+    with_blocks = with_blocks or scope == "other classes"
+    near_diagonal = _with_diagonals(layout, scope) if with_blocks else None
+    if near_diagonal is not None:
+        return near_diagonal
+    grid = _Grid(layout, _class_bands(layout, scope) if with_blocks else [])
     whole = slice(0, len(layout.rows)), slice(0, len(layout.columns))
-    return [grid.tile(rows, columns, scope) for rows, columns in grid.pieces(*whole)]
+    return [
+        grid.tile(rows, columns, scope, blocks=tuple(grid.blocks(rows, columns)))
+        for rows, columns in grid.pieces(*whole)
+    ]
 
 
 def _with_diagonals(layout: Layout, scope: Scope) -> list[Tile] | None:
@@ -59,17 +57,18 @@ def _with_diagonals(layout: Layout, scope: Scope) -> list[Tile] | None:
     if 2 * reach > narrowest or not set(edges[1:]) <= set(ends):
         return None
     # From 1, as 0 is what lies beyond; in the dtype of the entries, which the comparison wants.
-    numbers = torch.add(classes.of, 1, out=layout.held(count))
+    numbers = torch.add(classes.run_of_row, 1, out=layout.held(count))
     whole = slice(0, count)
-    near = Diagonals(whole, whole, "own class", False, False, reach=reach).beside(numbers)
+    near = Diagonals(whole, whole, "own class", reach=reach).beside(numbers)
     same = torch.eq(numbers[:, None], near, out=layout.rows.new_empty(near.shape))
     cuts = [slice(top, bottom) for top, bottom in pairwise(edges)]
-    found = []
+    parts = []
     for index, rows in enumerate(cuts):
-        own = Diagonals(rows, rows, "own class", False, False, None, same[rows], reach=reach)
-        found.append(Tile(rows, rows, scope, False, True, None, None, (own,), own.around))
-        found += [Tile(rows, columns, scope, True, False) for columns in cuts[index + 1 :]]
-    return found
+        block = Diagonals(rows, rows, "own class", same=same[rows], reach=reach)
+        around = block.around
+        parts.append(Tile(rows, rows, scope, diagonal=True, blocks=(block,), margin=around))
+        parts += [Tile(rows, columns, scope, mirrored=True) for columns in cuts[index + 1 :]]
+    return parts
 
 
 @dataclass(frozen=True)
@@ -82,23 +81,17 @@ class _Band:
 
 
 class _Grid:
-    """Cuts ranges of rows and columns into tiles.
-
-    Attributes:
-        bands: Runs of whole classes, in order; empty if no tile asks for its own classes.
-    """
+    """Cuts ranges of rows and columns into tiles; without bands none of them has blocks."""
 
     def __init__(self, layout: Layout, bands: list[_Band]) -> None:
         self.layout = layout
         self.bands = bands
-        self._is_symmetric = layout.is_symmetric
         self._row_ends = [band.rows.stop for band in bands]
         self._column_ends = [band.columns.stop for band in bands]
         if bands:
             # In the dtype of the entries, which the comparison then need not convert.
-            classes = layout.grouping.classes.of.to(layout.rows.dtype)
-            self._classes_of_rows = layout.of_rows(classes)[:, None]
-            self._classes = classes
+            self._classes = layout.grouping.classes.run_of_row.to(layout.rows.dtype)
+            self._classes_of_rows = layout.of_rows(self._classes)[:, None]
 
     def pieces(self, rows: slice, columns: slice) -> Iterator[tuple[slice, slice]]:
         """Ranges of at most the tile's size; of a symmetric matrix only the upper triangle."""
@@ -106,39 +99,41 @@ class _Grid:
         row_edges = _edges(rows, self._row_ends, size)
         column_edges = _edges(columns, self._column_ends, size)
         for index, (top, bottom) in enumerate(pairwise(row_edges)):
-            first = index if self._is_symmetric else 0
+            first = index if self.layout.is_symmetric else 0
             for left, right in pairwise(column_edges[first:]):
                 yield slice(top, bottom), slice(left, right)
 
-    def tile(self, rows: slice, columns: slice, scope: Scope) -> Tile:
-        """One tile of a scope other than "own class", with its blocks if there are bands."""
-        diagonal = self._is_symmetric and rows.start == columns.start
-        mirrored = self._is_symmetric and not diagonal
-        itself = self._itself(rows, columns) if scope == "others" else None
-        own = tuple(self._blocks(rows, columns)) if self.bands else ()
-        return Tile(rows, columns, scope, mirrored, diagonal, itself, None, own)
-
     def block(self, rows: slice, columns: slice, is_one_class: bool) -> Tile:
         """One tile of scope "own class", within a band."""
-        diagonal = self._is_symmetric and rows.start == columns.start
-        mirrored = self._is_symmetric and not diagonal
         same = None
         if not is_one_class:
             size = rows.stop - rows.start, columns.stop - columns.start
             same = self.layout.rows.new_empty(size)
             torch.eq(self._classes_of_rows[rows], self._classes[columns], out=same)
-        itself = self._itself(rows, columns)
-        return Tile(rows, columns, "own class", mirrored, diagonal, itself, same)
+        return self.tile(rows, columns, "own class", same)
 
-    def _blocks(self, rows: slice, columns: slice) -> Iterator[Tile]:
+    def tile(
+        self,
+        rows: slice,
+        columns: slice,
+        scope: Scope,
+        same: Tensor | None = None,
+        blocks: tuple[Tile, ...] = (),
+    ) -> Tile:
+        """One tile, with what it has to know of its place."""
+        diagonal = self.layout.is_symmetric and rows.start == columns.start
+        mirrored = self.layout.is_symmetric and not diagonal
+        itself = self._itself(rows, columns) if scope in ("others", "own class") else None
+        return Tile(rows, columns, scope, mirrored, diagonal, itself, same, blocks)
+
+    def blocks(self, rows: slice, columns: slice) -> Iterator[Tile]:
         """The parts of the tile that lie in the rows and in the columns of one band."""
         # The first band that ends neither above nor left of the tile.
         first = max(
             bisect_right(self._row_ends, rows.start),
             bisect_right(self._column_ends, columns.start),
         )
-        for index in range(first, len(self.bands)):
-            band = self.bands[index]
+        for band in self.bands[first:]:
             if band.rows.start >= rows.stop or band.columns.start >= columns.stop:
                 break
             yield self.block(
@@ -171,8 +166,8 @@ def _edges(whole: slice, band_ends: list[int], size: int) -> list[int]:
     return [*edges, whole.stop] if length else []
 
 
-def _overlap(one: slice, other: slice) -> slice:
-    return slice(max(one.start, other.start), min(one.stop, other.stop))
+def _overlap(first: slice, second: slice) -> slice:
+    return slice(max(first.start, second.start), min(first.stop, second.stop))
 
 
 def _class_bands(layout: Layout, scope: Scope) -> list[_Band]:
@@ -189,14 +184,14 @@ def _class_bands(layout: Layout, scope: Scope) -> list[_Band]:
         is_one_class.append(next_first == first + 1)
         bounds.append(ends[next_first - 1])
         first = next_first
-    of_rows = bounds
+    row_bounds = bounds
     if layout.own_column is not None:
         edges = torch.tensor(bounds, device=layout.rows.device)
-        of_rows = torch.searchsorted(layout.own_column, edges).tolist()
+        row_bounds = torch.searchsorted(layout.own_column, edges).tolist()
     return [
-        _Band(slice(top, bottom), slice(left, right), one)
-        for top, bottom, left, right, one in zip(
-            of_rows[:-1], of_rows[1:], bounds[:-1], bounds[1:], is_one_class, strict=True
+        _Band(slice(top, bottom), slice(left, right), alone)
+        for (top, bottom), (left, right), alone in zip(
+            pairwise(row_bounds), pairwise(bounds), is_one_class, strict=True
         )
         if bottom > top
     ]

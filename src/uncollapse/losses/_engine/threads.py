@@ -16,9 +16,7 @@ from typing import TypeVar
 
 import torch
 
-from uncollapse.losses.tiles import Layout, Tile
-
-__all__ = ["alone", "share_tiles"]
+from uncollapse.losses._engine.tiles import Layout, Tile
 
 Result = TypeVar("Result")
 
@@ -29,7 +27,7 @@ _LARGEST_GRADIENTS = 2**28
 
 
 @contextlib.contextmanager
-def alone(device: torch.device) -> Iterator[int]:
+def single_threaded(device: torch.device) -> Iterator[int]:
     """Operations inside the block use one thread each; gives the number that they had.
 
     New threads take over the setting; it is what it was after the block.
@@ -48,18 +46,10 @@ def alone(device: torch.device) -> Iterator[int]:
 def share_tiles(
     layout: Layout, tiles: list[Tile], work: Callable[[int, list[tuple[int, Tile]]], Result]
 ) -> list[Result]:
-    """Call `work` on a share of the tiles in each thread.
+    """Call `work` on a share's number and numbered tiles in each thread; at least one result.
 
     Shares are consecutive, nearly equal in entries, and depend on sizes and the number of threads
     only, so that adding up the results in order gives the same bits every time.
-
-    Args:
-        layout: Rows and columns.
-        tiles: All tiles of a scope.
-        work: From the number of the share and its tiles, with their numbers, to a result.
-
-    Returns:
-        The results in the order of the shares; at least one, for no tiles too.
     """
     numbered = list(enumerate(tiles))
     ends = list(accumulate(tile.shape[0] * tile.shape[1] for tile in tiles))

@@ -9,38 +9,29 @@ from torch import Tensor
 from torch.nn.functional import embedding_bag
 
 from uncollapse.errors import InputError
-from uncollapse.losses.samples import UNLABELLED, precise_dtype
-
-__all__ = ["Grouping", "Runs", "group"]
+from uncollapse.losses._engine.arguments import UNLABELLED, precise_dtype
 
 _LONGEST_PLAIN_SUM = 256
 
 
 @dataclass(frozen=True)
 class Runs:
-    """Consecutive rows that belong together.
+    """Consecutive rows that belong together."""
 
-    Attributes:
-        of: (N,) int64, the run of each row, ascending.
-        starts: (R,) int64, first row of each run.
-        sizes: (R,) int64.
-        longest: Size of the longest run.
-    """
-
-    of: Tensor
-    starts: Tensor
-    sizes: Tensor
-    longest: int
+    run_of_row: Tensor  # (N,) int64, ascending.
+    starts: Tensor  # (R,) int64, first row of each run.
+    sizes: Tensor  # (R,) int64.
+    longest: int  # Size of the longest run.
 
     @property
     def are_equal(self) -> bool:
         """Whether all runs are of one size."""
-        return self.longest * len(self.sizes) == len(self.of)
+        return self.longest * len(self.sizes) == len(self.run_of_row)
 
     @property
-    def size_of(self) -> Tensor:
+    def size_of_row(self) -> Tensor:
         """(N,): the size of each row's run."""
-        return self.sizes.index_select(0, self.of)
+        return self.sizes.index_select(0, self.run_of_row)
 
     def sums(self, rows: Tensor, weights: Tensor | None = None) -> Tensor:
         """(R, d): sum of weights_i rows_i over each run; the same bits for the same input.
@@ -72,33 +63,27 @@ class Grouping:
 
     Each unlabelled instance is a class of its own: its views are then together, and nothing else
     is of its class.
-
-    Attributes:
-        order: (N,) int64: row k of the sorted batch is row order[k] of the caller's.
-        labelled: (N,) bool, in sorted order like everything below.
-        classes: Runs of one class.
-        instances: Runs of one instance.
-        instances_of_classes: Runs of one class in a list of instances.
-        class_count: Number of different labels, unlabelled not counted.
-        unlabelled_count: Number of unlabelled rows.
     """
 
-    order: Tensor
-    labelled: Tensor
+    order: Tensor  # (N,) int64: row k of the sorted batch is row order[k] of the caller's.
+    labelled: Tensor  # (N,) bool, in sorted order like everything below.
     classes: Runs
     instances: Runs
-    instances_of_classes: Runs
-    class_count: int
-    unlabelled_count: int
+    instances_of_classes: Runs  # Runs of one class in a list of instances.
+
+    @property
+    def is_one_class(self) -> bool:
+        """Whether all samples are of one class, and none is unlabelled."""
+        return len(self.classes.sizes) == 1 and bool(self.labelled[0])
 
 
 def group(labels: Tensor, instances: Tensor) -> Grouping:
     """Sort a batch by (label, instance) and find the runs; equal rows keep their order."""
     instances, by_instance = instances.sort(stable=True)
     labels = labels.index_select(0, by_instance)
-    same_instance = instances[1:] == instances[:-1]
-    if bool((same_instance & (labels[1:] != labels[:-1])).any()):
-        at = int((same_instance & (labels[1:] != labels[:-1])).nonzero()[0])
+    differs = (instances[1:] == instances[:-1]) & (labels[1:] != labels[:-1])
+    if bool(differs.any()):
+        at = int(differs.nonzero()[0])
         raise InputError(
             "one label per instance",
             f"instance {int(instances[at])} with labels {int(labels[at])} and "
@@ -111,8 +96,6 @@ def group(labels: Tensor, instances: Tensor) -> Grouping:
     new_label = labels[1:] != labels[:-1]
     new_instance = new_label | (instances[1:] != instances[:-1])
     new_class = new_label | (new_instance & ~labelled[1:])
-    unlabelled_count = int((~labelled).sum())
-    label_count = int(new_label.sum()) + 1
     instance_runs = _runs(new_instance)
     return Grouping(
         order=by_instance.index_select(0, by_label),
@@ -120,8 +103,6 @@ def group(labels: Tensor, instances: Tensor) -> Grouping:
         classes=_runs(new_class),
         instances=instance_runs,
         instances_of_classes=_runs(new_class.index_select(0, instance_runs.starts[1:] - 1)),
-        class_count=label_count - (unlabelled_count > 0),
-        unlabelled_count=unlabelled_count,
     )
 
 

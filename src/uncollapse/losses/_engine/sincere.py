@@ -8,15 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from uncollapse.losses.denominators import (
-    Denominators,
-    accumulator,
-    inverse_exponentials,
-)
-from uncollapse.losses.tiles import Layout, Tile, storage_for
-from uncollapse.losses.workers import share_tiles
-
-__all__ = ["PairsAgainstNegatives"]
+from uncollapse.losses._engine.row_sums import Denominators, accumulator, inverse_exponentials
+from uncollapse.losses._engine.threads import share_tiles
+from uncollapse.losses._engine.tiles import Layout, Tile, storage_for
 
 
 @dataclass(frozen=True)
@@ -28,61 +22,44 @@ class PairsAgainstNegatives:
 
     from f_ij and N_i; where these are not representable, from s_ij and log N_i, as softplus and
     sigmoid of log N_i - s_ij. What is no pair of a class has f_ij = 0, s_ij = inf: no loss.
-
-    Attributes:
-        layout: Rows and columns.
-        is_shifted: Whether s_ij and log N_i are used.
-        rows: (R, 1) N_i, or log N_i. Idle anchors have none: their pairs cost nothing.
-        columns: (N,) the same of all columns, `Layout.held`.
-        row_weights: (R, 1) -w_i for the weight of each of anchor i's pairs, times N_i unless
-            shifted.
-        column_weights: (N,) the same of all columns, `Layout.held`.
     """
 
     layout: Layout
-    is_shifted: bool
-    rows: Tensor
-    columns: Tensor
-    row_weights: Tensor
-    column_weights: Tensor
+    is_shifted: bool  # Whether s_ij and log N_i are used.
+    rows: Tensor  # (R, 1) N_i, or log N_i. Idle anchors have none: their pairs cost nothing.
+    columns: Tensor  # (N,) the same of all columns, `Layout.held`.
+    row_weights: Tensor  # (R, 1) -w_i of each of anchor i's pairs, times N_i unless shifted.
+    column_weights: Tensor  # (N,) the same of all columns, `Layout.held`.
 
     @classmethod
-    def of(
+    def build(
         cls, layout: Layout, log_negatives: Tensor, weights: Tensor, is_shifted: bool
     ) -> PairsAgainstNegatives:
         """From (N,) log N_i, -inf for idle anchors, and (N,) weights of pairs."""
         columns = log_negatives if is_shifted else log_negatives.exp()
         weights = -weights if is_shifted else -weights * columns
         columns, weights = (layout.held(len(v)).copy_(v) for v in (columns, weights))
-        return cls(
-            layout,
-            is_shifted,
-            layout.of_rows(columns)[:, None],
-            columns,
-            layout.of_rows(weights)[:, None],
-            weights,
-        )
+        rows, row_weights = (layout.of_rows(v)[:, None] for v in (columns, weights))
+        return cls(layout, is_shifted, rows, columns, row_weights, weights)
 
     def sums(self, denominators: Denominators) -> tuple[Tensor, Tensor]:
         """(R,) sums of l_ij over the pairs of an anchor, and of their derivatives by log N_i.
 
-        What was kept of own classes becomes its `slopes`, in place.
+        Kept pairs become their `slopes`, in place.
         """
         layout, tiles = self.layout, denominators.tiles
         kept = {
             block: pairs
-            for number, own in denominators.own.items()
-            for block, pairs in zip(tiles[number].own, own, strict=True)
+            for tile, of_tile in zip(tiles, denominators.kept, strict=True)
+            if of_tile.pairs is not None
+            for block, pairs in zip(tile.blocks, of_tile.pairs, strict=True)
         }
 
         def work(_: int, mine: list[tuple[int, Tile]]) -> tuple[Tensor, Tensor]:
             losses, slopes = (accumulator(layout, len(layout.rows)) for _ in range(2))
             storage = storage_for(layout.rows, (block for _, block in mine if block not in kept))
             for _, block in mine:
-                pairs = kept.get(block)
-                is_kept = pairs is not None
-                if pairs is None:
-                    pairs = self._again(block, storage)
+                pairs = kept[block] if block in kept else self._pairs(block, storage)
                 margins = self._margins(pairs, self.rows[block.rows])
                 losses[block.rows].add_(self._losses(margins).sum(1))
                 of_rows = self._slopes(pairs, margins)
@@ -93,11 +70,11 @@ class PairsAgainstNegatives:
                     losses[block.columns].add_(self._losses(margins).sum(0))
                     of_columns = self._slopes(pairs, margins)
                     slopes[block.columns].add_(of_columns.sum(0))
-                if is_kept:
-                    self._weighed(block, of_rows, of_columns, pairs)
+                if block in kept:
+                    self._weigh(block, of_rows, of_columns, pairs)
             return losses, slopes
 
-        blocks = [block for tile in tiles for block in tile.own]
+        blocks = [block for tile in tiles for block in tile.blocks]
         (losses, slopes), *others = share_tiles(layout, blocks, work)
         for more_losses, more_slopes in others:
             losses += more_losses
@@ -105,11 +82,11 @@ class PairsAgainstNegatives:
         return losses, slopes if self.is_shifted else slopes.mul_(self.rows.squeeze(1))
 
     def slopes(self, block: Tile, pairs: Tensor) -> Tensor:
-        """w_i dl_ij / ds_ij + w_j dl_ji / ds_ij of a block."""
+        """w_i dl_ij / ds_ij + w_j dl_ji / ds_ij of a block, in place of its pairs."""
         of_rows = self._slopes(pairs, self._margins(pairs, self.rows[block.rows]))
-        return self._weighed(block, of_rows, None, pairs)
+        return self._weigh(block, of_rows, None, pairs)
 
-    def _weighed(
+    def _weigh(
         self, block: Tile, of_rows: Tensor, of_columns: Tensor | None, pairs: Tensor
     ) -> Tensor:
         """`slopes` in place of `pairs`, from those of rows alone, and of columns if known."""
@@ -122,7 +99,8 @@ class PairsAgainstNegatives:
         weights = block.beside(self.column_weights)
         return torch.addcmul(of_rows, of_columns, weights, out=pairs)
 
-    def _again(self, block: Tile, storage: Tensor) -> Tensor:
+    def _pairs(self, block: Tile, storage: Tensor) -> Tensor:
+        """f_ij of a block that was not kept, or s_ij."""
         logits = block.logits(self.layout, storage)
         if self.is_shifted:
             return block.hide(logits, torch.inf)

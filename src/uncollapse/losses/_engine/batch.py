@@ -3,94 +3,37 @@
 from __future__ import annotations
 
 import contextlib
-import zlib
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
 from uncollapse.errors import InputError
-from uncollapse.losses.grouping import group
-from uncollapse.losses.positives import PositiveSums
-from uncollapse.losses.processes import Processes, join
-from uncollapse.losses.samples import Samples, compute_dtype, read_samples
-from uncollapse.losses.tiles import Layout, default_tile_size
-from uncollapse.losses.workers import alone
-
-__all__ = ["Batch", "Checked", "Options", "check_batch", "lay_out"]
-
-_KEEP_BYTES = 36 * 2**20
-_KEEP_BYTES_GPU = 256 * 2**20
-
-
-@dataclass(frozen=True)
-class Options:
-    """What all losses take, and what the processes of one batch must agree on.
-
-    Attributes:
-        temperature: tau.
-        normalize: Whether embeddings are divided by their norm.
-        gather: Whether the batch is that of all processes.
-        process_group: The processes; None for all.
-        tile_size: Largest side of a tile; None for a choice by batch and device.
-        definition: The loss's name and its other arguments.
-    """
-
-    temperature: float
-    normalize: bool = True
-    gather: bool = False
-    process_group: dist.ProcessGroup | None = None
-    tile_size: int | None = None
-    definition: tuple[object, ...] = ()
-
-    @property
-    def fingerprint(self) -> int:
-        """Equal for equal losses, whatever the process and the machine."""
-        return zlib.crc32(repr((self.temperature, self.normalize, self.definition)).encode())
+from uncollapse.losses._engine.arguments import Options, Samples, compute_dtype, read_samples
+from uncollapse.losses._engine.distributed import Processes, join
+from uncollapse.losses._engine.grouping import group
+from uncollapse.losses._engine.threads import single_threaded
+from uncollapse.losses._engine.tiles import Layout, default_tile_size
 
 
 @dataclass(frozen=True)
 class Checked:
-    """Usable input of this process.
+    """Usable input of this process."""
 
-    Attributes:
-        samples: Embeddings, labels and instances.
-        scales: (n,) factor of each row, such that scaled rows' inner products are logits.
-        processes: The other processes, if the batch is theirs too.
-    """
-
+    options: Options
     samples: Samples
-    scales: Tensor
-    processes: Processes | None
+    scales: Tensor  # (n,) factor of each row, such that scaled rows' inner products are logits.
+    processes: Processes | None  # The processes whose batch it is, if not this one's alone.
 
 
 @dataclass(frozen=True)
 class Batch:
-    """A batch laid out for computation.
-
-    Attributes:
-        layout: Rows, columns and their grouping.
-        row_order: (R,) int64, the caller's row of each row.
-        checked: What it was made from.
-        options: How.
-    """
+    """A batch laid out for computation."""
 
     layout: Layout
-    row_order: Tensor
-    checked: Checked
-    options: Options
-
-    @cached_property
-    def positive_sums(self) -> PositiveSums:
-        """Sums over instances and classes, for all parts of a loss."""
-        return PositiveSums(self.layout)
-
-    @property
-    def keep_bytes(self) -> int:
-        """Memory for tiles that the gradient then need not compute again."""
-        return _KEEP_BYTES if self.layout.rows.device.type == "cpu" else _KEEP_BYTES_GPU
+    row_order: Tensor  # (R,) int64, the caller's row of each row.
+    checked: Checked  # What it was made from.
 
     def to_columns(self, *values: Tensor) -> tuple[Tensor, ...]:
         """Vectors over this process's rows as vectors over all columns, by one exchange."""
@@ -111,8 +54,8 @@ class Batch:
         The average that DDP takes over processes divides by their number; this multiplies by it.
         """
         rows = self.layout.rows
-        if self.options.normalize:
-            along = (rows * gradient).sum(1, keepdim=True).mul_(self.options.temperature)
+        if self.checked.options.normalize:
+            along = (rows * gradient).sum(1, keepdim=True).mul_(self.checked.options.temperature)
             gradient.addcmul_(rows, along, value=-1)
         factors = self.checked.scales.index_select(0, self.row_order)
         if self.checked.processes is not None:
@@ -122,29 +65,32 @@ class Batch:
 
 
 def check_batch(
-    embeddings: Tensor, labels: Tensor | None, instances: Tensor | None, options: Options
+    embeddings: Tensor,
+    labels: Tensor | None,
+    instances: Tensor | None,
+    options: Options,
+    fingerprint: int,
 ) -> Checked:
     """Check this process's input, and with the other processes that theirs fits."""
+    process_group = options.process_group
     distributed = options.gather and dist.is_available() and dist.is_initialized()
-    if distributed and dist.get_world_size(options.process_group) == 1:
-        distributed = False
+    distributed = distributed and dist.get_world_size(process_group) > 1
     try:
         samples = read_samples(embeddings, labels, instances, allow_empty=distributed)
-        with alone(samples.embeddings.device):
+        with single_threaded(samples.embeddings.device):
             scales = _row_scales(samples.embeddings.detach(), options)
     except InputError:
         if distributed:
             device = embeddings.device if isinstance(embeddings, Tensor) else torch.device("cpu")
             # The other processes raise that one rank's input is unusable; this one, why.
             with contextlib.suppress(InputError):
-                join(None, False, options.fingerprint, device, options.process_group)
+                join(None, False, fingerprint, device, process_group)
         raise
-    processes = None
-    if distributed:
-        flat = samples.embeddings
-        given, fingerprint = samples.instances_given, options.fingerprint
-        processes = join(flat, given, fingerprint, flat.device, options.process_group)
-    return Checked(samples, scales, processes)
+    if not distributed:
+        return Checked(options, samples, scales, None)
+    flat, given = samples.embeddings, samples.instances_given
+    processes = join(flat, given, fingerprint, flat.device, process_group)
+    return Checked(options, samples, scales, processes)
 
 
 def _row_scales(embeddings: Tensor, options: Options) -> Tensor:
@@ -181,9 +127,9 @@ def _row_scales(embeddings: Tensor, options: Options) -> Tensor:
     return scales
 
 
-def lay_out(embeddings: Tensor, checked: Checked, options: Options, threads: int) -> Batch:
+def lay_out(embeddings: Tensor, checked: Checked, threads: int) -> Batch:
     """Sort and scale the batch; gather it first if it is spread over processes."""
-    samples, processes = checked.samples, checked.processes
+    options, samples, processes = checked.options, checked.samples, checked.processes
     dtype = compute_dtype(embeddings.dtype)
     if processes is None:
         grouping = group(samples.labels, samples.instances)
@@ -220,4 +166,4 @@ def lay_out(embeddings: Tensor, checked: Checked, options: Options, threads: int
                 "scale the embeddings down, or let them be normalised",
             )
     layout = Layout(rows, columns, grouping, own_column, tile_size, largest, threads)
-    return Batch(layout, row_order, checked, options)
+    return Batch(layout, row_order, checked)

@@ -1,0 +1,124 @@
+"""A column of names (labels, ids, groups) as integer codes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from uncollapse.errors import InputError
+from uncollapse.samples.embeddings import to_numpy
+
+__all__ = ["Codes", "encode", "sorted_names"]
+
+Integers = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Codes:
+    """A column of names as integers.
+
+    Attributes:
+        codes: One integer per row, -1 where the name is missing.
+        names: The names in sorted order; `codes` index them.
+    """
+
+    codes: Integers
+    names: tuple[Any, ...]
+
+    @property
+    def missing(self) -> NDArray[np.bool_]:
+        """Rows without a name."""
+        return self.codes < 0
+
+    def take(self, rows: NDArray[Any]) -> Codes:
+        """Some of the rows, with all names."""
+        return replace(self, codes=self.codes[rows])
+
+
+def encode(values: Any, what: str, expected: int) -> Codes:
+    """A column of labels or ids as integer codes; None, NaN and empty text are missing (-1).
+
+    Args:
+        values: A sequence, array or integer tensor with one entry per row.
+        what: The name of the column in errors.
+        expected: Number of rows.
+    """
+    array, _ = to_numpy(values)
+    if array.ndim != 1 or len(array) != expected:
+        raise InputError(
+            f"{what} with one entry for each of the {expected} rows",
+            f"shape {tuple(array.shape)}",
+            "give both in the same order and length",
+        )
+    if array.dtype == object:
+        return _encode_objects(array, what)
+    if array.dtype.kind in "iu" and expected:
+        return _encode_integers(array)
+    missing = np.zeros(expected, dtype=bool)
+    if array.dtype.kind == "f":
+        missing = np.isnan(array)
+    elif array.dtype.kind in "mM":
+        missing = np.isnat(array)
+    elif array.dtype.kind in "US":
+        missing = array == array.dtype.type()
+    codes = np.full(expected, -1, dtype=np.int64)
+    names, codes[~missing] = np.unique(array[~missing], return_inverse=True)
+    return Codes(codes, tuple(_plain(name) for name in names.tolist()))
+
+
+def _encode_integers(array: NDArray[Any]) -> Codes:
+    """By a table where the integers lie close together, which needs no sorting."""
+    low, high = int(array.min()), int(array.max())
+    if high - low > 4 * len(array) + 1024:
+        found, codes = np.unique(array, return_inverse=True)
+        return Codes(codes.astype(np.int64), tuple(found.tolist()))
+    offsets = (array - array.dtype.type(low)).astype(np.int64)
+    present = np.bincount(offsets, minlength=high - low + 1) > 0
+    return Codes((np.cumsum(present) - 1)[offsets], tuple((np.flatnonzero(present) + low).tolist()))
+
+
+def _encode_objects(array: NDArray[Any], what: str) -> Codes:
+    found: dict[Any, int] = {}
+    codes = np.empty(len(array), dtype=np.int64)
+    for row, value in enumerate(array.tolist()):
+        if value is None or value == "" or value != value:
+            codes[row] = -1
+            continue
+        try:
+            codes[row] = found.setdefault(value, len(found))
+        except TypeError as error:
+            raise InputError(
+                f"{what} of one name or number per row", f"a {type(value).__name__}", "flatten it"
+            ) from error
+    names = sorted_names(found)
+    position = np.empty(len(names) + 1, dtype=np.int64)
+    position[[found[name] for name in names]] = np.arange(len(names))
+    position[-1] = -1
+    return Codes(position[codes], tuple(_plain(name) for name in names))
+
+
+def sorted_names(names: Iterable[Any]) -> list[Any]:
+    """Names in sorted order; names of several types by type first."""
+    found = list(names)
+    try:
+        return sorted(found)
+    except TypeError:
+        return sorted(found, key=lambda name: (type(name).__name__, str(name)))
+
+
+def _plain(name: Any) -> Any:
+    """A name as JSON would have it: whole floats are integers, bytes and infinity are text."""
+    if isinstance(name, float) and not math.isfinite(name):
+        return str(name)
+    if isinstance(name, float) and name.is_integer():
+        return int(name)
+    if isinstance(name, bytes):
+        return name.decode("utf-8", "replace")
+    if isinstance(name, np.generic):
+        return name.item()
+    return name if isinstance(name, (int, float, str, bool)) else str(name)

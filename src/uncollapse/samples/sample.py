@@ -1,0 +1,105 @@
+"""Rows to measure: embeddings, and what is known of each row besides."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from uncollapse.errors import InputError
+from uncollapse.samples.codes import Codes, encode
+from uncollapse.samples.embeddings import as_matrix
+
+__all__ = ["ByRole", "Sample", "sample_of", "select"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ByRole(Generic[T]):
+    """The columns besides the embeddings: arrays of names, their codes, or what they are called.
+
+    Attributes:
+        labels: Class of each row.
+        instances: Instance of each row; None when every row is its own.
+        groups: Independent group of each row; None when every instance is its own.
+        fine_labels: Finer label of each row; None without.
+        slices: Slice columns by name.
+    """
+
+    labels: T
+    instances: T | None = None
+    groups: T | None = None
+    fine_labels: T | None = None
+    slices: Mapping[str, T] = field(default_factory=dict)
+
+    def each(self, change: Callable[[T, str], Any]) -> dict[str, Any]:
+        """Every column changed, as the arguments of a `ByRole`; `change` is given column and role.
+
+        The role of a slice column is "slice 'NAME'", as errors call it.
+        """
+
+        def optional(column: T | None, role: str) -> Any:
+            return None if column is None else change(column, role)
+
+        return {
+            "labels": change(self.labels, "labels"),
+            "instances": optional(self.instances, "instances"),
+            "groups": optional(self.groups, "groups"),
+            "fine_labels": optional(self.fine_labels, "fine_labels"),
+            "slices": {n: change(column, f"slice {n!r}") for n, column in self.slices.items()},
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample(ByRole[Codes]):
+    """Rows to measure.
+
+    Attributes:
+        matrix: (N, d) rows as they came.
+        dtype: Name of the type the embeddings came in.
+        normalised: Whether they came with unit norm.
+        dropped: Rows left out, by fault.
+        sources: Where "embeddings", "labels", ... came from, for errors.
+    """
+
+    matrix: NDArray[Any]
+    dtype: str
+    normalised: bool = True
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    sources: Mapping[str, str] = field(default_factory=dict)
+
+
+def sample_of(
+    embeddings: Any, columns: ByRole[Any], sources: Mapping[str, str] | None = None
+) -> Sample:
+    """Arrays or tensors of one length as a `Sample`; with (N, p, d) embeddings, N labels."""
+    sources = dict(sources or {})
+    try:
+        matrix, dtype, views = as_matrix(embeddings)
+    except InputError as error:
+        if (where := sources.get("embeddings")) is None:
+            raise
+        raise InputError(error.expected, f"{error.found} in {where}", error.remedy) from error
+    if columns.labels is None:
+        raise InputError("labels, one per row", "none", "say which class each row is of")
+    rows = len(matrix) // views
+    if views > 1 and columns.instances is None:
+        columns = replace(columns, instances=np.arange(rows))
+    # What has no source of its own are slices, of which the file is known at most.
+    file = f" of {sources['slices']}" if "slices" in sources else ""
+
+    def coded(values: Any, role: str) -> Codes:
+        codes = encode(values, sources.get(role, f"{role}{file}"), rows)
+        return codes.take(np.repeat(np.arange(rows), views)) if views > 1 else codes
+
+    return Sample(**columns.each(coded), matrix=matrix, dtype=dtype, sources=sources)
+
+
+def select(sample: Sample, rows: NDArray[Any]) -> Sample:
+    """Some of the rows, by a mask or by their numbers."""
+    columns = sample.each(lambda column, _: column.take(rows))
+    return replace(sample, **columns, matrix=sample.matrix[rows])

@@ -1,0 +1,74 @@
+"""What Hugging Face's `datasets` writes: saved folders, and names of codes in a table's schema."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from uncollapse.errors import InputError
+from uncollapse.tables._shard import unreadable
+
+__all__ = ["class_names", "dataset_files", "dataset_splits"]
+
+
+def class_names(metadata: Mapping[bytes, bytes] | None) -> dict[str, tuple[str, ...]]:
+    """Names of the codes of each ClassLabel, from the metadata of a schema."""
+    try:
+        features = json.loads((metadata or {})[b"huggingface"])["info"]["features"]
+        return {
+            name: tuple(feature["names"])
+            for name, feature in features.items()
+            if isinstance(feature, dict) and feature.get("_type") == "ClassLabel"
+        }
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return {}
+
+
+def _parsed(path: Path, what: str, *keys: str) -> list[Any]:
+    """Entries of a JSON object."""
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        return [record[key] for key in keys]
+    except (ValueError, KeyError, TypeError) as error:
+        raise unreadable(path, what, error) from error
+
+
+def dataset_splits(folder: Path) -> list[str]:
+    """The splits of a folder saved by `DatasetDict.save_to_disk`; none if it is no such folder."""
+    path = folder / "dataset_dict.json"
+    if not path.is_file():
+        return []
+    (splits,) = _parsed(path, "the splits of a dataset", "splits")
+    return [str(split) for split in splits]
+
+
+def dataset_files(folder: Path) -> list[Path]:
+    """The parts of a dataset saved by `Dataset.save_to_disk`; none if the folder holds no dataset.
+
+    Raises:
+        InputError: Its rows are not in order, or parts are missing.
+    """
+    path = folder / "state.json"
+    if not path.is_file():
+        return []
+    what = "the state of a dataset"
+    (entries,) = _parsed(path, what, "_data_files")
+    try:
+        files = [folder / entry["filename"] for entry in entries]
+    except (KeyError, TypeError) as error:
+        raise unreadable(path, what, error) from error
+    if json.loads(path.read_text(encoding="utf-8")).get("_indices_data_files"):
+        raise InputError(
+            f"a dataset in {folder} whose rows lie in order",
+            "one with an indices mapping",
+            "save it again after flatten_indices()",
+        )
+    if not files:
+        raise InputError(f"parts of a dataset in {folder}", "none", "save it again")
+    if missing := [file.name for file in files if not file.is_file()]:
+        raise InputError(
+            f"all parts of the dataset in {folder}", f"no file {missing[0]}", "copy it again"
+        )
+    return files

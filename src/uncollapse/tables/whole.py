@@ -1,0 +1,122 @@
+"""Columns of tables read whole, over all files of a path."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from uncollapse.errors import InputError
+from uncollapse.tables._shard import Array, Column
+from uncollapse.tables.arrow import TableShard
+from uncollapse.tables.columns import named_column
+from uncollapse.tables.formats import open_splits
+from uncollapse.tables.rows import together
+
+__all__ = ["Table", "WholeColumns"]
+
+_BATCH = 1 << 16
+
+
+@dataclass(frozen=True)
+class WholeColumns:
+    """Columns of all files of a table.
+
+    Attributes:
+        vectors: Columns of numbers by name: (N,), (N, d) or (N, p, d).
+        names: (N,) labels and ids by name; None where one is missing.
+        counts: Rows of each file.
+    """
+
+    vectors: Mapping[str, Array]
+    names: Mapping[str, Array]
+    counts: tuple[int, ...]
+
+
+class Table:
+    """A table in one file or several.
+
+    Attributes:
+        path: File or folder.
+        splits: The split that the name of each file, or the dataset, says; "" where none does.
+        columns: Of the first file.
+        classes: Names of the codes of a column (Hugging Face's ClassLabel).
+
+    Raises:
+        InputError: A file that cannot be read, two columns of one name, splits named by some of the
+            files only.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        opened = open_splits(path)
+        self._shards = [shard for shard, _ in opened]
+        self.splits = [split for _, split in opened]
+        if any(self.splits) and not all(self.splits):
+            odd = self._shards[self.splits.index("")].path.name
+            raise InputError(
+                f"files of {path} that are all named for their part, or none",
+                odd,
+                "rename or move it",
+            )
+        self.columns: list[Column] = self._shards[0].columns
+        self.classes = self._shards[0].classes
+        for column in self.columns:
+            named_column(self._shards[0], column.name)  # refuses two of one name
+
+    def require(self, name: str, what: str = "a column") -> None:
+        """Refuse a table without this column."""
+        named_column(self._shards[0], name, what)
+
+    def read(self, vectors: Sequence[str], names: Sequence[str]) -> WholeColumns:
+        """Columns in one pass; names that a file lacks are missing in all of its rows.
+
+        Raises:
+            InputError: A column that is not there, lists of different length, text among numbers.
+        """
+        if not vectors and not names:  # to count rows, the cheapest column
+            single = [c.name for c in self.columns if c.kind in ("name", "number")]
+            names = [*single, self.columns[0].name][:1]
+        names = list(dict.fromkeys(names))
+        for name in names:
+            self.require(name)
+        parts: dict[str, list[Array]] = {name: [] for name in (*vectors, *names)}
+        counts = []
+        for shard in self._shards:
+            for name in vectors:
+                named_column(shard, name, "an embedding column")
+            here = {column.name for column in shard.columns} & {*names}
+            count = 0
+            for part in shard.read(vectors, [name for name in names if name in here], _BATCH):
+                rows = len(next(iter(part.values())))
+                count += rows
+                for name, arrays in parts.items():
+                    arrays.append(part[name] if name in part else np.full(rows, None))
+            counts.append(count)
+        whole = {name: together(arrays or [np.empty(0)]) for name, arrays in parts.items()}
+        return WholeColumns(
+            {name: whole[name] for name in vectors},
+            {name: whole[name] for name in names},
+            tuple(counts),
+        )
+
+    def encoded(self, name: str) -> Any:
+        """A column of encoded files as a chunked arrow array of bytes.
+
+        Raises:
+            InputError: Another kind of column, or rows without bytes.
+        """
+        import pyarrow as pa
+
+        columns = []
+        for shard in self._shards:
+            named_column(shard, name, "a column")
+            if not isinstance(shard, TableShard):
+                raise InputError(
+                    f"a table with encoded images in {shard.path}", "arrays", "use another source"
+                )
+            columns.append(shard.encoded(name).cast(pa.large_binary()))
+        return pa.chunked_array([chunk for column in columns for chunk in column.chunks])
