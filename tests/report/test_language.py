@@ -7,8 +7,7 @@ from importlib.resources import files
 import numpy as np
 import pytest
 
-from uncollapse.records import CAVEATS
-from uncollapse.records import Interval
+from uncollapse.records import CAVEATS, Interval
 from uncollapse.report.language import language
 
 
