@@ -8,9 +8,17 @@ import pytest
 from embeddings import cloud, ssem
 
 from uncollapse.errors import InputError
-from uncollapse.metrics import Estimate, Margins, Measurement, ProbeOptions, compare, measure
-from uncollapse.metrics.margins import judge_share
-from uncollapse.records import BlockCosines, Prediction
+from uncollapse.metrics import (
+    Comparison,
+    Estimate,
+    Margins,
+    Measurement,
+    ProbeOptions,
+    compare,
+    measure,
+)
+from uncollapse.metrics.verdict import judge_share
+from uncollapse.records import REASONS, SENTENCES, BlockCosines, Prediction
 from uncollapse.theory import Setting, predict
 
 CONTRACT = {
@@ -203,6 +211,31 @@ def test_every_reason_says_what_and_by_what(rng):
     assert found.verdict == "healthy" or found.reasons[0].advice
 
 
+def test_a_reason_is_its_code_and_values_in_words(rng):
+    rows, labels, instances = cloud(rng, (60, 60, 60), V=0.001, views=2)
+    site = np.where(labels == 0, "a", "b")
+    measured = [
+        measure(rows, labels, instances=instances, slices={"site": site}, permutations=0),
+        measure(rows, labels, prediction=prediction(0.0, "collapse"), permutations=0),
+        measure(rng.standard_normal((60, 8)), np.arange(60) % 2, permutations=0),
+    ]
+    for found in measured:
+        again = Measurement.from_json(found.to_json())
+        assert again == found
+        for reason in again.reasons:
+            said = ["" if message is None else str(message) for message in reason.messages]
+            assert said == [reason.text, reason.anchor, reason.advice]
+    old = replace(measured[0].reasons[0], variant="", values=None)
+    assert old.messages is None
+
+
+def test_every_code_has_its_sentences():
+    for code, (text, anchor, advice) in REASONS.items():
+        assert any(key.startswith(f"text.{text}") for key in SENTENCES), code
+        assert f"anchor.{anchor}" in SENTENCES
+        assert not advice or f"advice.{advice}" in SENTENCES
+
+
 def test_compare_sees_a_fall_and_not_a_reshuffle(rng):
     def run(V):
         rows, labels, _ = cloud(rng, (200, 200, 200), V=V)
@@ -218,6 +251,8 @@ def test_compare_sees_a_fall_and_not_a_reshuffle(rng):
     assert share.high - share.low == pytest.approx(2 * half)
     assert fell.regression
     assert any("verdict fell" in reason for reason in fell.reasons)
+    assert fell.reasons == tuple(map(str, fell.reason_messages))
+    assert Comparison.from_json(fell.to_json()) == fell
     assert not compare(after, before).regression
     assert compare(before, run(0.27)).regression
     assert not compare(before, run(0.27), tolerance=0.3).regression

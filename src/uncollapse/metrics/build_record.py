@@ -7,11 +7,10 @@ from typing import Any
 
 from uncollapse.errors import InputError
 from uncollapse.metrics.class_moments import Classes
-from uncollapse.metrics.margins import judge_class, predicted_shares
 from uncollapse.metrics.secondary import secondary_measures
 from uncollapse.metrics.ssem import ssem_fit
 from uncollapse.metrics.variance import Decomposition, decompose
-from uncollapse.metrics.verdict import judge
+from uncollapse.metrics.verdict import judge, judge_class, predicted_shares
 from uncollapse.records import (
     ClassMeasurement,
     Conditions,
@@ -65,7 +64,7 @@ def assemble(
     verdict, reasons = judge(macro, classes.names, margins, prediction, probe, slices)
     return Measurement(
         verdict=verdict,
-        reasons=tuple(reasons),
+        reasons=reasons,
         classes=_per_class(classes, macro, margins, prediction),
         **vars(_variances(macro)),
         share=macro.share,

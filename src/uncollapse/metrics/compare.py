@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from uncollapse.errors import InputError
@@ -11,7 +12,9 @@ from uncollapse.records import (
     Estimate,
     Interval,
     Measurement,
+    Message,
     NumberChange,
+    Value,
     severity,
 )
 from uncollapse.statistics import difference
@@ -26,6 +29,8 @@ _VARIANCES = (
     "total_variance",
     "share",
 )
+# Names of classes or slices that a reason lists.
+_MOST_NAMES = 5
 _Pair = tuple[str, Estimate | Interval, Estimate | Interval]
 
 
@@ -55,30 +60,43 @@ def compare(before: Measurement, after: Measurement, *, tolerance: float = 0.0) 
         (f"probe_{name}", _probe(before, name), _probe(after, name)) for name in ("knn", "logistic")
     ]
     changes = tuple(change for name, a, b in pairs if (change := _change(name, a, b)) is not None)
-    reasons = []
-    if severity(after.verdict) < min(severity(before.verdict), severity("cannot-tell")):
-        reasons.append(f"the verdict fell from {before.verdict} to {after.verdict}")
-    worse = _worse(_classes(before), _classes(after))
-    slices = _worse(_slices(before), _slices(after))
-    for what, names in (("classes", worse), ("slices", slices)):
-        if names:
-            reasons.append(f"{len(names)} {what} fell: {', '.join(map(str, names[:5]))}")
+    classes, slices = (
+        _worse(_classes(before), _classes(after)),
+        _worse(_slices(before), _slices(after)),
+    )
+    reasons = _reasons(before, after, classes, slices)
     for change in changes:
         if change.name in {"share", "probe_knn", "probe_logistic"} and _fell(change, tolerance):
-            reasons.append(
-                f"{change.name.replace('_', ' ')} fell by {-change.estimate:.4g}"
-                f" [{-(change.high or 0):.4g}, {-(change.low or 0):.4g}]"
-            )
+            fall = Estimate(-change.estimate, -(change.high or 0), -(change.low or 0))
+            reasons.append(Message("compare.fell", {"name": _plain(change.name), "fall": fall}))
+    warnings = [*_warnings(before, after), *_lost(pairs)]
     return Comparison(
         before.verdict,
         after.verdict,
         changes,
-        worse,
+        classes,
         slices,
-        bool(reasons),
-        tuple(reasons),
-        _warnings(before, after) + _lost(pairs),
+        regression=bool(reasons),
+        reasons=tuple(map(str, reasons)),
+        warnings=tuple(map(str, warnings)),
+        reason_messages=tuple(reasons),
+        warning_messages=tuple(warnings),
     )
+
+
+def _reasons(
+    before: Measurement, after: Measurement, classes: Sequence[Any], slices: Sequence[str]
+) -> list[Message]:
+    """Verdicts that fell."""
+    reasons = []
+    if severity(after.verdict) < min(severity(before.verdict), severity("cannot-tell")):
+        ends: dict[str, Value] = {"before": before.verdict, "after": after.verdict}
+        reasons.append(Message("compare.verdict", ends))
+    for key, names in (("compare.classes", classes), ("compare.slices", slices)):
+        if names:
+            listed = tuple(map(str, names[:_MOST_NAMES]))
+            reasons.append(Message(key, {"count": len(names), "names": listed}))
+    return reasons
 
 
 def _probe(measurement: Measurement, name: str) -> Estimate | Interval:
@@ -86,14 +104,16 @@ def _probe(measurement: Measurement, name: str) -> Estimate | Interval:
     return UNKNOWN if read is None else read
 
 
-def _lost(pairs: list[_Pair]) -> tuple[str, ...]:
+def _lost(pairs: Sequence[_Pair]) -> Iterator[Message]:
     """What only one of the two has: not compared, and so no sign that nothing fell."""
-    return tuple(
-        f"{name.replace('_', ' ')} is known {'before' if b.estimate is None else 'after'} only,"
-        " and so is not compared"
-        for name, a, b in pairs
-        if (a.estimate is None) != (b.estimate is None)
-    )
+    for name, a, b in pairs:
+        if (a.estimate is None) != (b.estimate is None):
+            side = "before" if b.estimate is None else "after"
+            yield Message(f"compare.only-{side}", {"name": _plain(name)})
+
+
+def _plain(name: str) -> str:
+    return name.replace("_", " ")
 
 
 def _fell(change: NumberChange, tolerance: float) -> bool:
@@ -130,13 +150,11 @@ def _worse(before: dict[Any, str], after: dict[Any, str]) -> tuple[Any, ...]:
     )
 
 
-def _warnings(before: Measurement, after: Measurement) -> tuple[str, ...]:
-    found = []
+def _warnings(before: Measurement, after: Measurement) -> Iterator[Message]:
     for name in ("layer", "split", "dimension", "views", "groups", "confidence"):
         a, b = before.conditions[name], after.conditions[name]
         if a != b:
-            found.append(f"{name} differs: {a} and {b}")
+            yield Message("compare.differs", {"name": name, "before": a, "after": b})
     labels = {str(c.label) for c in before.classes} ^ {str(c.label) for c in after.classes}
     if labels:
-        found.append(f"{len(labels)} classes are in one of the two only")
-    return tuple(found)
+        yield Message("compare.classes-differ", {"count": len(labels)})

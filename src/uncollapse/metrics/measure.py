@@ -15,7 +15,7 @@ from uncollapse.metrics.nulls import nc1_null
 from uncollapse.metrics.slices import measure_slices
 from uncollapse.metrics.spectrum import uniformity_of
 from uncollapse.probes import ProbeOptions, probe_within_classes
-from uncollapse.records import Margins, Measurement, Prediction
+from uncollapse.records import Margins, Measurement, Prediction, sentence
 from uncollapse.samples import ByRole, Sample, checked, sample_of, unit_rows
 
 __all__ = ["measure"]
@@ -141,7 +141,7 @@ def conditions_of(sample: Sample, layer: str | None, split: str | None) -> dict[
         "dropped": dict(sample.dropped),
         "views": sample.instances is not None,
         "groups": sample.groups is not None,
-        "interval": "leave-one-unit-out jackknife",
+        "interval": sentence("interval.units"),
     }
 
 

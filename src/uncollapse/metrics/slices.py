@@ -17,9 +17,8 @@ from scipy.special import ndtri
 
 from uncollapse.errors import InputError
 from uncollapse.metrics.class_moments import Classes, classes_of
-from uncollapse.metrics.margins import predicted_share
 from uncollapse.metrics.variance import decompose
-from uncollapse.metrics.verdict import judge
+from uncollapse.metrics.verdict import judge, predicted_share
 from uncollapse.probes import ProbeOptions, probe_within_classes
 from uncollapse.records import (
     Estimate,
@@ -31,6 +30,7 @@ from uncollapse.records import (
     SliceGaps,
     SliceMeasurement,
     SliceProbe,
+    sentence,
 )
 from uncollapse.samples import Sample, select
 from uncollapse.statistics import t_quantile
@@ -99,14 +99,14 @@ def _one_slice(
     except InputError:
         classes = None
     if classes is None:
-        reason = "fewer than two classes with two independent units in this slice"
+        reason = sentence("slice.few")
         return SliceMeasurement(count, 0, "cannot-tell", False, reason, None, None, None, probe)
     levels = decompose(classes.units, confidence=confidence)
-    verdict, reasons = judge(levels, classes.names, margins, None, None, None)
+    verdict, reasons = judge(levels, classes.names, margins)
     certainly = False
     if verdict == "collapsed":
         surer = decompose(classes.units, confidence=certain)
-        certainly = judge(surer, classes.names, margins, None, None, None)[0] == "collapsed"
+        certainly = judge(surer, classes.names, margins)[0] == "collapsed"
     return SliceMeasurement(
         count,
         len(classes.names),

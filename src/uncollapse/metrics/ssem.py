@@ -8,7 +8,7 @@ import numpy as np
 
 from uncollapse.metrics.moments import COUNT, COUNT_SQUARE, ClassMoments
 from uncollapse.metrics.variance import Decomposition
-from uncollapse.records import Ssem, SsemFit, number
+from uncollapse.records import Ssem, SsemFit, number, sentence
 
 __all__ = ["TOLERANCE", "ssem_fit"]
 
@@ -49,14 +49,12 @@ def ssem_fit(classes: Sequence[ClassMoments], decomposition: Decomposition) -> S
         "mean_product_deviation": number(np.sqrt(np.mean((products - b) ** 2))),
         "view_variance": decomposition.view.estimate,
     }
-    reasons = {
-        "total_variance_deficit": "the embedding is not centred on the origin",
-        "class_spread": "classes differ in their variance",
-        "mean_product_deviation": "class means are not a simplex",
-        "view_variance": "views of an instance do not coincide",
-    }
-    poor = [reasons[k] for k, value in residuals.items() if value is not None and value > TOLERANCE]
-    reason = "SSEM does not describe this embedding: " + ", ".join(poor) if poor else "SSEM fits"
+    poor = [
+        sentence(f"ssem.{name}")
+        for name, value in residuals.items()
+        if value is not None and value > TOLERANCE
+    ]
+    reason = sentence("ssem.poor", {"residuals": tuple(poor)}) if poor else sentence("ssem.fits")
     return Ssem(
         delta=float(np.sqrt(max(V, 0.0))),
         omega=V * (m * n - 1) / (m * (n - 1)),

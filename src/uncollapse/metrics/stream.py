@@ -13,7 +13,7 @@ from uncollapse.metrics.build_record import as_prediction, assemble
 from uncollapse.metrics.class_moments import Classes
 from uncollapse.metrics.moments import instance_features
 from uncollapse.metrics.stores import BlockStore, GroupStore, ScatterStore, Store
-from uncollapse.records import Margins, Measurement, Prediction
+from uncollapse.records import Margins, Measurement, Prediction, sentence
 from uncollapse.samples import (
     ByRole,
     Codes,
@@ -310,8 +310,8 @@ class Accumulator:
     ) -> Measurement:
         """The record of all rows so far; the arguments are those of `measure`."""
         classes, dropped = self.classes()
-        blocked = any(moments.blocked for moments in classes.units)
-        name = f"leave-one-of-{self.blocks}-blocks-out" if blocked else "leave-one-unit-out"
+        blocks = self.blocks if any(moments.blocked for moments in classes.units) else None
+        key = "interval.units" if blocks is None else "interval.blocks"
         return assemble(
             classes,
             conditions={
@@ -322,7 +322,8 @@ class Accumulator:
                 "dropped": dropped,
                 "views": self.views,
                 "groups": self.grouped,
-                "interval": f"{name} jackknife",
+                "interval": sentence(key, {"blocks": blocks}),
+                "blocks": blocks,
             },
             margins=margins or Margins(),
             prediction=as_prediction(prediction),

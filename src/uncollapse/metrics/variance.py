@@ -42,7 +42,7 @@ class LevelsPerClass:
         within, instance, view: Its variances.
         share: Instance variance (within, where there are no views) over the total of all classes.
         certain_high: Upper end of the share, at a level that holds for all classes at once.
-        told: Whether its units are enough for little variance not to be chance (see `_told`).
+        enough_units: Whether its units are enough for little variance not to be chance.
     """
 
     within: Estimate
@@ -50,7 +50,7 @@ class LevelsPerClass:
     view: Estimate
     share: Estimate
     certain_high: float | None
-    told: bool
+    enough_units: bool
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Decomposition:
         share: Instance variance (within, where there are no views) over total variance.
         noise_ratio: Instance variance over view variance.
         per_class: The same for each class.
-        told: Whether all units are enough for little variance not to be chance (see `_told`).
+        enough_units: Whether all units are enough for little variance not to be chance.
     """
 
     within: Estimate
@@ -73,7 +73,7 @@ class Decomposition:
     share: Estimate
     noise_ratio: Estimate
     per_class: tuple[LevelsPerClass, ...]
-    told: bool
+    enough_units: bool
 
 
 def decompose(
@@ -134,11 +134,11 @@ def decompose(
         share=_estimate(share, chance, confidence),
         noise_ratio=_estimate(_ratio(instance, view), chance, confidence),
         per_class=_per_class(classes, levels, chance, float(total.value), confidence),
-        told=_told(sum(moments.units - 1 for moments in classes), 1 - confidence),
+        enough_units=_enough_units(sum(moments.units - 1 for moments in classes), 1 - confidence),
     )
 
 
-def _told(agreements: int, alpha: float) -> bool:
+def _enough_units(agreements: int, alpha: float) -> bool:
     """Whether so many units beyond the first agree by chance with probability alpha at most.
 
     Four units at one point have no variance, and so no interval about it; but of four units drawn
@@ -310,9 +310,9 @@ def _per_class(
                 view=of(1 - level.s, level.plug_in[2], variance_s) if has_views else NONE,
                 share=of(*shared),
                 certain_high=of(*shared, alpha / len(levels)).high
-                if _told(moments.units - 1, alpha / len(levels))
+                if _enough_units(moments.units - 1, alpha / len(levels))
                 else None,
-                told=_told(moments.units - 1, alpha),
+                enough_units=_enough_units(moments.units - 1, alpha),
             )
         )
     return tuple(found)

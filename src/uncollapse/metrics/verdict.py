@@ -1,244 +1,229 @@
-"""The verdict and its reasons in plain words, each with what it was judged by and what to try."""
+"""The verdict and its reasons, each with what it was judged by and what to try.
+
+The judged quantity is the share: variance between instances of a class over total variance (within-
+class variance over total, when no views tell instances apart). Its margins are declared, because no
+standard threshold exists; a prediction for the run's own setting lowers them when it says that less
+spread is attainable.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from uncollapse.metrics.margins import judge_share, predicted_share
-from uncollapse.metrics.variance import Decomposition
+from uncollapse.metrics.variance import Decomposition, LevelsPerClass
 from uncollapse.records import (
     Estimate,
     Margins,
     Prediction,
     Reason,
     SliceColumn,
+    Value,
     Verdict,
     WithinClassProbe,
+    sentence,
 )
 
-__all__ = ["judge"]
+__all__ = ["judge", "judge_class", "judge_share", "predicted_share", "predicted_shares"]
 
 # Total variance below which float64 knows no shares of it: one point, and so collapsed.
 _ONE_POINT = 1e-9
+# Names of classes or slices that a reason lists.
+_MOST_NAMES = 5
+
+
+def judge_share(
+    share: Estimate, margins: tuple[float, float], enough_units: bool = True
+) -> Verdict:
+    """The verdict of one interval: where it lies against the two margins.
+
+    Without enough units, little variance may be nothing but chance.
+    """
+    low, high = share.low, share.high
+    if low is None or high is None or (high < margins[1] and not enough_units):
+        return "cannot-tell"
+    if high < margins[0]:
+        return "collapsed"
+    if low > margins[1]:
+        return "healthy"
+    return "at-risk" if high < margins[1] else "cannot-tell"
+
+
+def judge_class(
+    level: LevelsPerClass, margins: Margins, predicted: float | None
+) -> tuple[Verdict, str]:
+    """The verdict of one class by its own share, and why."""
+    bounds = margins.for_share(predicted)
+    verdict = judge_share(level.share, bounds, level.enough_units)
+    if level.share.low is None:
+        return verdict, sentence("class.no-interval")
+    if verdict == "cannot-tell" and not level.enough_units:
+        return verdict, sentence("class.few", {"share": level.share})
+    key = "class.margins" if predicted is None else "class.margins-predicted"
+    values: dict[str, Value] = {"low": bounds[0], "high": bounds[1], "predicted": predicted}
+    return verdict, sentence(key, {"share": level.share, **values})
+
+
+def predicted_share(prediction: Prediction | None) -> float | None:
+    """Instance variance over total variance at an optimum that keeps instances apart, else None."""
+    if prediction is None or prediction.phase != "spread":
+        return None
+    total = prediction.within_class_variance + prediction.between_class_variance
+    return prediction.instance_variance / total if total > 0 else None
+
+
+def predicted_shares(prediction: Prediction | None, classes: int) -> list[float | None]:
+    """The same for each class, from its own phase where the prediction knows the classes."""
+    if prediction is None or len(prediction.instance_variance_per_class) != classes:
+        return [predicted_share(prediction)] * classes
+    total = prediction.within_class_variance + prediction.between_class_variance
+    return [
+        variance / total if phase == "spread" and total > 0 else None
+        for variance, phase in zip(
+            prediction.instance_variance_per_class, prediction.phase_per_class, strict=True
+        )
+    ]
 
 
 def judge(
-    decomposition: Decomposition,
+    levels: Decomposition,
     names: Sequence[Any],
     margins: Margins,
-    prediction: Prediction | None,
-    probe: WithinClassProbe | None,
-    slices: Mapping[str, SliceColumn] | None,
-) -> tuple[Verdict, list[Reason]]:
+    prediction: Prediction | None = None,
+    probe: WithinClassProbe | None = None,
+    slices: Mapping[str, SliceColumn] | None = None,
+) -> tuple[Verdict, tuple[Reason, ...]]:
     """The overall verdict and its reasons, the deciding one first."""
     predicted = predicted_share(prediction)
     bounds = margins.for_share(predicted)
-    verdict = judge_share(decomposition.share, bounds, decomposition.told)
-    reasons = [_of_share(verdict, decomposition, bounds, predicted)]
-    for check in (
-        None if verdict == "collapsed" else _noise(decomposition, margins),
-        _classes(decomposition, names, bounds[0]),
-        _slices(slices, bounds[0]),
+    verdict = judge_share(levels.share, bounds, levels.enough_units)
+    reasons = [_share(verdict, levels, bounds, predicted)]
+    worse = [
+        None if verdict == "collapsed" else _noise(levels, margins),
+        _classes(levels, names, bounds[0]),
+        _slices(slices or {}, bounds[0]),
         _optimum(prediction),
-        _uninformative(probe),
-    ):
-        if check is not None:
-            reasons.append(check)
-            # Of cannot-tell too: to know less of the whole does not make a finding milder.
-            verdict = "collapsed" if verdict == "collapsed" else "at-risk"
-    if (one_point := _constant(decomposition, _ONE_POINT, "UC103")) is not None:
+        _probed(probe, "no-information", "UC205"),
+    ]
+    reasons += [reason for reason in worse if reason is not None]
+    if len(reasons) > 1 and verdict != "collapsed":
+        # Of cannot-tell too: to know less of the whole does not make a finding milder.
+        verdict = "at-risk"
+    if (one_point := _constant(levels, _ONE_POINT, "UC103")) is not None:
         verdict = "collapsed"
         reasons.insert(0, one_point)
-    readable = _readable(probe)
+    readable = _probed(probe, "information", "UC207")
     if verdict == "collapsed" and readable is not None:
         verdict = "at-risk"
         reasons.insert(0, readable)
     if verdict == "at-risk" and reasons[0].code.startswith(("UC3", "UC4")):
         # What turned the verdict is said first, what the share alone would say after it.
         reasons.append(reasons.pop(0))
-    return verdict, reasons + _besides(decomposition, margins, prediction)
+    return verdict, (*reasons, *_besides(levels, margins, prediction))
 
 
-def _of_share(
+def _share(
     verdict: Verdict,
-    decomposition: Decomposition,
+    levels: Decomposition,
     bounds: tuple[float, float],
     predicted: float | None,
 ) -> Reason:
-    share, views = decomposition.share, decomposition.view.estimate is not None
-    what = "between instances of a class" if views else "within classes"
-    number = f"{share} of the total variance lies {what}"
-    anchor = f"margins {bounds[0]:.3g} (collapsed) and {bounds[1]:.3g} (healthy)"
+    views = levels.view.estimate is not None
+    level = "instances" if views else "within"
+    values: dict[str, Value] = {"low": bounds[0], "high": bounds[1]}
     if predicted:
-        anchor += f", predicted share {predicted:.3g}"
-    if verdict == "cannot-tell" and share.low is None:
-        text = "no interval to judge by: only sums were kept, or nothing varies"
-        advice = "measure more instances per class, and keep intervals (CollapseMetric's default)"
-        return Reason("UC301", text, anchor, advice)
-    if verdict == "cannot-tell" and not decomposition.told:
-        text = f"{number}, but so few units may lie together by chance"
-        return Reason("UC302", text, anchor, "measure more instances per class (or more groups)")
+        values["predicted"] = predicted
+    if verdict == "cannot-tell" and levels.share.low is None:
+        return Reason.from_code("UC301", **values)
+    values["share"] = levels.share
     if verdict == "cannot-tell":
-        text = f"{number}: the interval reaches across the margin"
-        return Reason("UC302", text, anchor, "measure more instances per class (or more groups)")
+        variant = level if levels.enough_units else f"few-{level}"
+        return Reason.from_code("UC302", variant, **values)
     if verdict == "healthy":
-        return Reason("UC401", f"{number}: clearly spread", anchor, "")
-    advice = (
-        "raise alpha, the weight of the self-supervised term, or lower the temperature; "
-        "`uncollapse predict` gives the threshold for your batch"
-    )
-    within = decomposition.within
+        return Reason.from_code("UC401", level, **values)
+    within = levels.within
     if views and within.low is not None and within.low > bounds[1]:
-        text = (
-            f"{number}, though within-class variance is {within}: the views of an instance are "
-            "spread, its instances are not"
-        )
         code = "UC102" if verdict == "collapsed" else "UC206"
-        return Reason(code, text, anchor, advice + "; more views or noise will not help")
-    code = "UC101" if verdict == "collapsed" else "UC201"
-    return Reason(code, number, anchor, advice)
+        return Reason.from_code(code, **values, within=within)
+    return Reason.from_code("UC101" if verdict == "collapsed" else "UC201", level, **values)
 
 
-def _constant(decomposition: Decomposition, margin: float, code: str) -> Reason | None:
-    total = decomposition.total
+def _constant(levels: Decomposition, margin: float, code: str) -> Reason | None:
+    total = levels.total
     if total.high is None or total.high >= margin:
         return None
-    return Reason(
-        code,
-        f"all embeddings lie nearly at one point, whatever their class: total variance {total}",
-        f"margin {margin:.3g} of total variance",
-        "subtract the mean embedding and measure again; if it stays, the encoder is constant",
-    )
+    return Reason.from_code(code, total=total, margin=margin)
 
 
-def _noise(decomposition: Decomposition, margins: Margins) -> Reason | None:
-    ratio = decomposition.noise_ratio
+def _noise(levels: Decomposition, margins: Margins) -> Reason | None:
+    ratio = levels.noise_ratio
     if ratio.high is None or ratio.high >= margins.noise:
         return None
-    return Reason(
-        "UC202",
-        f"instances differ less than views of one instance do: ratio {ratio}",
-        f"view variance {decomposition.view}, margin {margins.noise:.3g} of it",
-        "average the views, weaken the augmentation, or raise alpha",
-    )
+    return Reason.from_code("UC202", ratio=ratio, view=levels.view, margin=margins.noise)
 
 
-def _classes(decomposition: Decomposition, names: Sequence[Any], margin: float) -> Reason | None:
+def _classes(levels: Decomposition, names: Sequence[Any], margin: float) -> Reason | None:
     # By intervals that hold for all classes at once: among 1000 healthy classes, 25 would be
     # called something else at 95 % each.
     collapsed = [
         str(name)
-        for name, level in zip(names, decomposition.per_class, strict=True)
+        for name, level in zip(names, levels.per_class, strict=True)
         if level.certain_high is not None and level.certain_high < margin
     ]
-    if not collapsed:
-        return None
-    return Reason(
-        "UC204",
-        f"{len(collapsed)} of {len(names)} classes are collapsed: {_listed(collapsed)}",
-        f"margin {margin:.3g}, intervals that hold for all classes at once",
-        "small classes collapse first: balance the batches, or raise alpha",
-    )
+    return _collapsed("UC204", collapsed, len(names), margin)
 
 
-def _slices(slices: Mapping[str, SliceColumn] | None, margin: float) -> Reason | None:
-    entries = {
+def _slices(slices: Mapping[str, SliceColumn], margin: float) -> Reason | None:
+    every = {
         f"{name}={value}": entry
-        for name, column in (slices or {}).items()
+        for name, column in slices.items()
         for value, entry in column.values.items()
     }
-    collapsed = [name for name, entry in entries.items() if entry.certainly_collapsed]
-    if not collapsed:
+    collapsed = [name for name, entry in every.items() if entry.certainly_collapsed]
+    return _collapsed("UC208", collapsed, len(every), margin)
+
+
+def _collapsed(code: str, names: list[str], count: int, margin: float) -> Reason | None:
+    if not names:
         return None
-    return Reason(
-        "UC208",
-        f"{len(collapsed)} of {len(entries)} slices are collapsed: {_listed(collapsed)}",
-        f"margin {margin:.3g}, intervals that hold for all slices at once",
-        "compare what the model is given of them: number of rows, preprocessing, augmentation",
-    )
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+    listed = (*names[:_MOST_NAMES], *(["..."] if len(names) > _MOST_NAMES else []))
+    return Reason.from_code(code, count=len(names), all=count, names=listed, margin=margin)
 
 
 def _optimum(prediction: Prediction | None) -> Reason | None:
     if prediction is None or prediction.phase == "spread":
         return None
-    return Reason(
-        "UC203",
-        f"the loss of this setting is lowest in {prediction.phase}: what spread is left is there "
-        "because training has not converged or the encoder cannot follow",
-        f"predicted instance variance {prediction.instance_variance:.3g}",
-        "choose a setting in the spread phase: `uncollapse predict` gives its threshold",
-    )
+    return Reason.from_code("UC203", phase=prediction.phase, variance=prediction.instance_variance)
 
 
-def _uninformative(probe: WithinClassProbe | None) -> Reason | None:
-    if probe is None or probe.verdict != "no-information":
+def _probed(probe: WithinClassProbe | None, verdict: str, code: str) -> Reason | None:
+    """What the probe read, if it came to this verdict."""
+    if probe is None or probe.verdict != verdict or probe.null is None:
         return None
-    return Reason(
-        "UC205",
-        f"the spread does not tell the finer labels apart: {probe.summary}",
-        "permutation null of the within-class probe",
-        "spread without information is noise: more training, other augmentations, another layer",
+    knn, logistic = (
+        None if read is None else Estimate(read.estimate, read.low, read.high)
+        for read in (probe.knn, probe.logistic)
     )
-
-
-def _readable(probe: WithinClassProbe | None) -> Reason | None:
-    if probe is None or probe.verdict != "information":
-        return None
-    return Reason(
-        "UC207",
-        f"the variance is collapsed, but the finer labels can still be read: {probe.summary}",
-        "permutation null of the within-class probe",
-        "keep float64 or rescale the residuals before use; distances will not show it",
-    )
+    return Reason.from_code(code, knn=knn, logistic=logistic, p_value=probe.null.p_value)
 
 
 def _besides(
-    decomposition: Decomposition, margins: Margins, prediction: Prediction | None
-) -> list[Reason]:
-    found = []
-    constant = _constant(decomposition, margins.constant, "UC504")
+    levels: Decomposition, margins: Margins, prediction: Prediction | None
+) -> Iterator[Reason]:
+    """What the reader must know besides."""
+    constant = _constant(levels, margins.constant, "UC504")
     if constant is not None:
-        found.append(constant)
-    if decomposition.view.estimate is None:
-        found.append(
-            Reason(
-                "UC501",
-                "no instances with several views were given, so view noise cannot be told from "
-                "spread between instances",
-                "within-class variance stands for instance variance",
-                "if rows are augmented views, name their instance column",
-            )
-        )
-    between = decomposition.between
-    if between.low is not None and between.low <= 0:
-        found.append(
-            Reason(
-                "UC502",
-                f"classes do not differ: between-class variance {between}",
-                "zero",
-                "check that labels belong to these rows",
-            )
-        )
+        yield constant
+    if levels.view.estimate is None:
+        yield Reason.from_code("UC501")
+    if levels.between.low is not None and levels.between.low <= 0:
+        yield Reason.from_code("UC502", between=levels.between)
     if prediction is not None:
-        measured, wanted = decomposition.within, _for_new_instances(prediction)
-        side = _side(measured, wanted)
-        found.append(
-            Reason(
-                "UC503",
-                f"within-class variance {measured} is {side} the predicted {wanted:.4g}"
-                " between two instances",
-                "the global optimum of this setting",
-                "",
-            )
-        )
-    return found
+        measured, expected = levels.within, _for_new_instances(prediction)
+        side = _side(measured, expected)
+        yield Reason.from_code("UC503", side, measured=measured, predicted=expected)
 
 
 def _for_new_instances(prediction: Prediction) -> float:
@@ -253,9 +238,9 @@ def _for_new_instances(prediction: Prediction) -> float:
     return float(1 - np.average(cosines, weights=classes))
 
 
-def _side(measured: Estimate, wanted: float) -> str:
+def _side(measured: Estimate, expected: float) -> str:
     if measured.low is None or measured.high is None:
         return "beside"
-    if measured.high < wanted:
+    if measured.high < expected:
         return "below"
-    return "above" if measured.low > wanted else "consistent with"
+    return "above" if measured.low > expected else "consistent"

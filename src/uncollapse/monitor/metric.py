@@ -19,7 +19,7 @@ from uncollapse.metrics import (
     decompose,
     instance_features,
 )
-from uncollapse.records import Measurement
+from uncollapse.records import Measurement, sentence
 from uncollapse.samples import ByRole, Sample, sample_of, unit_rows, usable
 
 __all__ = ["CollapseMetric", "merge_moments"]
@@ -244,6 +244,6 @@ class CollapseMetric(Metric):
             "dropped": dropped,
             "views": any(m.totals[-2] > 0 for m in classes.units),
             "groups": False,
-            "interval": "leave-one-unit-out jackknife" if self.intervals else None,
+            "interval": sentence("interval.units") if self.intervals else None,
         }
         return assemble(classes, conditions=conditions, margins=margins or Margins(), **given)

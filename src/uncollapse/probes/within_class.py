@@ -16,11 +16,14 @@ from numpy.typing import NDArray
 from uncollapse.probes.classify import NeighbourIndex, fit_logistic, knn_votes, one_thread
 from uncollapse.probes.probed_classes import ProbedClass, ProbeOptions, probed_classes
 from uncollapse.records import (
+    Estimate,
     Interval,
     PermutationNull,
     ProbedClassScore,
     ProbeVerdict,
+    Value,
     WithinClassProbe,
+    sentence,
 )
 from uncollapse.samples import Codes, Sample
 from uncollapse.statistics import t_quantile
@@ -133,14 +136,18 @@ def probe_within_classes(
     skipped = len(np.unique(sample.labels.codes)) - len(classes)
     shown = {k: v for k, v in vars(options).items() if k != "index"}
     if not classes:
-        summary = f"no class has two finer labels with {options.least_units} independent units each"
+        summary = sentence("probe.none", {"units": options.least_units})
         return WithinClassProbe("cannot-tell", summary, None, None, None, (), skipped, shown)
     with one_thread():
         found, table = _read(classes, options, len(sample.matrix), right)
         null = _null(classes, options, rng) if options.permutations else None
+    read: dict[str, Value] = {
+        name: Estimate(probe.estimate, probe.low, probe.high) for name, probe in found.items()
+    }
+    read["p_value"] = None if null is None else null.p_value
     return WithinClassProbe(
         _verdict(found, null, options),
-        _summary(found, null),
+        sentence("probe.read" if null is None else "probe.read-null", read),
         found["knn"],
         found["logistic"],
         null,
@@ -259,13 +266,3 @@ def _verdict(
     ):
         return "no-information"
     return "cannot-tell"
-
-
-def _summary(found: dict[str, Interval], null: PermutationNull | None) -> str:
-    text = ", ".join(
-        f"{name} {probe.estimate:.3f} [{probe.low:.3f}, {probe.high:.3f}]"
-        for name, probe in found.items()
-    )
-    if null is None:
-        return text + " (chance 0; no null asked for)"
-    return text + f" (chance 0; p {null.p_value:.2g} against the null)"

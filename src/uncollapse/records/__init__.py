@@ -1,5 +1,6 @@
 """Records that cross rooms, each of which goes to JSON and back."""
 
+from uncollapse.records._english import SENTENCES
 from uncollapse.records.batch import (
     BalancedBatch,
     Batch,
@@ -41,6 +42,7 @@ from uncollapse.records.measurement_parts import (
     SsemFit,
     Variances,
 )
+from uncollapse.records.message import Message, Value, sentence
 from uncollapse.records.pilot_result import (
     Confirmation,
     IntervalMethod,
@@ -72,9 +74,7 @@ from uncollapse.records.probe_result import (
 from uncollapse.records.probe_text import (
     show_probe,
 )
-from uncollapse.records.reason import (
-    Reason,
-)
+from uncollapse.records.reason import REASONS, Reason
 from uncollapse.records.run import (
     EpochLine,
     RunRecord,
@@ -138,6 +138,8 @@ from uncollapse.records.within_class_probe import (
 
 __all__ = [
     "CAVEATS",
+    "REASONS",
+    "SENTENCES",
     "UNKNOWN",
     "WORST_FIRST",
     "Alignment",
@@ -163,6 +165,7 @@ __all__ = [
     "LayerScores",
     "Margins",
     "Measurement",
+    "Message",
     "NC1Null",
     "NeuralCollapse",
     "NumberChange",
@@ -216,6 +219,7 @@ __all__ = [
     "TrialResult",
     "TrialRun",
     "TrialStatus",
+    "Value",
     "Variances",
     "Verdict",
     "WithinClassProbe",
@@ -223,6 +227,7 @@ __all__ = [
     "changed_setting",
     "number",
     "read_json",
+    "sentence",
     "severity",
     "show_probe",
     "to_json_types",

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from uncollapse.records.codec import Document, Part
+from uncollapse.records.message import Message
 from uncollapse.records.verdict import Verdict
 
 __all__ = ["Comparison", "NumberChange"]
@@ -54,6 +55,8 @@ class Comparison(Document):
             a probe reads.
         reasons: What got worse, in words; empty when nothing did.
         warnings: Conditions that differ, so that the two may not be comparable.
+        reason_messages, warning_messages: The same two as messages, in the same order; empty in
+            older files.
     """
 
     kind: ClassVar[str] = "comparison"
@@ -66,3 +69,5 @@ class Comparison(Document):
     regression: bool
     reasons: tuple[str, ...]
     warnings: tuple[str, ...]
+    reason_messages: tuple[Message, ...] = ()
+    warning_messages: tuple[Message, ...] = ()

@@ -92,6 +92,7 @@ class Conditions(Part):
         dropped: Rows left out, by fault.
         views, groups: Whether rows were views of instances, and instances members of groups.
         interval: How intervals were found; None without them.
+        blocks: Blocks of units that were left out one by one; None where single units were.
         seed: Of permutations, splits and subsamples; None for a stream, which draws nothing.
     """
 
@@ -109,11 +110,10 @@ class Conditions(Part):
     views: bool = False
     groups: bool = False
     interval: str | None = None
+    blocks: int | None = None
     seed: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """One key per field; a stream has no seed."""
-        record = super().to_dict()
-        if self.seed is None:
-            del record["seed"]
-        return record
+        """One key per field; only a stream has blocks, and it has no seed."""
+        left_out = [name for name in ("blocks", "seed") if self[name] is None]
+        return {key: value for key, value in super().to_dict().items() if key not in left_out}

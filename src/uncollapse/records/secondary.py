@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from uncollapse.records._english import SENTENCES
 from uncollapse.records.codec import Part
 
 __all__ = [
@@ -22,16 +23,9 @@ __all__ = [
 ]
 
 CAVEATS = {
-    "trace_quotient": "within over between variance; grows without bound as classes merge",
-    "cdnv": "debiased; needs distinct class means; says nothing of single instances",
-    "directional_cdnv": "zero for every within-class variance in an exact SSEM: no collapse test",
-    "nc1": "zero for every within-class variance in an exact SSEM, and no absolute scale: read it"
-    " against its null only",
-    "nc2": "class means against a simplex; says nothing of the spread within a class",
-    "rankme": "blind to labels: moves little between a collapsed and a healthy embedding",
-    "class_spectrum": "shape of the spread, not its size; compare at equal instances per class",
-    "alignment": "small is good for views and, within a class, is collapse itself",
-    "uniformity": "blind to labels",
+    key.removeprefix("caveat."): english
+    for key, english in SENTENCES.items()
+    if key.startswith("caveat.")
 }
 
 
