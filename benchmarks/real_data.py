@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from uncollapse.metrics import measure
-from uncollapse.probes import ProbeSettings, embedded_files, probe, scores
+from uncollapse.probes import ProbeOptions, embedded_files, probe, scores
 from uncollapse.theory import predict
 from uncollapse.training import build_problem, embed, load_config, load_trained, train
 
@@ -53,7 +53,7 @@ def one_run(config: Path, changes: list[str], folder: Path) -> dict[str, Any]:
     fine = problem.data.fine[0]
     found: dict[str, Any] = {"seconds": round(time.perf_counter() - started, 1)}
     test = problem.data.split == "test"
-    read = probe(data, targets=["label", fine], settings=ProbeSettings(shots=(5, 10)))
+    read = probe(data, targets=["label", fine], options=ProbeOptions(shots=(5, 10)))
     for layer in ("projector", "backbone"):
         held = measure(
             data.layers[layer][test],
@@ -62,8 +62,8 @@ def one_run(config: Path, changes: list[str], folder: Path) -> dict[str, Any]:
             permutations=0,
             probe=None,
         )
-        coarse = read.of(layer, "label").reading("linear").score
-        of_fine = read.of(layer, fine)
+        coarse = read.target(layer, "label").reading("linear").score
+        of_fine = read.target(layer, fine)
         inside = of_fine.reading("within-class linear").score
         neighbours = of_fine.reading("within-class knn").score
         few = of_fine.reading("within-class few-shot", 10).score

@@ -22,7 +22,7 @@ FOLDER = Path(__file__).parent.parent / "benchmarks"
             "relative to sum parts",
         ),
         ("pilot_workers.py --runs 2 --epochs 1", "throughput of two workers"),
-        ("probe.py --rows 600 --dimension 8 --classes 3 --values 2", "s wall, "),
+        ("probe.py --rows 600 --dimension 8 --classes 3 --values 2", "s CPU"),
         ("input_pipeline.py --source digits --rounds 1 --steps 1 --files 64", "PNG folder"),
     ],
     ids=lambda text: text.split(".py")[0],

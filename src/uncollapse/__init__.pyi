@@ -18,7 +18,7 @@ from .losses import (
 from .metrics import Accumulator, Margins, compare, measure, measure_files
 from .monitor import CollapseMetric, CollapseWarning, measure_model
 from .pilot import PilotOptions, pilot
-from .probes import Embedded, ProbeOptions, probe
+from .probes import Embedded, ProbeOptions, WithinClassOptions, probe
 from .records import (
     BalancedBatch,
     Comparison,
@@ -60,6 +60,7 @@ __all__ = [
     "SimulationOptions",
     "SupCLLoss",
     "SupCLTerms",
+    "WithinClassOptions",
     "__version__",
     "advise",
     "backward_in_chunks",

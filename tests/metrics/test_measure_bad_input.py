@@ -7,7 +7,7 @@ import pytest
 from embeddings import cloud
 
 from uncollapse.errors import InputError
-from uncollapse.metrics import Accumulator, Margins, ProbeOptions, measure
+from uncollapse.metrics import Accumulator, Margins, WithinClassOptions, measure
 
 
 def case(rng, fault):
@@ -147,7 +147,7 @@ def streamed():
     [
         lambda: Margins(collapsed=0.1, healthy=0.05),
         lambda: Margins(collapsed_of_predicted=0),
-        lambda: ProbeOptions(folds=2),
+        lambda: WithinClassOptions(folds=2),
         lambda: Accumulator("half"),
         lambda: Accumulator("blocks", blocks=2).update(np.eye(4), [0, 0, 1, 1]),
         lambda: measure(np.eye(4), [0, 0, 1, 1], confidence=1),

@@ -5,13 +5,19 @@ import pytest
 from embeddings import unit
 
 from uncollapse.errors import InputError
-from uncollapse.metrics import ProbeOptions, measure
-from uncollapse.probes.classify import exact_neighbours, knn_votes
-from uncollapse.probes.probed_classes import probed_classes
-from uncollapse.probes.within_class import _permuted
+from uncollapse.metrics import measure
+from uncollapse.probes import (
+    ProbeOptions,
+    WithinClassOptions,
+    exact_neighbours,
+    knn_votes,
+    probed_classes,
+)
+from uncollapse.probes.within_class import permuted
 from uncollapse.samples import ByRole, sample_of
 
-QUICK = ProbeOptions(strengths=(0.1, 1.0), neighbours=(5,), temperatures=(1.0,))
+WITHIN = WithinClassOptions(strengths=(0.1, 1.0), neighbours=(5,), temperatures=(1.0,))
+QUICK = ProbeOptions(within=WITHIN)
 
 
 def residuals(rng, V, structured, n=90, fine=3, d=12):
@@ -46,7 +52,8 @@ def test_structured_and_isotropic_residuals_are_told_apart(rng, V):
 
 
 def test_p_values_of_the_null_are_uniform_enough(rng):
-    options = ProbeOptions(strengths=(1.0,), neighbours=(5,), temperatures=(1.0,), folds=3)
+    within = WithinClassOptions(strengths=(1.0,), neighbours=(5,), temperatures=(1.0,), folds=3)
+    options = ProbeOptions(within=within)
     values = []
     for _ in range(12):
         rows, labels, finer = residuals(rng, 0.5, structured=False, n=30)
@@ -66,9 +73,9 @@ def test_groups_are_never_split(rng):
     assert seen.probe["knn"]["estimate"] > 0.95
     assert held.probe["knn"]["estimate"] < 0.4
     sample = sample_of(rows, ByRole(labels=labels, groups=groups, fine_labels=finer))
-    for of in probed_classes(sample, sample.fine_labels, QUICK, rng):
-        for unit_code in np.unique(of.units):
-            assert len(set(of.folds[of.units == unit_code])) == 1
+    for probed in probed_classes(sample, sample.fine_labels, WITHIN, rng):
+        for unit_code in np.unique(probed.units):
+            assert len(set(probed.folds[probed.units == unit_code])) == 1
 
 
 def test_chance_is_zero_whatever_the_imbalance(rng):
@@ -113,7 +120,8 @@ def test_neighbours_against_loops_and_a_plugged_index(rng):
         return exact_neighbours(train, queries, k)
 
     rows, labels, finer = residuals(rng, 0.5, structured=True)
-    options = ProbeOptions(strengths=(1.0,), neighbours=(3,), permutations=0, index=index)
+    within = WithinClassOptions(strengths=(1.0,), neighbours=(3,), permutations=0, index=index)
+    options = ProbeOptions(within=within)
     measure(rows, labels, fine_labels=finer, probe=options, permutations=0)
     assert set(calls) == {3}
 
@@ -170,9 +178,9 @@ def test_the_null_keeps_units_of_several_labels_together(rng):
     sample = sample_of(
         rng.standard_normal((300, 4)), ByRole(labels=labels, groups=groups, fine_labels=finer)
     )
-    for of in probed_classes(sample, sample.fine_labels, QUICK, rng):
-        moved = _permuted(of, rng)
-        before, after = ([tuple(m.fine[m.units == u]) for u in range(30)] for m in (of, moved))
+    for probed in probed_classes(sample, sample.fine_labels, WITHIN, rng):
+        moved = permuted(probed, rng)
+        before, after = ([tuple(m.fine[m.units == u]) for u in range(30)] for m in (probed, moved))
         assert before != after
         assert sorted(before) == sorted(after)
-        assert moved.vectors is of.vectors
+        assert moved.vectors is probed.vectors

@@ -14,6 +14,7 @@ from uncollapse.metrics import (
     Margins,
     Measurement,
     ProbeOptions,
+    WithinClassOptions,
     compare,
     measure,
 )
@@ -90,7 +91,9 @@ def test_json_contract_strict_and_back(rng):
         prediction=prediction(0.3),
         layer="projector",
         split="test",
-        probe=ProbeOptions(permutations=1, strengths=(1.0,), neighbours=(5,)),
+        probe=ProbeOptions(
+            within=WithinClassOptions(permutations=1, strengths=(1.0,), neighbours=(5,))
+        ),
         permutations=2,
     )
     text = found.to_json()

@@ -9,9 +9,10 @@ from test_record import prediction
 from typer.testing import CliRunner
 
 from uncollapse.cli import app
-from uncollapse.metrics import Margins, ProbeOptions, compare, measure
+from uncollapse.metrics import Margins, ProbeOptions, WithinClassOptions, compare, measure
 
-QUICK = {"permutations": 0, "probe": ProbeOptions(permutations=0, strengths=(1.0,))}
+WITHIN = WithinClassOptions(permutations=0, strengths=(1.0,))
+QUICK = {"permutations": 0, "probe": ProbeOptions(within=WITHIN)}
 
 
 def sites(rng, V=1e-5):

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from uncollapse.probes import Embedded, ProbeSettings
+from uncollapse.probes import Embedded, ProbeOptions
 
-QUICK = ProbeSettings(l2=(1e-3, 1e-2, 1e-1), neighbours=(1, 5, 20), temperatures=(0.1,), draws=4)
+QUICK = ProbeOptions(l2=(1e-3, 1e-2, 1e-1), neighbours=(1, 5, 20), temperatures=(0.1,), draws=4)
 
 
 def splits(rng, n):

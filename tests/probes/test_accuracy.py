@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from uncollapse.probes.accuracy import score, score_within
+from uncollapse.probes._accuracy import score, score_within
 
 
 def test_forms_by_hand():

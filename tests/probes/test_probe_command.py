@@ -69,10 +69,10 @@ def test_a_run_is_read_by_its_own_metadata(run_folder, tmp_path):
         for layer in ("backbone", "projector")
         for target, role in (("label", "label"), ("fine", "fine"), ("site", "slice"))
     ]
-    assert found.conditions["data"][0]["unit"] == "instance"
-    fine = found.of("projector", "fine").reading("within-class knn").score
+    assert found.conditions.data[0].unit == "instance"
+    fine = found.target("projector", "fine").reading("within-class knn").score
     assert fine.chance_corrected.low > 0.8
-    site = found.of("projector", "site").reading("within-class knn").score
+    site = found.target("projector", "site").reading("within-class knn").score
     assert site.chance_corrected.low < 0.2
 
 

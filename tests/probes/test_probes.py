@@ -9,24 +9,23 @@ from known import QUICK, coarse_to_fine, splits
 from sklearn.datasets import load_digits
 
 from uncollapse.errors import InputError
-from uncollapse.probes import Embedded, ProbeResult, ProbeSettings, probe
-from uncollapse.probes.dataset import as_dataset
+from uncollapse.probes import Embedded, ProbeOptions, ProbeResult, probe
 
 INSIDE = ("within-class linear", "within-class knn")
 
 
 def test_structured_residuals_are_read_and_isotropic_are_at_chance(rng):
     for spread in (0.5, 1e-6):
-        read = probe(coarse_to_fine(rng, True, spread=spread), settings=QUICK).of("z", "fine")
+        read = probe(coarse_to_fine(rng, True, spread=spread), options=QUICK).target("z", "fine")
         for name in INSIDE:
             assert read.reading(name).score.chance_corrected.low > 0.8
-    blind = probe(coarse_to_fine(rng, False), settings=QUICK).of("z", "fine")
+    blind = probe(coarse_to_fine(rng, False), options=QUICK).target("z", "fine")
     for name in (*INSIDE, "linear", "knn"):
         score = blind.reading(name).score
         assert score.chance_corrected.low < 0.05
         assert score.chance_corrected.estimate < 0.15
         assert score.balanced_accuracy.estimate == pytest.approx(1 / 3, abs=0.1)
-    label = probe(coarse_to_fine(rng, False), settings=QUICK).of("z", "label")
+    label = probe(coarse_to_fine(rng, False), options=QUICK).target("z", "label")
     assert label.role == "label"
     assert label.reading("linear").score.accuracy.low > 0.85
     with pytest.raises(KeyError):
@@ -43,17 +42,17 @@ def test_labels_of_the_test_split_choose_nothing(rng, given_validation):
     shuffled = {name: np.array(values) for name, values in data.targets.items()}
     for values in shuffled.values():
         values[test] = rng.permutation(values[test])
-    a = probe(replace(data, split=split), settings=QUICK)
-    b = probe(replace(data, split=split, targets=shuffled), settings=QUICK)
-    assert a.conditions["data"][0]["cut_here"] == ([] if given_validation else ["validation"])
+    a = probe(replace(data, split=split), options=QUICK)
+    b = probe(replace(data, split=split, targets=shuffled), options=QUICK)
+    assert a.conditions.data[0].cut_here == (() if given_validation else ("validation",))
     for mine, theirs in zip(a.targets, b.targets, strict=True):
         for one, other in zip(mine.readings, theirs.readings, strict=True):
             assert one.chosen == other.chosen
             assert one.validation == other.validation
-            inside = [[c.get("chosen") for c in r.details.get("classes", [])] for r in (one, other)]
+            inside = [[c.chosen for c in r.details.classes or ()] for r in (one, other)]
             assert inside[0] == inside[1]
-    drop = a.of("z", "label").reading("linear").score.accuracy.estimate
-    assert b.of("z", "label").reading("linear").score.accuracy.estimate < drop - 0.2
+    drop = a.target("z", "label").reading("linear").score.accuracy.estimate
+    assert b.target("z", "label").reading("linear").score.accuracy.estimate < drop - 0.2
 
 
 def test_groups_are_never_split(rng):
@@ -61,36 +60,36 @@ def test_groups_are_never_split(rng):
     groups = np.repeat(np.arange(120), 6)
     target = (groups // 2) % 2
     rows = np.eye(120)[groups] + 0.01 * rng.standard_normal((720, 120)) + 0.3
-    seen = probe(Embedded({"z": rows}, {"t": target}), settings=QUICK).of("z", "t")
+    seen = probe(Embedded({"z": rows}, {"t": target}), options=QUICK).target("z", "t")
     data = Embedded({"z": rows}, {"t": target}, groups=groups)
-    held = probe(data, settings=QUICK).of("z", "t")
+    held = probe(data, options=QUICK).target("z", "t")
     assert seen.reading("knn").score.chance_corrected.low > 0.9
     assert held.reading("knn").score.chance_corrected.estimate < 0.5
-    cut = as_dataset(data, 0)
-    parts = [set(cut.units[getattr(cut.split, n)]) for n in ("train", "validation", "test")]
-    assert sum(len(part) for part in parts) == 120
-    assert min(len(part) for part in parts) > 15
+    (cut,) = probe(data, options=QUICK).conditions.data
+    sizes = [cut.rows.train, cut.rows.validation, cut.rows.test]
+    assert sum(sizes) == 720
+    assert all(size % 6 == 0 and size > 15 * 6 for size in sizes)
     # The interval counts groups, not rows.
     lengths = [r.reading("knn").score.accuracy for r in (seen, held)]
     assert lengths[1].high - lengths[1].low > 3 * (lengths[0].high - lengths[0].low)
     with pytest.raises(InputError, match="group in one split"):
-        probe(replace(data, split=splits(rng, 720)), settings=QUICK)
+        probe(replace(data, split=splits(rng, 720)), options=QUICK)
 
 
 def test_shots_are_of_different_groups(rng):
     groups = np.repeat(np.arange(30), 6)
     data = Embedded({"z": rng.standard_normal((180, 5))}, {"t": groups % 2}, groups=groups)
-    found = probe(data, settings=QUICK).of("z", "t")
-    assert [r.details["shots"] for r in found.readings[2:]] == [1, 5]
+    found = probe(data, options=QUICK).target("z", "t")
+    assert [r.details.shots for r in found.readings[2:]] == [1, 5]
     assert "independent training units" in found.notes[-1]
     with pytest.raises(InputError, match="10 shots"):
-        probe(data, settings=replace(QUICK, shots=(1, 10)))
+        probe(data, options=replace(QUICK, shots=(1, 10)))
 
 
 def test_same_seed_same_record_and_it_comes_back_from_json(rng):
     data = coarse_to_fine(rng, True, n=300)
     data = replace(data, split=None)
-    a, b, c = (probe(data, settings=QUICK, seed=seed) for seed in (0, 0, 1))
+    a, b, c = (probe(data, options=QUICK, seed=seed) for seed in (0, 0, 1))
     assert a.to_json() == b.to_json() != c.to_json()
     assert ProbeResult.from_json(a.to_json()).to_json() == a.to_json()
     record = json.loads(a.to_json())
@@ -109,15 +108,15 @@ def test_downstream_slices_and_missing_labels(rng):
     site[:50] = None
     data = replace(data, targets={**data.targets, "site": site}, slices=("site",))
     other = Embedded({"z": np.eye(3, 14)[np.arange(90) % 3]}, {"y": np.arange(90) % 3}, name="o")
-    found = probe(data, downstream=[other], settings=QUICK)
+    found = probe(data, downstream=[other], options=QUICK)
     assert [(t.data, t.target, t.role) for t in found.targets] == [
         ("", "label", "label"),
         ("", "fine", "fine"),
         ("", "site", "slice"),
         ("o", "y", "target"),
     ]
-    assert found.of("z", "site").sizes["missing"] == 50
-    assert found.of("z", "y", "o").reading("linear").score.accuracy.estimate == 1
+    assert found.target("z", "site").sizes.missing == 50
+    assert found.target("z", "y", "o").reading("linear").score.accuracy.estimate == 1
 
 
 def test_a_label_that_training_never_saw_counts_as_wrong_and_is_said(rng):
@@ -127,7 +126,7 @@ def test_a_label_that_training_never_saw_counts_as_wrong_and_is_said(rng):
     fine[np.flatnonzero(split == "test")[:3]] = 9
     fine[np.flatnonzero(split == "validation")[:3]] = 8
     data = replace(data, targets={"label": data.targets["label"], "fine": fine})
-    found = probe(data, settings=QUICK).of("z", "fine")
+    found = probe(data, options=QUICK).target("z", "fine")
     assert any("no training row" in note for note in found.notes)
     assert found.reading("linear").score.balanced_accuracy.estimate == pytest.approx(0.75, abs=0.05)
 
@@ -135,7 +134,7 @@ def test_a_label_that_training_never_saw_counts_as_wrong_and_is_said(rng):
 def test_few_shots_inside_classes_by_hand(rng):
     """Redrawn with loops: means of the shots, nearest by distance, averaged over classes."""
     data = coarse_to_fine(rng, True, n=300)
-    found = probe(data, settings=replace(QUICK, shots=(5,), draws=3)).of("z", "fine")
+    found = probe(data, options=replace(QUICK, shots=(5,), draws=3)).target("z", "fine")
     reading = found.reading("within-class few-shot", 5)
     rows = np.asarray(data.layers["z"], dtype=float)
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
@@ -159,8 +158,8 @@ def test_few_shots_inside_classes_by_hand(rng):
             own.append(np.mean(right))
         every.append(np.mean(own))
     assert reading.score.balanced_accuracy.estimate == pytest.approx(np.mean(every), abs=0.03)
-    details = reading.details["classes"]
-    assert np.mean([one["balanced_accuracy"] for one in details]) == pytest.approx(
+    details = reading.details.classes
+    assert np.mean([one.balanced_accuracy for one in details]) == pytest.approx(
         reading.score.balanced_accuracy.estimate
     )
 
@@ -168,7 +167,7 @@ def test_few_shots_inside_classes_by_hand(rng):
 def test_only_the_probes_that_are_asked_for(rng):
     data = coarse_to_fine(rng, True, n=300)
     asked = ("knn", "within-class few-shot")
-    found = probe(data, settings=replace(QUICK, probes=asked)).of("z", "fine")
+    found = probe(data, options=replace(QUICK, probes=asked)).target("z", "fine")
     assert {reading.probe for reading in found.readings} == set(asked)
     with pytest.raises(InputError, match="probes among"):
         replace(QUICK, probes=("lasso",))
@@ -183,14 +182,14 @@ def test_real_digits(rng):
         label="even",
         fine=("digit",),
     )
-    found = probe(data, settings=replace(QUICK, refit=False)).of("pixels", "digit")
+    found = probe(data, options=replace(QUICK, refit=False)).target("pixels", "digit")
     assert found.reading("linear").score.balanced_accuracy.low > 0.92
     assert found.reading("knn").score.balanced_accuracy.low > 0.95
     one, ten = (found.reading("few-shot", shots).score.accuracy.estimate for shots in (1, 10))
     assert 0.4 < one < 0.75 < ten < 0.95
     for name in INSIDE:
         assert found.reading(name).score.chance_corrected.low > 0.9
-    assert found.reading(INSIDE[0]).details["skipped_classes"] == 0
+    assert found.reading(INSIDE[0]).details.skipped_classes == 0
 
 
 @pytest.mark.parametrize(
@@ -209,14 +208,14 @@ def test_real_digits(rng):
 )
 def test_bad_input(rng, change, message):
     with pytest.raises(InputError, match=message):
-        probe(replace(coarse_to_fine(rng, True, n=300), **change), settings=QUICK)
+        probe(replace(coarse_to_fine(rng, True, n=300), **change), options=QUICK)
 
 
 def test_a_finer_label_that_is_the_label_renamed(rng):
     data = coarse_to_fine(rng, True, n=300)
     names = np.array(["even", "odd"])[data.targets["label"]]
     with pytest.raises(InputError, match="same up to names"):
-        probe(replace(data, targets={**data.targets, "fine": names}), settings=QUICK)
+        probe(replace(data, targets={**data.targets, "fine": names}), options=QUICK)
 
 
 @pytest.mark.parametrize(
@@ -225,4 +224,4 @@ def test_a_finer_label_that_is_the_label_renamed(rng):
 )
 def test_settings_out_of_range(wrong):
     with pytest.raises(InputError):
-        ProbeSettings(**wrong)
+        ProbeOptions(**wrong)

@@ -18,7 +18,7 @@ from markup import IMAGE, SCRIPT
 def runs(tmp_path_factory):
     """Folders of two runs that differ in alpha, embedded and (the second) probed."""
     from uncollapse.metrics import scores
-    from uncollapse.probes import ProbeSettings, embedded_files, probe
+    from uncollapse.probes import ProbeOptions, embedded_files, probe
     from uncollapse.theory import predict
     from uncollapse.training import build_problem, embed, parse_config, train
 
@@ -41,7 +41,7 @@ def runs(tmp_path_factory):
         train(problem, folder / name, scores=scores, record={"prediction": prediction})
         target = folder / name / "embeddings.parquet"
         embed(problem.model, problem.data, problem.augmenter, target)
-        found = probe(embedded_files([target]), settings=ProbeSettings(draws=2, shots=(5,)))
+        found = probe(embedded_files([target]), options=ProbeOptions(draws=2, shots=(5,)))
         (folder / name / "probe.json").write_text(found.to_json())
     return folder / "before", folder / "after"
 

@@ -148,7 +148,7 @@ def _train_and_measure(config: Path, folder: Path) -> Measurement:
     """Train (or go on), embed, measure the test rows, probe."""
     from uncollapse.cli.train import train_command
     from uncollapse.metrics import measure_files
-    from uncollapse.probes import ProbeSettings, embedded_files, probe
+    from uncollapse.probes import ProbeOptions, embedded_files, probe
     from uncollapse.storage import write_json
     from uncollapse.tables import Columns
     from uncollapse.training import read_run
@@ -172,8 +172,8 @@ def _train_and_measure(config: Path, folder: Path) -> Measurement:
     typer.echo(f"{found.verdict.upper()}: {found.reasons[0].text}")
     if not (folder / "probe.json").exists():
         _told("probe", folder, "-o", folder / "probe.json")
-        settings = ProbeSettings(probes=("linear", "within-class few-shot"))
-        read = probe(embedded_files([folder]), settings=settings)
+        options = ProbeOptions(probes=("linear", "within-class few-shot"))
+        read = probe(embedded_files([folder]), options=options)
         write_json(folder / "probe.json", read.to_dict())
     return found
 

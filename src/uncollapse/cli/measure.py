@@ -15,6 +15,7 @@ from uncollapse.errors import InputError
 from uncollapse.metrics import (
     Margins,
     ProbeOptions,
+    WithinClassOptions,
     accumulate_files,
     check_place,
     measure_files,
@@ -150,7 +151,7 @@ def measure_command(
             progress=progress,
             prediction=prediction,
             margins=margins,
-            probe=ProbeOptions(permutations=judging.permutations),
+            probe=ProbeOptions(within=WithinClassOptions(permutations=judging.permutations)),
             permutations=judging.permutations,
             confidence=judging.confidence,
             seed=judging.seed,

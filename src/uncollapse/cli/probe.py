@@ -12,7 +12,7 @@ import typer
 from uncollapse.cli._console import bar, plain_console
 from uncollapse.cli._setting import Confidence, Json
 from uncollapse.errors import InputError
-from uncollapse.probes import ProbeColumns, ProbeSettings, embedded_files, probe
+from uncollapse.probes import ProbeColumns, ProbeOptions, embedded_files, probe
 from uncollapse.records import show_probe
 from uncollapse.storage import write_text
 
@@ -75,10 +75,10 @@ class ShotOptions:
             show_default="those of 1,5,10 that every class has",
         ),
     ] = None
-    draws: Annotated[int, typer.Option(help="Draws of the shots, from 2.")] = ProbeSettings.draws
-    confidence: Confidence = ProbeSettings.confidence
+    draws: Annotated[int, typer.Option(help="Draws of the shots, from 2.")] = ProbeOptions.draws
+    confidence: Confidence = ProbeOptions.confidence
 
-    def settings(self) -> ProbeSettings:
+    def options(self) -> ProbeOptions:
         """The record of them."""
         try:
             shots = None if self.shots is None else tuple(int(n) for n in self.shots.split(","))
@@ -86,7 +86,7 @@ class ShotOptions:
             raise InputError(
                 "--shots of whole numbers", str(self.shots), "for example 1,5,10"
             ) from error
-        return ProbeSettings(shots=shots, draws=self.draws, confidence=self.confidence)
+        return ProbeOptions(shots=shots, draws=self.draws, confidence=self.confidence)
 
 
 def probe_command(
@@ -115,7 +115,7 @@ def probe_command(
 
     Example: `uncollapse probe runs/digits --layer projector --shots 1,5,10`
     """
-    settings, columns = few_shot.settings(), reading.columns()
+    options, columns = few_shot.options(), reading.columns()
     embedded = embedded_files(files, columns)
     elsewhere = replace(columns, layers=tuple(embedded.layers), targets=(), label=None, group=None)
     others = [
@@ -126,7 +126,7 @@ def probe_command(
             embedded,
             downstream=others,
             targets=reading.target or None,
-            settings=settings,
+            options=options,
             seed=seed,
             progress=progress,
         )

@@ -35,7 +35,7 @@ from uncollapse.metrics.stream import (
 from uncollapse.metrics.variance import (
     decompose,
 )
-from uncollapse.probes import ProbeOptions
+from uncollapse.probes import ProbeOptions, WithinClassOptions
 from uncollapse.records import (
     ClassMeasurement,
     Comparison,
@@ -59,6 +59,7 @@ __all__ = [
     "Measurement",
     "ProbeOptions",
     "Reason",
+    "WithinClassOptions",
     "accumulate_files",
     "assemble",
     "check_place",

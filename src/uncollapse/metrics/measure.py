@@ -67,7 +67,7 @@ def measure(
         prediction: What `uncollapse.theory.predict` says of the run's setting, or its JSON. Its
             classes are in sorted label order.
         margins: Where healthy ends and collapse begins.
-        probe: Options of the within-class probe.
+        probe: Options of the within-class probe: its `within`.
         permutations: Permutations of the null of NC1; 0 leaves it out.
         confidence: Of every interval, in (0, 1).
         drop_invalid: Drop and count unusable rows instead of refusing them.
@@ -107,7 +107,7 @@ def measure(
     )
     sample = checked(sample_of(embeddings, columns, sources), drop_invalid=drop_invalid)
     rng = np.random.default_rng(seed)
-    margins, options = margins or Margins(), probe or ProbeOptions()
+    margins, options = margins or Margins(), (probe or ProbeOptions()).within
     classes = classes_of(sample, keep_bytes=_KEEP_BYTES if permutations else 0)
     null = None
     if permutations and classes.points is not None:

@@ -12,8 +12,8 @@ from uncollapse.errors import InputError
 from uncollapse.metrics.class_moments import classes_of
 from uncollapse.metrics.variance import decompose
 from uncollapse.probes import (
-    ProbeOptions,
-    balanced_accuracy,
+    WithinClassOptions,
+    chance_corrected,
     cross_predict,
     exact_neighbours,
     knn_votes,
@@ -27,7 +27,7 @@ __all__ = ["scores"]
 _ONE_POINT = 1e-9
 _NEIGHBOURS, _TEMPERATURE = 20, 0.1
 # One choice of hyperparameters, three folds: it need rank epochs, not tell the last percent.
-_QUICK = ProbeOptions(
+_QUICK = WithinClassOptions(
     folds=3, neighbours=(20,), temperatures=(1.0,), strengths=(0.1,), permutations=0, most_rows=600
 )
 
@@ -134,8 +134,7 @@ def _without_self(found: NDArray[np.int64]) -> NDArray[np.int64]:
 
 def _within(sample: Sample, column: str, rng: np.random.Generator) -> float | None:
     values = []
-    for of in probed_classes(sample, sample.slices[column], _QUICK, rng):
-        right = cross_predict(of, "logistic", _QUICK) == of.fine
-        chance = 1 / of.fine_count
-        values.append((balanced_accuracy(right, of.fine) - chance) / (1 - chance))
+    for probed in probed_classes(sample, sample.slices[column], _QUICK, rng):
+        right = cross_predict(probed, "logistic", _QUICK) == probed.fine
+        values.append(chance_corrected(right, probed.fine, probed.fine_count))
     return float(np.mean(values)) if values else None

@@ -19,7 +19,7 @@ from uncollapse.errors import InputError
 from uncollapse.metrics.class_moments import Classes, classes_of
 from uncollapse.metrics.variance import decompose
 from uncollapse.metrics.verdict import judge, predicted_share
-from uncollapse.probes import ProbeOptions, probe_within_classes
+from uncollapse.probes import WithinClassOptions, probe_within_classes
 from uncollapse.records import (
     Estimate,
     Gap,
@@ -46,7 +46,7 @@ def measure_slices(
     hits: dict[str, Floats],
     margins: Margins,
     prediction: Prediction | None,
-    options: ProbeOptions,
+    options: WithinClassOptions,
     confidence: float,
     rng: np.random.Generator,
 ) -> dict[str, SliceColumn] | None:

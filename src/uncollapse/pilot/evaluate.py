@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from uncollapse.data import Augmenter, LabelledData
 from uncollapse.metrics import measure
 from uncollapse.pilot.goal import Goal
-from uncollapse.probes import Embedded, ProbeSettings, probe
+from uncollapse.probes import Embedded, ProbeOptions, probe
 from uncollapse.records import LayerScores, Reading, Score
 from uncollapse.training import Problem, embed_rows
 
@@ -89,9 +89,9 @@ def _geometry(matrix: NDArray[np.float32], labels: NDArray[np.int64]) -> LayerSc
 
 def _linear(embedded: Embedded) -> dict[str, Score]:
     """By layer, how well a linear probe reads the label."""
-    settings = ProbeSettings(l2=_PENALTIES, probes=("linear",))
-    found = probe(embedded, targets=["label"], settings=settings)
-    return {name: found.of(name, "label").reading("linear").score for name in LAYERS}
+    options = ProbeOptions(l2=_PENALTIES, probes=("linear",))
+    found = probe(embedded, targets=["label"], options=options)
+    return {name: found.target(name, "label").reading("linear").score for name in LAYERS}
 
 
 def _objective(
@@ -109,11 +109,11 @@ def _objective(
         }
     if goal.kind == "other-view":
         return _other_view(problem, part, viewer)
-    settings = ProbeSettings(probes=("within-class few-shot",))
-    found = probe(embedded, targets=list(goal.columns), settings=settings)
+    options = ProbeOptions(probes=("within-class few-shot",))
+    found = probe(embedded, targets=list(goal.columns), options=options)
     return {
         layer: float(
-            np.mean([_most_shots(found.of(layer, column).readings) for column in goal.columns])
+            np.mean([_most_shots(found.target(layer, column).readings) for column in goal.columns])
         )
         for layer in LAYERS
     }
@@ -121,7 +121,7 @@ def _objective(
 
 def _most_shots(readings: Sequence[Reading]) -> float:
     """The reading with the most shots."""
-    last = max(readings, key=lambda reading: reading.details["shots"])
+    last = max(readings, key=lambda reading: reading.details.shots or 0)
     return float(last.score.balanced_accuracy.estimate)
 
 

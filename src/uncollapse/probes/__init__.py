@@ -1,44 +1,29 @@
 """What a frozen embedding still knows: linear, neighbours, few shots, inside classes."""
 
-from uncollapse.probes.accuracy import (
-    balanced_accuracy,
-)
-from uncollapse.probes.classify import (
-    exact_neighbours,
-    knn_votes,
-)
-from uncollapse.probes.dataset import (
-    Embedded,
-)
-from uncollapse.probes.files import (
-    ProbeColumns,
-    embedded_files,
-)
-from uncollapse.probes.probed_classes import (
+from uncollapse.probes._accuracy import chance_corrected
+from uncollapse.probes._dataset import Embedded
+from uncollapse.probes._probed_classes import probed_classes
+from uncollapse.probes.files import ProbeColumns, embedded_files
+from uncollapse.probes.knn import exact_neighbours, knn_votes
+from uncollapse.probes.probe import probe
+from uncollapse.probes.within_class import cross_predict, probe_within_classes
+from uncollapse.records import (
     ProbeOptions,
-    probed_classes,
+    ProbeResult,
+    Reading,
+    TargetProbe,
+    WithinClassOptions,
 )
-from uncollapse.probes.probing import (
-    probe,
-)
-from uncollapse.probes.settings import (
-    ProbeSettings,
-)
-from uncollapse.probes.within_class import (
-    cross_predict,
-    probe_within_classes,
-)
-from uncollapse.records import ProbeResult, Reading, TargetProbe
 
 __all__ = [
     "Embedded",
     "ProbeColumns",
     "ProbeOptions",
     "ProbeResult",
-    "ProbeSettings",
     "Reading",
     "TargetProbe",
-    "balanced_accuracy",
+    "WithinClassOptions",
+    "chance_corrected",
     "cross_predict",
     "embedded_files",
     "exact_neighbours",

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from uncollapse.errors import InputError
-from uncollapse.probes.dataset import Embedded
+from uncollapse.probes._dataset import Embedded
 from uncollapse.tables import (
     Columns,
     Reading,

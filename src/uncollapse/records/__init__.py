@@ -1,6 +1,9 @@
 """Records that cross rooms, each of which goes to JSON and back."""
 
 from uncollapse.records._english import SENTENCES
+from uncollapse.records._probe_text import (
+    show_probe,
+)
 from uncollapse.records.batch import (
     BalancedBatch,
     Batch,
@@ -66,13 +69,21 @@ from uncollapse.records.prediction import (
     Phase,
     Prediction,
 )
+from uncollapse.records.probe_options import (
+    NeighbourIndex,
+    ProbeOptions,
+    WithinClassOptions,
+)
 from uncollapse.records.probe_result import (
+    ChosenValues,
+    ClassReading,
+    ProbeConditions,
+    ProbedData,
     ProbeResult,
     Reading,
+    ReadingDetails,
+    SplitSizes,
     TargetProbe,
-)
-from uncollapse.records.probe_text import (
-    show_probe,
 )
 from uncollapse.records.reason import REASONS, Reason
 from uncollapse.records.run import (
@@ -147,8 +158,10 @@ __all__ = [
     "BalancedBatch",
     "Batch",
     "BlockCosines",
+    "ChosenValues",
     "ClassDistance",
     "ClassMeasurement",
+    "ClassReading",
     "ClassSpectrum",
     "Comparison",
     "Conditions",
@@ -167,6 +180,7 @@ __all__ = [
     "Measurement",
     "Message",
     "NC1Null",
+    "NeighbourIndex",
     "NeuralCollapse",
     "NumberChange",
     "Objective",
@@ -184,13 +198,17 @@ __all__ = [
     "PointSummary",
     "PredictedVariance",
     "Prediction",
+    "ProbeConditions",
+    "ProbeOptions",
     "ProbeResult",
     "ProbeVerdict",
     "ProbedClassScore",
+    "ProbedData",
     "RandomBatch",
     "RankMe",
     "Reached",
     "Reading",
+    "ReadingDetails",
     "Reason",
     "Recommendation",
     "Reduction",
@@ -210,6 +228,7 @@ __all__ = [
     "SliceGaps",
     "SliceMeasurement",
     "SliceProbe",
+    "SplitSizes",
     "Spread",
     "Ssem",
     "SsemFit",
@@ -222,6 +241,7 @@ __all__ = [
     "Value",
     "Variances",
     "Verdict",
+    "WithinClassOptions",
     "WithinClassProbe",
     "changed_config",
     "changed_setting",

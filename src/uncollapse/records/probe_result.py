@@ -2,24 +2,100 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from uncollapse.errors import InputError
+from uncollapse.records.codec import Document, Part
+from uncollapse.records.probe_options import ProbeOptions
 from uncollapse.records.score import Score
 
-__all__ = ["SCHEMA_VERSION", "ProbeResult", "Reading", "TargetProbe"]
+__all__ = [
+    "ChosenValues",
+    "ClassReading",
+    "ProbeConditions",
+    "ProbeResult",
+    "ProbedData",
+    "Reading",
+    "ReadingDetails",
+    "SplitSizes",
+    "TargetProbe",
+]
 
-SCHEMA_VERSION = 1
+
+class _WhatApplies(Part):
+    """A record whose JSON leaves out what does not apply (None)."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The record as plain JSON types, without keys that do not apply."""
+        return {key: value for key, value in super().to_dict().items() if value is not None}
 
 
 @dataclass(frozen=True)
-class Reading:
+class ChosenValues(_WhatApplies):
+    """Hyperparameters that were chosen on the validation split.
+
+    Attributes:
+        l2: Penalty of the linear probe.
+        neighbours, temperature: Of the nearest neighbours.
+        strength: Inverse penalty of the linear probe inside a class.
+    """
+
+    l2: float | None = None
+    neighbours: int | None = None
+    temperature: float | None = None
+    strength: float | None = None
+
+
+@dataclass(frozen=True)
+class ClassReading(_WhatApplies):
+    """What one probe read inside one class.
+
+    Attributes:
+        label: Of the class.
+        fine_labels: How many finer labels it has; chance is 1/fine_labels.
+        test_rows: How many rows it was tested on.
+        chosen: Hyperparameters; None where there are none.
+        validation: Chance-corrected accuracy on the validation split at these.
+        accuracy, balanced_accuracy, chance_corrected: On the test split.
+    """
+
+    label: bool | int | float | str
+    fine_labels: int
+    test_rows: int
+    balanced_accuracy: float
+    chance_corrected: float
+    accuracy: float | None = None
+    chosen: ChosenValues | None = None
+    validation: float | None = None
+
+
+@dataclass(frozen=True)
+class ReadingDetails(_WhatApplies):
+    """What there is to say of few shots, and of a probe inside classes.
+
+    Attributes:
+        shots: Training rows per class.
+        draws: Draws of the shots.
+        deviation: Standard deviation of balanced accuracy between draws.
+        interval: What the interval is.
+        classes: One entry per class that was probed.
+        skipped_classes: Classes without enough finer labels.
+    """
+
+    shots: int | None = None
+    draws: int | None = None
+    deviation: float | None = None
+    interval: str | None = None
+    classes: tuple[ClassReading, ...] | None = None
+    skipped_classes: int | None = None
+
+
+@dataclass(frozen=True)
+class Reading(Part):
     """What one probe read of one target at one layer.
 
     Attributes:
-        probe: One of `uncollapse.probes.settings.PROBES`: "linear", "within-class knn", ...
+        probe: One of `PROBES`: "linear", "within-class knn", ...
         score: On the test split.
         chosen: Hyperparameters, chosen on the validation split.
         validation: Balanced accuracy there at these (inside classes: chance-corrected, mean over
@@ -29,28 +105,23 @@ class Reading:
 
     probe: str
     score: Score
-    chosen: dict[str, Any]
-    validation: float | None
-    details: dict[str, Any] = field(default_factory=dict)
-
-    def to_dict(self) -> dict[str, Any]:
-        """One key per attribute."""
-        return vars(self) | {"score": self.score.to_dict()}
-
-    @classmethod
-    def from_dict(cls, record: dict[str, Any]) -> Reading:
-        """The inverse of `to_dict`."""
-        return cls(
-            record["probe"],
-            Score.from_dict(record["score"]),
-            record["chosen"],
-            record["validation"],
-            record.get("details") or {},
-        )
+    chosen: ChosenValues = field(default_factory=ChosenValues)
+    validation: float | None = None
+    details: ReadingDetails = field(default_factory=ReadingDetails)
 
 
 @dataclass(frozen=True)
-class TargetProbe:
+class SplitSizes(_WhatApplies):
+    """Rows by split, and how many rows lack the target."""
+
+    train: int
+    validation: int
+    test: int
+    missing: int | None = None
+
+
+@dataclass(frozen=True)
+class TargetProbe(Part):
     """What was read of one target at one layer.
 
     Attributes:
@@ -59,7 +130,7 @@ class TargetProbe:
         target: Name of the target.
         role: "label", "fine", "slice" or "target".
         classes: Labels among the training rows; chance is 1/classes.
-        sizes: Rows that take part, by split, and "missing" (rows without this target).
+        sizes: Rows that take part, by split, and rows without this target.
         readings: One per probe.
         notes: What the reader must know.
     """
@@ -69,92 +140,75 @@ class TargetProbe:
     target: str
     role: str
     classes: int
-    sizes: dict[str, int]
+    sizes: SplitSizes
     readings: tuple[Reading, ...]
     notes: tuple[str, ...] = ()
 
     def reading(self, probe: str, shots: int | None = None) -> Reading:
         """The reading of one probe; a KeyError where it does not apply."""
-        for found in self.readings:
-            if found.probe == probe and (shots is None or found.details.get("shots") == shots):
-                return found
+        for reading in self.readings:
+            if reading.probe == probe and shots in (None, reading.details.shots):
+                return reading
         raise KeyError(probe)
-
-    def to_dict(self) -> dict[str, Any]:
-        """One key per attribute."""
-        readings = [found.to_dict() for found in self.readings]
-        return vars(self) | {"readings": readings, "notes": list(self.notes)}
-
-    @classmethod
-    def from_dict(cls, record: dict[str, Any]) -> TargetProbe:
-        """The inverse of `to_dict`."""
-        names = ("data", "layer", "target", "role", "classes", "sizes")
-        known: dict[str, Any] = {name: record[name] for name in names}
-        readings = tuple(Reading.from_dict(one) for one in record["readings"])
-        return cls(**known, readings=readings, notes=tuple(record.get("notes", ())))
 
 
 @dataclass(frozen=True)
-class ProbeResult:
+class ProbedData(Part):
+    """A data set that was probed.
+
+    Attributes:
+        name: "" for the one that the encoder was trained for.
+        label: The training label's column; None without one.
+        unit: What was drawn independently: "row", "instance" or "group".
+        rows: Rows by split.
+        cut_here: Splits that were cut off here.
+    """
+
+    name: str
+    label: str | None
+    unit: str
+    rows: SplitSizes
+    cut_here: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ProbeConditions(Part):
+    """Under which was probed.
+
+    Attributes:
+        seed: Of splits cut here, shots and subsamples.
+        data: One entry per data set.
+        chosen_by: What hyperparameters were chosen by.
+        fitted_on: Splits that the tested probes were fitted on.
+        interval: What the intervals are.
+        settings: Of the probes.
+    """
+
+    seed: int
+    data: tuple[ProbedData, ...]
+    chosen_by: str
+    fitted_on: str
+    interval: str
+    settings: ProbeOptions
+
+
+@dataclass(frozen=True)
+class ProbeResult(Document):
     """What frozen embeddings let read, per layer and per target.
 
     Attributes:
         targets: One entry per data set, layer and target.
-        conditions: Seed, splits of each data set, what units are, what the intervals are, settings.
+        conditions: Seed, splits of each data set, what units are, what the intervals are, options.
     """
 
     kind: ClassVar[str] = "probe"
 
     targets: tuple[TargetProbe, ...]
-    conditions: dict[str, Any]
-    schema_version: int = field(default=SCHEMA_VERSION)
+    conditions: ProbeConditions
 
-    def of(self, layer: str, target: str, data: str = "") -> TargetProbe:
+    def target(self, layer: str, name: str, data: str = "") -> TargetProbe:
         """The entry of one layer and target; a KeyError where there is none."""
-        for found in self.targets:
-            if (found.data, found.layer, found.target) == (data, layer, target):
-                return found
-        raise KeyError((data, layer, target))
-
-    def to_dict(self) -> dict[str, Any]:
-        """The record as plain JSON types, one key per attribute."""
-        return vars(self) | {"targets": [found.to_dict() for found in self.targets]}
-
-    def to_json(self, indent: int | None = 2) -> str:
-        """Strict JSON: numbers that do not exist are null, never NaN."""
-        return json.dumps(self.to_dict(), indent=indent, allow_nan=False, ensure_ascii=False)
-
-    @classmethod
-    def from_dict(cls, record: dict[str, Any], source: str = "") -> ProbeResult:
-        """The inverse of `to_dict`; keys that this version does not know are left out.
-
-        Raises:
-            InputError: The record is not one of probes, or of a newer schema.
-        """
-        try:
-            version = int(record["schema_version"])
-            if version <= SCHEMA_VERSION:
-                targets = tuple(TargetProbe.from_dict(one) for one in record["targets"])
-                return cls(targets, dict(record["conditions"]), version)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise InputError(
-                "a record as `uncollapse probe --json` writes it",
-                f"a record that lacks or garbles {error}",
-                "probe again",
-            ) from error
-        raise InputError(
-            f"probes of schema {SCHEMA_VERSION} or older",
-            f"schema {version}",
-            "install a newer uncollapse",
-        )
-
-    @classmethod
-    def from_json(cls, text: str) -> ProbeResult:
-        """The inverse of `to_json`."""
-        try:
-            record = json.loads(text)
-        except ValueError as error:
-            raise InputError(
-                "JSON of `uncollapse probe --json`", f"{error}", "probe again"
-            ) from error
-        return cls.from_dict(record)
+        for entry in self.targets:
+            if (entry.data, entry.layer, entry.target) == (data, layer, name):
+                return entry
+        raise KeyError((data, layer, name))

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from uncollapse.records.codec import Part
+from uncollapse.records.probe_options import WithinClassOptions
 from uncollapse.records.score import Interval
 from uncollapse.records.verdict import ProbeVerdict
 
 __all__ = ["PermutationNull", "ProbedClassScore", "WithinClassProbe"]
-
-OptionValue = int | float | tuple[int | float, ...]
 
 
 @dataclass(frozen=True)
@@ -61,7 +59,7 @@ class WithinClassProbe(Part):
         null: The same for permuted labels; None where none were asked for.
         classes: One entry per class that was probed.
         skipped_classes: Classes without enough finer labels.
-        options: Of the probe, by name.
+        options: Of the probe.
     """
 
     verdict: ProbeVerdict
@@ -71,4 +69,4 @@ class WithinClassProbe(Part):
     null: PermutationNull | None
     classes: tuple[ProbedClassScore, ...]
     skipped_classes: int
-    options: Mapping[str, OptionValue]
+    options: WithinClassOptions

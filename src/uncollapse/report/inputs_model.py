@@ -225,7 +225,7 @@ class Inputs:
         levels = {None if statistics is None else statistics.level}
         for run in self.runs:
             levels |= {m.measurement.conditions.confidence for m in run.measured}
-            levels |= {probe.conditions["settings"]["confidence"] for probe in run.probes}
+            levels |= {probe.conditions.settings.confidence for probe in run.probes}
         levels -= {None}
         return levels.pop() if len(levels) == 1 else None if levels else 0.95
 

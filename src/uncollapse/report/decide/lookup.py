@@ -164,10 +164,10 @@ def _rows_of_run(run: Case) -> Iterator[ProbeRow]:
                 target.target,
                 target.role,
                 reading.probe,
-                reading.details.get("shots"),
+                reading.details.shots,
                 reading.score.chance_corrected,
                 reading.score.accuracy,
-                target.sizes["test"],
+                target.sizes.test,
                 target.notes,
             )
 

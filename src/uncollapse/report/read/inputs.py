@@ -103,7 +103,7 @@ def _file(path: Path, inputs: Inputs, options: Options) -> None:
         _attach(inputs.cases[-1], record, path)
 
 
-def _attach(case: Case, record: Document | ProbeResult, path: Path) -> None:
+def _attach(case: Case, record: Document, path: Path) -> None:
     """Put a record of a case where it belongs."""
     if isinstance(record, ProbeResult):
         case.probes.append(record)

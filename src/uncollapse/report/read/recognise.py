@@ -17,7 +17,7 @@ from uncollapse.records import (
 __all__ = ["record_of"]
 
 # By the kind that a file names; and by keys that only it has, as files of before named none.
-_RECORDS: dict[type[Document | ProbeResult], set[str]] = {
+_RECORDS: dict[type[Document], set[str]] = {
     PilotResult: {"candidates", "recommendation"},
     Measurement: {"verdict", "within_class_variance", "share", "classes"},
     Comparison: {"verdict_before", "verdict_after", "changes"},
@@ -27,7 +27,7 @@ _RECORDS: dict[type[Document | ProbeResult], set[str]] = {
 }
 
 
-def record_of(content: Any, source: str) -> Document | ProbeResult | None:
+def record_of(content: Any, source: str) -> Document | None:
     """The record that parsed JSON is; None where it is none of those that a report takes.
 
     Raises:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from uncollapse.records import Interval, Score
 from uncollapse.statistics import wilson_interval
 
-__all__ = ["INTERVAL", "balanced_accuracy", "score", "score_within"]
+__all__ = ["INTERVAL", "balanced_accuracy", "chance_corrected", "score", "score_within"]
 
 Bools = NDArray[np.bool_]
 Integers = NDArray[np.int64]
@@ -30,29 +30,26 @@ INTERVAL = "Wilson, effective number of independent test units; spread of seeds 
 
 
 def balanced_accuracy(right: Bools, labels: Integers) -> float:
-    """Mean over the labels that occur of the fraction read right.
-
-    Example:
-        >>> balanced_accuracy(np.array([True, True, True, False]), np.array([0, 0, 0, 1]))
-        0.5
-    """
+    """Mean over the labels that occur of the fraction read right."""
     counts = np.bincount(labels)
     hits = np.bincount(labels, weights=right)
     return float(np.mean(hits[counts > 0] / counts[counts > 0]))
 
 
-def proportion(
+def chance_corrected(right: Bools, labels: Integers, count: int) -> float:
+    """Balanced accuracy above that of guessing among `count` labels, (b - 1/K)/(1 - 1/K).
+
+    Example:
+        >>> chance_corrected(np.array([True, True, True, False]), np.array([0, 0, 1, 1]), 2)
+        0.5
+    """
+    return (balanced_accuracy(right, labels) - 1 / count) / (1 - 1 / count)
+
+
+def _proportion(
     right: Bools, cells: Integers, weights: Floats, units: Integers, confidence: float
 ) -> Interval:
-    """sum_k v_k q_k with its interval.
-
-    Args:
-        right: (n,) whether each test row was read right.
-        cells: (n,) cell of each, 0..; every cell of `weights` occurs.
-        weights: (cells,) sum 1.
-        units: (n,) independent unit of each.
-        confidence: In (0, 1).
-    """
+    """sum_k v_k q_k with its interval; every cell of `weights`, which sum to 1, occurs."""
     counts = np.bincount(cells, minlength=len(weights)).astype(np.float64)
     fractions = np.bincount(cells, weights=right, minlength=len(weights)) / counts
     p = float(weights @ fractions)
@@ -61,7 +58,7 @@ def proportion(
     summed = np.bincount(unit, weights=influence)
     G = len(summed)
     if G < 2:
-        return Interval(p, None, None)
+        return Interval(p)
     variance = float(summed @ summed) * G / (G - 1)
     pairs = np.unique(np.stack([cells, unit]), axis=1)
     in_cells = np.bincount(pairs[0], minlength=len(weights))
@@ -84,10 +81,10 @@ def score(
         units: (n,) what was drawn independently.
         confidence: Of the intervals.
     """
-    found, cells = np.unique(labels, return_inverse=True)
-    whole = proportion(right, np.zeros_like(cells), np.ones(1), units, confidence)
-    even = np.full(len(found), 1 / len(found))
-    balanced = proportion(right, cells, even, units, confidence)
+    names, cells = np.unique(labels, return_inverse=True)
+    whole = _proportion(right, np.zeros_like(cells), np.ones(1), units, confidence)
+    even = np.full(len(names), 1 / len(names))
+    balanced = _proportion(right, cells, even, units, confidence)
     left = 1 - 1 / classes
     return Score(whole, balanced, balanced.scaled(1 / left, 1 - 1 / left))
 
@@ -116,10 +113,10 @@ def score_within(
     plain = 1 / (len(counts) * occurring[pairs[0]])
     # (b - 1/K)/(1 - 1/K) = b f - (f - 1) with f = 1/(1 - 1/K): a proportion again, scaled.
     f = 1 / (1 - 1 / counts)
-    whole = proportion(right, owners, np.bincount(owners) / len(owners), units, confidence)
-    corrected = proportion(right, cells, plain * f[pairs[0]] / f.mean(), units, confidence)
+    whole = _proportion(right, owners, np.bincount(owners) / len(owners), units, confidence)
+    corrected = _proportion(right, cells, plain * f[pairs[0]] / f.mean(), units, confidence)
     return Score(
         whole,
-        proportion(right, cells, plain, units, confidence),
+        _proportion(right, cells, plain, units, confidence),
         corrected.scaled(float(f.mean()), 1 - float(f.mean())),
     )

@@ -104,8 +104,8 @@ def as_dataset(given: Embedded, seed: int) -> Dataset:
         raise InputError("layers of as many rows", listed, "give one row per sample in each")
     targets = {name: encode(v, f"target {name!r}", rows) for name, v in given.targets.items()}
     units, unit = _units(given, rows)
-    by = targets[given.label if given.label in targets else next(iter(targets))]
-    split = _split(given.split, by.codes, units, rows, seed)
+    stratum = targets[given.label if given.label in targets else next(iter(targets))]
+    split = _split(given.split, stratum.codes, units, rows, seed)
     _groups_whole(split, units, unit)
     for name in given.fine:
         _not_the_label(targets, given.label, name)
@@ -131,7 +131,7 @@ def _split(values: Any, labels: Integers, units: Integers, rows: int, seed: int)
     everything = np.arange(rows)
     if values is None:
         test = _cut(everything, labels, units, np.random.default_rng([seed, 0]))
-        found = {"test": test, "train": np.setdiff1d(everything, test)}
+        parts = {"test": test, "train": np.setdiff1d(everything, test)}
         cut = ["test"]
     else:
         codes = encode(values, "split", rows)
@@ -142,24 +142,24 @@ def _split(values: Any, labels: Integers, units: Integers, rows: int, seed: int)
                 ", ".join(unknown[:5]),
                 "rename them, or name another column with --split",
             )
-        of = np.array([*names, ""], dtype=object)[codes.codes]
-        found, cut = {name: np.flatnonzero(of == name) for name in SPLITS}, []
+        by_row = np.array([*names, ""], dtype=object)[codes.codes]
+        parts, cut = {name: np.flatnonzero(by_row == name) for name in SPLITS}, []
         for name in ("train", "test"):
-            if not len(found[name]):
+            if not len(parts[name]):
                 present = ", ".join(dict.fromkeys(names)) or "none"
                 raise InputError(f"{name} rows", f"splits {present}", "embed that split too")
-    validation = found.get("validation", np.zeros(0, dtype=np.int64))
+    validation = parts.get("validation", np.zeros(0, dtype=np.int64))
     if not len(validation):
         # Of the training rows alone: what lies in the test split cannot move it.
-        validation = _cut(found["train"], labels, units, np.random.default_rng([seed, 1]))
-        found["train"] = np.setdiff1d(found["train"], validation)
+        validation = _cut(parts["train"], labels, units, np.random.default_rng([seed, 1]))
+        parts["train"] = np.setdiff1d(parts["train"], validation)
         cut.append("validation")
-    return Split(found["train"], validation, found["test"], tuple(cut))
+    return Split(parts["train"], validation, parts["test"], tuple(cut))
 
 
 def _cut(rows: Integers, labels: Integers, units: Integers, rng: np.random.Generator) -> Integers:
     """A fifth of the rows: every fifth unit in the order of labels, units whole."""
-    names, first, of = np.unique(units[rows], return_index=True, return_inverse=True)
+    names, first, place = np.unique(units[rows], return_index=True, return_inverse=True)
     if len(names) < 5:
         raise InputError(
             "five independent units or more to cut a split from",
@@ -170,7 +170,7 @@ def _cut(rows: Integers, labels: Integers, units: Integers, rng: np.random.Gener
     ordered = shuffled[np.argsort(labels[rows[first[shuffled]]], kind="stable")]
     taken = np.zeros(len(names), dtype=bool)
     taken[ordered[2::5]] = True
-    return np.asarray(rows[taken[of]])
+    return np.asarray(rows[taken[place]])
 
 
 def _groups_whole(split: Split, units: Integers, unit: str) -> None:

@@ -3,32 +3,33 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from uncollapse.errors import InputError
-from uncollapse.probes.dataset import Dataset
+from uncollapse.probes._accuracy import score
+from uncollapse.probes._dataset import Dataset
+from uncollapse.records import ChosenValues, Reading
 from uncollapse.samples import unit_rows
 
-__all__ = ["Part", "Task", "task_of"]
+__all__ = ["SplitRows", "Task", "reading", "task_of"]
 
 Integers = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Part:
+class SplitRows:
     """Rows of one split that have the target.
 
     Attributes:
-        rows: (n,) positions in the data set.
         features: (n, d) as they came.
         labels: (n,) 0..classes-1, or above where training rows have no such label.
         units: (n,) independent unit of each.
     """
 
-    rows: Integers
     features: NDArray[Any]
     labels: Integers
     units: Integers
@@ -43,22 +44,21 @@ class Part:
 class Task:
     """A target to read: parts of it, and how many labels its training rows have."""
 
-    train: Part
-    validation: Part
-    test: Part
+    train: SplitRows
+    validation: SplitRows
+    test: SplitRows
     classes: int
     names: tuple[Any, ...]
     missing: int
 
-    @property
-    def both(self) -> Part:
-        """Training and validation rows together."""
-        a, b = self.train, self.validation
-        return Part(
-            np.concatenate([a.rows, b.rows]),
-            np.concatenate([a.features, b.features]),
-            np.concatenate([a.labels, b.labels]),
-            np.concatenate([a.units, b.units]),
+    @cached_property
+    def refit(self) -> SplitRows:
+        """Training and validation rows together, but for labels that no training row has."""
+        known = self.validation.labels < self.classes
+        return SplitRows(
+            np.concatenate([self.train.features, self.validation.features[known]]),
+            np.concatenate([self.train.labels, self.validation.labels[known]]),
+            np.concatenate([self.train.units, self.validation.units[known]]),
         )
 
 
@@ -84,7 +84,7 @@ def task_of(data: Dataset, layer: str, target: str) -> Task:
     order[unseen] = len(known) + np.arange(len(unseen))
     labels = np.where(codes >= 0, order[codes], -1)
 
-    def part(name: str) -> Part:
+    def part(name: str) -> SplitRows:
         rows = getattr(data.split, name)
         rows = rows[labels[rows] >= 0]
         if not len(rows):
@@ -93,8 +93,23 @@ def task_of(data: Dataset, layer: str, target: str) -> Task:
                 "none",
                 "name another target, or give that split labels",
             )
-        return Part(rows, data.layers[layer][rows], labels[rows], data.units[rows])
+        return SplitRows(data.layers[layer][rows], labels[rows], data.units[rows])
 
     names = tuple(data.targets[target].names[k] for k in known)
     missing = int(np.count_nonzero(labels < 0))
     return Task(part("train"), part("validation"), part("test"), len(known), names, missing)
+
+
+def reading(
+    probe: str,
+    task: Task,
+    guess: Integers,
+    chosen: ChosenValues,
+    validation: float,
+    confidence: float,
+) -> Reading:
+    """The reading of a probe from its predictions for the test rows."""
+    test = task.test
+    right = guess == test.labels
+    found = score(right, test.labels, task.classes, test.units, confidence)
+    return Reading(probe, found, chosen, validation)

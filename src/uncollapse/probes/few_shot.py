@@ -1,0 +1,126 @@
+"""Nearest class mean of a few training rows per class, over draws of these.
+
+It has no hyperparameter to choose. The interval is that of the mean over draws; the test rows are
+the same in all of them. Shots of one class are of different units.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from uncollapse.errors import InputError
+from uncollapse.probes._accuracy import balanced_accuracy
+from uncollapse.probes._task import SplitRows, Task
+from uncollapse.records import (
+    ClassReading,
+    Interval,
+    ProbeOptions,
+    Reading,
+    ReadingDetails,
+    Score,
+)
+from uncollapse.statistics import t_quantile
+
+__all__ = ["SHOTS", "few_shot", "over_draws", "shot_values"]
+
+Integers = NDArray[np.int64]
+Floats = NDArray[np.float64]
+SHOTS = (1, 5, 10)
+
+
+def few_shot(task: Task, options: ProbeOptions, seed: list[int]) -> tuple[list[Reading], list[str]]:
+    """A reading per number of shots, and what the reader must know.
+
+    Raises:
+        InputError: More shots were asked for than a class has units in the training split.
+    """
+    most, smallest = _units_of_smallest(task)
+    if options.shots is not None and max(options.shots) > most:
+        raise InputError(
+            f"{max(options.shots)} shots or more in every class",
+            f"{most} independent training units of {smallest!r}",
+            "ask for fewer --shots",
+        )
+    shots = options.shots or tuple(s for s in SHOTS if s <= most)
+    notes = []
+    if options.shots is None and len(shots) < len(SHOTS):
+        notes.append(f"few-shot: the smallest class has {most} independent training units")
+    values = shot_values(task.train, task.test, task.classes, shots, options.draws, seed)
+    return [over_draws("few-shot", s, values[s], options.confidence) for s in shots], notes
+
+
+def shot_values(
+    train: SplitRows,
+    test: SplitRows,
+    classes: int,
+    shots: tuple[int, ...],
+    draws: int,
+    seed: list[int],
+) -> dict[int, Floats]:
+    """Nearest class mean of unit vectors from a few training rows per class.
+
+    The mean of the shots keeps its length: the nearest by distance on the embedding as it is.
+
+    Returns:
+        For each number of shots (draws, 3): accuracy, balanced accuracy, chance-corrected.
+    """
+    vectors, tested = train.vectors, test.vectors
+    values: dict[int, list[list[float]]] = {s: [] for s in shots}
+    for draw in range(draws):
+        ranks = _ranks(train, np.random.default_rng([*seed, draw]))
+        for s in shots:
+            drawn = (ranks >= 0) & (ranks < s)
+            means = np.zeros((classes, vectors.shape[1]))
+            np.add.at(means, train.labels[drawn], vectors[drawn] / s)
+            guess = np.argmax(tested @ means.T - np.sum(means**2, axis=1) / 2, axis=1)
+            right = guess == test.labels
+            balanced = balanced_accuracy(right, test.labels)
+            above = (balanced - 1 / classes) / (1 - 1 / classes)
+            values[s].append([float(right.mean()), balanced, above])
+    return {s: np.array(rows) for s, rows in values.items()}
+
+
+def over_draws(
+    probe: str,
+    shots: int,
+    values: Floats,
+    confidence: float,
+    classes: tuple[ClassReading, ...] | None = None,
+) -> Reading:
+    """The reading of a few-shot probe from its (draws, 3) values."""
+    draws = len(values)
+    means, spread = values.mean(axis=0), values.std(axis=0, ddof=1)
+    half = t_quantile(draws - 1, confidence) * spread / np.sqrt(draws)
+    forms = [
+        Interval(float(m), float(m - h), float(m + h)) for m, h in zip(means, half, strict=True)
+    ]
+    details = ReadingDetails(
+        shots=shots,
+        draws=draws,
+        deviation=float(spread[1]),
+        interval="of the mean over draws of the shots; the test rows are fixed",
+        classes=classes,
+    )
+    return Reading(probe, Score(*forms), details=details)
+
+
+def _units_of_smallest(task: Task) -> tuple[int, Any]:
+    pairs = np.unique(np.stack([task.train.labels, task.train.units]), axis=1)
+    counts = np.bincount(pairs[0])
+    return int(counts.min()), task.names[int(counts.argmin())]
+
+
+def _ranks(train: SplitRows, rng: np.random.Generator) -> Integers:
+    """Place of each row's unit in a random order of its class's units; -1 for its other rows."""
+    order = rng.permutation(len(train.labels))
+    pairs = np.stack([train.labels[order], train.units[order]])
+    _, first = np.unique(pairs, axis=1, return_index=True)
+    kept = order[np.sort(first)]
+    by_class = kept[np.argsort(train.labels[kept], kind="stable")]
+    starts = np.searchsorted(train.labels[by_class], train.labels[by_class])
+    ranks = np.full(len(train.labels), -1, dtype=np.int64)
+    ranks[by_class] = np.arange(len(by_class)) - starts
+    return ranks

@@ -1,0 +1,149 @@
+"""Multinomial logistic regression (scikit-learn) on features at one scale, at several penalties.
+
+For a penalty l,
+
+    minimise over W, b:   sum_i w_i log(1/softmax(x_i W + b)[y_i]) / sum_i w_i  +  l/2 ||W||^2
+
+on features that are centred and divided by one number, their root mean square, so that a penalty
+means the same at every layer. scikit-learn's `LogisticRegression` has this optimum at C = 1/(l N);
+for two classes it penalises the difference of both weights, so at C = 2/(l N).
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Iterator
+from copy import copy
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from uncollapse.probes._accuracy import balanced_accuracy
+from uncollapse.probes._task import SplitRows, Task, reading
+from uncollapse.records import ChosenValues, ProbeOptions, Reading
+
+__all__ = ["LinearModel", "fit_at_penalties", "fit_logistic", "linear"]
+
+Rows = NDArray[np.floating[Any]]
+Integers = NDArray[np.int64]
+
+# Above this many multiplications per evaluation, products are taken in float32.
+_SINGLE_ABOVE = 5e7
+_MOST_STEPS = 1000
+
+
+@dataclass(frozen=True)
+class LinearModel:
+    """A fitted regression for features as they came.
+
+    Attributes:
+        regression: scikit-learn's, fitted on scaled features.
+        mean: (d,) of the features.
+        scale: Root mean square of the centred features.
+    """
+
+    regression: Any
+    mean: Rows
+    scale: float
+
+    def predict(self, rows: Rows) -> Integers:
+        """Class of each row."""
+        return np.asarray(self.regression.predict((rows - self.mean) / self.scale), np.int64)
+
+
+def fit_logistic(
+    regression: Any, rows: Rows, labels: Integers, strengths: Iterable[float]
+) -> Iterator[LinearModel]:
+    """scikit-learn's `LogisticRegression` on the features at one scale, at each strength C."""
+    from sklearn.exceptions import ConvergenceWarning
+
+    mean = rows.mean(axis=0, dtype=np.float64)
+    scale = max(float(np.sqrt(np.mean((rows - mean) ** 2))), 1e-300)
+    scaled = ((rows - mean) / scale).astype(rows.dtype)
+    for regression.C in strengths:
+        with warnings.catch_warnings():
+            # A weak penalty on separable data has no finite optimum to converge to.
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            regression.fit(scaled, labels)
+        yield LinearModel(copy(regression), mean, scale)
+
+
+def fit_at_penalties(
+    rows: Rows,
+    labels: Integers,
+    penalties: Iterable[float],
+    *,
+    balanced: bool = False,
+    tolerance: float = 1e-5,
+    start: LinearModel | None = None,
+) -> Iterator[LinearModel]:
+    """The optimum at each penalty, each from the one before.
+
+    Args:
+        rows: (N, d) features.
+        labels: (N,) classes 0..K-1, every one of which occurs.
+        penalties: Each above 0; from the strongest on is the quickest.
+        balanced: Whether classes weigh the same; else rows do.
+        tolerance: Of the largest slope.
+        start: A model to start from.
+
+    Example:
+        >>> rows = np.array([[0.0], [1.0], [2.0], [3.0]])
+        >>> models = list(fit_at_penalties(rows, np.array([0, 0, 1, 1]), [1.0, 0.01]))
+        >>> models[-1].predict(rows).tolist()
+        [0, 0, 1, 1]
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    classes = int(labels.max()) + 1
+    single = 1.0 * rows.size * classes > _SINGLE_ABOVE
+    regression: Any = LogisticRegression(
+        class_weight="balanced" if balanced else None,
+        tol=tolerance,
+        max_iter=_MOST_STEPS,
+        warm_start=True,
+    )
+    if start is not None:
+        regression = copy(start.regression)
+    strengths = ((2 if classes == 2 else 1) / (l2 * len(rows)) for l2 in penalties)
+    return fit_logistic(
+        regression, rows.astype(np.float32 if single else np.float64), labels, strengths
+    )
+
+
+def linear(task: Task, options: ProbeOptions) -> tuple[Reading, list[str]]:
+    """Logistic regression on the features, the penalty chosen on the validation rows.
+
+    Of equals the stronger penalty. Second comes what the reader must know.
+    """
+
+    def fitted(
+        part: SplitRows, penalties: Iterable[float], start: LinearModel | None = None
+    ) -> Iterator[LinearModel]:
+        return fit_at_penalties(
+            part.features,
+            part.labels,
+            penalties,
+            balanced=options.balanced,
+            tolerance=options.tolerance,
+            start=start,
+        )
+
+    path = sorted(options.l2, reverse=True)
+    models = list(fitted(task.train, path))
+    truth = task.validation.labels
+    values = [
+        balanced_accuracy(model.predict(task.validation.features) == truth, truth)
+        for model in models
+    ]
+    best = int(np.argmax(values))
+    l2, model = path[best], models[best]
+    if options.refit:
+        model = next(fitted(task.refit, [l2], model))
+    notes = []
+    if len(path) > 1 and l2 in (path[0], path[-1]):
+        notes.append(f"linear: the chosen penalty {l2:.3g} is at the end of the path")
+    guess, chosen = model.predict(task.test.features), ChosenValues(l2=l2)
+    return reading("linear", task, guess, chosen, values[best], options.confidence), notes
