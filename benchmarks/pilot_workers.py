@@ -16,27 +16,16 @@ from pathlib import Path
 
 import yaml
 
-from uncollapse.pilot import on_processes
-from uncollapse.pilot.jobs import Job
+from uncollapse.pilot import Common, Goal, Job, on_processes
 from uncollapse.training import parse_config
 
 
 def jobs(folder: Path, runs: int, epochs: int) -> list[Job]:
     text = (resources.files("uncollapse.cli") / "demos" / "digits.yaml").read_text("utf-8")
-    block = parse_config(yaml.safe_load(text) | {"epochs": epochs}).plain()
+    config = parse_config(yaml.safe_load(text) | {"epochs": epochs})
+    common = Common(config, folder, Goal("within-class", ("digit",)), {})
     return [
-        Job(
-            trial="start",
-            seed=seed,
-            folder=str(folder / f"seed-{seed}"),
-            config=block | {"seed": seed},
-            base=str(folder),
-            until=epochs,
-            part="validation",
-            goal=("within-class", ("digit",)),
-            views=block["views"],
-            downstream={},
-        )
+        Job("start", (), seed, folder / f"seed-{seed}", epochs, "validation", common)
         for seed in range(runs)
     ]
 

@@ -36,8 +36,8 @@ from rich.progress import Progress
 from scipy.stats import spearmanr
 from searches import equal_grids, of, searched
 
-from uncollapse.pilot import PilotResult, on_processes
-from uncollapse.pilot.jobs import Job
+from uncollapse.pilot import Common, Goal, Job, PilotResult, on_processes
+from uncollapse.records import to_json_types
 from uncollapse.theory import predict
 from uncollapse.training import Problem, build_problem, parse_config
 
@@ -77,10 +77,9 @@ def run(
     grid: list[tuple[float, float, int]],
 ) -> list[dict[str, Any]]:
     """Every run of the grid of (alpha, temperature, per class), predicted and measured."""
-    seeds = pilot.conditions["seeds"]
-    epochs = pilot.conditions["plan"]["epochs"]
-    block = pilot.conditions["config"] | {"epochs": epochs}
-    goal = (pilot.objective["name"], tuple(pilot.objective["columns"]))
+    seeds, epochs = pilot.conditions.seeds, pilot.conditions.plan.epochs
+    block = pilot.conditions.config | {"epochs": epochs}
+    goal = Goal(pilot.objective.name, pilot.objective.columns)
     start = build_problem(parse_config(block), base=base)
     rows, jobs = [], []
     for alpha, tau, count in grid:
@@ -88,23 +87,13 @@ def run(
         problem = build_problem(parse_config(own), base=base, data=start.data)
         theory = predicted(problem)
         own["epochs"] = max(1, round(epochs * start.sampler.steps / problem.sampler.steps))
+        common = Common(parse_config(own), base, goal, {})
         for seed in seeds:
             folder = output / "runs" / f"{alpha:g}-{tau:g}-{count}-{seed}"
             rows.append({"alpha": alpha, "temperature": tau, "per_class": count, "seed": seed})
             rows[-1]["predicted"] = theory
             jobs += [
-                Job(
-                    trial=folder.name,
-                    seed=seed,
-                    folder=str(folder),
-                    config=own | {"seed": seed},
-                    base=str(base),
-                    until=own["epochs"],
-                    part=part,
-                    goal=goal,
-                    views=block["views"],
-                    downstream={},
-                )
+                Job(folder.name, (), seed, folder, own["epochs"], part, common)
                 for part in ("validation", "test")
             ]
     outcomes = []
@@ -115,9 +104,10 @@ def run(
             outcomes.append(on_processes(jobs[part::2], workers, lambda _: bar.advance(task)))
     for row, *both in zip(rows, *outcomes, strict=True):
         for part, outcome in zip(("validation", "test"), both, strict=True):
-            result = outcome.result or {}
-            row[part], row["failed"] = result.get("measured"), outcome.reason
-        row["seconds"] = (both[0].result or {}).get("seconds")
+            result = outcome.result
+            row[part] = None if result is None else to_json_types(result.measured)
+            row["failed"] = outcome.reason
+        row["seconds"] = None if both[0].result is None else both[0].result.seconds
     return rows
 
 
@@ -228,26 +218,25 @@ def report(rows: list[dict[str, Any]], pilot: PilotResult) -> dict[str, Any]:
 
 def start_of(pilot: PilotResult) -> tuple[float, float]:
     """Temperature and instances of a class in a batch of the present setting."""
-    config = pilot.conditions["config"]
+    config = pilot.conditions.config
     count = config["batch"].get("per_class") or config["batch"]["size"] / 4
     return config["loss"]["temperature"], count
 
 
 def piloted(pilot: PilotResult) -> dict[str, Any]:
     """What the pilot spent and reached on test rows, by fresh seeds."""
-    trials = [pilot.start, *pilot.candidates]
-    epochs = pilot.conditions["plan"]["epochs"]
-    spent = sum(run["epochs"] / epochs for trial in trials for run in trial["runs"])
+    epochs = pilot.conditions.plan.epochs
+    spent = sum(run.epochs / epochs for trial in pilot.trials for run in trial.runs)
     # The first rung's run of a trial that went on is a part of its run.
     chosen = pilot.recommendation
-    confirmed = (chosen or {}).get("confirmed")
+    confirmed = chosen.confirmed if chosen else None
     return {
         "verdict": pilot.verdict,
-        "change": (chosen or {}).get("change"),
+        "change": to_json_types(chosen.change) if chosen else None,
         "runs_to_choose": round(spent, 2),
-        "runs_to_confirm": sum(len(r) for r in confirmed["runs"].values()) if confirmed else 0,
-        "test_objective": confirmed["recommended"][pilot.layer]["objective"] if confirmed else None,
-        "start_objective": confirmed["start"][pilot.layer]["objective"] if confirmed else None,
+        "runs_to_confirm": sum(len(r) for r in confirmed.runs.values()) if confirmed else 0,
+        "test_objective": confirmed.recommended[pilot.layer]["objective"] if confirmed else None,
+        "start_objective": confirmed.start[pilot.layer]["objective"] if confirmed else None,
     }
 
 
@@ -270,7 +259,7 @@ def main() -> None:
         list(product(options.alphas, options.temperatures, options.per_class)),
     )
     summary = report(rows, record)
-    written = {"conditions": record.conditions, "runs": rows, "summary": summary}
+    written = {"conditions": record.conditions.to_dict(), "runs": rows, "summary": summary}
     (options.output / "study.json").write_text(json.dumps(written, indent=1), encoding="utf-8")
 
 

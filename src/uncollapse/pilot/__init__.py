@@ -1,11 +1,24 @@
-"""The pilot: which smallest change prevents collapse, predicted first, proven by short runs."""
+"""The pilot: which smallest change prevents collapse, predicted first, proven by short runs.
 
+`uncollapse.pilot` is this room and its function at once: called, it runs a pilot.
+
+Example:
+    >>> import uncollapse
+    >>> from uncollapse.training import load_config
+    >>> config = load_config(Path("digits.yaml"), ["loss.alpha=0"])  # doctest: +SKIP
+    >>> uncollapse.pilot(config, Path("runs/pilot")).verdict  # doctest: +SKIP
+    'change'
+"""
+
+import inspect
 import sys
 from types import ModuleType
 
 from uncollapse.pilot.design import design
+from uncollapse.pilot.goal import Goal
+from uncollapse.pilot.jobs import Common, Job
 from uncollapse.pilot.options import PilotOptions, seconds_of
-from uncollapse.pilot.pool import on_processes
+from uncollapse.pilot.pool import Outcome, on_processes
 from uncollapse.pilot.ray_pool import on_ray
 from uncollapse.pilot.run import pilot
 from uncollapse.pilot.trial import Candidate
@@ -13,6 +26,10 @@ from uncollapse.records import PilotResult, SettingChange
 
 __all__ = [
     "Candidate",
+    "Common",
+    "Goal",
+    "Job",
+    "Outcome",
     "PilotOptions",
     "PilotResult",
     "SettingChange",
@@ -25,9 +42,10 @@ __all__ = [
 
 
 class _Room(ModuleType):
-    """The room has its function's name, so `uncollapse.pilot` is both: called, it runs a pilot."""
-
     __call__ = staticmethod(pilot)
 
 
+__signature__ = inspect.signature(pilot)
+# The room under the function's name too: the two are one, in whatever order they are imported.
 sys.modules[__name__].__class__ = _Room
+globals()["pilot"] = sys.modules[__name__]
