@@ -11,13 +11,12 @@ from __future__ import annotations
 
 from itertools import pairwise
 from math import log2
-from typing import Any
 
 import numpy as np
 from scipy.optimize import brentq
 
 from uncollapse.pilot.trial import Candidate
-from uncollapse.records import Prediction, Setting, SettingChange
+from uncollapse.records import Setting, SettingChange, changed_setting
 from uncollapse.theory import advise, predict
 from uncollapse.training import Problem
 
@@ -52,18 +51,16 @@ def design(problem: Problem) -> list[Candidate]:
     setting, note = tractable(problem.setting())
     start = Candidate("start", (), 0.0, predict(setting, thresholds=False), note)
     found = [*_alphas(setting), *_temperatures(setting), *_batches(setting, problem)]
-    found += [*_views(setting, problem), *_augmentations(problem, start.prediction)]
+    found += [*_views(setting, problem), *_augmentations(setting, problem)]
     return [start, *sorted(found, key=lambda one: one.size)]
 
 
-def _candidate(
-    key: str, before: Any, after: Any, size: float, setting: Setting | None, note: str = ""
-) -> Candidate:
-    prediction = None if setting is None else predict(setting, thresholds=False)
+def _candidate(setting: Setting, change: SettingChange, size: float, note: str = "") -> Candidate:
+    key, after = change.key, change.after
+    prediction = predict(changed_setting(setting, [change]), thresholds=False)
     shown = f"{after:g}" if isinstance(after, float) else str(after)
     short = "views" if key == "views.count" else key.split(".")[-1].replace("_", "-")
-    name = f"{short}-{shown}"
-    return Candidate(name, (SettingChange(key, before, after),), size, prediction, note)
+    return Candidate(f"{short}-{shown}", (change,), size, prediction, note)
 
 
 def _variance(setting: Setting) -> float:
@@ -89,9 +86,8 @@ def _alphas(setting: Setting) -> list[Candidate]:
     for target in _targets(setting):
         for advice in advise(lowest, target_variance=target, levers=("alpha",)):
             alpha = _rounded(advice.value)
-            changed = setting.with_(alpha=alpha)
-            size = abs(alpha - setting.alpha)
-            found.append(_candidate("loss.alpha", setting.alpha, alpha, size, changed))
+            change = SettingChange("loss.alpha", setting.alpha, alpha)
+            found.append(_candidate(setting, change, abs(alpha - setting.alpha)))
     return _distinct(found)
 
 
@@ -114,10 +110,8 @@ def _temperatures(setting: Setting) -> list[Candidate]:
             if (v - target) * (w - target) < 0:
                 step = brentq(lambda x, goal=target: variance(x) - goal, a, b, xtol=0.02)
                 tau = _rounded(setting.temperature * 2.0**step)
-                changed = setting.with_(temperature=tau)
-                size = abs(log2(tau / setting.temperature))
-                key, before = "loss.temperature", setting.temperature
-                found.append(_candidate(key, before, tau, size, changed))
+                change = SettingChange("loss.temperature", setting.temperature, tau)
+                found.append(_candidate(setting, change, abs(log2(tau / setting.temperature))))
     return sorted(_distinct(found), key=lambda one: one.size)[:2]
 
 
@@ -139,15 +133,9 @@ def _batches(setting: Setting, problem: Problem) -> list[Candidate]:
             fits = after >= 2 * len(counts)
         if not fits or drawn > rows // 2 or after != factor * before:
             continue
-        changed = setting.with_(batch=_scaled(setting.batch, factor))
-        found.append(_candidate(key, before, after, abs(log2(factor)), changed))
+        change = SettingChange(key, before, after)
+        found.append(_candidate(setting, change, abs(log2(factor))))
     return found
-
-
-def _scaled(batch: Any, factor: float) -> Any:
-    if hasattr(batch, "per_class"):
-        return type(batch)(round(factor * batch.per_class), batch.classes)
-    return type(batch)(round(factor * batch.size)) if hasattr(batch, "size") else batch
 
 
 def _views(setting: Setting, problem: Problem) -> list[Candidate]:
@@ -157,11 +145,10 @@ def _views(setting: Setting, problem: Problem) -> list[Candidate]:
     after = 2 * now
     if after > 8 or (stored is not None and after > stored):
         return []
-    size = log2(after / now)
-    return [_candidate("views.count", now, after, size, setting.with_(views=after))]
+    return [_candidate(setting, SettingChange("views.count", now, after), log2(after / now))]
 
 
-def _augmentations(problem: Problem, prediction: Prediction | None) -> list[Candidate]:
+def _augmentations(setting: Setting, problem: Problem) -> list[Candidate]:
     now = problem.config.views.augmentation
     if not isinstance(now, str):
         return []
@@ -173,8 +160,8 @@ def _augmentations(problem: Problem, prediction: Prediction | None) -> list[Cand
         # Without augmentation the views of an instance are one point: nothing to learn from.
         if other < (0 if stored else 1) or other >= len(STRENGTHS):
             continue
-        one = _candidate("views.augmentation", now, STRENGTHS[other], 1.0, None, note)
-        found.append(Candidate(one.name, one.changes, one.size, prediction, note))
+        change = SettingChange("views.augmentation", now, STRENGTHS[other])
+        found.append(_candidate(setting, change, 1.0, note))
     return found
 
 
