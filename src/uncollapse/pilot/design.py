@@ -50,9 +50,9 @@ def design(problem: Problem) -> list[Candidate]:
     """
     setting, note = tractable(problem.setting())
     start = Candidate("start", (), 0.0, predict(setting, thresholds=False), note)
-    found = [*_alphas(setting), *_temperatures(setting), *_batches(setting, problem)]
-    found += [*_views(setting, problem), *_augmentations(setting, problem)]
-    return [start, *sorted(found, key=lambda one: one.size)]
+    candidates = [*_alphas(setting), *_temperatures(setting), *_batches(setting, problem)]
+    candidates += [*_views(setting, problem), *_augmentations(setting, problem)]
+    return [start, *sorted(candidates, key=lambda candidate: candidate.size)]
 
 
 def _candidate(setting: Setting, change: SettingChange, size: float, note: str = "") -> Candidate:
@@ -81,14 +81,14 @@ def _rounded(value: float) -> float:
 
 
 def _alphas(setting: Setting) -> list[Candidate]:
-    found = []
+    candidates = []
     lowest = setting.with_(alpha=0.0)
     for target in _targets(setting):
         for advice in advise(lowest, target_variance=target, levers=("alpha",)):
             alpha = _rounded(advice.value)
             change = SettingChange("loss.alpha", setting.alpha, alpha)
-            found.append(_candidate(setting, change, abs(alpha - setting.alpha)))
-    return _distinct(found)
+            candidates.append(_candidate(setting, change, abs(alpha - setting.alpha)))
+    return _distinct(candidates)
 
 
 def _temperatures(setting: Setting) -> list[Candidate]:
@@ -102,7 +102,7 @@ def _temperatures(setting: Setting) -> list[Candidate]:
         return _variance(setting.with_(temperature=setting.temperature * 2.0**step))
 
     values = [variance(step) for step in steps]
-    found = []
+    candidates = []
     for target in _targets(setting):
         if target <= values[len(steps) // 2]:
             continue
@@ -111,14 +111,14 @@ def _temperatures(setting: Setting) -> list[Candidate]:
                 step = brentq(lambda x, goal=target: variance(x) - goal, a, b, xtol=0.02)
                 tau = _rounded(setting.temperature * 2.0**step)
                 change = SettingChange("loss.temperature", setting.temperature, tau)
-                found.append(_candidate(setting, change, abs(log2(tau / setting.temperature))))
-    return sorted(_distinct(found), key=lambda one: one.size)[:2]
+                candidates.append(_candidate(setting, change, abs(log2(tau / setting.temperature))))
+    return sorted(_distinct(candidates), key=lambda candidate: candidate.size)[:2]
 
 
 def _batches(setting: Setting, problem: Problem) -> list[Candidate]:
     """Fewer or more instances of each class in a batch, by the factors of `BATCHES`."""
     batch, rows = problem.config.batch, len(problem.rows)
-    found = []
+    candidates = []
     counts = np.bincount(problem.data.labels[problem.rows].clip(min=0))
     for factor in BATCHES:
         if batch.per_class is not None:
@@ -134,8 +134,8 @@ def _batches(setting: Setting, problem: Problem) -> list[Candidate]:
         if not fits or drawn > rows // 2 or after != factor * before:
             continue
         change = SettingChange(key, before, after)
-        found.append(_candidate(setting, change, abs(log2(factor))))
-    return found
+        candidates.append(_candidate(setting, change, abs(log2(factor))))
+    return candidates
 
 
 def _views(setting: Setting, problem: Problem) -> list[Candidate]:
@@ -155,15 +155,15 @@ def _augmentations(setting: Setting, problem: Problem) -> list[Candidate]:
     place = STRENGTHS.index(now)
     note = "theory does not know augmentation: the prediction is the start's"
     stored = problem.data.inputs.kind == "views"
-    found = []
+    candidates = []
     for other in (place - 1, place + 1):
         # Without augmentation the views of an instance are one point: nothing to learn from.
         if other < (0 if stored else 1) or other >= len(STRENGTHS):
             continue
         change = SettingChange("views.augmentation", now, STRENGTHS[other])
-        found.append(_candidate(setting, change, 1.0, note))
-    return found
+        candidates.append(_candidate(setting, change, 1.0, note))
+    return candidates
 
 
 def _distinct(candidates: list[Candidate]) -> list[Candidate]:
-    return list({one.name: one for one in candidates if one.size > 0}.values())
+    return list({c.name: c for c in candidates if c.size > 0}.values())

@@ -81,17 +81,17 @@ def _embedded(
 
 def _geometry(matrix: NDArray[np.float32], labels: NDArray[np.int64]) -> LayerScores:
     known = labels >= 0
-    found = measure(matrix[known], labels[known], permutations=0, probe=None)
-    within, total = found.within_class_variance.estimate, found.total_variance.estimate
+    record = measure(matrix[known], labels[known], permutations=0, probe=None)
+    within, total = record.within_class_variance.estimate, record.total_variance.estimate
     share = within / total if within is not None and total else None
-    return LayerScores(within, share, found.verdict)
+    return LayerScores(within, share, record.verdict)
 
 
 def _linear(embedded: Embedded) -> dict[str, Score]:
     """By layer, how well a linear probe reads the label."""
     options = ProbeOptions(l2=_PENALTIES, probes=("linear",))
-    found = probe(embedded, targets=["label"], options=options)
-    return {name: found.target(name, "label").reading("linear").score for name in LAYERS}
+    result = probe(embedded, targets=["label"], options=options)
+    return {name: result.target(name, "label").reading("linear").score for name in LAYERS}
 
 
 def _objective(
@@ -110,10 +110,10 @@ def _objective(
     if goal.kind == "other-view":
         return _other_view(problem, part, viewer)
     options = ProbeOptions(probes=("within-class few-shot",))
-    found = probe(embedded, targets=list(goal.columns), options=options)
+    result = probe(embedded, targets=list(goal.columns), options=options)
     return {
         layer: float(
-            np.mean([_most_shots(found.target(layer, column).readings) for column in goal.columns])
+            np.mean([_most_shots(result.target(layer, column).readings) for column in goal.columns])
         )
         for layer in LAYERS
     }
@@ -134,9 +134,9 @@ def _other_view(problem: Problem, part: str, viewer: Augmenter) -> dict[str, flo
         rows = rng.permutation(rows[data.labels[rows] == c])[:_MOST_INSTANCES]
         if len(rows) < 2:
             continue
-        parts = list(embed_rows(problem.model, data, np.sort(rows), viewer, key=(0, c)))
+        batches = list(embed_rows(problem.model, data, np.sort(rows), viewer, key=(0, c)))
         for name in LAYERS:
-            views = np.concatenate([one[name] for one in parts]).astype(np.float64)
+            views = np.concatenate([batch[name] for batch in batches]).astype(np.float64)
             views /= np.linalg.norm(views, axis=2, keepdims=True)
             cosines = views[:, 0] @ views[:, 1].T
             first = float(np.mean(np.argmax(cosines, axis=1) == np.arange(len(rows))))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 import yaml
+from filelock import FileLock, Timeout
 
 from uncollapse.errors import InputError
 from uncollapse.pilot.options import PilotOptions
@@ -15,7 +17,7 @@ from uncollapse.records import Document, PilotPlan, PilotResult, read_json, to_j
 from uncollapse.storage import write_json, write_text
 from uncollapse.training import TrainConfig
 
-__all__ = ["Folder", "with_absolute_paths"]
+__all__ = ["Folder", "opened", "with_absolute_paths"]
 
 # What may differ when a pilot is gone on with.
 _FREE = ("workers", "budget")
@@ -38,84 +40,67 @@ class PlanFile(Document):
     plan: PilotPlan
 
 
-class Folder:
+@contextmanager
+def opened(path: Path, config: TrainConfig, options: PilotOptions) -> Iterator[Folder]:
     """A pilot's folder, locked while a pilot runs in it.
 
     Raises:
         InputError: It holds something else, a pilot of another configuration or other options, or
             a pilot runs in it.
     """
+    there = {file.name for file in path.iterdir()} if path.is_dir() else set()
+    if "plan.json" not in there and not there <= {"lock"}:
+        raise InputError(
+            f"a new folder or one with a pilot, not {path}",
+            "one that holds other files",
+            "choose another folder with -o",
+        )
+    lock = FileLock(path / "lock", timeout=0)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout as error:
+        raise InputError(
+            f"no other pilot at work in {path}", "one", "wait for it or stop it"
+        ) from error
+    except OSError as error:
+        remedy = "choose another"
+        raise InputError(f"a folder {path} to write to", str(error), remedy) from error
+    try:
+        yield Folder(path, config, options)
+    finally:
+        lock.release()
+
+
+class Folder:
+    """What a pilot reads and writes.
+
+    Raises:
+        InputError: The folder's plan is that of another pilot, or damaged.
+    """
 
     def __init__(self, path: Path, config: TrainConfig, options: PilotOptions) -> None:
         self.path, self.block = path, config.plain()
         asked = {k: v for k, v in asdict(options).items() if k not in _FREE}
         self._asked = to_json_types({"config": self.block, "options": asked})
-        self._lock: Any = None
-
-    def __enter__(self) -> Folder:
-        plan, path = self.path / "plan.json", self.path
-        there = {file.name for file in path.iterdir()} if path.is_dir() else set()
-        if not plan.exists() and not there <= {"lock"}:
+        self._file, self._former = path / "plan.json", None
+        if self._file.exists():
+            remedy = "restore the file, or choose another folder with -o"
+            record = read_json(self._file, "a plan", remedy)
+            self._former = PlanFile.from_dict(record, str(self._file))
+        if self._former is not None and self._former.asked != self._asked:
             raise InputError(
-                f"a new folder or one with a pilot, not {path}",
-                "one that holds other files",
-                "choose another folder with -o",
-            )
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-            self._lock = (path / "lock").open("w")
-        except OSError as error:
-            raise InputError(f"a folder {path} to write to", str(error), "choose another") from (
-                error
-            )
-        self._take()
-        try:
-            self._check_same()
-        except InputError:
-            self.__exit__()
-            raise
-        return self
-
-    def _former(self) -> PlanFile | None:
-        """The plan that is here."""
-        path = self.path / "plan.json"
-        if not path.exists():
-            return None
-        remedy = "restore the file, or choose another folder with -o"
-        return PlanFile.from_dict(read_json(path, "a plan", remedy), str(path))
-
-    def _check_same(self) -> None:
-        former = self._former()
-        if former is not None and former.asked != self._asked:
-            raise InputError(
-                f"the configuration and options of the pilot in {self.path}",
+                f"the configuration and options of the pilot in {path}",
                 "others",
                 "go on with the same ones, or choose another folder with -o",
             )
 
-    def __exit__(self, *_: object) -> None:
-        self._lock.close()
-
-    def _take(self) -> None:
-        try:
-            import fcntl
-        except ImportError:  # no such locks on this system: two pilots at once are not noticed
-            return
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            self._lock.close()
-            raise InputError(
-                f"no other pilot at work in {self.path}", "one", "wait for it or stop it"
-            ) from error
-
     def plan(self, make: Callable[[], PilotPlan]) -> PilotPlan:
         """The plan that is here, or a new one."""
-        former = self._former()
-        if former is not None:
-            return former.plan
+        if self._former is not None:
+            return self._former.plan
         plan = make()
-        write_json(self.path / "plan.json", PlanFile(self._asked, plan).to_dict())
+        write_json(self._file, PlanFile(self._asked, plan).to_dict())
         return plan
 
     def recommend(self, block: dict[str, Any], said: str) -> str:

@@ -96,7 +96,7 @@ def _not_the_label(data: LabelledData, name: str) -> None:
 def _cells(data: LabelledData, column: str, part: str) -> list[np.ndarray[Any, Any]]:
     """Rows of `part` by finer label, for each class where two finer labels or more have enough."""
     train, tested = data.rows("train"), data.rows(part)
-    found = []
+    cells = []
     for c in range(len(data.label_names)):
         a = train[data.labels[train] == c]
         b = tested[data.labels[tested] == c]
@@ -108,8 +108,8 @@ def _cells(data: LabelledData, column: str, part: str) -> list[np.ndarray[Any, A
             and np.sum(data.columns[column][b] == name) >= LEAST_ROWS[1]
         ]
         if len(counts) > 1:
-            found.append(np.array(counts))
-    return found
+            cells.append(np.array(counts))
+    return cells
 
 
 def expected_half_width(data: LabelledData, goal: Goal, share: float) -> float:

@@ -77,7 +77,7 @@ def seconds_of(text: str) -> float:
         >>> seconds_of("20m")
         1200.0
     """
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", text.strip())
-    if found is None or float(found[1]) == 0:
+    parts = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", text.strip())
+    if parts is None or float(parts[1]) == 0:
         raise InputError("a budget such as 90s, 20m or 2h", repr(text), "give number and unit")
-    return float(found[1]) * _UNITS[found[2]]
+    return float(parts[1]) * _UNITS[parts[2]]

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing.context import BaseContext
@@ -22,7 +22,7 @@ from uncollapse.errors import InputError
 from uncollapse.pilot.jobs import Job, StoppedError, read_result, run_job
 from uncollapse.records import TrialResult
 
-__all__ = ["Outcome", "Progress", "on_processes"]
+__all__ = ["Ended", "Outcome", "on_processes"]
 
 # A job whose process died this often is given up.
 MOST_DEATHS = 3
@@ -38,55 +38,50 @@ class Outcome:
 
 
 # Called with a job that ended.
-Progress = Callable[[Job], None]
+Ended = Callable[[Job], None]
 
 
-def on_processes(jobs: Sequence[Job], workers: int, done: Progress) -> list[Outcome]:
+def on_processes(jobs: Sequence[Job], workers: int, ended: Ended) -> list[Outcome]:
     """Run jobs, each at most once at a time; outcomes in the order of the jobs.
 
     Raises:
         KeyboardInterrupt: The parent was interrupted; runs under way have saved their state.
     """
-    found: dict[int, Outcome] = {}
+    outcomes: dict[int, Outcome] = {}
     deaths = [0] * len(jobs)
+
+    def end(number: int, outcome: Outcome) -> None:
+        outcomes[number] = outcome
+        ended(jobs[number])
+
     for number, job in enumerate(jobs):
         if (result := read_result(job)) is not None:
-            found[number] = Outcome(result)
-            done(job)
+            end(number, Outcome(result))
     _await_orphans(jobs)
-    while len(found) < len(jobs):
-        left = [number for number in range(len(jobs)) if number not in found]
+    while len(outcomes) < len(jobs):
+        left = {number: job for number, job in enumerate(jobs) if number not in outcomes}
         try:
-            _one_pool(jobs, left, workers, found, done)
+            _one_pool(left, workers, end)
         except BrokenProcessPool:
-            for number in left:
-                if number in found or not jobs[number].mark.exists():
+            for number, job in left.items():
+                if number in outcomes or not job.mark.exists():
                     continue
-                jobs[number].mark.unlink(missing_ok=True)
+                job.mark.unlink(missing_ok=True)
                 deaths[number] += 1
                 if deaths[number] == MOST_DEATHS:
-                    found[number] = Outcome(None, f"its process died {MOST_DEATHS} times")
-                    done(jobs[number])
-    return [found[number] for number in range(len(jobs))]
+                    end(number, Outcome(None, f"its process died {MOST_DEATHS} times"))
+    return [outcomes[number] for number in range(len(jobs))]
 
 
-def _one_pool(
-    jobs: Sequence[Job], left: list[int], workers: int, found: dict[int, Outcome], done: Progress
-) -> None:
+def _one_pool(left: dict[int, Job], workers: int, end: Callable[[int, Outcome], None]) -> None:
     """Run until all have ended or a worker is killed."""
     before = {name: os.environ.get(name) for name in THREADS}
     os.environ.update(dict.fromkeys(THREADS, "1"))
     pool = ProcessPoolExecutor(min(workers, len(left)), mp_context=_context(), initializer=_begin)
     try:
-        running: dict[Future[TrialResult], int] = {
-            pool.submit(_work, jobs[number]): number for number in left
-        }
-        while running:
-            ended, _ = wait(running, return_when=FIRST_COMPLETED)
-            for future in ended:
-                number = running.pop(future)
-                found[number] = _outcome(future)
-                done(jobs[number])
+        running = {pool.submit(_work, job): number for number, job in left.items()}
+        for future in as_completed(running):
+            end(running[future], _outcome(future))
         pool.shutdown()
     except KeyboardInterrupt:
         for worker in multiprocessing.active_children():

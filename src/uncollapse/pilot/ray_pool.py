@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from uncollapse.errors import InputError
 from uncollapse.pilot.jobs import Job, StoppedError, read_result, run_job
-from uncollapse.pilot.pool import Outcome
+from uncollapse.pilot.pool import Ended, Outcome
 
 __all__ = ["on_ray"]
 
 
-def on_ray(jobs: Sequence[Job], workers: int, done: Callable[[Job], None]) -> list[Outcome]:
+def on_ray(jobs: Sequence[Job], workers: int, ended: Ended) -> list[Outcome]:
     """Run jobs as trials of Ray Tune, one CPU each, on the cluster that is there or a local one.
 
     The pilot's folder must be one that every machine sees, as results are files in it.
@@ -21,7 +21,7 @@ def on_ray(jobs: Sequence[Job], workers: int, done: Callable[[Job], None]) -> li
     Args:
         jobs: What to run.
         workers: Trials at a time.
-        done: Called with every job that ended.
+        ended: Called with every job that ended.
     """
     try:
         import ray
@@ -45,12 +45,12 @@ def on_ray(jobs: Sequence[Job], workers: int, done: Callable[[Job], None]) -> li
         for number, result in zip(left, list(fitted), strict=True):
             reason = str(result.error) if result.error else (result.metrics or {}).get("reason")
             reasons[number] = reason or "it left no result"
-    found = []
+    outcomes = []
     for number, job in enumerate(jobs):
-        written = read_result(job)
-        found.append(Outcome(written, None if written is not None else reasons[number]))
-        done(job)
-    return found
+        result = read_result(job)
+        outcomes.append(Outcome(result, None if result is not None else reasons[number]))
+        ended(job)
+    return outcomes
 
 
 def _trial(config: dict[str, int], jobs: Sequence[Job]) -> dict[str, Any]:

@@ -18,14 +18,14 @@ from uncollapse.pilot.decide import (
     why_pruned,
 )
 from uncollapse.pilot.design import design
-from uncollapse.pilot.folder import Folder, with_absolute_paths
+from uncollapse.pilot.folder import Folder, opened, with_absolute_paths
 from uncollapse.pilot.goal import choose_goal
 from uncollapse.pilot.halving import Rungs, survivors
 from uncollapse.pilot.intervals import METHOD, paired
 from uncollapse.pilot.jobs import Common, Job
 from uncollapse.pilot.options import PilotOptions
 from uncollapse.pilot.plan import pilot_config, plan_epochs, plan_text
-from uncollapse.pilot.pool import Outcome, on_processes
+from uncollapse.pilot.pool import Ended, Outcome, on_processes
 from uncollapse.pilot.trial import Candidate, TrialState, means
 from uncollapse.progress import OnStep, Step, no_steps
 from uncollapse.records import (
@@ -44,7 +44,7 @@ from uncollapse.training import TrainConfig, build_problem
 
 __all__ = ["Runner", "pilot"]
 
-Runner = Callable[[Sequence[Job], int, Callable[[Job], None]], list[Outcome]]
+Runner = Callable[[Sequence[Job], int, Ended], list[Outcome]]
 # Seeds of the confirmation are those of the trials plus this.
 FRESH = 1000
 
@@ -87,7 +87,7 @@ def pilot(
     options = options or PilotOptions()
     base = (base or Path()).resolve()
     others = dict(downstream or {})
-    with Folder(output, config, options) as folder:
+    with opened(output, config, options) as folder:
         problem = build_problem(config, base=base)
         goal = choose_goal(problem.data, options, list(others))
         part_config, rows = pilot_config(problem, goal, options)

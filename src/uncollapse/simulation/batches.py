@@ -57,13 +57,13 @@ def all_batches(setting: Setting) -> list[tuple[float, Tensor]] | None:
     if sum(ways) > LISTED_BATCHES:
         return None
     first = [sum(counts[:c]) for c in range(m)]
-    found = []
+    batches = []
     for subset, many in zip(subsets, ways, strict=True):
         choices = [combinations(range(first[c], first[c] + counts[c]), size) for c in subset]
         for parts in product(*choices):
             rows_of = torch.tensor([row for part in parts for row in part])
-            found.append((1 / (len(subsets) * many), rows_of))
-    return found
+            batches.append((1 / (len(subsets) * many), rows_of))
+    return batches
 
 
 def draw_batch(setting: Setting, generator: torch.Generator) -> Tensor:

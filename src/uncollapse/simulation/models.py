@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -21,18 +21,21 @@ __all__ = ["Model", "check_model", "generator_of", "make_model"]
 MOST_NUMBERS = 20_000_000
 
 
-class Model(Protocol):
+@dataclass
+class Model(ABC):
     """Parameters that are moved, and the embeddings that they give."""
 
     parameters: list[Tensor]
 
+    @abstractmethod
     def embed(self, rows: Tensor) -> Tensor:
         """Embeddings of instances (b,) as they are trained, (b, p, d)."""
 
+    @abstractmethod
     def population(self) -> Tensor:
         """Embeddings of all instances as they are evaluated, (n, p, d)."""
 
-    def retract(self) -> None:
+    def retract(self) -> None:  # noqa: B027  (weights stay where they are)
         """After a step of sgd or adam: back to where parameters belong."""
 
 
@@ -82,17 +85,13 @@ def make_model(setting: Setting, options: SimulationOptions, seed: int) -> Model
 
 
 @dataclass
-class FreeVectors:
+class FreeVectors(Model):
     """One vector per view of each instance, (n, p, d); the loss sees its direction alone."""
 
-    parameters: list[Tensor]
-
     def embed(self, rows: Tensor) -> Tensor:
-        """The vectors of instances."""
         return self.parameters[0][rows]
 
     def population(self) -> Tensor:
-        """All vectors."""
         return self.parameters[0]
 
     def retract(self) -> None:
@@ -102,10 +101,9 @@ class FreeVectors:
 
 
 @dataclass
-class Network:
+class Network(Model):
     """Linear maps with ReLU between them, on stored or fresh views of Gaussian instances."""
 
-    parameters: list[Tensor]
     means: Tensor
     views: Tensor
     evaluated: Tensor
@@ -123,9 +121,6 @@ class Network:
     def population(self) -> Tensor:
         """Embeddings of all instances: of the stored views, or of views never trained on."""
         return self._forward(self.evaluated)
-
-    def retract(self) -> None:
-        """Nothing: weights go where they want."""
 
     def _forward(self, inputs: Tensor) -> Tensor:
         layers = list(zip(self.parameters[::2], self.parameters[1::2], strict=True))

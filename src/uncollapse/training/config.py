@@ -210,11 +210,11 @@ def parse_config(block: Mapping[str, Any], *, source: str = "the configuration")
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"]) or "the whole"
-        found = f"{place}: {first['msg']}"
+        problem = f"{place}: {first['msg']}"
         if first["type"] not in ("missing", "extra_forbidden", "value_error"):
-            found += f", not {first['input']!r}"
+            problem += f", not {first['input']!r}"
         raise InputError(
-            f"a valid training configuration in {source}", found, _remedy(first)
+            f"a valid training configuration in {source}", problem, _remedy(first)
         ) from error
 
 

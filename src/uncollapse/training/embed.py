@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from uncollapse.data import Augmenter, LabelledData
 from uncollapse.errors import InputError
+from uncollapse.progress import Progress, quiet
 from uncollapse.storage import beside
 from uncollapse.training.checkpoint import Which, read_checkpoint
 from uncollapse.training.embedding import embed_rows
@@ -22,7 +23,7 @@ __all__ = ["embed", "load_trained"]
 
 SCHEMA_VERSION = 1
 LAYERS = ("backbone", "projector")
-Progress = Callable[[int, int], None]
+Batches = Iterator[dict[str, NDArray[np.float32]]]
 
 
 def load_trained(folder: Path, problem: Problem, which: Which = "best") -> str:
@@ -65,7 +66,7 @@ def embed(
     seed: int = 0,
     precision: str = "fp32",
     about: dict[str, Any] | None = None,
-    progress: Progress | None = None,
+    progress: Progress = quiet,
 ) -> int:
     """Write embeddings of both layers, with ids, labels, finer labels and slices.
 
@@ -98,14 +99,9 @@ def embed(
         rows = np.sort(np.random.default_rng((seed, 13)).choice(rows, most, replace=False))
     if not len(rows):
         raise InputError("rows in the chosen splits", "none", "choose others with --split")
-    found = embed_rows(
-        model,
-        data,
-        rows,
-        augmenter,
-        key=(seed, 11) if views else None,
-        precision=precision,
-        progress=progress,
+    key = (seed, 11) if views else None
+    batches = embed_rows(
+        model, data, rows, augmenter, key=key, precision=precision, progress=progress
     )
     about = {
         "schema_version": SCHEMA_VERSION,
@@ -122,7 +118,7 @@ def embed(
     }
     write = _write_npz if output.suffix == ".npz" else _write_parquet
     with beside(output) as part:
-        return write(part, data, rows, found, about)
+        return write(part, data, rows, batches, about)
 
 
 def _columns(data: LabelledData, rows: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
@@ -152,7 +148,7 @@ def _write_parquet(
     path: Path,
     data: LabelledData,
     rows: NDArray[np.int64],
-    found: Iterator[dict[str, NDArray[np.float32]]],
+    batches: Batches,
     about: dict[str, Any],
 ) -> int:
     import pyarrow as pa
@@ -161,7 +157,7 @@ def _write_parquet(
     writer, at, count = None, 0, 0
     metadata = {"uncollapse": json.dumps(about, ensure_ascii=False)}
     try:
-        for layers in found:
+        for layers in batches:
             instances, views, _ = layers["projector"].shape
             table: dict[str, Any] = {}
             for name, values in _columns(data, rows[at : at + instances]).items():
@@ -189,10 +185,10 @@ def _write_npz(
     path: Path,
     data: LabelledData,
     rows: NDArray[np.int64],
-    found: Iterator[dict[str, NDArray[np.float32]]],
+    batches: Batches,
     about: dict[str, Any],
 ) -> int:
-    parts = list(found)
+    parts = list(batches)
     arrays: dict[str, Any] = {
         name: values.astype(str) for name, values in _columns(data, rows).items()
     }

