@@ -4,8 +4,8 @@ import pytest
 
 from uncollapse.errors import InputError
 from uncollapse.pilot import Candidate, PilotOptions, PilotResult, seconds_of
-from uncollapse.pilot.decide import compare_with_start, decide
-from uncollapse.pilot.halving import Rungs
+from uncollapse.pilot._decide import compare_with_start, decide
+from uncollapse.pilot._halving import Rungs
 from uncollapse.pilot.trial import TrialState
 from uncollapse.records import LayerScores, TrialRun
 

@@ -191,7 +191,7 @@ def test_a_good_setting_is_kept(label, tau, tmp_path):
 @pytest.mark.parametrize("goal", ["other-view", "downstream"])
 def test_objectives_without_finer_labels(tmp_path, goal):
     from uncollapse.data import Augmenter, training_scales
-    from uncollapse.pilot.evaluate import evaluate
+    from uncollapse.pilot._evaluate import evaluate
     from uncollapse.pilot.goal import Goal
 
     problem = build_problem(config())

@@ -105,7 +105,7 @@ def test_rare_sentences(sentence):
 def test_every_decision_of_a_pilot_is_translated():
     """The sentences that `decide` writes, for every verdict."""
     from uncollapse.pilot import PilotOptions
-    from uncollapse.pilot.decide import compare_with_start, decide
+    from uncollapse.pilot._decide import compare_with_start, decide
     from uncollapse.pilot.goal import Goal
     from uncollapse.pilot.trial import Candidate, TrialState
     from uncollapse.records import LayerScores, SettingChange, TrialRun

@@ -8,8 +8,8 @@ import torch
 
 from uncollapse.errors import InputError
 from uncollapse.records import BalancedBatch, RandomBatch
-from uncollapse.simulation.batches import all_batches, batch_loss, draw_batch, labels_of
-from uncollapse.simulation.models import make_model
+from uncollapse.simulation._batches import all_batches, batch_loss, draw_batch, labels_of
+from uncollapse.simulation._models import make_model
 from uncollapse.simulation.simulate import SimulationOptions, simulate
 from uncollapse.theory import Setting, predict, ssem
 

@@ -23,7 +23,7 @@ from uncollapse.data import (
     training_scales,
 )
 from uncollapse.errors import InputError
-from uncollapse.pilot.evaluate import evaluate
+from uncollapse.pilot._evaluate import evaluate
 from uncollapse.pilot.goal import Goal
 from uncollapse.records import SettingChange, TrialResult, changed_config, read_json
 from uncollapse.storage import write_json

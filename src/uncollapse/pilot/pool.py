@@ -104,7 +104,7 @@ def _context() -> BaseContext:
     if sys.platform != "linux":
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["uncollapse.pilot.worker"])
+    context.set_forkserver_preload(["uncollapse.pilot._worker"])
     return context
 
 

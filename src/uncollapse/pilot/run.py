@@ -9,7 +9,7 @@ from statistics import fmean
 
 from uncollapse.data import DataConfig
 from uncollapse.errors import InputError
-from uncollapse.pilot.decide import (
+from uncollapse.pilot._decide import (
     compare_with_start,
     confirmed,
     decide,
@@ -17,14 +17,14 @@ from uncollapse.pilot.decide import (
     not_confirmed,
     why_pruned,
 )
+from uncollapse.pilot._folder import Folder, opened, with_absolute_paths
+from uncollapse.pilot._halving import Rungs, survivors
+from uncollapse.pilot._intervals import METHOD, paired
+from uncollapse.pilot._plan import pilot_config, plan_epochs, plan_text
 from uncollapse.pilot.design import design
-from uncollapse.pilot.folder import Folder, opened, with_absolute_paths
 from uncollapse.pilot.goal import choose_goal
-from uncollapse.pilot.halving import Rungs, survivors
-from uncollapse.pilot.intervals import METHOD, paired
 from uncollapse.pilot.jobs import Common, Job
 from uncollapse.pilot.options import PilotOptions
-from uncollapse.pilot.plan import pilot_config, plan_epochs, plan_text
 from uncollapse.pilot.pool import Ended, Outcome, on_processes
 from uncollapse.pilot.trial import Candidate, TrialState, means
 from uncollapse.progress import OnStep, Step, no_steps

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from uncollapse.progress import Progress, quiet
 from uncollapse.records import Phase, Reached, Setting, SimulationOptions
-from uncollapse.simulation.batches import all_batches, batch_loss, draw_batch, labels_of
-from uncollapse.simulation.descent import choose_optimiser, descend
-from uncollapse.simulation.models import check_model, generator_of, make_model
+from uncollapse.simulation._batches import all_batches, batch_loss, draw_batch, labels_of
+from uncollapse.simulation._descent import choose_optimiser, descend
+from uncollapse.simulation._models import check_model, generator_of, make_model
 
 __all__ = ["EVALUATED_BATCHES", "check_simulation", "simulate"]
 

@@ -14,7 +14,7 @@ from uncollapse.data import Augmenter, LabelledData
 from uncollapse.errors import InputError
 from uncollapse.progress import Progress, quiet
 from uncollapse.storage import beside
-from uncollapse.training.checkpoint import Which, read_checkpoint
+from uncollapse.training._run.checkpoint import Which, read_checkpoint
 from uncollapse.training.embedding import embed_rows
 from uncollapse.training.encoders import Encoder
 from uncollapse.training.problem import Problem

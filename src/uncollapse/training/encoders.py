@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from uncollapse.errors import InputError
+from uncollapse.training._weights import load_weights, weights_path
 from uncollapse.training.config import EncoderConfig, HeadConfig
-from uncollapse.training.weights import load_weights, weights_path
 
 __all__ = ["Encoder", "build_encoder"]
 

@@ -19,21 +19,21 @@ from uncollapse.errors import InputError
 from uncollapse.losses import SupCLLoss
 from uncollapse.progress import OnStep, Step, no_steps
 from uncollapse.records import EpochLine, RunStatus
-from uncollapse.training.checkpoint import (
+from uncollapse.training._run.checkpoint import (
     Checkpoint,
     all_finite,
     read_checkpoint,
     write_checkpoint,
 )
+from uncollapse.training._run.folder import begin_run, finish_run
+from uncollapse.training._run.journal import Journal
+from uncollapse.training._run.launch import make_fabric, set_up
+from uncollapse.training._run.optimisation import make_optimiser, rate_setter
+from uncollapse.training._run.state import BestEpoch, Means, RunState
+from uncollapse.training._run.steps import Stepper
 from uncollapse.training.embedding import embed_rows
 from uncollapse.training.encoders import Encoder
-from uncollapse.training.folder import begin_run, finish_run
-from uncollapse.training.journal import Journal
-from uncollapse.training.launch import make_fabric, set_up
-from uncollapse.training.optimisation import make_optimiser, rate_setter
 from uncollapse.training.problem import Problem
-from uncollapse.training.state import BestEpoch, Means, RunState
-from uncollapse.training.steps import Stepper
 
 __all__ = ["Scores", "TrainResult", "train"]
 

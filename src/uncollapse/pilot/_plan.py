@@ -17,8 +17,8 @@ from itertools import pairwise
 from pathlib import Path
 
 from uncollapse.errors import InputError
+from uncollapse.pilot._halving import survivors
 from uncollapse.pilot.goal import Goal, expected_half_width
-from uncollapse.pilot.halving import survivors
 from uncollapse.pilot.options import PilotOptions
 from uncollapse.pilot.trial import Candidate
 from uncollapse.progress import Step

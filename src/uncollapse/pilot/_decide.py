@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from uncollapse.pilot.intervals import against_start, seeds_needed
+from uncollapse.pilot._intervals import against_start, seeds_needed
 from uncollapse.pilot.options import PilotOptions
 from uncollapse.pilot.trial import TrialState
 from uncollapse.records import Interval, PilotReason, PilotVerdict, Verdict

@@ -14,7 +14,7 @@ from torch.nn.functional import normalize
 
 from uncollapse.errors import InputError
 from uncollapse.records import Setting, SimulationOptions
-from uncollapse.simulation.batches import labels_of
+from uncollapse.simulation._batches import labels_of
 
 __all__ = ["Model", "check_model", "generator_of", "make_model"]
 

@@ -20,7 +20,7 @@ from torch import Tensor
 from uncollapse.errors import InputError
 from uncollapse.records import Document, read_json
 from uncollapse.storage import unwritable, write_json
-from uncollapse.training.state import RunState
+from uncollapse.training._run.state import RunState
 
 __all__ = ["Checkpoint", "Which", "all_finite", "read_checkpoint", "write_checkpoint"]
 

@@ -15,14 +15,14 @@ from torch import Tensor
 from uncollapse.errors import InputError
 from uncollapse.progress import Progress
 from uncollapse.records import Optimiser, Setting, SimulationOptions, Stopped
-from uncollapse.simulation.batches import (
+from uncollapse.simulation._batches import (
     LISTED_BATCHES,
     all_batches,
     batch_loss,
     draw_batch,
     labels_of,
 )
-from uncollapse.simulation.models import FreeVectors, Model
+from uncollapse.simulation._models import FreeVectors, Model
 
 __all__ = ["Run", "choose_optimiser", "descend"]
 
