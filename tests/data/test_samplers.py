@@ -8,8 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from uncollapse.data import BatchConfig, make_sampler
-from uncollapse.data.class_streams import Stream
+from uncollapse.data import BatchConfig, PermutationStream, make_sampler
 from uncollapse.errors import InputError
 from uncollapse.records import BalancedBatch, FullBatch, RandomBatch
 
@@ -26,7 +25,7 @@ def test_a_stream_repeats_nothing_in_a_block_and_can_be_entered_anywhere(items, 
     block = data.draw(st.integers(1, items))
     stop = data.draw(st.integers(1, 60))
     start = data.draw(st.integers(0, stop))
-    stream = Stream(items, block, (key,))
+    stream = PermutationStream(items, block, (key,))
     blocks = stream.blocks(0, stop)
     assert all(len(set(row)) == block for row in blocks.tolist())
     counts = np.bincount(blocks.ravel(), minlength=items)
@@ -36,7 +35,7 @@ def test_a_stream_repeats_nothing_in_a_block_and_can_be_entered_anywhere(items, 
 
 
 def test_a_block_across_two_permutations_is_still_uniform():
-    pairs = [tuple(sorted(Stream(4, 3, (key,)).blocks(1, 2)[0])) for key in range(2000)]
+    pairs = [tuple(sorted(PermutationStream(4, 3, (key,)).blocks(1, 2)[0])) for key in range(2000)]
     _, counts = np.unique(pairs, axis=0, return_counts=True)
     assert len(counts) == 4
     assert (np.abs(counts - 500) < 5 * np.sqrt(2000 * 0.25 * 0.75)).all()

@@ -19,11 +19,14 @@ import torch
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from uncollapse.data import data_config, load_data
-from uncollapse.data.maps import CIFAR100_SUPERCLASSES, FASHION_CLASSES
+from uncollapse.data import built_in_maps, data_config, load_data
 from uncollapse.errors import InputError
 
 ROWS = 60
+FASHION_CLASSES = (
+    "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
+    "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
+)  # fmt: skip
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 
 
@@ -128,7 +131,7 @@ def test_directories_for_parts(folder, digits, tmp_path):
         assert part == {"train": "train", "val": "validation"}[name.split("/")[0]]
     block = {"source": "image-folder", "path": str(tmp_path), "memory_mib": 0}
     data = load(block | {"split": {"validation": 0, "rename": {"val": "test"}}})
-    assert data.description["rows"] == {"train": 40, "validation": 0, "test": 20}
+    assert data.description.rows == {"train": 40, "validation": 0, "test": 20}
 
 
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
@@ -167,7 +170,7 @@ def test_table_of_encoded_images(digits, tmp_path):
     pq.write_table(pa.table(content), tmp_path / "train-00000-of-00001.parquet")
     pq.write_table(pa.table(content), tmp_path / "test-00000-of-00001.parquet")
     data = load({"source": "table", "path": str(tmp_path), "image_column": "image"})
-    assert data.description["rows"]["test"] == ROWS
+    assert data.description.rows["test"] == ROWS
     np.testing.assert_array_equal(data.inputs.read(data.rows("test"))[:, 0], digits[0])
     np.testing.assert_array_equal(data.labels[data.rows("test")], digits[1])
 
@@ -253,7 +256,7 @@ def test_a_large_npy_file_is_mapped(digits, tmp_path):
     block = {"source": "arrays", "path": str(tmp_path), "inputs": "images", "kind": "image"}
     data = load(block | {"memory_mib": 0, "limit": 40})
     assert isinstance(data.inputs.array, np.memmap)
-    assert "mapped" in data.description["fingerprint_of"]
+    assert "mapped" in data.description.fingerprint_of
     rows = [int(name.split("-")[1]) for name in data.ids]
     np.testing.assert_array_equal(
         data.inputs.read(np.arange(40)), colour[rows].transpose(0, 3, 1, 2)
@@ -276,7 +279,7 @@ def test_arrays_of_parts(digits, tmp_path):
             "label": "{split}_labels",
         }
     )
-    assert data.description["rows"] == {"train": 40, "validation": 10, "test": 10}
+    assert data.description.rows == {"train": 40, "validation": 10, "test": 10}
     np.testing.assert_array_equal(data.labels[data.rows("validation")], digits[1][40:50])
 
 
@@ -286,7 +289,7 @@ def test_solar_cells():
     data = load(block)
     assert data.label_names == ("sound", "defective")
     assert data.fine == ("condition",)
-    assert "CC-BY-NC-SA-4.0" in data.description["licence"]
+    assert "CC-BY-NC-SA-4.0" in data.description.licence
     assert data.inputs.shape == (1, 32, 32)
     table = np.genfromtxt(
         Path(elpv.__file__).parent / "data/labels.csv", dtype=["U30", "f8", "U4"], encoding="ascii"
@@ -298,7 +301,7 @@ def test_solar_cells():
 
 
 def test_solar_cells_missing(monkeypatch):
-    monkeypatch.setattr("uncollapse.data.sources.builtin.find_spec", lambda name: None)
+    monkeypatch.setattr("uncollapse.data._sources.builtin.find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"pip install 'uncollapse\[solar\]'"):
         load({"source": "solar-cells"})
 
@@ -323,7 +326,7 @@ def test_fashion_mnist_files(tmp_path):
     block = {"source": "fashion-mnist", "folder": str(tmp_path), "map": "kinds"}
     data = load(block)
     assert data.label_names == ("tops", "trousers", "footwear", "bags")
-    assert data.description["rows"]["test"] == 20
+    assert data.description.rows["test"] == 20
     np.testing.assert_array_equal(data.inputs.read(data.rows("test"))[:, 0], images[80:])
     kinds = np.array([0, 1, 0, 0, 0, 2, 0, 2, 3, 2])
     np.testing.assert_array_equal(data.labels, kinds[labels])
@@ -343,9 +346,9 @@ def test_fashion_mnist_files(tmp_path):
 @pytest.mark.skipif(not DEBIAN.is_dir(), reason="Debian's dataset-fashion-mnist is not installed")
 def test_fashion_mnist_of_debian():
     data = load({"source": "fashion-mnist", "map": "kinds", "limit": {"train": 12000}})
-    assert data.description["rows"] == {"train": 12000, "validation": 6000, "test": 10000}
+    assert data.description.rows == {"train": 12000, "validation": 6000, "test": 10000}
     # 6000 + 1000 of each class, so tops are five tenths.
-    assert data.description["classes"]["train"] == {
+    assert data.description.classes["train"] == {
         "tops": 6000, "trousers": 1200, "footwear": 3600, "bags": 1200,
     }  # fmt: skip
 
@@ -374,7 +377,9 @@ def write_cifar(root, cls, images, labels, names, monkeypatch):
 def test_cifar_100(tmp_path, monkeypatch):
     from torchvision.datasets import CIFAR100
 
-    names = sorted(name for finer in CIFAR100_SUPERCLASSES.values() for name in finer)
+    names = sorted(
+        name for finer in built_in_maps("CIFAR100")["superclasses"].values() for name in finer
+    )
     assert len(names) == 100
     images = np.random.default_rng(0).integers(0, 256, (1000, 3, 32, 32), np.uint8)
     labels = [row % 100 for row in range(1000)]
@@ -382,7 +387,7 @@ def test_cifar_100(tmp_path, monkeypatch):
     block = {"source": "torchvision", "name": "CIFAR100", "root": str(tmp_path)}
     data = load(block | {"map": "superclasses"})
     assert len(data.label_names) == 20
-    assert data.description["rows"]["test"] == 1000
+    assert data.description.rows["test"] == 1000
     np.testing.assert_array_equal(data.inputs.read(data.rows("test")), images)
     at = data.ids.tolist().index("test-00001")
     assert data.columns["class"][at] == names[1] == "aquarium_fish"
@@ -413,7 +418,7 @@ def test_cifar_10(tmp_path, monkeypatch):
     write_cifar(tmp_path, CIFAR10, images, labels, names, monkeypatch)
     block = {"source": "torchvision", "name": "CIFAR10", "root": str(tmp_path), "map": "kinds"}
     data = load(block)
-    assert data.description["rows"] == {"train": 90, "validation": 10, "test": 20}
+    assert data.description.rows == {"train": 90, "validation": 10, "test": 20}
     assert data.label_names == ("animals", "vehicles")
 
 

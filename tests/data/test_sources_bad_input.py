@@ -175,7 +175,7 @@ def test_rows_without_label_can_be_kept(table):
     assert data.labels[:4].tolist() == [-1, -1, 0, 1]
     assert data.label_names == ("0", "1")
     assert data.columns["name"][:2].tolist() == ["", "s"]
-    assert data.description["unlabelled"] == 2
+    assert data.description.unlabelled == 2
 
 
 def test_maps(tmp_path):

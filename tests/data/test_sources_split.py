@@ -1,14 +1,22 @@
 """Splits, subsets, labels and fingerprints."""
 
 import json
+from dataclasses import asdict
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from uncollapse.data import LimitConfig, SplitConfig, data_config, load_data
-from uncollapse.data.splits import limited, make_split, part_names
+from uncollapse.data import (
+    LimitConfig,
+    SplitConfig,
+    data_config,
+    limited_rows,
+    load_data,
+    make_split,
+    part_names,
+)
 from uncollapse.errors import InputError
 
 PARTS = ("train", "validation", "test")
@@ -114,7 +122,7 @@ def test_what_no_split_can_do():
 def test_subsets_are_stratified_and_lie_in_one_another():
     codes = np.repeat([0, 1, 2], [700, 250, 50])
     split = split_of(SplitConfig(), codes)
-    small, large = (set(limited(n, split, codes, [], 0).tolist()) for n in (100, 400))
+    small, large = (set(limited_rows(n, split, codes, [], 0).tolist()) for n in (100, 400))
     assert len(small) == 100
     assert small < large
     rows = np.array(sorted(large))
@@ -122,13 +130,13 @@ def test_subsets_are_stratified_and_lie_in_one_another():
         assert np.mean(split[rows] == part) == pytest.approx(np.mean(split == part), abs=0.02)
     assert np.bincount(codes[rows]).tolist() == pytest.approx([280, 100, 20], abs=3)
     # Nine rows: one for each class in each part.
-    few = limited(9, split, codes, [], 0)
+    few = limited_rows(9, split, codes, [], 0)
     assert len({(split[row], codes[row]) for row in few}) == 9
-    rows = limited(LimitConfig(train=60), split, codes, [], 0)
+    rows = limited_rows(LimitConfig(train=60), split, codes, [], 0)
     assert np.count_nonzero(split[rows] == "train") == 60
     assert np.count_nonzero(split[rows] == "test") == np.count_nonzero(split == "test")
     with pytest.raises(InputError, match="at most 1000 rows"):
-        limited(1001, split, codes, [], 0)
+        limited_rows(1001, split, codes, [], 0)
 
 
 def test_a_subset_never_trains_on_test_rows_of_the_whole():
@@ -141,8 +149,8 @@ def test_a_subset_never_trains_on_test_rows_of_the_whole():
 def test_the_fingerprint_tells_data_apart():
     def fingerprint(**more):
         description = load_data(data_config({"source": "digits", "limit": 300} | more)).description
-        json.dumps(description)
-        return description["fingerprint"]
+        json.dumps(asdict(description))
+        return description.fingerprint
 
     same = fingerprint()
     assert same == fingerprint()
@@ -163,7 +171,7 @@ def test_the_fingerprint_sees_one_changed_value(tmp_path):
     def fingerprint(inputs):
         np.savez(tmp_path / "a.npz", inputs=inputs, label=np.arange(20) % 2)
         block = {"source": "arrays", "path": str(tmp_path / "a.npz"), "kind": "vector"}
-        return load_data(data_config(block)).description["fingerprint"]
+        return load_data(data_config(block)).description.fingerprint
 
     inputs = np.zeros((20, 3), np.float32)
     before = fingerprint(inputs)

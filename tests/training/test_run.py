@@ -85,7 +85,7 @@ def test_a_run_writes_what_an_auditor_needs(tmp_path):
     assert record.prediction == prediction
     written = json.loads((tmp_path / "run" / "run.json").read_text())
     assert (written["kind"], written["ticket"]) == ("run", 7)
-    assert record["data"]["fingerprint"] == problem.data.description["fingerprint"]
+    assert record["data"]["fingerprint"] == problem.data.description.fingerprint
     assert written["setting"]["batch"] == {"kind": "random", "size": 64}
     assert result.step == problem.sampler.steps == len(losses(tmp_path / "run")) * result.step
     with pytest.raises(InputError, match="one that holds a run"):

@@ -49,10 +49,10 @@ def _predicted(problem: Problem) -> Prediction | None:
 def _tell(problem: Problem, prediction: Prediction | None) -> None:
     """What is going to be trained, and what theory says of it."""
     config, data = problem.config, problem.data
-    rows = ", ".join(f"{n} {part}" for part, n in data.description["rows"].items())
-    say(f"data         {data.description['source']}: {rows}; {len(data.label_names)} classes")
-    if data.description.get("licence"):
-        say(f"licence      {data.description['licence']}")
+    rows = ", ".join(f"{n} {part}" for part, n in data.description.rows.items())
+    say(f"data         {data.description.source}: {rows}; {len(data.label_names)} classes")
+    if data.description.licence:
+        say(f"licence      {data.description.licence}")
     say(f"batches      {problem.sampler.coverage(0).text}")
     if prediction is None:
         say("prediction   left out: too many unequal classes")

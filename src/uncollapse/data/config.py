@@ -62,7 +62,7 @@ def _map_texts(value: Any) -> Any:
     return texts
 
 
-LabelMap = Annotated[str | dict[str, tuple[str, ...]] | None, BeforeValidator(_map_texts)]
+MapOption = Annotated[str | dict[str, tuple[str, ...]] | None, BeforeValidator(_map_texts)]
 
 
 class ImageOptions(_Strict):
@@ -116,7 +116,7 @@ class LimitConfig(_Strict):
     test: Count | None = None
 
 
-class _Source(_Strict):
+class _SourceConfig(_Strict):
     """What every source has.
 
     Attributes:
@@ -135,7 +135,7 @@ class _Source(_Strict):
     """
 
     label: str | None = None
-    map: LabelMap = None
+    map: MapOption = None
     fine: Names = ()
     slices: Names = ()
     group: str | None = None
@@ -146,7 +146,7 @@ class _Source(_Strict):
     seed: Annotated[int, Field(ge=0)] = 0
 
 
-class _Images(_Source):
+class _Images(_SourceConfig):
     """What every source of images has.
 
     Attributes:
@@ -265,7 +265,7 @@ class SolarCellsConfig(_Images):
     """
 
     source: Literal["solar-cells"]
-    map: LabelMap = "defect"
+    map: MapOption = "defect"
 
     @model_validator(mode="before")
     @classmethod

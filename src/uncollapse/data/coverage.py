@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from uncollapse.data.class_streams import Integers
+from uncollapse.data.permutation_stream import Integers
 
-__all__ = ["Coverage", "listed"]
+__all__ = ["Coverage", "first_few"]
 
 
 @dataclass(frozen=True)
@@ -60,13 +60,13 @@ class Coverage:
             parts.append(f"{missed:,} not reached")
         without = [code for code in self.unreached_classes if code >= 0]
         if without:
-            parts.append(f"among them all of class {listed(without)}")
+            parts.append(f"among them all of class {first_few(without)}")
         if self.repeated.any():
             parts.append(f"{int(self.repeated.sum()):,} places repeat a row")
         return "; ".join(parts)
 
 
-def listed(items: Sequence[object], most: int = 5) -> str:
+def first_few(items: Sequence[object], most: int = 5) -> str:
     """The first few of a list, and how many more there are."""
     more = f" and {len(items) - most:,} more" if len(items) > most else ""
     return ", ".join(str(item) for item in items[:most]) + more

@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from uncollapse.data.listing import Listing, place
+from uncollapse.data._source import DataSource, LabelMap, place
+from uncollapse.data.config import data_config
 from uncollapse.errors import InputError
 
-__all__ = ["Labels", "column_of", "make_labels", "resolve_map"]
+__all__ = ["Labels", "built_in_maps", "column_of", "make_labels"]
 
-LabelMap = Mapping[str, tuple[str, ...]]
+
+def built_in_maps(data_set: str) -> dict[str, LabelMap]:
+    """The label maps that come with a data set, by name.
+
+    Example:
+        >>> built_in_maps("digits")["parity"]["odd"]
+        ('1', '3', '5', '7', '9')
+    """
+    import yaml
+
+    maps = yaml.safe_load((files("uncollapse.data") / "label_maps.yaml").read_text("utf-8"))
+    return {
+        name: {coarse: tuple(finer) for coarse, finer in label_map.items()}
+        for name, label_map in maps[data_set].items()
+    }
 
 
 @dataclass(frozen=True)
@@ -35,43 +50,35 @@ class Labels:
     map: LabelMap | None
 
 
-def _listed(names: Any, most: int = 12) -> str:
+def _quoted(names: Any, most: int = 12) -> str:
     names = list(names)
     more = f", ... ({len(names)} in all)" if len(names) > most else ""
     return ", ".join(map(repr, names[:most])) + more
 
 
-def column_of(listing: Listing, name: str, role: str) -> NDArray[Any]:
-    """A column by name.
-
-    Raises:
-        InputError: There is none; the message lists those there are.
-    """
-    if name not in listing.columns:
+def column_of(source: DataSource, name: str, role: str) -> NDArray[Any]:
+    """A column by name, or an error that lists those there are."""
+    if name not in source.columns:
         raise InputError(
             f"a {role} column {name!r}",
-            f"columns {_listed(listing.columns)}",
+            f"columns {_quoted(source.columns)}",
             "name one of them",
         )
-    return listing.columns[name]
+    return source.columns[name]
 
 
-def resolve_map(
-    asked: str | LabelMap | None, listing: Listing, base: Path | None
+def _resolve_map(
+    asked: str | LabelMap | None, source: DataSource, base: Path | None
 ) -> LabelMap | None:
-    """The map that was asked for: written out, built in, or in a YAML file.
-
-    Raises:
-        InputError: No such built-in map, or a file that holds no map.
-    """
+    """The map that was asked for: written out, built in, or in a YAML file."""
     if asked is None:
         return None
     if not isinstance(asked, str):
         return asked
-    if asked in listing.maps:
-        return listing.maps[asked]
+    if asked in source.maps:
+        return source.maps[asked]
     if not asked.endswith((".yaml", ".yml")):
-        known = _listed(listing.maps) if listing.maps else "none"
+        known = _quoted(source.maps) if source.maps else "none"
         raise InputError(
             "a built-in map of this source, or a .yaml file",
             f"map {asked!r}; built in: {known}",
@@ -82,8 +89,6 @@ def resolve_map(
 
 def _map_file(path: Path) -> LabelMap:
     import yaml
-
-    from uncollapse.data.config import data_config
 
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -108,7 +113,7 @@ def _order(values: set[str]) -> tuple[str, ...]:
         return tuple(sorted(values))
 
 
-def _check_map(label_map: LabelMap, found: set[str], column: str) -> dict[str, str]:
+def _check_map(label_map: LabelMap, present: set[str], column: str) -> dict[str, str]:
     """Finer name -> coarse name."""
     coarse_of: dict[str, str] = {}
     for coarse, finer in label_map.items():
@@ -120,68 +125,60 @@ def _check_map(label_map: LabelMap, found: set[str], column: str) -> dict[str, s
                     "take one of them out",
                 )
             coarse_of[name] = coarse
-    if unknown := [name for name in coarse_of if name not in found]:
+    if unknown := [name for name in coarse_of if name not in present]:
         raise InputError(
-            f"a label map of the values of column {column!r} ({_listed(_order(found))})",
-            f"unknown {_listed(unknown)}",
+            f"a label map of the values of column {column!r} ({_quoted(_order(present))})",
+            f"unknown {_quoted(unknown)}",
             "correct the names in the map",
         )
-    if missing := found - set(coarse_of):
+    if missing := present - set(coarse_of):
         raise InputError(
             f"a label map that covers column {column!r}",
-            f"not covered: {_listed(_order(missing))}",
+            f"not covered: {_quoted(_order(missing))}",
             "put them under a coarse name",
         )
     return coarse_of
 
 
 def make_labels(
-    listing: Listing,
+    source: DataSource,
     name: str | None,
     asked: str | LabelMap | None,
     *,
     allow_unlabelled: bool,
     base: Path | None = None,
 ) -> Labels:
-    """Codes of the training label.
+    """Codes of the training label, in a column by `name` or in the source's own.
 
-    Args:
-        listing: Rows of the source.
-        name: Label column; None for the one of the source.
-        asked: Map, see `resolve_map`.
-        allow_unlabelled: Whether a missing label becomes -1.
-        base: Folder that the path of a map refers to.
-
-    Raises:
-        InputError: No such column, missing labels, a map that does not fit, fewer than two classes.
+    The map `asked` for may be written out, the name of a built-in one, or a YAML file.
     """
-    column = name or listing.label
+    column = name or source.label
     if column is None:
         raise InputError(
-            "a label column", f"columns {_listed(listing.columns)}", "name one with `label:`"
+            "a label column", f"columns {_quoted(source.columns)}", "name one with `label:`"
         )
-    values = column_of(listing, column, "label")
+    values = column_of(source, column, "label")
     known = np.array([value is not None for value in values.tolist()], bool)
     if not known.all() and not allow_unlabelled:
-        first = listing.ids[np.flatnonzero(~known)[0]]
+        first = source.ids[np.flatnonzero(~known)[0]]
         raise InputError(
             f"a label in every row of column {column!r}",
             f"{np.count_nonzero(~known)} rows of {len(known)} without one, the first {first}",
             "complete them, or set `unlabelled: allow`",
         )
-    found = set(values[known].tolist())
-    label_map = resolve_map(asked, listing, base)
+    present = set(values[known].tolist())
+    label_map = _resolve_map(asked, source, base)
     if label_map is None:
-        ordered = tuple(value for value in listing.orders.get(column, ()) if value in found)
-        names = ordered + _order(found - set(ordered))
+        ordered = tuple(value for value in source.orders.get(column, ()) if value in present)
+        names = ordered + _order(present - set(ordered))
         coarse_of = {value: value for value in names}
     else:
-        coarse_of = _check_map(label_map, found, column)
+        coarse_of = _check_map(label_map, present, column)
         names = tuple(coarse for coarse, finer in label_map.items() if finer)
     if len(names) < 2:
         raise InputError(
             f"two classes or more in column {column!r}",
-            f"{len(names)} ({_listed(names)})" if names else "no label at all",
+            f"{len(names)} ({_quoted(names)})" if names else "no label at all",
             "name another label column, or bring data of another class",
         )
     code_of = {name: code for code, name in enumerate(names)}

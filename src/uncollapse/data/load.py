@@ -10,19 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uncollapse.data import config as sources
-from uncollapse.data.decode import Progress
-from uncollapse.data.inputs import OpenedInputs
-from uncollapse.data.labelled import SPLITS, LabelledData
+from uncollapse.data._inputs import OpenedInputs
+from uncollapse.data._source import DataSource
+from uncollapse.data.dataset import SPLITS, DataDescription, LabelledData
 from uncollapse.data.labels import Labels, column_of, make_labels
-from uncollapse.data.listing import Listing
-from uncollapse.data.splits import limited, make_split, part_names
+from uncollapse.data.splits import limited_rows, make_split, part_names
 from uncollapse.errors import InputError
+from uncollapse.progress import Progress
 
 __all__ = ["load_data"]
 
 
-def _list_rows(config: sources.DataConfig, base: Path | None) -> Listing:
-    from uncollapse.data.sources import arrays, builtin, folder, table, torchvision_sets
+def _list_rows(config: sources.DataConfig, base: Path | None) -> DataSource:
+    from uncollapse.data._sources import arrays, builtin, folder, table, torchvision_sets
 
     match config:
         case sources.DigitsConfig():
@@ -41,7 +41,8 @@ def _list_rows(config: sources.DataConfig, base: Path | None) -> Listing:
             return torchvision_sets.list_torchvision(config, base)
 
 
-def _complete(column: NDArray[Any], name: str, role: str, remedy: str) -> NDArray[Any]:
+def _complete_column(source: DataSource, name: str, role: str, remedy: str) -> NDArray[Any]:
+    column = column_of(source, name, role)
     absent = sum(value is None for value in column.tolist())
     if absent:
         raise InputError(
@@ -52,37 +53,34 @@ def _complete(column: NDArray[Any], name: str, role: str, remedy: str) -> NDArra
     return column.astype(str)
 
 
-def _filled(column: NDArray[Any]) -> NDArray[Any]:
+def _filled_column(source: DataSource, name: str, role: str) -> NDArray[Any]:
+    column = column_of(source, name, role)
     return np.array(["" if value is None else value for value in column.tolist()])
 
 
 def _role_columns(
-    config: sources.DataConfig, listing: Listing, labels: Labels
+    config: sources.DataConfig, source: DataSource, labels: Labels
 ) -> tuple[tuple[str, ...], dict[str, NDArray[Any]]]:
     """Names of the finer labels, and the columns of finer labels and slices."""
     coarsened = [] if labels.map is None else [labels.column]
     fine = tuple(dict.fromkeys([*coarsened, *config.fine]))
     columns = {}
     for name in fine:
-        column = column_of(listing, name, "finer label")
-        if config.unlabelled == "refuse":
-            _complete(column, name, "finer label", "complete them, or set `unlabelled: allow`")
-        columns[name] = _filled(column)
+        if config.unlabelled == "allow":
+            columns[name] = _filled_column(source, name, "finer label")
+        else:
+            remedy = "complete them, or set `unlabelled: allow`"
+            columns[name] = _complete_column(source, name, "finer label", remedy)
     for name in config.slices:
-        columns[name] = _filled(column_of(listing, name, "slice"))
+        columns[name] = _filled_column(source, name, "slice")
     return fine, columns
 
 
-def _groups(listing: Listing, name: str | None) -> NDArray[Any] | None:
+def _ids(source: DataSource, name: str | None) -> NDArray[Any]:
     if name is None:
-        return None
-    return _complete(column_of(listing, name, "group"), name, "group", "give each row a group")
-
-
-def _ids(listing: Listing, name: str | None) -> NDArray[Any]:
-    ids = listing.ids.astype(str)
-    if name is not None:
-        ids = _complete(column_of(listing, name, "id"), name, "id", "complete them")
+        ids = source.ids.astype(str)
+    else:
+        ids = _complete_column(source, name, "id", "complete them")
     values, counts = np.unique(ids, return_counts=True)
     if (counts > 1).any():
         again = values[counts > 1]
@@ -94,14 +92,14 @@ def _ids(listing: Listing, name: str | None) -> NDArray[Any]:
     return ids
 
 
-def _given_split(config: sources.DataConfig, listing: Listing) -> NDArray[Any] | None:
+def _given_split(config: sources.DataConfig, source: DataSource) -> NDArray[Any] | None:
     name, rename = config.split.column, config.split.rename
     if name is not None:
-        column = column_of(listing, name, "split")
-        return part_names(column.tolist(), f"column {name!r}", rename)
-    if listing.split is None:
+        words = column_of(source, name, "split")
+        return part_names(words.tolist(), f"column {name!r}", rename)
+    if source.split is None:
         return None
-    return part_names(listing.split.tolist(), config.source, rename)
+    return part_names(source.split.tolist(), config.source, rename)
 
 
 def _fingerprint(
@@ -119,44 +117,41 @@ def _fingerprint(
     return digest.hexdigest(), f"ids, labels, split, and {what}"
 
 
-def _class_counts(
-    codes: NDArray[np.int64], names: tuple[str, ...], split: NDArray[Any]
-) -> dict[str, dict[str, int]]:
-    counts = {
-        part: np.bincount(codes[(split == part) & (codes >= 0)], minlength=len(names))
-        for part in SPLITS
-    }
-    return {part: dict(zip(names, counts[part].tolist(), strict=True)) for part in SPLITS}
-
-
 def _describe(
     config: sources.DataConfig,
-    listing: Listing,
+    source: DataSource,
     labels: Labels,
-    codes: NDArray[np.int64],
-    split: NDArray[Any],
     how: str,
-) -> dict[str, Any]:
-    absent = [
-        f"class {name!r} has no {part} row"
-        for part, counts in _class_counts(codes, labels.names, split).items()
-        for name, count in counts.items()
-        if count == 0 and (split == part).any()
-    ]
-    label_map = None if labels.map is None else {k: list(v) for k, v in labels.map.items()}
-    return {
-        "source": config.source,
-        "licence": listing.licence,
-        "label": labels.column,
-        "map": label_map,
-        "rows": {part: int(np.count_nonzero(split == part)) for part in SPLITS},
-        "classes": _class_counts(codes, labels.names, split),
-        "unlabelled": int(np.count_nonzero(codes < 0)),
-        "split": how,
-        "seed": config.seed,
-        "limit": config.model_dump(mode="json")["limit"],
-        "notes": [*listing.notes, *absent],
-    }
+    inputs: OpenedInputs,
+    codes: NDArray[np.int64],
+    ids: NDArray[Any],
+    split: NDArray[Any],
+) -> DataDescription:
+    classes, notes = {}, list(source.notes)
+    for part in SPLITS:
+        counts = np.bincount(codes[(split == part) & (codes >= 0)], minlength=len(labels.names))
+        classes[part] = dict(zip(labels.names, counts.tolist(), strict=True))
+        if (split == part).any():
+            absent = [name for name, count in classes[part].items() if count == 0]
+            notes += [f"class {name!r} has no {part} row" for name in absent]
+    fingerprint, fingerprint_of = _fingerprint(inputs, codes, labels.names, ids, split)
+    return DataDescription(
+        source=config.source,
+        licence=source.licence,
+        label=labels.column,
+        map=None if labels.map is None else {k: list(v) for k, v in labels.map.items()},
+        rows={part: int(np.count_nonzero(split == part)) for part in SPLITS},
+        classes=classes,
+        unlabelled=int(np.count_nonzero(codes < 0)),
+        split=how,
+        seed=config.seed,
+        limit=config.model_dump(mode="json")["limit"],
+        notes=notes,
+        kind=inputs.kind,
+        shape=list(inputs.shape),
+        fingerprint=fingerprint,
+        fingerprint_of=fingerprint_of,
+    )
 
 
 def load_data(
@@ -170,9 +165,7 @@ def load_data(
         progress: Called with (images decoded, images in all).
 
     Returns:
-        The rows with their labels. `description["fingerprint"]` is the SHA-256 of ids, labels,
-        split and inputs (`description["fingerprint_of"]` says of what of the inputs): two runs with
-        one fingerprint saw the same data.
+        The rows with their labels.
 
     Raises:
         InputError: Anything that is missing, unreadable or contradictory, by its name.
@@ -182,35 +175,28 @@ def load_data(
         >>> data = load_data(data_config({"source": "digits", "map": "parity"}))
         >>> data.label_names, data.fine, data.inputs.shape
         (('even', 'odd'), ('digit',), (1, 8, 8))
-        >>> data.description["rows"]
+        >>> data.description.rows
         {'train': 1258, 'validation': 180, 'test': 359}
     """
-    listing = _list_rows(config, base)
-    if len(listing.ids) == 0:
+    source = _list_rows(config, base)
+    if len(source.ids) == 0:
         raise InputError("data with rows", "none", "check the path")
-    labels = make_labels(
-        listing,
-        config.label,
-        config.map,
-        allow_unlabelled=config.unlabelled == "allow",
-        base=base,
-    )
-    fine, columns = _role_columns(config, listing, labels)
-    groups, ids = _groups(listing, config.group), _ids(listing, config.id)
-    finer, given = [columns[name] for name in fine], _given_split(config, listing)
+    allow = config.unlabelled == "allow"
+    labels = make_labels(source, config.label, config.map, allow_unlabelled=allow, base=base)
+    fine, columns = _role_columns(config, source, labels)
+    groups = None
+    if config.group is not None:
+        groups = _complete_column(source, config.group, "group", "give each row a group")
+    ids = _ids(source, config.id)
+    finer, given = [columns[name] for name in fine], _given_split(config, source)
     split, how = make_split(
         config.split, given, labels.codes, labels.names, finer, groups, config.seed
     )
     rows = np.arange(len(ids))
     if config.limit is not None:
-        rows = limited(config.limit, split, labels.codes, finer, config.seed)
+        rows = limited_rows(config.limit, split, labels.codes, finer, config.seed)
     codes, split, ids = labels.codes[rows], split[rows], ids[rows]
-    inputs = listing.open(rows, progress)
-    description = _describe(config, listing, labels, codes, split, how)
-    description |= {"kind": inputs.kind, "shape": list(inputs.shape)}
-    description["fingerprint"], description["fingerprint_of"] = _fingerprint(
-        inputs, codes, labels.names, ids, split
-    )
+    inputs = source.open(rows, progress)
     return LabelledData(
         inputs=inputs,
         labels=codes,
@@ -221,5 +207,5 @@ def load_data(
         groups=None if groups is None else groups[rows],
         ids=ids,
         split=split,
-        description=description,
+        description=_describe(config, source, labels, how, inputs, codes, ids, split),
     )

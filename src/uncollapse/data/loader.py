@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -13,8 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from uncollapse.data.dataset import LabelledData
 from uncollapse.data.samplers import Sampler
-from uncollapse.data.scales import Readable
 from uncollapse.data.views import Augmenter
 from uncollapse.errors import InputError
 
@@ -23,20 +22,6 @@ __all__ = ["CHUNKS", "LoadedBatch", "Loader"]
 # Pieces of a global batch, each with random numbers of its own. Never a function of the number of
 # processes, or the views would be.
 CHUNKS = 8
-
-
-class Labelled(Protocol):
-    """What the loader uses of `LabelledData`."""
-
-    @property
-    def inputs(self) -> Readable:
-        """The rows."""
-        ...
-
-    @property
-    def labels(self) -> NDArray[np.int64]:
-        """(N,) class codes."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -77,28 +62,24 @@ class Loader:
         InputError: More processes than chunks, or a rank that does not exist.
 
     Example:
-        >>> from types import SimpleNamespace
-        >>> from sklearn.datasets import load_digits
         >>> from uncollapse.data import BatchConfig, ViewsConfig, make_sampler
-        >>> digits = load_digits()
-        >>> images = torch.from_numpy(digits.images / 16 * 255).to(torch.uint8)[:, None]
-        >>> inputs = SimpleNamespace(kind="image", shape=(1, 8, 8), read=lambda rows: images[rows])
-        >>> data = SimpleNamespace(inputs=inputs, labels=digits.target)
-        >>> config = ViewsConfig(augmentation="medium", flip=False, normalisation="none")
-        >>> augmenter = Augmenter(config, inputs.kind, inputs.shape)
-        >>> rows = np.arange(1000)
-        >>> balanced = BatchConfig(sampler="balanced", per_class=5)
-        >>> sampler = make_sampler(balanced, data.labels[rows], seed=0)
+        >>> from uncollapse.data import data_config, load_data
+        >>> data = load_data(data_config({"source": "digits"}))
+        >>> rows = data.rows("train")
+        >>> batch = BatchConfig(sampler="balanced", per_class=5)
+        >>> sampler = make_sampler(batch, data.labels[rows], seed=0)
+        >>> views = ViewsConfig(flip=False, normalisation="none")
+        >>> augmenter = Augmenter(views, data.inputs.kind, data.inputs.shape)
         >>> loader = Loader(data, rows, sampler, augmenter, seed=0)
         >>> loader.steps(0), next(loader.epoch(0)).views.shape
-        (20, torch.Size([50, 2, 1, 8, 8]))
-        >>> len(list(loader.epoch(0, start=15)))
-        5
+        (26, torch.Size([50, 2, 1, 8, 8]))
+        >>> len(list(loader.epoch(0, start=20)))
+        6
     """
 
     def __init__(
         self,
-        data: Labelled,
+        data: LabelledData,
         rows: NDArray[np.int64],
         sampler: Sampler,
         augmenter: Augmenter,
@@ -143,22 +124,20 @@ class Loader:
         return self._iterate(_Steps(self, epoch, start, batches[start:]))
 
     def _iterate(self, steps: _Steps) -> Iterator[LoadedBatch]:
-        if not self._workers:
-            for number in range(len(steps)):
-                yield self.load(steps.epoch, steps.start + number, steps.batches[number])
-            return
-        # A generator of its own, because DataLoader would draw from the global one.
-        ahead = DataLoader(
-            steps,
-            batch_size=None,
-            num_workers=self._workers,
-            generator=torch.Generator(),
-            worker_init_fn=_leave_stopping_to_the_parent,
-        )
-        for loaded in ahead:
-            if isinstance(loaded, InputError):
-                raise loaded
-            yield LoadedBatch(*loaded)
+        loaded: Iterable[LoadedBatch | InputError] = map(steps.__getitem__, range(len(steps)))
+        if self._workers:
+            # A generator of its own, because DataLoader would draw from the global one.
+            loaded = DataLoader(
+                steps,
+                batch_size=None,
+                num_workers=self._workers,
+                generator=torch.Generator(),
+                worker_init_fn=_leave_stopping_to_the_parent,
+            )
+        for batch in loaded:
+            if isinstance(batch, InputError):
+                raise batch
+            yield batch
 
     def load(self, epoch: int, step: int, batch: NDArray[np.int64]) -> LoadedBatch:
         """This process's share of one batch.
@@ -185,22 +164,22 @@ def _leave_stopping_to_the_parent(_worker: int) -> None:
         signal.signal(which, signal.SIG_IGN)
 
 
-class _Steps(Dataset[object]):
+@dataclass(frozen=True)
+class _Steps(Dataset[LoadedBatch | InputError]):
     """An epoch's steps as a data set, for DataLoader's worker processes."""
 
-    def __init__(
-        self, loader: Loader, epoch: int, start: int, batches: list[NDArray[np.int64]]
-    ) -> None:
-        self.loader, self.epoch, self.start, self.batches = loader, epoch, start, batches
+    loader: Loader
+    epoch: int
+    start: int
+    batches: list[NDArray[np.int64]]
 
     def __len__(self) -> int:
         return len(self.batches)
 
-    def __getitem__(self, number: int) -> object:
+    def __getitem__(self, number: int) -> LoadedBatch | InputError:
         # An error of the user's input comes back as a value: raised in a worker, DataLoader would
         # turn it into a RuntimeError with the worker's traceback.
         try:
-            loaded = self.loader.load(self.epoch, self.start + number, self.batches[number])
+            return self.loader.load(self.epoch, self.start + number, self.batches[number])
         except InputError as error:
             return error
-        return loaded.views, loaded.labels, loaded.instances

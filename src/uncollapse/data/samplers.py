@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from uncollapse.data.class_streams import Integers, Stream
-from uncollapse.data.coverage import Coverage, listed
+from uncollapse.data.coverage import Coverage, first_few
+from uncollapse.data.permutation_stream import Integers, PermutationStream
 from uncollapse.errors import InputError
 from uncollapse.records import BalancedBatch, Batch, FullBatch, RandomBatch
 
@@ -71,22 +71,20 @@ class BatchConfig(BaseModel):
 
 
 class Sampler(ABC):
-    """Batches of positions among the training rows; see `make_sampler`."""
+    """Batches of positions among the training rows; see `make_sampler`.
+
+    Attributes:
+        size: Rows in a batch.
+        steps: Batches in an epoch; the same in every epoch.
+    """
+
+    size: int
+    steps: int
 
     def __init__(self, labels: Integers, seed: int) -> None:
         self._labels = labels
         self._seed = seed
         self._latest: tuple[int, Integers] | None = None
-
-    @property
-    @abstractmethod
-    def size(self) -> int:
-        """Rows in a batch."""
-
-    @property
-    @abstractmethod
-    def steps(self) -> int:
-        """Batches in an epoch; the same in every epoch."""
 
     @abstractmethod
     def batch(self) -> Batch:
@@ -133,22 +131,14 @@ class _Shuffled(Sampler):
 
     def __init__(self, labels: Integers, seed: int, size: int) -> None:
         super().__init__(labels, seed)
-        self._size = size
-
-    @property
-    def size(self) -> int:
-        return self._size
-
-    @property
-    def steps(self) -> int:
-        return len(self._labels) // self._size
+        self.size, self.steps = size, len(labels) // size
 
     def batch(self) -> Batch:
-        return FullBatch() if self._size == len(self._labels) else RandomBatch(self._size)
+        return FullBatch() if self.size == len(self._labels) else RandomBatch(self.size)
 
     def _epoch(self, epoch: int) -> Integers:
         order = np.random.default_rng((self._seed, _SHUFFLED, epoch)).permutation(len(self._labels))
-        return order[: self.steps * self._size].reshape(self.steps, self._size)
+        return order[: self.steps * self.size].reshape(self.steps, self.size)
 
 
 class _ByClass(Sampler):
@@ -163,19 +153,12 @@ class _ByClass(Sampler):
         rows = rows[np.searchsorted(labels[rows], 0) :]
         starts = np.flatnonzero(np.diff(labels[rows], prepend=-1))
         self._rows = np.split(rows, starts[1:])
-
-    @property
-    def size(self) -> int:
-        return self._per_class * self._k
-
-    @property
-    def steps(self) -> int:
-        m = len(self._rows)
-        if self._restart:
+        self.size = per_class * classes
+        self.steps = math.ceil(len(rows) / self.size)
+        if restart:
             # Over s batches every class comes floor(s k / m) times or more.
-            largest = max(len(rows) for rows in self._rows)
-            return math.ceil(math.ceil(largest / self._per_class) * m / self._k)
-        return math.ceil(sum(len(rows) for rows in self._rows) / self.size)
+            largest = max(map(len, self._rows))
+            self.steps = math.ceil(math.ceil(largest / per_class) * len(self._rows) / classes)
 
     def batch(self) -> Batch:
         every_class = self._k == len(self._rows)
@@ -187,7 +170,7 @@ class _ByClass(Sampler):
         m, steps = len(self._rows), self.steps
         # Streams with the epoch in their key begin anew in it; those with a 0 there run on.
         anew, start = (epoch + 1, 0) if self._restart else (0, epoch * steps)
-        draws = Stream(m, self._k, (self._seed, _CLASSES, anew))
+        draws = PermutationStream(m, self._k, (self._seed, _CLASSES, anew))
         drawn = draws.blocks(start, start + steps).ravel()
         begin, number = draws.counts(start), np.bincount(drawn, minlength=m)
         blocks = []
@@ -195,7 +178,7 @@ class _ByClass(Sampler):
             whole = number[c] * self._per_class >= len(rows)
             first = 0 if whole else int(begin[c])
             key = (self._seed, _ROWS, epoch + 1 if whole else 0, c)
-            stream = Stream(len(rows), self._per_class, key)
+            stream = PermutationStream(len(rows), self._per_class, key)
             blocks.append(rows[stream.blocks(first, first + int(number[c]))])
         batches = np.empty((steps * self._k, self._per_class), dtype=np.int64)
         batches[np.argsort(drawn, kind="stable")] = np.concatenate(blocks)
@@ -236,34 +219,42 @@ def make_sampler(
         >>> sampler.coverage(0).text
         'epoch 0 reaches 10 of 10 rows; 2 places repeat a row'
     """
-    codes_of: Integers = np.asarray(labels).astype(np.int64)
+    codes: Integers = np.asarray(labels).astype(np.int64)
     if config.sampler == "shuffled":
-        size = len(labels) if config.size == "full" else config.size or 256
-        if not 0 < size <= len(labels):
+        size = len(codes) if config.size == "full" else config.size or 256
+        if not 0 < size <= len(codes):
             raise InputError(
-                f"a batch of at most the {len(labels):,} training rows",
+                f"a batch of at most the {len(codes):,} training rows",
                 f"size = {size:,}",
                 "give a smaller size, or size: full",
             )
-        return _Shuffled(codes_of, seed, size)
-    codes, counts = np.unique(codes_of[codes_of >= 0], return_counts=True)
-    per_class, classes = config.per_class or 1, config.classes or len(codes)
-    if not 0 < classes <= len(codes):
+        return _Shuffled(codes, seed, size)
+    per_class = config.per_class or 1
+    classes = _checked_classes(codes, per_class, config.classes, names)
+    return _ByClass(codes, seed, per_class, classes, restart=config.sampler == "class-aware")
+
+
+def _checked_classes(
+    codes: Integers, per_class: int, classes: int | None, names: Sequence[str] | None
+) -> int:
+    """Classes in a batch; refuses more than there are, and classes too small for `per_class`."""
+    present, counts = np.unique(codes[codes >= 0], return_counts=True)
+    classes = classes or len(present)
+    if not 0 < classes <= len(present):
         raise InputError(
-            f"at most the {len(codes):,} classes of the training rows",
+            f"at most the {len(present):,} classes of the training rows",
             f"classes = {classes:,}",
             "give fewer classes, or leave the key out for all",
         )
     small = [
         f"{names[code] if names else f'class {code}'} has {count:,}"
-        for code, count in zip(codes, counts, strict=True)
+        for code, count in zip(present, counts, strict=True)
         if count < per_class
     ]
     if small:
         raise InputError(
             f"per_class = {per_class:,} training rows or more in every class",
-            listed(small),
+            first_few(small),
             f"give per_class of at most {counts.min():,}, or merge or leave out small classes",
         )
-    restart = config.sampler == "class-aware"
-    return _ByClass(codes_of, seed, per_class, classes, restart=restart)
+    return classes

@@ -3,36 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from uncollapse.data._inputs import OpenedInputs
 from uncollapse.errors import InputError
 
-__all__ = ["Readable", "Scales", "training_scales"]
+__all__ = ["Scales", "training_scales"]
 
 _BLOCK = 1024
-
-
-class Readable(Protocol):
-    """Rows that can be read by number (`LabelledData.inputs`)."""
-
-    @property
-    def kind(self) -> Literal["image", "vector", "views"]:
-        """What a row is."""
-        ...
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of a row: (C, H, W), (D,) or (V, D)."""
-        ...
-
-    def read(self, rows: NDArray[np.int64]) -> Tensor:
-        """The rows: uint8 (n, C, H, W), float32 (n, D) or float32 (n, V, D)."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -47,17 +29,10 @@ class Scales:
     mean: NDArray[np.float32]
     std: NDArray[np.float32]
 
-    def to_dict(self) -> dict[str, list[float]]:
-        """JSON types, exact."""
-        return {"mean": self.mean.tolist(), "std": self.std.tolist()}
 
-    @classmethod
-    def from_dict(cls, record: dict[str, Any]) -> Scales:
-        """The inverse of `to_dict`."""
-        return cls(*(np.asarray(record[key], dtype=np.float32) for key in ("mean", "std")))
-
-
-def training_scales(inputs: Readable, rows: NDArray[np.int64], *, images: int = 10_000) -> Scales:
+def training_scales(
+    inputs: OpenedInputs, rows: NDArray[np.int64], *, images: int = 10_000
+) -> Scales:
     """Mean and standard deviation over the training rows.
 
     Args:
@@ -75,8 +50,8 @@ def training_scales(inputs: Readable, rows: NDArray[np.int64], *, images: int = 
         >>> from types import SimpleNamespace
         >>> table = torch.tensor([[1.0, 5.0], [3.0, 5.0]])
         >>> inputs = SimpleNamespace(kind="vector", shape=(2,), read=lambda rows: table[rows])
-        >>> training_scales(inputs, np.arange(2)).to_dict()
-        {'mean': [2.0, 5.0], 'std': [1.0, 0.0]}
+        >>> training_scales(inputs, np.arange(2))
+        Scales(mean=array([2., 5.], dtype=float32), std=array([1., 0.], dtype=float32))
     """
     if not len(rows):
         raise InputError("training rows", "none", "give the data a split with training rows")
@@ -95,7 +70,7 @@ def training_scales(inputs: Readable, rows: NDArray[np.int64], *, images: int = 
     return Scales((mean / unit).numpy().astype(np.float32), (std / unit).numpy().astype(np.float32))
 
 
-def _flat(inputs: Readable, rows: NDArray[np.int64]) -> Tensor:
+def _flat(inputs: OpenedInputs, rows: NDArray[np.int64]) -> Tensor:
     """All pixels or views of some rows, (places, C or D) float64."""
     values = inputs.read(rows)
     if inputs.kind == "image":

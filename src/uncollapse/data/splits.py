@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,16 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uncollapse.data.config import LimitConfig, SplitConfig
-from uncollapse.data.labelled import SPLITS
+from uncollapse.data.dataset import SPLIT_WORDS, SPLITS
 from uncollapse.errors import InputError
 
-__all__ = ["is_part", "limited", "make_split", "part_names", "strata"]
+__all__ = ["is_part", "limited_rows", "make_split", "part_names", "strata"]
 
-_WORDS = {
-    "train": "train", "training": "train",
-    "validation": "validation", "val": "validation", "valid": "validation", "dev": "validation",
-    "test": "test", "testing": "test",
-}  # fmt: skip
+_SPLIT_OF = {word: split for split, words in SPLIT_WORDS.items() for word in words}
 # Orders in which groups are tried: a greedy division may leave a class out of a part.
 _TRIES = 10
 # With more groups than this one order is as good as another.
@@ -27,7 +24,7 @@ _MANY_GROUPS = 1000
 
 def is_part(word: str) -> bool:
     """Whether a word means train, validation or test."""
-    return word.lower() in _WORDS
+    return word.lower() in _SPLIT_OF
 
 
 def part_names(
@@ -47,10 +44,13 @@ def part_names(
         >>> part_names(["train", "val", "test"], "column 'split'").tolist()
         ['train', 'validation', 'test']
     """
-    meant = {_WORDS.get(word.lower(), word.lower()): part for word, part in (rename or {}).items()}
-    parts = {value: _WORDS.get(str(value).lower(), str(value).lower()) for value in set(values)}
-    parts = {value: meant.get(part, part) for value, part in parts.items()}
-    unknown = {value for value, part in parts.items() if part not in SPLITS}
+
+    def part(word: str | None) -> str:
+        return _SPLIT_OF.get(str(word).lower(), str(word).lower())
+
+    renamed = {part(word): target for word, target in (rename or {}).items()}
+    parts = {value: renamed.get(part(value), part(value)) for value in set(values)}
+    unknown = {value for value, name in parts.items() if name not in SPLITS}
     if unknown:
         listed = ", ".join(sorted(map(repr, unknown))[:5])
         raise InputError(f"train, validation (val) or test in {origin}", listed, "set split.rename")
@@ -113,13 +113,8 @@ def _assign_groups(
 ) -> tuple[NDArray[np.int64], float]:
     """Part of each group, the large ones first, each to where it brings most towards the shares.
 
-    Args:
-        table: (G, S) rows of each group in each stratum.
-        shares: (P,) wanted fraction of each part.
-        generator: Order of groups of one size.
-
-    Returns:
-        (G,) parts, and the remaining squared error relative to the wanted counts.
+    `table` holds rows of each group in each stratum; also returns the remaining squared error
+    relative to the wanted counts.
     """
     wanted = shares[:, None] * table.sum(axis=0)
     weight = 1 / np.maximum(wanted, 0.5)
@@ -148,12 +143,12 @@ def _draw_groups(
 ) -> None:
     """The same with whole groups, in place."""
     free = np.flatnonzero(split == "train")
-    group_names, of = np.unique(groups[free].astype(str), return_inverse=True)
+    group_names, group = np.unique(groups[free].astype(str), return_inverse=True)
     table = np.zeros((len(group_names), int(keys.max()) + 1), np.int64)
-    np.add.at(table, (of, keys[free]), 1)
+    np.add.at(table, (group, keys[free]), 1)
     classes = np.zeros((len(group_names), len(names)), bool)
     labelled = codes[free] >= 0
-    classes[of[labelled], codes[free][labelled]] = True
+    classes[group[labelled], codes[free][labelled]] = True
     if (few := classes.sum(axis=0) <= len(wanted)).any():
         code = int(np.argmax(few))
         raise InputError(
@@ -162,24 +157,22 @@ def _draw_groups(
             "bring more groups, merge the class into another, or set a fraction of 0",
         )
     shares = np.array([1 - sum(wanted.values()), *wanted.values()])
-    best: tuple[int, float, NDArray[np.int64]] | None = None
+    least, best = (len(shares) * len(names) + 1, math.inf), np.zeros(0, np.int64)
     for _ in range(_TRIES):
         parts, error = _assign_groups(table, shares, generator)
-        absent = sum(
-            int((~classes[parts == part].any(axis=0)).sum()) for part in range(len(shares))
-        )
-        if best is None or (absent, error) < best[:2]:
-            best = (absent, error, parts)
-        if not best[0] and len(group_names) > _MANY_GROUPS:
+        reached = np.stack([classes[parts == part].any(axis=0) for part in range(len(shares))])
+        absent = int((~reached).sum())
+        if (absent, error) < least:
+            least, best = (absent, error), parts
+        if not least[0] and len(group_names) > _MANY_GROUPS:
             break
-    assert best is not None
-    if best[0]:
+    if least[0]:
         raise InputError(
             "groups that can be divided with every class in every part",
             f"{len(group_names)} groups, of which each division that was tried leaves a class out",
             "bring more groups, or give the division in a column (split.column)",
         )
-    split[free] = np.array(["train", *wanted])[best[2][of]]
+    split[free] = np.array(["train", *wanted])[best[group]]
 
 
 def _check_training(split: NDArray[Any], codes: NDArray[np.int64]) -> None:
@@ -276,7 +269,7 @@ def _first_rows(
     return ordered[place[:count]]
 
 
-def limited(
+def limited_rows(
     limit: int | LimitConfig,
     split: NDArray[Any],
     codes: NDArray[np.int64],
@@ -301,13 +294,12 @@ def limited(
         wanted = [("all", np.arange(len(codes)), limit)]
         keys = keys * len(SPLITS) + np.unique(split, return_inverse=True)[1]
     else:
-        each = limit.model_dump().items()
-        wanted = [(part, np.flatnonzero(split == part), count or -1) for part, count in each]
-    chosen = []
+        parts = [(part, np.flatnonzero(split == part)) for part in SPLITS]
+        wanted = [(part, rows, getattr(limit, part) or len(rows)) for part, rows in parts]
     for part, rows, count in wanted:
         if count > len(rows):
             raise InputError(
                 f"a limit of at most {len(rows)} rows ({part})", f"{count}", "lower the limit"
             )
-        chosen.append(rows if count < 0 else _first_rows(rows, keys, count, order))
+    chosen = [_first_rows(rows, keys, count, order) for _, rows, count in wanted]
     return np.sort(np.concatenate(chosen)).astype(np.int64)

@@ -10,14 +10,20 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
-from uncollapse.data.augmentations import Draws, Operation
+from uncollapse.data._inputs import InputKind
+from uncollapse.data.augmentation_presets import (
+    ListedOperation,
+    Strength,
+    augmented,
+    check_fit,
+    parsed,
+    preset,
+)
+from uncollapse.data.augmentations import Draws
 from uncollapse.data.scales import Scales
-from uncollapse.data.strengths import Listed, Strength, compiled, named, parsed
 from uncollapse.errors import InputError
 
 __all__ = ["Augmenter", "Normalisation", "ViewsConfig"]
-
-Kind = Literal["image", "vector", "views"]
 
 
 class Normalisation(BaseModel):
@@ -39,7 +45,7 @@ class ViewsConfig(BaseModel):
 
     Attributes:
         count: Views of an instance in a batch (p).
-        augmentation: "none", "weak", "medium" or "strong" (see `uncollapse.data.strengths.named`),
+        augmentation: "none", "weak", "medium" or "strong" (see `augmentation_presets.preset`),
             or a list of operations, each a name or {name: {arguments}}: crop, shift, flip, rotate,
             jitter, grey, blur for images, mask and noise for vectors and stored views, or a class
             of kornia.augmentation.
@@ -55,14 +61,14 @@ class ViewsConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     count: int = Field(default=2, ge=1)
-    augmentation: Strength | list[Listed] = "medium"
+    augmentation: Strength | list[ListedOperation] = "medium"
     flip: bool = True
     normalisation: Literal["training", "none"] | Normalisation = "training"
 
     @model_validator(mode="after")
     def _operations_are_known(self) -> Self:
         if isinstance(self.augmentation, list):
-            names = [name for name, _ in parsed(self.augmentation)]
+            names = [operation.name for operation in parsed(self.augmentation)]
             if "flip" in names and not self.flip:
                 raise ValueError("flip is false, but the list of augmentations has a flip")
         return self
@@ -95,21 +101,18 @@ class Augmenter:
     def __init__(
         self,
         config: ViewsConfig,
-        kind: Kind,
+        kind: InputKind,
         shape: tuple[int, ...],
         scales: Scales | None = None,
     ) -> None:
         self._config, self._kind, self._scales = config, kind, scales
         if isinstance(config.augmentation, list):
-            operations = parsed(config.augmentation)
+            self._operations = parsed(config.augmentation)
         else:
-            made = named(config.augmentation, image=kind == "image", flip=config.flip)
-            operations = [
-                (type(operation).__name__.lower(), operation)
-                for operation in made
-                if operation.channels is None or shape[0] in operation.channels
-            ]
-        self._steps = compiled(operations, kind, shape)
+            named = preset(config.augmentation, image=kind == "image", flip=config.flip)
+            self._operations = [step for step in named if step.channels in (None, shape[0])]
+        for operation in self._operations:
+            check_fit(operation, kind, shape)
         if kind == "views" and config.count > shape[0]:
             raise InputError(
                 f"at most the {shape[0]} stored views",
@@ -117,9 +120,8 @@ class Augmenter:
                 "ask for fewer views, or store more",
             )
         length = shape[0] if kind == "image" else shape[-1]
-        uses = any(isinstance(operation, Operation) and operation.kind == "vector"
-                   for _, operation in operations)  # fmt: skip
-        if scales is None and (uses or config.normalisation == "training"):
+        scaled = any(operation.changes == "vector" for operation in self._operations)
+        if scales is None and (scaled or config.normalisation == "training"):
             raise InputError(
                 "mean and standard deviation of the training rows",
                 "none",
@@ -160,8 +162,7 @@ class Augmenter:
         else:
             values = values.repeat_interleave(count, dim=0)
         if len(values):
-            for step in self._steps:
-                values = step.apply(values, draws)
+            values = augmented(values, self._operations, draws)
         return self._normalised(values).reshape(len(raw), count, *values.shape[1:])
 
     def plain(self, raw: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +114,7 @@ def embed(
         "seed": seed,
         "mode": "evaluation",
         "precision": precision,
-        "data": data.description,
+        "data": asdict(data.description),
         **(about or {}),
     }
     write = _write_npz if output.suffix == ".npz" else _write_parquet

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import sys
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -73,7 +73,7 @@ def _description(problem: Problem, more: dict[str, Any]) -> RunRecord:
     return RunRecord(
         status="running",
         base=str(problem.base),
-        data=data.description,
+        data=asdict(data.description),
         label_names=tuple(data.label_names),
         fine=tuple(data.fine),
         slices=tuple(data.slices),
@@ -143,7 +143,7 @@ def _check_same(folder: Path, problem: Problem) -> RunRecord:
             f"another one ({', '.join(differing)} differ)",
             "resume with the same configuration, or start anew with -o",
         )
-    fingerprint = problem.data.description.get("fingerprint")
+    fingerprint = problem.data.description.fingerprint
     if record.fingerprint != fingerprint:
         raise InputError(
             f"the data of the run in {folder}",

@@ -11,27 +11,34 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from uncollapse.data import maps
+from uncollapse.data._decode import EncodedFiles
+from uncollapse.data._source import DataSource, open_encoded, open_pixels, resolve, texts
 from uncollapse.data.config import DigitsConfig, FashionMnistConfig, SolarCellsConfig
-from uncollapse.data.decode import EncodedFiles
-from uncollapse.data.listing import Listing, open_encoded, open_pixels, texts
+from uncollapse.data.labels import built_in_maps
 from uncollapse.errors import InputError
 
 __all__ = ["list_digits", "list_fashion_mnist", "list_solar_cells"]
 
+_FASHION_CLASSES = (
+    "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
+    "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
+)  # fmt: skip
+_SEVERITIES = ("0", "1/3", "2/3", "1")
+_SOLAR_CONDITIONS = tuple(f"{s} {cell}" for s in _SEVERITIES for cell in ("mono", "poly"))
 
-def list_digits(config: DigitsConfig) -> Listing:
+
+def list_digits(config: DigitsConfig) -> DataSource:
     """scikit-learn's digits; their 17 levels 0..16 are spread over 0..255."""
     from sklearn.datasets import load_digits
 
     images, digits = load_digits(return_X_y=True)
     pixels = np.rint(images.reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)
-    return Listing(
+    return DataSource(
         columns={"digit": texts(digits)},
         ids=np.array([f"digit-{row:04d}" for row in range(len(digits))]),
         open=open_pixels(pixels, config.image),
         label="digit",
-        maps=maps.DIGITS_MAPS,
+        maps=built_in_maps("digits"),
         licence="BSD-3-Clause with scikit-learn (UCI, Optical Recognition of Handwritten Digits)",
     )
 
@@ -59,14 +66,9 @@ def _read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
     return np.frombuffer(content, np.uint8, offset=head).reshape(shape)
 
 
-def list_fashion_mnist(config: FashionMnistConfig, base: Path | None) -> Listing:
-    """Fashion-MNIST with its own 10,000 test images.
-
-    Raises:
-        InputError: The files are not there, or not what they should be.
-    """
-    folder = Path(config.folder).expanduser()
-    folder = folder if base is None else base / folder
+def list_fashion_mnist(config: FashionMnistConfig, base: Path | None) -> DataSource:
+    """Fashion-MNIST with its own 10,000 test images."""
+    folder = resolve(config.folder, base)
     pixels, classes, ids, split = [], [], [], []
     for prefix, part in (("train", "train"), ("t10k", "test")):
         paths = [
@@ -81,48 +83,44 @@ def list_fashion_mnist(config: FashionMnistConfig, base: Path | None) -> Listing
                     "run `apt-get install dataset-fashion-mnist`, or set `folder`",
                 )
         images, labels = _read_idx(paths[0], 3), _read_idx(paths[1], 1)
-        if len(images) != len(labels) or labels.max(initial=0) >= len(maps.FASHION_CLASSES):
+        if len(images) != len(labels) or labels.max(initial=0) >= len(_FASHION_CLASSES):
             raise InputError(
                 f"a label 0 to 9 for each image in {folder}",
                 f"{len(images)} images, {len(labels)} labels up to {labels.max(initial=0)}",
                 "install the data set again",
             )
         pixels.append(images)
-        classes.append(np.array(maps.FASHION_CLASSES, object)[labels])
+        classes.append(np.array(_FASHION_CLASSES, object)[labels])
         ids += [f"{part}-{row:05d}" for row in range(len(images))]
         split += [part] * len(images)
-    return Listing(
+    return DataSource(
         columns={"class": np.concatenate(classes)},
         ids=np.array(ids),
         open=open_pixels(np.concatenate(pixels), config.image),
         label="class",
         split=np.array(split),
-        orders={"class": maps.FASHION_CLASSES},
-        maps=maps.FASHION_MAPS,
+        orders={"class": _FASHION_CLASSES},
+        maps=built_in_maps("FashionMNIST"),
         licence="MIT (Zalando Research, Fashion-MNIST)",
     )
 
 
-def list_solar_cells(config: SolarCellsConfig) -> Listing:
-    """The solar cells of elpv-dataset, from the installed package; nothing of it is copied.
-
-    Raises:
-        InputError: The package is not installed.
-    """
-    found = find_spec("elpv_dataset")
-    if found is None or not found.submodule_search_locations:
+def list_solar_cells(config: SolarCellsConfig) -> DataSource:
+    """The solar cells of elpv-dataset, from the installed package; nothing of it is copied."""
+    package = find_spec("elpv_dataset")
+    if package is None or not package.submodule_search_locations:
         raise InputError(
             "the package elpv-dataset",
             "it is not installed",
             "run `pip install 'uncollapse[solar]'` (images CC-BY-NC-SA-4.0)",
         )
     # Its own loader decodes all cells at full size (236 MB); the list lies beside them.
-    folder = Path(next(iter(found.submodule_search_locations))) / "data"
+    folder = Path(next(iter(package.submodule_search_locations))) / "data"
     try:
         lines = (folder / "labels.csv").read_text(encoding="ascii").splitlines()
         table: list[list[Any]] = [line.split() for line in lines if line.strip()]
         names, chances, cells = zip(*table, strict=True)
-        severity = [{0: "0", 1: "1/3", 2: "2/3", 3: "1"}[round(3 * float(p))] for p in chances]
+        severity = [dict(enumerate(_SEVERITIES))[round(3 * float(p))] for p in chances]
     except (OSError, ValueError, KeyError) as error:
         raise InputError(
             f"path, probability and kind of each cell in {folder / 'labels.csv'}",
@@ -130,7 +128,7 @@ def list_solar_cells(config: SolarCellsConfig) -> Listing:
             "install elpv-dataset 1.0 again",
         ) from error
     conditions = [f"{s} {cell}" for s, cell in zip(severity, cells, strict=True)]
-    return Listing(
+    return DataSource(
         columns={
             "condition": texts(conditions),
             "probability": texts(severity),
@@ -139,8 +137,8 @@ def list_solar_cells(config: SolarCellsConfig) -> Listing:
         ids=np.array([Path(name).stem for name in names]),
         open=open_encoded(EncodedFiles(folder, tuple(names)), config.image, config.memory_mib),
         label="condition",
-        orders={"condition": maps.SOLAR_CONDITIONS, "probability": ("0", "1/3", "2/3", "1")},
-        maps=maps.SOLAR_MAPS,
+        orders={"condition": _SOLAR_CONDITIONS, "probability": _SEVERITIES},
+        maps=built_in_maps("solar-cells"),
         licence="CC-BY-NC-SA-4.0: no commercial use, no redistribution here (elpv-dataset)",
         notes=("cells of one module are not marked, so the split is by cell and not by module",),
     )

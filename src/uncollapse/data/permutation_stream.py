@@ -19,13 +19,13 @@ from math import gcd
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Stream"]
+__all__ = ["PermutationStream"]
 
 Integers = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Stream:
+class PermutationStream:
     """Blocks of `block` different items out of `items`.
 
     Attributes:
@@ -34,7 +34,7 @@ class Stream:
         key: What the stream is a function of, non-negative integers.
 
     Example:
-        >>> stream = Stream(items=5, block=2, key=(0,))
+        >>> stream = PermutationStream(items=5, block=2, key=(0,))
         >>> blocks = stream.blocks(0, 5)  # two whole permutations
         >>> bool((np.bincount(blocks.ravel()) == 2).all())
         True

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from uncollapse.data._decode import EncodedFiles
+from uncollapse.data._source import DataSource, open_encoded, place, texts
+from uncollapse.data._sources.table import TextColumns, part_of_rows, text_roles
 from uncollapse.data.config import ImageFolderConfig
-from uncollapse.data.decode import EncodedFiles
-from uncollapse.data.listing import Listing, open_encoded, place, texts
-from uncollapse.data.sources.table import TextColumns, part_of_rows, text_roles
 from uncollapse.data.splits import is_part, part_names
 from uncollapse.errors import InputError
 from uncollapse.tables import Table
@@ -44,7 +44,7 @@ def _class_directories(folder: Path) -> tuple[list[tuple[Path, str]], bool]:
     return [(d, "") for d in top], False
 
 
-def _list_directories(config: ImageFolderConfig, root: Path) -> Listing:
+def _list_directories(config: ImageFolderConfig, root: Path) -> DataSource:
     directories, has_parts = _class_directories(root)
     if not directories:
         raise InputError(
@@ -55,14 +55,14 @@ def _list_directories(config: ImageFolderConfig, root: Path) -> Listing:
     deeper: list[str | None] = []
     parts: list[str] = []
     for directory, part in directories:
-        found = _images_under(directory)
-        if not found:
+        images = _images_under(directory)
+        if not images:
             raise InputError(
                 f"images in each class directory of {root}",
                 f"none in {directory}",
                 "fill it or take it out",
             )
-        for path in found:
+        for path in images:
             inner = path.parent.relative_to(directory).as_posix()
             paths.append(path.relative_to(root).as_posix())
             classes.append(directory.name)
@@ -71,7 +71,7 @@ def _list_directories(config: ImageFolderConfig, root: Path) -> Listing:
     columns = {"class": texts(classes)}
     if any(deeper):
         columns["subclass"] = texts(deeper)
-    return Listing(
+    return DataSource(
         columns=columns,
         ids=np.array(paths),
         open=open_encoded(EncodedFiles(root, tuple(paths)), config.image, config.memory_mib),
@@ -104,13 +104,13 @@ def _inside(paths: list[Any], root: Path, column: str) -> tuple[str, ...]:
     return tuple(paths)
 
 
-def _list_rows(config: ImageFolderConfig, root: Path, path: Path) -> Listing:
+def _list_rows(config: ImageFolderConfig, root: Path, path: Path) -> DataSource:
     table = Table(path)
     table.require(config.path_column)
     read = table.read([], [config.path_column, *text_roles(config, table)])
     columns = TextColumns(table, read)
     paths = _inside(columns[config.path_column].tolist(), root, config.path_column)
-    return Listing(
+    return DataSource(
         columns=columns,
         ids=np.array(paths),
         open=open_encoded(EncodedFiles(root, paths), config.image, config.memory_mib),
@@ -120,13 +120,8 @@ def _list_rows(config: ImageFolderConfig, root: Path, path: Path) -> Listing:
     )
 
 
-def list_image_folder(config: ImageFolderConfig, base: Path | None) -> Listing:
-    """Images of a folder.
-
-    Raises:
-        InputError: No such folder, a class directory without images, a path that leads out of the
-            folder or to nothing.
-    """
+def list_image_folder(config: ImageFolderConfig, base: Path | None) -> DataSource:
+    """Images of a folder, sorted into directories or listed in a table."""
     root = place(config.path, base, "a folder of images")
     if not root.is_dir():
         raise InputError("a folder of images", f"the file {root}", "give its folder as `path`")

@@ -11,24 +11,34 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from uncollapse.data.config import ImageOptions
-from uncollapse.data.decode import (
+from uncollapse.data._decode import (
     Encoded,
-    Progress,
     choose_decoding,
     decode_images,
     fit_pixels,
 )
-from uncollapse.data.inputs import ArrayInputs, EncodedImages, OpenedInputs
+from uncollapse.data._inputs import ArrayInputs, EncodedImages, OpenedInputs
+from uncollapse.data.config import ImageOptions
 from uncollapse.errors import InputError
+from uncollapse.progress import Progress
 
-__all__ = ["Listing", "Opener", "open_encoded", "open_pixels", "place", "texts"]
+__all__ = [
+    "DataSource",
+    "LabelMap",
+    "Opener",
+    "open_encoded",
+    "open_pixels",
+    "place",
+    "resolve",
+    "texts",
+]
 
+LabelMap = Mapping[str, tuple[str, ...]]
 Opener = Callable[[NDArray[np.int64], Progress | None], OpenedInputs]
 
 
 @dataclass(frozen=True)
-class Listing:
+class DataSource:
     """The rows of a source, not yet read.
 
     Attributes:
@@ -49,7 +59,7 @@ class Listing:
     label: str | None = None
     split: NDArray[Any] | None = None
     orders: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    maps: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
+    maps: Mapping[str, LabelMap] = field(default_factory=dict)
     licence: str = ""
     notes: tuple[str, ...] = ()
 
@@ -70,24 +80,23 @@ def texts(values: Iterable[Any]) -> NDArray[Any]:
         >>> texts([3, 3.0, "a", float("nan"), ""]).tolist()
         ['3', '3', 'a', None, None]
     """
-    listed = values.tolist() if isinstance(values, np.ndarray) else values
-    found = [_text(value) for value in listed]
-    column = np.empty(len(found), object)
-    column[:] = found
+    listed = values.tolist() if isinstance(values, np.ndarray) else list(values)
+    column = np.empty(len(listed), object)
+    column[:] = [_text(value) for value in listed]
     return column
 
 
-def place(path: str, base: Path | None, what: str) -> Path:
-    """A path of the configuration, relative to its folder.
+def resolve(path: str, base: Path | None) -> Path:
+    """A path of the configuration, relative to its folder."""
+    return (base or Path()) / Path(path).expanduser()
 
-    Raises:
-        InputError: Nothing is there.
-    """
-    found = Path(path).expanduser()
-    found = found if base is None else base / found
-    if not found.exists():
-        raise InputError(what, f"nothing at {found}", "check the path")
-    return found
+
+def place(path: str, base: Path | None, what: str) -> Path:
+    """A path of the configuration that must exist."""
+    resolved = resolve(path, base)
+    if not resolved.exists():
+        raise InputError(what, f"nothing at {resolved}", "check the path")
+    return resolved
 
 
 def open_encoded(encoded: Encoded, options: ImageOptions, memory_mib: float) -> Opener:

@@ -16,15 +16,7 @@ _LARGEST = float(np.finfo(np.float32).max)
 
 
 def check_finite(values: NDArray[Any], name: str) -> None:
-    """Refuses NaN, infinity, and what becomes infinity as float32.
-
-    Args:
-        values: (N, ...) numbers.
-        name: Of the column, for the error.
-
-    Raises:
-        InputError: Names the column, the number of rows and the first of them.
-    """
+    """Refuses NaN, infinity, and what becomes infinity as float32, in (N, ...) numbers."""
     bad = [
         start + np.flatnonzero(~(np.abs(part.reshape(len(part), -1)) <= _LARGEST).all(axis=1))
         for start in range(0, len(values), _ROWS)

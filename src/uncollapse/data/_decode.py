@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,42 +15,25 @@ from PIL import Image, ImageOps
 
 from uncollapse.data.config import ImageOptions
 from uncollapse.errors import InputError
+from uncollapse.progress import Progress
 
 __all__ = [
     "Decoding",
     "Encoded",
     "EncodedBytes",
     "EncodedFiles",
-    "Progress",
     "choose_decoding",
     "decode_image",
     "decode_images",
     "fit_pixels",
 ]
 
-Progress = Callable[[int, int], None]
 # What Pillow raises for a broken file, by format.
 _BROKEN = (
     OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error,
     Image.DecompressionBombError,
 )  # fmt: skip
 _GREY = {"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N"}
-
-
-class Encoded(Protocol):
-    """Encoded images by number."""
-
-    def name(self, item: int) -> str:
-        """What to call it in an error."""
-        ...
-
-    def content(self, item: int) -> Path | bytes:
-        """File or bytes."""
-        ...
-
-    def length(self, item: int) -> int:
-        """Bytes that it has encoded."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -97,16 +79,12 @@ class EncodedBytes:
         return int(pc.binary_length(self.column[item]).as_py())
 
 
+Encoded = EncodedFiles | EncodedBytes
+
+
 @dataclass(frozen=True)
 class Decoding:
-    """What images are decoded to.
-
-    Attributes:
-        height: In pixels.
-        width: In pixels.
-        channels: "grey" or "rgb".
-        fit: "stretch" or "crop", where the size differs.
-    """
+    """What images are decoded to; `fit` says how, where the size differs."""
 
     height: int
     width: int
@@ -146,11 +124,7 @@ def _fit(image: Image.Image, decoding: Decoding) -> NDArray[np.uint8]:
 
 
 def decode_image(content: Path | bytes, decoding: Decoding) -> NDArray[np.uint8]:
-    """One image as uint8 (C, H, W).
-
-    Raises:
-        ValueError: It cannot be decoded; the message is Pillow's.
-    """
+    """One image as uint8 (C, H, W); a ValueError in Pillow's words if it cannot be decoded."""
     try:
         with _open(content) as image:
             image.load()
@@ -165,22 +139,25 @@ def _reason(error: Exception) -> str:
     return "not an image" if "cannot identify image file" in words else words
 
 
-def _refuse(broken: list[tuple[str, str]], of: int) -> None:
+def _refuse(broken: list[tuple[str, str]], images: int) -> None:
     if not broken:
         return
     name, reason = broken[0]
-    more = f" (and {len(broken) - 1} more of {of})" if len(broken) > 1 else f" (1 of {of})"
+    more = f"and {len(broken) - 1} more of {images}" if len(broken) > 1 else f"1 of {images}"
     raise InputError(
-        "images that can be read", f"{name}: {reason}{more}", "mend them or take them out"
+        "images that can be read", f"{name}: {reason} ({more})", "mend them or take them out"
     )
 
 
-def choose_decoding(encoded: Encoded, rows: NDArray[np.int64], options: ImageOptions) -> Decoding:
-    """Size and channels for all images, from the options and the headers of the files.
+def _decoding(options: ImageOptions, height: int, width: int, *, grey: bool) -> Decoding:
+    """The options, or else what the images are."""
+    if options.size is not None:
+        height, width = (options.size,) * 2 if isinstance(options.size, int) else options.size
+    return Decoding(height, width, options.channels or ("grey" if grey else "rgb"), options.fit)
 
-    Raises:
-        InputError: Files that are no images, or images of several sizes and no size asked for.
-    """
+
+def choose_decoding(encoded: Encoded, rows: NDArray[np.int64], options: ImageOptions) -> Decoding:
+    """Size and channels for all images, from the options and the headers of the files."""
     sizes: dict[tuple[int, int], str] = {}
     grey, broken = True, []
     for item in rows.tolist():
@@ -192,26 +169,20 @@ def choose_decoding(encoded: Encoded, rows: NDArray[np.int64], options: ImageOpt
             broken.append((encoded.name(item), _reason(error)))
     _refuse(broken, len(rows))
     if options.size is None and len(sizes) > 1:
-        (one, a), (other, b) = list(sizes.items())[:2]
+        two = [f"{width} x {height} ({name})" for (width, height), name in sizes.items()][:2]
         raise InputError(
             "images of one size",
-            f"{len(sizes)} sizes, as {one[0]} x {one[1]} ({a}) and {other[0]} x {other[1]} ({b})",
+            f"{len(sizes)} sizes, as {' and '.join(two)}",
             "set image.size to resize them",
         )
     width, height = next(iter(sizes))
-    if options.size is not None:
-        height, width = (options.size,) * 2 if isinstance(options.size, int) else options.size
-    return Decoding(height, width, options.channels or ("grey" if grey else "rgb"), options.fit)
+    return _decoding(options, height, width, grey=grey)
 
 
 def decode_images(
     encoded: Encoded, rows: NDArray[np.int64], decoding: Decoding, progress: Progress | None
 ) -> NDArray[np.uint8]:
-    """All images as uint8 (N, C, H, W).
-
-    Raises:
-        InputError: The first that cannot be decoded, and how many there are.
-    """
+    """All images as uint8 (N, C, H, W); refuses the first that cannot be decoded."""
     pixels = np.empty((len(rows), *decoding.shape), np.uint8)
     broken = []
     for place, item in enumerate(rows.tolist()):
@@ -228,13 +199,10 @@ def decode_images(
 def fit_pixels(pixels: NDArray[np.uint8], options: ImageOptions) -> NDArray[np.uint8]:
     """Images (N, H, W) or (N, H, W, C) as uint8 (N, C, H, W) of the size and channels asked for."""
     grey = pixels.ndim == 3 or pixels.shape[3] == 1
-    height, width = pixels.shape[1:3]
-    if options.size is not None:
-        height, width = (options.size,) * 2 if isinstance(options.size, int) else options.size
-    decoding = Decoding(height, width, options.channels or ("grey" if grey else "rgb"), options.fit)
+    decoding = _decoding(options, *pixels.shape[1:3], grey=grey)
     if pixels.ndim == 4 and grey:
         pixels = pixels[..., 0]
-    if (height, width) == pixels.shape[1:3] and grey == (decoding.channels == "grey"):
+    if decoding.shape[1:] == pixels.shape[1:3] and grey == (decoding.channels == "grey"):
         same = pixels[:, None] if pixels.ndim == 3 else pixels.transpose(0, 3, 1, 2)
         return np.ascontiguousarray(same)
     fitted = np.empty((len(pixels), *decoding.shape), np.uint8)

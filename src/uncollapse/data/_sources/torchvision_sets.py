@@ -7,18 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from uncollapse.data import maps
+from uncollapse.data._source import DataSource, open_pixels, resolve
 from uncollapse.data.config import TorchvisionConfig
-from uncollapse.data.listing import Listing, open_pixels
+from uncollapse.data.labels import built_in_maps
 from uncollapse.errors import InputError
 
 __all__ = ["list_torchvision"]
 
-_MAPS: dict[str, maps.Maps] = {
-    "CIFAR10": maps.CIFAR10_MAPS,
-    "CIFAR100": maps.CIFAR100_MAPS,
-    "FashionMNIST": maps.FASHION_MAPS,
-}
 _LICENCES = {
     "CIFAR10": "none stated (Krizhevsky 2009)",
     "CIFAR100": "none stated (Krizhevsky 2009)",
@@ -46,25 +41,20 @@ def _part(config: TorchvisionConfig, root: Path, *, train: bool) -> Any:
         raise InputError(f"{config.name} in {root}", reason, remedy) from error
 
 
-def list_torchvision(config: TorchvisionConfig, base: Path | None) -> Listing:
-    """A set of torchvision with its own test part.
-
-    Raises:
-        InputError: The files are not there or are not the published ones, or the download fails.
-    """
-    root = Path(config.root).expanduser()
-    root = root if base is None else base / root
+def list_torchvision(config: TorchvisionConfig, base: Path | None) -> DataSource:
+    """A set of torchvision with its own test part."""
+    root = resolve(config.root, base)
     parts = {"train": _part(config, root, train=True), "test": _part(config, root, train=False)}
     classes = tuple(parts["train"].classes)
     pixels = np.concatenate([np.asarray(part.data) for part in parts.values()])
     codes = np.concatenate([np.asarray(part.targets) for part in parts.values()])
-    return Listing(
+    return DataSource(
         columns={"class": np.array(classes, object)[codes]},
         ids=np.array([f"{name}-{row:05d}" for name, p in parts.items() for row in range(len(p))]),
         open=open_pixels(pixels, config.image),
         label="class",
         split=np.repeat(list(parts), [len(part) for part in parts.values()]),
         orders={"class": classes},
-        maps=_MAPS[config.name],
+        maps=built_in_maps(config.name),
         licence=_LICENCES[config.name],
     )

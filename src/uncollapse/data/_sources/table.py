@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from uncollapse.data._decode import EncodedBytes
+from uncollapse.data._inputs import ArrayInputs, OpenedInputs
+from uncollapse.data._source import DataSource, Opener, open_encoded, place, texts
+from uncollapse.data._sources.numbers import check_finite
 from uncollapse.data.config import ImageFolderConfig, TableConfig
-from uncollapse.data.decode import EncodedBytes, Progress
-from uncollapse.data.inputs import ArrayInputs, OpenedInputs
-from uncollapse.data.listing import Listing, Opener, open_encoded, place, texts
-from uncollapse.data.sources.numbers import check_finite
 from uncollapse.data.splits import part_names
 from uncollapse.errors import InputError
+from uncollapse.progress import Progress
 from uncollapse.tables import Table, WholeColumns
 
 Texts = NDArray[Any]
@@ -100,7 +101,7 @@ def _matrix(read: WholeColumns, dimensions: int, path: Path) -> NDArray[np.float
     return np.stack(columns, axis=1) if columns[0].ndim == 1 else columns[0]
 
 
-def list_table(config: TableConfig, base: Path | None) -> Listing:
+def list_table(config: TableConfig, base: Path | None) -> DataSource:
     """Rows of a table.
 
     Raises:
@@ -125,7 +126,7 @@ def list_table(config: TableConfig, base: Path | None) -> Listing:
     columns, split = TextColumns(table, read), part_of_rows(table, read)
     rows = range(sum(read.counts))
     parts = ["row"] * len(rows) if split is None else split.tolist()
-    return Listing(
+    return DataSource(
         columns=columns,
         # Part and number of each row stay as long as the files do.
         ids=np.array([f"{part}-{row}" for row, part in zip(rows, parts, strict=True)]),

@@ -11,10 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from uncollapse.data.decode import Decoding, Encoded, decode_image
+from uncollapse.data._decode import Decoding, Encoded, decode_image
 from uncollapse.errors import InputError
 
-__all__ = ["ArrayInputs", "EncodedImages", "OpenedInputs"]
+__all__ = ["ArrayInputs", "EncodedImages", "InputKind", "OpenedInputs"]
+
+InputKind = Literal["image", "vector", "views"]
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class ArrayInputs:
     """
 
     array: NDArray[Any]
-    kind: Literal["image", "vector", "views"]
+    kind: InputKind
     rows: NDArray[np.int64] | None = None
     mapped: str = ""
     channels_last: bool = False
@@ -43,10 +45,6 @@ class ArrayInputs:
         if not self.channels_last:
             return tuple(shape)
         return (1, *shape) if len(shape) == 2 else (shape[2], shape[0], shape[1])
-
-    def __len__(self) -> int:
-        """Number of rows."""
-        return len(self.array) if self.rows is None else len(self.rows)
 
     def read(self, rows: NDArray[np.int64]) -> Tensor:
         """The rows, copied."""
@@ -67,13 +65,7 @@ class ArrayInputs:
 
 @dataclass(frozen=True)
 class EncodedImages:
-    """Images that are decoded each time they are read.
-
-    Attributes:
-        encoded: Where the encoded images are.
-        decoding: Size and channels that they are decoded to.
-        rows: Items of `encoded` that belong to the data.
-    """
+    """Images that are decoded each time they are read: some `rows` of the encoded ones."""
 
     encoded: Encoded
     decoding: Decoding
@@ -85,16 +77,8 @@ class EncodedImages:
         """(C, H, W)."""
         return self.decoding.shape
 
-    def __len__(self) -> int:
-        """Number of images."""
-        return len(self.rows)
-
     def read(self, rows: NDArray[np.int64]) -> Tensor:
-        """The images, decoded.
-
-        Raises:
-            InputError: One that cannot be decoded, by name.
-        """
+        """The images, decoded; one that cannot be is refused by name."""
         batch = np.empty((len(rows), *self.shape), np.uint8)
         for place, item in enumerate(self.rows[rows].tolist()):
             try:

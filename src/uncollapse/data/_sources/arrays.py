@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from uncollapse.data._decode import fit_pixels
+from uncollapse.data._inputs import ArrayInputs, OpenedInputs
+from uncollapse.data._source import DataSource, place, texts
+from uncollapse.data._sources.numbers import check_finite
 from uncollapse.data.config import ArraysConfig
-from uncollapse.data.decode import Progress, fit_pixels
-from uncollapse.data.inputs import ArrayInputs, OpenedInputs
-from uncollapse.data.listing import Listing, place, texts
-from uncollapse.data.sources.numbers import check_finite
+from uncollapse.data.dataset import SPLIT_WORDS
 from uncollapse.errors import InputError
+from uncollapse.progress import Progress
 from uncollapse.tables import ArraysShard, named_column, open_arrays
 
 __all__ = ["list_arrays"]
@@ -25,7 +27,6 @@ _WANTED = {
     "vector": "vectors (N, D)",
     "views": "stored views (N, V, D)",
 }
-_PARTS = {"train": ("train",), "validation": ("val", "validation", "valid"), "test": ("test",)}
 
 
 def _column(array: Array, name: str, rows: int) -> Array:
@@ -91,21 +92,21 @@ def _single(stored: ArraysShard, config: ArraysConfig) -> tuple[Array, str]:
 
 def _parts(config: ArraysConfig, names: list[str]) -> dict[str, str]:
     """Part -> the word for it in the names of the arrays."""
-    found = {}
-    for part, words in _PARTS.items():
-        for word in words:
+    words = {}
+    for part, synonyms in SPLIT_WORDS.items():
+        for word in synonyms:
             if config.inputs.replace("{split}", word) in names:
-                found[part] = word
-    if "train" not in found:
+                words[part] = word
+    if "train" not in words:
         raise InputError(
             f"an array {config.inputs.replace('{split}', 'train')!r}",
             f"arrays {', '.join(names) or 'none'}",
             "check `inputs`",
         )
-    return found
+    return words
 
 
-def list_arrays(config: ArraysConfig, base: Path | None) -> Listing:
+def list_arrays(config: ArraysConfig, base: Path | None) -> DataSource:
     """Arrays by name.
 
     Raises:
@@ -134,7 +135,7 @@ def list_arrays(config: ArraysConfig, base: Path | None) -> Listing:
         if len(header.shape) in (1, 2) and np.prod(header.shape) == len(array)
     ]
     wanted = [name for name in dict.fromkeys([*usable, *named]) if name != config.inputs]
-    return Listing(
+    return DataSource(
         columns={name: _column(stored.mapped(name), name, len(array)) for name in wanted},
         ids=np.array([f"row-{row}" for row in range(len(array))]),
         open=opener,
@@ -142,7 +143,7 @@ def list_arrays(config: ArraysConfig, base: Path | None) -> Listing:
     )
 
 
-def _list_parts(stored: ArraysShard, config: ArraysConfig, roles: list[str]) -> Listing:
+def _list_parts(stored: ArraysShard, config: ArraysConfig, roles: list[str]) -> DataSource:
     """Parts in arrays of their own, as in train_images, val_images, test_images."""
     words = _parts(config, list(stored.headers))
     arrays: list[Array] = []
@@ -166,7 +167,7 @@ def _list_parts(stored: ArraysShard, config: ArraysConfig, roles: list[str]) -> 
     def opener(rows: NDArray[np.int64], progress: Progress | None) -> OpenedInputs:
         return ArrayInputs(_prepare(whole[rows], config, config.inputs), config.kind)
 
-    return Listing(
+    return DataSource(
         columns={role: np.concatenate(parts) for role, parts in columns.items()},
         ids=np.array(ids),
         open=opener,
