@@ -231,6 +231,15 @@ class SupCLTerms:
         supervised_anchors_without_positives: Labelled samples whose class has no other instance in
             the batch. Unlabelled samples are no anchors of this term and never counted.
         self_supervised_anchors_without_positives: Samples without another view in the batch.
+
+    Example:
+        >>> import torch
+        >>> rows, labels = torch.eye(4).reshape(4, 1, 4).repeat(1, 2, 1), torch.tensor([0, 0, 1, 1])
+        >>> terms = supcl_terms(rows, labels, alpha=0.5, temperature=1)
+        >>> f"{terms.supervised:.4f} {terms.self_supervised:.4f} {terms.loss:.4f}"
+        '2.1654 1.1654 1.6654'
+        >>> terms.supervised_anchors_without_positives
+        0
     """
 
     loss: Tensor

@@ -52,6 +52,16 @@ def compare(before: Measurement, after: Measurement, *, tolerance: float = 0.0) 
 
     Raises:
         InputError: tolerance outside [0, 1).
+
+    Example:
+        >>> import numpy as np
+        >>> from uncollapse import measure
+        >>> labels = np.repeat([0, 1, 2], 50)
+        >>> noise = np.random.default_rng(0).standard_normal((150, 16))
+        >>> before, after = (measure(np.eye(3, 16)[labels] + s * noise, labels) for s in (0.1, 0.3))
+        >>> changes = {change.name: change.direction for change in compare(before, after).changes}
+        >>> changes["share"], compare(before, after).regression
+        ('rose', False)
     """
     if not 0 <= tolerance < 1:
         raise InputError("tolerance in [0, 1)", f"{tolerance}", "0.1 allows a fall by a tenth")

@@ -82,6 +82,15 @@ def measure_files(
     Raises:
         InputError: As `measure`, with file and column; also files that are cut short, of another
             format, of different lengths, or that hold pickles.
+
+    Example:
+        >>> import numpy as np
+        >>> from tempfile import TemporaryDirectory
+        >>> labels = np.repeat([0, 1, 2], 50)
+        >>> with TemporaryDirectory() as folder:
+        ...     np.savez(f"{folder}/rows.npz", embeddings=np.eye(3, 16)[labels], labels=labels)
+        ...     measure_files([f"{folder}/rows.npz"]).verdict
+        'collapsed'
     """
     columns = columns or Columns()
     state = _merged_states(paths, columns, labels_from, drop_invalid)

@@ -42,7 +42,19 @@ _LOGGED = (
 
 
 class CollapseWarning(UserWarning):
-    """The model under training is collapsed, or could not be measured."""
+    """The model under training is collapsed, or could not be measured.
+
+    Example:
+        >>> import warnings
+        >>> import numpy as np
+        >>> from uncollapse import measure
+        >>> labels = np.repeat([0, 1, 2], 50)
+        >>> with warnings.catch_warnings():
+        ...     warnings.simplefilter("error", CollapseWarning)  # what warns now stops the training
+        ...     warn_of(measure(np.eye(3, 16)[labels], labels), "step 100")  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        uncollapse.monitor.measure_model.CollapseWarning: step 100: class collapse ...
+    """
 
 
 @contextmanager

@@ -4,6 +4,9 @@
 
 Example:
     >>> import uncollapse
+    >>> callable(uncollapse.pilot)
+    True
+    >>> from pathlib import Path
     >>> from uncollapse.training import load_config
     >>> config = load_config(Path("digits.yaml"), ["loss.alpha=0"])  # doctest: +SKIP
     >>> uncollapse.pilot(config, Path("runs/pilot")).verdict  # doctest: +SKIP

@@ -79,10 +79,14 @@ def pilot(
             present setting itself cannot be trained.
 
     Example:
-        >>> from uncollapse.training import load_config
-        >>> config = load_config(Path("configs/digits.yaml"), ["loss.alpha=0"])  # doctest: +SKIP
-        >>> pilot(config, Path("runs/pilot")).verdict  # doctest: +SKIP
-        'change'
+        >>> from uncollapse.pilot import design
+        >>> from uncollapse.training import parse_config
+        >>> block = {"data": {"source": "digits", "map": "parity"}, "encoder": {"kind": "convnet"}}
+        >>> block |= {"loss": {"alpha": 0, "temperature": 0.1}, "epochs": 20}
+        >>> start, *others = design(build_problem(parse_config(block)))
+        >>> [trial.name for trial in others if not trial.collapsed]  # what is going to be trained
+        ['alpha-0.011', 'alpha-0.028', 'alpha-0.12', 'alpha-0.37']
+        >>> result = pilot(parse_config(block), Path("runs/pilot"))  # minutes # doctest: +SKIP
     """
     options = options or PilotOptions()
     base = (base or Path()).resolve()

@@ -35,6 +35,15 @@ class Embedded:
         instances: (N,) instance of each row, where rows are views of instances.
         name: Of the data set; "" for the one that the encoder was trained for.
         sources: Where "embeddings" and targets come from, for errors.
+
+    Example:
+        >>> import numpy as np
+        >>> from uncollapse import probe
+        >>> digit = np.arange(200) % 4
+        >>> rows = np.eye(4, 8)[digit] + 0.3 * np.random.default_rng(0).standard_normal((200, 8))
+        >>> embedded = Embedded({"z": rows}, {"even": digit % 2, "digit": digit}, label="even")
+        >>> [(entry.target, entry.role) for entry in probe(embedded).targets]
+        [('even', 'label'), ('digit', 'target')]
     """
 
     layers: Mapping[str, Any]

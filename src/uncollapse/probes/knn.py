@@ -31,7 +31,7 @@ def exact_neighbours(train: Floats, queries: Floats, k: int) -> tuple[Floats, In
 
     Example:
         >>> cosines, positions = exact_neighbours(np.eye(3), np.eye(3)[:1], 2)
-        >>> int(positions[0, 0]), cosines[0].round(6).tolist()
+        >>> int(positions[0, 0]), abs(cosines[0]).round(6).tolist()
         (0, [1.0, 0.0])
     """
     from sklearn.neighbors import NearestNeighbors

@@ -23,7 +23,14 @@ class _Kind(Part):
 
 @dataclass(frozen=True)
 class FullBatch(_Kind):
-    """Every instance is in every batch."""
+    """Every instance is in every batch.
+
+    Example:
+        >>> from uncollapse import Setting, predict
+        >>> setting = Setting(classes=3, per_class=4, alpha=0.1, temperature=0.5)
+        >>> setting.batch, predict(setting).phase
+        (FullBatch(), 'collapse')
+    """
 
     kind: ClassVar[str] = "full"
 
@@ -35,6 +42,13 @@ class BalancedBatch(_Kind):
     Attributes:
         per_class: Instances of a class in a batch (n_b), at least 1.
         classes: Classes in a batch, drawn at random without replacement; None for all.
+
+    Example:
+        >>> from uncollapse import Setting, predict
+        >>> setting = Setting(classes=3, per_class=4, alpha=0.1, temperature=0.5)
+        >>> smaller = setting.with_(batch=BalancedBatch(per_class=2, classes=2))
+        >>> round(predict(setting).alpha_threshold, 4), round(predict(smaller).alpha_threshold, 4)
+        (0.2687, 0.3982)
     """
 
     kind: ClassVar[str] = "balanced"
@@ -48,6 +62,13 @@ class RandomBatch(_Kind):
 
     Attributes:
         size: Instances in a batch (B), each with all its views.
+
+    Example:
+        >>> from uncollapse import Setting, predict
+        >>> setting = Setting(classes=3, per_class=4, alpha=0.1, temperature=0.5)
+        >>> smaller = setting.with_(batch=RandomBatch(size=4))
+        >>> round(predict(setting).alpha_threshold, 4), round(predict(smaller).alpha_threshold, 4)
+        (0.2687, 0.4784)
     """
 
     kind: ClassVar[str] = "random"

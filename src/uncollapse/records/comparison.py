@@ -57,6 +57,17 @@ class Comparison(Document):
         warnings: Conditions that differ, so that the two may not be comparable.
         reason_messages, warning_messages: The same two as messages, in the same order; empty in
             older files.
+
+    Example:
+        >>> import numpy as np
+        >>> from uncollapse import compare, measure
+        >>> labels = np.repeat([0, 1, 2], 50)
+        >>> rows = np.random.default_rng(0).standard_normal((150, 16))
+        >>> comparison = compare(measure(rows, labels), measure(np.eye(3, 16)[labels], labels))
+        >>> comparison.regression, comparison.reasons[0]
+        (True, 'the verdict fell from healthy to collapsed')
+        >>> comparison.classes_worse
+        (0, 1, 2)
     """
 
     kind: ClassVar[str] = "comparison"

@@ -24,6 +24,16 @@ class Margins(Part):
         noise: At risk when instance variance is below this fraction of view variance.
         constant: Total variance below which it is said that all embeddings lie nearly at one point.
             It does not turn the verdict: the share is free of scale.
+
+    Example:
+        >>> import numpy as np
+        >>> from uncollapse import measure
+        >>> labels, noise = np.arange(150) % 3, np.random.default_rng(0).standard_normal((150, 16))
+        >>> rows = np.eye(3, 16)[labels] + 0.05 * noise
+        >>> measure(rows, labels).verdict
+        'healthy'
+        >>> measure(rows, labels, margins=Margins(healthy=0.2)).verdict
+        'at-risk'
     """
 
     collapsed: float = 0.01

@@ -293,6 +293,14 @@ class PilotResult(Document):
         recommendation: None unless the verdict is "change".
         statistics: How intervals are made.
         conditions: Rows used, seeds, epochs, budget.
+
+    Example:
+        >>> from uncollapse.records import Recommendation, SettingChange
+        >>> change = SettingChange("loss.alpha", 0.0, 0.2)
+        >>> chosen = Recommendation(trial="alpha-0.2", change=(change,), config="recommended.yaml")
+        >>> result = PilotResult(verdict="change", recommendation=chosen)
+        >>> PilotResult.from_json(result.to_json()).recommendation.change[0].after
+        0.2
     """
 
     kind: ClassVar[str] = "pilot"

@@ -60,6 +60,15 @@ class Prediction(Document):
             never do.
         certificate_gap: Proven bound on loss minus global minimum, relative to max(1, |loss|).
         notes: What the reader must know to use the numbers.
+
+    Example:
+        >>> from uncollapse import Setting, predict
+        >>> setting = Setting(classes=10, per_class=50, alpha=0, temperature=0.1)
+        >>> prediction = predict(setting)
+        >>> prediction.phase, round(prediction.alpha_threshold, 4)
+        ('view-splitting', 0.0103)
+        >>> Prediction.from_json(prediction.to_json()) == prediction
+        True
     """
 
     kind: ClassVar[str] = "prediction"

@@ -46,6 +46,15 @@ class WithinClassOptions(Part):
         least_units: Independent units that a finer label needs in a class to take part.
         margin: No information is claimed only when both probes are below this, interval and all.
         index: Finds the nearest neighbours; None: by comparing with all. Not in the JSON.
+
+    Example:
+        >>> import numpy as np
+        >>> from uncollapse import ProbeOptions, measure
+        >>> digit = np.arange(200) % 4
+        >>> rows = np.eye(4, 8)[digit] + 0.3 * np.random.default_rng(0).standard_normal((200, 8))
+        >>> options = ProbeOptions(within=WithinClassOptions(neighbours=(5,), permutations=5))
+        >>> measure(rows, digit % 2, fine_labels=digit, probe=options).probe.knn.estimate > 0.9
+        True
     """
 
     folds: int = 5

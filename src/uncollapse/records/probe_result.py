@@ -199,6 +199,15 @@ class ProbeResult(Document):
     Attributes:
         targets: One entry per data set, layer and target.
         conditions: Seed, splits of each data set, what units are, what the intervals are, options.
+
+    Example:
+        >>> import numpy as np
+        >>> from uncollapse import Embedded, probe
+        >>> digit = np.arange(200) % 4
+        >>> rows = np.eye(4, 8)[digit] + 0.3 * np.random.default_rng(0).standard_normal((200, 8))
+        >>> result = probe(Embedded({"z": rows}, {"even": digit % 2, "digit": digit}, label="even"))
+        >>> print(result.target("z", "digit").reading("within-class knn").score.chance_corrected)
+        0.9286 [0.6642, 0.9865]
     """
 
     kind: ClassVar[str] = "probe"

@@ -24,7 +24,20 @@ __all__ = ["Report", "build_report"]
 
 
 class Report(Content):
-    """What a report says; it writes itself as a page, a record or a section of a model card."""
+    """What a report says; it writes itself as a page, a record or a section of a model card.
+
+    Example:
+        >>> import numpy as np
+        >>> from tempfile import TemporaryDirectory
+        >>> labels = np.repeat([0, 1, 2], 50)
+        >>> with TemporaryDirectory() as folder:
+        ...     np.savez(f"{folder}/rows.npz", embeddings=np.eye(3, 16)[labels], labels=labels)
+        ...     report = build_report([f"{folder}/rows.npz"])
+        >>> report.headline.split(":")[0]
+        'The classes have collapsed'
+        >>> "## Class collapse report" in report.to_markdown()
+        True
+    """
 
     def to_html(self) -> str:
         """One self-contained page.
@@ -67,6 +80,16 @@ def build_report(
 
     Raises:
         InputError: No path, one that holds nothing known, a file that cannot be read.
+
+    Example:
+        >>> import numpy as np
+        >>> from tempfile import TemporaryDirectory
+        >>> labels = np.repeat([0, 1, 2], 50)
+        >>> with TemporaryDirectory() as folder:
+        ...     np.savez(f"{folder}/rows.npz", embeddings=np.eye(3, 16)[labels], labels=labels)
+        ...     report = build_report([f"{folder}/rows.npz"], "ja")
+        >>> report.decision.verdict, report.language
+        ('collapsed', 'ja')
     """
     spoken(language)
     options = options or Options()

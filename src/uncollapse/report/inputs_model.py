@@ -37,6 +37,17 @@ class Options:
         layer: The layer that the report is about; None for the projector where there is one.
         sample: Rows that a picture shows at most.
         seed: Of the rows in the picture, and of the probes' splits.
+
+    Example:
+        >>> import numpy as np
+        >>> from tempfile import TemporaryDirectory
+        >>> from uncollapse import Columns, build_report
+        >>> labels = np.repeat([0, 1, 2], 50)
+        >>> options = Options(columns=Columns(embedding="z", label="kind"), sample=100)
+        >>> with TemporaryDirectory() as folder:
+        ...     np.savez(f"{folder}/rows.npz", z=np.eye(3, 16)[labels], kind=labels)
+        ...     build_report([f"{folder}/rows.npz"], options=options).decision.verdict
+        'collapsed'
     """
 
     columns: Columns = field(default_factory=Columns)

@@ -30,6 +30,17 @@ class Columns:
         group: Independent group of each row.
         fine: Finer label of each row.
         slices: Slice columns.
+
+    Example:
+        >>> import numpy as np
+        >>> from tempfile import TemporaryDirectory
+        >>> from uncollapse import measure_files
+        >>> columns = Columns(embedding="z", label="kind", slices=("site",))
+        >>> kinds, sites = np.repeat([0, 1, 2], 50), np.arange(150) % 2
+        >>> with TemporaryDirectory() as folder:
+        ...     np.savez(f"{folder}/rows.npz", z=np.eye(3, 16)[kinds], kind=kinds, site=sites)
+        ...     list(measure_files([f"{folder}/rows.npz"], columns=columns).slices)
+        ['site']
     """
 
     embedding: str | None = None

@@ -241,6 +241,15 @@ def load_config(path: Path, settings: Sequence[str] = ()) -> TrainConfig:
 
     Raises:
         InputError: The file cannot be read, is no YAML mapping, or holds what is not allowed.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     path = Path(folder, "run.yaml")
+        ...     _ = path.write_text("{data: {source: digits}, encoder: {kind: convnet}, epochs: 3}")
+        ...     config = load_config(path, ["loss.alpha=0.2", "loss.temperature=0.1"])
+        >>> config.loss.alpha, config.epochs
+        (0.2, 3)
     """
     block = _read_yaml(path)
     for setting in settings:

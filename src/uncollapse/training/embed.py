@@ -91,6 +91,17 @@ def embed(
 
     Raises:
         InputError: Another kind of file, no rows, or it cannot be written.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> from uncollapse.training import build_problem, parse_config
+        >>> block = {"data": {"source": "digits", "map": "parity"}, "encoder": {"kind": "convnet"}}
+        >>> block |= {"loss": {"alpha": 0.2, "temperature": 0.1}, "epochs": 2}
+        >>> own = build_problem(parse_config(block))
+        >>> with TemporaryDirectory() as folder:
+        ...     path = Path(folder, "test.parquet")
+        ...     embed(own.model, own.data, own.augmenter, path, splits=["test"])
+        359
     """
     if output.suffix not in (".parquet", ".npz"):
         raise InputError("an output file *.parquet or *.npz", str(output), "rename it")

@@ -103,6 +103,14 @@ def build_problem(
 
     Raises:
         InputError: Anything in the data or the configuration that cannot be used.
+
+    Example:
+        >>> from uncollapse.training import parse_config
+        >>> block = {"data": {"source": "digits", "map": "parity"}, "encoder": {"kind": "convnet"}}
+        >>> block |= {"loss": {"alpha": 0.2, "temperature": 0.1}, "epochs": 2}
+        >>> problem = build_problem(parse_config(block))
+        >>> len(problem.rows), problem.sampler.steps, problem.setting().alpha
+        (1258, 4, 0.2)
     """
     if data is None:
         data = load_data(config.data, base=base, progress=progress)

@@ -98,6 +98,16 @@ def train(
     Raises:
         InputError: `output` holds a run (without `resume`) or another run (with it), the loss is no
             longer finite (the last good checkpoint stays), or a file cannot be written.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> from uncollapse.training import build_problem, parse_config
+        >>> block = {"data": {"source": "digits", "map": "parity"}, "encoder": {"kind": "convnet"}}
+        >>> block |= {"loss": {"alpha": 0.2, "temperature": 0.1}, "epochs": 2}
+        >>> with TemporaryDirectory() as folder:
+        ...     result = train(build_problem(parse_config(block)), Path(folder, "run"))
+        >>> result.step, len(result.history), result.interrupted
+        (8, 2, False)
     """
     fabric, epochs = make_fabric(problem.config), problem.config.epochs
     first = fabric.global_rank == 0
