@@ -17,14 +17,13 @@ from uncollapse.metrics.persist import is_state, load_state
 from uncollapse.metrics.split_instances import split_error, split_ids
 from uncollapse.metrics.stream import Accumulator
 from uncollapse.probes import ProbeOptions
+from uncollapse.progress import Progress, quiet
 from uncollapse.records import Margins, Measurement, Prediction
 from uncollapse.samples import RepeatedInstanceError, RowError, encode, sample_of
 from uncollapse.tables import Columns, Reading, Rows, joined, open_shards
 
-__all__ = ["Progress", "accumulate_files", "measure_files"]
+__all__ = ["accumulate_files", "measure_files"]
 
-# Called with the rows read so far and the rows in all, where that is known.
-Progress = Callable[[int, "int | None"], None]
 ClassCounts = dict[Any, int]
 
 # Embeddings that take more than this in memory are streamed.
@@ -32,10 +31,6 @@ _IN_MEMORY_BYTES = 1 << 28
 # A stream is read and measured this many rows at a time: they stay in the processor's cache, and
 # memory for the next ones is there already (of larger parts it is given back and asked for again).
 _STREAM_ROWS = 16384
-
-
-def _quiet(rows: int, of: int | None) -> None:
-    """No progress."""
 
 
 def measure_files(
@@ -46,7 +41,7 @@ def measure_files(
     stream: bool | None = None,
     interval: Literal["auto", "exact", "blocks"] = "auto",
     drop_invalid: bool = False,
-    progress: Progress = _quiet,
+    progress: Progress = quiet,
     prediction: Prediction | Mapping[str, Any] | Callable[[ClassCounts], Prediction] | None = None,
     margins: Margins | None = None,
     probe: ProbeOptions | None = None,
@@ -105,7 +100,7 @@ def measure_files(
         return state.measurement(
             prediction=prediction, margins=margins, confidence=confidence, layer=layer, split=split
         )
-    rows = _whole(reading, progress)
+    rows = reading.whole(progress)
     if callable(prediction):
         prediction = prediction(_counts(rows))
     try:
@@ -138,7 +133,7 @@ def accumulate_files(
     labels_from: Sequence[str | Path] = (),
     interval: Literal["exact", "blocks"] = "exact",
     drop_invalid: bool = False,
-    progress: Progress = _quiet,
+    progress: Progress = quiet,
 ) -> Accumulator:
     """One pass over files in bounded memory; the arguments are those of `measure_files`.
 
@@ -218,8 +213,6 @@ def _accumulated(
         progress(done, reading.rows)
     if held is not None:
         _add(accumulator, held, reading)
-    if not done:
-        raise reading.no_rows()
     return accumulator
 
 
@@ -254,17 +247,6 @@ def _add(accumulator: Accumulator, part: Rows, reading: Reading) -> None:
         raise split or over_its_file(error, reading) from error
     except RepeatedInstanceError as error:
         raise split_error(reading) or error from error
-
-
-def _whole(reading: Reading, progress: Progress) -> Rows:
-    parts, done = [], 0
-    for part in reading.parts():
-        parts.append(part)
-        done += len(part)
-        progress(done, reading.rows)
-    if not parts:
-        raise reading.no_rows()
-    return joined(parts)
 
 
 def _counts_of_stream(accumulator: Accumulator) -> ClassCounts:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from uncollapse.errors import InputError
 from uncollapse.metrics.stores import BlockStore, GroupStore, ScatterStore
 from uncollapse.metrics.stream import Accumulator
-from uncollapse.tables import DAMAGED, read_archive
+from uncollapse.tables import open_arrays
 
 __all__ = ["check_place", "is_state", "load_state", "save_state"]
 
@@ -84,13 +84,12 @@ def load_state(path: str | Path) -> Accumulator:
         InputError: The file is not one, is cut short, or comes from a newer version.
     """
     try:
-        arrays = read_archive(path)
+        stored = open_arrays(Path(path))
+        arrays = {name: stored.whole(name) for name in stored.headers}
         header = json.loads(bytes(arrays.pop(_HEADER)))
         newer = header["version"] > _VERSION
         accumulator = None if newer else _restored(header, arrays)
-    except FileNotFoundError:
-        raise
-    except (*DAMAGED, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
             "an accumulator saved by uncollapse",
             f"{path}, which is not one or is cut short ({error})",

@@ -10,8 +10,17 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from uncollapse.samples import Codes, Hashes, RowError, encode, hash_ids, row_fault
-from uncollapse.tables import Names, Reading
+from uncollapse.samples import (
+    ByRole,
+    Codes,
+    Hashes,
+    RowError,
+    encode,
+    hash_ids,
+    row_fault,
+    split_faults,
+)
+from uncollapse.tables import Names, Reading, joined_names
 
 __all__ = ["split_error", "split_ids"]
 
@@ -41,24 +50,12 @@ def split_ids(reading: Reading) -> dict[str, Hashes]:
 
 def split_error(reading: Reading) -> RowError | None:
     """The error for instances in two classes or groups, counted over all files; None without."""
-    for name, ids in split_ids(reading).items():
-        if not len(ids):
-            continue
-        sources: dict[str, None] = {}
-        bad, rows, first = 0, 0, -1
-        for names in reading.named():
-            sources[names.sources["instances"]] = None
-            for fault, instances, outer in _divisions(names):
-                if fault != name:
-                    continue
-                known = np.flatnonzero(~instances.missing & ~outer.missing)
-                split = np.isin(hash_ids(list(instances.names)), ids)
-                here = known[split[instances.codes[known]]]
-                if first < 0 and len(here):
-                    first = rows + int(here[0])
-                bad, rows = bad + len(here), rows + len(names)
-        more = f" and {len(sources) - 1} more" if len(sources) > 1 else ""
-        return row_fault(name, bad, rows, first, {"instances": next(iter(sources)) + more})
+    names = joined_names(list(reading.named()))
+    columns = names.each(lambda values, role: encode(values, role, len(names)))
+    for fault, bad in split_faults(ByRole[Codes](**columns)).items():
+        if bad.any():
+            rows = np.flatnonzero(bad)
+            return row_fault(fault, len(rows), len(bad), int(rows[0]), names.sources)
     return None
 
 

@@ -6,6 +6,7 @@ from uncollapse.samples.checks import (
     raise_fault,
     row_fault,
     row_faults,
+    split_faults,
     usable,
     vector_faults,
 )
@@ -34,6 +35,7 @@ __all__ = [
     "sample_of",
     "select",
     "sorted_names",
+    "split_faults",
     "to_numpy",
     "unit_rows",
     "usable",

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from uncollapse.errors import InputError
 from uncollapse.samples.codes import Codes
 from uncollapse.samples.embeddings import is_unit, row_norms
-from uncollapse.samples.sample import Sample, select
+from uncollapse.samples.sample import ByRole, Sample, select
 
 __all__ = [
     "RowError",
@@ -20,6 +20,7 @@ __all__ = [
     "raise_fault",
     "row_fault",
     "row_faults",
+    "split_faults",
     "usable",
     "vector_faults",
 ]
@@ -114,7 +115,7 @@ def usable(
     norms = row_norms(sample.matrix)
     good = np.ones(len(norms), dtype=bool)
     dropped: dict[str, int] = {}
-    faults = row_faults(sample, norms) | _split_instances(sample) | dict(more_faults or {})
+    faults = row_faults(sample, norms) | split_faults(sample) | dict(more_faults or {})
     for name, bad in faults.items():
         bad = bad & good
         if not bad.any():
@@ -155,17 +156,17 @@ def checked(sample: Sample, *, drop_invalid: bool) -> Sample:
     return sample
 
 
-def _split_instances(sample: Sample) -> dict[str, Bools]:
+def split_faults(columns: ByRole[Codes]) -> dict[str, Bools]:
     """Rows whose instance lies in two classes or groups, by the fault's name.
 
     Judged by names alone, whether the embeddings can be used or not; rows without a label, instance
     or group say nothing of where an instance belongs.
     """
-    if sample.instances is None:
+    if columns.instances is None:
         return {}
-    faults = {"instance_in_two_classes": _in_two(sample.instances, sample.labels)}
-    if sample.groups is not None:
-        faults["instance_in_two_groups"] = _in_two(sample.instances, sample.groups)
+    faults = {"instance_in_two_classes": _in_two(columns.instances, columns.labels)}
+    if columns.groups is not None:
+        faults["instance_in_two_groups"] = _in_two(columns.instances, columns.groups)
     return faults
 
 

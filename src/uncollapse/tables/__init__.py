@@ -1,19 +1,16 @@
 """Files of rows: every format is read here, and nowhere else."""
 
-from uncollapse.tables._npy import DAMAGED, read_archive
-from uncollapse.tables._shard import Column, Shard
+from uncollapse.tables._shard import Shard, WithColumns
 from uncollapse.tables.columns import Columns, embedding_columns, label_column, named_column
 from uncollapse.tables.description import Description, description_of
 from uncollapse.tables.formats import ENDINGS, open_arrays, open_shards
 from uncollapse.tables.numpy_files import ArraysShard
-from uncollapse.tables.rows import Names, Place, Reading, Rows, joined
+from uncollapse.tables.rows import Names, Place, Reading, Rows, joined, joined_names
 from uncollapse.tables.whole import Table, WholeColumns
 
 __all__ = [
-    "DAMAGED",
     "ENDINGS",
     "ArraysShard",
-    "Column",
     "Columns",
     "Description",
     "Names",
@@ -23,12 +20,13 @@ __all__ = [
     "Shard",
     "Table",
     "WholeColumns",
+    "WithColumns",
     "description_of",
     "embedding_columns",
     "joined",
+    "joined_names",
     "label_column",
     "named_column",
     "open_arrays",
     "open_shards",
-    "read_archive",
 ]

@@ -10,7 +10,6 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
@@ -22,7 +21,6 @@ __all__ = [
     "OBJECTS",
     "Header",
     "archive_names",
-    "read_archive",
     "read_array",
     "read_header",
     "read_rows",
@@ -124,17 +122,3 @@ def read_array(file: IO[bytes]) -> NDArray[Any]:
     header = read_header(file)
     values = _values(file, header, math.prod(header.shape))
     return values.reshape(header.shape, order="F" if header.by_columns else "C")
-
-
-def read_archive(path: str | Path) -> dict[str, NDArray[Any]]:
-    """All arrays of an npz archive, whole.
-
-    Raises:
-        ValueError, EOFError, ...: One of `DAMAGED`.
-    """
-    arrays = {}
-    with zipfile.ZipFile(path) as archive:
-        for name in archive_names(archive):
-            with archive.open(f"{name}.npy") as file:
-                arrays[name] = read_array(file)
-    return arrays

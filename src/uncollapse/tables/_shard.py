@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from uncollapse.errors import InputError
 
-__all__ = ["Array", "Column", "Shard", "unreadable", "without_package"]
+__all__ = ["Array", "Column", "Shard", "WithColumns", "unreadable", "without_package"]
 
 Array = NDArray[Any]
 
@@ -22,28 +22,31 @@ class Column:
 
     Attributes:
         name: As it is asked for.
-        kind: "matrix" for a vector per row, "number" for one number, "name" for anything else that
-            is one value, "other" for the rest.
+        kind: "matrix" for a vector per row, "number" for one number, "name" for anything else.
         shape: Of one entry, where it is known.
     """
 
     name: str
-    kind: Literal["matrix", "number", "name", "other"]
+    kind: Literal["matrix", "number", "name"]
     shape: tuple[int, ...] = ()
 
 
-class Shard(Protocol):
-    """What every format offers."""
+class WithColumns(Protocol):
+    """A file, or several of one set."""
 
     path: Path
 
     @property
-    def rows(self) -> int | None:
-        """Number of rows, None where only reading tells."""
-
-    @property
     def columns(self) -> list[Column]:
         """Its columns in order."""
+
+
+class Shard(WithColumns, Protocol):
+    """What every format offers."""
+
+    @property
+    def rows(self) -> int | None:
+        """Number of rows, None where only reading tells."""
 
     @property
     def classes(self) -> Mapping[str, tuple[str, ...]]:

@@ -69,6 +69,12 @@ class TableShard:
         """Labels or ids; missing entries are None."""
         import pyarrow.types as kinds
 
+        if kinds.is_nested(column.type):
+            raise InputError(
+                f"one name or number per row in column {name!r} of {self.path}",
+                str(column.type),
+                "name another column",
+            )
         if kinds.is_dictionary(column.type):
             column = column.dictionary_decode()
         if (known := self.classes.get(name)) is not None:
@@ -140,9 +146,7 @@ def _column(name: str, kind: Any) -> Column:
         return Column(name, "matrix", (kind.list_size,) if fixed else ())
     if _is_number(kind):
         return Column(name, "number")
-    binary = (kinds.is_binary, kinds.is_large_binary, kinds.is_fixed_size_binary)
-    nested = kinds.is_nested(kind) or any(is_(kind) for is_ in binary)
-    return Column(name, "other" if nested else "name")
+    return Column(name, "name")
 
 
 class _Vectors:

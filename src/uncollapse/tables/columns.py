@@ -9,7 +9,7 @@ from pathlib import Path
 
 from uncollapse.errors import InputError
 from uncollapse.samples import ByRole
-from uncollapse.tables._shard import Column, Shard
+from uncollapse.tables._shard import Column, Shard, WithColumns
 
 __all__ = ["Columns", "embedding_columns", "label_column", "named_column", "roles_of"]
 
@@ -57,7 +57,7 @@ def _missing(path: Path, what: str, columns: list[Column]) -> InputError:
     return InputError(f"{what} in {path}", f"columns {listed}{more}", "name the column that is it")
 
 
-def _only(shard: Shard, chosen: list[str]) -> list[str]:
+def _only(shard: WithColumns, chosen: list[str]) -> list[str]:
     """The chosen columns, each of which must be the only one of its name."""
     names = [column.name for column in shard.columns]
     for name in chosen:
@@ -116,7 +116,7 @@ def _numbered(columns: list[Column]) -> list[str]:
     return several[0] if len(several) == 1 else []
 
 
-def named_column(shard: Shard, name: str, what: str = "a column") -> str:
+def named_column(shard: WithColumns, name: str, what: str = "a column") -> str:
     """A column that must be there; the only array of an npy file has any name."""
     names = [column.name for column in shard.columns]
     if name in names:

@@ -35,7 +35,7 @@ def _column(name: str, dtype: str, shape: tuple[int, ...]) -> Column:
     return Column(name, "number" if dtype[:1] in "iufb" else "name")
 
 
-def _rows(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> int:
+def _common_rows(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> int:
     """The common length of the arrays that are asked for."""
     lengths = {shape[0] if shape else 0 for shape in shapes.values()}
     if len(lengths) > 1:
@@ -48,10 +48,18 @@ def _rows(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> int:
     return lengths.pop() if lengths else 0
 
 
-def _one_each(part: dict[str, Array], names: Sequence[str]) -> dict[str, Array]:
+def _one_each(path: Path, part: dict[str, Array], names: Sequence[str]) -> dict[str, Array]:
     """A part in which names stored as (N, 1) are (N,)."""
-    flat = {n: part[n][:, 0] for n in names if part[n].ndim == 2 and part[n].shape[1] == 1}
-    return part | flat
+    for name in names:
+        values = part[name].reshape(len(part[name]), -1)
+        if values.shape[1] != 1:
+            raise InputError(
+                f"one name or number per row in column {name!r} of {path}",
+                f"{values.shape[1]} in each",
+                "name another column",
+            )
+        part = part | {name: values[:, 0]}
+    return part
 
 
 class ArraysShard:
@@ -95,10 +103,14 @@ class ArraysShard:
     ) -> Iterator[dict[str, Array]]:
         """Rows in order."""
         wanted = list(dict.fromkeys([*vectors, *names]))
-        _rows(self.path, {name: self.headers[name].shape for name in wanted})
+        self.common_rows(wanted)
         streams = [self._stream(name, batch) for name in wanted]
         for parts in zip(*streams, strict=True):
-            yield _one_each(dict(zip(wanted, parts, strict=True)), names)
+            yield _one_each(self.path, dict(zip(wanted, parts, strict=True)), names)
+
+    def common_rows(self, names: Sequence[str]) -> int:
+        """Rows of these arrays, which must have as many."""
+        return _common_rows(self.path, {name: self.headers[name].shape for name in names})
 
     def _stream(self, name: str, batch: int) -> Iterator[Array]:
         with self._members[name]() as file:
@@ -220,7 +232,7 @@ class SafetensorsShard:
     ) -> Iterator[dict[str, Array]]:
         """Rows in order."""
         wanted = list(dict.fromkeys([*vectors, *names]))
-        rows = _rows(self.path, {name: self._shapes[name] for name in wanted})
+        rows = _common_rows(self.path, {name: self._shapes[name] for name in wanted})
         half = any(self._types[name] == "BF16" for name in wanted)
         if half:
             try:
@@ -232,7 +244,7 @@ class SafetensorsShard:
                 for start in range(0, rows, batch):
                     stop = min(start + batch, rows)
                     part = {name: _plain(file.get_slice(name)[start:stop]) for name in wanted}
-                    yield _one_each(part, names)
+                    yield _one_each(self.path, part, names)
         except (self._error, OSError, AttributeError) as error:
             # AttributeError: a type of which numpy has no arrays, such as the 8-bit floats.
             raise unreadable(self.path, "complete tensors", error) from error

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import NamedTuple, Self, TypeVar
 
 import numpy as np
 
 from uncollapse.errors import InputError
+from uncollapse.progress import Progress, quiet
 from uncollapse.samples import ByRole
 from uncollapse.tables._shard import Array, Shard
 from uncollapse.tables.columns import Columns, embedding_columns, roles_of
 
-__all__ = ["Names", "Place", "Reading", "Rows", "joined", "together"]
+__all__ = ["Names", "Place", "Reading", "Rows", "joined", "joined_names", "together"]
 
 
 class Place(NamedTuple):
@@ -44,6 +45,9 @@ class Names(ByRole[Array]):
         """Some of the rows; their place is that of the first where they are a slice."""
         taken = self.each(lambda column, _: column[rows])
         return replace(self, **taken, place=_moved(self.place, rows))
+
+
+AnyNames = TypeVar("AnyNames", bound=Names)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,38 +121,42 @@ class Reading:
         known = [count for count in counts if count is not None]
         return sum(known) if len(known) == len(counts) else None
 
-    def no_rows(self) -> InputError:
-        """The error for files without any."""
-        path = self.shards[0].path
-        return InputError(f"rows in {path}", "none", "give a file that holds embeddings")
-
     def parts(self) -> Iterator[Rows]:
         """All rows in order.
 
         Raises:
-            InputError: A column that is not there, files of different length.
+            InputError: A column that is not there, files of different length, no rows.
         """
-        if self.others:
-            yield from self._side_by_side()
-            return
+        rows = 0
+        for part in self._side_by_side() if self.others else self._together():
+            yield part
+            rows += len(part)
+        if not rows:
+            path = self.shards[0].path
+            raise InputError(f"rows in {path}", "none", "give a file that holds embeddings")
+
+    def whole(self, progress: Progress = quiet) -> Rows:
+        """All rows at once; `progress` is called with the rows so far, and in all where known."""
+        parts, done = [], 0
+        for part in self.parts():
+            parts.append(part)
+            done += len(part)
+            progress(done, self.rows)
+        return joined(parts)
+
+    def _together(self) -> Iterator[Rows]:
         for shard in self.shards:
             vectors = embedding_columns(shard, self.columns.embedding)
             columns = roles_of(shard, self.columns, vectors[0])
             for place, part in self._read(shard, vectors, columns):
                 yield _vectors(part, vectors, place).beside(_names(part, columns, place))
 
-    def whole(self) -> Rows:
-        """All rows at once."""
-        parts = list(self.parts())
-        if not parts:
-            raise self.no_rows()
-        return joined(parts)
-
     def named(self) -> Iterator[Names]:
         """Labels and the other columns alone."""
         for shard in self.others or self.shards:
-            given = self.columns.embedding
-            vectors = None if self.others else embedding_columns(shard, given)[0]
+            vectors = None
+            if not self.others:
+                vectors = embedding_columns(shard, self.columns.embedding)[0]
             columns = roles_of(shard, self.columns, vectors)
             for place, part in self._read(shard, [], columns):
                 yield _names(part, columns, place)
@@ -220,15 +228,29 @@ def together(arrays: Sequence[Array]) -> Array:
     return np.concatenate(arrays)
 
 
+def joined_names(parts: Sequence[AnyNames]) -> AnyNames:
+    """Columns of several parts as those of one, whose place is that of the first."""
+    first = parts[0]
+    sources = {}
+    for role in first.sources:
+        several = list(dict.fromkeys(part.sources[role] for part in parts))
+        more = f" and {len(several) - 1} more" if len(several) > 1 else ""
+        sources[role] = several[0] + more
+    columns: dict[str, list[Array]] = {}
+    for part in parts:
+        part.each(lambda column, role: columns.setdefault(role, []).append(column))
+    whole = first.each(lambda _, role: together(columns[role]))
+    return replace(first, **whole, sources=sources)
+
+
 def joined(parts: Sequence[Rows]) -> Rows:
-    """Several parts as one, whose place is that of the first.
+    """Several parts as one.
 
     Raises:
         InputError: Their embeddings differ in length.
     """
-    first = parts[0]
     if len(parts) == 1:
-        return first
+        return parts[0]
     shapes = {part.embeddings.shape[1:] for part in parts}
     if len(shapes) > 1:
         raise InputError(
@@ -236,18 +258,5 @@ def joined(parts: Sequence[Rows]) -> Rows:
             " and ".join(str(shape) for shape in sorted(shapes)),
             "use files of one model together",
         )
-    sources = {}
-    for role in first.sources:
-        several = list(dict.fromkeys(part.sources[role] for part in parts))
-        more = f" and {len(several) - 1} more" if len(several) > 1 else ""
-        sources[role] = several[0] + more
-
-    columns: dict[str, list[Array]] = {}
-    for part in parts:
-        part.each(lambda column, role: columns.setdefault(role, []).append(column))
-    return replace(
-        first,
-        **first.each(lambda _, role: together(columns[role])),
-        embeddings=np.concatenate([part.embeddings for part in parts]),
-        sources=sources,
-    )
+    embeddings = np.concatenate([part.embeddings for part in parts])
+    return replace(joined_names(parts), embeddings=embeddings)

@@ -67,22 +67,15 @@ class Table:
         for column in self.columns:
             named_column(self._shards[0], column.name)  # refuses two of one name
 
-    def require(self, name: str, what: str = "a column") -> None:
-        """Refuse a table without this column."""
-        named_column(self._shards[0], name, what)
-
     def read(self, vectors: Sequence[str], names: Sequence[str]) -> WholeColumns:
         """Columns in one pass; names that a file lacks are missing in all of its rows.
 
         Raises:
             InputError: A column that is not there, lists of different length, text among numbers.
         """
-        if not vectors and not names:  # to count rows, the cheapest column
-            single = [c.name for c in self.columns if c.kind in ("name", "number")]
-            names = [*single, self.columns[0].name][:1]
         names = list(dict.fromkeys(names))
         for name in names:
-            self.require(name)
+            named_column(self, name)
         parts: dict[str, list[Array]] = {name: [] for name in (*vectors, *names)}
         counts = []
         for shard in self._shards:

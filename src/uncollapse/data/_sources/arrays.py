@@ -12,6 +12,7 @@ from uncollapse.data._decode import fit_pixels
 from uncollapse.data._inputs import ArrayInputs, OpenedInputs
 from uncollapse.data._source import DataSource, place, texts
 from uncollapse.data._sources.numbers import check_finite
+from uncollapse.data._sources.table import text_roles
 from uncollapse.data.config import ArraysConfig
 from uncollapse.data.dataset import SPLIT_WORDS
 from uncollapse.errors import InputError
@@ -27,16 +28,6 @@ _WANTED = {
     "vector": "vectors (N, D)",
     "views": "stored views (N, V, D)",
 }
-
-
-def _column(array: Array, name: str, rows: int) -> Array:
-    if array.ndim == 2 and array.shape[1] == 1:
-        array = array[:, 0]
-    if array.ndim != 1 or len(array) != rows:
-        raise InputError(
-            f"one value of {name!r} for each of the {rows} rows", f"shape {array.shape}", "check it"
-        )
-    return texts(array)
 
 
 def _pixels(images: Array, name: str) -> NDArray[np.uint8]:
@@ -90,19 +81,15 @@ def _single(stored: ArraysShard, config: ArraysConfig) -> tuple[Array, str]:
     return array, ""
 
 
-def _parts(config: ArraysConfig, names: list[str]) -> dict[str, str]:
+def _parts(config: ArraysConfig, stored: ArraysShard) -> dict[str, str]:
     """Part -> the word for it in the names of the arrays."""
     words = {}
     for part, synonyms in SPLIT_WORDS.items():
         for word in synonyms:
-            if config.inputs.replace("{split}", word) in names:
+            if config.inputs.replace("{split}", word) in stored.headers:
                 words[part] = word
     if "train" not in words:
-        raise InputError(
-            f"an array {config.inputs.replace('{split}', 'train')!r}",
-            f"arrays {', '.join(names) or 'none'}",
-            "check `inputs`",
-        )
+        named_column(stored, config.inputs.replace("{split}", "train"), "an embedding column")
     return words
 
 
@@ -113,14 +100,10 @@ def list_arrays(config: ArraysConfig, base: Path | None) -> DataSource:
         InputError: No such array, a wrong shape, NaN, arrays of objects.
     """
     stored = open_arrays(place(config.path, base, "an .npz file or a folder of .npy files"))
-    names = list(stored.headers)
-    roles = [config.label, config.group, config.id, config.split.column]
-    named = list(dict.fromkeys(n for n in (*roles, *config.fine, *config.slices) if n))
     if "{split}" in config.inputs:
-        return _list_parts(stored, config, [*named, *([] if config.label else ["label"])])
-    for name in named:
-        named_column(stored, name)
+        return _list_parts(stored, config)
     named_column(stored, config.inputs, "an embedding column")
+    columns = _columns(stored, config, config.inputs, "")
     array, mapped = _single(stored, config)
 
     def opener(rows: NDArray[np.int64], progress: Progress | None) -> OpenedInputs:
@@ -128,49 +111,45 @@ def list_arrays(config: ArraysConfig, base: Path | None) -> DataSource:
             return ArrayInputs(array, config.kind, rows, mapped, config.kind == "image")
         return ArrayInputs(_prepare(np.asarray(array[rows]), config, config.inputs), config.kind)
 
-    # Besides the named ones, those that have one value per row.
-    usable = [
-        name
-        for name, header in stored.headers.items()
-        if len(header.shape) in (1, 2) and np.prod(header.shape) == len(array)
-    ]
-    wanted = [name for name in dict.fromkeys([*usable, *named]) if name != config.inputs]
     return DataSource(
-        columns={name: _column(stored.mapped(name), name, len(array)) for name in wanted},
+        columns=columns,
         ids=np.array([f"row-{row}" for row in range(len(array))]),
         open=opener,
-        label="label" if "label" in names else None,
+        label=config.label or "label",
     )
 
 
-def _list_parts(stored: ArraysShard, config: ArraysConfig, roles: list[str]) -> DataSource:
+def _columns(stored: ArraysShard, config: ArraysConfig, inputs: str, word: str) -> dict[str, Array]:
+    """The columns with a role, one value for each row of the inputs."""
+    names = text_roles(config, stored, word)
+    rows = stored.common_rows([inputs, *names.values()])
+    read = next(stored.read([], list(names.values()), max(rows, 1)), {})
+    return {role: texts(read.get(name, np.empty(0))) for role, name in names.items()}
+
+
+def _list_parts(stored: ArraysShard, config: ArraysConfig) -> DataSource:
     """Parts in arrays of their own, as in train_images, val_images, test_images."""
-    words = _parts(config, list(stored.headers))
     arrays: list[Array] = []
-    split: list[str] = []
-    ids: list[str] = []
-    columns: dict[str, list[Array]] = {role: [] for role in roles}
-    for part, word in words.items():
+    columns: list[dict[str, Array]] = []
+    words = _parts(config, stored)
+    for word in words.values():
         name = config.inputs.replace("{split}", word)
         array = stored.whole(name)
         _check_shape(array, config, name)
         if arrays and array.shape[1:] != arrays[0].shape[1:]:
             raise InputError("parts of one shape", f"{array.shape} in {name!r}", "check the arrays")
         arrays.append(_pixels(array, name) if config.kind == "image" else array)
-        split += [part] * len(array)
-        ids += [f"{part}-{row}" for row in range(len(array))]
-        for role in roles:
-            inside = named_column(stored, role.replace("{split}", word))
-            columns[role].append(_column(stored.whole(inside), inside, len(array)))
+        columns.append(_columns(stored, config, name, word))
     whole = np.concatenate(arrays)
+    ids = [f"{part}-{row}" for part, a in zip(words, arrays, strict=True) for row in range(len(a))]
 
     def opener(rows: NDArray[np.int64], progress: Progress | None) -> OpenedInputs:
         return ArrayInputs(_prepare(whole[rows], config, config.inputs), config.kind)
 
     return DataSource(
-        columns={role: np.concatenate(parts) for role, parts in columns.items()},
+        columns={role: np.concatenate([part[role] for part in columns]) for role in columns[0]},
         ids=np.array(ids),
         open=opener,
         label=config.label or "label",
-        split=np.array(split),
+        split=np.repeat(list(words), [len(array) for array in arrays]),
     )

@@ -10,7 +10,7 @@ import numpy as np
 
 from uncollapse.data._decode import EncodedFiles
 from uncollapse.data._source import DataSource, open_encoded, place, texts
-from uncollapse.data._sources.table import TextColumns, part_of_rows, text_roles
+from uncollapse.data._sources.table import part_of_rows, read_texts, text_roles
 from uncollapse.data.config import ImageFolderConfig
 from uncollapse.data.splits import is_part, part_names
 from uncollapse.errors import InputError
@@ -106,15 +106,14 @@ def _inside(paths: list[Any], root: Path, column: str) -> tuple[str, ...]:
 
 def _list_rows(config: ImageFolderConfig, root: Path, path: Path) -> DataSource:
     table = Table(path)
-    table.require(config.path_column)
     read = table.read([], [config.path_column, *text_roles(config, table)])
-    columns = TextColumns(table, read)
+    columns = read_texts(read)
     paths = _inside(columns[config.path_column].tolist(), root, config.path_column)
     return DataSource(
         columns=columns,
         ids=np.array(paths),
         open=open_encoded(EncodedFiles(root, paths), config.image, config.memory_mib),
-        label="label" if "label" in columns else None,
+        label=config.label or "label",
         split=part_of_rows(table, read),
         orders=table.classes,
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,54 +12,37 @@ from uncollapse.data._decode import EncodedBytes
 from uncollapse.data._inputs import ArrayInputs, OpenedInputs
 from uncollapse.data._source import DataSource, Opener, open_encoded, place, texts
 from uncollapse.data._sources.numbers import check_finite
-from uncollapse.data.config import ImageFolderConfig, TableConfig
+from uncollapse.data.config import ArraysConfig, ImageFolderConfig, TableConfig
 from uncollapse.data.splits import part_names
 from uncollapse.errors import InputError
 from uncollapse.progress import Progress
-from uncollapse.tables import Table, WholeColumns
+from uncollapse.tables import Table, WholeColumns, WithColumns, named_column
 
 Texts = NDArray[Any]
+_Labelled = ArraysConfig | ImageFolderConfig | TableConfig
 
-__all__ = ["TextColumns", "list_table", "part_of_rows", "text_roles"]
+__all__ = ["list_table", "part_of_rows", "read_texts", "text_roles"]
 
 
-def text_roles(config: TableConfig | ImageFolderConfig, table: Table) -> list[str]:
-    """Columns that are read as text: all that have a role besides the inputs.
+def text_roles(config: _Labelled, stored: WithColumns, word: str = "") -> dict[str, str]:
+    """Columns that are read as text: all that have a role besides the inputs, and their names.
+
+    Args:
+        config: Says which; "{split}" in a name stands for `word`.
+        stored: The file or files.
+        word: Of a part.
 
     Raises:
-        InputError: One that is named and not there.
+        InputError: One that is not there.
     """
-    named = [config.label, config.group, config.id, config.split.column]
-    names = [name for name in (*named, *config.fine, *config.slices) if name]
-    for name in names:
-        table.require(name)
-    usual = ["label"] if any(column.name == "label" for column in table.columns) else []
-    return list(dict.fromkeys([*names, *([] if config.label else usual)]))
+    named = (config.label or "label", config.group, config.id, config.split.column)
+    roles = dict.fromkeys(name for name in (*named, *config.fine, *config.slices) if name)
+    return {role: named_column(stored, role.replace("{split}", word)) for role in roles}
 
 
-class TextColumns(Mapping[str, Texts]):
-    """The columns of single values as text: those that were read, and others when asked for."""
-
-    def __init__(self, table: Table, read: WholeColumns) -> None:
-        self._table = table
-        self._read = {name: texts(values) for name, values in read.names.items()}
-        self._names = [c.name for c in table.columns if c.kind in ("name", "number")]
-
-    def __getitem__(self, name: str) -> Texts:
-        """(N,) text, None where a value is missing."""
-        if name not in self._names:
-            raise KeyError(name)
-        if name not in self._read:
-            self._read[name] = texts(self._table.read([], [name]).names[name])
-        return self._read[name]
-
-    def __iter__(self) -> Iterator[str]:
-        """Names in the order of the table."""
-        return iter(self._names)
-
-    def __len__(self) -> int:
-        """How many there are."""
-        return len(self._names)
+def read_texts(read: WholeColumns) -> dict[str, Texts]:
+    """The columns with a role as (N,) text, None where a value is missing."""
+    return {name: texts(values) for name, values in read.names.items()}
 
 
 def part_of_rows(table: Table, read: WholeColumns) -> Texts | None:
@@ -108,7 +90,7 @@ def list_table(config: TableConfig, base: Path | None) -> DataSource:
         InputError: No such column, NaN, lists of different length, unreadable files.
     """
     table = Table(place(config.path, base, "a table"))
-    roles = text_roles(config, table)
+    roles = list(text_roles(config, table))
     opener: Opener
     if config.image_column is not None:
         read = table.read([], roles)
@@ -123,15 +105,15 @@ def list_table(config: TableConfig, base: Path | None) -> DataSource:
         def opener(rows: NDArray[np.int64], progress: Progress | None) -> OpenedInputs:
             return ArrayInputs(values[rows], "views" if stored else "vector")
 
-    columns, split = TextColumns(table, read), part_of_rows(table, read)
+    split = part_of_rows(table, read)
     rows = range(sum(read.counts))
     parts = ["row"] * len(rows) if split is None else split.tolist()
     return DataSource(
-        columns=columns,
+        columns=read_texts(read),
         # Part and number of each row stay as long as the files do.
         ids=np.array([f"{part}-{row}" for row, part in zip(rows, parts, strict=True)]),
         open=opener,
-        label="label" if "label" in columns else None,
+        label=config.label or "label",
         split=split,
         orders=table.classes,
     )
