@@ -218,9 +218,7 @@ def test_arrays(tmp_path):
     refused(write(inputs=np.ones((20, 3, 2))), r"vectors \(N, D\).*\(20, 3, 2\)")
     refused(write(inputs=np.ones((20, 3, 4, 4))) | {"kind": "image"}, "move the channels last")
     refused(write(inputs=np.full((20, 4, 4), 7.5)) | {"kind": "image"}, r"float64 from 7\.5")
-    refused(
-        write(inputs=good, label=label[:9]) | {"label": "label"}, r"rows: inputs 20, label 9"
-    )
+    refused(write(inputs=good, label=label[:9]) | {"label": "label"}, r"rows: inputs 20, label 9")
     refused(
         write(inputs=good) | {"label": "name"}, r"column 'name' in .*; found columns label, inputs"
     )

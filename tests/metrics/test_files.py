@@ -14,7 +14,8 @@ from embeddings import cloud
 from safetensors.torch import save_file
 
 from uncollapse.errors import InputError
-from uncollapse.metrics import Columns, accumulate_files, measure, measure_files
+from uncollapse.metrics import Accumulator, Columns, accumulate_files, measure, measure_files
+from uncollapse.monitor import CollapseMetric
 
 NAMES = np.array(["bolt", "nut", "washer"])
 
@@ -422,3 +423,49 @@ def test_a_folder_that_may_not_be_read_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr("pathlib.Path.iterdir", refuse)
     with pytest.raises(InputError, match=f"{tmp_path.name}; found .*Permission denied"):
         measure_files([tmp_path])
+
+
+@pytest.mark.parametrize(
+    "given", [{"nonsense": 1}, {"fine_labels": [0]}, {"groups": [0]}, {"sources": {}}]
+)
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_option_that_there_is_not_is_a_type_error(tmp_path, stream, given):
+    np.savez(tmp_path / "d.npz", z=np.eye(4), label=[0, 0, 1, 1])
+    with pytest.raises(TypeError, match=next(iter(given))):
+        measure_files([tmp_path / "d.npz"], stream=stream, **given)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "off", "normalised"),
+    [
+        ("float16", 0.004, True),
+        ("float16", 0.02, False),
+        ("float32", 0.004, False),
+        ("float32", 0.0005, True),
+        ("float64", 0.004, False),
+    ],
+)
+def test_whether_rows_have_unit_norm_is_judged_by_their_type_everywhere(
+    tmp_path, rng, dtype, off, normalised
+):
+    rows, labels, _ = cloud(rng, (30, 30))
+    rows = ((1 + off) * rows).astype(dtype)
+    np.savez(tmp_path / "d.npz", z=rows, label=labels)
+    found = [measure(rows, labels, permutations=0)]
+    found += [measure_files([tmp_path / "d.npz"], stream=False, permutations=0)]
+    for interval in ("exact", "blocks"):
+        found += [measure_files([tmp_path / "d.npz"], stream=True, interval=interval)]
+    metric = CollapseMetric(2, 16)
+    metric.update(torch.tensor(rows), torch.tensor(labels))
+    found += [metric.measurement()]
+    assert [one.conditions["normalised"] for one in found] == [normalised] * 5
+
+
+def test_bfloat16_rows_have_unit_norm_to_their_precision(rng):
+    rows, labels, _ = cloud(rng, (30, 30))
+    tensor = torch.tensor(1.004 * rows).bfloat16()
+    streams = [Accumulator("exact"), Accumulator("blocks")]
+    for stream in streams:
+        stream.update(tensor, labels)
+    found = [measure(tensor, labels, permutations=0), *(s.measurement() for s in streams)]
+    assert [one.conditions["normalised"] for one in found] == [True] * 3

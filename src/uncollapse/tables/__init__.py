@@ -1,7 +1,13 @@
 """Files of rows: every format is read here, and nowhere else."""
 
-from uncollapse.tables._shard import Shard, WithColumns
-from uncollapse.tables.columns import Columns, embedding_columns, label_column, named_column
+from uncollapse.tables._shard import Shard
+from uncollapse.tables.columns import (
+    Columns,
+    embedding_columns,
+    label_column,
+    named_column,
+    number_columns,
+)
 from uncollapse.tables.description import Description, description_of
 from uncollapse.tables.formats import ENDINGS, open_arrays, open_shards
 from uncollapse.tables.numpy_files import ArraysShard
@@ -20,13 +26,13 @@ __all__ = [
     "Shard",
     "Table",
     "WholeColumns",
-    "WithColumns",
     "description_of",
     "embedding_columns",
     "joined",
     "joined_names",
     "label_column",
     "named_column",
+    "number_columns",
     "open_arrays",
     "open_shards",
 ]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from uncollapse.errors import InputError
 
-__all__ = ["Array", "Column", "Shard", "WithColumns", "unreadable", "without_package"]
+__all__ = ["Array", "Column", "Shard", "unreadable", "without_package"]
 
 Array = NDArray[Any]
 
@@ -31,18 +31,14 @@ class Column:
     shape: tuple[int, ...] = ()
 
 
-class WithColumns(Protocol):
-    """A file, or several of one set."""
+class Shard(Protocol):
+    """What every format offers."""
 
     path: Path
 
     @property
     def columns(self) -> list[Column]:
         """Its columns in order."""
-
-
-class Shard(WithColumns, Protocol):
-    """What every format offers."""
 
     @property
     def rows(self) -> int | None:

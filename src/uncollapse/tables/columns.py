@@ -9,9 +9,16 @@ from pathlib import Path
 
 from uncollapse.errors import InputError
 from uncollapse.samples import ByRole
-from uncollapse.tables._shard import Column, Shard, WithColumns
+from uncollapse.tables._shard import Column, Shard
 
-__all__ = ["Columns", "embedding_columns", "label_column", "named_column", "roles_of"]
+__all__ = [
+    "Columns",
+    "embedding_columns",
+    "label_column",
+    "named_column",
+    "number_columns",
+    "roles_of",
+]
 
 _USUAL_EMBEDDINGS = ("embedding", "embeddings", "emb", "features", "feature", "vector", "z", "x")
 _USUAL_LABELS = ("label", "labels", "y", "target", "targets", "class")
@@ -57,7 +64,7 @@ def _missing(path: Path, what: str, columns: list[Column]) -> InputError:
     return InputError(f"{what} in {path}", f"columns {listed}{more}", "name the column that is it")
 
 
-def _only(shard: WithColumns, chosen: list[str]) -> list[str]:
+def _only(shard: Shard, chosen: list[str]) -> list[str]:
     """The chosen columns, each of which must be the only one of its name."""
     names = [column.name for column in shard.columns]
     for name in chosen:
@@ -116,7 +123,13 @@ def _numbered(columns: list[Column]) -> list[str]:
     return several[0] if len(several) == 1 else []
 
 
-def named_column(shard: WithColumns, name: str, what: str = "a column") -> str:
+def number_columns(shard: Shard) -> list[str]:
+    """The columns of numbers, and those of text that share a name with them but for a number."""
+    family = _numbered(shard.columns)
+    return [c.name for c in shard.columns if c.kind == "number" or c.name in family]
+
+
+def named_column(shard: Shard, name: str, what: str = "a column") -> str:
     """A column that must be there; the only array of an npy file has any name."""
     names = [column.name for column in shard.columns]
     if name in names:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from uncollapse.errors import InputError
-from uncollapse.tables._shard import Array, Column
+from uncollapse.tables._shard import Array
 from uncollapse.tables.arrow import TableShard
 from uncollapse.tables.columns import named_column
 from uncollapse.tables.formats import open_splits
@@ -42,8 +42,7 @@ class Table:
     Attributes:
         path: File or folder.
         splits: The split that the name of each file, or the dataset, says; "" where none does.
-        columns: Of the first file.
-        classes: Names of the codes of a column (Hugging Face's ClassLabel).
+        first: The first file, whose columns are those of the table.
 
     Raises:
         InputError: A file that cannot be read, two columns of one name, splits named by some of the
@@ -54,6 +53,7 @@ class Table:
         self.path = path
         opened = open_splits(path)
         self._shards = [shard for shard, _ in opened]
+        self.first = self._shards[0]
         self.splits = [split for _, split in opened]
         if any(self.splits) and not all(self.splits):
             odd = self._shards[self.splits.index("")].path.name
@@ -62,10 +62,8 @@ class Table:
                 odd,
                 "rename or move it",
             )
-        self.columns: list[Column] = self._shards[0].columns
-        self.classes = self._shards[0].classes
-        for column in self.columns:
-            named_column(self._shards[0], column.name)  # refuses two of one name
+        for column in self.first.columns:
+            named_column(self.first, column.name)  # refuses two of one name
 
     def read(self, vectors: Sequence[str], names: Sequence[str]) -> WholeColumns:
         """Columns in one pass; names that a file lacks are missing in all of its rows.
@@ -75,7 +73,7 @@ class Table:
         """
         names = list(dict.fromkeys(names))
         for name in names:
-            named_column(self, name)
+            named_column(self.first, name)
         parts: dict[str, list[Array]] = {name: [] for name in (*vectors, *names)}
         counts = []
         for shard in self._shards:

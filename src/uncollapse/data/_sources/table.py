@@ -16,7 +16,7 @@ from uncollapse.data.config import ArraysConfig, ImageFolderConfig, TableConfig
 from uncollapse.data.splits import part_names
 from uncollapse.errors import InputError
 from uncollapse.progress import Progress
-from uncollapse.tables import Table, WholeColumns, WithColumns, named_column
+from uncollapse.tables import Shard, Table, WholeColumns, named_column, number_columns
 
 Texts = NDArray[Any]
 _Labelled = ArraysConfig | ImageFolderConfig | TableConfig
@@ -24,7 +24,7 @@ _Labelled = ArraysConfig | ImageFolderConfig | TableConfig
 __all__ = ["list_table", "part_of_rows", "read_texts", "text_roles"]
 
 
-def text_roles(config: _Labelled, stored: WithColumns, word: str = "") -> dict[str, str]:
+def text_roles(config: _Labelled, stored: Shard, word: str = "") -> dict[str, str]:
     """Columns that are read as text: all that have a role besides the inputs, and their names.
 
     Args:
@@ -59,7 +59,7 @@ def _vectors(config: TableConfig, table: Table, roles: list[str]) -> list[str]:
     names = [config.vector] if isinstance(config.vector, str) else list(config.vector or ())
     if names != ["*"]:
         return names
-    names = [c.name for c in table.columns if c.kind == "number" and c.name not in roles]
+    names = [name for name in number_columns(table.first) if name not in roles]
     if not names:
         raise InputError(f"number columns in {table.path}", "none", "name them with `vector`")
     return names
@@ -90,7 +90,7 @@ def list_table(config: TableConfig, base: Path | None) -> DataSource:
         InputError: No such column, NaN, lists of different length, unreadable files.
     """
     table = Table(place(config.path, base, "a table"))
-    roles = list(text_roles(config, table))
+    roles = list(text_roles(config, table.first))
     opener: Opener
     if config.image_column is not None:
         read = table.read([], roles)
@@ -115,5 +115,5 @@ def list_table(config: TableConfig, base: Path | None) -> DataSource:
         open=opener,
         label=config.label or "label",
         split=split,
-        orders=table.classes,
+        orders=table.first.classes,
     )
