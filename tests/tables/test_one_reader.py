@@ -96,7 +96,7 @@ def by_stream(path, label=None, embedding=None):
 def by_report(path, label=None, embedding=None):
     options = ReportOptions(columns=Columns(embedding, label, "part"))
     (case,) = build_report([path], options=options).inputs.cases
-    found = case.measured[0].found
+    found = case.measured[0].measurement
     counts = {str(entry.label): entry.count for entry in found.classes}
     return Seen(counts, spread=found.within_class_variance.estimate)
 
