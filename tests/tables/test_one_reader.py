@@ -146,7 +146,7 @@ def test_all_read_the_same(tmp_path, rows, kind):
 def test_one_that_reads_labels_by_a_rule_of_its_own_is_seen(tmp_path, rows, monkeypatch):
     path = write(tmp_path, "csv", rows)
     monkeypatch.setattr(
-        "uncollapse.data.sources.table.texts",
+        "uncollapse.data._sources.table.texts",
         lambda values: np.array([str(value).lstrip("0") for value in values], object),
     )
     with pytest.raises(AssertionError, match="by_training"):
