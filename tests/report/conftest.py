@@ -95,18 +95,20 @@ def pilot(runs):
     from uncollapse.pilot._decide import confirmed, why_pruned
     from uncollapse.pilot._intervals import METHOD
     from uncollapse.pilot.goal import Goal
-    from uncollapse.records import Interval
+    from uncollapse.pilot.intervals import METHOD
+    from uncollapse.records import Estimate, Interval, PilotReason
 
     setting = json.loads((runs[0] / "run.json").read_text())["setting"]
     note = "theory does not know augmentation: the prediction is the start's"
     start, best = trial("start", 0, 0.7), trial("a", 0.2, 0.83)
-    said = "loss.alpha 0.0 -> 0.2: the objective changes by +13.0 [+8.0, +18.0] points"
+    gain = Estimate(13.0, 8.0, 18.0)
+    said = {"changes": ("loss.alpha 0.0 -> 0.2",), "gain": gain}
     return {
         "schema_version": 1,
         "kind": "pilot",
         "verdict": "change",
         "reasons": [
-            {"code": "UC801", "text": f"{said} on validation rows"},
+            PilotReason.from_key("UC801", "pilot.recommended", **said).to_dict(),
             confirmed(Interval(**GAIN), Interval(**TASK), 0.01).to_dict(),
         ],
         "layer": "projector",

@@ -82,9 +82,7 @@ def test_a_comparison_and_slices(tmp_path):
 @pytest.mark.parametrize(
     "sentence",
     [
-        "alpha-0.1 changes the objective by +1.0 [-2.0, +4.0] points: the interval does not lie "
-        "above zero; more than 1000 seeds of each setting would tell",
-        "the confirmation failed: seed 3: its process died 3 times",
+        "seed 3: its process died 3 times",
         "measured as collapsed after 4 epochs",
         "predicted for 300 classes of equal size; theirs differ",
         "all rows for training, as asked",
@@ -105,10 +103,10 @@ def test_rare_sentences(sentence):
 def test_every_decision_of_a_pilot_is_translated():
     """The sentences that `decide` writes, for every verdict."""
     from uncollapse.pilot import PilotOptions
-    from uncollapse.pilot._decide import compare_with_start, decide
+    from uncollapse.pilot.decide import compare_with_start, decide, more_runs, not_confirmed
     from uncollapse.pilot.goal import Goal
     from uncollapse.pilot.trial import Candidate, TrialState
-    from uncollapse.records import LayerScores, SettingChange, TrialRun
+    from uncollapse.records import Interval, LayerScores, Message, SettingChange, TrialRun
     from uncollapse.report.language import language
 
     def trial(name, objectives, task=0.9):
@@ -116,6 +114,10 @@ def test_every_decision_of_a_pilot_is_translated():
         scores = [LayerScores(verdict="healthy", task=task, objective=v) for v in objectives]
         runs = [TrialRun(seed=s, measured={"projector": of}) for s, of in enumerate(scores)]
         return TrialState(Candidate(name, change, 1.0, None), runs=runs)
+
+    def said(words, reason):
+        text = words.translate(reason.text, reason.message)
+        return text.replace("alpha", "").replace("loss.", "").replace("views.count", "")
 
     options, japanese, codes = PilotOptions(), language("ja"), []
     for finished in (
@@ -129,7 +131,12 @@ def test_every_decision_of_a_pilot_is_translated():
         compare_with_start(start, finished, options)
         for reason in decide(start, finished, options)[1]:
             codes.append(reason.code)
-            assert japanese.translate(reason.text) is not None, reason.text
+            assert not re.search("[a-z]{4,}", said(japanese, reason)), reason.text
     assert codes == ["UC801", "UC803", "UC802", "UC802", "UC802"]
+    assert "乱数シード3" in said(japanese, not_confirmed("seed 3: its process died 3 times"))
+    for seeds in (0.4, 40.0):
+        reason = more_runs("a", Interval(0.01, -0.02, 0.04), (0.5, 0.5 + seeds), (0.51, 0.5), 0.95)
+        assert not re.search("[a-z]{4,}", said(japanese, reason))
     for kind, columns in (("within-class", ("a", "b")), ("downstream", ("c",)), ("other-view", ())):
-        assert japanese.translate(Goal(kind, columns).text) is not None
+        message = Message(f"objective.{kind}", {"columns": columns})
+        assert japanese.translate(Goal(kind, columns).text, message) is not None

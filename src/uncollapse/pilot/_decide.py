@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from uncollapse.pilot._intervals import against_start, seeds_needed
 from uncollapse.pilot.options import PilotOptions
 from uncollapse.pilot.trial import TrialState
-from uncollapse.records import Interval, PilotReason, PilotVerdict, Verdict
+from uncollapse.records import Estimate, Interval, PilotReason, PilotVerdict, Value, Verdict
 
 __all__ = ["compare_with_start", "confirmed", "decide", "more_runs", "not_confirmed", "why_pruned"]
 
@@ -75,16 +75,16 @@ def _safe(trial: TrialState, options: PilotOptions) -> bool:
     return change >= -options.margin and verdicts.count("collapsed") * 2 < len(verdicts)
 
 
-def _points(gain: Interval) -> str:
-    return (
-        f"{100 * gain.estimate:+.1f} [{100 * (gain.low or 0):+.1f}, {100 * (gain.high or 0):+.1f}]"
-    )
+def _points(change: Interval) -> Estimate:
+    """A change of a share in percentage points."""
+    low, high = change.low or 0, change.high or 0
+    return Estimate(100 * change.estimate, 100 * low, 100 * high)
 
 
 def _recommended(trial: TrialState) -> PilotReason:
-    changes = ", ".join(f"{c.key} {c.before} -> {c.after}" for c in trial.candidate.changes)
-    text = f"{changes}: the objective changes by {_points(_gain(trial))} points on validation rows"
-    return PilotReason("UC801", text)
+    changes = tuple(f"{c.key} {c.before} -> {c.after}" for c in trial.candidate.changes)
+    gain = _points(_gain(trial))
+    return PilotReason.from_key("UC801", "pilot.recommended", changes=changes, gain=gain)
 
 
 def more_runs(
@@ -96,49 +96,39 @@ def more_runs(
 ) -> PilotReason:
     """How many seeds would tell whether a change gains, by the objectives that did not."""
     needed = seeds_needed(before, after, confidence)
-    more = "more than 1000" if needed is None else f"about {max(needed, len(after) + 1)}"
-    text = (
-        f"{name} changes the objective by {_points(gain)} points: the "
-        f"interval does not lie above zero; {more} seeds of each setting would tell"
-    )
-    return PilotReason("UC803", text)
+    points = _points(gain)
+    if needed is None:
+        return PilotReason.from_key("UC803", "pilot.unclear-many", name=name, gain=points)
+    seeds = max(needed, len(after) + 1)
+    return PilotReason.from_key("UC803", "pilot.unclear", name=name, gain=points, seeds=seeds)
 
 
 def _why_keep(
     finished: Sequence[TrialState], worth: Sequence[TrialState], options: PilotOptions
 ) -> PilotReason:
     if not finished:
-        return PilotReason("UC802", "no candidate could be trained to the end")
+        return PilotReason.from_key("UC802", "pilot.untrained")
+    best = _best(worth or finished)
+    values: dict[str, Value] = {"name": best.name, "gain": _points(_gain(best))}
     if worth:
-        costly = _best(worth)
-        lost = 100 * (costly.task_change or _NO_GAIN).estimate
-        text = (
-            f"{costly.name} would gain {_points(_gain(costly))} points, but the training "
-            f"label changes by {lost:+.1f} points (margin {100 * options.margin:g}) or the setting "
-            "is measured as collapsed"
-        )
+        values["task"] = 100 * (best.task_change or _NO_GAIN).estimate
+        values["margin"] = 100 * options.margin
     else:
-        best = _best(finished)
-        text = (
-            f"no change gains {100 * options.least_gain:g} points or more; the best, "
-            f"{best.name}, changes the objective by {_points(_gain(best))} points"
-        )
-    return PilotReason("UC802", text)
+        values["least"] = 100 * options.least_gain
+    key = "pilot.costly" if worth else "pilot.small"
+    return PilotReason.from_key("UC802", key, **values)
 
 
 def confirmed(gain: Interval, task: Interval, margin: float) -> PilotReason:
     """What the test split says with fresh seeds: UC801 where the gain holds, else UC804."""
     holds = gain.low is not None and gain.low > 0 and task.estimate >= -margin
-    text = (
-        f"on the test split, with fresh seeds, it changes by {_points(gain)} points, "
-        f"accuracy of the training label by {_points(task)}"
-    )
-    return PilotReason("UC801" if holds else "UC804", text)
+    code, points = "UC801" if holds else "UC804", _points(gain)
+    return PilotReason.from_key(code, "pilot.confirmed", gain=points, task=_points(task))
 
 
 def not_confirmed(reason: str) -> PilotReason:
     """A confirmation that could not be trained."""
-    return PilotReason("UC804", f"the confirmation failed: {reason}")
+    return PilotReason.from_key("UC804", "pilot.failed", reason=reason)
 
 
 def why_pruned(epochs: int, verdict: Verdict) -> str:

@@ -1,4 +1,4 @@
-"""Every sentence of a measurement, a comparison or a probe in English, by its key.
+"""Every sentence of a measurement, a comparison, a probe or a pilot in English, by its key.
 
 A slot holds a number, a name, a list of names, or an estimate with its interval. What a record says
 is the English sentence, and beside it the key and the values, from which the report says the same
@@ -131,11 +131,28 @@ _COMPARISON = {
     "only-after": "{name} is known after only, and so is not compared",
 }
 
+_GAIN = "{gain.estimate:+.1f} [{gain.low:+.1f}, {gain.high:+.1f}] points"
+_UNCLEAR = f"{{name}} changes the objective by {_GAIN}: the interval does not lie above zero;"
+_PILOT = {
+    "recommended": f"{{changes}}: the objective changes by {_GAIN} on validation rows",
+    "unclear": f"{_UNCLEAR} about {{seeds}} seeds of each setting would tell",
+    "unclear-many": f"{_UNCLEAR} more than 1000 seeds of each setting would tell",
+    "untrained": "no candidate could be trained to the end",
+    "costly": f"{{name}} would gain {_GAIN}, but the training label changes by {{task:+.1f}} points"
+    " (margin {margin:g}) or the setting is measured as collapsed",
+    "small": "no change gains {least:g} points or more; the best, {name}, changes the objective by"
+    f" {_GAIN}",
+    "confirmed": f"on the test split, with fresh seeds, it changes by {_GAIN}, accuracy of the"
+    f" training label by {_GAIN.replace('gain', 'task')}",
+    "failed": "the confirmation failed: {reason}",
+}
+
 SENTENCES: dict[str, str] = {
     **{f"text.{key}": english for key, english in _TEXTS.items()},
     **{f"anchor.{key}": english for key, english in _ANCHORS.items()},
     **{f"advice.{key}": english for key, english in _ADVICE.items()},
     **{f"caveat.{key}": english for key, english in _CAVEATS.items()},
     **{f"compare.{key}": english for key, english in _COMPARISON.items()},
+    **{f"pilot.{key}": english for key, english in _PILOT.items()},
     **_PARTS,
 }

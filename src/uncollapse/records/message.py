@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from uncollapse.records._english import SENTENCES
 from uncollapse.records.codec import Part
 from uncollapse.records.estimate import Estimate
+from uncollapse.records.score import Interval
 
 __all__ = ["Message", "Value", "sentence"]
 
-Value = bool | int | float | str | Estimate | tuple[str, ...] | None
+Value = bool | int | float | str | Estimate | Interval | tuple[str, ...] | None
 
 
 def sentence(key: str, values: Mapping[str, Value] | None = None) -> str:

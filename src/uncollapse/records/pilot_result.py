@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from uncollapse.records.codec import Document, Part
+from uncollapse.records.message import Message, Value
 from uncollapse.records.prediction import Phase
 from uncollapse.records.score import Interval
 from uncollapse.records.setting import Setting
@@ -156,10 +157,31 @@ class Objective(Part):
 
 @dataclass(frozen=True)
 class PilotReason(Part):
-    """Why the verdict is what it is: UC8xx, and a sentence."""
+    """Why the verdict is what it is: UC8xx, and a sentence.
+
+    Attributes:
+        code: Stable.
+        text: In English.
+        message: To say in another language; None in older files.
+    """
+
+    anchor: ClassVar[str] = ""
+    advice: ClassVar[str] = ""
 
     code: str
     text: str
+    message: Message | None = None
+
+    @property
+    def messages(self) -> tuple[Message, None, None] | None:
+        """As those of a measurement's reason, which also has an anchor and advice."""
+        return None if self.message is None else (self.message, None, None)
+
+    @classmethod
+    def from_key(cls, code: str, key: str, /, **values: Value) -> PilotReason:
+        """The reason with the sentence of a key."""
+        message = Message(key, values)
+        return cls(code, str(message), message)
 
 
 @dataclass(frozen=True, kw_only=True)

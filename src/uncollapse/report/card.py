@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import re
 
+from uncollapse.records import Message
 from uncollapse.report.decide.lookup import judged, label_reading, within_reading
+from uncollapse.report.intervals import Number
 from uncollapse.report.language import Language
-from uncollapse.report.messages import Message, Number
 from uncollapse.report.record import Content
 from uncollapse.report.sections.audit import (
     commands_of,
@@ -46,7 +47,8 @@ def card(report: Content) -> str:
             lines += [f"- {_plain(words.change(change))}" for change in decision.changes]
         lines.append("")
     for reason in decision.reasons:
-        lines.append(f"- {reason.code}: {_plain(words.record(reason.text))}")
+        message = reason.messages[0] if reason.messages else None
+        lines.append(f"- {reason.code}: {_plain(words.record(reason.text, message))}")
     lines += ["", *_tables(report, words), *_audit(report, words)]
     return "\n".join(lines).rstrip() + "\n"
 

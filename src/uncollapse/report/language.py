@@ -14,8 +14,8 @@ from importlib.resources import files
 from typing import Any, Literal, get_args
 
 from uncollapse.errors import InputError
-from uncollapse.records import Interval, SettingChange
-from uncollapse.report.messages import Message, Number
+from uncollapse.records import Estimate, Message, SettingChange
+from uncollapse.report.intervals import Number
 
 __all__ = ["Code", "Language", "language", "short"]
 
@@ -23,18 +23,13 @@ Code = Literal["en", "ja"]
 
 # What a slot of an English text holds, see `recorded.ja.toml`.
 _NUMBER = r"-?(?:\d[\d.,]*(?:e[+-]?\d+)?|inf)"
-_SLOTS = {
-    "num": _NUMBER,
-    "est": rf"(?:{_NUMBER}(?: \[{_NUMBER}, {_NUMBER}\]| \(no interval\))?|-)",
-    "gain": r"[+-]\d[\d.]*(?: \[[+-]\d[\d.]*, [+-]\d[\d.]*\])?",
-    "any": ".+?",
-}
+_SLOTS = {"num": _NUMBER, "any": ".+?"}
 
 
 @cache
 def _catalogue(name: str) -> dict[str, Any]:
-    text = (files("uncollapse.report") / "words" / f"{name}.toml").read_text(encoding="utf-8")
-    return tomllib.loads(text)
+    file = files("uncollapse.report") / "words" / f"{name}.toml"
+    return tomllib.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
 
 
 @cache
@@ -58,9 +53,14 @@ class _Formatter(string.Formatter):
         self.speaker = speaker
 
     def format_field(self, value: Any, format_spec: str) -> str:
-        if not format_spec:
-            return value if isinstance(value, str) else self.speaker.number(value)
-        return str(getattr(self.speaker, format_spec)(value))
+        """By the language's method of that name, else as Python formats."""
+        if format_spec and hasattr(self.speaker, format_spec):
+            return str(getattr(self.speaker, format_spec)(value))
+        if format_spec:
+            return f"{value:{format_spec}}".replace("-", "−")
+        if isinstance(value, tuple):
+            return ", ".join(value)
+        return value if isinstance(value, str) else self.speaker.number(value)
 
 
 class Language:
@@ -73,12 +73,12 @@ class Language:
 
     def __init__(self, code: Code, level: float | None = 0.95) -> None:
         self.code = code
-        self._words = _catalogue(code)
+        self._words = _catalogue(code) | _catalogue(f"sentences.{code}")
         self._formatter = _Formatter(self)
         self.level = ""
         if level is not None:
             self.level = self.say("format.level", x=f"{100 * level:g}")
-        self._sentences = [] if code == "en" else _patterns(f"recorded.{code}")
+        self._recorded = _patterns(f"recorded.{code}")
 
     def _find(self, key: str) -> str | None:
         group, _, name = key.partition(".")
@@ -99,34 +99,36 @@ class Language:
         text = self._find(f"{group}.{value}")
         return str(value) if text is None else text
 
-    def translate(self, sentence: str) -> str | None:
-        """An English sentence of a record in this language; None where it is not known."""
+    def translate(self, english: str, message: Message | None = None) -> str | None:
+        """What a record says, in this language, by its message if it has one; None if unknown."""
         if self.code == "en":
-            return sentence
-        for pattern, template in self._sentences:
-            match = pattern.fullmatch(sentence)
+            return english
+        if message is not None:
+            return self.say(message) if self._find(message.key) else None
+        for pattern, template in self._recorded:
+            match = pattern.fullmatch(english)
             if match is not None:
                 return self._formatter.vformat(template, (), match.groupdict())
         return None
 
-    def record(self, sentence: str) -> str:
-        """The same; one that is not known stands as it is, and is marked so."""
-        found = self.translate(sentence)
-        return self.say("format.as-recorded", text=sentence) if found is None else found
+    def record(self, english: str, message: Message | None = None) -> str:
+        """The same; what is not known stands as it is, and is marked so."""
+        text = self.translate(english, message)
+        return self.say("format.as-recorded", text=english) if text is None else text
 
-    def each(self, sentences: str) -> str:
-        """Several sentences of a record, with semicolons between them."""
-        return self.say("format.semicolon").join(self.record(one) for one in sentences.split("; "))
+    def each(self, texts: str) -> str:
+        """Several texts of a record, with semicolons between them."""
+        return self.say("format.semicolon").join(map(self.record, texts.split("; ")))
 
-    def changes(self, text: str) -> str:
+    def changes(self, texts: Sequence[str]) -> str:
         """Keys with their values before and after, as a pilot writes them."""
-        parts = re.findall(r"(\S+) (\S+) -> (\S+?)(?:, |$)", text)
-        return self.listed(
-            [
-                self.say("decision.from-to", name=self.key(key), before=before, after=after)
-                for key, before, after in parts
-            ]
-        )
+        said = []
+        for text in texts:
+            key, _, values = text.partition(" ")
+            before, _, after = values.partition(" -> ")
+            name = self.key(key)
+            said.append(self.say("decision.from-to", name=name, before=before, after=after))
+        return self.listed(said)
 
     # Numbers, dates and lists ------------------------------------------------------------------
 
@@ -210,10 +212,20 @@ class Language:
 
     def interval(self, value: Number | float | None) -> str:
         """A number with its interval."""
-        if isinstance(value, str):
-            value = _estimate_of(value)
         text = self.number(_estimate(value))
         return text if _ends(value) is None else f"{text} {self._bracket(value, self.number)}"
+
+    def points_alone(self, points: Estimate) -> str:
+        """A difference in percentage points with its interval, without the unit."""
+        estimate, low, high = (
+            f"{end or 0:+.1f}".replace("-", "−")
+            for end in (points.estimate, points.low, points.high)
+        )
+        return f"{estimate} [{low}, {high}]"
+
+    def phase(self, name: str) -> str:
+        """A phase in a sentence."""
+        return self.word("phase-state", name)
 
     def duration(self, seconds: float) -> str:
         """Seconds in the unit that suits them."""
@@ -284,14 +296,9 @@ def _ends(value: Number | float | None) -> tuple[float, float] | None:
     return None if low is None or high is None else (low, high)
 
 
-def _estimate_of(text: str) -> Interval | None:
-    numbers = [float(number.replace(",", "")) for number in re.findall(_NUMBER, text)]
-    return Interval(*numbers) if len(numbers) in (1, 3) else None
-
-
 @cache
 def _patterns(name: str) -> list[tuple[re.Pattern[str], str]]:
-    """English texts with slots such as {share:est}, as patterns, and what they become."""
+    """English texts with slots such as {count:num}, as patterns, and what they become."""
     patterns = []
     for english, becomes in _catalogue(name).items():
         pattern = ""

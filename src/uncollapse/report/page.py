@@ -11,7 +11,7 @@ from typing import Any
 
 from uncollapse import __version__
 from uncollapse.errors import InputError
-from uncollapse.records import Reason
+from uncollapse.records import PilotReason, Reason
 from uncollapse.report.language import Language
 from uncollapse.report.record import Content
 
@@ -122,12 +122,13 @@ def _locale(words: Language) -> dict[str, Any]:
     }
 
 
-def _reason(reason: Reason, words: Language) -> dict[str, str | bool]:
+def _reason(reason: Reason | PilotReason, words: Language) -> dict[str, str | bool]:
     """A reason in the language; where its English is not known, that stands, and is marked so."""
     parts: dict[str, str | bool] = {"code": reason.code}
-    for name in ("text", "anchor", "advice"):
-        english = reason[name]
-        spoken = words.translate(english) if english else ""
+    messages = reason.messages or (None, None, None)
+    for name, message in zip(("text", "anchor", "advice"), messages, strict=True):
+        english: str = getattr(reason, name)
+        spoken = words.translate(english, message) if english else ""
         parts[name] = english if spoken is None else spoken
         parts[f"{name}_english"] = spoken is None
     return parts

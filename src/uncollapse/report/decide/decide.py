@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from uncollapse.metrics import compare
-from uncollapse.records import Comparison, Setting, changed_setting
+from uncollapse.records import Comparison, Message, Setting, changed_setting
 from uncollapse.report.decide.decision import (
     Decision,
     change_decision,
@@ -14,7 +14,6 @@ from uncollapse.report.decide.lookup import judged, judged_cases, probe_rows
 from uncollapse.report.decide.phase import Mark
 from uncollapse.report.decide.pilot import pilot_decision
 from uncollapse.report.inputs_model import Inputs
-from uncollapse.report.messages import Message
 from uncollapse.report.read.setting_diff import predicted
 
 __all__ = ["absent", "compared_measurements", "decide", "diagram_setting", "marks"]

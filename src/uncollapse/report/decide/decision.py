@@ -9,7 +9,9 @@ from uncollapse.records import (
     Comparison,
     Conditions,
     Interval,
+    Message,
     Part,
+    PilotReason,
     Reason,
     SettingChange,
 )
@@ -21,7 +23,7 @@ from uncollapse.report.decide.lookup import (
     within_reading,
 )
 from uncollapse.report.inputs_model import Case, Measured
-from uncollapse.report.messages import Message, difference, interval_of
+from uncollapse.report.intervals import difference, interval_of
 from uncollapse.report.read.setting_diff import TARGET_VARIANCE, advice, differences, predicted
 
 __all__ = ["Decision", "change_decision", "comparison_decision", "state_decision"]
@@ -47,7 +49,7 @@ class Decision(Part):
     basis: Basis
     verdict: str
     headline: Message
-    reasons: tuple[Reason, ...] = ()
+    reasons: tuple[Reason | PilotReason, ...] = ()
     changes: tuple[SettingChange, ...] = ()
     change: tuple[Message, ...] = ()
     gain: tuple[Message, ...] = ()
@@ -56,8 +58,9 @@ class Decision(Part):
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types."""
+        reasons = [{"anchor": "", "advice": ""} | reason.to_dict() for reason in self.reasons]
         changes = [vars(change) for change in self.changes]
-        return super().to_dict() | {"changes": changes}
+        return super().to_dict() | {"reasons": reasons, "changes": changes}
 
 
 def _direction(gain: Interval | None) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from uncollapse.records import ClassMeasurement, Estimate, Interval, Measurement, Prediction
 from uncollapse.report.inputs_model import Case, Measured
-from uncollapse.report.messages import interval_of
+from uncollapse.report.intervals import interval_of
 from uncollapse.statistics import mean_interval
 
 __all__ = [

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from uncollapse.records import Confirmation, PilotResult, Reason
+from uncollapse.records import Confirmation, Message, PilotResult
 from uncollapse.report.decide.decision import Decision
-from uncollapse.report.messages import Message
 from uncollapse.report.read.pilot_runs import compared, confirmation
 
 __all__ = ["pilot_decision"]
@@ -22,7 +21,7 @@ def pilot_decision(pilot: PilotResult) -> Decision:
         "pilot",
         verdict,
         Message(f"headline.pilot-{verdict}", headline),
-        tuple(Reason(r.code, r.text, "", "") for r in pilot.reasons if r.text),
+        tuple(reason for reason in pilot.reasons if reason.text),
         () if recommended is None else recommended.change,
         (Message(f"change.pilot-{verdict}", {"config": config}),),
         tuple(_gains(pilot, confirmed)),
@@ -36,8 +35,8 @@ def _gains(pilot: PilotResult, confirmed: Confirmation | None) -> list[Message]:
     if pilot.recommendation is not None and pilot.recommendation.gain is not None:
         messages.append(Message("gain.pilot", {"gain": pilot.recommendation.gain}))
     if confirmed is not None:
-        values = {"gain": confirmed.gain, "split": confirmed.split}
-        messages.append(Message("gain.confirmed", values))
+        gain, split = confirmed.gain, confirmed.split
+        messages.append(Message("gain.confirmed", {"gain": gain, "split": split}))
     if not messages:
         best = next((trial for trial in pilot.trials if trial.name == compared(pilot)), None)
         if best is not None:
@@ -62,8 +61,8 @@ def _costs(pilot: PilotResult, confirmed: Confirmation | None) -> list[Message]:
 def _certainty(pilot: PilotResult, confirmed: Confirmation | None) -> list[Message]:
     messages, statistics = [], pilot.statistics
     if confirmed is not None:
-        values = {"seeds": len(confirmed.seeds), "split": confirmed.split}
-        messages.append(Message("certainty.confirmed", values))
+        seeds, split = len(confirmed.seeds), confirmed.split
+        messages.append(Message("certainty.confirmed", {"seeds": seeds, "split": split}))
     if statistics is not None and statistics.family_size:
         family = {"family": statistics.family_size, "level": statistics.level or 0.95}
         messages.append(Message("certainty.family", family))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from uncollapse import __version__
-from uncollapse.records import Conditions, PilotConditions
+from uncollapse.records import SENTENCES, Conditions, Message, PilotConditions
 from uncollapse.report.decide.lookup import judged
 from uncollapse.report.inputs_model import Case
 from uncollapse.report.language import Language, short
@@ -65,10 +65,7 @@ def _facts(case: Case, layer: str | None, words: Language) -> Facts:
         facts[words.say("audit.training-seed")] = str(case.config["seed"])
     measured = judged(case, layer)
     if measured is not None:
-        interval = measured.measurement.conditions.interval
-        facts |= _conditions(measured.measurement.conditions, words)
-        seeds = words.say("audit.over-seeds", count=len(case.runs)) if case.runs else ""
-        facts[words.say("audit.intervals")] = seeds or words.record(interval) if interval else "–"
+        facts |= _conditions(measured.measurement.conditions, len(case.runs), words)
     return facts
 
 
@@ -93,7 +90,18 @@ def _run_facts(case: Case, words: Language) -> Facts:
     return facts
 
 
-def _conditions(conditions: Conditions, words: Language) -> Facts:
+def _interval(conditions: Conditions, runs: int, words: Language) -> str:
+    """How intervals were found."""
+    if runs or not conditions.interval:
+        return words.say("audit.over-seeds", count=runs) if runs else "–"
+    if conditions.blocks is not None:
+        message = Message("interval.blocks", {"blocks": conditions.blocks})
+        return words.record(conditions.interval, message)
+    units = conditions.interval == SENTENCES["interval.units"]
+    return words.record(conditions.interval, Message("interval.units") if units else None)
+
+
+def _conditions(conditions: Conditions, runs: int, words: Language) -> Facts:
     seed = "–" if conditions.seed is None else str(conditions.seed)
     unknown = words.say("audit.unknown")
     facts = {
@@ -101,7 +109,7 @@ def _conditions(conditions: Conditions, words: Language) -> Facts:
         "audit.units": words.count(conditions.units or 0),
         "column.dimension": words.count(conditions.dimension),
         "audit.dtype": conditions.dtype,
-        "audit.intervals": "–",
+        "audit.intervals": _interval(conditions, runs, words),
         "audit.measure-seed": seed,
         "audit.layer": words.word("layer", conditions.layer or unknown),
         "audit.judged-split": words.word("split", conditions.split or unknown),

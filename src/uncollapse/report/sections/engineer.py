@@ -91,7 +91,8 @@ def _comparison(report: Content, words: Language) -> Section | None:
         if "trial" in (before.kind, after.kind):
             intro.append(words.say("intro.comparison-trial"))
     tables = [("", comparison_table(record, words))]
-    notes = [words.record(warning) for warning in record.warnings]
+    messages = record.warning_messages or (None,) * len(record.warnings)
+    notes = list(map(words.record, record.warnings, messages))
     return section("comparison", words, *intro, tables=tables, notes=notes)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from uncollapse.records import LayerScores, PilotResult, Trial
+from uncollapse.records import LayerScores, Message, Objective, PilotResult, Trial
 from uncollapse.report.charts.look import Row, Spec
 from uncollapse.report.charts.pilot import trial_chart
 from uncollapse.report.language import Language, short
@@ -15,11 +15,9 @@ __all__ = ["pilot_section"]
 def pilot_section(pilot: PilotResult, words: Language) -> Section:
     """Every trial."""
     objective = pilot.objective
-    about = words.say(
-        "intro.pilot-layer",
-        objective=words.record((objective.text or objective.name) if objective else "–"),
-        layer=words.word("layer", pilot.layer),
-    )
+    text = "–" if objective is None else _objective(objective, words)
+    layer = words.word("layer", pilot.layer)
+    about = words.say("intro.pilot-layer", objective=text, layer=layer)
     notes = [
         f"{short(trial.name)}{words.say('format.colon')}{words.record(trial.note)}"
         for trial in pilot.trials
@@ -31,6 +29,12 @@ def pilot_section(pilot: PilotResult, words: Language) -> Section:
     return charted("pilot", words, spec, *paragraphs, tables=[table], notes=notes) or section(
         "pilot", words, *paragraphs, tables=[table], notes=notes
     )
+
+
+def _objective(objective: Objective, words: Language) -> str:
+    """What was maximised, in words."""
+    message = Message(f"objective.{objective.name}", {"columns": objective.columns})
+    return words.record(objective.text or objective.name, message)
 
 
 def _title(trial: Trial, words: Language) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 
-from uncollapse.records import Comparison, Interval, NC1Null, Part, SliceColumn
+from uncollapse.records import Comparison, Interval, Message, NC1Null, Part, SliceColumn
 from uncollapse.report.decide.lookup import (
     LEVELS,
     MOST_CLASSES,
@@ -199,7 +199,8 @@ def secondary_table(cases: Sequence[Case], layer: str | None, words: Language) -
         measures = [measurement.secondary[name] for _, measurement in shown]
         caveat = next((measure.caveat for measure in measures if measure is not None), "")
         cells = [_secondary(measure, words) for measure in measures]
-        rows.append([words.word("measure", name), *cells, words.record(caveat) if caveat else ""])
+        said = words.record(caveat, Message(f"caveat.{name}")) if caveat else ""
+        rows.append([words.word("measure", name), *cells, said])
     names = [short(case.name, 40) for case, _ in shown]
     titles = [words.say("column.measure"), *names, words.say("column.caveat")]
     return Table(titles, rows, left=len(titles))

@@ -1,29 +1,13 @@
-"""What a report says, before it is said in a language: a key and the numbers in it."""
+"""Numbers with their intervals, whatever record they come from."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-
 from uncollapse import statistics
-from uncollapse.records import Estimate, Gap, Interval, NumberChange, Part
+from uncollapse.records import Estimate, Gap, Interval, NumberChange
 
-__all__ = ["Message", "Number", "difference", "interval_of"]
+__all__ = ["Number", "difference", "interval_of"]
 
 Number = Estimate | Interval | NumberChange | Gap
-
-
-@dataclass(frozen=True)
-class Message(Part):
-    """One sentence.
-
-    Attributes:
-        key: Its name in the catalogues of `language`.
-        values: Numbers, texts and intervals by name.
-    """
-
-    key: str
-    values: Mapping[str, object] = field(default_factory=dict)
 
 
 def interval_of(number: Number | None) -> Interval | None:
