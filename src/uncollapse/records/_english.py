@@ -131,6 +131,7 @@ _COMPARISON = {
     "only-after": "{name} is known after only, and so is not compared",
 }
 
+_TASK = "{task.estimate:+.1f} [{task.low:+.1f}, {task.high:+.1f}]"
 _GAIN = "{gain.estimate:+.1f} [{gain.low:+.1f}, {gain.high:+.1f}] points"
 _UNCLEAR = f"{{name}} changes the objective by {_GAIN}: the interval does not lie above zero;"
 _PILOT = {
@@ -143,7 +144,7 @@ _PILOT = {
     "small": "no change gains {least:g} points or more; the best, {name}, changes the objective by"
     f" {_GAIN}",
     "confirmed": f"on the test split, with fresh seeds, it changes by {_GAIN}, accuracy of the"
-    f" training label by {_GAIN.replace('gain', 'task')}",
+    f" training label by {_TASK}",
     "failed": "the confirmation failed: {reason}",
 }
 

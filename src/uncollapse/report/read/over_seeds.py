@@ -76,7 +76,7 @@ def _mean_measured(runs: list[Measured]) -> Measured:
     alike = [
         replace(
             measurement,
-            reasons=worst.reasons,
+            reasons=(),
             classes=tuple(
                 sorted(
                     (c for c in measurement.classes if str(c.label) in common),
@@ -87,9 +87,8 @@ def _mean_measured(runs: list[Measured]) -> Measured:
         for measurement in measurements
     ]
     interval = f"Student's t over {len(runs)} runs with different seeds"
-    mean = replace(
-        mean_record(alike), conditions=replace(measurements[0].conditions, interval=interval)
-    )
+    conditions = replace(measurements[0].conditions, interval=interval)
+    mean = replace(mean_record(alike), reasons=worst.reasons, conditions=conditions)
     return replace(runs[0], measurement=mean, streamed=any(run.streamed for run in runs))
 
 
