@@ -95,7 +95,6 @@ def pilot(runs):
     from uncollapse.pilot._decide import confirmed, why_pruned
     from uncollapse.pilot._intervals import METHOD
     from uncollapse.pilot.goal import Goal
-    from uncollapse.pilot.intervals import METHOD
     from uncollapse.records import Estimate, Interval, PilotReason
 
     setting = json.loads((runs[0] / "run.json").read_text())["setting"]

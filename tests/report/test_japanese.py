@@ -103,7 +103,7 @@ def test_rare_sentences(sentence):
 def test_every_decision_of_a_pilot_is_translated():
     """The sentences that `decide` writes, for every verdict."""
     from uncollapse.pilot import PilotOptions
-    from uncollapse.pilot.decide import compare_with_start, decide, more_runs, not_confirmed
+    from uncollapse.pilot._decide import compare_with_start, decide, more_runs, not_confirmed
     from uncollapse.pilot.goal import Goal
     from uncollapse.pilot.trial import Candidate, TrialState
     from uncollapse.records import Interval, LayerScores, Message, SettingChange, TrialRun
