@@ -61,7 +61,7 @@ def embedded_files(
     about, present = description_of(first), [column.name for column in first.columns]
     layers = columns.layers or about.layers or (",".join(embedding_columns(first)),)
     label = columns.label or about.label
-    if label is None and (about.known or not columns.targets or {"label", "labels"} & {*present}):
+    if label is None and (first.about or not columns.targets or {"label", "labels"} & {*present}):
         label = label_column(first, embedding_columns(first, layers[0])[0])
     labels = () if label is None else (label,)
     targets = columns.targets or (*labels, *about.fine, *about.slices)
@@ -69,9 +69,9 @@ def embedded_files(
     read = dict.fromkeys([*targets, *labels])
     given = Columns(
         label=label or targets[0],
-        group=columns.group or ("group" if about.known and "group" in present else None),
+        group=columns.group or ("group" if first.about and "group" in present else None),
         instance=columns.instance
-        or ("instance" if about.known and "instance" in present else None),
+        or ("instance" if first.about and "instance" in present else None),
         slices=tuple(read if split is None else read | {split: None}),
     )
     matrices, sources = {}, {}

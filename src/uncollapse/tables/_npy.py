@@ -16,16 +16,6 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-__all__ = [
-    "DAMAGED",
-    "OBJECTS",
-    "Header",
-    "archive_names",
-    "read_array",
-    "read_header",
-    "read_rows",
-]
-
 # What a damaged array or archive raises: a header may ask for any memory.
 DAMAGED = (
     ValueError,
@@ -110,11 +100,6 @@ def _values(file: IO[bytes], header: Header, count: int) -> NDArray[Any]:
         if file.readinto(space) < values.nbytes:  # type: ignore[attr-defined]
             raise EOFError("it is cut short")
     return values
-
-
-def archive_names(archive: zipfile.ZipFile) -> list[str]:
-    """The arrays in an npz archive; array NAME is the member NAME.npy."""
-    return [n.removesuffix(".npy") for n in archive.namelist() if n.endswith(".npy")]
 
 
 def read_array(file: IO[bytes]) -> NDArray[Any]:

@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 
 from uncollapse.errors import InputError
 
-__all__ = ["Array", "Column", "Shard", "unreadable", "without_package"]
-
 Array = NDArray[Any]
 
 

@@ -6,17 +6,17 @@ import json
 from dataclasses import dataclass
 
 from uncollapse.errors import InputError
+from uncollapse.records import Part
 from uncollapse.tables._shard import Shard
 
 __all__ = ["Description", "description_of"]
 
 
 @dataclass(frozen=True)
-class Description:
+class Description(Part):
     """Names of the columns that a file of embeddings has, as far as it says.
 
     Attributes:
-        known: Whether it says anything.
         layers: Columns of vectors.
         label: Training label.
         fine: Finer labels.
@@ -24,7 +24,6 @@ class Description:
         views: Views of each instance; 0 for one row per instance, not augmented.
     """
 
-    known: bool = False
     layers: tuple[str, ...] = ()
     label: str | None = None
     fine: tuple[str, ...] = ()
@@ -38,25 +37,9 @@ def description_of(shard: Shard) -> Description:
     Raises:
         InputError: It is damaged.
     """
-    if not shard.about:
-        return Description()
     try:
-        about = json.loads(shard.about)
-        present = {column.name for column in shard.columns}
-
-        def listed(key: str) -> tuple[str, ...]:
-            return tuple(str(name) for name in about.get(key, ()) if name in present)
-
-        label = about.get("label")
-        return Description(
-            known=True,
-            layers=listed("layers"),
-            label=None if label is None else str(label),
-            fine=listed("fine"),
-            slices=listed("slices"),
-            views=int(about.get("views") or 0),
-        )
-    except (ValueError, TypeError, AttributeError) as error:
+        return Description.from_dict(json.loads(shard.about or "{}"))
+    except ValueError as error:  # an InputError is one
         raise InputError(
             f"JSON in the metadata of {shard.path}", f"{error}", "embed the run again"
         ) from error

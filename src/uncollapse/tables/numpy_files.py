@@ -19,7 +19,6 @@ from uncollapse.tables._npy import (
     DAMAGED,
     OBJECTS,
     Header,
-    archive_names,
     read_array,
     read_header,
     read_rows,
@@ -135,9 +134,10 @@ class NpzShard(ArraysShard):
                 if file.read(len(MAGIC_PREFIX)) == MAGIC_PREFIX:
                     raise ValueError("it is a single array, as in an npy file")
             with zipfile.ZipFile(path) as archive:
-                names = archive_names(archive)
+                members = archive.namelist()
         except DAMAGED as error:
             raise unreadable(path, "named arrays", error) from error
+        names = [member.removesuffix(".npy") for member in members if member.endswith(".npy")]
         super().__init__(path, {name: partial(_archived, path, name) for name in names})
 
 

@@ -45,8 +45,7 @@ class Table:
         first: The first file, whose columns are those of the table.
 
     Raises:
-        InputError: A file that cannot be read, two columns of one name, splits named by some of the
-            files only.
+        InputError: A file that cannot be read, splits named by some of the files only.
     """
 
     def __init__(self, path: Path) -> None:
@@ -62,8 +61,6 @@ class Table:
                 odd,
                 "rename or move it",
             )
-        for column in self.first.columns:
-            named_column(self.first, column.name)  # refuses two of one name
 
     def read(self, vectors: Sequence[str], names: Sequence[str]) -> WholeColumns:
         """Columns in one pass; names that a file lacks are missing in all of its rows.
