@@ -175,6 +175,19 @@ def test_table_of_encoded_images(digits, tmp_path):
     np.testing.assert_array_equal(data.labels[data.rows("test")], digits[1])
 
 
+def test_a_part_without_labels(digits, tmp_path):
+    images = [{"bytes": png(image), "path": None} for image in digits[0]]
+    whole = pa.table({"image": images, "label": digits[1]})
+    pq.write_table(whole, tmp_path / "train.parquet")
+    pq.write_table(whole.select(["image"]), tmp_path / "test.parquet")
+    block = {"source": "table", "path": str(tmp_path), "image_column": "image"}
+    with pytest.raises(InputError, match=f"{ROWS} rows of {2 * ROWS} without one"):
+        load(block)
+    data = load(block | {"unlabelled": "allow"})
+    assert set(data.labels[data.rows("test")].tolist()) == {-1}
+    np.testing.assert_array_equal(data.inputs.read(data.rows("test"))[:, 0], digits[0])
+
+
 @pytest.mark.parametrize("memory_mib", [1024, 0])
 def test_saved_hugging_face_dataset(digits, tmp_path, monkeypatch, memory_mib):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")

@@ -42,7 +42,7 @@ class Table:
     Attributes:
         path: File or folder.
         splits: The split that the name of each file, or the dataset, says; "" where none does.
-        first: The first file, whose columns are those of the table.
+        fullest: The first of the files with most columns, which are those of the table.
 
     Raises:
         InputError: A file that cannot be read, splits named by some of the files only.
@@ -52,7 +52,7 @@ class Table:
         self.path = path
         opened = open_splits(path)
         self._shards = [shard for shard, _ in opened]
-        self.first = self._shards[0]
+        self.fullest = max(self._shards, key=lambda shard: len(shard.columns))
         self.splits = [split for _, split in opened]
         if any(self.splits) and not all(self.splits):
             odd = self._shards[self.splits.index("")].path.name
@@ -70,15 +70,16 @@ class Table:
         """
         names = list(dict.fromkeys(names))
         for name in names:
-            named_column(self.first, name)
+            named_column(self.fullest, name)
         parts: dict[str, list[Array]] = {name: [] for name in (*vectors, *names)}
         counts = []
         for shard in self._shards:
             for name in vectors:
                 named_column(shard, name, "an embedding column")
-            here = {column.name for column in shard.columns} & {*names}
-            count = 0
-            for part in shard.read(vectors, [name for name in names if name in here], _BATCH):
+            present = [column.name for column in shard.columns]
+            here = [name for name in names if name in present]
+            count = 0  # by whatever column it has
+            for part in shard.read(vectors, here or present[:1], _BATCH):
                 rows = len(next(iter(part.values())))
                 count += rows
                 for name, arrays in parts.items():

@@ -106,7 +106,7 @@ def _inside(paths: list[Any], root: Path, column: str) -> tuple[str, ...]:
 
 def _list_rows(config: ImageFolderConfig, root: Path, path: Path) -> DataSource:
     table = Table(path)
-    read = table.read([], [config.path_column, *text_roles(config, table.first)])
+    read = table.read([], [config.path_column, *text_roles(config, table.fullest)])
     columns = read_texts(read)
     paths = _inside(columns[config.path_column].tolist(), root, config.path_column)
     return DataSource(
@@ -115,7 +115,7 @@ def _list_rows(config: ImageFolderConfig, root: Path, path: Path) -> DataSource:
         open=open_encoded(EncodedFiles(root, paths), config.image, config.memory_mib),
         label=config.label or "label",
         split=part_of_rows(table, read),
-        orders=table.first.classes,
+        orders=table.fullest.classes,
     )
 
 

@@ -59,7 +59,7 @@ def _vectors(config: TableConfig, table: Table, roles: list[str]) -> list[str]:
     names = [config.vector] if isinstance(config.vector, str) else list(config.vector or ())
     if names != ["*"]:
         return names
-    names = [name for name in number_columns(table.first) if name not in roles]
+    names = [name for name in number_columns(table.fullest) if name not in roles]
     if not names:
         raise InputError(f"number columns in {table.path}", "none", "name them with `vector`")
     return names
@@ -90,7 +90,7 @@ def list_table(config: TableConfig, base: Path | None) -> DataSource:
         InputError: No such column, NaN, lists of different length, unreadable files.
     """
     table = Table(place(config.path, base, "a table"))
-    roles = list(text_roles(config, table.first))
+    roles = list(text_roles(config, table.fullest))
     opener: Opener
     if config.image_column is not None:
         read = table.read([], roles)
@@ -115,5 +115,5 @@ def list_table(config: TableConfig, base: Path | None) -> DataSource:
         open=opener,
         label=config.label or "label",
         split=split,
-        orders=table.first.classes,
+        orders=table.fullest.classes,
     )
