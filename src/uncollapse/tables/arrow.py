@@ -65,6 +65,14 @@ class TableShard:
                     yield arrays | {name: self._names(part.column(name), name) for name in names}
                     first += part.num_rows
 
+    def count_rows(self) -> int:
+        """Number of rows, if need be by reading."""
+        if self.rows is not None:
+            return self.rows
+        with self._reading("a complete"):
+            batches = self._batches([], [self.columns[0].name], 1 << 16)
+            return sum(batch.num_rows for batch in batches)
+
     def _names(self, column: Any, name: str) -> Array:
         """Labels or ids; missing entries are None."""
         import pyarrow.types as kinds

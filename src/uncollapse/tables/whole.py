@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,10 +76,13 @@ class Table:
         for shard in self._shards:
             for name in vectors:
                 named_column(shard, name, "an embedding column")
-            present = [column.name for column in shard.columns]
+            present = {column.name for column in shard.columns}
             here = [name for name in names if name in present]
-            count = 0  # by whatever column it has
-            for part in shard.read(vectors, here or present[:1], _BATCH):
+            reads: Iterable[dict[str, Array]] = shard.read(vectors, here, _BATCH)
+            if not here and not vectors and isinstance(shard, TableShard):
+                reads = [{"": np.full(shard.count_rows(), None)}]
+            count = 0
+            for part in reads:
                 rows = len(next(iter(part.values())))
                 count += rows
                 for name, arrays in parts.items():
