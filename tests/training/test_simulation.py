@@ -79,7 +79,7 @@ def test_a_collapsed_start_without_noise_stays_and_with_noise_leaves():
 
 def test_the_ssem_start_is_the_model_of_theory():
     options = SimulationOptions(initial="ssem", initial_variance=0.3, initial_noise=0)
-    vectors = make_model(SMALL, options, seed=1).population().reshape(24, -1).numpy()
+    vectors = make_model(SMALL, options, seed=1).population().detach().reshape(24, -1).numpy()
     expected = ssem(3, 4, 2, variance=0.3).vectors
     assert np.allclose(vectors @ vectors.T, expected @ expected.T, atol=1e-12)
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy.optimize import minimize
 from torch import Tensor
+from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from uncollapse.errors import InputError
 from uncollapse.progress import Progress
@@ -79,18 +79,6 @@ def choose_optimiser(setting: Setting, options: SimulationOptions) -> Optimiser:
     return "lbfgs"
 
 
-@contextmanager
-def _trained(parameters: list[Tensor]) -> Iterator[None]:
-    for parameter in parameters:
-        parameter.requires_grad_(True)
-    try:
-        yield
-    finally:
-        for parameter in parameters:
-            parameter.requires_grad_(False)
-            parameter.grad = None
-
-
 def _quasi_newton(
     setting: Setting,
     options: SimulationOptions,
@@ -99,52 +87,34 @@ def _quasi_newton(
     on_step: Progress,
 ) -> Run:
     labels, limit = labels_of(setting), options.steps or 3000
-    sizes = [parameter.numel() for parameter in model.parameters]
     done = 0
 
-    def place(flat: np.ndarray[Any, Any]) -> None:
-        parts = torch.split(torch.from_numpy(flat), sizes)
-        with torch.no_grad():
-            for parameter, part in zip(model.parameters, parts, strict=True):
-                parameter.copy_(part.view_as(parameter))
-                parameter.grad = None
-
-    def value(
-        flat: np.ndarray[Any, np.dtype[np.float64]],
-    ) -> tuple[float, np.ndarray[Any, np.dtype[np.float64]]]:
-        place(flat)
-        total = 0.0
+    def value(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        vector_to_parameters(torch.from_numpy(flat.copy()), model.parameters)
+        total, gradient = 0.0, torch.zeros(len(flat), dtype=torch.float64)
         for probability, rows in batches:
             embeddings = model.embed(rows)
             if not bool(embeddings.isfinite().all()):
                 return math.inf, np.zeros_like(flat)
             loss = probability * batch_loss(setting, embeddings, labels[rows])
-            loss.backward()  # type: ignore[no-untyped-call]
+            gradient += parameters_to_vector(torch.autograd.grad(loss, model.parameters))
             total += loss.item()
-        gradients = [parameter.grad for parameter in model.parameters]
-        flattened = [torch.zeros(0) if g is None else g.reshape(-1) for g in gradients]
-        return total, torch.cat(flattened).numpy()
+        return total, gradient.numpy()
 
     def count(xk: Any) -> None:
         nonlocal done
         done += 1
         on_step(done, limit)
 
-    start = torch.cat([parameter.reshape(-1) for parameter in model.parameters]).numpy().copy()
+    start = parameters_to_vector(model.parameters).detach().numpy()
     # Thirty pairs of vectors as long as the parameters are remembered; large ones get fewer.
     remembered = 30 if len(start) <= 1_000_000 else 8
-    with _trained(model.parameters):
-        limits: Any = {
-            "maxiter": limit,
-            "maxfun": 3 * limit,
-            "ftol": 0.0,
-            "gtol": 1e-10,
-            "maxcor": remembered,
-        }
-        answer: Any = minimize(
-            value, start, jac=True, method="L-BFGS-B", callback=count, options=limits
-        )
-        place(answer.x)
+    limits: Any = {"maxiter": limit, "maxfun": 3 * limit, "ftol": 0.0, "gtol": 1e-10}
+    limits["maxcor"] = remembered
+    answer: Any = minimize(
+        value, start, jac=True, method="L-BFGS-B", callback=count, options=limits
+    )
+    vector_to_parameters(torch.from_numpy(answer.x), model.parameters)
     model.retract()
     # Status 2: no step along the direction lowers the loss by more than its rounding.
     reasons: dict[int, Stopped] = {0: "converged", 1: "steps", 2: "precision"}
@@ -164,36 +134,28 @@ def _first_order(
     scale = 1.0 if isinstance(model, FreeVectors) else 0.1
     rate = options.learning_rate or RATES[name] * scale
     parameters = model.parameters
+    finite = parameters_to_vector(parameters).detach()
     optimiser: torch.optim.Optimizer = (
         torch.optim.Adam(parameters, rate)
         if name == "adam"
         else torch.optim.SGD(parameters, rate, momentum=options.momentum)
     )
-    finite = [parameter.clone() for parameter in parameters]
-    with _trained(parameters):
-        for step in range(limit):
-            if options.schedule == "cosine":
-                share = 0.5 * (1 + math.cos(math.pi * step / limit))
-                optimiser.param_groups[0]["lr"] = rate * share
-            rows = draw_batch(setting, generator)
-            embeddings = model.embed(rows)
-            if not bool(embeddings.isfinite().all()):
-                _restore(parameters, finite)
-                return Run(name, rate, step, "diverged")
-            _restore(finite, parameters)
-            optimiser.zero_grad()
-            batch_loss(setting, embeddings, labels[rows]).backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
-            model.retract()
-            on_step(step + 1, limit)
-        with torch.no_grad():
-            if not bool(model.population().isfinite().all()):
-                _restore(parameters, finite)
-                return Run(name, rate, limit, "diverged")
+    for step in range(limit):
+        if options.schedule == "cosine":
+            share = 0.5 * (1 + math.cos(math.pi * step / limit))
+            optimiser.param_groups[0]["lr"] = rate * share
+        rows = draw_batch(setting, generator)
+        embeddings = model.embed(rows)
+        if not bool(embeddings.isfinite().all()):
+            vector_to_parameters(finite, parameters)
+            return Run(name, rate, step, "diverged")
+        finite = parameters_to_vector(parameters).detach()
+        optimiser.zero_grad()
+        batch_loss(setting, embeddings, labels[rows]).backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        model.retract()
+        on_step(step + 1, limit)
+    if not bool(model.population().isfinite().all()):
+        vector_to_parameters(finite, parameters)
+        return Run(name, rate, limit, "diverged")
     return Run(name, rate, limit, "steps")
-
-
-def _restore(to: list[Tensor], values: list[Tensor]) -> None:
-    with torch.no_grad():
-        for parameter, value in zip(to, values, strict=True):
-            parameter.copy_(value)

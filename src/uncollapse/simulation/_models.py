@@ -79,9 +79,14 @@ def _dimension(setting: Setting) -> int:
 def make_model(setting: Setting, options: SimulationOptions, seed: int) -> Model:
     """The model of a run at its start, once `check_model` has nothing against it."""
     d = _dimension(setting)
+    model: Model
     if options.model == "vectors":
-        return FreeVectors([_start(setting, options, d, generator_of(seed, 0))])
-    return _network(setting, options, d, seed)
+        model = FreeVectors([_start(setting, options, d, generator_of(seed, 0))])
+    else:
+        model = _network(setting, options, d, seed)
+    for parameter in model.parameters:
+        parameter.requires_grad_(True)
+    return model
 
 
 @dataclass
