@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -130,7 +131,7 @@ def embed(
     }
     write = _write_npz if output.suffix == ".npz" else _write_parquet
     with beside(output) as part:
-        return write(part, data, rows, batches, about)
+        return write(part, _columns(data, rows), batches, about)
 
 
 def _columns(data: LabelledData, rows: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
@@ -157,23 +158,20 @@ def _columns(data: LabelledData, rows: NDArray[np.int64]) -> dict[str, NDArray[A
 
 
 def _write_parquet(
-    path: Path,
-    data: LabelledData,
-    rows: NDArray[np.int64],
-    batches: Batches,
-    about: dict[str, Any],
+    path: Path, columns: dict[str, NDArray[Any]], batches: Batches, about: dict[str, Any]
 ) -> int:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    writer, at, count = None, 0, 0
+    start, count = 0, 0
     metadata = {"uncollapse": json.dumps(about, ensure_ascii=False)}
-    try:
+    with ExitStack() as files:
+        writer = None
         for layers in batches:
             instances, views, _ = layers["projector"].shape
             table: dict[str, Any] = {}
-            for name, values in _columns(data, rows[at : at + instances]).items():
-                texts = [None if text == "" else str(text) for text in values.tolist()]
+            for name, values in columns.items():
+                texts = [str(v) or None for v in values[start : start + instances].tolist()]
                 each_view = [text for text in texts for _ in range(views)]
                 table[name] = pa.array(each_view, pa.string())
             table["view"] = pa.array(np.tile(np.arange(views, dtype=np.int32), instances))
@@ -184,30 +182,22 @@ def _write_parquet(
                 )
             block = pa.table(table)
             if writer is None:
-                writer = pq.ParquetWriter(path, block.schema.with_metadata(metadata))
+                schema = block.schema.with_metadata(metadata)
+                writer = files.enter_context(pq.ParquetWriter(path, schema))
             writer.write_table(block)
-            at, count = at + instances, count + instances * views
-    finally:
-        if writer is not None:
-            writer.close()
+            start, count = start + instances, count + instances * views
     return count
 
 
 def _write_npz(
-    path: Path,
-    data: LabelledData,
-    rows: NDArray[np.int64],
-    batches: Batches,
-    about: dict[str, Any],
+    path: Path, columns: dict[str, NDArray[Any]], batches: Batches, about: dict[str, Any]
 ) -> int:
     parts = list(batches)
-    arrays: dict[str, Any] = {
-        name: values.astype(str) for name, values in _columns(data, rows).items()
-    }
+    arrays: dict[str, Any] = {name: values.astype(str) for name, values in columns.items()}
     for name in LAYERS:
         joined = np.concatenate([part[name] for part in parts])
         arrays[name] = joined if about["views"] else joined[:, 0]
     arrays["about"] = np.array(json.dumps(about, ensure_ascii=False))
     with path.open("wb") as file:
         np.savez(file, **arrays)
-    return len(rows) * max(1, int(about["views"]))
+    return len(columns["id"]) * max(1, int(about["views"]))
