@@ -16,7 +16,7 @@ from sklearn.datasets import load_digits
 from uncollapse.errors import InputError
 from uncollapse.pilot import PilotOptions, PilotResult, design, pilot
 from uncollapse.pilot.pool import Outcome
-from uncollapse.records import LayerScores, TrialResult
+from uncollapse.records import LayerScores, TrialFile
 from uncollapse.training import build_problem, parse_config
 
 BLOCK = {
@@ -88,7 +88,8 @@ def test_a_change_that_is_not_confirmed_says_how_many_seeds_would_tell(tmp_path)
             gains = job.trial != "start" and (job.part == "validation" or job.seed % 2 == 0)
             objective = 0.5 + 0.2 * gains + 0.01 * (job.seed % 2)
             scores = LayerScores(0.1, 0.2, "healthy", task=0.9, objective=objective)
-            yield Outcome(TrialResult(measured={"projector": scores, "backbone": scores}))
+            both = {"projector": scores, "backbone": scores}
+            yield Outcome(TrialFile(seed=job.seed, measured=both))
 
     found = pilot(config(), tmp_path / "pilot", runner=invented)
     assert found.verdict == "cannot-tell"

@@ -31,17 +31,9 @@ def evaluate(
     viewer: Augmenter,
     downstream: Mapping[str, LabelledData],
 ) -> dict[str, LayerScores]:
-    """Measures of the trained model on the rows of `part`, probes fitted on training rows.
+    """Scores by layer on the rows of `part` (to choose by, or to confirm).
 
-    Args:
-        problem: With the trained model.
-        part: "validation" to choose by, "test" to confirm.
-        goal: The objective.
-        viewer: Two views by the start's augmentation, for "other-view".
-        downstream: Other data by name.
-
-    Returns:
-        Scores by layer.
+    Probes are fitted on training rows; `viewer` makes two views by the start's augmentation.
     """
     data = problem.data
     columns = [column for column in goal.columns if column in data.columns]

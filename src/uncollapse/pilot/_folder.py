@@ -42,12 +42,7 @@ class PlanFile(Document):
 
 @contextmanager
 def opened(path: Path, config: TrainConfig, options: PilotOptions) -> Iterator[Folder]:
-    """A pilot's folder, locked while a pilot runs in it.
-
-    Raises:
-        InputError: It holds something else, a pilot of another configuration or other options, or
-            a pilot runs in it.
-    """
+    """A pilot's folder, locked; refused where it holds something else or a pilot runs in it."""
     there = {file.name for file in path.iterdir()} if path.is_dir() else set()
     if "plan.json" not in there and not there <= {"lock"}:
         raise InputError(
@@ -73,11 +68,7 @@ def opened(path: Path, config: TrainConfig, options: PilotOptions) -> Iterator[F
 
 
 class Folder:
-    """What a pilot reads and writes.
-
-    Raises:
-        InputError: The folder's plan is that of another pilot, or damaged.
-    """
+    """What a pilot reads and writes; refused where its plan is that of another pilot."""
 
     def __init__(self, path: Path, config: TrainConfig, options: PilotOptions) -> None:
         self.path, self.block = path, config.plain()

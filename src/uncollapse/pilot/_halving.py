@@ -70,10 +70,7 @@ class Rungs:
     def after(self, epoch: int, measured: Mapping[str, LayerScores]) -> list[str]:
         """Report a rung and say which candidates go on, in their order.
 
-        Args:
-            epoch: The rung.
-            measured: By candidate that still runs, the layer whose objective counts; without those
-                that failed.
+        `measured` has the layer whose objective counts, of those that still run and did not fail.
         """
         for name, scores in measured.items():
             trial = self.trials[name]

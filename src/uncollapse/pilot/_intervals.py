@@ -38,12 +38,7 @@ METHOD = (
 
 @lru_cache(maxsize=64)
 def dunnett_quantile(candidates: int, freedom: int, confidence: float = 0.95) -> float:
-    """Two-sided critical value of Dunnett's test for equal group sizes.
-
-    Args:
-        candidates: Settings that are compared with one other, at least 1.
-        freedom: Degrees of freedom of the residual variance, at least 1.
-        confidence: In (0, 1).
+    """Two-sided critical value of Dunnett's test of k candidates with groups of equal size.
 
     Example:
         >>> round(dunnett_quantile(1, 10), 3)  # one candidate: Student's t
@@ -69,15 +64,9 @@ def dunnett_quantile(candidates: int, freedom: int, confidence: float = 0.95) ->
 def against_start(
     start: ArrayLike, candidates: ArrayLike, confidence: float = 0.95
 ) -> list[Interval]:
-    """Simultaneous intervals of candidates minus start.
+    """Simultaneous intervals of k candidates, (k, S) values by seed, minus start, (S,).
 
-    Args:
-        start: (S,) values by seed.
-        candidates: (k, S) values with the same seeds.
-        confidence: For all of them together.
-
-    Returns:
-        k intervals. Without residual variance (all differences equal) they have no width.
+    Without residual variance (all differences equal) they have no width.
     """
     first = np.asarray(start, dtype=np.float64)
     others = np.asarray(candidates, dtype=np.float64)

@@ -40,7 +40,7 @@ _MEASURE_EPOCHS, _MEASURE_SECONDS = 1.0, 3.0
 def pilot_config(
     problem: Problem, goal: Goal, options: PilotOptions
 ) -> tuple[TrainConfig, PilotRows]:
-    """The start's configuration on the part of the data that the pilot uses, and what that part is.
+    """The start's configuration on the part of the data that the pilot uses, and that part.
 
     The part's validation rows give one seed's objective the asked half-width; the training rows are
     cut in the same proportion, but fill some batches. Test rows are used once, and all of them.
@@ -79,14 +79,7 @@ def plan_epochs(
 ) -> PilotPlan:
     """Epochs that fit into the budget: as many steps as the full run has, or a half, ... an eighth.
 
-    Args:
-        problem: With the pilot's rows.
-        share: Of the training rows that these are.
-        candidates: That are trained.
-        options: Budget, seeds, workers.
-
-    Raises:
-        InputError: Not even an eighth fits.
+    The problem is that of the pilot's rows, a `share` of the training rows.
     """
     whole = math.ceil(problem.config.epochs / share)
     per_epoch = _seconds_per_epoch(problem)

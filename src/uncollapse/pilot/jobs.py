@@ -25,7 +25,7 @@ from uncollapse.data import (
 from uncollapse.errors import InputError
 from uncollapse.pilot._evaluate import evaluate
 from uncollapse.pilot.goal import Goal
-from uncollapse.records import SettingChange, TrialResult, changed_config, read_json
+from uncollapse.records import SettingChange, TrialFile, changed_config, read_json
 from uncollapse.storage import write_json
 from uncollapse.training import TrainConfig, build_problem, embed, parse_config, train
 
@@ -91,26 +91,22 @@ class Job:
         return self.folder / "running"
 
 
-def read_result(job: Job) -> TrialResult | None:
+def read_result(job: Job) -> TrialFile | None:
     """The result, or None if there is none yet, or a damaged one."""
     try:
-        return TrialResult.from_dict(read_json(job.result), str(job.result))
-    except InputError:
+        return TrialFile.from_dict({"seed": job.seed} | read_json(job.result), str(job.result))
+    except (InputError, TypeError):
         return None
 
 
-def run_job(job: Job) -> TrialResult:
-    """Do what is left of a job.
-
-    Returns:
-        The result, with the seconds of this attempt.
+def run_job(job: Job) -> TrialFile:
+    """Do what is left of a job; the result has the seconds of this attempt.
 
     Raises:
         InputError: The setting cannot be trained (a loss that is not finite, a batch too large).
         StoppedError: It was asked to stop.
     """
-    done = read_result(job)
-    if done is not None:
+    if (done := read_result(job)) is not None:
         return done
     job.folder.mkdir(parents=True, exist_ok=True)
     job.mark.write_text(str(os.getpid()), encoding="utf-8")
@@ -124,7 +120,7 @@ def run_job(job: Job) -> TrialResult:
     return result
 
 
-def _train_and_measure(job: Job) -> TrialResult:
+def _train_and_measure(job: Job) -> TrialFile:
     common = job.common
     block = changed_config(common.config.plain(), job.changes) | {"seed": job.seed}
     config = parse_config(block)
@@ -150,7 +146,7 @@ def _train_and_measure(job: Job) -> TrialResult:
             precision=config.precision,
         )
     loss = trained.history[-1]["loss"] if trained.history else None
-    return TrialResult(measured=measured, loss=loss, epochs=job.until)
+    return TrialFile(seed=job.seed, measured=measured, loss=loss, epochs=job.until)
 
 
 def _data(config: DataConfig, base: Path) -> LabelledData:

@@ -20,7 +20,7 @@ from multiprocessing.context import BaseContext
 
 from uncollapse.errors import InputError
 from uncollapse.pilot.jobs import Job, StoppedError, read_result, run_job
-from uncollapse.records import TrialResult
+from uncollapse.records import TrialFile
 
 __all__ = ["Ended", "Outcome", "on_processes"]
 
@@ -33,7 +33,7 @@ THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 class Outcome:
     """What a job came to: a result, or the reason why there is none."""
 
-    result: TrialResult | None
+    result: TrialFile | None
     reason: str | None = None
 
 
@@ -108,7 +108,7 @@ def _context() -> BaseContext:
     return context
 
 
-def _work(job: Job) -> TrialResult:
+def _work(job: Job) -> TrialFile:
     """`run_job`; a worker that was asked to stop ends once the run has saved its state."""
     try:
         return run_job(job)
@@ -116,7 +116,7 @@ def _work(job: Job) -> TrialResult:
         os._exit(1)
 
 
-def _outcome(future: Future[TrialResult]) -> Outcome:
+def _outcome(future: Future[TrialFile]) -> Outcome:
     try:
         return Outcome(future.result())
     except InputError as error:

@@ -38,6 +38,7 @@ from uncollapse.records import (
     PilotRows,
     Recommendation,
     Setting,
+    TrialRun,
     changed_config,
 )
 from uncollapse.training import TrainConfig, build_problem
@@ -274,7 +275,7 @@ class _Stages:
                 if outcome.result is None:
                     trial.status, trial.reason = "failed", f"seed {seed}: {outcome.reason}"
                 else:
-                    runs.append(outcome.result.of_seed(seed))
+                    runs.append(TrialRun(**vars(outcome.result)))
             trial.runs = runs
 
     def _job(self, trial: TrialState, seed: int, until: int, part: str, first: bool) -> Job:

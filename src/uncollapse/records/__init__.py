@@ -60,7 +60,7 @@ from uncollapse.records.pilot_result import (
     PredictedVariance,
     Recommendation,
     Trial,
-    TrialResult,
+    TrialFile,
     TrialRun,
     TrialStatus,
 )
@@ -235,7 +235,7 @@ __all__ = [
     "Stopped",
     "TargetProbe",
     "Trial",
-    "TrialResult",
+    "TrialFile",
     "TrialRun",
     "TrialStatus",
     "Value",

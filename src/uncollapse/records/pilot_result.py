@@ -27,7 +27,7 @@ __all__ = [
     "PredictedVariance",
     "Recommendation",
     "Trial",
-    "TrialResult",
+    "TrialFile",
     "TrialRun",
     "TrialStatus",
 ]
@@ -63,15 +63,7 @@ class LayerScores(Part):
 
 @dataclass(frozen=True, kw_only=True)
 class TrialRun(Part):
-    """One run of a setting.
-
-    Attributes:
-        seed: Of weights, batches and views.
-        measured: By layer.
-        loss: Mean of the last epoch.
-        epochs: Trained so far.
-        seconds: Of training and measuring.
-    """
+    """One run of a setting: scores by layer, mean loss of the last epoch, epochs, seconds."""
 
     seed: int
     measured: dict[str, LayerScores]
@@ -81,22 +73,10 @@ class TrialRun(Part):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrialResult(Document):
-    """The file that a run leaves in its folder, so that nobody need run it again.
-
-    Attributes:
-        measured, loss, epochs, seconds: As `TrialRun` has them.
-    """
+class TrialFile(TrialRun, Document):
+    """The file that a run leaves in its folder, so that nobody need run it again."""
 
     kind: ClassVar[str] = "trial"
-    measured: dict[str, LayerScores]
-    loss: float | None = None
-    epochs: int | None = None
-    seconds: float = 0.0
-
-    def of_seed(self, seed: int) -> TrialRun:
-        """As a run of a trial."""
-        return TrialRun(seed=seed, **vars(self))
 
 
 @dataclass(frozen=True)
@@ -188,12 +168,7 @@ class PilotReason(Part):
 class Confirmation(Part):
     """The recommended setting and the start once more, on the test split with fresh seeds.
 
-    Attributes:
-        gain, task_change: Paired intervals of the difference.
-        split: "test".
-        seeds: The fresh ones.
-        start, recommended: Means of the scores.
-        runs: By setting.
+    Intervals are paired; `start` and `recommended` are means of scores, `runs` go by setting.
     """
 
     gain: Interval
@@ -207,16 +182,9 @@ class Confirmation(Part):
 
 @dataclass(frozen=True, kw_only=True)
 class Recommendation(Part):
-    """The setting that is recommended.
+    """The setting that is recommended, and the file of its whole configuration (`config`).
 
-    Attributes:
-        trial: Its name.
-        change: Of the configuration.
-        gain, task_change: Simultaneous intervals on validation rows.
-        margin: Loss of the training task that is accepted.
-        confirmed: What the test split says.
-        seconds_per_run: By setting.
-        config: File of the whole configuration.
+    Intervals are the simultaneous ones on validation rows; `confirmed` is what the test split says.
     """
 
     trial: str
@@ -240,13 +208,9 @@ class IntervalMethod(Part):
 
 @dataclass(frozen=True, kw_only=True)
 class PilotRows(Part):
-    """The part of the data that a pilot uses.
+    """The part of the data that a pilot uses: its share of the training rows, and its rows.
 
-    Attributes:
-        share: Of the training rows.
-        train_rows, validation_rows, test_rows: In it.
-        expected_half_width: Of the 95 % interval of one seed's objective.
-        wanted_half_width: The one that was asked for.
+    Half-widths are those of the 95 % interval of one seed's objective.
     """
 
     share: float
@@ -259,14 +223,9 @@ class PilotRows(Part):
 
 @dataclass(frozen=True, kw_only=True)
 class PilotPlan(Part):
-    """Size of a pilot.
+    """Size of a pilot: epochs of a run to the end and of the first rung (`short`).
 
-    Attributes:
-        epochs: Of a run to the end.
-        short: Of the first rung, a third of it.
-        seconds_per_epoch: Measured before anything else ran.
-        runs: Runs at most, in units of a run to the end.
-        seconds: Expected wall-clock time with these workers.
+    `runs` is in units of a run to the end, `seconds` the wall-clock time that is expected.
     """
 
     epochs: int
@@ -278,16 +237,9 @@ class PilotPlan(Part):
 
 @dataclass(frozen=True, kw_only=True)
 class PilotConditions(Part):
-    """Under which conditions a pilot compared its settings.
+    """Under which conditions a pilot compared its settings; `setting` and `config` are the start's.
 
-    Attributes:
-        setting: The start's; None where theory has no place for it.
-        rows: That were used.
-        plan: How long runs were.
-        seeds, fresh_seeds: Of the trials and of the confirmation.
-        options: That were asked for.
-        config: The start's configuration.
-        chosen_on, confirmed_on: Splits.
+    The fresh seeds are those of the confirmation.
     """
 
     setting: Setting | None = None

@@ -46,15 +46,7 @@ def descend(
     generator: torch.Generator,
     on_step: Progress,
 ) -> Run:
-    """Move the model's parameters down the loss.
-
-    Args:
-        setting: Data, loss and batch.
-        options: How.
-        model: Changed in place.
-        generator: Of the batches.
-        on_step: Called with steps done and steps at most.
-    """
+    """Move the model's parameters down the loss, on batches of the generator."""
     optimiser = choose_optimiser(setting, options)
     if optimiser == "lbfgs":
         return _quasi_newton(setting, options, model, all_batches(setting) or [], on_step)

@@ -18,15 +18,7 @@ _INSIDE = ("state_dict", "model", "model_state_dict")
 
 
 def weights_path(given: str, base: Path | None) -> Path:
-    """Where a file of weights is: a path, or "package:NAME/FILE" inside an installed package.
-
-    Args:
-        given: As the configuration names it.
-        base: Folder that a relative path refers to; None for the current one.
-
-    Raises:
-        InputError: The package is not installed.
-    """
+    """Where a file of weights is: a path from `base`, or "package:NAME/FILE" in a package."""
     if not given.startswith("package:"):
         return Path(given) if base is None else base / given
     name, _, file = given.removeprefix("package:").partition("/")
@@ -41,17 +33,10 @@ def weights_path(given: str, base: Path | None) -> Path:
 
 
 def load_weights(model: nn.Module, path: Path, match: Literal["name", "order"]) -> None:
-    """Load weights into a model.
+    """Load every parameter and buffer of a model from a file.
 
-    Args:
-        model: Gets them, every parameter and buffer.
-        path: A safetensors file, or a state dict that `torch.load(weights_only=True)` reads.
-        match: Tensors by "name" (those that the model has no place for, such as a classifier, are
-            left out), or by "order", each of the same shape as its counterpart.
-
-    Raises:
-        InputError: The file is missing, damaged or needs unpickling; tensors are missing or of
-            another shape.
+    Tensors are matched by "name" (what the model has no place for, such as a classifier, is left
+    out), or by "order", each of the same shape as its counterpart.
     """
     tensors = _read(path)
     wanted = model.state_dict()

@@ -46,16 +46,7 @@ class _Named(Document):
 
 
 def write_checkpoint(folder: Path, content: Checkpoint, *, best: bool = False) -> None:
-    """Write a checkpoint and point `last` to it, and `best` too where asked.
-
-    Args:
-        folder: The run's folder of checkpoints.
-        content: What it holds.
-        best: Whether it is the best so far.
-
-    Raises:
-        InputError: It cannot be written; the former checkpoints are whole and still count.
-    """
+    """Write a checkpoint and point `last` to it, and `best` too where it is the best so far."""
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
@@ -99,11 +90,7 @@ def _name(folder: Path, which: Which) -> str | None:
 
 
 def read_checkpoint(folder: Path, which: Which = "last") -> Checkpoint | None:
-    """The checkpoint, or None if there is none yet.
-
-    Raises:
-        InputError: It is damaged.
-    """
+    """The checkpoint, or None if there is none yet."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 

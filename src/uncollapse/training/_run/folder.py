@@ -28,8 +28,8 @@ from uncollapse.training.problem import Problem
 __all__ = ["begin_run", "check_folder", "finish_run", "read_run"]
 
 PACKAGES = ("uncollapse", "torch", "numpy", "timm", "kornia", "lightning-fabric", "scikit-learn")
-# What may differ between a run and its continuation: neither changes a weight.
 _REMEDY = "give a folder that `uncollapse train` wrote"
+# What may differ between a run and its continuation: neither changes a weight.
 FREE = ("workers", "device", "checkpoint", "validation")
 
 
@@ -51,11 +51,7 @@ def check_folder(folder: Path, *, resume: bool) -> None:
 
 
 def begin_run(folder: Path, problem: Problem, *, resume: bool, record: Mapping[str, Any]) -> None:
-    """Write config.yaml, splits.parquet and run.json, or check that they are this run's.
-
-    Raises:
-        InputError: See `uncollapse.training.train`.
-    """
+    """Write config.yaml, splits.parquet and run.json, or check that they are this run's."""
     check_folder(folder, resume=resume)
     if resume:
         former = _check_same(folder, problem)

@@ -13,11 +13,7 @@ __all__ = ["Journal", "read_journal"]
 
 
 def read_journal(folder: Path) -> list[EpochLine]:
-    """The lines of a run's metrics.jsonl; one cut short by a kill is left out.
-
-    Raises:
-        InputError: A line that is none, before the last one.
-    """
+    """The lines of a run's metrics.jsonl; one cut short by a kill is left out."""
     path = folder / "metrics.jsonl"
     return [EpochLine.from_dict(line, str(path)) for line in read_lines(path)]
 
@@ -25,9 +21,7 @@ def read_journal(folder: Path) -> list[EpochLine]:
 class Journal:
     """Writes one line per epoch, and the same numbers to TensorBoard.
 
-    Args:
-        folder: The run's folder.
-        after_step: Lines of later steps are dropped: a resumed run writes them again.
+    Lines of steps after `after_step` are dropped: a resumed run writes them again.
     """
 
     def __init__(self, folder: Path, *, after_step: int = 0) -> None:

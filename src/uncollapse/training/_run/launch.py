@@ -35,11 +35,7 @@ def make_fabric(config: TrainConfig) -> Any:
 
 
 def set_up(fabric: Any, config: TrainConfig, model: nn.Module, optimiser: Any) -> tuple[Any, Any]:
-    """Model and optimiser on the device, with gradients exchanged between processes.
-
-    Raises:
-        InputError: Batch norm would see a part of the batch only.
-    """
+    """Model and optimiser on the device, with gradients exchanged between processes."""
     if fabric.world_size > 1 and _has_batch_norm(model):
         if config.sync_batch_norm and fabric.device.type == "cpu":
             raise InputError(

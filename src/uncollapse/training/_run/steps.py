@@ -16,16 +16,7 @@ __all__ = ["Stepper"]
 
 
 class Stepper:
-    """Forward, backward and update.
-
-    Args:
-        fabric: Lightning Fabric, which places, casts and exchanges gradients.
-        model: The encoder as fabric has set it up.
-        optimiser: The same.
-        loss: The loss.
-        seed: Of dropout.
-        clip: Largest gradient norm, or None.
-    """
+    """Forward, backward and update, by what Lightning Fabric has set up."""
 
     def __init__(
         self, fabric: Any, model: nn.Module, optimiser: Any, loss: SupCLLoss, seed: int, clip: Any
@@ -34,18 +25,9 @@ class Stepper:
         self.seed, self.clip = seed, clip
 
     def step(self, batch: LoadedBatch, number: int) -> dict[str, float]:
-        """Take one step.
+        """Take a step on this process's share of a batch; what the loss was made of, in nats.
 
-        Args:
-            batch: This process's share.
-            number: Of the step, from 0: with the seed it is all that dropout depends on.
-
-        Returns:
-            "loss", "supervised" and "self_supervised" (nats; the latter two where the batch has
-            such a pair), and "anchors_without_positives".
-
-        Raises:
-            InputError: The loss or the gradient is not finite.
+        The number of the step, from 0, is all beside the seed that dropout depends on.
         """
         views = batch.views.to(self.fabric.device)
         with torch.random.fork_rng(devices=[]):
