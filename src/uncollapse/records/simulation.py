@@ -100,15 +100,7 @@ class Spread(Part):
 
 @dataclass(frozen=True, kw_only=True)
 class PointSummary(Part):
-    """The runs of one point of a grid.
-
-    Attributes:
-        varied: What varies over the grid, and its values here.
-        repeats: Runs.
-        phases: How many ended in which phase.
-        loss, within_class_variance, instance_variance, view_variance, between_class_variance:
-            What they reached.
-    """
+    """The runs of one point of a grid: what varies there, phases by their counts, numbers."""
 
     varied: dict[str, float | None]
     repeats: int
@@ -122,13 +114,7 @@ class PointSummary(Part):
 
 @dataclass(frozen=True, kw_only=True)
 class SimulationRecord(Document):
-    """What `uncollapse simulate --json` prints.
-
-    Attributes:
-        interrupted: Whether runs are missing.
-        runs: Every run.
-        summary: By point of the grid.
-    """
+    """What `uncollapse simulate --json` prints: every run, and a summary by point of the grid."""
 
     kind: ClassVar[str] = "simulation"
     interrupted: bool

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from uncollapse.data import BatchConfig, DataConfig, ViewsConfig, data_config
 from uncollapse.errors import InputError
+from uncollapse.records import AnchorsWithoutPositives, Reduction, SelfPairs
 
 __all__ = [
     "CheckpointConfig",
@@ -94,9 +96,9 @@ class LossConfig(_Strict):
 
     alpha: Annotated[Number, Field(ge=0, le=1)]
     temperature: Annotated[Number, Field(ge=1e-3, le=1e3)]
-    self_pairs: Literal["include", "exclude"] = "exclude"
-    reduction: Literal["pairs", "anchors"] = "anchors"
-    anchors_without_positives: Literal["drop", "zero", "error"] = "drop"
+    self_pairs: SelfPairs = "exclude"
+    reduction: Reduction = "anchors"
+    anchors_without_positives: AnchorsWithoutPositives = "drop"
 
 
 class OptimiserConfig(_Strict):
@@ -222,14 +224,12 @@ def _remedy(error: Any) -> str:
     if error["type"] == "missing":
         return "add the key"
     if error["type"] == "extra_forbidden":
-        known = [name for model in _blocks() for name in model.model_fields]
+        models: tuple[type[BaseModel], ...] = (TrainConfig, ViewsConfig, BatchConfig)
+        models += tuple(_Strict.__subclasses__())
+        known = [name for model in models for name in model.model_fields]
         near = difflib.get_close_matches(str(error["loc"][-1]), known, n=1)
         return f"did you mean {near[0]!r}?" if near else "take the key out"
     return "see docs/training.md for every key"
-
-
-def _blocks() -> list[type[BaseModel]]:
-    return [TrainConfig, ViewsConfig, BatchConfig, *_Strict.__subclasses__()]
 
 
 def load_config(path: Path, settings: Sequence[str] = ()) -> TrainConfig:
@@ -289,12 +289,9 @@ def _change(block: dict[str, Any], setting: str) -> None:
 
 def _value(text: str) -> Any:
     value = yaml.safe_load(text)
-    if isinstance(value, str):
-        # 1e-4 is text to YAML 1.1, and a number to everybody else.
-        try:
-            return float(value)
-        except ValueError:
-            return value
+    # 1e-4 is text to YAML 1.1, and a number to everybody else.
+    with suppress(ValueError):
+        return float(value) if isinstance(value, str) else value
     return value
 
 
