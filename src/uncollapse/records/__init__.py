@@ -67,7 +67,9 @@ from uncollapse.records.pilot_result import (
 from uncollapse.records.prediction import (
     BlockCosines,
     Phase,
+    PopulationVariances,
     Prediction,
+    worst_phase,
 )
 from uncollapse.records.probe_options import (
     NeighbourIndex,
@@ -196,6 +198,7 @@ __all__ = [
     "PilotRows",
     "PilotVerdict",
     "PointSummary",
+    "PopulationVariances",
     "PredictedVariance",
     "Prediction",
     "ProbeConditions",
@@ -251,4 +254,5 @@ __all__ = [
     "severity",
     "show_probe",
     "to_json_types",
+    "worst_phase",
 ]

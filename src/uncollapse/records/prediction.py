@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from uncollapse.records.codec import Document, Part
 
-__all__ = ["BlockCosines", "Phase", "Prediction"]
+__all__ = ["BlockCosines", "Phase", "PopulationVariances", "Prediction", "worst_phase"]
 
 Phase = Literal["spread", "collapse", "view-splitting"]
 
@@ -32,12 +33,11 @@ class BlockCosines(Part):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Prediction(Document):
-    """The global optimum of the SupCL loss for one setting (see `uncollapse.theory.predict`).
+class PopulationVariances(Part):
+    """Phase and variances over the whole population of embeddings.
 
-    Variances are on the unit sphere, in [0, 1], over the whole population of embeddings (so they
-    are plug-in quantities), each class weighing the same; view + instance = within, and
-    within + between = 1 - squared norm of the mean of class means.
+    Variances are on the unit sphere, in [0, 1] (plug-in quantities), each class weighing the same;
+    view + instance = within, and within + between = 1 - squared norm of the mean of class means.
 
     Attributes:
         phase: "spread" if instances of every class keep apart; "collapse" if those of some class
@@ -51,6 +51,25 @@ class Prediction(Document):
         view_variance: The part of it between views of one instance.
         view_variance_per_class: The same for each class.
         between_class_variance: Variance of the class means, each class weighing the same.
+    """
+
+    phase: Phase
+    phase_per_class: tuple[Phase | None, ...]
+    within_class_variance: float
+    within_class_variance_per_class: tuple[float, ...]
+    instance_variance: float
+    instance_variance_per_class: tuple[float, ...]
+    view_variance: float
+    view_variance_per_class: tuple[float, ...]
+    between_class_variance: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction(PopulationVariances, Document):
+    """The global optimum of the SupCL loss for one setting (see `uncollapse.theory.predict`).
+
+    Attributes:
+        phase, ..., between_class_variance: See `uncollapse.records.PopulationVariances`.
         loss: The loss at the optimum, in nats.
         cosines: Inner products of the optimum by blocks of classes of equal size.
         alpha_threshold: Smallest alpha above which no class is collapsed; None if there is none.
@@ -72,15 +91,6 @@ class Prediction(Document):
     """
 
     kind: ClassVar[str] = "prediction"
-    phase: Phase
-    phase_per_class: tuple[Phase | None, ...]
-    within_class_variance: float
-    within_class_variance_per_class: tuple[float, ...]
-    instance_variance: float
-    instance_variance_per_class: tuple[float, ...]
-    view_variance: float
-    view_variance_per_class: tuple[float, ...]
-    between_class_variance: float
     loss: float
     cosines: BlockCosines
     alpha_threshold: float | None = None
@@ -88,3 +98,9 @@ class Prediction(Document):
     view_splitting_threshold: float | None = None
     certificate_gap: float
     notes: tuple[str, ...]
+
+
+def worst_phase(phases: Iterable[Phase | None]) -> Phase:
+    """The phase of all classes together: one collapsed class is a collapse to know of."""
+    ranks: tuple[Phase, ...] = ("collapse", "view-splitting", "spread")
+    return min((phase for phase in phases if phase), key=ranks.index, default="spread")

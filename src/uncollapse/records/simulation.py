@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 from uncollapse.records.codec import Document, Part
-from uncollapse.records.prediction import Phase, Prediction
+from uncollapse.records.prediction import Phase, PopulationVariances, Prediction
 from uncollapse.records.setting import Setting
 from uncollapse.records.simulation_options import Optimiser, SimulationOptions
 
@@ -18,25 +18,16 @@ _LEFT_OUT = ("alpha_threshold", "temperature_threshold", "view_splitting_thresho
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reached(Part):
+class Reached(PopulationVariances):
     """Where one run ended, over the whole population of embeddings, in float64.
 
-    Variances are defined as in `Prediction`.
-
     Attributes:
+        phase, ..., between_class_variance: See `uncollapse.records.PopulationVariances`; a variance
+            up to `collapsed_below` counts as none.
         seed: Of the run: data, start, batches.
         loss: Expectation of the loss over the sampler's batches, in nats.
         loss_error: Standard error of it; None where all batches were summed.
         loss_batches: Batches that it is the mean of.
-        phase: As `Prediction.phase`, where a variance up to `collapsed_below` counts as none.
-        phase_per_class: The same for each class; None for a class of one instance.
-        within_class_variance: Mean over classes.
-        within_class_variance_per_class: By class.
-        instance_variance: Mean over classes.
-        instance_variance_per_class: By class.
-        view_variance: Mean over classes.
-        view_variance_per_class: By class.
-        between_class_variance: Variance of the class means.
         optimiser: That was taken.
         learning_rate: That was taken; None for lbfgs.
         steps: Steps done.
@@ -50,15 +41,6 @@ class Reached(Part):
     loss: float
     loss_error: float | None
     loss_batches: int
-    phase: Phase
-    phase_per_class: tuple[Phase | None, ...]
-    within_class_variance: float
-    within_class_variance_per_class: tuple[float, ...]
-    instance_variance: float
-    instance_variance_per_class: tuple[float, ...]
-    view_variance: float
-    view_variance_per_class: tuple[float, ...]
-    between_class_variance: float
     optimiser: Optimiser
     learning_rate: float | None
     steps: int

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from uncollapse.progress import Progress, quiet
-from uncollapse.records import Phase, Reached, Setting, SimulationOptions
+from uncollapse.records import Phase, Reached, Setting, SimulationOptions, worst_phase
 from uncollapse.simulation._batches import all_batches, batch_loss, draw_batch, labels_of
 from uncollapse.simulation._descent import choose_optimiser, descend
 from uncollapse.simulation._models import check_model, generator_of, make_model
@@ -69,7 +69,7 @@ def simulate(
         loss=loss,
         loss_error=error,
         loss_batches=batches,
-        phase=_overall(phases),
+        phase=worst_phase(phases),
         phase_per_class=tuple(phases),
         within_class_variance=float(within.mean()),
         within_class_variance_per_class=tuple(within.tolist()),
@@ -127,11 +127,3 @@ def _phase(instance: float, view: float, limit: float) -> Phase:
     if instance > limit:
         return "spread"
     return "view-splitting" if view > limit else "collapse"
-
-
-def _overall(phases: list[Phase | None]) -> Phase:
-    """The worst phase of any class, as in a prediction."""
-    for worst in ("collapse", "view-splitting"):
-        if worst in phases:
-            return worst
-    return "spread"

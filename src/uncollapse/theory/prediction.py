@@ -6,7 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from uncollapse.records import BlockCosines, FullBatch, Phase, Prediction, RandomBatch, Setting
+from uncollapse.records import (
+    BlockCosines,
+    FullBatch,
+    Phase,
+    Prediction,
+    RandomBatch,
+    Setting,
+    worst_phase,
+)
 from uncollapse.theory.balanced import balanced_optimum
 from uncollapse.theory.program import Point, Program, log_denominators
 from uncollapse.theory.solve import Solution, certified, simplex, solve
@@ -111,7 +119,7 @@ def _record(
     ]
     between = float(M @ (1 - view - instance)) / m - float(M @ point.means @ M) / m**2
     return Prediction(
-        phase=_overall(phases),
+        phase=worst_phase(phases),
         phase_per_class=tuple(phases[g] for g in block),
         within_class_variance=float(M @ (view + instance)) / m,
         within_class_variance_per_class=tuple((view + instance)[block].tolist()),
@@ -140,14 +148,6 @@ def _phase(view: float, instance: float) -> Phase:
     if instance > ZERO:
         return "spread"
     return "view-splitting" if view > ZERO else "collapse"
-
-
-def _overall(phases: list[Phase | None]) -> Phase:
-    """The worst phase of any class: one collapsed class is a collapse to know of."""
-    for worst in ("collapse", "view-splitting"):
-        if worst in phases:
-            return worst
-    return "spread"
 
 
 def _cosines(program: Program, point: Point) -> BlockCosines:
