@@ -15,6 +15,8 @@ import time
 
 import numpy as np
 
+from uncollapse.probes import ProbeOptions
+from uncollapse.probes._task import SplitRows
 from uncollapse.probes.linear import fit_at_penalties
 
 _TESTED = 5000
@@ -53,8 +55,9 @@ def main() -> None:
     truth, expected = np.split(labels, [given.rows])
     path = np.logspace(2, -7, given.values)
     print(f"{given.rows:,} x {given.dimension}, {given.classes} classes, {given.values} penalties")
+    part, options = SplitRows(rows, truth, truth), ProbeOptions(tolerance=given.tolerance)
     seconds, start, models = [], time.process_time(), []
-    for model in fit_at_penalties(rows, truth, path, tolerance=given.tolerance):
+    for model in fit_at_penalties(part, path, options):
         seconds.append(time.process_time() - start)
         models.append(model)
     print(f"  {seconds[-1]:.1f} s CPU")

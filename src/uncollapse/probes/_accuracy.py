@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from uncollapse.records import Interval, Score
 from uncollapse.statistics import wilson_interval
 
-__all__ = ["INTERVAL", "balanced_accuracy", "chance_corrected", "score", "score_within"]
+__all__ = ["INTERVAL", "balanced_accuracy", "chance_corrected", "score_within"]
 
 Bools = NDArray[np.bool_]
 Integers = NDArray[np.int64]
@@ -69,26 +69,6 @@ def _proportion(
     return wilson_interval(p, n, confidence)
 
 
-def score(
-    right: Bools, labels: Integers, classes: int, units: Integers, confidence: float = 0.95
-) -> Score:
-    """The three forms for one set of labels.
-
-    Args:
-        right: (n,) whether each test row was read right.
-        labels: (n,) true labels; balanced over those that occur.
-        classes: Labels that a prediction can take: chance is 1/classes.
-        units: (n,) what was drawn independently.
-        confidence: Of the intervals.
-    """
-    names, cells = np.unique(labels, return_inverse=True)
-    whole = _proportion(right, np.zeros_like(cells), np.ones(1), units, confidence)
-    even = np.full(len(names), 1 / len(names))
-    balanced = _proportion(right, cells, even, units, confidence)
-    left = 1 - 1 / classes
-    return Score(whole, balanced, balanced.scaled(1 / left, 1 - 1 / left))
-
-
 def score_within(
     right: Bools,
     owners: Integers,
@@ -97,13 +77,13 @@ def score_within(
     units: Integers,
     confidence: float = 0.95,
 ) -> Score:
-    """The three forms for finer labels inside classes, each class weighing the same.
+    """The three forms for labels inside classes (one class: the whole), each weighing the same.
 
     Args:
         right: (n,) whether each test row was read right.
         owners: (n,) class of each, 0..C-1.
-        labels: (n,) its finer label in that class.
-        counts: (C,) finer labels that a prediction in the class can take.
+        labels: (n,) its label in that class; balanced over those that occur.
+        counts: (C,) labels that a prediction in the class can take: chance is 1/count.
         units: (n,) what was drawn independently.
         confidence: Of the intervals.
     """
@@ -114,9 +94,7 @@ def score_within(
     # (b - 1/K)/(1 - 1/K) = b f - (f - 1) with f = 1/(1 - 1/K): a proportion again, scaled.
     f = 1 / (1 - 1 / counts)
     whole = _proportion(right, owners, np.bincount(owners) / len(owners), units, confidence)
-    corrected = _proportion(right, cells, plain * f[pairs[0]] / f.mean(), units, confidence)
-    return Score(
-        whole,
-        _proportion(right, cells, plain, units, confidence),
-        corrected.scaled(float(f.mean()), 1 - float(f.mean())),
-    )
+    balanced = corrected = _proportion(right, cells, plain, units, confidence)
+    if len(counts) > 1:
+        corrected = _proportion(right, cells, plain * f[pairs[0]] / f.mean(), units, confidence)
+    return Score(whole, balanced, corrected.scaled(float(f.mean()), 1 - float(f.mean())))

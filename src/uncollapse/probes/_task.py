@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from uncollapse.errors import InputError
-from uncollapse.probes._accuracy import score
+from uncollapse.probes._accuracy import score_within
 from uncollapse.probes._dataset import Dataset
 from uncollapse.records import ChosenValues, Reading
-from uncollapse.samples import unit_rows
 
 __all__ = ["SplitRows", "Task", "reading", "task_of"]
 
@@ -25,7 +23,7 @@ class SplitRows:
     """Rows of one split that have the target.
 
     Attributes:
-        features: (n, d) as they came.
+        features: (n, d).
         labels: (n,) 0..classes-1, or above where training rows have no such label.
         units: (n,) independent unit of each.
     """
@@ -34,41 +32,37 @@ class SplitRows:
     labels: Integers
     units: Integers
 
-    @property
-    def vectors(self) -> NDArray[np.float64]:
-        """(n, d) unit vectors."""
-        return unit_rows(self.features)
-
 
 @dataclass(frozen=True)
 class Task:
-    """A target to read: parts of it, and how many labels its training rows have."""
+    """What is read (a target, or finer labels inside a class) and the training rows' labels."""
 
+    name: Any
+    label_names: tuple[Any, ...]
     train: SplitRows
     validation: SplitRows
     test: SplitRows
-    classes: int
-    names: tuple[Any, ...]
-    missing: int
 
-    @cached_property
+    @property
+    def classes(self) -> int:
+        """K, the number of labels that a prediction can take."""
+        return len(self.label_names)
+
+    @property
     def refit(self) -> SplitRows:
         """Training and validation rows together, but for labels that no training row has."""
-        known = self.validation.labels < self.classes
+        a, b = self.train, self.validation
+        known = b.labels < self.classes
         return SplitRows(
-            np.concatenate([self.train.features, self.validation.features[known]]),
-            np.concatenate([self.train.labels, self.validation.labels[known]]),
-            np.concatenate([self.train.units, self.validation.units[known]]),
+            np.concatenate([a.features, b.features[known]]),
+            np.concatenate([a.labels, b.labels[known]]),
+            np.concatenate([a.units, b.units[known]]),
         )
 
 
 def task_of(data: Dataset, layer: str, target: str) -> Task:
-    """The rows of a target in the three splits.
-
-    Raises:
-        InputError: The training rows have one value of it; a split has none of it.
-    """
-    codes = data.targets[target].codes
+    """The rows of a target in the three splits; InputError where there are too few."""
+    names, codes = data.targets[target].names, data.targets[target].codes
     known = np.unique(codes[data.split.train])
     known = known[known >= 0]
     if len(known) < 2:
@@ -78,10 +72,9 @@ def task_of(data: Dataset, layer: str, target: str) -> Task:
             "name another target",
         )
     # Labels of the training rows come first, so that codes of the others are never predicted.
-    order = np.full(len(data.targets[target].names) + 1, -1, dtype=np.int64)
-    order[known] = np.arange(len(known))
     unseen = np.setdiff1d(np.unique(codes[codes >= 0]), known)
-    order[unseen] = len(known) + np.arange(len(unseen))
+    order = np.full(len(names) + 1, -1, dtype=np.int64)
+    order[np.concatenate([known, unseen])] = np.arange(len(known) + len(unseen))
     labels = np.where(codes >= 0, order[codes], -1)
 
     def part(name: str) -> SplitRows:
@@ -95,9 +88,8 @@ def task_of(data: Dataset, layer: str, target: str) -> Task:
             )
         return SplitRows(data.layers[layer][rows], labels[rows], data.units[rows])
 
-    names = tuple(data.targets[target].names[k] for k in known)
-    missing = int(np.count_nonzero(labels < 0))
-    return Task(part("train"), part("validation"), part("test"), len(known), names, missing)
+    label_names = tuple(names[k] for k in known)
+    return Task(target, label_names, part("train"), part("validation"), part("test"))
 
 
 def reading(
@@ -109,7 +101,7 @@ def reading(
     confidence: float,
 ) -> Reading:
     """The reading of a probe from its predictions for the test rows."""
-    test = task.test
-    right = guess == test.labels
-    found = score(right, test.labels, task.classes, test.units, confidence)
-    return Reading(probe, found, chosen, validation)
+    labels, owners = task.test.labels, np.zeros(len(guess), dtype=np.int64)
+    counts = np.array([task.classes])
+    score = score_within(guess == labels, owners, labels, counts, task.test.units, confidence)
+    return Reading(probe, score, chosen, validation)

@@ -6,13 +6,11 @@ the same in all of them. Shots of one class are of different units.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
 from uncollapse.errors import InputError
-from uncollapse.probes._accuracy import balanced_accuracy
+from uncollapse.probes._accuracy import balanced_accuracy, chance_corrected
 from uncollapse.probes._task import SplitRows, Task
 from uncollapse.records import (
     ClassReading,
@@ -22,6 +20,7 @@ from uncollapse.records import (
     ReadingDetails,
     Score,
 )
+from uncollapse.samples import unit_rows
 from uncollapse.statistics import t_quantile
 
 __all__ = ["SHOTS", "few_shot", "over_draws", "shot_values"]
@@ -37,7 +36,9 @@ def few_shot(task: Task, options: ProbeOptions, seed: list[int]) -> tuple[list[R
     Raises:
         InputError: More shots were asked for than a class has units in the training split.
     """
-    most, smallest = _units_of_smallest(task)
+    pairs = np.unique(np.stack([task.train.labels, task.train.units]), axis=1)
+    units = np.bincount(pairs[0])
+    most, smallest = int(units.min()), task.label_names[int(units.argmin())]
     if options.shots is not None and max(options.shots) > most:
         raise InputError(
             f"{max(options.shots)} shots or more in every class",
@@ -48,38 +49,29 @@ def few_shot(task: Task, options: ProbeOptions, seed: list[int]) -> tuple[list[R
     notes = []
     if options.shots is None and len(shots) < len(SHOTS):
         notes.append(f"few-shot: the smallest class has {most} independent training units")
-    values = shot_values(task.train, task.test, task.classes, shots, options.draws, seed)
+    values = shot_values(task, shots, options.draws, seed)
     return [over_draws("few-shot", s, values[s], options.confidence) for s in shots], notes
 
 
 def shot_values(
-    train: SplitRows,
-    test: SplitRows,
-    classes: int,
-    shots: tuple[int, ...],
-    draws: int,
-    seed: list[int],
+    task: Task, shots: tuple[int, ...], draws: int, seed: list[int]
 ) -> dict[int, Floats]:
-    """Nearest class mean of unit vectors from a few training rows per class.
+    """For each number of shots (draws, 3): accuracy, balanced accuracy, chance-corrected.
 
     The mean of the shots keeps its length: the nearest by distance on the embedding as it is.
-
-    Returns:
-        For each number of shots (draws, 3): accuracy, balanced accuracy, chance-corrected.
     """
-    vectors, tested = train.vectors, test.vectors
+    vectors, tested = unit_rows(task.train.features), unit_rows(task.test.features)
+    labels, truth = task.train.labels, task.test.labels
     values: dict[int, list[list[float]]] = {s: [] for s in shots}
     for draw in range(draws):
-        ranks = _ranks(train, np.random.default_rng([*seed, draw]))
+        ranks = _ranks(task.train, np.random.default_rng([*seed, draw]))
         for s in shots:
             drawn = (ranks >= 0) & (ranks < s)
-            means = np.zeros((classes, vectors.shape[1]))
-            np.add.at(means, train.labels[drawn], vectors[drawn] / s)
-            guess = np.argmax(tested @ means.T - np.sum(means**2, axis=1) / 2, axis=1)
-            right = guess == test.labels
-            balanced = balanced_accuracy(right, test.labels)
-            above = (balanced - 1 / classes) / (1 - 1 / classes)
-            values[s].append([float(right.mean()), balanced, above])
+            means = np.zeros((task.classes, vectors.shape[1]))
+            np.add.at(means, labels[drawn], vectors[drawn] / s)
+            right = np.argmax(tested @ means.T - np.sum(means**2, axis=1) / 2, axis=1) == truth
+            corrected = chance_corrected(right, truth, task.classes)
+            values[s].append([float(right.mean()), balanced_accuracy(right, truth), corrected])
     return {s: np.array(rows) for s, rows in values.items()}
 
 
@@ -105,12 +97,6 @@ def over_draws(
         classes=classes,
     )
     return Reading(probe, Score(*forms), details=details)
-
-
-def _units_of_smallest(task: Task) -> tuple[int, Any]:
-    pairs = np.unique(np.stack([task.train.labels, task.train.units]), axis=1)
-    counts = np.bincount(pairs[0])
-    return int(counts.min()), task.names[int(counts.argmin())]
 
 
 def _ranks(train: SplitRows, rng: np.random.Generator) -> Integers:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from uncollapse.probes._accuracy import balanced_accuracy
 from uncollapse.probes._task import Task, reading
 from uncollapse.records import ChosenValues, ProbeOptions, Reading
+from uncollapse.samples import unit_rows
 
 __all__ = ["exact_neighbours", "knn_votes", "neighbours"]
 
@@ -71,20 +72,21 @@ def neighbours(task: Task, options: ProbeOptions) -> Reading:
 
     Number and temperature are chosen on the validation rows, the fewer neighbours of equals.
     """
-    train, labels = task.train.vectors, task.train.labels
+    train, labels = unit_rows(task.train.features), task.train.labels
+    truth = task.validation.labels
     counts = sorted({min(k, len(train)) for k in options.neighbours})
-    cosines, nearest = exact_neighbours(train, task.validation.vectors, counts[-1])
+    cosines, nearest = exact_neighbours(train, unit_rows(task.validation.features), counts[-1])
     best, best_value = (counts[0], options.temperatures[0]), -1.0
     for k in counts:
         for temperature in options.temperatures if k > 1 else options.temperatures[:1]:
             guess = knn_votes(cosines[:, :k], nearest[:, :k], labels, 1.0, temperature)
-            value = balanced_accuracy(guess == task.validation.labels, task.validation.labels)
+            value = balanced_accuracy(guess == truth, truth)
             if value > best_value:
                 best, best_value = (k, temperature), value
     k, temperature = best
     if options.refit:
-        train, labels = task.refit.vectors, task.refit.labels
-    cosines, nearest = exact_neighbours(train, task.test.vectors, k)
+        train, labels = unit_rows(task.refit.features), task.refit.labels
+    cosines, nearest = exact_neighbours(train, unit_rows(task.test.features), k)
     guess = knn_votes(cosines, nearest, labels, 1.0, temperature)
     chosen = ChosenValues(neighbours=k, temperature=temperature)
     return reading("knn", task, guess, chosen, best_value, options.confidence)

@@ -6,7 +6,8 @@ For a penalty l,
 
 on features that are centred and divided by one number, their root mean square, so that a penalty
 means the same at every layer. scikit-learn's `LogisticRegression` has this optimum at C = 1/(l N);
-for two classes it penalises the difference of both weights, so at C = 2/(l N).
+for two classes it penalises the difference of both weights, so at C = 2/(l N). 45 penalties at
+50,000 rows, 512 dimensions and 100 classes take it 115 s of one core (benchmarks/probe.py).
 """
 
 from __future__ import annotations
@@ -71,46 +72,27 @@ def fit_logistic(
 
 
 def fit_at_penalties(
-    rows: Rows,
-    labels: Integers,
+    train: SplitRows,
     penalties: Iterable[float],
-    *,
-    balanced: bool = False,
-    tolerance: float = 1e-5,
+    options: ProbeOptions,
     start: LinearModel | None = None,
 ) -> Iterator[LinearModel]:
-    """The optimum at each penalty, each from the one before.
-
-    Args:
-        rows: (N, d) features.
-        labels: (N,) classes 0..K-1, every one of which occurs.
-        penalties: Each above 0; from the strongest on is the quickest.
-        balanced: Whether classes weigh the same; else rows do.
-        tolerance: Of the largest slope.
-        start: A model to start from.
-
-    Example:
-        >>> rows = np.array([[0.0], [1.0], [2.0], [3.0]])
-        >>> models = list(fit_at_penalties(rows, np.array([0, 0, 1, 1]), [1.0, 0.01]))
-        >>> models[-1].predict(rows).tolist()
-        [0, 0, 1, 1]
-    """
+    """The optimum at each penalty, each from the one before (or from another model)."""
     from sklearn.linear_model import LogisticRegression
 
-    classes = int(labels.max()) + 1
-    single = 1.0 * rows.size * classes > _SINGLE_ABOVE
+    count, classes = len(train.labels), int(train.labels.max()) + 1
+    single = 1.0 * train.features.size * classes > _SINGLE_ABOVE
     regression: Any = LogisticRegression(
-        class_weight="balanced" if balanced else None,
-        tol=tolerance,
+        class_weight="balanced" if options.balanced else None,
+        tol=options.tolerance,
         max_iter=_MOST_STEPS,
         warm_start=True,
     )
     if start is not None:
         regression = copy(start.regression)
-    strengths = ((2 if classes == 2 else 1) / (l2 * len(rows)) for l2 in penalties)
-    return fit_logistic(
-        regression, rows.astype(np.float32 if single else np.float64), labels, strengths
-    )
+    strengths = ((2 if classes == 2 else 1) / (l2 * count) for l2 in penalties)
+    rows: Rows = train.features.astype(np.float32 if single else np.float64)
+    return fit_logistic(regression, rows, train.labels, strengths)
 
 
 def linear(task: Task, options: ProbeOptions) -> tuple[Reading, list[str]]:
@@ -118,30 +100,14 @@ def linear(task: Task, options: ProbeOptions) -> tuple[Reading, list[str]]:
 
     Of equals the stronger penalty. Second comes what the reader must know.
     """
-
-    def fitted(
-        part: SplitRows, penalties: Iterable[float], start: LinearModel | None = None
-    ) -> Iterator[LinearModel]:
-        return fit_at_penalties(
-            part.features,
-            part.labels,
-            penalties,
-            balanced=options.balanced,
-            tolerance=options.tolerance,
-            start=start,
-        )
-
     path = sorted(options.l2, reverse=True)
-    models = list(fitted(task.train, path))
-    truth = task.validation.labels
-    values = [
-        balanced_accuracy(model.predict(task.validation.features) == truth, truth)
-        for model in models
-    ]
+    models = list(fit_at_penalties(task.train, path, options))
+    rows, truth = task.validation.features, task.validation.labels
+    values = [balanced_accuracy(model.predict(rows) == truth, truth) for model in models]
     best = int(np.argmax(values))
     l2, model = path[best], models[best]
     if options.refit:
-        model = next(fitted(task.refit, [l2], model))
+        model = next(fit_at_penalties(task.refit, [l2], options, model))
     notes = []
     if len(path) > 1 and l2 in (path[0], path[-1]):
         notes.append(f"linear: the chosen penalty {l2:.3g} is at the end of the path")

@@ -126,16 +126,17 @@ def _probe_target(
     unseen = np.setdiff1d(task.test.labels, np.arange(task.classes))
     if len(unseen):
         notes.append(f"{len(unseen)} labels of test rows are in no training row: counted as wrong")
-    sizes = SplitSizes(
-        len(task.train.labels), len(task.validation.labels), len(task.test.labels), task.missing
+    train, validation, test = (
+        len(part.labels) for part in (task.train, task.validation, task.test)
     )
+    missing = int(np.count_nonzero(data.targets[target].codes < 0))
     return TargetProbe(
         data.given.name,
         layer,
         target,
         _role(data, target),
         task.classes,
-        sizes,
+        SplitSizes(train, validation, test, missing),
         tuple(readings),
         tuple(notes),
     )

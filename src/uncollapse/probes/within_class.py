@@ -14,14 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uncollapse.probes._accuracy import chance_corrected
-from uncollapse.probes._probed_classes import (
-    CLASSIFIERS,
-    MOST_ROWS,
-    ProbedClass,
-    choices_of,
-    choose,
-    probed_classes,
-)
+from uncollapse.probes._probed_classes import MOST_ROWS, ProbedClass, probed_classes
+from uncollapse.probes._residuals import CLASSIFIERS, choices_of, choose
 from uncollapse.probes._sklearn import one_thread
 from uncollapse.records import (
     Estimate,
@@ -53,15 +47,14 @@ def cross_predict(probed: ProbedClass, classifier: str, options: WithinClassOpti
     """
     predicted = np.full(len(probed.fine), -1, dtype=np.int64)
     for fold in range(options.folds):
-        following = (fold + 1) % options.folds
-        test = np.flatnonzero(probed.folds == fold)
-        validation = np.flatnonzero(probed.folds == following)
-        train = np.flatnonzero((probed.folds != fold) & (probed.folds != following))
-        if not len(test) or not len(validation) or not len(train):
+        test, validation = probed.folds == fold, probed.folds == (fold + 1) % options.folds
+        train = ~(test | validation)
+        if not test.any() or not validation.any() or not train.any():
             continue
-        best, _ = choose(classifier, probed, train, validation, options)
-        both = np.flatnonzero(probed.folds != fold)
-        predicted[test] = CLASSIFIERS[classifier](probed, both, test, [best], options)[0]
+        parts = probed.part(train), probed.part(validation)
+        best, _ = choose(classifier, *parts, probed.fine_count, options)
+        predict, others = CLASSIFIERS[classifier], probed.part(~test)
+        predicted[test] = predict(others, probed.vectors[test], [best], options.index)[0]
     return predicted
 
 
@@ -172,9 +165,10 @@ def _null(
             choices = choices_of(name, options)
             middle, values = choices[len(choices) // 2], []
             for probed in probed_ones:
-                test, train = np.flatnonzero(probed.folds == 0), np.flatnonzero(probed.folds != 0)
-                hits = predict(probed, train, test, [middle], options)[0] == probed.fine[test]
-                values.append(chance_corrected(hits, probed.fine[test], probed.fine_count))
+                test, train = (probed.part(rows) for rows in (probed.folds == 0, probed.folds != 0))
+                guess = predict(train, test.features, [middle], options.index)[0]
+                right = guess == test.labels
+                values.append(chance_corrected(right, test.labels, probed.fine_count))
             scores.append(float(np.mean(values)))
         return max(scores)
 
