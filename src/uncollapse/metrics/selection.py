@@ -77,7 +77,7 @@ def scores(
         >>> found["z/within_class"] > 0.8
         True
     """
-    found: dict[str, float] = {}
+    measures: dict[str, float] = {}
     labels = to_numpy(labels)[0]
     if labels.dtype.kind == "i":
         labels = labels.astype(object)
@@ -85,18 +85,20 @@ def scores(
     for name, rows in layers.items():
         sample = _usable(sample_of(rows, ByRole[Any](labels=labels, slices=fine or {})))
         levels = decompose(classes_of(sample).units)
-        found[f"{name}/instance_variance"] = levels.within.estimate or 0.0
+        measures[f"{name}/instance_variance"] = levels.within.estimate or 0.0
         varies = (levels.total.estimate or 0.0) > _ONE_POINT
-        found[f"{name}/share"] = (levels.share.estimate or 0.0) if varies else 0.0
-        found[f"{name}/accuracy"] = _accuracy(sample, np.random.default_rng([seed, 0]), most_rows)
+        measures[f"{name}/share"] = (levels.share.estimate or 0.0) if varies else 0.0
+        measures[f"{name}/accuracy"] = _accuracy(
+            sample, np.random.default_rng([seed, 0]), most_rows
+        )
         read = {}
         for column in sample.slices:
             value = _within(sample, column, np.random.default_rng([seed, 1]))
             if value is not None:
                 read[f"{name}/within_class/{column}"] = value
         if read:
-            found |= read | {f"{name}/within_class": float(np.mean(list(read.values())))}
-    return found
+            measures |= read | {f"{name}/within_class": float(np.mean(list(read.values())))}
+    return measures
 
 
 def _usable(sample: Sample) -> Sample:
@@ -113,11 +115,11 @@ def _accuracy(sample: Sample, rng: np.random.Generator, most: int) -> float:
     chosen = np.sort(rng.permutation(len(sample.matrix))[:most])
     vectors, labels = unit_rows(sample.matrix[chosen]), sample.labels.codes[chosen]
     k = min(_NEIGHBOURS, len(chosen) - 1)
-    cosines, found = exact_neighbours(vectors, vectors, k + 1)
-    others = _without_self(found)
+    cosines, nearest = exact_neighbours(vectors, vectors, k + 1)
+    others = _without_self(nearest)
     guess = knn_votes(
         np.take_along_axis(cosines, others, axis=1),
-        np.take_along_axis(found, others, axis=1),
+        np.take_along_axis(nearest, others, axis=1),
         labels,
         1.0,
         _TEMPERATURE,
@@ -125,11 +127,11 @@ def _accuracy(sample: Sample, rng: np.random.Generator, most: int) -> float:
     return float(np.mean(guess == labels))
 
 
-def _without_self(found: NDArray[np.int64]) -> NDArray[np.int64]:
+def _without_self(nearest: NDArray[np.int64]) -> NDArray[np.int64]:
     """Columns without the row itself, or without the last where twins have crowded it out."""
-    own = found == np.arange(len(found))[:, None]
+    own = nearest == np.arange(len(nearest))[:, None]
     own[~own.any(axis=1), -1] = True
-    return np.nonzero(~own)[1].reshape(len(found), -1)
+    return np.nonzero(~own)[1].reshape(len(nearest), -1)
 
 
 def _within(sample: Sample, column: str, rng: np.random.Generator) -> float | None:

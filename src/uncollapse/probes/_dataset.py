@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from uncollapse.errors import InputError
 from uncollapse.samples import Codes, as_matrix, encode, raise_fault, row_norms, vector_faults
 
-__all__ = ["SPLITS", "Dataset", "Embedded", "Split", "as_dataset"]
+__all__ = ["Dataset", "Embedded", "as_dataset"]
 
 Integers = NDArray[np.int64]
 SPLITS = ("train", "validation", "test")
@@ -59,30 +59,22 @@ class Embedded:
 
 
 @dataclass(frozen=True)
-class Split:
-    """Rows of the three splits; `cut` says which of them were cut off here."""
-
-    train: Integers
-    validation: Integers
-    test: Integers
-    cut: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class Dataset:
     """An `Embedded` that was checked.
 
     Attributes:
         layers: (N, d) float32 or float64 rows by name.
         targets: Codes by name.
-        split: Its rows.
+        rows: Positions by split.
+        cut: Splits that were cut off here.
         units: (N,) independent unit of each row; `unit` names what it is.
         given: What it was made of.
     """
 
     layers: dict[str, NDArray[Any]]
     targets: dict[str, Codes]
-    split: Split
+    rows: dict[str, Integers]
+    cut: tuple[str, ...]
     units: Integers
     unit: str
     given: Embedded
@@ -107,18 +99,18 @@ def as_dataset(given: Embedded, seed: int) -> Dataset:
         raise InputError(
             "a layer and a target, or more", "none", "give embeddings and a column to predict"
         )
-    rows = len(next(iter(layers.values())))
-    if any(len(matrix) != rows for matrix in layers.values()):
+    count = len(next(iter(layers.values())))
+    if any(len(matrix) != count for matrix in layers.values()):
         listed = ", ".join(f"{name} {len(matrix)}" for name, matrix in layers.items())
         raise InputError("layers of as many rows", listed, "give one row per sample in each")
-    targets = {name: encode(v, f"target {name!r}", rows) for name, v in given.targets.items()}
-    units, unit = _units(given, rows)
+    targets = {name: encode(v, f"target {name!r}", count) for name, v in given.targets.items()}
+    units, unit = _units(given, count)
     stratum = targets[given.label if given.label in targets else next(iter(targets))]
-    split = _split(given.split, stratum.codes, units, rows, seed)
-    _groups_whole(split, units, unit)
+    rows, cut = _split(given.split, stratum.codes, units, seed)
+    _groups_whole(rows, units, unit)
     for name in given.fine:
         _not_the_label(targets, given.label, name)
-    return Dataset(layers, targets, split, units, unit, given)
+    return Dataset(layers, targets, rows, cut, units, unit, given)
 
 
 def _units(given: Embedded, rows: int) -> tuple[Integers, str]:
@@ -136,14 +128,16 @@ def _units(given: Embedded, rows: int) -> tuple[Integers, str]:
     return np.arange(rows), "row"
 
 
-def _split(values: Any, labels: Integers, units: Integers, rows: int, seed: int) -> Split:
-    everything = np.arange(rows)
+def _split(
+    values: Any, labels: Integers, units: Integers, seed: int
+) -> tuple[dict[str, Integers], tuple[str, ...]]:
+    """Positions by split, and which splits were cut off here."""
     if values is None:
+        everything = np.arange(len(units))
         test = _cut(everything, labels, units, np.random.default_rng([seed, 0]))
-        parts = {"test": test, "train": np.setdiff1d(everything, test)}
-        cut = ["test"]
+        train, validation = np.setdiff1d(everything, test), everything[:0]
     else:
-        codes = encode(values, "split", rows)
+        codes = encode(values, "split", len(units))
         names = [_ALIASES.get(str(name), str(name)) for name in codes.names]
         if unknown := sorted(set(names) - set(SPLITS)):
             raise InputError(
@@ -152,18 +146,18 @@ def _split(values: Any, labels: Integers, units: Integers, rows: int, seed: int)
                 "rename them, or name another column with --split",
             )
         by_row = np.array([*names, ""], dtype=object)[codes.codes]
-        parts, cut = {name: np.flatnonzero(by_row == name) for name in SPLITS}, []
-        for name in ("train", "test"):
-            if not len(parts[name]):
+        train, validation, test = (np.flatnonzero(by_row == name) for name in SPLITS)
+        for name, rows in (("train", train), ("test", test)):
+            if not len(rows):
                 present = ", ".join(dict.fromkeys(names)) or "none"
                 raise InputError(f"{name} rows", f"splits {present}", "embed that split too")
-    validation = parts.get("validation", np.zeros(0, dtype=np.int64))
+    cut = ("test",) if values is None else ()
     if not len(validation):
         # Of the training rows alone: what lies in the test split cannot move it.
-        validation = _cut(parts["train"], labels, units, np.random.default_rng([seed, 1]))
-        parts["train"] = np.setdiff1d(parts["train"], validation)
-        cut.append("validation")
-    return Split(parts["train"], validation, parts["test"], tuple(cut))
+        validation = _cut(train, labels, units, np.random.default_rng([seed, 1]))
+        train = np.setdiff1d(train, validation)
+        cut = (*cut, "validation")
+    return dict(zip(SPLITS, (train, validation, test), strict=True)), cut
 
 
 def _cut(rows: Integers, labels: Integers, units: Integers, rng: np.random.Generator) -> Integers:
@@ -182,14 +176,13 @@ def _cut(rows: Integers, labels: Integers, units: Integers, rng: np.random.Gener
     return np.asarray(rows[taken[place]])
 
 
-def _groups_whole(split: Split, units: Integers, unit: str) -> None:
-    seen = [np.unique(units[rows]) for rows in (split.train, split.validation, split.test)]
-    for a, b in ((0, 2), (1, 2), (0, 1)):
-        both = np.intersect1d(seen[a], seen[b])
+def _groups_whole(rows: Mapping[str, Integers], units: Integers, unit: str) -> None:
+    for a, b in (("train", "test"), ("validation", "test"), ("train", "validation")):
+        both = np.intersect1d(units[rows[a]], units[rows[b]])
         if len(both):
             raise InputError(
                 f"every {unit} in one split",
-                f"{len(both)} in both {SPLITS[a]} and {SPLITS[b]}",
+                f"{len(both)} in both {a} and {b}",
                 f"split by {unit}, or leave the split column out to have it cut here",
             )
 

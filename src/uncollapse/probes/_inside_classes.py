@@ -66,11 +66,12 @@ def _task(
     """The rows of class c whose finer labels have enough units, or None."""
     label, fine = data.targets[data.given.label or ""], data.targets[target]
     parts, enough = [], []
-    for rows, least in (
-        (data.split.train, options.within.least_units),
-        (data.split.validation, 0),
-        (data.split.test, _LEAST_TEST),
+    for split, least in (
+        ("train", options.within.least_units),
+        ("validation", 0),
+        ("test", _LEAST_TEST),
     ):
+        rows = data.rows[split]
         own = rows[(label.codes[rows] == c) & (fine.codes[rows] >= 0)]
         own = _whole_units(own, data.units, options.within.most_rows or MOST_ROWS, rng)
         parts.append(own)

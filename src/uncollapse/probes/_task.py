@@ -63,7 +63,7 @@ class Task:
 def task_of(data: Dataset, layer: str, target: str) -> Task:
     """The rows of a target in the three splits; InputError where there are too few."""
     names, codes = data.targets[target].names, data.targets[target].codes
-    known = np.unique(codes[data.split.train])
+    known = np.unique(codes[data.rows["train"]])
     known = known[known >= 0]
     if len(known) < 2:
         raise InputError(
@@ -78,8 +78,7 @@ def task_of(data: Dataset, layer: str, target: str) -> Task:
     labels = np.where(codes >= 0, order[codes], -1)
 
     def part(name: str) -> SplitRows:
-        rows = getattr(data.split, name)
-        rows = rows[labels[rows] >= 0]
+        rows = data.rows[name][labels[data.rows[name]] >= 0]
         if not len(rows):
             raise InputError(
                 f"{name} rows with a value of target {target!r}",

@@ -156,8 +156,8 @@ def _conditions(datasets: list[Dataset], options: ProbeOptions, seed: int) -> Pr
             data.given.name,
             data.given.label,
             data.unit,
-            SplitSizes(len(data.split.train), len(data.split.validation), len(data.split.test)),
-            data.split.cut,
+            SplitSizes(**{split: len(rows) for split, rows in data.rows.items()}),
+            data.cut,
         )
         for data in datasets
     ]
