@@ -97,6 +97,12 @@ def test_same_seed_same_record_and_it_comes_back_from_json(rng):
     assert record["targets"][0]["sizes"] == {
         "train": 192, "validation": 48, "test": 60, "missing": 0,
     }  # fmt: skip
+    before_kinds = {key: value for key, value in record.items() if key != "kind"}
+    assert ProbeResult.from_dict(before_kinds) == a
+    wrong = json.loads(a.to_json())
+    wrong["targets"][1]["readings"][0]["chosen"]["l2"] = "weak"
+    with pytest.raises(InputError, match=r"probe in p\.json.*targets\.1\.readings\.0\.chosen\.l2"):
+        ProbeResult.from_dict(wrong, "p.json")
     for broken in (record | {"schema_version": 2}, {"schema_version": 1}, {}):
         with pytest.raises(InputError):
             ProbeResult.from_dict(broken)
