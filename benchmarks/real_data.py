@@ -53,7 +53,7 @@ def one_run(config: Path, changes: list[str], folder: Path) -> dict[str, Any]:
     fine = problem.data.fine[0]
     found: dict[str, Any] = {"seconds": round(time.perf_counter() - started, 1)}
     test = problem.data.split == "test"
-    read = probe(data, targets=["label", fine], options=ProbeOptions(shots=(5, 10)))
+    read = probe(data, targets=["label", fine], settings=ProbeOptions(shots=(5, 10)))
     for layer in ("projector", "backbone"):
         held = measure(
             data.layers[layer][test],

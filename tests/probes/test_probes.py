@@ -16,16 +16,16 @@ INSIDE = ("within-class linear", "within-class knn")
 
 def test_structured_residuals_are_read_and_isotropic_are_at_chance(rng):
     for spread in (0.5, 1e-6):
-        read = probe(coarse_to_fine(rng, True, spread=spread), options=QUICK).target("z", "fine")
+        read = probe(coarse_to_fine(rng, True, spread=spread), settings=QUICK).target("z", "fine")
         for name in INSIDE:
             assert read.reading(name).score.chance_corrected.low > 0.8
-    blind = probe(coarse_to_fine(rng, False), options=QUICK).target("z", "fine")
+    blind = probe(coarse_to_fine(rng, False), settings=QUICK).target("z", "fine")
     for name in (*INSIDE, "linear", "knn"):
         score = blind.reading(name).score
         assert score.chance_corrected.low < 0.05
         assert score.chance_corrected.estimate < 0.15
         assert score.balanced_accuracy.estimate == pytest.approx(1 / 3, abs=0.1)
-    label = probe(coarse_to_fine(rng, False), options=QUICK).target("z", "label")
+    label = probe(coarse_to_fine(rng, False), settings=QUICK).target("z", "label")
     assert label.role == "label"
     assert label.reading("linear").score.accuracy.low > 0.85
     with pytest.raises(KeyError):
@@ -42,8 +42,8 @@ def test_labels_of_the_test_split_choose_nothing(rng, given_validation):
     shuffled = {name: np.array(values) for name, values in data.targets.items()}
     for values in shuffled.values():
         values[test] = rng.permutation(values[test])
-    a = probe(replace(data, split=split), options=QUICK)
-    b = probe(replace(data, split=split, targets=shuffled), options=QUICK)
+    a = probe(replace(data, split=split), settings=QUICK)
+    b = probe(replace(data, split=split, targets=shuffled), settings=QUICK)
     assert a.conditions.data[0].cut_here == (() if given_validation else ("validation",))
     for mine, theirs in zip(a.targets, b.targets, strict=True):
         for one, other in zip(mine.readings, theirs.readings, strict=True):
@@ -60,12 +60,12 @@ def test_groups_are_never_split(rng):
     groups = np.repeat(np.arange(120), 6)
     target = (groups // 2) % 2
     rows = np.eye(120)[groups] + 0.01 * rng.standard_normal((720, 120)) + 0.3
-    seen = probe(Embedded({"z": rows}, {"t": target}), options=QUICK).target("z", "t")
+    seen = probe(Embedded({"z": rows}, {"t": target}), settings=QUICK).target("z", "t")
     data = Embedded({"z": rows}, {"t": target}, groups=groups)
-    held = probe(data, options=QUICK).target("z", "t")
+    held = probe(data, settings=QUICK).target("z", "t")
     assert seen.reading("knn").score.chance_corrected.low > 0.9
     assert held.reading("knn").score.chance_corrected.estimate < 0.5
-    (cut,) = probe(data, options=QUICK).conditions.data
+    (cut,) = probe(data, settings=QUICK).conditions.data
     sizes = [cut.rows.train, cut.rows.validation, cut.rows.test]
     assert sum(sizes) == 720
     assert all(size % 6 == 0 and size > 15 * 6 for size in sizes)
@@ -73,23 +73,23 @@ def test_groups_are_never_split(rng):
     lengths = [r.reading("knn").score.accuracy for r in (seen, held)]
     assert lengths[1].high - lengths[1].low > 3 * (lengths[0].high - lengths[0].low)
     with pytest.raises(InputError, match="group in one split"):
-        probe(replace(data, split=splits(rng, 720)), options=QUICK)
+        probe(replace(data, split=splits(rng, 720)), settings=QUICK)
 
 
 def test_shots_are_of_different_groups(rng):
     groups = np.repeat(np.arange(30), 6)
     data = Embedded({"z": rng.standard_normal((180, 5))}, {"t": groups % 2}, groups=groups)
-    found = probe(data, options=QUICK).target("z", "t")
+    found = probe(data, settings=QUICK).target("z", "t")
     assert [r.details.shots for r in found.readings[2:]] == [1, 5]
     assert "independent training units" in found.notes[-1]
     with pytest.raises(InputError, match="10 shots"):
-        probe(data, options=replace(QUICK, shots=(1, 10)))
+        probe(data, settings=replace(QUICK, shots=(1, 10)))
 
 
 def test_same_seed_same_record_and_it_comes_back_from_json(rng):
     data = coarse_to_fine(rng, True, n=300)
     data = replace(data, split=None)
-    a, b, c = (probe(data, options=QUICK, seed=seed) for seed in (0, 0, 1))
+    a, b, c = (probe(data, settings=QUICK, seed=seed) for seed in (0, 0, 1))
     assert a.to_json() == b.to_json() != c.to_json()
     assert ProbeResult.from_json(a.to_json()).to_json() == a.to_json()
     record = json.loads(a.to_json())
@@ -114,7 +114,7 @@ def test_downstream_slices_and_missing_labels(rng):
     site[:50] = None
     data = replace(data, targets={**data.targets, "site": site}, slices=("site",))
     other = Embedded({"z": np.eye(3, 14)[np.arange(90) % 3]}, {"y": np.arange(90) % 3}, name="o")
-    found = probe(data, downstream=[other], options=QUICK)
+    found = probe(data, downstream=[other], settings=QUICK)
     assert [(t.data, t.target, t.role) for t in found.targets] == [
         ("", "label", "label"),
         ("", "fine", "fine"),
@@ -132,7 +132,7 @@ def test_a_label_that_training_never_saw_counts_as_wrong_and_is_said(rng):
     fine[np.flatnonzero(split == "test")[:3]] = 9
     fine[np.flatnonzero(split == "validation")[:3]] = 8
     data = replace(data, targets={"label": data.targets["label"], "fine": fine})
-    found = probe(data, options=QUICK).target("z", "fine")
+    found = probe(data, settings=QUICK).target("z", "fine")
     assert any("no training row" in note for note in found.notes)
     assert found.reading("linear").score.balanced_accuracy.estimate == pytest.approx(0.75, abs=0.05)
 
@@ -140,7 +140,7 @@ def test_a_label_that_training_never_saw_counts_as_wrong_and_is_said(rng):
 def test_few_shots_inside_classes_by_hand(rng):
     """Redrawn with loops: means of the shots, nearest by distance, averaged over classes."""
     data = coarse_to_fine(rng, True, n=300)
-    found = probe(data, options=replace(QUICK, shots=(5,), draws=3)).target("z", "fine")
+    found = probe(data, settings=replace(QUICK, shots=(5,), draws=3)).target("z", "fine")
     reading = found.reading("within-class few-shot", 5)
     rows = np.asarray(data.layers["z"], dtype=float)
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
@@ -173,7 +173,7 @@ def test_few_shots_inside_classes_by_hand(rng):
 def test_only_the_probes_that_are_asked_for(rng):
     data = coarse_to_fine(rng, True, n=300)
     asked = ("knn", "within-class few-shot")
-    found = probe(data, options=replace(QUICK, probes=asked)).target("z", "fine")
+    found = probe(data, settings=replace(QUICK, probes=asked)).target("z", "fine")
     assert {reading.probe for reading in found.readings} == set(asked)
     with pytest.raises(InputError, match="probes among"):
         replace(QUICK, probes=("lasso",))
@@ -188,7 +188,7 @@ def test_real_digits(rng):
         label="even",
         fine=("digit",),
     )
-    found = probe(data, options=replace(QUICK, refit=False)).target("pixels", "digit")
+    found = probe(data, settings=replace(QUICK, refit=False)).target("pixels", "digit")
     assert found.reading("linear").score.balanced_accuracy.low > 0.92
     assert found.reading("knn").score.balanced_accuracy.low > 0.95
     one, ten = (found.reading("few-shot", shots).score.accuracy.estimate for shots in (1, 10))
@@ -214,14 +214,14 @@ def test_real_digits(rng):
 )
 def test_bad_input(rng, change, message):
     with pytest.raises(InputError, match=message):
-        probe(replace(coarse_to_fine(rng, True, n=300), **change), options=QUICK)
+        probe(replace(coarse_to_fine(rng, True, n=300), **change), settings=QUICK)
 
 
 def test_a_finer_label_that_is_the_label_renamed(rng):
     data = coarse_to_fine(rng, True, n=300)
     names = np.array(["even", "odd"])[data.targets["label"]]
     with pytest.raises(InputError, match="same up to names"):
-        probe(replace(data, targets={**data.targets, "fine": names}), options=QUICK)
+        probe(replace(data, targets={**data.targets, "fine": names}), settings=QUICK)
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ def runs(tmp_path_factory):
         train(problem, folder / name, scores=scores, record={"prediction": prediction})
         target = folder / name / "embeddings.parquet"
         embed(problem.model, problem.data, problem.augmenter, target)
-        found = probe(embedded_files([target]), options=ProbeOptions(draws=2, shots=(5,)))
+        found = probe(embedded_files([target]), settings=ProbeOptions(draws=2, shots=(5,)))
         (folder / name / "probe.json").write_text(found.to_json())
     return folder / "before", folder / "after"
 

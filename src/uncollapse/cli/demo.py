@@ -173,7 +173,7 @@ def _train_and_measure(config: Path, folder: Path) -> Measurement:
     if not (folder / "probe.json").exists():
         _told("probe", folder, "-o", folder / "probe.json")
         options = ProbeOptions(probes=("linear", "within-class few-shot"))
-        read = probe(embedded_files([folder]), options=options)
+        read = probe(embedded_files([folder]), settings=options)
         write_json(folder / "probe.json", read.to_dict())
     return found
 

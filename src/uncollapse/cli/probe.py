@@ -126,7 +126,7 @@ def probe_command(
             embedded,
             downstream=others,
             targets=reading.target or None,
-            options=options,
+            settings=options,
             seed=seed,
             progress=progress,
         )

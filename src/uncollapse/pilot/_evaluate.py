@@ -82,7 +82,7 @@ def _geometry(matrix: NDArray[np.float32], labels: NDArray[np.int64]) -> LayerSc
 def _linear(embedded: Embedded) -> dict[str, Score]:
     """By layer, how well a linear probe reads the label."""
     options = ProbeOptions(l2=_PENALTIES, probes=("linear",))
-    result = probe(embedded, targets=["label"], options=options)
+    result = probe(embedded, targets=["label"], settings=options)
     return {name: result.target(name, "label").reading("linear").score for name in LAYERS}
 
 
@@ -102,7 +102,7 @@ def _objective(
     if goal.kind == "other-view":
         return _other_view(problem, part, viewer)
     options = ProbeOptions(probes=("within-class few-shot",))
-    result = probe(embedded, targets=list(goal.columns), options=options)
+    result = probe(embedded, targets=list(goal.columns), settings=options)
     return {
         layer: float(
             np.mean([_most_shots(result.target(layer, column).readings) for column in goal.columns])

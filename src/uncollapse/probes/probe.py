@@ -35,7 +35,7 @@ def probe(
     *,
     downstream: Sequence[Embedded] = (),
     targets: Sequence[str] | None = None,
-    options: ProbeOptions | None = None,
+    settings: ProbeOptions | None = None,
     seed: int = 0,
     progress: Progress = quiet,
 ) -> ProbeResult:
@@ -51,7 +51,7 @@ def probe(
         downstream: Further data sets that the same encoder embedded, with their own targets and
             splits.
         targets: Those of `embedded` to read; None: all of them.
-        options: Of the probes.
+        settings: Of the probes.
         seed: Of splits that are cut here, of shots and of subsamples.
         progress: Called after each target of a layer.
 
@@ -67,7 +67,7 @@ def probe(
         >>> digit = rng.integers(0, 4, 400)
         >>> rows = np.eye(4, 8)[digit] + 0.3 * rng.standard_normal((400, 8))
         >>> data = Embedded({"z": rows}, {"even": digit % 2, "digit": digit}, label="even")
-        >>> result = probe(data, options=ProbeOptions(l2=(0.01, 0.1), draws=5))
+        >>> result = probe(data, settings=ProbeOptions(l2=(0.01, 0.1), draws=5))
         >>> read = result.target("z", "digit")
         >>> read.reading("linear").score.balanced_accuracy.estimate > 0.9
         True
@@ -79,7 +79,7 @@ def probe(
     that no layer changes.
     """
     need_sklearn()
-    options = options or ProbeOptions()
+    options = settings or ProbeOptions()
     within = replace(options.within, most_rows=options.within.most_rows or MOST_ROWS)
     options = replace(options, within=within)
     datasets = [as_dataset(given, seed) for given in (embedded, *downstream)]
