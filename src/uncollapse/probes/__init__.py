@@ -2,10 +2,10 @@
 
 from uncollapse.probes._accuracy import chance_corrected
 from uncollapse.probes._dataset import Embedded
+from uncollapse.probes._probe import probe
 from uncollapse.probes._probed_classes import probed_classes
 from uncollapse.probes.files import ProbeColumns, embedded_files
 from uncollapse.probes.knn import exact_neighbours, knn_votes
-from uncollapse.probes.probe import probe
 from uncollapse.probes.within_class import cross_predict, probe_within_classes
 from uncollapse.records import (
     ProbeOptions,

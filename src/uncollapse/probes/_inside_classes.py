@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from uncollapse.probes._accuracy import balanced_accuracy, chance_corrected, score_within
 from uncollapse.probes._dataset import Dataset
 from uncollapse.probes._residuals import CLASSIFIERS, choose
-from uncollapse.probes._task import SplitRows, Task
+from uncollapse.probes._task import SplitRows, Task, labels_of_enough_units
 from uncollapse.probes.few_shot import SHOTS, over_draws, shot_values
 from uncollapse.records import ClassReading, ProbeOptions, Reading, ReadingDetails
 from uncollapse.samples import unit_rows
@@ -75,9 +75,7 @@ def _task(
         own = rows[(label.codes[rows] == c) & (fine.codes[rows] >= 0)]
         own = _whole_units(own, data.units, options.within.most_rows or MOST_ROWS, rng)
         parts.append(own)
-        pairs = np.unique(np.stack([fine.codes[own], data.units[own]]), axis=1)
-        names, counts = np.unique(pairs[0], return_counts=True)
-        enough.append(names[counts >= least])
+        enough.append(labels_of_enough_units(fine.codes[own], data.units[own], least))
     names = np.intersect1d(enough[0], enough[2])
     parts = [rows[np.isin(fine.codes[rows], names)] for rows in parts]
     if len(names) < 2 or not len(parts[1]):

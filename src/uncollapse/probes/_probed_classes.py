@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uncollapse.probes._sklearn import need_sklearn
-from uncollapse.probes._task import SplitRows
+from uncollapse.probes._task import SplitRows, labels_of_enough_units
 from uncollapse.records import WithinClassOptions
 from uncollapse.samples import Codes, Sample, unit_rows
 
@@ -64,7 +64,8 @@ def probed_classes(
         rows = rows[fine.codes[rows] >= 0]
         if len(rows) > most:
             rows = _some_units(rows, units, most, rng)
-        rows = rows[_enough(fine.codes[rows], units[rows], options.least_units)]
+        kept = labels_of_enough_units(fine.codes[rows], units[rows], options.least_units)
+        rows = rows[np.isin(fine.codes[rows], kept)]
         names, codes = np.unique(fine.codes[rows], return_inverse=True)
         if len(names) < 2:
             continue
@@ -83,12 +84,6 @@ def _some_units(rows: Integers, units: Integers, most: int, rng: np.random.Gener
     kept = np.zeros(len(names), dtype=bool)
     kept[drawn[np.cumsum(counts[drawn]) <= most]] = True
     return np.asarray(rows[kept[codes]])
-
-
-def _enough(fine: Integers, units: Integers, least: int) -> NDArray[np.bool_]:
-    pairs = np.unique(np.stack([fine, units]), axis=1)
-    names, counts = np.unique(pairs[0], return_counts=True)
-    return np.isin(fine, names[counts >= least])
 
 
 def _folds(fine: Integers, units: Integers, folds: int, rng: np.random.Generator) -> Integers:

@@ -13,7 +13,7 @@ from uncollapse.probes._accuracy import score_within
 from uncollapse.probes._dataset import Dataset
 from uncollapse.records import ChosenValues, Reading
 
-__all__ = ["SplitRows", "Task", "reading", "task_of"]
+__all__ = ["SplitRows", "Task", "labels_of_enough_units", "reading", "task_of"]
 
 Integers = NDArray[np.int64]
 
@@ -89,6 +89,13 @@ def task_of(data: Dataset, layer: str, target: str) -> Task:
 
     label_names = tuple(names[k] for k in known)
     return Task(target, label_names, part("train"), part("validation"), part("test"))
+
+
+def labels_of_enough_units(labels: Integers, units: Integers, least: int) -> Integers:
+    """The labels that have so many independent units or more."""
+    pairs = np.unique(np.stack([labels, units]), axis=1)
+    names, counts = np.unique(pairs[0], return_counts=True)
+    return np.asarray(names[counts >= least])
 
 
 def reading(
