@@ -1,6 +1,5 @@
 """The demo's own parts; `make demo` runs the whole of it."""
 
-import json
 from importlib import resources
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import yaml
 from uncollapse.cli import demo
 from uncollapse.errors import InputError
 from uncollapse.metrics import measure
+from uncollapse.records import PilotReason, PilotResult
 from uncollapse.training import parse_config
 
 ROOT = Path(__file__).parents[2]
@@ -62,9 +62,8 @@ def test_a_change_that_does_not_help_is_said(capsys):
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 2, 100)
     held = measure(rng.normal(size=(100, 4)), labels, permutations=0)
-    reasons = [{"code": "UC802", "text": "no change gains 2 points or more"}]
-    record = {"verdict": "keep", "reasons": reasons, "recommendation": None}
-    demo._conclude(held, None, json.loads(json.dumps(record)))
+    reason = PilotReason("UC802", "no change gains 2 points or more")
+    demo._conclude(held, None, PilotResult(verdict="keep", reasons=(reason,)))
     printed = capsys.readouterr().out
     assert "none: the pilot says keep: no change gains" in printed
     assert "after" not in printed

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -13,20 +12,18 @@ from rich.text import Text
 
 from uncollapse.cli._console import plain_console
 from uncollapse.cli._setting import Json
-from uncollapse.errors import InputError
 from uncollapse.metrics import compare
-from uncollapse.records import Comparison, Measurement, read_json
+from uncollapse.records import Comparison, Measurement
 
 __all__ = ["compare_command"]
 
 
-def show(found: Comparison, console: Console) -> None:
-    """Print the comparison as a table."""
-    console.print(f"verdict: {found.verdict_before} -> {found.verdict_after}")
+def _show(comparison: Comparison, console: Console) -> None:
+    console.print(f"verdict: {comparison.verdict_before} -> {comparison.verdict_after}")
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for name in ("", "before", "after", "difference", "interval", ""):
         table.add_column(name, justify="right" if name else "left")
-    for change in found.changes:
+    for change in comparison.changes:
         known = change.low is not None and change.high is not None
         table.add_row(
             change.name.replace("_", " "),
@@ -37,21 +34,12 @@ def show(found: Comparison, console: Console) -> None:
             Text(change.direction),
         )
     console.print(table)
-    for warning in found.warnings:
+    for warning in comparison.warnings:
         console.print(Text(f"not the same conditions: {warning}"))
-    if not found.regression:
+    if not comparison.regression:
         console.print("no regression seen")
-    for reason in found.reasons:
+    for reason in comparison.reasons:
         console.print(Text(f"regression: {reason}"))
-
-
-def _measurement(path: Path) -> Measurement:
-    """The record in a file; what is wrong with it is said with its name."""
-    record = read_json(path, "a measurement")
-    try:
-        return Measurement.from_dict(record)
-    except InputError as error:
-        raise InputError(f"{error.expected} in {path}", error.found, error.remedy) from error
 
 
 def compare_command(
@@ -72,10 +60,10 @@ def compare_command(
 
     Example: `uncollapse compare before.json after.json --fail-on regression`
     """
-    found = compare(_measurement(before), _measurement(after), tolerance=tolerance)
+    comparison = compare(Measurement.read(before), Measurement.read(after), tolerance=tolerance)
     if as_json:
-        typer.echo(json.dumps(found.to_dict(), indent=2, allow_nan=False, ensure_ascii=False))
+        typer.echo(comparison.to_json())
     else:
-        show(found, plain_console())
-    if fail_on == "regression" and found.regression:
+        _show(comparison, plain_console())
+    if fail_on == "regression" and comparison.regression:
         raise typer.Exit(1)

@@ -5,20 +5,17 @@ from __future__ import annotations
 import json
 import os
 import shlex
-from collections.abc import Mapping
 from importlib import resources
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from uncollapse.cli._options import grouped
 from uncollapse.cli._setting import Language
 from uncollapse.errors import InputError
-
-if TYPE_CHECKING:
-    from uncollapse.metrics import Measurement
+from uncollapse.records import Measurement, PilotResult
 
 __all__ = ["demo_command"]
 
@@ -55,7 +52,7 @@ def demo_command(
     """
     _need_packages(data)
     folder = output or Path("runs") / f"demo-{data}"
-    _say(
+    typer.echo(
         f"uncollapse demo on {data}: about {MINUTES[data]} minutes on two cores. Each step is a "
         "command that you can run yourself."
     )
@@ -63,15 +60,15 @@ def demo_command(
     _title("1. Check: is it happening?")
     before = _train_and_measure(start, folder / "before")
     _title("2. Least change: which setting prevents it?")
-    record = _pilot(start, folder / "pilot", BUDGETS[data], workers)
+    result = _pilot(start, folder / "pilot", BUDGETS[data], workers)
     after = None
-    if record["recommendation"] is not None:
+    if result.recommendation is not None:
         _title("3. Apply: train what is recommended, at full size")
         after = _train_and_measure(folder / "pilot" / "recommended.yaml", folder / "after")
         _compare(folder)
     report = _report(folder, after is not None, language)
     _title("What came out")
-    _conclude(before, after, record)
+    _conclude(before, after, result)
     typer.echo(f"report   {report}")
 
 
@@ -127,11 +124,7 @@ def _title(text: str) -> None:
     typer.echo(f"\n=== {text}")
 
 
-def _say(text: str) -> None:
-    typer.echo(text)
-
-
-def _told(*words: object) -> None:
+def _echo(*words: object) -> None:
     typer.echo(f"$ uncollapse {shlex.join(str(word) for word in words)}")
 
 
@@ -139,7 +132,7 @@ def _embed(run: Path, output: Path, *, views: int = 0, split: str | None = None)
     from uncollapse.cli.train import Part, embed_command
 
     extra = (["--views", views] if views else []) + (["--split", split] if split else [])
-    _told("embed", run, *extra, "-o", output)
+    _echo("embed", run, *extra, "-o", output)
     if not output.exists():
         embed_command(run, output=output, views=views, split=[Part(split)] if split else None)
 
@@ -149,49 +142,49 @@ def _train_and_measure(config: Path, folder: Path) -> Measurement:
     from uncollapse.cli.train import train_command
     from uncollapse.metrics import measure_files
     from uncollapse.probes import ProbeOptions, embedded_files, probe
-    from uncollapse.storage import write_json
+    from uncollapse.storage import write_text
     from uncollapse.tables import Columns
     from uncollapse.training import read_run
 
     begun = (folder / "run.json").exists()
     if not begun or read_run(folder)[1].status != "finished":
-        _told("train", config, "-o", folder, *(["--resume"] if begun else []))
+        _echo("train", config, "-o", folder, *(["--resume"] if begun else []))
         train_command(config, output=folder, resume=begun)
     everything, tested = folder / "embeddings.parquet", folder / "test.parquet"
     _embed(folder, everything)
     _embed(folder, tested, split="test")
-    _told("measure", tested, "--embedding", LAYER, "--label", "label", "--json")
-    found = measure_files(
+    _echo("measure", tested, "--embedding", LAYER, "--label", "label", "--json")
+    measured = measure_files(
         [tested],
         columns=Columns(embedding=LAYER, label="label"),
         layer=LAYER,
         split="test",
         prediction=read_run(folder)[1].prediction,
     )
-    write_json(folder / "measured.json", found.to_dict())
-    typer.echo(f"{found.verdict.upper()}: {found.reasons[0].text}")
+    write_text(folder / "measured.json", measured.to_json())
+    typer.echo(f"{measured.verdict.upper()}: {measured.reasons[0].text}")
     if not (folder / "probe.json").exists():
-        _told("probe", folder, "-o", folder / "probe.json")
+        _echo("probe", folder, "-o", folder / "probe.json")
         options = ProbeOptions(probes=("linear", "within-class few-shot"))
-        read = probe(embedded_files([folder]), settings=options)
-        write_json(folder / "probe.json", read.to_dict())
-    return found
+        probed = probe(embedded_files([folder]), settings=options)
+        write_text(folder / "probe.json", probed.to_json())
+    return measured
 
 
-def _pilot(start: Path, folder: Path, budget: str, workers: int | None) -> dict[str, Any]:
+def _pilot(start: Path, folder: Path, budget: str, workers: int | None) -> PilotResult:
     from uncollapse.cli.pilot import pilot_command
 
     workers = workers or os.cpu_count() or 1
-    _told("pilot", start, "--budget", budget, "--workers", workers, "-o", folder)
+    _echo("pilot", start, "--budget", budget, "--workers", workers, "-o", folder)
     grouped(pilot_command)(config=start, budget=budget, workers=workers, output=folder)
-    return dict(json.loads((folder / "pilot.json").read_text(encoding="utf-8")))
+    return PilotResult.read(folder / "pilot.json")
 
 
 def _compare(folder: Path) -> None:
     from uncollapse.cli.compare import compare_command
 
     before, after = (folder / name / "measured.json" for name in ("before", "after"))
-    _told("compare", before, after)
+    _echo("compare", before, after)
     compare_command(before, after)
 
 
@@ -201,34 +194,31 @@ def _report(folder: Path, changed: bool, language: Literal["en", "ja"]) -> Path:
     _title("Report")
     paths = [folder / "before", *([folder / "after"] if changed else []), folder / "pilot"]
     target = folder / "report.html"
-    _told("report", *paths, "-o", target, "--lang", language)
+    _echo("report", *paths, "-o", target, "--lang", language)
     grouped(report_command)(paths=paths, output=target, language=language)
     return target
 
 
-def _conclude(before: Measurement, after: Measurement | None, record: Mapping[str, Any]) -> None:
+def _conclude(before: Measurement, after: Measurement | None, result: PilotResult) -> None:
     """The verdicts, and the gain with its interval; or that there is none."""
-    for name, found in (("before", before), ("after", after)):
-        if found is not None:
-            within = found.within_class_variance
+    for name, measured in (("before", before), ("after", after)):
+        if measured is not None:
+            within = measured.within_class_variance
             typer.echo(
-                f"{name:8s} {found.verdict}: variance within classes {within.estimate:.4f} "
+                f"{name:8s} {measured.verdict}: variance within classes {within.estimate:.4f} "
                 f"[{within.low:.4f}, {within.high:.4f}] (projector, test rows)"
             )
-    chosen = record["recommendation"]
+    chosen = result.recommendation
     if chosen is None:
-        reason = record["reasons"][-1]["text"]
-        typer.echo(f"change   none: the pilot says {record['verdict']}: {reason}")
+        reason = result.reasons[-1].text
+        typer.echo(f"change   none: the pilot says {result.verdict}: {reason}")
         return
-    changes = ", ".join(f"{c['key']} {c['from']} -> {c['to']}" for c in chosen["change"])
-    typer.echo(f"change   {changes}")
-    for name, key, what in (
-        ("gain", "gain", record["objective"]["text"]),
-        ("cost", "task_change", "accuracy of the training label"),
+    typer.echo(f"change   {', '.join(map(str, chosen.change))}")
+    if (confirmed := chosen.confirmed) is None:
+        return
+    for name, gain, what in (
+        ("gain", confirmed.gain, result.objective.text),
+        ("cost", confirmed.task_change, "accuracy of the training label"),
     ):
-        found = chosen["confirmed"][key]
-        points = [100 * found[end] for end in ("estimate", "low", "high")]
-        typer.echo(
-            f"{name:8s} {points[0]:+.1f} [{points[1]:+.1f}, {points[2]:+.1f}] points: {what} "
-            f"(test rows, {len(chosen['confirmed']['seeds'])} fresh seeds)"
-        )
+        seeds = f"{len(confirmed.seeds)} fresh seeds"
+        typer.echo(f"{name:8s} {gain.in_points()} points: {what} (test rows, {seeds})")

@@ -21,7 +21,7 @@ from uncollapse.metrics import (
     measure_files,
     save_state,
 )
-from uncollapse.records import Prediction, Setting, read_json
+from uncollapse.records import Prediction, Setting
 from uncollapse.tables import Columns
 
 __all__ = ["measure_command"]
@@ -177,7 +177,7 @@ def _prediction(
             )
         if run.prediction is None:
             return None
-        return Prediction.from_dict(read_json(run.prediction, "a prediction"))
+        return Prediction.read(run.prediction)
     if run.alpha is None or run.temperature is None:
         raise InputError(
             "both --alpha and --temperature", "one of them", "give the run's whole setting"

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -16,9 +15,7 @@ from uncollapse.cli._console import INTERRUPTED, bar, need, say
 from uncollapse.cli._setting import Changes, Json
 from uncollapse.cli.train import need_training
 from uncollapse.progress import Step
-
-if TYPE_CHECKING:
-    from uncollapse.pilot import PilotResult, SettingChange
+from uncollapse.records import PilotResult, Trial
 
 __all__ = ["pilot_command"]
 
@@ -138,7 +135,7 @@ def pilot_command(
 
 def _show(result: PilotResult, console: Console) -> None:
     chosen = result.recommendation
-    changes = "" if chosen is None else ", ".join(_change(c) for c in chosen.change)
+    changes = "" if chosen is None else ", ".join(map(str, chosen.change))
     console.print(_SAID[result.verdict].format(changes), highlight=False, markup=False)
     for reason in result.reasons:
         line = f"{reason.code}  {reason.text}"
@@ -150,11 +147,11 @@ def _show(result: PilotResult, console: Console) -> None:
         name = title == "setting"
         least = None if name else 20 if title == "gain, points" else 5
         table.add_column(title, justify="left" if name else "right", no_wrap=True, min_width=least)
-    for row in result.table():
+    for trial, row in zip(result.trials, result.table(), strict=True):
         keys = ("predicted_variance", "measured_variance", "objective", "task")
         predicted, measured, objective, task = (_number(row[key]) for key in keys)
-        gain = _gain(row)
-        table.add_row(row["setting"], predicted, measured, objective, gain, task, str(row["runs"]))
+        gain, runs = _gain(trial), str(len(trial.runs))
+        table.add_row(trial.name, predicted, measured, objective, gain, task, runs)
     console.print(table)
     start = result.start.runs[0].measured
     verdicts = ", ".join(f"{layer} {scores.verdict}" for layer, scores in start.items())
@@ -170,21 +167,14 @@ def _show(result: PilotResult, console: Console) -> None:
         console.print(f"train it at full size: uncollapse train {chosen.config}", soft_wrap=True)
 
 
-def _change(change: SettingChange) -> str:
-    return f"{change.key} {change.before} -> {change.after}"
-
-
-def _gain(row: Mapping[str, Any]) -> str:
+def _gain(trial: Trial) -> str:
     """The gain with its interval, or why there is none."""
-    if row["gain"] is not None:
-        ends = f"[{100 * row['gain_low']:+.1f}, {100 * row['gain_high']:+.1f}]"
-        return f"{100 * row['gain']:+.1f} {ends}"
-    words = {
-        "complete": "-",
-        "predicted-collapse": "collapse, not run",
-        "pruned": f"pruned at epoch {row['epochs']}",
-    }
-    return words.get(row["status"], str(row["status"]))
+    if trial.gain is not None:
+        return trial.gain.in_points()
+    if trial.status == "pruned":
+        return f"pruned at epoch {trial.runs[-1].epochs}"
+    words = {"complete": "-", "predicted-collapse": "collapse, not run"}
+    return words.get(trial.status, trial.status)
 
 
 def _number(value: float | None) -> str:

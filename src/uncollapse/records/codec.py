@@ -145,6 +145,11 @@ class Document(Part):
         return cls.from_dict(record, source)
 
     @classmethod
+    def read(cls, path: Path) -> Self:
+        """The record in a JSON file."""
+        return cls.from_dict(read_json(path, f"a {cls._title()}"), str(path))
+
+    @classmethod
     def _title(cls) -> str:
         return cls.kind
 

@@ -27,6 +27,13 @@ class Interval(Part):
         low, high = (None if v is None else factor * v + shift for v in (self.low, self.high))
         return Interval(factor * self.estimate + shift, low, high)
 
+    def in_points(self) -> str:
+        """A difference of shares in percentage points, as +22.5 [+20.0, +25.1]."""
+        centre = f"{100 * self.estimate:+.1f}"
+        if self.low is None or self.high is None:
+            return centre
+        return f"{centre} [{100 * self.low:+.1f}, {100 * self.high:+.1f}]"
+
     def __str__(self) -> str:
         if self.low is None or self.high is None:
             return f"{self.estimate:.4g} (no interval)"

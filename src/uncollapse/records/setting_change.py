@@ -41,6 +41,9 @@ class SettingChange(Part):
     def __getitem__(self, key: str) -> Any:
         return self.to_dict()[key]
 
+    def __str__(self) -> str:
+        return f"{self.key} {self.before} -> {self.after}"
+
 
 def changed_config(block: Mapping[str, Any], changes: Iterable[SettingChange]) -> dict[str, Any]:
     """A configuration, as plain types, with some keys changed; the one that is given stays.
