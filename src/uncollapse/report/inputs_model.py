@@ -19,7 +19,6 @@ from uncollapse.records import (
     ProbeResult,
     RunRecord,
     Setting,
-    to_json_types,
 )
 from uncollapse.tables import Columns
 
@@ -74,7 +73,7 @@ class Source(Part):
 
 
 @dataclass(frozen=True)
-class Points:
+class Points(Part):
     """Rows drawn from embeddings, projected for a picture.
 
     Attributes:
@@ -105,7 +104,7 @@ class Points:
         """The two coordinates of a picture: of the residuals inside classes, or of the rows."""
         return (self.u, self.v) if inside else (self.x, self.y)
 
-    def summary(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """All but the rows, as plain JSON types."""
         return {
             "layer": self.layer,
@@ -119,7 +118,7 @@ class Points:
 
 
 @dataclass(frozen=True)
-class Measured:
+class Measured(Part):
     """A measurement and where it comes from.
 
     Attributes:
@@ -137,13 +136,13 @@ class Measured:
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON types; the measurement is called "found"."""
-        record = vars(self) | {"found": self.measurement.to_dict()}
-        del record["measurement"]
+        record = super().to_dict()
+        record["found"] = record.pop("measurement")
         return record
 
 
 @dataclass
-class Case:
+class Case(Part):
     """One thing that was judged.
 
     Attributes:
@@ -183,22 +182,13 @@ class Case:
 
     def to_dict(self) -> dict[str, Any]:
         """All but the points of the picture, as plain JSON types."""
-        return {
-            "name": self.name,
-            "kind": self.kind,
-            "run": to_json_types(self.run),
-            "config": to_json_types(self.config),
-            "history": to_json_types(self.history),
-            "prediction": to_json_types(self.prediction),
-            "measured": [measured.to_dict() for measured in self.measured],
-            "probes": to_json_types(self.probes),
-            "pictures": [points.summary() for points in self.points.values()],
-            "runs": [run.to_dict() for run in self.runs],
-        }
+        record = super().to_dict()
+        record["pictures"] = list(record.pop("points").values())
+        return record
 
 
 @dataclass
-class Inputs:
+class Inputs(Part):
     """Everything that was read.
 
     Attributes:
@@ -239,12 +229,3 @@ class Inputs:
             levels |= {probe.conditions.settings.confidence for probe in run.probes}
         levels -= {None}
         return levels.pop() if len(levels) == 1 else None if levels else 0.95
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON types."""
-        return {
-            "cases": [case.to_dict() for case in self.cases],
-            "comparisons": to_json_types(self.comparisons),
-            "pilot": to_json_types(self.pilot),
-            "sources": to_json_types(self.sources),
-        }

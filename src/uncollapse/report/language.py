@@ -16,6 +16,7 @@ from typing import Any, Literal, get_args
 from uncollapse.errors import InputError
 from uncollapse.records import Estimate, Message, SettingChange
 from uncollapse.report.intervals import Number
+from uncollapse.report.packages import need
 
 __all__ = ["Code", "Language", "language", "short"]
 
@@ -41,10 +42,11 @@ def language(code: Code, level: float | None = 0.95) -> Language:
         level: Of the intervals that are spoken of; None where they differ.
 
     Raises:
-        InputError: A language that is not spoken.
+        InputError: A language that is not spoken, or Babel is not installed.
     """
     if code not in get_args(Code):
         raise InputError("en or ja as the language", f"{code!r}", "choose one of the two")
+    need("babel")
     return Language(code, level)
 
 
@@ -53,9 +55,11 @@ class _Formatter(string.Formatter):
         self.speaker = speaker
 
     def format_field(self, value: Any, format_spec: str) -> str:
-        """By the language's method of that name, else as Python formats."""
+        """By the method or the group of words of that name, else as Python formats."""
         if format_spec and hasattr(self.speaker, format_spec):
             return str(getattr(self.speaker, format_spec)(value))
+        if self.speaker.has_group(format_spec):
+            return self.speaker.word(format_spec, value)
         if format_spec:
             return f"{value:{format_spec}}".replace("-", "−")
         if isinstance(value, tuple):
@@ -79,6 +83,10 @@ class Language:
         if level is not None:
             self.level = self.say("format.level", x=f"{100 * level:g}")
         self._recorded = _patterns(f"recorded.{code}")
+
+    def has_group(self, name: str) -> bool:
+        """Whether there is a group of words of this name."""
+        return name in self._words
 
     def _find(self, key: str) -> str | None:
         group, _, name = key.partition(".")
@@ -126,8 +134,7 @@ class Language:
         for text in texts:
             key, _, values = text.partition(" ")
             before, _, after = values.partition(" -> ")
-            name = self.key(key)
-            said.append(self.say("decision.from-to", name=name, before=before, after=after))
+            said.append(self.say("decision.from-to", name=key, before=before, after=after))
         return self.listed(said)
 
     # Numbers, dates and lists ------------------------------------------------------------------
@@ -223,10 +230,6 @@ class Language:
         )
         return f"{estimate} [{low}, {high}]"
 
-    def phase(self, name: str) -> str:
-        """A phase in a sentence."""
-        return self.word("phase-state", name)
-
     def duration(self, seconds: float) -> str:
         """Seconds in the unit that suits them."""
         for unit, length in (("hours", 3600.0), ("minutes", 60.0)):
@@ -263,15 +266,7 @@ class Language:
 
     def parts(self, names: str) -> str:
         """Several parts of the data, with commas between them in the English of a record."""
-        return self.listed([self.part(name) for name in names.split(", ")])
-
-    def part(self, name: str) -> str:
-        """A part of the data: training, validation, test."""
-        return self.word("split", name)
-
-    def key(self, name: str) -> str:
-        """A key of a configuration, in words where there are some."""
-        return self.word("keys", name)
+        return self.listed([self.word("split", name) for name in names.split(", ")])
 
     def value(self, given: object) -> str:
         """A value of a configuration."""
@@ -284,7 +279,7 @@ class Language:
     def change(self, change: SettingChange) -> str:
         """A key with its values before and after."""
         before, after = self.value(change.before), self.value(change.after)
-        return self.say("decision.from-to", name=self.key(change.key), before=before, after=after)
+        return self.say("decision.from-to", name=change.key, before=before, after=after)
 
 
 def _estimate(value: Number | float | None) -> float | None:

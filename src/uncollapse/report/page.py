@@ -13,6 +13,7 @@ from uncollapse import __version__
 from uncollapse.errors import InputError
 from uncollapse.records import PilotReason, Reason
 from uncollapse.report.language import Language
+from uncollapse.report.packages import need
 from uncollapse.report.record import Content
 
 __all__ = ["MOST_BYTES", "page"]
@@ -28,7 +29,7 @@ def page(report: Content) -> str:
     Raises:
         InputError: Altair, its renderer or jinja2 is not installed, or the page stays too large.
     """
-    _need_packages()
+    need("altair", "jinja2", "vl_convert")
     points = max([1, *(len(p.x) for case in report.inputs.cases for p in case.points.values())])
     while True:
         text = _page(report, points)
@@ -39,20 +40,6 @@ def page(report: Content) -> str:
                 "a report below 3 MB", f"{len(text.encode()):,} bytes", "report fewer runs together"
             )
         points //= 2
-
-
-def _need_packages() -> None:
-    try:
-        import altair as alt  # noqa: F401  (only whether they are there)
-        import babel  # noqa: F401
-        import jinja2  # noqa: F401
-        import vl_convert  # noqa: F401
-    except ImportError as error:
-        raise InputError(
-            "the packages that draw a report",
-            f"an environment without {error.name}",
-            "pip install 'uncollapse[report]'",
-        ) from error
 
 
 @cache

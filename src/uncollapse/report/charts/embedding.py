@@ -94,14 +94,12 @@ def embedding_chart(
     chart = chart.encode(
         x=alt.X(f"{x}:Q", title=words.say("axis.component1"), scale=scale, axis=axis),
         y=alt.Y(f"{y}:Q", title=words.say("axis.component2"), scale=scale, axis=axis),
-        color=alt.Color(
-            f"{colour}:N", title=titles[colour], scale=alt.Scale(domain=names, range=ranges)
-        ),
+        color=alt.Color(f"{colour}:N").title(titles[colour]).scale(domain=names, range=ranges),
         tooltip=tooltips(words, *shown),
     )
     if fine and 1 < len(marks) <= len(_SHAPES):
-        shapes = alt.Scale(domain=marks, range=_SHAPES[: len(marks)])
-        chart = chart.encode(shape=alt.Shape(f"{symbol}:N", title=titles[symbol], scale=shapes))
+        shape = alt.Shape(f"{symbol}:N").title(titles[symbol])
+        chart = chart.encode(shape=shape.scale(domain=marks, range=_SHAPES[: len(marks)]))
     key = "inside" if inside else "classes"
     return finished(chart, description=words.say(f"description.{key}"), height=340)
 
@@ -119,16 +117,11 @@ def spectrum_chart(spectra: Sequence[tuple[str, Sequence[float]]], words: Langua
         return None
     lowest = min(row["value"] for row in rows)
     decades = [10.0**k for k in range(-12, 1) if 10.0**k >= lowest / 10]
-    y = alt.Y(
-        "value:Q",
-        title=words.say("axis.eigenvalue"),
-        scale=alt.Scale(type="log"),
-        axis=alt.Axis(values=decades, format="~g"),
-    )
+    y = alt.Y("value:Q").title(words.say("axis.eigenvalue")).axis(values=decades, format="~g")
     chart = alt.Chart(values(rows)).mark_line(point=True, strokeWidth=2)
     chart = chart.encode(
-        x=alt.X("rank:Q", title=words.say("axis.rank"), axis=alt.Axis(tickMinStep=1)),
-        y=y,
+        x=alt.X("rank:Q").title(words.say("axis.rank")).axis(tickMinStep=1),
+        y=y.scale(type="log"),
         color=sides(names, words),
         tooltip=tooltips(
             words,

@@ -73,10 +73,10 @@ def ordered(rows: Sequence[Row], field: str) -> list[Any]:
 
 def sides(names: Sequence[str], words: Language) -> alt.Color:
     """A colour for each run, in their order."""
-    colours = SIDES[: len(names)] if len(names) > 1 else [AFTER]
-    scale = alt.Scale(domain=list(names), range=colours)
-    legend = alt.Legend(title=None) if len(names) > 1 else None
-    return alt.Color("case:N", scale=scale, legend=legend, title=words.say("legend.case"))
+    colour = alt.Color("case:N").title(words.say("legend.case"))
+    if len(names) == 1:
+        return colour.scale(domain=list(names), range=[AFTER]).legend(None)
+    return colour.scale(domain=list(names), range=SIDES[: len(names)]).legend(title=None)
 
 
 def tooltips(words: Language, *fields: tuple[str, str] | tuple[str, str, str]) -> list[alt.Tooltip]:

@@ -73,17 +73,10 @@ def variance_chart(rows: Sequence[ClassRow], views: bool, words: Language) -> Sp
     title = words.say("axis.instance" if views else "axis.within")
     ends = [number for row in rows for number in (row.value.high, row.predicted)]
     most = max([0.01, *(end for end in ends if end is not None)])
-    x = alt.X(
-        "estimate:Q",
-        title=title,
-        scale=alt.Scale(type="sqrt", nice=False, zero=True, domainMax=1.03 * most),
-        axis=alt.Axis(values=[t for t in _TICKS if t == 0 or most / 150 <= t <= most], format="~g"),
-    )
-    base = alt.Chart(values(data)).encode(
-        y=alt.Y("class:N", title=None, sort=classes),
-        yOffset=alt.YOffset("case:N", sort=names),
-        color=sides(names, words),
-    )
+    ticks = [t for t in _TICKS if t == 0 or most / 150 <= t <= most]
+    x = alt.X("estimate:Q").title(title).axis(values=ticks, format="~g")
+    x = x.scale(type="sqrt", nice=False, zero=True, domainMax=1.03 * most)
+    base = _by_name(data, alt.Y("class:N").sort(classes), names, words)
     tip = tooltips(
         words,
         ("class:N", "column.class", ""),
@@ -103,16 +96,18 @@ def variance_chart(rows: Sequence[ClassRow], views: bool, words: Language) -> Sp
     return finished(alt.layer(*layers), description=description, height=height)
 
 
+def _by_name(rows: Sequence[Row], y: alt.Y, names: Sequence[str], words: Language) -> alt.Chart:
+    """A line for each name, and in it one for each case."""
+    offset, colour = alt.YOffset("case:N").sort(list(names)), sides(names, words)
+    return alt.Chart(values(rows)).encode(y=y.title(None), yOffset=offset, color=colour)
+
+
 def dot_chart(
     rows: Sequence[Row], names: Sequence[str], words: Language, *, title: str, axis: str
 ) -> Spec:
     """Estimates with intervals: rows of "name", "case", "estimate", "low", "high"."""
     order = ordered(rows, "name")
-    base = alt.Chart(values(rows)).encode(
-        y=alt.Y("name:N", title=None, sort=order, axis=alt.Axis(labelLimit=260)),
-        yOffset=alt.YOffset("case:N", sort=list(names)),
-        color=sides(names, words),
-    )
+    base = _by_name(rows, alt.Y("name:N").sort(order).axis(labelLimit=260), names, words)
     tip = tooltips(
         words,
         ("name:N", "column.quantity"),
@@ -121,8 +116,7 @@ def dot_chart(
         ("low:Q", "page.interval", ".1%"),
         ("high:Q", "page.interval", ".1%"),
     )
-    percent = alt.Axis(format="%", tickCount=5)
-    x = alt.X("estimate:Q", title=axis, axis=percent, scale=alt.Scale(zero=True))
+    x = alt.X("estimate:Q").title(axis).axis(format="%", tickCount=5).scale(zero=True)
     height = 50 + len(order) * (12 + 12 * len(names))
     layers = interval_dots(base, x, axis, tip)
     return finished(alt.layer(*layers), description=title, height=height)
@@ -167,18 +161,13 @@ def level_chart(cases: Sequence[Case], layer: str | None, words: Language) -> Sp
         words.say("level.within"): "#0072B2",
         words.say("level.view"): "#E69F00",
     }
-    shown = alt.Scale(domain=parts, range=[colours[part] for part in parts])
-    x = alt.X(
-        "share:Q",
-        title=words.say("axis.share"),
-        axis=alt.Axis(format="%", tickCount=5),
-        scale=alt.Scale(domain=[0, 1]),
-    )
+    shown = [colours[part] for part in parts]
+    x = alt.X("share:Q").title(words.say("axis.share")).axis(format="%", tickCount=5)
     chart = alt.Chart(values(rows)).mark_bar(stroke="white", strokeWidth=1)
     chart = chart.encode(
-        y=alt.Y("bar:N", title=None, sort=bars),
-        x=x,
-        color=alt.Color("part:N", title=None, scale=shown),
+        y=alt.Y("bar:N").title(None).sort(bars),
+        x=x.scale(domain=[0, 1]),
+        color=alt.Color("part:N").title(None).scale(domain=parts, range=shown),
         order="order:Q",
         tooltip=tooltips(
             words,
@@ -209,11 +198,10 @@ def training_chart(cases: Sequence[Case], layer: str | None, words: Language) ->
     ]
     if len(ordered(rows, "epoch")) < 2:
         return None
-    percent, zero = alt.Axis(format="%"), alt.Scale(zero=True)
-    epochs = alt.Axis(tickMinStep=1)
+    x = alt.X("epoch:Q").title(words.say("axis.epoch")).axis(tickMinStep=1).scale(zero=True)
     both = alt.Chart(values(rows)).encode(
-        x=alt.X("epoch:Q", title=words.say("axis.epoch"), axis=epochs, scale=zero),
-        y=alt.Y("value:Q", title=None, axis=percent, scale=zero),
+        x=x,
+        y=alt.Y("value:Q").title(None).axis(format="%").scale(zero=True),
         color=sides(ordered(rows, "case"), words),
         tooltip=tooltips(
             words,
@@ -224,8 +212,8 @@ def training_chart(cases: Sequence[Case], layer: str | None, words: Language) ->
         ),
     )
     # Points in a layer of their own: with the line's own points the legend shows no dashes.
-    legend = alt.Legend(symbolType="stroke", symbolStrokeColor=GREY, symbolSize=300)
-    dash = alt.StrokeDash("what:N", title=None, sort=ordered(rows, "what"), legend=legend)
+    dash = alt.StrokeDash("what:N").title(None).sort(ordered(rows, "what"))
+    dash = dash.legend(symbolType="stroke", symbolStrokeColor=GREY, symbolSize=300)
     lines = both.mark_line(strokeWidth=2).encode(strokeDash=dash)
     chart = lines + both.mark_point(filled=True, opacity=1)
     return finished(chart, description=words.say("section.training"), height=240)

@@ -36,7 +36,7 @@ _ROLES = {
 
 def phase_chart(diagram: PhaseDiagram, marks: Sequence[Mark], words: Language) -> Spec:
     """Cells by predicted variance, grey where collapsed, with the threshold and the marks."""
-    axes = _Axes(*_scales(diagram, words))
+    axes = _axes(diagram, words)
     cells = _named_cells(diagram, words)
     layers = [*_cells(cells, words, axes), *_threshold(diagram, axes), *_marks(marks, words, axes)]
     chart = alt.layer(*layers).resolve_scale(color="independent", shape="independent")
@@ -50,21 +50,16 @@ class _Axes(NamedTuple):
     y: alt.Y
 
 
-def _scales(diagram: PhaseDiagram, words: Language) -> tuple[alt.X, alt.Y]:
+def _axes(diagram: PhaseDiagram, words: Language) -> _Axes:
     low, high = min(cell.tau0 for cell in diagram.cells), max(cell.tau1 for cell in diagram.cells)
-    x = alt.X(
-        "alpha0:Q",
-        title=words.say("axis.alpha"),
-        scale=alt.Scale(type="pow", exponent=EXPONENT, domain=[0, 1], nice=False),
-        axis=alt.Axis(values=_ALPHA_TICKS, grid=False, format="~g"),
+    ticks = [t for t in _TAU_TICKS if low <= t <= high]
+    x = alt.X("alpha0:Q").title(words.say("axis.alpha"))
+    x = x.axis(values=_ALPHA_TICKS, grid=False, format="~g")
+    y = alt.Y("tau0:Q").title(words.say("axis.tau")).axis(values=ticks, grid=False, format="~g")
+    return _Axes(
+        x.scale(type="pow", exponent=EXPONENT, domain=[0, 1], nice=False),
+        y.scale(type="log", domain=[low, high], nice=False),
     )
-    y = alt.Y(
-        "tau0:Q",
-        title=words.say("axis.tau"),
-        scale=alt.Scale(type="log", domain=[low, high], nice=False),
-        axis=alt.Axis(values=[t for t in _TAU_TICKS if low <= t <= high], grid=False, format="~g"),
-    )
-    return x, y
 
 
 def _named_cells(diagram: PhaseDiagram, words: Language) -> dict[str, list[Row]]:
@@ -90,18 +85,12 @@ def _cells(cells: dict[str, list[Row]], words: Language, axes: _Axes) -> list[An
     """A layer for each of the two data sets that is not empty, the grey one below."""
     present = [name for name in _ILL if any(cell["phase"] == name for cell in cells["ill"])]
     names = [words.word("phase-short", name) for name in present]
+    ill = alt.Color("short:N").title(words.say("legend.phase"))
+    spread = alt.Color("variance:Q").title(words.say("axis.predicted-variance"))
+    bar = {"gradientLength": 160, "format": ".2~f", "tickCount": 4}
     colours = {
-        "ill": alt.Color(
-            "short:N",
-            title=words.say("legend.phase"),
-            scale=alt.Scale(domain=names, range=[_ILL[name] for name in present]),
-        ),
-        "spread": alt.Color(
-            "variance:Q",
-            title=words.say("axis.predicted-variance"),
-            scale=alt.Scale(scheme="tealblues", domainMin=0),
-            legend=alt.Legend(gradientLength=160, format=".2~f", tickCount=4),
-        ),
+        "ill": ill.scale(domain=names, range=[_ILL[name] for name in present]),
+        "spread": spread.scale(scheme="tealblues", domainMin=0).legend(**bar),
     }
     tip = tooltips(
         words,
@@ -148,10 +137,7 @@ def _marks(marks: Sequence[Mark], words: Language, axes: _Axes) -> list[Any]:
         ("tau0:Q", "column.tau"),
         ("variance:Q", "legend.variance", ".3~g"),
     )
-    colour, shape = (
-        alt.Scale(domain=list(_ROLES), range=list(column))
-        for column in zip(*_ROLES.values(), strict=True)
-    )
+    roles, (colours, shapes) = list(_ROLES), map(list, zip(*_ROLES.values(), strict=True))
     points = alt.Chart(values(rows)).mark_point(
         filled=True, size=190, stroke="white", strokeWidth=2, opacity=1
     )
@@ -159,8 +145,8 @@ def _marks(marks: Sequence[Mark], words: Language, axes: _Axes) -> list[Any]:
         points.encode(
             x=axes.x,
             y=axes.y,
-            color=alt.Color("role:N", legend=None, scale=colour),
-            shape=alt.Shape("role:N", legend=None, scale=shape),
+            color=alt.Color("role:N").legend(None).scale(domain=roles, range=colours),
+            shape=alt.Shape("role:N").legend(None).scale(domain=roles, range=shapes),
             tooltip=tip,
         )
     ]

@@ -20,17 +20,12 @@ def trial_chart(trials: Sequence[Row], seeds: Sequence[Row], words: Language) ->
     means = [row for row in trials if row["objective"] is not None]
     if not means:
         return None
-    predicted, objective = words.say("axis.predicted-variance"), words.say("axis.objective")
-    x = alt.X("predicted:Q", title=predicted, axis=alt.Axis(tickCount=6, format="~g"))
-    y = alt.Y(
-        "objective:Q",
-        title=objective,
-        axis=alt.Axis(format="%", tickCount=6),
-        scale=alt.Scale(zero=False, padding=14),
-    )
+    x = alt.X("predicted:Q").title(words.say("axis.predicted-variance"))
+    x = x.axis(tickCount=6, format="~g")
+    y = alt.Y("objective:Q").title(words.say("axis.objective"))
+    y = y.axis(format="%", tickCount=6).scale(zero=False, padding=14)
     kinds = ordered(trials, "role")
-    scale = alt.Scale(domain=kinds, range=SIDES[: len(kinds)])
-    colour = alt.Color("role:N", title=None, scale=scale)
+    colour = alt.Color("role:N").title(None).scale(domain=kinds, range=SIDES[: len(kinds)])
     tip = tooltips(
         words,
         ("name:N", "column.change"),

@@ -98,7 +98,7 @@ def absent(inputs: Inputs) -> tuple[str, ...]:
         "setting": any(case.setting for case in cases) or _pilot_setting(inputs) is not None,
         "prediction": any(case.prediction for case in cases),
         "probe": inputs.pilot is not None or bool(probed),
-        "fine": any(m.probe for m in measured) or any(row.role == "fine" for row in probed),
+        "fine": any(m.probe for m in measured) or any(row.target.role == "fine" for row in probed),
         "views": any(m.view_variance.estimate is not None for m in measured),
         "slices": any(m.slices for m in measured),
         "embeddings": any(case.points for case in cases),

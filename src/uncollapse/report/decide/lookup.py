@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
-from uncollapse.records import ClassMeasurement, Estimate, Interval, Measurement, Prediction
+from uncollapse.records import (
+    ClassMeasurement,
+    Estimate,
+    Interval,
+    Measurement,
+    Prediction,
+    Reading,
+    TargetProbe,
+)
 from uncollapse.report.inputs_model import Case, Measured
 from uncollapse.report.intervals import interval_of
-from uncollapse.statistics import mean_interval
+from uncollapse.report.read.over_seeds import mean_record
 
 __all__ = [
     "LEVELS",
@@ -105,91 +114,68 @@ def class_rows(cases: Sequence[Case], layer: str | None) -> list[ClassRow]:
     return rows
 
 
-@dataclass(frozen=True)
-class ProbeRow:
-    """What one probe read of one target at one layer.
+class ProbeRow(NamedTuple):
+    """What one probe read of one target at one layer: a part of the probe's record."""
 
-    Attributes:
-        data, layer, target, role, probe: As the probe's record has them.
-        shots: Of the few-shot probe; None otherwise.
-        score: Above chance (0 chance, 1 perfect).
-        accuracy: The plain accuracy.
-        rows: Test rows.
-        notes: What the record says of the target.
-    """
-
-    data: str
-    layer: str
-    target: str
-    role: str
-    probe: str
-    shots: int | None
-    score: Interval
-    accuracy: Interval
-    rows: int
-    notes: tuple[str, ...]
+    target: TargetProbe
+    reading: Reading
 
     @property
     def key(self) -> tuple[str, str, str, str, int | None]:
         """What two rows must share to be compared."""
-        return self.data, self.layer, self.target, self.probe, self.shots
+        target, reading = self
+        return target.data, target.layer, target.target, reading.probe, reading.details.shots
+
+    def is_at(self, layer: str) -> bool:
+        """Whether it is of the run's own data, at the layer ("" for any)."""
+        return not self.target.data and layer in ("", self.target.layer)
 
 
-def probe_rows(case: Case) -> Iterator[ProbeRow]:
+def probe_rows(case: Case) -> list[ProbeRow]:
     """Every reading of every probe record of a case; means over its runs where it has several.
 
     What not every run has is left out.
     """
-    if not case.runs:
-        yield from _rows_of_run(case)
-        return
-    by_key = [{row.key: row for row in _rows_of_run(run)} for run in case.runs]
-    for key, first in by_key[0].items():
-        rows = [run[key] for run in by_key if key in run]
-        if len(rows) == len(by_key):
-            yield replace(
-                first,
-                score=mean_interval([row.score.estimate for row in rows]),
-                accuracy=mean_interval([row.accuracy.estimate for row in rows]),
-                notes=tuple(dict.fromkeys(note for row in rows for note in row.notes)),
-            )
+    runs = [
+        [
+            ProbeRow(target, reading)
+            for record in run.probes
+            for target in record.targets
+            for reading in target.readings
+        ]
+        for run in case.each
+    ]
+    by_key = [{row.key: row for row in rows} for rows in runs]
+    shared = [[rows[row.key] for rows in by_key if row.key in rows] for row in runs[0]]
+    return [_mean_row(rows) for rows in shared if len(rows) == len(runs)]
 
 
-def _rows_of_run(run: Case) -> Iterator[ProbeRow]:
-    for target in (target for record in run.probes for target in record.targets):
-        for reading in target.readings:
-            yield ProbeRow(
-                target.data,
-                target.layer,
-                target.target,
-                target.role,
-                reading.probe,
-                reading.details.shots,
-                reading.score.chance_corrected,
-                reading.score.accuracy,
-                target.sizes.test,
-                target.notes,
-            )
+def _mean_row(rows: Sequence[ProbeRow]) -> ProbeRow:
+    """The first with the mean score, and the notes of all."""
+    target, reading = rows[0]
+    notes = dict.fromkeys(note for row in rows for note in row.target.notes)
+    score = mean_record([row.reading.score for row in rows]) if len(rows) > 1 else reading.score
+    return ProbeRow(replace(target, notes=tuple(notes)), replace(reading, score=score))
 
 
 def within_reading(case: Case, layer: str) -> Interval | None:
     """How well finer labels are read inside a class: the probe's record, else the measurement's."""
     for probe in ("within-class linear", "within-class knn"):
         for row in probe_rows(case):
-            if row.probe == probe and not row.data and layer in ("", row.layer):
-                return row.score
+            if row.reading.probe == probe and row.is_at(layer):
+                return row.reading.score.chance_corrected
     for measured in case.measured:
-        found = measured.measurement.probe
-        if layer in ("", measured.layer) and found is not None:
-            return interval_of(found.logistic)
+        probe_inside = measured.measurement.probe
+        if layer in ("", measured.layer) and probe_inside is not None:
+            return interval_of(probe_inside.logistic)
     return None
 
 
 def label_reading(case: Case, layer: str) -> Interval | None:
     """Accuracy of the training label by the linear probe."""
     for row in probe_rows(case):
-        if (row.role, row.probe, row.data) == ("label", "linear", "") and layer in ("", row.layer):
-            return row.accuracy
+        if (row.target.role, row.reading.probe) == ("label", "linear") and row.is_at(layer):
+            return row.reading.score.accuracy
     return None
 
 

@@ -64,7 +64,7 @@ def explorer_page(lang: Language = "en") -> str:
         "page_js": (here / "page.js").read_text("utf-8").removeprefix('"use strict";\n'),
     }
     page = (here / "page.html").read_text("utf-8")
-    return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], page)
+    return re.sub(r"\{\{(\w+)\}\}", lambda slot: parts[slot[1]], page)
 
 
 def _control(name: str, text: dict[str, str]) -> str:

@@ -80,7 +80,7 @@ def _run_facts(case: Case, words: Language) -> Facts:
             text = str(run.data[name])
             facts[title] = words.each(text) if name in ("split", "fingerprint_of") else text
     for part, count in (run.data.get("rows") or {}).items():
-        facts[words.say("audit.rows-of", part=words.part(part))] = words.count(count)
+        facts[words.say("audit.rows-of", part=part)] = words.count(count)
     if run.coverage:
         facts[words.say("audit.coverage")] = words.each(run.coverage)
     facts[words.say("audit.status")] = words.word("status", run.status)
@@ -134,7 +134,7 @@ def pilot_rows(report: Content) -> Table | None:
     if rows is not None:
         counts = (rows.train_rows, rows.validation_rows, rows.test_rows)
         for part, count in zip(("train", "validation", "test"), counts, strict=True):
-            facts.append((words.say("audit.rows-of", part=words.part(part)), words.count, count))
+            facts.append((words.say("audit.rows-of", part=part), words.count, count))
     named: list[tuple[str, Callable[[Any], str], object]] = [
         ("rows-share", words.share, None if rows is None else rows.share),
         ("half-width", words.share, None if rows is None else rows.expected_half_width),

@@ -165,24 +165,23 @@ def _probes(report: Content, words: Language) -> Section | None:
     if not named:
         return None
     names = list(dict.fromkeys(name for name, _ in named))
+    axis = words.say("axis.above-chance")
     figures = []
-    for number, layer in enumerate(dict.fromkeys(row.layer for _, row in named)):
+    for number, layer in enumerate(dict.fromkeys(row.target.layer for _, row in named)):
         dots = [
-            {"name": probe_name(row, words), "layer": layer, "case": name, **row.score.to_dict()}
+            {"name": probe_name(row, words), "layer": layer, "case": name}
+            | row.reading.score.chance_corrected.to_dict()
             for name, row in named
-            if row.layer == layer
+            if row.target.layer == layer
         ]
-        title, axis = words.word("layer", short(layer, 60)), words.say("axis.above-chance")
+        title = words.word("layer", short(layer, 60))
         spec = dot_chart(dots[:MOST_DOTS], names, words, title=title, axis=axis)
         figures.append(Figure(f"probes-{number}", title, spec))
-    return section(
-        "probes",
-        words,
-        words.say("intro.probes-seeds" if any(case.runs for case in cases) else "intro.probes"),
-        figures=figures,
-        tables=[("", probe_table(cases, words))],
-        notes=[words.record(n) for n in dict.fromkeys(n for _, row in named for n in row.notes)],
-    )
+    intro = words.say("intro.probes-seeds" if any(c.runs for c in cases) else "intro.probes")
+    tables = [("", probe_table(cases, words))]
+    notes = dict.fromkeys(note for _, row in named for note in row.target.notes)
+    said = list(map(words.record, notes))
+    return section("probes", words, intro, figures=figures, tables=tables, notes=said)
 
 
 def _slices(report: Content, words: Language) -> Section | None:

@@ -127,11 +127,12 @@ def layer_table(cases: Sequence[Case], words: Language) -> Table | None:
 
 def probe_name(row: ProbeRow, words: Language) -> str:
     """Data, target and probe in words, with its shots."""
-    name = words.word("probe", row.probe)
-    if row.shots is not None:
-        name = words.say("probe.shots", count=row.shots)
-    data = f"{short(row.data, 30)}: " if row.data else ""
-    return f"{data}{short(row.target, 30)} · {name}"
+    target, reading = row
+    name = words.word("probe", reading.probe)
+    if reading.details.shots is not None:
+        name = words.say("probe.shots", count=reading.details.shots)
+    data = f"{short(target.data, 30)}: " if target.data else ""
+    return f"{data}{short(target.target, 30)} · {name}"
 
 
 def probe_table(cases: Sequence[Case], words: Language) -> Table:
@@ -140,15 +141,17 @@ def probe_table(cases: Sequence[Case], words: Language) -> Table:
     rows = [
         [
             name,
-            words.word("role", row.role),
-            short(row.layer, 40),
+            words.word("role", target.role),
+            short(target.layer, 40),
             short(case.name, 40),
-            words.count(row.rows),
-            words.share(row.score),
-            words.share_ends(row.score),
-            words.share(row.accuracy),
+            words.count(target.sizes.test),
+            words.share(reading.score.chance_corrected),
+            words.share_ends(reading.score.chance_corrected),
+            words.share(reading.score.accuracy),
         ]
-        for name, row, case in sorted(named, key=lambda entry: (entry[1].layer, entry[0]))
+        for name, (target, reading), case in sorted(
+            named, key=lambda entry: (entry[1].target.layer, entry[0])
+        )
     ]
     titles = titles_of(words, "target kind layer run rows interval accuracy")
     titles.insert(5, words.say("axis.above-chance"))
