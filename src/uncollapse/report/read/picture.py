@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uncollapse.report.inputs_model import Points
+from uncollapse.tables import Rows
 
 __all__ = ["components", "picture"]
 
@@ -52,19 +53,21 @@ def _shares(eigenvalues: Floats) -> tuple[float, float]:
     return (first[0] / total, first[1] / total) if total > 0 else (0.0, 0.0)
 
 
-def picture(drawn: dict[str, Any], layer: str, rows: int, seed: int) -> Points:
+def picture(drawn: Rows, name: str | None, layer: str, rows: int, seed: int) -> Points:
     """Both projections of drawn rows.
 
     Args:
-        drawn: "vectors" (n, d) and "label" (n,), and where they are known "fine" and "name" (n,).
+        drawn: Of several views, the first is shown.
+        name: Column that names a row; None without one.
         layer: Name of the layer.
         rows: How many rows were drawn from.
         seed: Of the draw.
     """
-    vectors = drawn["vectors"]
+    vectors = np.asarray(drawn.embeddings, dtype=np.float64)
+    vectors = vectors[:, 0] if vectors.ndim == 3 else vectors
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
     vectors = vectors / np.maximum(norms, 1e-300)
-    label = [str(value) for value in drawn["label"]]
+    label = [str(value) for value in drawn.labels]
     placed, values = components(vectors - vectors.mean(axis=0))
     _, codes = np.unique(label, return_inverse=True)
     counts = np.bincount(codes)
@@ -82,8 +85,8 @@ def picture(drawn: dict[str, Any], layer: str, rows: int, seed: int) -> Points:
         v=v,
         shares=(*_shares(values), *_shares(inner)),
         label=tuple(label),
-        fine=_texts(drawn.get("fine"), len(label)),
-        name=_texts(drawn.get("name"), len(label)),
+        fine=_texts(drawn.fine_labels, len(label)),
+        name=_texts(None if name is None else drawn.slices[name], len(label)),
         rows=rows,
         seed=seed,
         spectrum=tuple(float(value * free) for value in inner[:SPECTRUM]),

@@ -74,7 +74,8 @@ def measured_rows(
         if not rows.count:
             raise InputError(f"rows in {path}", "none", "give a file that holds embeddings")
         title = layer if layer in ("projector", "backbone") or len(roles.layers) > 1 else ""
-        points = picture(rows.drawn(), title or options.layer or "", rows.count, options.seed)
+        place = title or options.layer or ""
+        points = picture(rows.drawn(), roles.name, place, rows.count, options.seed)
         of_loss = prediction if title in ("projector", "") else None
         measured = None
         if title not in known:
@@ -155,17 +156,10 @@ class _Rows:
         order = np.sort(np.argsort(self.keys, kind="stable")[: self.most])
         self.kept, self.keys = [joined(self.kept).take(order)], self.keys[order]
 
-    def drawn(self) -> dict[str, Array]:
+    def drawn(self) -> Rows:
         """The rows of the picture."""
         self._thin()
-        part = self.kept[0]
-        vectors = np.asarray(part.embeddings, dtype=np.float64)
-        columns = {"vectors": vectors[:, 0] if vectors.ndim == 3 else vectors, "label": part.labels}
-        if part.fine_labels is not None:
-            columns["fine"] = part.fine_labels
-        if self.roles.name is not None:
-            columns["name"] = part.slices[self.roles.name]
-        return columns
+        return self.kept[0]
 
     def measurement(
         self, seed: int, prediction: Prediction | None, layer: str | None, *, whole: bool
