@@ -5,7 +5,7 @@ import pytest
 from embeddings import unit
 
 from uncollapse.errors import InputError
-from uncollapse.metrics import measure
+from uncollapse.metrics import Columns, Measurement, measure, measure_files
 from uncollapse.probes import (
     ProbeOptions,
     WithinClassOptions,
@@ -184,3 +184,18 @@ def test_the_null_keeps_units_of_several_labels_together(rng):
         assert before != after
         assert sorted(before) == sorted(after)
         assert moved.vectors is probed.vectors
+
+
+def test_no_probe_is_none_everywhere(rng, tmp_path):
+    rows, labels, finer = residuals(rng, 0.5, structured=True)
+    found = measure(rows, labels, fine_labels=finer, slices=finer, probe=None, permutations=0)
+    assert found.probe is None
+    assert found.slices["slice"]["leakage"] is None
+    assert all(entry.probe is None for entry in found.slices["slice"]["values"].values())
+    assert "Leakage" not in str(found)
+    assert Measurement.from_json(found.to_json()) == found
+    np.savez(tmp_path / "a.npz", z=rows, label=labels, fine=finer)
+    columns = Columns(fine="fine", slices=("fine",))
+    again = measure_files([tmp_path / "a.npz"], columns=columns, probe=None, permutations=0)
+    assert again.probe is None
+    assert again.slices["fine"].leakage is None

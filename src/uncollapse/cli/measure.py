@@ -13,6 +13,7 @@ from uncollapse.cli._console import bar, plain_console, print_json, say
 from uncollapse.cli._setting import BatchOptions, ColumnOptions, Confidence, ConventionOptions, Json
 from uncollapse.errors import InputError
 from uncollapse.metrics import (
+    Accumulator,
     Margins,
     ProbeOptions,
     WithinClassOptions,
@@ -138,26 +139,35 @@ def measure_command(
     prediction = _prediction(run, conventions, batch)
     margins = Margins(collapsed=judging.collapsed_margin, healthy=judging.healthy_margin)
     if reading.save is not None:
-        _accumulate(files, columns.columns(), run, reading, answer.as_json)
-        files, columns, run = [reading.save], ColumnOptions(), RunOptions()
-    with bar("reading", "rows") as progress:
-        found = measure_files(
-            files,
-            columns=columns.columns(),
-            labels_from=run.labels_from or (),
-            stream=reading.stream,
-            interval=reading.interval,
-            drop_invalid=run.drop_invalid,
-            progress=progress,
+        state = _saved(files, columns.columns(), run, reading, answer.as_json)
+        if callable(prediction):
+            prediction = prediction(state.classes().counts)
+        found = state.measurement(
             prediction=prediction,
             margins=margins,
-            probe=ProbeOptions(within=WithinClassOptions(permutations=judging.permutations)),
-            permutations=judging.permutations,
             confidence=judging.confidence,
-            seed=judging.seed,
             layer=answer.layer,
             split=answer.split,
         )
+    else:
+        with bar("reading", "rows") as progress:
+            found = measure_files(
+                files,
+                columns=columns.columns(),
+                labels_from=run.labels_from or (),
+                stream=reading.stream,
+                interval=reading.interval,
+                drop_invalid=run.drop_invalid,
+                progress=progress,
+                prediction=prediction,
+                margins=margins,
+                probe=ProbeOptions(within=WithinClassOptions(permutations=judging.permutations)),
+                permutations=judging.permutations,
+                confidence=judging.confidence,
+                seed=judging.seed,
+                layer=answer.layer,
+                split=answer.split,
+            )
     if answer.as_json:
         typer.echo(found.to_json())
     else:
@@ -204,10 +214,10 @@ def _prediction(
     return predicted
 
 
-def _accumulate(
+def _saved(
     files: list[Path], columns: Columns, run: RunOptions, reading: StreamOptions, as_json: bool
-) -> None:
-    """Stream the files and save the state; ends here where it cannot be judged by itself."""
+) -> Accumulator:
+    """The saved state of a stream of the files; ends here where it cannot be judged by itself."""
     assert reading.save is not None
     check_place(reading.save)
     with bar("reading", "rows") as progress:
@@ -228,3 +238,4 @@ def _accumulate(
             print_json({"saved": str(reading.save), "verdict": None, "reason": str(error)})
         say(f"saved {reading.save}; not judged by itself: {error}")
         raise typer.Exit from error
+    return state

@@ -1,40 +1,25 @@
 """Whether embeddings are collapsed: measures, intervals, verdicts."""
 
-from uncollapse.metrics.build_record import (
-    assemble,
-)
-from uncollapse.metrics.class_moments import (
-    Classes,
-)
-from uncollapse.metrics.compare import (
-    compare,
-)
+from uncollapse.metrics.build_record import build_record
+from uncollapse.metrics.class_moments import Classes, features_by_class
+from uncollapse.metrics.compare import compare
 from uncollapse.metrics.from_files import (
     accumulate_files,
     measure_files,
 )
-from uncollapse.metrics.measure import (
-    measure,
-)
+from uncollapse.metrics.measure import measure
 from uncollapse.metrics.moments import (
     EXTRA,
     ClassMoments,
-    instance_features,
 )
 from uncollapse.metrics.persist import (
     check_place,
     load_state,
     save_state,
 )
-from uncollapse.metrics.selection import (
-    scores,
-)
-from uncollapse.metrics.stream import (
-    Accumulator,
-)
-from uncollapse.metrics.variance import (
-    decompose,
-)
+from uncollapse.metrics.selection import scores
+from uncollapse.metrics.stream import Accumulator
+from uncollapse.metrics.variance import decompose
 from uncollapse.probes import ProbeOptions, WithinClassOptions
 from uncollapse.records import (
     ClassMeasurement,
@@ -61,11 +46,11 @@ __all__ = [
     "Reason",
     "WithinClassOptions",
     "accumulate_files",
-    "assemble",
+    "build_record",
     "check_place",
     "compare",
     "decompose",
-    "instance_features",
+    "features_by_class",
     "load_state",
     "measure",
     "measure_files",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from uncollapse.errors import InputError
@@ -21,9 +22,29 @@ from uncollapse.records import (
     SliceColumn,
     Variances,
     WithinClassProbe,
+    sentence,
 )
 
-__all__ = ["as_prediction", "assemble", "check_confidence"]
+__all__ = ["InMemory", "as_prediction", "build_record", "check_confidence"]
+
+
+@dataclass(frozen=True)
+class InMemory:
+    """What only all rows together tell.
+
+    Attributes:
+        uniformity: Mean Gaussian potential of pairs.
+        nc1_null: NC1 with the labels permuted.
+        probe: What the within-class probe found.
+        slices: What was found in slices.
+        seed: Of everything that was drawn.
+    """
+
+    uniformity: float | None = None
+    nc1_null: NC1Null | None = None
+    probe: WithinClassProbe | None = None
+    slices: Mapping[str, SliceColumn] | None = None
+    seed: int | None = None
 
 
 def as_prediction(prediction: Prediction | Mapping[str, Any] | None) -> Prediction | None:
@@ -46,22 +67,23 @@ def check_confidence(confidence: float) -> None:
         raise InputError("confidence in (0, 1)", f"{confidence}", "0.95 is usual")
 
 
-def assemble(
+def build_record(
     classes: Classes,
-    conditions: Mapping[str, Any],
-    margins: Margins,
-    prediction: Prediction | None = None,
+    *,
+    prediction: Prediction | Mapping[str, Any] | None = None,
+    margins: Margins | None = None,
     confidence: float = 0.95,
-    uniformity: float | None = None,
-    nc1_null: NC1Null | None = None,
-    probe: WithinClassProbe | None = None,
-    slices: Mapping[str, SliceColumn] | None = None,
+    layer: str | None = None,
+    split: str | None = None,
+    in_memory: InMemory | None = None,
 ) -> Measurement:
     """The whole record from the moments of the classes and what was found beside them."""
     check_confidence(confidence)
+    prediction, margins = as_prediction(prediction), margins or Margins()
+    beside = in_memory or InMemory()
     macro = decompose(classes.units, confidence=confidence)
     micro = decompose(classes.units, confidence=confidence, micro=True)
-    verdict, reasons = judge(macro, classes.names, margins, prediction, probe, slices)
+    verdict, reasons = judge(macro, classes.names, margins, prediction, beside.probe, beside.slices)
     return Measurement(
         verdict=verdict,
         reasons=reasons,
@@ -70,9 +92,9 @@ def assemble(
         share=macro.share,
         micro=_variances(micro),
         ssem=ssem_fit(classes.units, macro),
-        secondary=secondary_measures(classes.units, classes.instances, macro, uniformity, nc1_null),
-        probe=probe,
-        slices=slices,
+        secondary=secondary_measures(classes, macro, beside.uniformity, beside.nc1_null),
+        probe=beside.probe,
+        slices=beside.slices,
         prediction=prediction,
         conditions=Conditions(
             classes=len(classes.names),
@@ -81,7 +103,15 @@ def assemble(
             dimension=classes.units[0].dimension,
             confidence=confidence,
             margins=margins,
-            **conditions,
+            layer=layer,
+            split=split,
+            dtype=classes.dtype,
+            normalised=classes.normalised,
+            dropped=classes.dropped,
+            views=classes.views,
+            groups=any(moments.names is not None for moments in classes.units),
+            **_interval(classes),
+            seed=beside.seed,
         ),
     )
 
@@ -90,25 +120,35 @@ def _variances(levels: Decomposition) -> Variances:
     return Variances(levels.within, levels.instance, levels.view, levels.between, levels.total)
 
 
+def _interval(classes: Classes) -> dict[str, Any]:
+    """How intervals were found."""
+    if not all(moments.has_spread for moments in classes.units):
+        return {"interval": None}
+    blocks = next((len(m.rows) for m in classes.units if m.blocked and m.rows is not None), None)
+    if blocks is None:
+        return {"interval": sentence("interval.units")}
+    return {"interval": sentence("interval.blocks", {"blocks": blocks}), "blocks": blocks}
+
+
 def _per_class(
     classes: Classes, macro: Decomposition, margins: Margins, prediction: Prediction | None
 ) -> tuple[ClassMeasurement, ...]:
     shares = predicted_shares(prediction, len(classes.names))
-    found = []
+    measured = []
     for name, moments, level, share in zip(
         classes.names, classes.units, macro.per_class, shares, strict=True
     ):
         verdict, reason = judge_class(level, margins, share)
-        found.append(
+        measured.append(
             ClassMeasurement(
-                label=name,
-                count=moments.samples,
-                verdict=verdict,
-                reason=reason,
-                within_class_variance=level.within,
-                instance_variance=level.instance,
-                view_variance=level.view,
-                share=level.share,
+                name,
+                moments.samples,
+                verdict,
+                reason,
+                level.within,
+                level.instance,
+                level.view,
+                level.share,
             )
         )
-    return tuple(found)
+    return tuple(measured)

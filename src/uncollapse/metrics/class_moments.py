@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,14 +12,15 @@ from numpy.typing import NDArray
 from uncollapse.metrics.moments import ClassMoments, group_features, instance_features
 from uncollapse.samples import Sample, unit_rows
 
-__all__ = ["Classes", "classes_of"]
+__all__ = ["Classes", "classes_of", "features_by_class"]
 
 Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Classes:
-    """Moments of every class.
+    """Moments of every class, and what is known of the rows they come from.
 
     Attributes:
         names: Labels, sorted.
@@ -26,12 +28,58 @@ class Classes:
         instances: Moments of the instances.
         points: (instances, d) all instances (views averaged) in class order, or None when they
             would take more than `keep_bytes`.
+        dtype: Type that the embeddings came in; of several, with commas.
+        normalised: Whether they came as unit vectors.
+        dropped: Rows left out, by fault.
+        views: Whether rows are views of instances.
     """
 
     names: tuple[Any, ...]
     units: list[ClassMoments]
     instances: list[ClassMoments]
     points: Floats | None = None
+    dtype: str = ""
+    normalised: bool = True
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    views: bool = False
+
+    @property
+    def counts(self) -> dict[Any, int]:
+        """Instances of each class."""
+        counts = (moments.instances for moments in self.instances)
+        return dict(zip(self.names, counts, strict=True))
+
+
+class ClassFeatures(NamedTuple):
+    """Features of one class's instances.
+
+    Attributes:
+        code: The class's code among the labels.
+        features: (instances, d + 6).
+        groups: Group code of each instance, or None.
+        samples: Rows, all views counted.
+    """
+
+    code: int
+    features: Floats
+    groups: Integers | None
+    samples: int
+
+
+def features_by_class(sample: Sample) -> Iterator[ClassFeatures]:
+    """The features of each class that has rows, by label code."""
+    order = np.argsort(sample.labels.codes, kind="stable")
+    if not len(order):
+        return
+    starts = np.flatnonzero(np.diff(sample.labels.codes[order])) + 1
+    for rows in np.split(order, starts):
+        ids = None if sample.instances is None else sample.instances.codes[rows]
+        features = instance_features(unit_rows(sample.matrix[rows]), ids)
+        groups = None
+        if sample.groups is not None:
+            first = rows if ids is None else rows[np.unique(ids, return_index=True)[1]]
+            groups = sample.groups.codes[first]
+        yield ClassFeatures(int(sample.labels.codes[rows[0]]), features, groups, len(rows))
 
 
 def classes_of(sample: Sample, *, keep_bytes: int = 0) -> Classes:
@@ -41,27 +89,25 @@ def classes_of(sample: Sample, *, keep_bytes: int = 0) -> Classes:
         sample: Its rows.
         keep_bytes: How large `points` may be.
     """
-    order = np.argsort(sample.labels.codes, kind="stable")
-    in_order = sample.labels.codes[order]
-    starts = np.flatnonzero(np.r_[True, in_order[1:] != in_order[:-1]])
-    names, units, single, points = [], [], [], []
+    names, units, instances, points = [], [], [], []
     keep = 8 * sample.matrix.size <= keep_bytes
-    for rows in np.split(order, starts[1:]):
-        vectors = unit_rows(sample.matrix[rows])
-        inst = None if sample.instances is None else sample.instances.codes[rows]
-        features = instance_features(vectors, inst)
-        moments = ClassMoments.of_units(features, len(rows))
-        single.append(moments)
-        if sample.groups is None:
-            units.append(moments)
+    for code, features, groups, samples in features_by_class(sample):
+        names.append(sample.labels.names[code])
+        instances.append(ClassMoments.of_units(features, samples))
+        if groups is None:
+            units.append(instances[-1])
         else:
-            codes = sample.groups.codes[rows]
-            if inst is not None:
-                codes = codes[np.unique(inst, return_index=True)[1]]
-            grouped, group_codes = group_features(features, codes)
-            units.append(ClassMoments.of_units(grouped, len(rows), group_codes))
-        names.append(sample.labels.names[sample.labels.codes[rows[0]]])
+            grouped, group_codes = group_features(features, groups)
+            units.append(ClassMoments.of_units(grouped, samples, group_codes))
         if keep:
-            points.append(features[:, : vectors.shape[1]])
-    together = np.concatenate(points) if keep else None
-    return Classes(tuple(names), units, single, together)
+            points.append(features[:, : sample.matrix.shape[1]])
+    return Classes(
+        tuple(names),
+        units,
+        instances,
+        np.concatenate(points) if keep else None,
+        sample.dtype,
+        sample.normalised,
+        sample.dropped,
+        views=sample.instances is not None,
+    )

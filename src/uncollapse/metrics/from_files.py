@@ -12,7 +12,7 @@ import numpy as np
 
 from uncollapse.errors import InputError
 from uncollapse.metrics.file_faults import over_its_file
-from uncollapse.metrics.measure import measure
+from uncollapse.metrics.measure import DEFAULT_PROBE, measure
 from uncollapse.metrics.persist import is_state, load_state
 from uncollapse.metrics.split_instances import split_error, split_ids
 from uncollapse.metrics.stream import Accumulator
@@ -44,7 +44,7 @@ def measure_files(
     progress: Progress = quiet,
     prediction: Prediction | Mapping[str, Any] | Callable[[ClassCounts], Prediction] | None = None,
     margins: Margins | None = None,
-    probe: ProbeOptions | None = None,
+    probe: ProbeOptions | None = DEFAULT_PROBE,
     permutations: int = 20,
     confidence: float = 0.95,
     seed: int = 0,
@@ -96,7 +96,7 @@ def measure_files(
             state = _accumulated(reading, "exact" if interval == "exact" else "blocks", progress)
     if state is not None:
         if callable(prediction):
-            prediction = prediction(_counts_of_stream(state))
+            prediction = prediction(state.classes().counts)
         return state.measurement(
             prediction=prediction, margins=margins, confidence=confidence, layer=layer, split=split
         )
@@ -247,12 +247,6 @@ def _add(accumulator: Accumulator, part: Rows, reading: Reading) -> None:
         raise split or over_its_file(error, reading) from error
     except RepeatedInstanceError as error:
         raise split_error(reading) or error from error
-
-
-def _counts_of_stream(accumulator: Accumulator) -> ClassCounts:
-    classes, _ = accumulator.classes()
-    counts = [moments.instances for moments in classes.units]
-    return dict(zip(classes.names, counts, strict=True))
 
 
 def _counts(rows: Rows) -> ClassCounts:

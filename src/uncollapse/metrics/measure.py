@@ -9,16 +9,18 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from uncollapse.errors import InputError
-from uncollapse.metrics.build_record import as_prediction, assemble, check_confidence
+from uncollapse.metrics.build_record import InMemory, as_prediction, build_record, check_confidence
 from uncollapse.metrics.class_moments import classes_of
 from uncollapse.metrics.nulls import nc1_null
 from uncollapse.metrics.slices import measure_slices
 from uncollapse.metrics.spectrum import uniformity_of
 from uncollapse.probes import ProbeOptions, probe_within_classes
-from uncollapse.records import Margins, Measurement, Prediction, sentence
+from uncollapse.records import Margins, Measurement, Prediction
 from uncollapse.samples import ByRole, Sample, checked, sample_of, unit_rows
 
-__all__ = ["measure"]
+__all__ = ["DEFAULT_PROBE", "measure"]
+
+DEFAULT_PROBE = ProbeOptions()
 
 # Instances are kept for the permutation null up to this size; above it the null is left out.
 _KEEP_BYTES = 1 << 29
@@ -38,7 +40,7 @@ def measure(
     slices: Mapping[str, Column] | Column | None = None,
     prediction: Prediction | Mapping[str, Any] | None = None,
     margins: Margins | None = None,
-    probe: ProbeOptions | None = None,
+    probe: ProbeOptions | None = DEFAULT_PROBE,
     permutations: int = 20,
     confidence: float = 0.95,
     drop_invalid: bool = False,
@@ -67,7 +69,7 @@ def measure(
         prediction: What `uncollapse.theory.predict` says of the run's setting, or its JSON. Its
             classes are in sorted label order.
         margins: Where healthy ends and collapse begins.
-        probe: Options of the within-class probe: its `within`.
+        probe: Options of the within-class probe: its `within`; None leaves it out.
         permutations: Permutations of the null of NC1; 0 leaves it out.
         confidence: Of every interval, in (0, 1).
         drop_invalid: Drop and count unusable rows instead of refusing them.
@@ -107,42 +109,25 @@ def measure(
     )
     sample = checked(sample_of(embeddings, columns, sources), drop_invalid=drop_invalid)
     rng = np.random.default_rng(seed)
-    margins, options = margins or Margins(), (probe or ProbeOptions()).within
     classes = classes_of(sample, keep_bytes=_KEEP_BYTES if permutations else 0)
     null = None
     if permutations and classes.points is not None:
-        counts = [moments.instances for moments in classes.instances]
-        null = nc1_null(classes.points, counts, permutations, rng)
-    found, hits = None, dict[str, NDArray[np.float64]]()
-    if sample.fine_labels is not None:
-        found = probe_within_classes(sample, sample.fine_labels, options, rng, hits)
-    predicted = as_prediction(prediction)
-    by_slice = measure_slices(sample, hits, margins, predicted, options, confidence, rng)
-    return assemble(
+        null = nc1_null(classes.points, list(classes.counts.values()), permutations, rng)
+    options = None if probe is None else probe.within
+    read, hits = None, dict[str, NDArray[np.float64]]()
+    if sample.fine_labels is not None and options is not None:
+        read = probe_within_classes(sample, sample.fine_labels, options, rng, hits)
+    prediction, margins = as_prediction(prediction), margins or Margins()
+    by_slice = measure_slices(sample, hits, margins, prediction, options, confidence, rng)
+    return build_record(
         classes,
-        conditions=conditions_of(sample, layer, split) | {"seed": seed},
+        prediction=prediction,
         margins=margins,
-        prediction=predicted,
         confidence=confidence,
-        uniformity=_uniformity(sample, rng),
-        nc1_null=null,
-        probe=found,
-        slices=by_slice,
+        layer=layer,
+        split=split,
+        in_memory=InMemory(_uniformity(sample, rng), null, read, by_slice, seed),
     )
-
-
-def conditions_of(sample: Sample, layer: str | None, split: str | None) -> dict[str, Any]:
-    """Under which the sample is measured."""
-    return {
-        "layer": layer,
-        "split": split,
-        "dtype": sample.dtype,
-        "normalised": sample.normalised,
-        "dropped": dict(sample.dropped),
-        "views": sample.instances is not None,
-        "groups": sample.groups is not None,
-        "interval": sentence("interval.units"),
-    }
 
 
 def _slice_columns(slices: Mapping[str, Column] | Column | None) -> dict[str, Column]:

@@ -18,12 +18,12 @@ every estimate AND its standard error; both merge exactly between batches, shard
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["EXTRA", "ClassMoments", "block_features", "group_features", "instance_features"]
+__all__ = ["EXTRA", "ClassMoments", "group_features", "instance_features"]
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -85,13 +85,6 @@ def close_groups(totals: Floats) -> Floats:
     return totals
 
 
-def block_features(features: Floats, first: int, blocks: int) -> Floats:
-    """Sums of the features over `blocks` blocks; unit j goes to block (first + j) mod blocks."""
-    totals = np.zeros((blocks, features.shape[1]))
-    np.add.at(totals, (first + np.arange(len(features))) % blocks, features)
-    return totals
-
-
 @dataclass
 class ClassMoments:
     """Totals and second moments of one class's units.
@@ -113,7 +106,7 @@ class ClassMoments:
     scatter: Floats | None = None
     rows: Floats | None = None
     blocked: bool = False
-    names: Integers | None = field(default=None)
+    names: Integers | None = None
 
     @property
     def dimension(self) -> int:
@@ -143,6 +136,11 @@ class ClassMoments:
         return int(np.count_nonzero(self.rows[:, COUNT]))
 
     @property
+    def has_views(self) -> bool:
+        """Whether an instance has two views or more."""
+        return bool(self.totals[COSINE_COUNT] > 0)
+
+    @property
     def has_spread(self) -> bool:
         """Whether more than totals was kept, so that there can be an interval."""
         return self.rows is not None or self.scatter is not None
@@ -153,13 +151,30 @@ class ClassMoments:
     ) -> ClassMoments:
         """From the features of all units, kept in whichever form is smaller."""
         units, width = features.shape
-        moments = cls(units, features.sum(axis=0), samples)
-        if names is not None or units <= width:
-            moments.rows, moments.names = features, names
-        else:
-            centred = features - features.mean(axis=0)
-            moments.scatter = centred.T @ centred
-        return moments
+        if names is None and units > width:
+            return cls.scattered(features, samples)
+        return cls(units, features.sum(axis=0), samples, rows=features, names=names)
+
+    @classmethod
+    def scattered(cls, features: Floats, samples: int = 0) -> ClassMoments:
+        """From the features of all units, kept as their scatter."""
+        centred = features - features.mean(axis=0)
+        return cls(len(features), features.sum(axis=0), samples, scatter=centred.T @ centred)
+
+    def merged(self, other: ClassMoments) -> ClassMoments:
+        """Both together: C = C_1 + C_2 + n_1 n_2/(n_1 + n_2) d d', d the difference of the means.
+
+        Centred sums, because sum x x' - n m m' loses every digit when a class is nearly one point
+        (Chan, Golub & LeVeque 1983, equation 2.1b).
+        """
+        assert self.scatter is not None  # only this form is merged
+        assert other.scatter is not None
+        units = self.units + other.units
+        difference = other.totals / other.units - self.totals / self.units
+        weight = self.units * other.units / units
+        together = self.scatter + other.scatter + weight * np.outer(difference, difference)
+        totals = self.totals + other.totals
+        return ClassMoments(units, totals, self.samples + other.samples, scatter=together)
 
     def products(self, functionals: Floats) -> Floats:
         """The (j, j) matrix sum_g (f_a . x_g)(f_b . x_g) for functionals with f . totals = 0."""
@@ -228,20 +243,3 @@ class ClassMoments:
         trace, squares = float(np.trace(gram)) / (G - 1), float(np.sum(gram**2)) / (G - 1) ** 2
         value = (G - 1) * (G - 2) * squares + trace**2 - G * fourth / (G - 1)
         return value * (G - 1) / (G * (G - 2) * (G - 3))
-
-
-def merge_scatter(
-    units: int, totals: Floats, scatter: Floats, other: ClassMoments
-) -> tuple[int, Floats, Floats]:
-    """Both together: C = C_1 + C_2 + n_1 n_2/(n_1 + n_2) d d', d the difference of the means.
-
-    Centred sums, because sum x x' - n m m' loses every digit when a class is nearly one point
-    (Chan, Golub & LeVeque 1983, equation 2.1b).
-    """
-    assert other.scatter is not None  # only this form is merged here
-    if units == 0:
-        return other.units, other.totals, other.scatter
-    difference = other.totals / other.units - totals / units
-    weight = units * other.units / (units + other.units)
-    together = scatter + other.scatter + weight * np.outer(difference, difference)
-    return units + other.units, totals + other.totals, together

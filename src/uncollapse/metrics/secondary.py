@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from uncollapse.metrics.class_moments import Classes
 from uncollapse.metrics.levels import levels_of_class
 from uncollapse.metrics.moments import ClassMoments
 from uncollapse.metrics.spectrum import class_spectrum, rankme
@@ -39,8 +40,7 @@ MOST_COVARIANCES = 100
 
 
 def secondary_measures(
-    units: Sequence[ClassMoments],
-    classes: Sequence[ClassMoments],
+    measured: Classes,
     decomposition: Decomposition,
     uniformity: float | None,
     nc1_null: NC1Null | None,
@@ -48,13 +48,13 @@ def secondary_measures(
     """Every secondary measure with its caveat; None where it does not apply.
 
     Args:
-        units: Moments of the independent units.
-        classes: Moments of the instances; where only blocks or groups of them were kept, what
-            needs a covariance is left out.
+        measured: The classes; where only blocks or groups of instances were kept, what needs a
+            covariance is left out.
         decomposition: Their variances.
         uniformity: Mean Gaussian potential of pairs (see `uniformity_of`), where rows are at hand.
         nc1_null: NC1 with the labels permuted, where it was asked for.
     """
+    units, classes = measured.units, measured.instances
     chosen = _evenly(len(classes), MOST_CLASSES)
     fewer = _evenly(len(classes), MOST_COVARIANCES)
     whole = all(m.has_spread and not m.blocked and m.units == m.instances for m in classes)

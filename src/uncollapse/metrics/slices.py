@@ -46,7 +46,7 @@ def measure_slices(
     hits: dict[str, Floats],
     margins: Margins,
     prediction: Prediction | None,
-    options: WithinClassOptions,
+    options: WithinClassOptions | None,
     confidence: float,
     rng: np.random.Generator,
 ) -> dict[str, SliceColumn] | None:
@@ -57,7 +57,7 @@ def measure_slices(
         hits: Whether each row's finer label was read right out of fold, by probe; may be empty.
         margins: Of the verdict per slice, as of the whole.
         prediction: What lowers them, as for the whole.
-        options: Of the probe of leakage.
+        options: Of the probe of leakage; None leaves it out.
         confidence: Of the intervals.
         rng: Draws the probe's splits.
     """
@@ -78,7 +78,7 @@ def measure_slices(
             values,
             missing_rows=int(np.count_nonzero(column.codes < 0)),
             gap=_gaps(values, confidence),
-            leakage=probe_within_classes(sample, column, options, rng),
+            leakage=None if options is None else probe_within_classes(sample, column, options, rng),
         )
     return found
 

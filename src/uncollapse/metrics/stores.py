@@ -6,6 +6,7 @@ and is a set of plain arrays for saving.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -21,7 +22,6 @@ from uncollapse.metrics.moments import (
     VIEW_MEAN_SQUARE,
     ClassMoments,
     close_groups,
-    merge_scatter,
 )
 
 __all__ = ["BlockStore", "GroupStore", "ScatterStore", "Store"]
@@ -33,14 +33,14 @@ Integers = NDArray[np.int64]
 class Store(Protocol):
     """What `Accumulator` needs of a store. Classes are numbered by their first appearance."""
 
-    def add(self, of: int, features: Floats, groups: list[Any] | None) -> None:
-        """Add units (or instances of groups) of class `of`."""
+    def add(self, number: int, features: Floats, groups: list[Any] | None) -> None:
+        """Add units (or instances of groups) of a class."""
 
     def absorb(self, other: Any, numbers: list[int]) -> None:
         """Add all of another store, whose class c has number numbers[c] here."""
 
-    def moments(self, of: int, samples: int) -> ClassMoments:
-        """The moments of class `of`."""
+    def moments(self, number: int, samples: int) -> ClassMoments:
+        """The moments of a class."""
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Everything as arrays by name."""
@@ -50,48 +50,45 @@ class ScatterStore:
     """Totals and centred second moments per class: exact leave-one-out intervals."""
 
     def __init__(self) -> None:
-        self.units: list[int] = []
-        self.totals: list[Floats] = []
-        self.scatter: list[Floats] = []
+        self.classes: dict[int, ClassMoments] = {}
 
-    def add(self, of: int, features: Floats, groups: list[Any] | None) -> None:
+    def add(self, number: int, features: Floats, groups: list[Any] | None) -> None:
         """Add the features of whole units."""
-        centred = features - features.mean(axis=0)
-        part = ClassMoments(len(features), features.sum(axis=0), 0, scatter=centred.T @ centred)
-        self._merge(of, part)
+        self._merge(number, ClassMoments.scattered(features))
 
-    def _merge(self, of: int, part: ClassMoments) -> None:
-        while len(self.units) <= of:
-            self.units.append(0)
-            self.totals.append(np.zeros(0))
-            self.scatter.append(np.zeros(0))
-        self.units[of], self.totals[of], self.scatter[of] = merge_scatter(
-            self.units[of], self.totals[of], self.scatter[of], part
-        )
+    def _merge(self, number: int, part: ClassMoments) -> None:
+        mine = self.classes.get(number)
+        self.classes[number] = part if mine is None else mine.merged(part)
 
     def absorb(self, other: ScatterStore, numbers: list[int]) -> None:
         """Merge class by class."""
-        for c, number in enumerate(numbers):
-            self._merge(number, other.moments(c, 0))
+        for c, part in other.classes.items():
+            self._merge(numbers[c], part)
 
-    def moments(self, of: int, samples: int) -> ClassMoments:
+    def moments(self, number: int, samples: int) -> ClassMoments:
         """The class as it stands."""
-        return ClassMoments(self.units[of], self.totals[of], samples, scatter=self.scatter[of])
+        return replace(self.classes[number], samples=samples)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Stacked over classes."""
+        """Stacked over classes; a number without rows has zeros."""
+        width = len(next(iter(self.classes.values())).totals)
+        none = ClassMoments(0, np.zeros(width), 0, scatter=np.zeros((width, width)))
+        kept = [self.classes.get(c, none) for c in range(max(self.classes) + 1)]
+        scatter = [moments.scatter for moments in kept if moments.scatter is not None]
         return {
-            "units": np.array(self.units, dtype=np.int64),
-            "totals": np.stack(self.totals),
-            "scatter": np.stack(self.scatter),
+            "units": np.array([moments.units for moments in kept], dtype=np.int64),
+            "totals": np.stack([moments.totals for moments in kept]),
+            "scatter": np.stack(scatter),
         }
 
     @classmethod
     def of_arrays(cls, arrays: dict[str, NDArray[Any]]) -> ScatterStore:
         """The inverse of `arrays`."""
         store = cls()
-        store.units = [int(n) for n in arrays["units"]]
-        store.totals, store.scatter = list(arrays["totals"]), list(arrays["scatter"])
+        parts = zip(arrays["units"].tolist(), arrays["totals"], arrays["scatter"], strict=True)
+        for number, (units, totals, scatter) in enumerate(parts):
+            if units:
+                store.classes[number] = ClassMoments(units, totals, 0, scatter=scatter)
         return store
 
 
@@ -111,37 +108,35 @@ class GroupStore:
             self.totals = grown
         return rows
 
-    def add(self, of: int, features: Floats, groups: list[Any] | None) -> None:
+    def add(self, number: int, features: Floats, groups: list[Any] | None) -> None:
         """Add the features of instances to their groups."""
         assert groups is not None  # the accumulator chose this store because groups came
-        names = dict.fromkeys(groups)
-        number = {name: k for k, name in enumerate(names)}
-        summed = np.zeros((len(names), features.shape[1]))
-        np.add.at(summed, np.array([number[name] for name in groups]), features)
-        rows = self._rows([(of, name) for name in names], features.shape[1])
+        place = {name: k for k, name in enumerate(dict.fromkeys(groups))}
+        summed = np.zeros((len(place), features.shape[1]))
+        np.add.at(summed, np.array([place[name] for name in groups]), features)
+        rows = self._rows([(number, name) for name in place], features.shape[1])
         self.totals[rows] += summed
 
     def absorb(self, other: GroupStore, numbers: list[int]) -> None:
         """Add group by group."""
-        keys = [(numbers[of], name) for of, name in other.position]
+        keys = [(numbers[c], name) for c, name in other.position]
         rows = self._rows(keys, other.totals.shape[1])
         self.totals[rows] += other.totals[list(other.position.values())]
 
-    def moments(self, of: int, samples: int) -> ClassMoments:
-        """The class's groups as units, in the order of their names' numbers."""
-        numbers: dict[Any, int] = {}
+    def moments(self, number: int, samples: int) -> ClassMoments:
+        """The class's groups as units, in the order of their names' codes."""
+        codes: dict[Any, int] = {}
         for _, name in self.position:
-            numbers.setdefault(name, len(numbers))
-        mine = [(numbers[name], row) for (c, name), row in self.position.items() if c == of]
-        codes = np.array([number for number, _ in mine], dtype=np.int64)
-        rows = close_groups(self.totals[[row for _, row in mine]].copy())
-        return ClassMoments.of_units(rows, samples, codes)
+            codes.setdefault(name, len(codes))
+        mine = {codes[name]: row for (c, name), row in self.position.items() if c == number}
+        rows = close_groups(self.totals[list(mine.values())].copy())
+        return ClassMoments.of_units(rows, samples, np.array(list(mine), dtype=np.int64))
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Totals with the class and the name of each; names as JSON text in the header."""
+        """Totals with the class of each; names are JSON text in the header."""
         return {
             "totals": self.totals[: len(self.position)],
-            "group_class": np.array([of for of, _ in self.position], dtype=np.int64),
+            "group_class": np.array([number for number, _ in self.position], dtype=np.int64),
         }
 
     @classmethod
@@ -187,26 +182,22 @@ class BlockStore:
         room, used = max(classes, 2 * len(self.units)), len(self.sums)
         sums = np.zeros((room * self.blocks, dimension))
         extras = np.zeros((room * self.blocks, EXTRA))
-        units = np.zeros(room, dtype=np.int64)
         if used:
-            sums[:used], extras[:used], units[: len(self.units)] = (
-                self.sums,
-                self.extras,
-                self.units,
-            )
-        self.sums, self.extras, self.units = sums, extras, units
+            sums[:used], extras[:used] = self.sums, self.extras
+        self.units = np.pad(self.units, (0, room - len(self.units)))
+        self.sums, self.extras = sums, extras
 
     def _next(self, count: int) -> Integers:
         numbers = np.arange(self.seen, self.seen + count, dtype=np.uint64)
         self.seen += count
         return (_mixed(numbers) % np.uint64(self.blocks)).astype(np.int64)
 
-    def add(self, of: int, features: Floats, groups: list[Any] | None) -> None:
+    def add(self, number: int, features: Floats, groups: list[Any] | None) -> None:
         """Add the features of whole units."""
         d = features.shape[1] - EXTRA
-        self._grow(of + 1, d)
-        self.units[of] += len(features)
-        blocks = of * self.blocks + self._next(len(features))
+        self._grow(number + 1, d)
+        self.units[number] += len(features)
+        blocks = number * self.blocks + self._next(len(features))
         np.add.at(self.sums, blocks, features[:, :d])
         np.add.at(self.extras, blocks, features[:, d:])
 
@@ -240,19 +231,21 @@ class BlockStore:
             return
         self._grow(max(numbers) + 1, other.sums.shape[1])
         for c, number in enumerate(numbers):
-            mine, theirs = self._of(number), other._of(c)
+            mine, theirs = self._blocks(number), other._blocks(c)
             self.units[number] += other.units[c]
             self.sums[mine] += other.sums[theirs]
             self.extras[mine] += other.extras[theirs]
         self.seen += other.seen
 
-    def _of(self, number: int) -> slice:
+    def _blocks(self, number: int) -> slice:
         return slice(number * self.blocks, (number + 1) * self.blocks)
 
-    def moments(self, of: int, samples: int) -> ClassMoments:
+    def moments(self, number: int, samples: int) -> ClassMoments:
         """The class's blocks."""
-        rows = np.hstack([self.sums[self._of(of)], self.extras[self._of(of)]])
-        return ClassMoments(int(self.units[of]), rows.sum(axis=0), samples, rows=rows, blocked=True)
+        mine = self._blocks(number)
+        rows = np.hstack([self.sums[mine], self.extras[mine]])
+        units = int(self.units[number])
+        return ClassMoments(units, rows.sum(axis=0), samples, rows=rows, blocked=True)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Blocks of all classes."""

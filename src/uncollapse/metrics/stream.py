@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from uncollapse.errors import InputError
-from uncollapse.metrics.build_record import as_prediction, assemble
-from uncollapse.metrics.class_moments import Classes
-from uncollapse.metrics.moments import instance_features
+from uncollapse.metrics.build_record import build_record
+from uncollapse.metrics.class_moments import Classes, features_by_class
+from uncollapse.metrics.moments import ClassMoments
 from uncollapse.metrics.stores import BlockStore, GroupStore, ScatterStore, Store
-from uncollapse.records import Margins, Measurement, Prediction, sentence
+from uncollapse.records import Margins, Measurement, Prediction
 from uncollapse.samples import (
     ByRole,
     Codes,
@@ -85,7 +85,7 @@ class Accumulator:
         self.dimension = 0
         self.rows = 0
         self.ids = IdSet()
-        self.label_sources: list[str] = []
+        self.label_sources: dict[str, None] = {}
         # Hashes of ids that the caller knows to lie in two classes or groups, by fault.
         self.split_ids: dict[str, Hashes] = {}
 
@@ -118,30 +118,29 @@ class Accumulator:
         first_row = self.rows if first_row is None else first_row
         self.rows += len(sample.matrix)
         self._begin(sample)
+        if (source := sample.sources.get("labels")) is not None:
+            self.label_sources[source] = None
         plain = sample.instances is None and sample.groups is None
         if plain and isinstance(self.store, BlockStore):
             wide = self.store.widened(sample.matrix)
             norms = row_norms(wide)
-            self._remember(sample.sources)
             if norms.min() > 0 and np.isfinite(norms.sum()) and sample.labels.codes.min() >= 0:
-                self._note(sample, is_unit(norms, sample.dtype))
+                self._note((sample.dtype,), is_unit(norms, sample.dtype), {})
                 numbers = self._numbers(sample.labels)[sample.labels.codes]
                 counts = np.bincount(numbers, minlength=len(self.samples))
                 self.samples = [a + int(b) for a, b in zip(self.samples, counts, strict=True)]
                 self.store.add_rows(wide, norms, numbers)
                 return
-        self._remember(sample.sources)
         sample = usable(
             sample,
             drop_invalid=self.drop_invalid,
             first_row=first_row,
             more_faults=self._split(sample),
         )
-        for name, count in sample.dropped.items():
-            self.dropped[name] = self.dropped.get(name, 0) + count
         if not len(sample.matrix):
+            self._note((), True, sample.dropped)
             return
-        self._note(sample, sample.normalised)
+        self._note((sample.dtype,), sample.normalised, sample.dropped)
         if given_ids:  # else every row or stack of views is a new instance
             self._check_ids(sample)
         self._add_classes(sample)
@@ -151,11 +150,7 @@ class Accumulator:
         if self.store is None:
             self.dimension = sample.matrix.shape[1]
             self.views = sample.instances is not None
-            if sample.groups is not None:
-                self.store = GroupStore()
-            else:
-                exact = self.interval == "exact"
-                self.store = ScatterStore() if exact else BlockStore(self.blocks)
+            self.store = self._new_store(sample.groups is not None)
         kind = (self.dimension, self.views, self.grouped)
         came = (sample.matrix.shape[1], sample.instances is not None, sample.groups is not None)
         if kind != came:
@@ -177,22 +172,11 @@ class Accumulator:
             for name, ids in self.split_ids.items()
         }
 
-    def _remember(self, sources: Mapping[str, str]) -> None:
-        source = sources.get("labels")
-        if source is not None and source not in self.label_sources:
-            self.label_sources.append(source)
-
-    def _where(self) -> str:
-        """Where the labels came from, for errors about whole classes."""
-        if not self.label_sources:
-            return ""
-        more = len(self.label_sources) - 1
-        return f" in {self.label_sources[0]}" + (f" and {more} more" if more else "")
-
-    def _note(self, sample: Sample, normalised: bool) -> None:
+    def _note(self, dtypes: Iterable[str], normalised: bool, dropped: Mapping[str, int]) -> None:
         self.normalised = self.normalised and normalised
-        if sample.dtype not in self.dtypes:
-            self.dtypes.append(sample.dtype)
+        self.dtypes += [name for name in dtypes if name not in self.dtypes]
+        for name, count in dropped.items():
+            self.dropped[name] = self.dropped.get(name, 0) + count
 
     def _numbers(self, labels: Codes) -> Integers:
         """Number of each label name, given to new ones in order."""
@@ -215,19 +199,12 @@ class Accumulator:
     def _add_classes(self, sample: Sample) -> None:
         assert self.store is not None  # set by _begin
         numbers = self._numbers(sample.labels)
-        order = np.argsort(sample.labels.codes, kind="stable")
-        starts = np.flatnonzero(np.diff(sample.labels.codes[order])) + 1
-        for rows in np.split(order, starts):
-            of = int(numbers[sample.labels.codes[rows[0]]])
-            wide = np.asarray(sample.matrix[rows], dtype=np.float64)
-            codes = None if sample.instances is None else sample.instances.codes[rows]
-            features = instance_features(wide / row_norms(wide)[:, None], codes)
+        for code, features, codes, samples in features_by_class(sample):
             groups = None
-            if sample.groups is not None:
-                first = rows if codes is None else rows[np.unique(codes, return_index=True)[1]]
-                groups = [sample.groups.names[code] for code in sample.groups.codes[first]]
-            self.store.add(of, features, groups)
-            self.samples[of] += len(rows)
+            if sample.groups is not None and codes is not None:
+                groups = [sample.groups.names[code] for code in codes]
+            self.store.add(int(numbers[code]), features, groups)
+            self.samples[int(numbers[code])] += samples
 
     def merge(self, other: Accumulator) -> None:
         """Add all that another accumulator has seen; it stays as it is."""
@@ -235,7 +212,7 @@ class Accumulator:
             return
         if self.store is None:
             self.dimension, self.views = other.dimension, other.views
-            self.store = other._empty_store()
+            self.store = self._new_store(other.grouped)
         mine = (self.interval, self.blocks, self.dimension, self.views, self.grouped)
         theirs = (other.interval, other.blocks, other.dimension, other.views, other.grouped)
         if mine != theirs:
@@ -255,49 +232,55 @@ class Accumulator:
             self.samples[number] += count
         self.store.absorb(other.store, numbers.tolist())
         self.rows += other.rows
-        self.normalised = self.normalised and other.normalised
-        self.dtypes += [name for name in other.dtypes if name not in self.dtypes]
-        for name, count in other.dropped.items():
-            self.dropped[name] = self.dropped.get(name, 0) + count
+        self._note(other.dtypes, other.normalised, other.dropped)
 
-    def _empty_store(self) -> Store:
-        if isinstance(self.store, GroupStore):
+    def _new_store(self, grouped: bool) -> Store:
+        if grouped:
             return GroupStore()
         return ScatterStore() if self.interval == "exact" else BlockStore(self.blocks)
 
-    def classes(self) -> tuple[Classes, dict[str, int]]:
-        """Moments in label order, and the rows dropped because their class has one unit.
+    def classes(self) -> Classes:
+        """Moments in label order.
 
         Raises:
-            InputError: Such a class without `drop_invalid`, or fewer than two classes.
+            InputError: A class of one unit without `drop_invalid`, or fewer than two classes.
         """
-        names = sorted_names(self.labels)
-        found, kept, dropped = [], [], dict(self.dropped)
-        for name in names:
+        sources = list(self.label_sources)
+        where = f" in {sources[0]}" if sources else ""
+        where += f" and {len(sources) - 1} more" if len(sources) > 1 else ""
+        kept, dropped = dict[Any, ClassMoments](), dict(self.dropped)
+        for name in sorted_names(self.labels):
             number = self.labels[name]
             if self.store is None or self.samples[number] == 0:
                 continue
             moments = self.store.moments(number, self.samples[number])
             if moments.units > 1:
-                found.append(moments)
-                kept.append(name)
+                kept[name] = moments
             elif self.drop_invalid:
-                count = moments.samples
-                dropped["alone_in_class"] = dropped.get("alone_in_class", 0) + count
+                alone = dropped.get("alone_in_class", 0)
+                dropped["alone_in_class"] = alone + moments.samples
             else:
                 raise InputError(
-                    "two independent units (instances, or groups) or more in every class"
-                    f"{self._where()}",
+                    f"two independent units (instances, or groups) or more in every class{where}",
                     f"a single one in class {name!r} ({moments.samples} rows of {self.rows})",
                     "correct the labels, or drop them with drop_invalid (--drop-invalid)",
                 )
         if len(kept) < 2:
             raise InputError(
-                f"two classes or more{self._where()}",
+                f"two classes or more{where}",
                 f"{len(kept)} ({', '.join(map(str, kept)) or 'none'}) in {self.rows} rows",
                 "measure several classes together",
             )
-        return Classes(tuple(kept), found, found), dropped
+        units = list(kept.values())
+        return Classes(
+            tuple(kept),
+            units,
+            units,
+            dtype=", ".join(self.dtypes),
+            normalised=self.normalised,
+            dropped=dropped,
+            views=self.views,
+        )
 
     def measurement(
         self,
@@ -309,25 +292,13 @@ class Accumulator:
         split: str | None = None,
     ) -> Measurement:
         """The record of all rows so far; the arguments are those of `measure`."""
-        classes, dropped = self.classes()
-        blocks = self.blocks if any(moments.blocked for moments in classes.units) else None
-        key = "interval.units" if blocks is None else "interval.blocks"
-        return assemble(
-            classes,
-            conditions={
-                "layer": layer,
-                "split": split,
-                "dtype": ", ".join(self.dtypes),
-                "normalised": self.normalised,
-                "dropped": dropped,
-                "views": self.views,
-                "groups": self.grouped,
-                "interval": sentence(key, {"blocks": blocks}),
-                "blocks": blocks,
-            },
-            margins=margins or Margins(),
-            prediction=as_prediction(prediction),
+        return build_record(
+            self.classes(),
+            prediction=prediction,
+            margins=margins,
             confidence=confidence,
+            layer=layer,
+            split=split,
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,13 +15,12 @@ from uncollapse.metrics import (
     EXTRA,
     Classes,
     ClassMoments,
-    Margins,
-    assemble,
+    build_record,
     decompose,
-    instance_features,
+    features_by_class,
 )
-from uncollapse.records import Measurement, sentence
-from uncollapse.samples import ByRole, Sample, sample_of, unit_rows, usable
+from uncollapse.records import Measurement
+from uncollapse.samples import ByRole, Sample, sample_of, usable
 
 __all__ = ["CollapseMetric", "merge_moments"]
 
@@ -140,13 +140,8 @@ class CollapseMetric(Metric):
         sample = self._checked(
             sample_of(embeddings, ByRole[Any](labels=labels, instances=instances))
         )
-        names = np.array(sample.labels.names, dtype=np.int64)
-        vectors = unit_rows(sample.matrix)
-        for code in np.unique(sample.labels.codes):
-            rows = np.flatnonzero(sample.labels.codes == code)
-            ids = None if sample.instances is None else sample.instances.codes[rows]
-            features = instance_features(vectors[rows], ids)
-            self._add(int(names[code]), features, len(rows))
+        for code, features, _, samples in features_by_class(sample):
+            self._add(sample.labels.names[code], features, samples)
 
     def _add(self, label: int, features: np.ndarray[Any, Any], rows: int) -> None:
         total = torch.as_tensor(features.sum(axis=0), device=self.totals.device)
@@ -190,60 +185,54 @@ class CollapseMetric(Metric):
         if len(kept) < 2:
             return None
         totals = self.totals.cpu().numpy()
-        moments = self.moments.cpu().numpy() if self.intervals else None
-        found = [
-            ClassMoments(
-                int(self.units[c]),
-                totals[c],
-                int(self.samples[c]),
-                scatter=None if moments is None else moments[c, 2:],
-            )
+        scatter = self.moments[:, 2:].cpu().numpy() if self.intervals else dict.fromkeys(kept)
+        units = [
+            ClassMoments(int(self.units[c]), totals[c], int(self.samples[c]), scatter=scatter[c])
             for c in kept
         ]
-        return Classes(tuple(kept), found, found)
+        dropped = _named(_FAULTS, self.left_out)
+        if alone := int(self.samples[self.units == 1].sum()):
+            dropped["alone_in_class"] = alone
+        return Classes(
+            tuple(kept),
+            units,
+            units,
+            dtype=", ".join(_named(_TYPES, self.types)),
+            normalised=not bool(self.unnormalised.any()),
+            dropped=dropped,
+            views=any(moments.has_views for moments in units),
+        )
 
     def compute(self) -> dict[str, Tensor]:
         """The five variances by name; NaN where one does not exist."""
         classes = self._classes()
-        found = None if classes is None else decompose(classes.units)
+        levels = None if classes is None else decompose(classes.units)
         values = {}
         for name in _VALUES:
-            value = None if found is None else getattr(found, name).estimate
+            value = None if levels is None else getattr(levels, name).estimate
             key = {"within": "within_class", "between": "between_class"}.get(name, name)
             values[f"{key}_variance"] = torch.tensor(
                 float("nan") if value is None else value, dtype=torch.float64, device=self.device
             )
         return values
 
-    def measurement(self, *, margins: Margins | None = None, **given: Any) -> Measurement:
+    def measurement(self, **options: Any) -> Measurement:
         """The whole record over all processes; call it in every process.
 
         Args:
-            margins: Where healthy ends and collapse begins.
-            given: `prediction`, `confidence` as in `measure`; `layer` and `split` for the record.
+            options: `margins`, `prediction`, `confidence`, `layer` and `split` as in `measure`.
         """
-        conditions = {name: given.pop(name, None) for name in ("layer", "split")}
         with self.sync_context(dist_sync_fn=self.dist_sync_fn):
             classes = self._classes()
-            counts = zip(_FAULTS, self.left_out.tolist(), strict=True)
-            dropped = {name: int(count) for name, count in counts if count}
-            if alone := int(self.samples[self.units == 1].sum()):
-                dropped["alone_in_class"] = alone
-            normalised = not bool(self.unnormalised.any())
-            came = zip(_TYPES, self.types.tolist(), strict=True)
-            types = [name for name, count in came if count]
         if classes is None:
             raise InputError(
                 "two classes or more with two instances each",
                 "fewer so far",
                 "update the metric with more rows",
             )
-        conditions |= {
-            "dtype": ", ".join(types),
-            "normalised": normalised,
-            "dropped": dropped,
-            "views": any(m.totals[-2] > 0 for m in classes.units),
-            "groups": False,
-            "interval": sentence("interval.units") if self.intervals else None,
-        }
-        return assemble(classes, conditions=conditions, margins=margins or Margins(), **given)
+        return build_record(classes, **options)
+
+
+def _named(names: Sequence[str], counts: Tensor) -> dict[str, int]:
+    """Counts by name, those of zero left out."""
+    return {name: int(n) for name, n in zip(names, counts.tolist(), strict=True) if n}

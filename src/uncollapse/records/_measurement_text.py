@@ -181,8 +181,9 @@ def slice_parts(slices: Mapping[str, SliceColumn]) -> Iterator[RenderableType]:
     for name, column in slices.items():
         yield _slice_table(name, column)
         yield _gaps(column.gap)
-        title = f"Leakage: {name} read off the embedding inside a class (0 chance, 1 perfect)"
-        yield probe_table(title, column.leakage)
+        if column.leakage is not None:
+            title = f"Leakage: {name} read off the embedding inside a class (0 chance, 1 perfect)"
+            yield probe_table(title, column.leakage)
 
 
 def _slice_table(name: str, column: SliceColumn) -> Table:

@@ -77,10 +77,10 @@ class SliceColumn(Part):
         values: By the slice's name.
         missing_rows: Rows without a value.
         gap: The largest differences between slices.
-        leakage: The within-class probe reading the slice off the embedding.
+        leakage: The within-class probe reading the slice off the embedding; None without probe.
     """
 
     values: Mapping[str, SliceMeasurement]
     missing_rows: int
     gap: SliceGaps
-    leakage: WithinClassProbe
+    leakage: WithinClassProbe | None

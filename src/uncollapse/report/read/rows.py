@@ -167,7 +167,7 @@ class _Rows:
         """Of all rows; with the probe, slices and nulls where the whole is wanted."""
         if self.state is not None:
             return self.state.measurement(
-                prediction=_fitting(prediction, self.state.classes()[0].names),
+                prediction=_fitting(prediction, self.state.classes().names),
                 layer=layer,
                 split=self.split or None,
             )

@@ -196,7 +196,7 @@ def _slices(report: Content, words: Language) -> Section | None:
                     ends = {"smallest": short(gap.smallest), "largest": short(gap.largest)}
                     named = words.word("quantity", what)
                     texts.append(words.say("intro.gap", quantity=named, gap=gap, **ends))
-            if column.leakage.logistic is not None:
+            if column.leakage is not None and column.leakage.logistic is not None:
                 texts.append(words.say("intro.leakage", estimate=column.leakage.logistic))
             notes += [f"{caption}{words.say('format.colon')}{text}" for text in texts]
     intro = words.say("intro.slices")
