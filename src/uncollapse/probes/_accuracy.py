@@ -79,13 +79,8 @@ def score_within(
 ) -> Score:
     """The three forms for labels inside classes (one class: the whole), each weighing the same.
 
-    Args:
-        right: (n,) whether each test row was read right.
-        owners: (n,) class of each, 0..C-1.
-        labels: (n,) its label in that class; balanced over those that occur.
-        counts: (C,) labels that a prediction in the class can take: chance is 1/count.
-        units: (n,) what was drawn independently.
-        confidence: Of the intervals.
+    For each test row (n,) whether it was read right, its class (`owners`), its label in it and its
+    independent unit; for each class (C,) how many labels a prediction can take (`counts`).
     """
     pairs, cells = np.unique(np.stack([owners, labels]), axis=1, return_inverse=True)
     cells = cells.reshape(-1)

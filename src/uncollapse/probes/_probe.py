@@ -11,11 +11,10 @@ from uncollapse.errors import InputError
 from uncollapse.probes._accuracy import INTERVAL
 from uncollapse.probes._dataset import Dataset, Embedded, as_dataset
 from uncollapse.probes._inside_classes import MOST_ROWS, inside_classes
-from uncollapse.probes._sklearn import need_sklearn
 from uncollapse.probes._task import task_of
 from uncollapse.probes.few_shot import few_shot
 from uncollapse.probes.knn import neighbours
-from uncollapse.probes.linear import linear
+from uncollapse.probes.linear import linear, need_sklearn
 from uncollapse.progress import Progress, quiet
 from uncollapse.records import (
     ProbeConditions,

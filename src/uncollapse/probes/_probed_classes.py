@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from uncollapse.probes._sklearn import need_sklearn
 from uncollapse.probes._task import SplitRows, labels_of_enough_units
+from uncollapse.probes.linear import need_sklearn
 from uncollapse.records import WithinClassOptions
 from uncollapse.samples import Codes, Sample, unit_rows
 

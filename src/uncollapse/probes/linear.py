@@ -21,11 +21,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from uncollapse.errors import InputError
 from uncollapse.probes._accuracy import balanced_accuracy
 from uncollapse.probes._task import SplitRows, Task, reading
 from uncollapse.records import ChosenValues, ProbeOptions, Reading
 
-__all__ = ["LinearModel", "fit_at_penalties", "fit_logistic", "linear"]
+__all__ = ["LinearModel", "fit_at_penalties", "fit_logistic", "linear", "need_sklearn"]
 
 Rows = NDArray[np.floating[Any]]
 Integers = NDArray[np.int64]
@@ -52,6 +53,18 @@ class LinearModel:
     def predict(self, rows: Rows) -> Integers:
         """Class of each row."""
         return np.asarray(self.regression.predict((rows - self.mean) / self.scale), np.int64)
+
+
+def need_sklearn() -> None:
+    """Raise the user's error when scikit-learn is not there."""
+    try:
+        import sklearn  # noqa: F401  (only whether it is there)
+    except ImportError as error:
+        raise InputError(
+            "scikit-learn, which the within-class probe uses",
+            "an environment without it",
+            "pip install 'uncollapse[measure]'",
+        ) from error
 
 
 def fit_logistic(

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from uncollapse.probes._accuracy import chance_corrected
 from uncollapse.probes._probed_classes import MOST_ROWS, ProbedClass, probed_classes
 from uncollapse.probes._residuals import CLASSIFIERS, choices_of, choose
-from uncollapse.probes._sklearn import one_thread
 from uncollapse.records import (
     Estimate,
     Interval,
@@ -87,7 +86,12 @@ def probe_within_classes(
     if not classes:
         summary = sentence("probe.none", {"units": options.least_units})
         return WithinClassProbe("cannot-tell", summary, None, None, None, (), skipped, shown)
-    with one_thread():
+    import sklearn.linear_model
+    import sklearn.neighbors  # noqa: F401  (what is to be limited must be there)
+    from threadpoolctl import threadpool_limits
+
+    # Hundreds of small fits: on a busy machine threads wait for each other.
+    with threadpool_limits(limits=1):
         scores, table = _read(classes, options, len(sample.matrix), right)
         null = _null(classes, options, rng) if options.permutations else None
     read: dict[str, Value] = {
