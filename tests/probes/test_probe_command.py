@@ -76,6 +76,19 @@ def test_a_run_is_read_by_its_own_metadata(run_folder, tmp_path):
     assert site.chance_corrected.low < 0.2
 
 
+def test_an_archive_says_what_it_holds_as_parquet_does(run_folder, tmp_path):
+    table = pq.read_table(run_folder / "embeddings.parquet")
+    arrays = {name: np.array(table[name].to_pylist()) for name in table.column_names}
+    about = np.array(table.schema.metadata[b"uncollapse"].decode())
+    np.savez(tmp_path / "e.npz", **arrays, about=about)
+    answers = [
+        json.loads(invoke(path, "--draws", 3, "--json").stdout)
+        for path in (run_folder / "embeddings.parquet", tmp_path / "e.npz")
+    ]
+    assert answers[0]["targets"] == answers[1]["targets"]
+    assert answers[0]["conditions"]["data"][0]["unit"] == "instance"
+
+
 def test_digits_from_npz_and_safetensors_with_downstream(tmp_path):
     digits = load_digits(n_class=4)
     arrays = {"z": digits.data, "label": digits.target % 2, "digit": digits.target}

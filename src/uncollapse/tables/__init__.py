@@ -8,18 +8,16 @@ from uncollapse.tables.columns import (
     named_column,
     number_columns,
 )
-from uncollapse.tables.description import Description, description_of
+from uncollapse.tables.description import description_of
 from uncollapse.tables.formats import ENDINGS, open_arrays, open_shards
 from uncollapse.tables.numpy_files import ArraysShard
-from uncollapse.tables.rows import Names, Place, Reading, Rows, joined, joined_names
+from uncollapse.tables.rows import Place, Reading, Rows, joined, joined_names
 from uncollapse.tables.whole import Table, WholeColumns
 
 __all__ = [
     "ENDINGS",
     "ArraysShard",
     "Columns",
-    "Description",
-    "Names",
     "Place",
     "Reading",
     "Rows",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +20,7 @@ __all__ = ["ArrowShard", "CsvShard", "ParquetShard", "TableShard"]
 _PAGES = 1 << 20
 
 
-class TableShard:
+class TableShard(ABC):
     """What the three kinds of table share."""
 
     kind: ClassVar[str]
@@ -45,12 +46,13 @@ class TableShard:
         except self._errors as error:
             raise unreadable(self.path, f"{article} {self.kind}", error) from error
 
+    @abstractmethod
     def _read_schema(self) -> Any:
-        raise NotImplementedError
+        """The schema of the file."""
 
+    @abstractmethod
     def _batches(self, vectors: Sequence[str], names: Sequence[str], batch: int) -> Iterator[Any]:
         """Record batches that hold these columns, and maybe others."""
-        raise NotImplementedError
 
     def read(
         self, vectors: Sequence[str], names: Sequence[str], batch: int, fill_ragged: bool = False
