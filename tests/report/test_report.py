@@ -80,7 +80,7 @@ def test_the_page_holds_every_part_in_order(two):
     assert "Slices" not in text
     assert "no slices" in text
     assert "25 November 2026, 09:05 UTC" in page.text
-    fingerprint = two.inputs.cases[0].run.fingerprint
+    fingerprint = two.inputs.cases[0].run.data.fingerprint
     assert fingerprint in page.text
     assert all(source.sha256 in page.text for source in two.inputs.sources)
     assert len(html.encode()) < MOST_BYTES

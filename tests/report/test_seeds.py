@@ -61,7 +61,7 @@ def test_what_is_no_other_draw_of_the_setting_stays_apart(seeds, runs, tmp_path)
     report = build_report([seeds[0], tmp_path / "again", seeds[1]])
     assert [len(case.each) for case in report.inputs.cases] == [2, 1]
     text = (tmp_path / "again" / "run.json").read_text()
-    fingerprint = report.inputs.cases[0].run.fingerprint
+    fingerprint = report.inputs.cases[0].run.data.fingerprint
     (tmp_path / "again" / "run.json").write_text(text.replace(fingerprint, "0" * 64))
     (tmp_path / "again" / "config.yaml").write_text((seeds[1] / "config.yaml").read_text())
     assert len(build_report([seeds[0], tmp_path / "again"]).inputs.cases) == 2

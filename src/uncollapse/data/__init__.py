@@ -4,7 +4,7 @@ from uncollapse.data.augmentation_presets import preset
 from uncollapse.data.augmentations import Draws, KorniaOperation, Mask, Noise
 from uncollapse.data.config import DataConfig, ImageOptions, LimitConfig, SplitConfig, data_config
 from uncollapse.data.coverage import Coverage
-from uncollapse.data.dataset import SPLITS, DataDescription, LabelledData
+from uncollapse.data.dataset import SPLITS, LabelledData
 from uncollapse.data.image_augmentations import Blur, Crop, Flip, Grey, Jitter, Rotate, Shift
 from uncollapse.data.labels import built_in_maps
 from uncollapse.data.load import load_data
@@ -14,6 +14,7 @@ from uncollapse.data.samplers import BatchConfig, Sampler, make_sampler
 from uncollapse.data.scales import Scales, training_scales
 from uncollapse.data.splits import limited_rows, make_split, part_names
 from uncollapse.data.views import Augmenter, Normalisation, ViewsConfig
+from uncollapse.records import DataDescription
 
 __all__ = [
     "SPLITS",

@@ -13,10 +13,9 @@ from torch import Tensor
 
 from uncollapse.data._decode import Decoding, Encoded, decode_image
 from uncollapse.errors import InputError
+from uncollapse.records import InputKind
 
 __all__ = ["ArrayInputs", "EncodedImages", "InputKind", "OpenedInputs"]
-
-InputKind = Literal["image", "vector", "views"]
 
 
 @dataclass(frozen=True)

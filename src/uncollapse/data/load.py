@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from uncollapse.data import config as sources
 from uncollapse.data._inputs import OpenedInputs
 from uncollapse.data._source import DataSource
-from uncollapse.data.dataset import SPLITS, DataDescription, LabelledData
+from uncollapse.data.dataset import SPLITS, LabelledData
 from uncollapse.data.labels import Labels, column_of, make_labels
 from uncollapse.data.splits import limited_rows, make_split, part_names
 from uncollapse.errors import InputError
 from uncollapse.progress import Progress
+from uncollapse.records import DataDescription
 
 __all__ = ["load_data"]
 

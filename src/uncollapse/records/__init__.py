@@ -27,6 +27,7 @@ from uncollapse.records.conventions import (
     Reduction,
     SelfPairs,
 )
+from uncollapse.records.data_description import DataDescription, InputKind
 from uncollapse.records.estimate import (
     UNKNOWN,
     Estimate,
@@ -169,12 +170,14 @@ __all__ = [
     "Conditions",
     "Confirmation",
     "Conventions",
+    "DataDescription",
     "DirectionalDistance",
     "Document",
     "EpochLine",
     "Estimate",
     "FullBatch",
     "Gap",
+    "InputKind",
     "Interval",
     "IntervalMethod",
     "LayerScores",

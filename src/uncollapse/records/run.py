@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from uncollapse.errors import InputError
 from uncollapse.records.codec import Document, Part
+from uncollapse.records.data_description import DataDescription
 from uncollapse.records.prediction import Prediction
 from uncollapse.records.setting import Setting
 
@@ -24,7 +25,7 @@ class RunRecord(Document):
         status: How far the run came.
         reason: Why it failed.
         base: Folder that relative paths in its configuration refer to.
-        data: Where the data come from, and their fingerprint, as the data describe themselves.
+        data: Where the data come from, and their fingerprint.
         label_names: Of the classes.
         fine, slices: Names of finer labels and of slices.
         setting: What theory is asked; None where it has no answer to such data and batches.
@@ -41,7 +42,7 @@ class RunRecord(Document):
     status: RunStatus
     reason: str | None = None
     base: str = ""
-    data: dict[str, Any] = field(default_factory=dict)
+    data: DataDescription
     label_names: tuple[str, ...] = ()
     fine: tuple[str, ...] = ()
     slices: tuple[str, ...] = ()
@@ -53,11 +54,6 @@ class RunRecord(Document):
     versions: dict[str, str] = field(default_factory=dict)
     prediction: Prediction | None = None
     more: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def fingerprint(self) -> str | None:
-        """Of the data; None where they have none."""
-        return self.data.get("fingerprint")
 
     def to_dict(self) -> dict[str, Any]:
         """The record as plain JSON types, what else was noted beside the other keys."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -126,7 +125,7 @@ def embed(
         "seed": seed,
         "mode": "evaluation",
         "precision": precision,
-        "data": asdict(data.description),
+        "data": data.description.to_dict(),
         **(about or {}),
     }
     write = _write_npz if output.suffix == ".npz" else _write_parquet

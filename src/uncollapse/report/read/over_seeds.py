@@ -47,7 +47,7 @@ def _key(case: Case) -> str:
     if case.kind != "run" or case.run is None or not case.config:
         return ""
     kept = {key: value for key, value in case.config.items() if key not in IDLE}
-    return json.dumps([case.run.fingerprint, kept], sort_keys=True, default=str)
+    return json.dumps([case.run.data.fingerprint, kept], sort_keys=True, default=str)
 
 
 def _pooled(runs: list[Case]) -> Case:

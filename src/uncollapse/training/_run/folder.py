@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -69,7 +69,7 @@ def _description(problem: Problem, more: dict[str, Any]) -> RunRecord:
     return RunRecord(
         status="running",
         base=str(problem.base),
-        data=asdict(data.description),
+        data=data.description,
         label_names=tuple(data.label_names),
         fine=tuple(data.fine),
         slices=tuple(data.slices),
@@ -140,7 +140,7 @@ def _check_same(folder: Path, problem: Problem) -> RunRecord:
             "resume with the same configuration, or start anew with -o",
         )
     fingerprint = problem.data.description.fingerprint
-    if record.fingerprint != fingerprint:
+    if record.data.fingerprint != fingerprint:
         raise InputError(
             f"the data of the run in {folder}",
             f"data with another fingerprint ({str(fingerprint)[:12]})",
