@@ -7,7 +7,7 @@ For a penalty l,
 on features that are centred and divided by one number, their root mean square, so that a penalty
 means the same at every layer. scikit-learn's `LogisticRegression` has this optimum at C = 1/(l N);
 for two classes it penalises the difference of both weights, so at C = 2/(l N). 45 penalties at
-50,000 rows, 512 dimensions and 100 classes take it 115 s of one core (benchmarks/probe.py).
+50,000 rows, 512 dimensions and 100 classes take it 106 to 115 s of one core (benchmarks/probe.py).
 """
 
 from __future__ import annotations
