@@ -31,7 +31,7 @@ Bools = NDArray[np.bool_]
 class _Fault(NamedTuple):
     role: str
     expected: str
-    found: str
+    defect: str
 
 
 _FAULTS = {
@@ -65,7 +65,7 @@ def row_fault(name: str, bad: int, rows: int, first: int, sources: Mapping[str, 
     fault = _FAULTS[name]
     error = RowError(
         f"{fault.expected} in {sources.get(fault.role, fault.role)}",
-        f"{bad} of {rows} rows with {fault.found} (first: row {first})",
+        f"{bad} of {rows} rows with {fault.defect} (first: row {first})",
         "correct them, or drop them with drop_invalid (--drop-invalid)",
     )
     error.fault = name

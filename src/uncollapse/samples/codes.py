@@ -75,40 +75,40 @@ def _encode_integers(array: NDArray[Any]) -> Codes:
     """By a table where the integers lie close together, which needs no sorting."""
     low, high = int(array.min()), int(array.max())
     if high - low > 4 * len(array) + 1024:
-        found, codes = np.unique(array, return_inverse=True)
-        return Codes(codes.astype(np.int64), tuple(found.tolist()))
+        names, codes = np.unique(array, return_inverse=True)
+        return Codes(codes.astype(np.int64), tuple(names.tolist()))
     offsets = (array - array.dtype.type(low)).astype(np.int64)
     present = np.bincount(offsets, minlength=high - low + 1) > 0
     return Codes((np.cumsum(present) - 1)[offsets], tuple((np.flatnonzero(present) + low).tolist()))
 
 
 def _encode_objects(array: NDArray[Any], what: str) -> Codes:
-    found: dict[Any, int] = {}
+    numbers: dict[Any, int] = {}
     codes = np.empty(len(array), dtype=np.int64)
     for row, value in enumerate(array.tolist()):
         if value is None or value == "" or value != value:
             codes[row] = -1
             continue
         try:
-            codes[row] = found.setdefault(value, len(found))
+            codes[row] = numbers.setdefault(value, len(numbers))
         except TypeError as error:
             raise InputError(
                 f"{what} of one name or number per row", f"a {type(value).__name__}", "flatten it"
             ) from error
-    names = sorted_names(found)
+    names = sorted_names(numbers)
     position = np.empty(len(names) + 1, dtype=np.int64)
-    position[[found[name] for name in names]] = np.arange(len(names))
+    position[[numbers[name] for name in names]] = np.arange(len(names))
     position[-1] = -1
     return Codes(position[codes], tuple(_plain(name) for name in names))
 
 
 def sorted_names(names: Iterable[Any]) -> list[Any]:
     """Names in sorted order; names of several types by type first."""
-    found = list(names)
+    names = list(names)
     try:
-        return sorted(found)
+        return sorted(names)
     except TypeError:
-        return sorted(found, key=lambda name: (type(name).__name__, str(name)))
+        return sorted(names, key=lambda name: (type(name).__name__, str(name)))
 
 
 def _plain(name: Any) -> Any:
