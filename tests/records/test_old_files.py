@@ -65,9 +65,10 @@ def differing(old, new, place="") -> Iterator[str]:
     elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
         for number, (before, after) in enumerate(zip(old, new, strict=True)):
             yield from differing(before, after, f"{place}.{number}")
+    elif isinstance(old, str) and RENAMED.get(old, old) == new:
+        return
     elif isinstance(old, bool) != isinstance(new, bool) or old != new:
-        if not isinstance(old, str) or RENAMED.get(old) != new:
-            yield place
+        yield place
 
 
 def lacking(old, new) -> list[str]:
