@@ -8,7 +8,8 @@ nesting against the fields' annotations; keys that this version does not know ar
 from __future__ import annotations
 
 import json
-from collections.abc import Hashable, Mapping
+import math
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from functools import cache
 from pathlib import Path
@@ -41,6 +42,15 @@ def _reader(record: Hashable) -> Any:
     return TypeAdapter(adapted)
 
 
+def _not_finite(value: Any, place: str = "") -> Iterator[str]:
+    """The dotted keys of numbers that strict JSON does not have."""
+    if isinstance(value, float) and not math.isfinite(value):
+        yield place.removeprefix(".")
+    elif isinstance(value, (Mapping, list, tuple)):
+        for key, part in value.items() if isinstance(value, Mapping) else enumerate(value):
+            yield from _not_finite(part, f"{place}.{key}")
+
+
 class Part:
     """What every record can do; also read by key, as its JSON is: ``record["share"]``."""
 
@@ -66,13 +76,17 @@ class Part:
 
         try:
             reader = _reader(cast(Hashable, cls))
-            read: Self = reader.validate_json(json.dumps(record, allow_nan=False))
-            return read
+            text = json.dumps(record)
+            key = next(_not_finite(record), "")
+            if not key:
+                read: Self = reader.validate_json(text)
+                return read
+            reason = f"{key}: a number must be finite"
         except ValidationError as error:
             first = error.errors()[0]
             key = ".".join(map(str, first["loc"])) or "the whole"
             reason = f"{key}: {first['msg'].removeprefix('Value error, ')}"
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, RecursionError) as error:
             reason = str(error)
         raise InputError(
             f"a complete {cls._title()}" + (f" in {source}" if source else ""),
@@ -122,13 +136,14 @@ class Document(Part):
         """
         place = f" in {source}" if source else ""
         if not isinstance(record, dict) or record.get("kind", cls.kind) != cls.kind:
-            other = record.get("kind") if isinstance(record, dict) else type(record).__name__
-            raise InputError(f"a {cls._title()}{place}", str(other), f"give a {cls._title()}")
+            kind = f"kind {record.get('kind')!r}" if isinstance(record, dict) else ""
+            other = kind or f"JSON of type {type(record).__name__}"
+            raise InputError(f"a {cls._title()}{place}", other, f"give a {cls._title()}")
         version = record.get("schema_version", 1)
         if not isinstance(version, int) or version > cls.schema_version:
             raise InputError(
                 f"a {cls._title()} of schema {cls.schema_version} or older{place}",
-                f"schema {version}",
+                f"schema_version {version!r}",
                 "install a newer uncollapse",
             )
         return super().from_dict(record, source)

@@ -9,6 +9,7 @@ from typing import Any
 from uncollapse.records.codec import Part
 from uncollapse.records.estimate import UNKNOWN, Estimate
 from uncollapse.records.margins import Margins
+from uncollapse.records.ranges import Count, Fraction, PositiveCount
 from uncollapse.records.verdict import Verdict
 
 __all__ = ["ClassMeasurement", "Conditions", "Ssem", "SsemFit", "Variances"]
@@ -39,7 +40,7 @@ class ClassMeasurement(Part):
     """
 
     label: bool | int | float | str
-    count: int
+    count: Count
     verdict: Verdict
     reason: str = ""
     within_class_variance: Estimate = UNKNOWN
@@ -96,11 +97,11 @@ class Conditions(Part):
         seed: Of permutations, splits and subsamples; None for a stream, which draws nothing.
     """
 
-    classes: int
-    samples: int
-    units: int | None = None
-    dimension: int
-    confidence: float = 0.95
+    classes: Count
+    samples: Count
+    units: Count | None = None
+    dimension: PositiveCount
+    confidence: Fraction = 0.95
     margins: Margins | None = None
     layer: str | None = None
     split: str | None = None
@@ -110,7 +111,7 @@ class Conditions(Part):
     views: bool = False
     groups: bool = False
     interval: str | None = None
-    blocks: int | None = None
+    blocks: PositiveCount | None = None
     seed: int | None = None
 
     def to_dict(self) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 from uncollapse.records.codec import Document, Part
 from uncollapse.records.message import Message, Value
 from uncollapse.records.prediction import Phase
+from uncollapse.records.ranges import Count, Fraction, NotNegative
 from uncollapse.records.score import Interval
 from uncollapse.records.setting import Setting
 from uncollapse.records.setting_change import SettingChange
@@ -68,8 +69,8 @@ class TrialRun(Part):
     seed: int
     measured: dict[str, LayerScores]
     loss: float | None = None
-    epochs: int | None = None
-    seconds: float = 0.0
+    epochs: Count | None = None
+    seconds: NotNegative = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +120,7 @@ class Trial(Part):
     note: str = ""
     status: TrialStatus = "waiting"
     reason: str | None = None
-    seconds: float = 0.0
+    seconds: NotNegative = 0.0
     runs: tuple[TrialRun, ...] = ()
     mean: Means | None = None
     gain: Interval | None = None
@@ -202,8 +203,8 @@ class IntervalMethod(Part):
     """How the intervals are made, of how many comparisons at once, at which level."""
 
     method: str = ""
-    family_size: int = 0
-    level: float | None = None
+    family_size: Count = 0
+    level: Fraction | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -213,12 +214,12 @@ class PilotRows(Part):
     Half-widths are those of the 95 % interval of one seed's objective.
     """
 
-    share: float
-    train_rows: int
-    validation_rows: int
-    test_rows: int
-    expected_half_width: float
-    wanted_half_width: float
+    share: Fraction
+    train_rows: Count
+    validation_rows: Count
+    test_rows: Count
+    expected_half_width: NotNegative
+    wanted_half_width: NotNegative
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -228,11 +229,11 @@ class PilotPlan(Part):
     `runs` is in units of a run to the end, `seconds` the wall-clock time that is expected.
     """
 
-    epochs: int
-    short: int
-    seconds_per_epoch: float
-    runs: float
-    seconds: float
+    epochs: Count
+    short: Count
+    seconds_per_epoch: NotNegative
+    runs: NotNegative
+    seconds: NotNegative
 
 
 @dataclass(frozen=True, kw_only=True)

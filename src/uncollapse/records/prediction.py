@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from uncollapse.records.codec import Document, Part
+from uncollapse.records.ranges import NotNegative, Positive
 
 __all__ = ["BlockCosines", "Phase", "PopulationVariances", "Prediction", "worst_phase"]
 
@@ -94,9 +95,9 @@ class Prediction(PopulationVariances, Document):
     loss: float
     cosines: BlockCosines
     alpha_threshold: float | None = None
-    temperature_threshold: float | None = None
+    temperature_threshold: Positive | None = None
     view_splitting_threshold: float | None = None
-    certificate_gap: float
+    certificate_gap: NotNegative
     notes: tuple[str, ...]
 
 

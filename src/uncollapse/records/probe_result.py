@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from uncollapse.records.codec import Document, Part
 from uncollapse.records.probe_options import ProbeOptions
+from uncollapse.records.ranges import Count, Positive, PositiveCount
 from uncollapse.records.score import Score
 
 __all__ = [
@@ -40,10 +41,10 @@ class ChosenValues(_WhatApplies):
         strength: Inverse penalty of the linear probe inside a class.
     """
 
-    l2: float | None = None
-    neighbours: int | None = None
-    temperature: float | None = None
-    strength: float | None = None
+    l2: Positive | None = None
+    neighbours: PositiveCount | None = None
+    temperature: Positive | None = None
+    strength: Positive | None = None
 
 
 @dataclass(frozen=True)
@@ -60,8 +61,8 @@ class ClassReading(_WhatApplies):
     """
 
     label: bool | int | float | str
-    fine_labels: int
-    test_rows: int
+    fine_labels: Count
+    test_rows: Count
     balanced_accuracy: float
     chance_corrected: float
     accuracy: float | None = None
@@ -82,12 +83,12 @@ class ReadingDetails(_WhatApplies):
         skipped_classes: Classes without enough finer labels.
     """
 
-    shots: int | None = None
-    draws: int | None = None
+    shots: PositiveCount | None = None
+    draws: PositiveCount | None = None
     deviation: float | None = None
     interval: str | None = None
     classes: tuple[ClassReading, ...] | None = None
-    skipped_classes: int | None = None
+    skipped_classes: Count | None = None
 
 
 @dataclass(frozen=True)
@@ -114,10 +115,10 @@ class Reading(Part):
 class SplitSizes(_WhatApplies):
     """Rows by split, and how many rows lack the target."""
 
-    train: int
-    validation: int
-    test: int
-    missing: int | None = None
+    train: Count
+    validation: Count
+    test: Count
+    missing: Count | None = None
 
 
 @dataclass(frozen=True)
@@ -139,7 +140,7 @@ class TargetProbe(Part):
     layer: str
     target: str
     role: str
-    classes: int
+    classes: Count
     sizes: SplitSizes
     readings: tuple[Reading, ...]
     notes: tuple[str, ...] = ()

@@ -10,6 +10,7 @@ from uncollapse.errors import InputError
 from uncollapse.records.codec import Document, Part
 from uncollapse.records.data_description import DataDescription
 from uncollapse.records.prediction import Prediction
+from uncollapse.records.ranges import Count, NotNegative
 from uncollapse.records.setting import Setting
 
 __all__ = ["EpochLine", "RunRecord", "RunStatus"]
@@ -48,8 +49,8 @@ class RunRecord(Document):
     slices: tuple[str, ...] = ()
     setting: Setting | None = None
     coverage: str = ""
-    steps_per_epoch: int | None = None
-    parameters: int | None = None
+    steps_per_epoch: Count | None = None
+    parameters: Count | None = None
     command: tuple[str, ...] = ()
     versions: dict[str, str] = field(default_factory=dict)
     prediction: Prediction | None = None
@@ -95,9 +96,9 @@ class EpochLine(Part):
             have a slash.
     """
 
-    step: int
-    epoch: int
-    seconds: float = 0.0
+    step: Count
+    epoch: Count
+    seconds: NotNegative = 0.0
     numbers: dict[str, float] = field(default_factory=dict)
 
     @property

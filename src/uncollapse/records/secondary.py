@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from uncollapse.records._english import SENTENCES
 from uncollapse.records.codec import Part
+from uncollapse.records.ranges import Count, Fraction, PositiveCount
 
 __all__ = [
     "CAVEATS",
@@ -71,8 +72,8 @@ class NC1Null(Part):
     mean: float
     low: float
     high: float
-    permutations: int
-    p_value: float
+    permutations: Count
+    p_value: Fraction
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ class RankMe(Part):
     """RankMe, of `of` dimensions."""
 
     value: float | None
-    of: int
+    of: PositiveCount
     caveat: str = CAVEATS["rankme"]
 
 

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal
 
 from uncollapse.records.codec import Document, Part
 from uncollapse.records.prediction import Phase, PopulationVariances, Prediction
+from uncollapse.records.ranges import Count, NotNegative, PositiveCount
 from uncollapse.records.setting import Setting
 from uncollapse.records.simulation_options import Optimiser, SimulationOptions
 
@@ -40,12 +41,12 @@ class Reached(PopulationVariances):
     seed: int = 0
     loss: float
     loss_error: float | None
-    loss_batches: int
+    loss_batches: PositiveCount
     optimiser: Optimiser
     learning_rate: float | None
-    steps: int
+    steps: Count
     stopped: Stopped
-    seconds: float
+    seconds: NotNegative
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +76,7 @@ class Spread(Part):
     """Of a number over runs; no deviation of one run."""
 
     mean: float
-    sd: float | None
+    sd: NotNegative | None
     min: float
     max: float
 
@@ -85,7 +86,7 @@ class PointSummary(Part):
     """The runs of one point of a grid: what varies there, phases by their counts, numbers."""
 
     varied: dict[str, float | None]
-    repeats: int
+    repeats: PositiveCount
     phases: dict[Phase, int]
     loss: Spread
     within_class_variance: Spread

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from uncollapse.records.codec import Part
 from uncollapse.records.estimate import Estimate
+from uncollapse.records.ranges import Count
 from uncollapse.records.score import Interval
 from uncollapse.records.verdict import Verdict
 from uncollapse.records.within_class_probe import WithinClassProbe
@@ -37,8 +38,8 @@ class SliceMeasurement(Part):
         probe: Accuracy of the finer labels; None without them.
     """
 
-    count: int
-    classes: int
+    count: Count
+    classes: Count
     verdict: Verdict
     certainly_collapsed: bool = False
     reason: str = ""
@@ -81,6 +82,6 @@ class SliceColumn(Part):
     """
 
     values: Mapping[str, SliceMeasurement]
-    missing_rows: int
+    missing_rows: Count
     gap: SliceGaps
     leakage: WithinClassProbe | None

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from uncollapse.records.codec import Part
 from uncollapse.records.probe_options import WithinClassOptions
+from uncollapse.records.ranges import Count, Fraction
 from uncollapse.records.score import Interval
 from uncollapse.records.verdict import ProbeVerdict
 
@@ -26,8 +27,8 @@ class PermutationNull(Part):
     observed: float
     mean: float
     high: float
-    permutations: int
-    p_value: float
+    permutations: Count
+    p_value: Fraction
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,8 @@ class ProbedClassScore(Part):
     """
 
     label: bool | int | float | str
-    fine_labels: int
-    rows: int
+    fine_labels: Count
+    rows: Count
     knn: float
     logistic: float
 
@@ -68,5 +69,5 @@ class WithinClassProbe(Part):
     logistic: Interval | None
     null: PermutationNull | None
     classes: tuple[ProbedClassScore, ...]
-    skipped_classes: int
+    skipped_classes: Count
     options: WithinClassOptions
