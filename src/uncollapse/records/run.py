@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import ItemsView, Iterator
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Literal, Self
 
@@ -122,6 +122,10 @@ class EpochLine(Part):
     def keys(self) -> Iterator[str]:
         """Names of all numbers, so that ``dict(line)`` has them."""
         return iter(self.to_dict())
+
+    def items(self) -> ItemsView[str, float]:
+        """All numbers by name."""
+        return self.to_dict().items()
 
     def __iter__(self) -> Iterator[str]:
         return self.keys()
