@@ -108,7 +108,8 @@ def test_parts_of_old_files():
     trial = content(TRIAL)
     assert lacking(trial, TrialFile.from_dict({"seed": 2} | trial, TRIAL).to_dict()) == []
     for line in (OLD / "run/metrics.jsonl").read_text("utf-8").splitlines():
-        assert EpochLine.from_dict(json.loads(line)).to_dict() == json.loads(line)
+        numbers = json.loads(line)
+        assert dict(EpochLine.from_dict(numbers).items()) == numbers
 
 
 def test_a_saved_state_measures_as_it_did():
