@@ -3,11 +3,12 @@
 import pytest
 
 from uncollapse.errors import InputError
-from uncollapse.pilot import Candidate, PilotOptions, PilotResult, seconds_of
+from uncollapse.pilot import Candidate, PilotOptions, PilotResult, pilot, seconds_of
 from uncollapse.pilot._decide import compare_with_start, decide
 from uncollapse.pilot._halving import Rungs
 from uncollapse.pilot.trial import TrialState
-from uncollapse.records import LayerScores, TrialRun
+from uncollapse.records import BalancedBatch, LayerScores, PilotConditions, Setting, TrialRun
+from uncollapse.training import parse_config
 
 OPTIONS = PilotOptions()
 
@@ -87,6 +88,29 @@ def test_budget_in_words():
     for text in ("20", "m", "0m", "-1h"):
         with pytest.raises(InputError, match="a budget such as"):
             seconds_of(text)
+
+
+def test_a_result_goes_to_json_and_back_also_with_the_batch_of_before():
+    batch = BalancedBatch(2)
+    setting = Setting(class_counts=(4, 4), alpha=0.5, temperature=0.1, batch=batch)
+    start = trial("start", START).record()
+    result = PilotResult(verdict="keep", start=start, conditions=PilotConditions(setting=setting))
+    assert PilotResult.from_json(result.to_json()) == result
+    assert result.start["mean"]["projector"]["objective"] == pytest.approx(0.51)
+    assert [row["objective"] for row in result.table()] == [pytest.approx(0.51)]
+    record = result.to_dict()
+    assert record["conditions"]["setting"]["batch"]["kind"] == "balanced"
+    record["conditions"]["setting"]["batch"]["kind"] = "BalancedBatch"
+    assert PilotResult.from_dict(record).conditions == result.conditions
+
+
+def test_a_damaged_plan_is_named(tmp_path):
+    block = {"data": {"source": "digits"}, "encoder": {"kind": "convnet"}, "epochs": 1}
+    config = parse_config(block | {"loss": {"alpha": 0.5, "temperature": 0.1}})
+    for text in ("{", '{"asked": {}}'):
+        (tmp_path / "plan.json").write_text(text)
+        with pytest.raises(InputError, match=r"plan\.json"):
+            pilot(config, tmp_path)
 
 
 def test_a_record_that_is_none():

@@ -93,7 +93,7 @@ def report_command(
             paths,
             target.language,
             options=options,
-            progress=lambda name: update(0, None, stage=f"reading {name}"),
+            progress=lambda step: update(step.done, step.total, stage=step.stage),
         )
         update(0, None, stage="writing")
         make = {"html": report.to_html, "json": report.to_json, "markdown": report.to_markdown}

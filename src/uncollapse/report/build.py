@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
+from uncollapse.progress import OnStep, no_steps
 from uncollapse.report.decide.decide import (
     absent,
     compared_measurements,
@@ -17,7 +18,7 @@ from uncollapse.report.decide.phase import phase_diagram
 from uncollapse.report.inputs_model import Options
 from uncollapse.report.language import Code
 from uncollapse.report.language import language as spoken
-from uncollapse.report.read.inputs import Progress, quiet, read_inputs
+from uncollapse.report.read.inputs import read_inputs
 from uncollapse.report.record import Content
 
 __all__ = ["Report", "build_report"]
@@ -62,7 +63,7 @@ def build_report(
     *,
     options: Options | None = None,
     created: datetime | None = None,
-    progress: Progress = quiet,
+    progress: OnStep = no_steps,
 ) -> Report:
     """Read measurements, runs, pilots and embeddings, and say what to do.
 
@@ -73,7 +74,7 @@ def build_report(
         language: "en" or "ja".
         options: How embeddings are read, and how many rows a picture shows.
         created: The time that the report carries; now where left out.
-        progress: Called with the name of each path before it is read.
+        progress: Called before each path is read.
 
     Returns:
         The report; `to_html`, `to_json` and `to_markdown` write it.

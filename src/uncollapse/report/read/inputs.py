@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from uncollapse.errors import InputError
+from uncollapse.progress import OnStep, Step, no_steps
 from uncollapse.records import (
     Comparison,
     Document,
@@ -29,18 +30,13 @@ from uncollapse.report.read.setting_diff import predicted
 from uncollapse.storage import read_lines
 from uncollapse.tables import ENDINGS
 
-__all__ = ["Progress", "quiet", "read_inputs"]
+__all__ = ["read_inputs"]
 
 EMBEDDINGS = ("embeddings.parquet", "embeddings.npz")
-Progress = Callable[[str], None]
-
-
-def quiet(text: str) -> None:
-    """No progress."""
 
 
 def read_inputs(
-    paths: Sequence[str | Path], options: Options | None = None, progress: Progress = quiet
+    paths: Sequence[str | Path], options: Options | None = None, progress: OnStep = no_steps
 ) -> Inputs:
     """Read every path, in order.
 
@@ -53,8 +49,8 @@ def read_inputs(
     if not paths:
         raise InputError("a path or more", "none", "name measurements, runs, pilots or embeddings")
     inputs, options = Inputs(), options or Options()
-    for path in map(Path, paths):
-        progress(str(path))
+    for number, path in enumerate(map(Path, paths)):
+        progress(Step(number, len(paths), f"reading {path}"))
         if path.is_dir():
             _folder(path, inputs, options)
         else:
