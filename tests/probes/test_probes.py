@@ -9,7 +9,7 @@ from known import QUICK, coarse_to_fine, splits
 from sklearn.datasets import load_digits
 
 from uncollapse.errors import InputError
-from uncollapse.probes import Embedded, ProbeOptions, ProbeResult, probe
+from uncollapse.probes import Embedded, ProbeOptions, ProbeResult, WithinClassOptions, probe
 
 INSIDE = ("within-class linear", "within-class knn")
 
@@ -231,3 +231,14 @@ def test_a_finer_label_that_is_the_label_renamed(rng):
 def test_settings_out_of_range(wrong):
     with pytest.raises(InputError):
         ProbeOptions(**wrong)
+
+
+def test_options_inside_classes_are_given_flat_or_as_a_part():
+    flat = ProbeOptions(folds=3, strengths=(1.0,), neighbours=(5,))
+    assert flat.within == WithinClassOptions(folds=3, strengths=(1.0,), neighbours=(5,))
+    part = ProbeOptions(neighbours=(5,), within=WithinClassOptions(folds=4))
+    assert part.within == WithinClassOptions(folds=4)
+    assert replace(flat, draws=3).within == flat.within
+    assert ProbeOptions.from_dict(flat.to_dict()) == flat
+    with pytest.raises(InputError, match="folds"):
+        ProbeOptions(folds=2)

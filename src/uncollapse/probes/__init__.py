@@ -10,6 +10,7 @@ from uncollapse.probes.within_class import cross_predict, probe_within_classes
 from uncollapse.records import (
     ProbeOptions,
     ProbeResult,
+    ProbeSettings,
     Reading,
     TargetProbe,
     WithinClassOptions,
@@ -20,6 +21,7 @@ __all__ = [
     "ProbeColumns",
     "ProbeOptions",
     "ProbeResult",
+    "ProbeSettings",
     "Reading",
     "TargetProbe",
     "WithinClassOptions",

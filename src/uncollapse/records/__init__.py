@@ -75,6 +75,7 @@ from uncollapse.records.prediction import (
 from uncollapse.records.probe_options import (
     NeighbourIndex,
     ProbeOptions,
+    ProbeSettings,
     WithinClassOptions,
 )
 from uncollapse.records.probe_result import (
@@ -207,6 +208,7 @@ __all__ = [
     "ProbeConditions",
     "ProbeOptions",
     "ProbeResult",
+    "ProbeSettings",
     "ProbeVerdict",
     "ProbedClassScore",
     "ProbedData",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from uncollapse.errors import InputError
 from uncollapse.records.codec import Part
 
-__all__ = ["PROBES", "NeighbourIndex", "ProbeOptions", "WithinClassOptions"]
+__all__ = ["PROBES", "NeighbourIndex", "ProbeOptions", "ProbeSettings", "WithinClassOptions"]
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -81,6 +81,12 @@ class WithinClassOptions(Part):
         return {key: value for key, value in super().to_dict().items() if key != "index"}
 
 
+# The defaults, told by identity from values that the caller gives.
+_NEIGHBOURS = (1, 5, 10, 20, 50, 100, 200)
+_TEMPERATURES = (0.02, 0.07, 0.2, 1.0)
+_WITHIN = WithinClassOptions()
+
+
 @dataclass(frozen=True)
 class ProbeOptions(Part):
     """How probes are run.
@@ -90,8 +96,9 @@ class ProbeOptions(Part):
         balanced: Whether classes weigh the same in the linear probe's loss; else rows do.
         refit: Whether linear probe and neighbours use training and validation rows together once
             the hyperparameters are chosen.
-        neighbours: Numbers of neighbours to choose from.
-        temperatures: Temperatures of their weights exp(cosine/temperature) to choose from.
+        neighbours: Numbers of neighbours to choose from; inside classes too, where they are given
+            and `within` is not.
+        temperatures: Temperatures of their weights exp(cosine/temperature), likewise.
         shots: Training rows per class of the few-shot probe; None: those of 1, 5 and 10 that every
             class has.
         draws: Draws of the shots.
@@ -99,25 +106,46 @@ class ProbeOptions(Part):
         probes: Which to run.
         tolerance: Largest slope of the linear probe's objective at which it is taken as optimal.
         confidence: Of every interval.
+        folds, strengths, permutations, most_rows, least_units, margin, index: Of `within`, to be
+            given without it.
 
     Example:
-        >>> ProbeOptions(shots=(1, 5), within=WithinClassOptions(permutations=0)).within.folds
-        5
+        >>> ProbeOptions(shots=(1, 5), permutations=0).within.permutations
+        0
     """
 
     l2: tuple[float, ...] = tuple(float(v) for v in np.logspace(-7, 2, 45))
     balanced: bool = False
     refit: bool = True
-    neighbours: tuple[int, ...] = (1, 5, 10, 20, 50, 100, 200)
-    temperatures: tuple[float, ...] = (0.02, 0.07, 0.2, 1.0)
+    neighbours: tuple[int, ...] = _NEIGHBOURS
+    temperatures: tuple[float, ...] = _TEMPERATURES
     shots: tuple[int, ...] | None = None
     draws: int = 20
-    within: WithinClassOptions = field(default_factory=WithinClassOptions)
+    within: WithinClassOptions = _WITHIN
     probes: tuple[str, ...] = PROBES
     tolerance: float = 1e-5
     confidence: float = 0.95
+    folds: InitVar[int | None] = None
+    strengths: InitVar[tuple[float, ...] | None] = None
+    permutations: InitVar[int | None] = None
+    most_rows: InitVar[int | None] = None
+    least_units: InitVar[int | None] = None
+    margin: InitVar[float | None] = None
+    index: InitVar[NeighbourIndex | None] = None
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, *of_within: Any) -> None:
+        self._check()
+        given = dict(zip(_OF_WITHIN, of_within, strict=True))
+        if self.within is _WITHIN:
+            given["neighbours"] = None if self.neighbours is _NEIGHBOURS else self.neighbours
+            given["temperatures"] = (
+                None if self.temperatures is _TEMPERATURES else self.temperatures
+            )
+        given = {name: value for name, value in given.items() if value is not None}
+        if given:
+            object.__setattr__(self, "within", replace(self.within, **given))
+
+    def _check(self) -> None:
         if not self.l2 or min(self.l2) <= 0:
             raise InputError("L2 penalties above 0", f"{self.l2}", "1e-7 to 100 is usual")
         if not self.neighbours or min(self.neighbours) < 1 or min(self.temperatures) <= 0:
@@ -136,3 +164,11 @@ class ProbeOptions(Part):
             raise InputError("two draws or more", f"{self.draws}", "20 is usual")
         if not 0 < self.confidence < 1:
             raise InputError("confidence in (0, 1)", f"{self.confidence}", "0.95 is usual")
+
+
+_OF_WITHIN = (
+    "folds", "strengths", "permutations", "most_rows", "least_units", "margin", "index",
+)  # fmt: skip
+
+# Its name in `uncollapse.probes` before the two were one.
+ProbeSettings = ProbeOptions
