@@ -68,17 +68,17 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     lines = path.read_text(encoding="utf-8").splitlines()
-    found: list[dict[str, Any]] = []
+    records: list[dict[str, Any]] = []
     for number, line in enumerate(lines, 1):
         try:
-            found.append(dict(json.loads(line)))
+            records.append(dict(json.loads(line)))
         except (ValueError, TypeError) as error:
             if number == len(lines):
                 break
             raise InputError(
                 f"JSON in line {number} of {path}", line[:40], "take the line out"
             ) from error
-    return found
+    return records
 
 
 def unwritable(path: Path, error: OSError) -> InputError:

@@ -113,10 +113,10 @@ def _table(points: Sequence[Point]) -> list[str]:
     for point in points:
         cells = [f"{value:g}" for value in point.varied.values()]
         for key, digits in (("loss", 6), ("instance_variance", 4), ("view_variance", 4)):
-            found = _spread([getattr(run, key) for run in point.runs])
-            text = f"{found.mean:.{digits}f}"
+            reached = _spread([getattr(run, key) for run in point.runs])
+            text = f"{reached.mean:.{digits}f}"
             if repeated:
-                text += f" ±{found.sd:.{digits}f}" if found.sd is not None else " one run"
+                text += f" ±{reached.sd:.{digits}f}" if reached.sd is not None else " one run"
             cells += [f"{getattr(point.prediction, key):.{digits}f}", text]
         rows.append([*cells, point.prediction.phase, _phases(point.runs)])
     everything = [run for point in points for run in point.runs]
@@ -200,8 +200,8 @@ def _by_size(point: Point) -> list[str]:
         where = [c for c, count in enumerate(counts) if count == size]
         cells = [str(size), str(len(where))]
         for key in ("instance_variance_per_class", "view_variance_per_class"):
-            found = mean(getattr(run, key)[c] for run in point.runs for c in where)
-            cells += [f"{getattr(point.prediction, key)[where[0]]:.4f}", f"{found:.4f}"]
+            reached = mean(getattr(run, key)[c] for run in point.runs for c in where)
+            cells += [f"{getattr(point.prediction, key)[where[0]]:.4f}", f"{reached:.4f}"]
         phases = Counter(
             run.phase_per_class[c] or "one instance" for run in point.runs for c in where
         )

@@ -142,7 +142,7 @@ def measure_command(
         state = _saved(files, columns.columns(), run, reading, answer.as_json)
         if callable(prediction):
             prediction = prediction(state.classes().counts)
-        found = state.measurement(
+        measured = state.measurement(
             prediction=prediction,
             margins=margins,
             confidence=judging.confidence,
@@ -151,7 +151,7 @@ def measure_command(
         )
     else:
         with bar("reading", "rows") as progress:
-            found = measure_files(
+            measured = measure_files(
                 files,
                 columns=columns.columns(),
                 labels_from=run.labels_from or (),
@@ -169,10 +169,10 @@ def measure_command(
                 split=answer.split,
             )
     if answer.as_json:
-        typer.echo(found.to_json())
+        typer.echo(measured.to_json())
     else:
-        plain_console().print(found)
-    if answer.fail_on is not None and found.fails(answer.fail_on):
+        plain_console().print(measured)
+    if answer.fail_on is not None and measured.fails(answer.fail_on):
         raise typer.Exit(1)
 
 
