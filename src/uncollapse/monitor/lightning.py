@@ -7,8 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from uncollapse.errors import InputError
-from uncollapse.monitor.measure_model import Embed
-from uncollapse.monitor.watch import Watch
+from uncollapse.monitor.measure_model import Embed, Watch
 
 __all__ = ["CollapseCallback"]
 
@@ -44,8 +43,8 @@ class CollapseCallback(Callback):
         batches: What to embed. Default: the trainer's only validation loader. With several
             processes each takes its part; of a loader with a DistributedSampler, its share (which
             repeats a few rows where the shares are uneven).
-        every: Measure at every so-manieth validation.
-        given: `prediction`, `margins`, `confidence`, `layer` and `split` of `measure_model`.
+        every: Measure at every `every`-th validation.
+        options: `prediction`, `margins`, `confidence`, `layer` and `split` of `measure_model`.
 
     Attributes:
         measurements: (step, record) of every measurement.
@@ -60,14 +59,14 @@ class CollapseCallback(Callback):
         batches: Iterable[Any] | None = None,
         *,
         every: int = 1,
-        **given: Any,
+        **options: Any,
     ) -> None:
         super().__init__()
         if every < 1:
             raise InputError("every >= 1", f"{every}", "1 measures at every validation")
         self.batches = batches
         self.every = every
-        self._watch = Watch(embed, **given)
+        self._watch = Watch(embed, **options)
         self._validations = 0
 
     @property

@@ -20,6 +20,7 @@ from uncollapse.records import Measurement, Prediction
 __all__ = [
     "CollapseWarning",
     "Embed",
+    "Watch",
     "as_numbers",
     "measure_model",
     "undisturbed",
@@ -132,46 +133,57 @@ def measure_model(
         >>> found.verdict, model.training
         ('healthy', True)
     """
-    processes, process = _processes()
-    part = (0, 1) if sharded else (process, processes)
-    found: Accumulator | InputError
-    try:
-        found = _accumulated(model, batches, part, embed)
-    except InputError as error:
-        # Not raised before the others know: they would wait for this process for ever.
-        found = error
-    gathered = _gathered(found, processes)
-    whole = gathered[0]
-    for other in gathered:
-        if isinstance(other, InputError):
-            raise other
-        if other is not whole:
-            whole.merge(other)
-    return whole.measurement(  # type: ignore[no-any-return]
+    whole = _gathered(model, batches, embed, sharded)
+    return whole.measurement(
         prediction=prediction, margins=margins, confidence=confidence, layer=layer, split=split
     )
+
+
+def _gathered(model: nn.Module, batches: Iterable[Any], embed: Embed, sharded: bool) -> Accumulator:
+    """What all processes have accumulated, in each of them."""
+    processes, process = _processes()
+    part = (0, 1) if sharded else (process, processes)
+    mine: Accumulator | InputError
+    try:
+        mine = _accumulated(model, batches, part, embed)
+    except InputError as error:
+        # Not raised before the others know: they would wait for this process for ever.
+        mine = error
+    gathered: list[Any] = [mine]
+    if processes > 1:
+        gathered = [None] * processes
+        torch.distributed.all_gather_object(gathered, mine)
+    whole = Accumulator(drop_invalid=True)
+    for number, state in enumerate(gathered):
+        if isinstance(state, InputError):
+            raise state
+        if number:
+            whole.merge(state)
+        else:
+            whole = state
+    return whole
 
 
 def _accumulated(
     model: nn.Module, batches: Iterable[Any], part: tuple[int, int], embed: Embed
 ) -> Accumulator:
-    """Every so-manieth of the batches, from the first of this process on."""
+    """Every n-th of the batches of n processes, from this process's first on."""
     state: Accumulator | None = None
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     with undisturbed(model):
         # Only here, because a loader draws a random number when it is iterated over.
         for batch in islice(batches, part[0], None, part[1]):
-            given = embed(model, on_device(batch, device))
-            if not isinstance(given, tuple) or not 2 <= len(given) <= 3:
+            columns = embed(model, on_device(batch, device))
+            if not isinstance(columns, tuple) or not 2 <= len(columns) <= 3:
                 raise InputError(
                     "embed to return (embeddings, labels) or (embeddings, labels, instances)",
-                    f"{type(given).__name__}",
+                    f"{type(columns).__name__}",
                     "return a tuple",
                 )
             if state is None:
-                exact = given[0].shape[-1] <= EXACT_DIMENSION
+                exact = columns[0].shape[-1] <= EXACT_DIMENSION
                 state = Accumulator("exact" if exact else "blocks", drop_invalid=True)
-            state.update(*given)
+            state.update(*columns)
     return state or Accumulator(drop_invalid=True)
 
 
@@ -194,19 +206,11 @@ def _processes() -> tuple[int, int]:
     return torch.distributed.get_world_size(), torch.distributed.get_rank()
 
 
-def _gathered(mine: Any, processes: int) -> list[Any]:
-    if processes == 1:
-        return [mine]
-    parts: list[Any] = [None] * processes
-    torch.distributed.all_gather_object(parts, mine)
-    return parts
-
-
-def as_numbers(found: Measurement, prefix: str = "") -> dict[str, float]:
+def as_numbers(measurement: Measurement, prefix: str = "") -> dict[str, float]:
     """What a logger takes: the variances and the share that exist, and the verdict as a number.
 
     Args:
-        found: The measurement.
+        measurement: It.
         prefix: Put before every name.
 
     Returns:
@@ -214,26 +218,74 @@ def as_numbers(found: Measurement, prefix: str = "") -> dict[str, float]:
     """
     numbers = {}
     for name in _LOGGED:
-        value = getattr(found, name).estimate
+        value = measurement[name].estimate
         if value is not None:
             numbers[prefix + name] = float(value)
-    numbers[prefix + "verdict"] = VERDICT_NUMBERS[found.verdict]
+    numbers[prefix + "verdict"] = VERDICT_NUMBERS[measurement.verdict]
     return numbers
 
 
-def warn_of(found: Measurement, when: str, stacklevel: int = 2) -> None:
+def warn_of(measurement: Measurement, when: str, stacklevel: int = 2) -> None:
     """Warn with the deciding reason if the model is collapsed.
 
     Args:
-        found: The measurement.
+        measurement: It.
         when: Of the training, such as "step 100".
         stacklevel: Of the warning.
     """
-    if found.verdict != "collapsed":
+    if measurement.verdict != "collapsed":
         return
-    reason = found.reasons[0]
+    reason = measurement.reasons[0]
     warnings.warn(
         f"{when}: class collapse ({reason.code}): {reason.text}. {reason.advice}",
         CollapseWarning,
         stacklevel=stacklevel + 1,
     )
+
+
+class Watch:
+    """Measures a model now and then, remembers what it found and warns when collapse begins.
+
+    Args:
+        embed: As in `measure_model`.
+        options: Further arguments of `measure_model`.
+
+    Attributes:
+        measurements: (step, record) of every measurement so far.
+    """
+
+    def __init__(self, embed: Embed, **options: Any) -> None:
+        self.embed = embed
+        self.options = options
+        self.measurements: list[tuple[int, Measurement]] = []
+
+    def measure(
+        self, model: nn.Module, batches: Iterable[Any], step: int, *, sharded: bool, tell: bool
+    ) -> dict[str, float]:
+        """Measure, remember, and warn if the model is collapsed and was not before.
+
+        What cannot be measured (one class only, say) is warned of and does not stop the training.
+
+        Args:
+            model: The model.
+            batches: As in `measure_model`, like `sharded`.
+            step: Of the training.
+            sharded: Whether the batches are this process's share.
+            tell: Whether this process warns.
+
+        Returns:
+            The numbers to log; none where it could not be measured.
+        """
+        before = self.measurements[-1][1].verdict if self.measurements else None
+        try:
+            measurement = measure_model(model, batches, self.embed, sharded=sharded, **self.options)
+        except InputError as error:
+            if tell:
+                warnings.warn(
+                    f"step {step}: collapse not measured: {error}", CollapseWarning, stacklevel=3
+                )
+            return {}
+        self.measurements.append((step, measurement))
+        if tell and before != "collapsed":
+            warn_of(measurement, f"step {step}", stacklevel=3)
+        return as_numbers(measurement)

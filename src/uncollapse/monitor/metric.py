@@ -37,9 +37,9 @@ def merge_moments(stacked: Tensor) -> Tensor:
     """Moments of several processes or batches as one: (parts, C, w + 2, w) -> (C, w + 2, w).
 
     For each class, row 0 holds the number of units n, row 1 the sum of their features and the rest
-    their centred second moments. All add up, the last with n_1 n_2/(n_1 + n_2) d d' for the
-    difference d of the means; raw second moments would add up plainly and lose every digit of the
-    interval when a class is nearly one point.
+    (where intervals are kept) their centred second moments. All add up, the last with
+    n_1 n_2/(n_1 + n_2) d d' for the difference d of the means; raw second moments would add up
+    plainly and lose every digit of the interval when a class is nearly one point.
     """
     result = stacked[0].clone()
     for part in stacked[1:]:
@@ -47,7 +47,8 @@ def merge_moments(stacked: Tensor) -> Tensor:
         difference = part[:, 1] / m.clamp(min=1) - result[:, 1] / n.clamp(min=1)
         weight = n * m / (n + m).clamp(min=1)
         result = result + part
-        result[:, 2:] += weight[:, :, None] * difference[:, :, None] * difference[:, None, :]
+        if result.shape[1] > 2:
+            result[:, 2:] += weight[:, :, None] * difference[:, :, None] * difference[:, None, :]
     return result
 
 
@@ -90,8 +91,6 @@ class CollapseMetric(Metric):
     types: Tensor
     left_out: Tensor
     unnormalised: Tensor
-    units: Tensor
-    totals: Tensor
     moments: Tensor
 
     def __init__(
@@ -123,11 +122,8 @@ class CollapseMetric(Metric):
         self.add_state("left_out", zeros(len(_FAULTS)), dist_reduce_fx="sum")
         self.add_state("unnormalised", zeros(1), dist_reduce_fx="sum")
         self.add_state("samples", zeros(num_classes), dist_reduce_fx="sum")
-        self.add_state("units", zeros(num_classes), dist_reduce_fx="sum")
-        self.add_state("totals", zeros(num_classes, width), dist_reduce_fx="sum")
-        if intervals:
-            empty = zeros(num_classes, width + 2, width)
-            self.add_state("moments", empty, dist_reduce_fx=merge_moments)
+        empty = zeros(num_classes, 2 + (width if intervals else 0), width)
+        self.add_state("moments", empty, dist_reduce_fx=merge_moments)
 
     def update(self, embeddings: Tensor, labels: Tensor, instances: Tensor | None = None) -> None:
         """Add a batch.
@@ -144,18 +140,14 @@ class CollapseMetric(Metric):
             self._add(sample.labels.names[code], features, samples)
 
     def _add(self, label: int, features: np.ndarray[Any, Any], rows: int) -> None:
-        total = torch.as_tensor(features.sum(axis=0), device=self.totals.device)
         self.samples[label] += rows
-        self.units[label] += len(features)
-        self.totals[label] += total
+        part = np.zeros((1, *self.moments.shape[1:]))
+        part[0, 0], part[0, 1] = len(features), features.sum(axis=0)
         if self.intervals:
-            centred = features - features.mean(axis=0)
-            part = np.zeros((1, features.shape[1] + 2, features.shape[1]))
-            part[0, 0], part[0, 1] = len(features), features.sum(axis=0)
-            part[0, 2:] = centred.T @ centred
-            mine = self.moments[label : label + 1]
-            new = torch.as_tensor(part, device=mine.device)
-            self.moments[label : label + 1] = merge_moments(torch.stack([mine, new]))
+            part[0, 2:] = ClassMoments.scattered(features).scatter
+        mine = self.moments[label : label + 1]
+        new = torch.as_tensor(part, device=mine.device)
+        self.moments[label : label + 1] = merge_moments(torch.stack([mine, new]))
 
     def _checked(self, sample: Sample) -> Sample:
         if sample.matrix.shape[1] != self.dimension:
@@ -181,17 +173,17 @@ class CollapseMetric(Metric):
 
     def _classes(self) -> Classes | None:
         """Moments of the classes that can be measured; None for fewer than two."""
-        kept = [c for c, n in enumerate(self.units.tolist()) if n > 1]
+        counts, moments = self.moments[:, 0, 0], self.moments.cpu().numpy()
+        kept = [c for c, n in enumerate(counts.tolist()) if n > 1]
         if len(kept) < 2:
             return None
-        totals = self.totals.cpu().numpy()
-        scatter = self.moments[:, 2:].cpu().numpy() if self.intervals else dict.fromkeys(kept)
-        units = [
-            ClassMoments(int(self.units[c]), totals[c], int(self.samples[c]), scatter=scatter[c])
-            for c in kept
-        ]
+        units = []
+        for c in kept:
+            scatter = moments[c, 2:] if self.intervals else None
+            samples = int(self.samples[c])
+            units.append(ClassMoments(int(counts[c]), moments[c, 1], samples, scatter=scatter))
         dropped = _named(_FAULTS, self.left_out)
-        if alone := int(self.samples[self.units == 1].sum()):
+        if alone := int(self.samples[counts == 1].sum()):
             dropped["alone_in_class"] = alone
         return Classes(
             tuple(kept),

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from uncollapse.monitor.measure_model import Embed
-from uncollapse.monitor.watch import Watch
+from uncollapse.monitor.measure_model import Embed, Watch
 
 __all__ = ["CollapseCallback"]
 
@@ -36,28 +35,28 @@ class CollapseCallback(TrainerCallback):
         batches: What to embed. Default: the loader of the evaluation itself. With several
             processes each takes its part; of that loader its share, which repeats a few rows where
             the shares are uneven.
-        given: `prediction`, `margins`, `confidence`, `layer` and `split` of `measure_model`.
+        options: `prediction`, `margins`, `confidence`, `layer` and `split` of `measure_model`.
 
     Attributes:
         measurements: (step, record) of every measurement.
     """
 
     def __init__(
-        self, trainer: Any, embed: Embed, batches: Iterable[Any] | None = None, **given: Any
+        self, trainer: Any, embed: Embed, batches: Iterable[Any] | None = None, **options: Any
     ) -> None:
         self.trainer = trainer
         self.batches = batches
-        self._watch = Watch(embed, **given)
+        self._watch = Watch(embed, **options)
 
     @property
     def measurements(self) -> list[Any]:
         """(step, record) of every measurement so far."""
         return self._watch.measurements
 
-    def on_evaluate(self, args: Any, state: Any, control: Any, **given: Any) -> None:
+    def on_evaluate(self, args: Any, state: Any, control: Any, **event: Any) -> None:
         """Measure and log."""
-        batches = given["eval_dataloader"] if self.batches is None else self.batches
-        metrics = given.get("metrics") or {}
+        batches = event["eval_dataloader"] if self.batches is None else self.batches
+        metrics = event.get("metrics") or {}
         # Several evaluation sets are told apart by a prefix, which every evaluation's time has.
         prefix = next((k.removesuffix("_runtime") for k in metrics if "_runtime" in k), "eval")
         with self.trainer.compute_loss_context_manager():
