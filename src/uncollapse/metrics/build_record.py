@@ -81,6 +81,7 @@ def build_record(
     check_confidence(confidence)
     prediction, margins = as_prediction(prediction), margins or Margins()
     beside = in_memory or InMemory()
+    interval, blocks = _interval(classes)
     macro = decompose(classes.units, confidence=confidence)
     micro = decompose(classes.units, confidence=confidence, micro=True)
     verdict, reasons = judge(macro, classes.names, margins, prediction, beside.probe, beside.slices)
@@ -110,7 +111,8 @@ def build_record(
             dropped=classes.dropped,
             views=classes.views,
             groups=any(moments.names is not None for moments in classes.units),
-            **_interval(classes),
+            interval=interval,
+            blocks=blocks,
             seed=beside.seed,
         ),
     )
@@ -120,14 +122,13 @@ def _variances(levels: Decomposition) -> Variances:
     return Variances(levels.within, levels.instance, levels.view, levels.between, levels.total)
 
 
-def _interval(classes: Classes) -> dict[str, Any]:
-    """How intervals were found."""
+def _interval(classes: Classes) -> tuple[str | None, int | None]:
+    """How intervals were found, and the blocks that were left out one by one."""
     if not all(moments.has_spread for moments in classes.units):
-        return {"interval": None}
+        return None, None
     blocks = next((len(m.rows) for m in classes.units if m.blocked and m.rows is not None), None)
-    if blocks is None:
-        return {"interval": sentence("interval.units")}
-    return {"interval": sentence("interval.blocks", {"blocks": blocks}), "blocks": blocks}
+    key = "interval.units" if blocks is None else "interval.blocks"
+    return sentence(key, {"blocks": blocks}), blocks
 
 
 def _per_class(

@@ -138,14 +138,14 @@ def _change(name: str, a: Estimate | Interval, b: Estimate | Interval) -> Number
     return NumberChange(name, a.estimate, b.estimate, **vars(change))
 
 
-def _classes(found: Measurement) -> dict[Any, str]:
-    return {one.label: one.verdict for one in found.classes}
+def _classes(measurement: Measurement) -> dict[Any, str]:
+    return {entry.label: entry.verdict for entry in measurement.classes}
 
 
-def _slices(found: Measurement) -> dict[str, str]:
+def _slices(measurement: Measurement) -> dict[str, str]:
     return {
         f"{name}={value}": entry.verdict
-        for name, column in (found.slices or {}).items()
+        for name, column in (measurement.slices or {}).items()
         for value, entry in column.values.items()
     }
 

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from uncollapse.errors import InputError
 from uncollapse.metrics.build_record import InMemory, as_prediction, build_record, check_confidence
 from uncollapse.metrics.class_moments import classes_of
-from uncollapse.metrics.nulls import nc1_null
+from uncollapse.metrics.secondary import nc1_null
 from uncollapse.metrics.slices import measure_slices
 from uncollapse.metrics.spectrum import uniformity_of
 from uncollapse.probes import ProbeOptions, probe_within_classes

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from uncollapse.metrics.class_moments import Classes
 from uncollapse.metrics.levels import levels_of_class
@@ -30,7 +31,7 @@ from uncollapse.records import (
     number,
 )
 
-__all__ = ["MOST_CLASSES", "nc1", "secondary_measures"]
+__all__ = ["MOST_CLASSES", "nc1", "nc1_null", "secondary_measures"]
 
 Floats = NDArray[np.float64]
 # Measures over pairs of classes look at this many classes, evenly spaced in label order.
@@ -43,7 +44,7 @@ def secondary_measures(
     measured: Classes,
     decomposition: Decomposition,
     uniformity: float | None,
-    nc1_null: NC1Null | None,
+    null: NC1Null | None,
 ) -> SecondaryMeasures:
     """Every secondary measure with its caveat; None where it does not apply.
 
@@ -52,7 +53,7 @@ def secondary_measures(
             covariance is left out.
         decomposition: Their variances.
         uniformity: Mean Gaussian potential of pairs (see `uniformity_of`), where rows are at hand.
-        nc1_null: NC1 with the labels permuted, where it was asked for.
+        null: NC1 with the labels permuted, where it was asked for.
     """
     units, classes = measured.units, measured.instances
     chosen = _evenly(len(classes), MOST_CLASSES)
@@ -68,7 +69,7 @@ def secondary_measures(
         trace_quotient=SingleMeasure(number(quotient), CAVEATS["trace_quotient"]),
         cdnv=cdnv(means[chosen], a[chosen]),
         directional_cdnv=directional_cdnv(spectra) if whole else None,
-        nc1=NeuralCollapse(nc1_of_classes(classes), nc1_null) if whole else None,
+        nc1=NeuralCollapse(nc1_of_classes(classes), null) if whole else None,
         nc2=nc2(means[chosen]),
         rankme=RankMe(rankme(classes), means.shape[1]) if whole else None,
         class_spectrum=class_spectrum(spectra) if whole else None,
@@ -158,6 +159,47 @@ def nc1_of_classes(classes: Sequence[ClassMoments]) -> float | None:
         return np.asarray(np.sum(parts, axis=0))
 
     return number(nc1(within_along, centred, weights))
+
+
+def nc1_null(
+    points: Floats, counts: Sequence[int], permutations: int, rng: np.random.Generator
+) -> NC1Null:
+    """NC1 with the labels permuted: its mean, its range, and where the true one lies.
+
+    S_w + S_b is the total covariance under every permutation, so each needs only class sums.
+
+    Args:
+        points: (N, d) instances in class order.
+        counts: Instances of each class.
+        permutations: How many.
+        rng: Draws them.
+    """
+    labels = np.repeat(np.arange(len(counts)), counts)
+    sizes = np.asarray(counts, dtype=np.float64)
+    weights = sizes / sizes.sum()
+    mean = points.mean(axis=0)
+    centred = points - mean
+    total = centred.T @ centred / len(points)
+
+    def value(permuted: NDArray[np.int64]) -> float:
+        picks = sparse.csr_matrix((np.ones(len(permuted)), (permuted, np.arange(len(permuted)))))
+        means = np.asarray(picks @ centred) / sizes[:, None]
+
+        def within_along(u: Floats) -> Floats:
+            between = weights @ (means @ u.T) ** 2
+            return np.asarray(np.einsum("ij,ij->i", u @ total, u) - between)
+
+        return nc1(within_along, means, weights)
+
+    observed = value(labels)
+    null = np.array([value(rng.permutation(labels)) for _ in range(permutations)])
+    return NC1Null(
+        mean=float(null.mean()),
+        low=float(null.min()),
+        high=float(null.max()),
+        permutations=permutations,
+        p_value=float((1 + np.count_nonzero(null <= observed)) / (1 + permutations)),
+    )
 
 
 def nc2(means: Floats) -> SimplexDeviation:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from itertools import combinations
+from math import comb
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,19 +68,19 @@ def measure_slices(
     count = sum(len(column.names) for column in sample.slices.values())
     # The level of one slice at which what is said of all of them holds at once (Bonferroni).
     certain = 1 - (1 - confidence) / max(count, 1)
-    found = {}
+    columns = {}
     for name, column in sample.slices.items():
         values = {
             str(value): _one_slice(sample, column.codes == code, margins, confidence, certain, hits)
             for code, value in enumerate(column.names)
         }
-        found[name] = SliceColumn(
+        columns[name] = SliceColumn(
             values,
             missing_rows=int(np.count_nonzero(column.codes < 0)),
             gap=_gaps(values, confidence),
             leakage=None if options is None else probe_within_classes(sample, column, options, rng),
         )
-    return found
+    return columns
 
 
 def _one_slice(
@@ -142,30 +142,21 @@ def _accuracy(
     deviations from the cell's recall)^2.
     """
     assert sample.fine_labels is not None  # else there are no hits
-    fine = sample.fine_labels.codes
-    of_units = sample.groups or sample.instances
-    units = np.arange(len(fine)) if of_units is None else of_units.codes
-    found = {}
-    for name, right in hits.items():
-        used = np.flatnonzero(rows & ~np.isnan(right))
-        if not len(used):
-            return None
-        everywhere = np.flatnonzero(~np.isnan(right))
-        found[name] = _weighted(
-            right[used],
-            sample.labels.codes[used],
-            fine[used],
-            units[used],
-            _fine_counts(sample.labels.codes[everywhere], fine[everywhere]),
-            confidence,
-        )
-    return SliceProbe(**found)
-
-
-def _fine_counts(labels: Integers, fine: Integers) -> dict[int, int]:
-    pairs = np.unique(np.stack([labels, fine]), axis=1)
-    names, counts = np.unique(pairs[0], return_counts=True)
-    return dict(zip(names.tolist(), counts.tolist(), strict=True))
+    labels, fine = sample.labels.codes, sample.fine_labels.codes
+    independent = sample.groups or sample.instances
+    units = np.arange(len(fine)) if independent is None else independent.codes
+    probed = ~np.isnan(next(iter(hits.values())))
+    used = rows & probed
+    if not used.any():
+        return None
+    cells = np.unique(np.stack([labels[probed], fine[probed]]), axis=1)
+    counts = np.bincount(cells[0])
+    return SliceProbe(
+        **{
+            name: _weighted(right[used], labels[used], fine[used], units[used], counts, confidence)
+            for name, right in hits.items()
+        }
+    )
 
 
 def _weighted(
@@ -173,14 +164,14 @@ def _weighted(
     labels: Integers,
     fine: Integers,
     units: Integers,
-    fine_counts: dict[int, int],
+    fine_counts: Integers,
     confidence: float,
 ) -> Interval:
     estimate, deviations = 0.0, np.zeros(len(right))
     classes = np.unique(labels)
     for label in classes:
         cells = np.unique(fine[labels == label])
-        K = fine_counts[int(label)]
+        K = int(fine_counts[label])
         for cell in cells:
             rows = (labels == label) & (fine == cell)
             recall, scale = right[rows].mean(), (1 - 1 / K) * len(cells) * len(classes)
@@ -214,18 +205,13 @@ def _gap(entries: Mapping[str, Estimate | Interval | None], confidence: float) -
         for key, entry in entries.items()
         if entry is not None and entry.low is not None and entry.high is not None
     }
-    pairs = list(combinations(sorted(known), 2))
-    if not pairs:
+    if len(known) < 2:
         return None
+    names, pairs = sorted(known), comb(len(known), 2)
+    low = min(names, key=lambda name: known[name][0])
+    high = max((name for name in names if name != low), key=lambda name: known[name][0])
     alpha = 1 - confidence
-    factor = float(ndtri(1 - alpha / (2 * len(pairs))) / ndtri(1 - alpha / 2))
-
-    def difference(pair: tuple[str, str]) -> float:
-        return known[pair[1]][0] - known[pair[0]][0]
-
-    low, high = max(pairs, key=lambda pair: abs(difference(pair)))
-    if difference((low, high)) < 0:
-        low, high = high, low
+    factor = float(ndtri(1 - alpha / (2 * pairs)) / ndtri(1 - alpha / 2))
     half = factor * float(np.hypot(known[low][1], known[high][1]))
-    estimate = difference((low, high))
+    estimate = known[high][0] - known[low][0]
     return Gap(estimate, estimate - half, estimate + half, smallest=low, largest=high)

@@ -33,6 +33,7 @@ __all__ = ["Accumulator"]
 
 Integers = NDArray[np.int64]
 Interval = Literal["exact", "blocks"]
+_WHETHER = {True: "given", False: "not given"}
 
 
 class Accumulator:
@@ -154,11 +155,12 @@ class Accumulator:
         kind = (self.dimension, self.views, self.grouped)
         came = (sample.matrix.shape[1], sample.instances is not None, sample.groups is not None)
         if kind != came:
+            before, now = (
+                f"{d} dimensions, instances {_WHETHER[views]}, groups {_WHETHER[groups]}"
+                for d, views, groups in (kind, came)
+            )
             raise InputError(
-                f"rows of {kind[0]} dimensions, instances {_given(kind[1])}, "
-                f"groups {_given(kind[2])}, as before",
-                f"{came[0]} dimensions, instances {_given(came[1])}, groups {_given(came[2])}",
-                "measure rows of one kind together",
+                f"rows of {before}, as before", now, "measure rows of one kind together"
             )
 
     def _split(self, sample: Sample) -> dict[str, NDArray[np.bool_]]:
@@ -300,7 +302,3 @@ class Accumulator:
             layer=layer,
             split=split,
         )
-
-
-def _given(given: bool) -> str:
-    return "given" if given else "not given"

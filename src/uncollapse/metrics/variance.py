@@ -25,13 +25,12 @@ from uncollapse.metrics.levels import (
     variance_of_mean,
 )
 from uncollapse.metrics.moments import COSINE_COUNT, ClassMoments
-from uncollapse.records import Estimate, number
+from uncollapse.records import UNKNOWN, Estimate, number
 from uncollapse.statistics import t_quantile
 
 __all__ = ["Decomposition", "LevelsPerClass", "decompose"]
 
 Floats = NDArray[np.float64]
-NONE = Estimate(None, None, None, None)
 
 
 @dataclass(frozen=True)
@@ -285,34 +284,34 @@ def _per_class(
     total: float,
     confidence: float,
 ) -> tuple[LevelsPerClass, ...]:
-    found = []
+    alpha = 1 - confidence
+    certain = alpha / len(levels)
+    measured = []
     for moments, level, products in zip(classes, levels, chance.products, strict=True):
-        alpha, df = 1 - confidence, float(level.degrees)
+        freedom = float(level.degrees)
+        # Value, plug-in and variance of each level; without a jackknife there is no variance.
         variance_a, variance_s = products[0, 0], products[1, 1]
-        variance_i = variance_a + variance_s - 2 * products[0, 1]
-        has_views = not np.isnan(level.s)
-        value, variance = (
-            (level.s - level.a, variance_i) if has_views else (1 - level.a, variance_a)
-        )
-
-        def of(v: float, p: float, var: float, alpha: float = alpha, df: float = df) -> Estimate:
-            return _interval(v, p, var if df > 0 else float("nan"), df, alpha)
-
-        plain = level.plug_in[1 if has_views else 0]
+        if freedom == 0:
+            variance_a = variance_s = np.float64("nan")
+        within = 1 - level.a, level.plug_in[0], variance_a
+        variance = variance_a + variance_s - 2 * products[0, 1]
+        instance = level.s - level.a, level.plug_in[1], variance
+        view = 1 - level.s, level.plug_in[2], variance_s
+        viewed = not np.isnan(level.s)
         with np.errstate(invalid="ignore", divide="ignore"):
             # Where nothing varies at all there is no share, which NaN says.
             scale = np.float64(total)
-            shared = float(value / scale), float(plain / scale), float(variance / scale**2)
-        found.append(
+            value, plug_in, variance = instance if viewed else within
+            share = float(value / scale), float(plug_in / scale), float(variance / scale**2)
+        enough = _enough_units(moments.units - 1, certain)
+        measured.append(
             LevelsPerClass(
-                within=of(1 - level.a, level.plug_in[0], variance_a),
-                instance=of(level.s - level.a, level.plug_in[1], variance_i) if has_views else NONE,
-                view=of(1 - level.s, level.plug_in[2], variance_s) if has_views else NONE,
-                share=of(*shared),
-                certain_high=of(*shared, alpha / len(levels)).high
-                if _enough_units(moments.units - 1, alpha / len(levels))
-                else None,
+                within=_interval(*within, freedom, alpha),
+                instance=_interval(*instance, freedom, alpha) if viewed else UNKNOWN,
+                view=_interval(*view, freedom, alpha) if viewed else UNKNOWN,
+                share=_interval(*share, freedom, alpha),
+                certain_high=_interval(*share, freedom, certain).high if enough else None,
                 enough_units=_enough_units(moments.units - 1, alpha),
             )
         )
-    return tuple(found)
+    return tuple(measured)

@@ -40,13 +40,9 @@ class SingleMeasure(Part):
 
 @dataclass(frozen=True)
 class ClassDistance(Part):
-    """CDNV over pairs of classes.
+    """CDNV over pairs of classes, debiased (infinity is None), and its plug-in as papers print it.
 
-    Attributes:
-        median, mean: Debiased; None where they are infinite.
-        plug_in_median: As papers print it.
-        pairs_within_noise: Pairs whose distance is no larger than sampling makes it; of several
-            seeds the mean.
+    `pairs_within_noise` are no further apart than sampling makes them; of several seeds the mean.
     """
 
     median: float | None
@@ -105,13 +101,7 @@ class RankMe(Part):
 
 @dataclass(frozen=True)
 class ClassSpectrum(Part):
-    """Shape of the spread inside a class, mean over classes.
-
-    Attributes:
-        participation: (tr Sigma)^2 / tr Sigma^2, debiased.
-        effective_rank: exp(entropy) of the covariance's eigenvalues.
-        largest_share: Share of the first "1", "2", "5" and "10" of them.
-    """
+    """Shape of the spread inside a class, mean over classes: see `metrics.spectrum`."""
 
     participation: float | None
     effective_rank: float | None
