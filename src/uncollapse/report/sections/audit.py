@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from uncollapse import __version__
-from uncollapse.records import SENTENCES, Conditions, Message, PilotConditions
+from uncollapse.records import Conditions, Message, PilotConditions, PilotRows
 from uncollapse.report.decide.lookup import judged
 from uncollapse.report.inputs_model import Case
 from uncollapse.report.language import Language, short
@@ -65,7 +65,7 @@ def _facts(case: Case, layer: str | None, words: Language) -> Facts:
         facts[words.say("audit.training-seed")] = str(case.config["seed"])
     measured = judged(case, layer)
     if measured is not None:
-        facts |= _conditions(measured.measurement.conditions, len(case.runs), words)
+        facts |= _conditions(measured.measurement.conditions, words)
     return facts
 
 
@@ -90,18 +90,16 @@ def _run_facts(case: Case, words: Language) -> Facts:
     return facts
 
 
-def _interval(conditions: Conditions, runs: int, words: Language) -> str:
-    """How intervals were found."""
-    if runs or not conditions.interval:
-        return words.say("audit.over-seeds", count=runs) if runs else "–"
+def _interval(conditions: Conditions) -> Message | None:
+    """How intervals were found, as a message; None where only its English is known."""
     if conditions.blocks is not None:
-        message = Message("interval.blocks", {"blocks": conditions.blocks})
-        return words.record(conditions.interval, message)
-    units = conditions.interval == SENTENCES["interval.units"]
-    return words.record(conditions.interval, Message("interval.units") if units else None)
+        return Message("interval.blocks", {"blocks": conditions.blocks})
+    units = Message("interval.units")
+    return units if conditions.interval == str(units) else None
 
 
-def _conditions(conditions: Conditions, runs: int, words: Language) -> Facts:
+def _conditions(conditions: Conditions, words: Language) -> Facts:
+    interval = conditions.interval
     seed = "–" if conditions.seed is None else str(conditions.seed)
     unknown = words.say("audit.unknown")
     facts = {
@@ -109,7 +107,7 @@ def _conditions(conditions: Conditions, runs: int, words: Language) -> Facts:
         "audit.units": words.count(conditions.units or 0),
         "column.dimension": words.count(conditions.dimension),
         "audit.dtype": conditions.dtype,
-        "audit.intervals": _interval(conditions, runs, words),
+        "audit.intervals": words.record(interval, _interval(conditions)) if interval else "–",
         "audit.measure-seed": seed,
         "audit.layer": words.word("layer", conditions.layer or unknown),
         "audit.judged-split": words.word("split", conditions.split or unknown),
@@ -130,27 +128,27 @@ def pilot_rows(report: Content) -> Table | None:
         return None
     conditions, statistics = pilot.conditions or PilotConditions(), pilot.statistics
     rows, plan, asked = conditions.rows, conditions.plan, conditions.options
-    facts: list[tuple[str, Callable[[Any], str], object]] = []
-    if rows is not None:
-        counts = (rows.train_rows, rows.validation_rows, rows.test_rows)
-        for part, count in zip(("train", "validation", "test"), counts, strict=True):
-            facts.append((words.say("audit.rows-of", part=part), words.count, count))
-    named: list[tuple[str, Callable[[Any], str], object]] = [
-        ("rows-share", words.share, None if rows is None else rows.share),
-        ("half-width", words.share, None if rows is None else rows.expected_half_width),
-        ("epochs", words.count, None if plan is None else plan.epochs),
-        ("short-epochs", words.count, None if plan is None else plan.short),
+    facts: list[tuple[str, Callable[[Any], str], Any]] = [
+        ("rows-share", words.share, rows and rows.share),
+        ("half-width", words.share, rows and rows.expected_half_width),
+        ("epochs", words.count, plan and plan.epochs),
+        ("short-epochs", words.count, plan and plan.short),
         ("training-seed", words.value, conditions.seeds or None),
         ("fresh-seeds", words.value, conditions.fresh_seeds or None),
         ("least-gain", words.share, asked.get("least_gain")),
         ("margin", words.share, asked.get("margin")),
-        ("level", words.share, None if statistics is None else statistics.level),
-        ("family", words.count, None if statistics is None else statistics.family_size),
-        ("method", words.record, None if statistics is None else statistics.method),
+        ("level", words.share, statistics and statistics.level),
+        ("family", words.count, statistics and statistics.family_size),
+        ("method", words.record, statistics and statistics.method),
     ]
-    facts += [(words.say(f"audit.{name}"), said, value) for name, said, value in named]
-    cells = [[title, said(value)] for title, said, value in facts if value is not None]
+    cells = [] if rows is None else _split_sizes(rows, words)
+    cells += [[words.say(f"audit.{name}"), said(x)] for name, said, x in facts if x is not None]
     return Table(["", words.say("kind.pilot")], cells, left=2)
+
+
+def _split_sizes(rows: PilotRows, words: Language) -> list[list[str]]:
+    counts = {"train": rows.train_rows, "validation": rows.validation_rows, "test": rows.test_rows}
+    return [[words.say("audit.rows-of", part=p), words.count(n)] for p, n in counts.items()]
 
 
 def input_table(report: Content) -> Table:
