@@ -23,7 +23,7 @@ from uncollapse.report.decide.lookup import (
     within_reading,
 )
 from uncollapse.report.inputs_model import Case, Measured
-from uncollapse.report.intervals import difference, interval_of
+from uncollapse.report.intervals import Number, difference, interval_of
 from uncollapse.report.read.setting_diff import TARGET_VARIANCE, advice, differences, predicted
 
 __all__ = ["Decision", "change_decision", "comparison_decision", "state_decision"]
@@ -76,21 +76,20 @@ def change_decision(cases: list[Case], layer: str | None) -> Decision | None:
     before, after = cases[0], cases[-1]
     first, last = judged(before, layer), judged(after, layer)
     at = (first.layer if first else "") or layer or ""
-    ends = within_reading(before, at), within_reading(after, at)
-    within = difference(*ends)
-    shares = [None if side is None else side.measurement.share for side in (first, last)]
-    share = difference(*shares)
-    primary = within or share
-    if primary is None:
+    ends: dict[str, list[Number | None]] = {
+        "within": [within_reading(side, at) for side in (before, after)],
+        "share": [None if side is None else side.measurement.share for side in (first, last)],
+    }
+    gains = {
+        name: Message(f"gain.{name}", {"gain": gain, "from": interval_of(a), "to": interval_of(b)})
+        for name, (a, b) in ends.items()
+        if (gain := difference(a, b)) is not None
+    }
+    if not gains:
         return None
-    gain = []
-    if within is not None:
-        values = {"gain": within, "from": ends[0], "to": ends[1]}
-        gain.append(Message("gain.within", values))
-    if share is not None:
-        values = {"gain": share, "from": interval_of(shares[0]), "to": interval_of(shares[1])}
-        gain.append(Message("gain.share", values))
-    verdict, what = _direction(primary), "within" if within else "share"
+    what = next(iter(gains))
+    primary = difference(ends[what][0], ends[what][1])
+    verdict = _direction(primary)
     names = {"before": before.name, "after": after.name, "layer": at}
     changes = tuple(differences(before, after))
     return Decision(
@@ -100,7 +99,7 @@ def change_decision(cases: list[Case], layer: str | None) -> Decision | None:
         last.measurement.reasons if last else (),
         changes,
         (Message("change.made" if changes else "change.unknown", names),),
-        tuple(gain),
+        tuple(gains.values()),
         _costs(before, after, at),
         _certainty_of_change(before, after, primary),
     )
@@ -115,8 +114,9 @@ def _costs(before: Case, after: Case, layer: str) -> tuple[Message, ...]:
     )
 
 
-def _certainty_of_change(before: Case, after: Case, gain: Interval) -> tuple[Message, ...]:
-    messages = [Message("certainty.no-interval" if gain.low is None else "certainty.independent")]
+def _certainty_of_change(before: Case, after: Case, gain: Interval | None) -> tuple[Message, ...]:
+    unsure = gain is not None and gain.low is None
+    messages = [Message("certainty.no-interval" if unsure else "certainty.independent")]
     if before.runs or after.runs:
         key = "certainty.seeds" if before.runs and after.runs else "certainty.seeds-one-side"
         counts = {"before": len(before.each), "after": len(after.each)}

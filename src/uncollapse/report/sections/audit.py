@@ -39,8 +39,6 @@ def _by_case(
     return {
         name: [
             words.listed(list(dict.fromkeys(run.get(name, missing) for run in runs)))
-            if any(name in run for run in runs)
-            else missing
             for runs in columns
         ]
         for name in names
