@@ -69,7 +69,7 @@ def _metadata(report: Content) -> list[str]:
     if model is None or measured is None:
         return lines
     measurement, layer = measured.measurement, measured.layer
-    data = json.dumps(str((model.run and model.run.data.get("source")) or model.name))
+    data = json.dumps(model.name if model.run is None else model.run.data.source)
     numbers: dict[str, Number | None] = {
         "share of variance inside classes": measurement.share,
         "within-class variance": measurement.within_class_variance,

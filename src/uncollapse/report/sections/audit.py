@@ -73,11 +73,11 @@ def _run_facts(case: Case, words: Language) -> Facts:
         return {}
     facts: Facts = {}
     for name in _DATA:
-        if run.data.get(name) not in (None, "", []):
+        if run.data[name] not in (None, ""):
             title = words.say(f"audit.{name}") if name != "label" else words.say("column.class")
             text = str(run.data[name])
             facts[title] = words.each(text) if name in ("split", "fingerprint_of") else text
-    for part, count in (run.data.get("rows") or {}).items():
+    for part, count in run.data.rows.items():
         facts[words.say("audit.rows-of", part=part)] = words.count(count)
     if run.coverage:
         facts[words.say("audit.coverage")] = words.each(run.coverage)
