@@ -5,32 +5,21 @@ from __future__ import annotations
 import math
 import re
 import string
-import tomllib
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from decimal import Decimal
 from functools import cache
-from importlib.resources import files
 from typing import Any, Literal, get_args
 
 from uncollapse.errors import InputError
 from uncollapse.records import Estimate, Message, SettingChange
+from uncollapse.report.catalogues import catalogue, recorded
 from uncollapse.report.intervals import Number
 from uncollapse.report.packages import need
 
 __all__ = ["Code", "Language", "language", "short"]
 
 Code = Literal["en", "ja"]
-
-# What a slot of an English text holds, see `recorded.ja.toml`.
-_NUMBER = r"-?(?:\d[\d.,]*(?:e[+-]?\d+)?|inf)"
-_SLOTS = {"num": _NUMBER, "any": ".+?"}
-
-
-@cache
-def _catalogue(name: str) -> dict[str, Any]:
-    file = files("uncollapse.report") / "words" / f"{name}.toml"
-    return tomllib.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
 
 
 @cache
@@ -77,12 +66,11 @@ class Language:
 
     def __init__(self, code: Code, level: float | None = 0.95) -> None:
         self.code = code
-        self._words = _catalogue(code) | _catalogue(f"sentences.{code}")
+        self._words = catalogue(code) | catalogue(f"sentences.{code}")
         self._formatter = _Formatter(self)
         self.level = ""
         if level is not None:
             self.level = self.say("format.level", x=f"{100 * level:g}")
-        self._recorded = _patterns(f"recorded.{code}")
 
     def has_group(self, name: str) -> bool:
         """Whether there is a group of words of this name."""
@@ -113,11 +101,8 @@ class Language:
             return english
         if message is not None:
             return self.say(message) if self._find(message.key) else None
-        for pattern, template in self._recorded:
-            match = pattern.fullmatch(english)
-            if match is not None:
-                return self._formatter.vformat(template, (), match.groupdict())
-        return None
+        template, values = recorded(english, self.code) or ("", {})
+        return self._formatter.vformat(template, (), values) if template else None
 
     def record(self, english: str, message: Message | None = None) -> str:
         """The same; what is not known stands as it is, and is marked so."""
@@ -289,20 +274,6 @@ def _estimate(value: Number | float | None) -> float | None:
 def _ends(value: Number | float | None) -> tuple[float, float] | None:
     low, high = getattr(value, "low", None), getattr(value, "high", None)
     return None if low is None or high is None else (low, high)
-
-
-@cache
-def _patterns(name: str) -> list[tuple[re.Pattern[str], str]]:
-    """English texts with slots such as {count:num}, as patterns, and what they become."""
-    patterns = []
-    for english, becomes in _catalogue(name).items():
-        pattern = ""
-        for literal, slot, kind, _ in string.Formatter().parse(english):
-            pattern += re.escape(literal)
-            if slot is not None:
-                pattern += f"(?P<{slot}>{_SLOTS[kind or 'any']})"
-        patterns.append((re.compile(pattern, re.DOTALL), becomes))
-    return patterns
 
 
 def short(text: object, most: int = 60) -> str:
