@@ -248,7 +248,7 @@ class PilotConditions(Part):
     plan: PilotPlan | None = None
     seeds: tuple[int, ...] = ()
     fresh_seeds: tuple[int, ...] = ()
-    options: dict[str, str | float] = field(default_factory=dict)
+    options: dict[str, str | int | float] = field(default_factory=dict)
     config: dict[str, Any] = field(default_factory=dict)
     chosen_on: str = "validation"
     confirmed_on: str = "test, once"

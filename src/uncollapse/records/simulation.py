@@ -85,7 +85,7 @@ class Spread(Part):
 class PointSummary(Part):
     """The runs of one point of a grid: what varies there, phases by their counts, numbers."""
 
-    varied: dict[str, float | None]
+    varied: dict[str, int | float | None]
     repeats: PositiveCount
     phases: dict[Phase, int]
     loss: Spread
