@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import torch
 from pydantic import Field
 from torch import Tensor
-from torch.nn.functional import affine_grid, grid_sample
+from torch.nn.functional import grid_sample
 
 from uncollapse.data.augmentations import Draws, Operation, Probability, Range
 
@@ -47,7 +47,13 @@ def warp(images: Tensor, operations: Sequence[Geometric], draws: Draws) -> Tenso
         moved = matrix[:, :, :2] @ inner
         moved[:, :, 2] += matrix[:, :, 2]
         matrix = moved
-    grid = affine_grid(matrix, list(images.shape), align_corners=False)
+    # torch's affine_grid is a matrix product per pixel; broadcasting takes a third of it.
+    x = (torch.arange(width, device=images.device) * 2 + 1) / width - 1
+    y = (torch.arange(height, device=images.device) * 2 + 1) / height - 1
+    grid = images.new_empty(count, height, width, 2)
+    for axis in range(2):
+        a, b, c = matrix[:, axis, :, None].unbind(1)
+        torch.add((a * x + c)[:, None, :], (b * y)[:, :, None], out=grid[..., axis])
     return grid_sample(images, grid, padding_mode="border", align_corners=False)
 
 
