@@ -192,7 +192,7 @@ class _Vectors:
                 f"lists of one length ({width}) in column {self.name!r} of {self.path}",
                 f"{int(wrong.sum())} of {len(lengths)} rows of another"
                 f" (first: row {first_row + row}, length {int(lengths[row])})",
-                "correct them, or drop them with drop_invalid (--drop-invalid)",
+                "correct them, or take them out (`uncollapse measure` does so with --drop-invalid)",
             )
         rows = np.full(shape, np.nan, dtype=np.result_type(flat.dtype, np.float32))
         rows[good] = flat[np.repeat(good, np.maximum(lengths, 0))].reshape(-1, *shape[1:])
