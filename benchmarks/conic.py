@@ -7,7 +7,7 @@ import warnings
 import cvxpy as cp
 import numpy as np
 
-from uncollapse.theory.program import Program
+from uncollapse.theory._program import Program
 
 
 def solve_conic(program: Program) -> tuple[float, float]:

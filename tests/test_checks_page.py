@@ -12,7 +12,7 @@ SOURCE = Path(uncollapse.__file__).parent
 PAGE = (Path(__file__).parent.parent / "docs" / "checks.md").read_text("utf-8")
 NOTES = {
     "theory/prediction.py": {"predict", "_notes", "_batch_notes"},
-    "theory/thresholds.py": {"thresholds_of", "_ends", "_by_solving"},
+    "theory/_thresholds.py": {"thresholds_of", "_with_ends", "_by_solving"},
     "cli/simulated.py": {"_notes"},
 }
 

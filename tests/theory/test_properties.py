@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 
 from uncollapse.records import BalancedBatch, FullBatch, Prediction, RandomBatch
 from uncollapse.theory import Setting, predict
-from uncollapse.theory.certificate import certify, restore
+from uncollapse.theory._certificate import certify, restore
+from uncollapse.theory._program import Point
+from uncollapse.theory._solve import solve
+from uncollapse.theory._terms import program_of
 from uncollapse.theory.prediction import optimum
-from uncollapse.theory.program import Point
-from uncollapse.theory.solve import solve
-from uncollapse.theory.terms import program_of
 
 CONVENTIONS = st.fixed_dictionaries(
     {
@@ -75,13 +75,13 @@ def test_blocks_of_equal_classes_equal_separate_blocks(counts, conventions):
 
 
 def _unmerged(setting: Setting, size: np.ndarray):
-    from uncollapse.theory.program import Program
-    from uncollapse.theory.terms import _weighted
+    from uncollapse.theory._program import Program
+    from uncollapse.theory._terms import _weighted
 
     ones = np.ones_like(size)
     others = np.tile(size, (len(size), 1))
     np.fill_diagonal(others, 0.0)
-    terms = _weighted(setting, np.arange(len(size)), size, others, ones, np.ones(1), None)
+    terms = _weighted(setting, np.arange(len(size)), size, others, ones)
     include = setting.self_pairs == "include"
     return Program(size, ones, setting.views, setting.temperature, include, terms)
 
@@ -199,7 +199,7 @@ def test_one_view():
 
 def test_sampled_batches_say_so_and_agree_with_enumeration(monkeypatch):
     """The same setting by enumeration and by sampling, within the stated standard error."""
-    from uncollapse.theory import terms
+    from uncollapse.theory import _terms as terms
 
     setting = Setting(class_counts=[9, 5, 3], alpha=0.4, temperature=0.3, batch=RandomBatch(6))
     exact = predict(setting, thresholds=False)

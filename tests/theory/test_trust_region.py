@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from uncollapse.theory import Setting, predict
-from uncollapse.theory.curvature import curvature
-from uncollapse.theory.factorised import from_factor
+from uncollapse.theory._certificate import certified
+from uncollapse.theory._factors import from_factor
+from uncollapse.theory._program import Point, curvature, evaluate
+from uncollapse.theory._solve import without_needless_parts
+from uncollapse.theory._terms import program_of
+from uncollapse.theory._trust_region import solve_by_newton
 from uncollapse.theory.prediction import optimum
-from uncollapse.theory.program import Point, evaluate
-from uncollapse.theory.solve import certified, without_needless_parts
-from uncollapse.theory.terms import program_of
-from uncollapse.theory.trust_region import solve_by_newton
 
 FIELDS = ("view", "instance", "member", "means")
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from math import log2
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from scipy.optimize import brentq
@@ -13,16 +13,14 @@ from scipy.special import expit, logit
 
 from uncollapse.errors import InputError
 from uncollapse.records import BalancedBatch, Prediction, RandomBatch, Setting
+from uncollapse.theory._certificate import Solution
+from uncollapse.theory._terms import program_of
+from uncollapse.theory._thresholds import alpha_guess, bracketed
 from uncollapse.theory.prediction import optimum, predict
-from uncollapse.theory.solve import Solution
-from uncollapse.theory.terms import program_of
-from uncollapse.theory.thresholds import alpha_guess, bracketed
-
-__all__ = ["Advice", "Lever", "advise"]
 
 Lever = Literal["alpha", "temperature", "batch_per_class", "batch_classes", "views"]
 
-LEVERS: tuple[Lever, ...] = ("alpha", "temperature", "batch_per_class", "batch_classes", "views")
+LEVERS: tuple[Lever, ...] = get_args(Lever)
 
 # Without a target: the instance variance that every class must reach. Far enough from the edge
 # that a real run, which only approaches the optimum, can be told from collapse.
@@ -62,13 +60,7 @@ def advise(
     setting: Setting,
     *,
     target_variance: float | None = None,
-    levers: tuple[Lever, ...] = (
-        "alpha",
-        "temperature",
-        "batch_per_class",
-        "batch_classes",
-        "views",
-    ),
+    levers: tuple[Lever, ...] = LEVERS,
     seed: int = 0,
 ) -> list[Advice]:
     """The smallest single change by each lever, smallest first.
@@ -113,7 +105,7 @@ def advise(
 
     if excess(setting) >= 0:
         return []
-    found = []
+    advice = []
     for lever in levers:
         changed = _SEARCH[lever](setting, excess)
         # A searched change that misses its goal by more than rounding is no advice.
@@ -121,8 +113,8 @@ def advise(
             prediction = predict(changed, seed=seed, thresholds=False)
             value, before = _value(lever, changed), _value(lever, setting)
             size = _size(lever, setting, changed)
-            found.append(Advice(lever, value, before, size, changed, prediction))
-    return sorted(found, key=lambda advice: advice.size)
+            advice.append(Advice(lever, value, before, size, changed, prediction))
+    return sorted(advice, key=lambda change: change.size)
 
 
 Excess = Callable[[Setting], float]
@@ -174,75 +166,63 @@ def _by_batch_per_class(setting: Setting, excess: Excess) -> Setting | None:
     """A larger batch of the same kind: the first that is enough, by doubling and halving back."""
     batch = setting.batch
     if isinstance(batch, BalancedBatch):
-        classes = batch.classes
-        return _first(
-            batch.per_class,
-            int(setting.counts.min()),
-            lambda per_class: setting.with_(batch=BalancedBatch(per_class, classes)),
-            excess,
-        )
-    if isinstance(batch, RandomBatch):
-        return _first(
-            batch.size,
-            setting.instances,
-            lambda size: setting.with_(batch=RandomBatch(size)),
-            excess,
-        )
-    return None
-
-
-def _by_batch_classes(setting: Setting, excess: Excess) -> Setting | None:
-    """Fewer classes at the same batch size: the most classes that are few enough."""
-    batch, m = setting.batch, len(setting.counts)
-    if isinstance(batch, BalancedBatch):
-        k = batch.classes or m
-        size = k * batch.per_class
+        low, most = batch.per_class, int(setting.counts.min())
     elif isinstance(batch, RandomBatch):
-        k, size = m + 1, batch.size
+        low, most = batch.size, setting.instances
     else:
         return None
-    most = int(setting.counts.min())
-    for classes in range(min(k - 1, m), 1, -1):
-        per_class = size // classes
-        if per_class > most:
-            return None
-        if per_class < 2:
-            continue
-        changed = setting.with_(batch=BalancedBatch(per_class, classes if classes < m else None))
-        if excess(changed) >= 0:
-            return changed
-    return None
 
+    def enlarged(count: int) -> Setting:
+        if isinstance(batch, BalancedBatch):
+            return setting.with_(batch=replace(batch, per_class=count))
+        return setting.with_(batch=RandomBatch(count))
 
-def _by_views(setting: Setting, excess: Excess) -> Setting | None:
-    """The number of views nearest to the present one (with self pairs included p has no effect)."""
-    if setting.self_pairs == "include":
-        return None
-    candidates = sorted(
-        (p for p in range(2, MOST_VIEWS + 1) if p != setting.views),
-        key=lambda p: abs(log2(p / setting.views)),
-    )
-    for views in candidates:
-        changed = setting.with_(views=views)
-        if excess(changed) >= 0:
-            return changed
-    return None
-
-
-def _first(start: int, most: int, at: Callable[[int], Setting], excess: Excess) -> Setting | None:
-    """The smallest count above `start` that reaches the goal, which larger counts reach too."""
-    low, high = start, start
+    high = low
     while high < most:
         high = min(2 * high, most)
-        if excess(at(high)) >= 0:
+        if excess(enlarged(high)) >= 0:
             break
         low = high
     else:
         return None
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (low, middle) if excess(at(middle)) >= 0 else (middle, high)
-    return at(high)
+        low, high = (low, middle) if excess(enlarged(middle)) >= 0 else (middle, high)
+    return enlarged(high)
+
+
+def _fewer_classes(setting: Setting) -> Iterator[Setting]:
+    """Batches of the same size, of ever fewer classes."""
+    batch, m, most = setting.batch, len(setting.counts), int(setting.counts.min())
+    if isinstance(batch, BalancedBatch):
+        k = batch.classes or m
+        size = k * batch.per_class
+    elif isinstance(batch, RandomBatch):
+        k, size = m + 1, batch.size
+    else:
+        return
+    for classes in range(min(k - 1, m), 1, -1):
+        per_class = size // classes
+        if per_class > most:
+            return
+        if per_class >= 2:
+            chosen = classes if classes < m else None
+            yield setting.with_(batch=BalancedBatch(per_class, chosen))
+
+
+def _other_views(setting: Setting) -> Iterator[Setting]:
+    """Numbers of views, nearest to the present one first; with self pairs p has no effect."""
+    if setting.self_pairs == "exclude":
+        others = [p for p in range(2, MOST_VIEWS + 1) if p != setting.views]
+        for p in sorted(others, key=lambda p: abs(log2(p / setting.views))):
+            yield setting.with_(views=p)
+
+
+def _first(
+    candidates: Callable[[Setting], Iterator[Setting]],
+) -> Callable[[Setting, Excess], Setting | None]:
+    """A search for the first candidate that reaches the goal."""
+    return lambda setting, excess: next((s for s in candidates(setting) if excess(s) >= 0), None)
 
 
 def _value(lever: Lever, setting: Setting) -> float:
@@ -277,6 +257,6 @@ _SEARCH: dict[Lever, Callable[[Setting, Excess], Setting | None]] = {
     "alpha": _by_alpha,
     "temperature": _by_temperature,
     "batch_per_class": _by_batch_per_class,
-    "batch_classes": _by_batch_classes,
-    "views": _by_views,
+    "batch_classes": _first(_fewer_classes),
+    "views": _first(_other_views),
 }

@@ -28,23 +28,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from uncollapse.records import BalancedBatch, FullBatch, Setting
-
-__all__ = [
-    "BalancedOptimum",
-    "alpha_threshold",
-    "balanced_optimum",
-    "temperature_threshold",
-    "view_splitting_threshold",
-]
-
-Array = np.ndarray[Any, np.dtype[np.float64]]
+from uncollapse.theory._program import Array
 
 # Cells of a grid that are solved together.
 CACHED = 8192
 
 
-class Numbers(NamedTuple):
-    """The counts that the equations need, as floats."""
+class Counts(NamedTuple):
+    """What the equations need, as floats."""
 
     m: float
     p: float
@@ -55,19 +46,16 @@ class Numbers(NamedTuple):
     include: bool
 
 
-def _numbers(setting: Setting) -> Numbers:
-    m = setting.classes if setting.classes is not None else len(setting.counts)
-    n = setting.per_class if setting.per_class is not None else int(setting.counts[0])
+def _counts(setting: Setting) -> Counts:
     if not setting.balanced or not isinstance(setting.batch, FullBatch | BalancedBatch):
         raise ValueError("closed forms need equal classes and a full or balanced batch")
+    m, n, p = len(setting.counts), int(setting.counts[0]), setting.views
     in_batch, k = n, m
     if isinstance(setting.batch, BalancedBatch):
         in_batch, k = setting.batch.per_class, setting.batch.classes or m
-    p = setting.views
     include = setting.self_pairs == "include"
-    kappa = n / (n - 1)
     own = p if include else p - 1
-    return Numbers(m, p, kappa, own, p * (in_batch - 1), p * in_batch * (k - 1), include)
+    return Counts(m, p, n / (n - 1), own, p * (in_batch - 1), p * in_batch * (k - 1), include)
 
 
 def _class_ratio(m: float, temperature: Array) -> Array:
@@ -96,8 +84,8 @@ def alpha_threshold(setting: Setting, temperature: Any = None) -> Array:
         >>> round(float(alpha_threshold(setting)), 4)
         0.0103
     """
-    c = _numbers(setting)
-    x = _class_ratio(c.m, _grid(setting.temperature if temperature is None else temperature))
+    c = _counts(setting)
+    x = _class_ratio(c.m, _grid(temperature, setting.temperature))
     denominator = c.own + c.mates + c.others * x
     return 1 - (c.mates - c.others * x / ((c.m - 1) * c.kappa)) / denominator
 
@@ -117,8 +105,8 @@ def temperature_threshold(setting: Setting, alpha: Any = None) -> Array:
         >>> round(float(temperature_threshold(setting)), 3)
         0.458
     """
-    c = _numbers(setting)
-    keep = 1 - _grid(setting.alpha if alpha is None else alpha)
+    c = _counts(setting)
+    keep = 1 - _grid(alpha, setting.alpha)
     above = c.mates - keep * (c.own + c.mates)
     below = c.others * (1 / ((c.m - 1) * c.kappa) + keep)
     x = np.clip(above / below, 0, 1)
@@ -142,8 +130,8 @@ def view_splitting_threshold(setting: Setting, temperature: Any = None) -> Array
         Thresholds of the same shape, float64; 0 or less (or nan where there is one view, one
         instance of a class in a batch, or self pairs are included) means "never".
     """
-    c = _numbers(setting)
-    x = _class_ratio(c.m, _grid(setting.temperature if temperature is None else temperature))
+    c = _counts(setting)
+    x = _class_ratio(c.m, _grid(temperature, setting.temperature))
     if c.include or c.p == 1 or c.mates == 0:
         return np.full_like(x, np.nan)
     above = 1 - c.others * x * c.m / (c.m - 1)
@@ -190,15 +178,12 @@ def balanced_optimum(
         >>> grid.within_class_variance.round(4)
         array([0.    , 0.2321, 0.4467])
     """
-    return optimum_of(
-        _numbers(setting),
-        _grid(setting.alpha if alpha is None else alpha),
-        _grid(setting.temperature if temperature is None else temperature),
-    )
+    grids = _grid(alpha, setting.alpha), _grid(temperature, setting.temperature)
+    return solve_counts(_counts(setting), *grids)
 
 
-def optimum_of(c: Numbers, alpha: Array, temperature: Array) -> BalancedOptimum:
-    """`balanced_optimum` from its numbers, which need not be whole."""
+def solve_counts(c: Counts, alpha: Array, temperature: Array) -> BalancedOptimum:
+    """`balanced_optimum` from its counts, which need not be whole."""
     alpha_, tau = np.broadcast_arrays(alpha, temperature)
     keep = 1 - alpha_
     with np.errstate(divide="ignore"):
@@ -227,8 +212,8 @@ def optimum_of(c: Numbers, alpha: Array, temperature: Array) -> BalancedOptimum:
     return BalancedOptimum(view, np.where(view > 0, 0.0, instance))
 
 
-def _grid(values: Any) -> Array:
-    return np.asarray(values, dtype=np.float64)
+def _grid(values: Any, default: float) -> Array:
+    return np.asarray(default if values is None else values, dtype=np.float64)
 
 
 def _increasing_root(fixed: Any, rising: Any, rise: Any, target: Any, slope: Any) -> Array:

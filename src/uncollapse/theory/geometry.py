@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from uncollapse.errors import InputError
 from uncollapse.records import Prediction, Setting
-
-__all__ = ["Embeddings", "gram", "realise", "ssem"]
-
-Array = np.ndarray[Any, np.dtype[np.float64]]
-IntArray = np.ndarray[Any, np.dtype[np.int64]]
+from uncollapse.theory._program import Array, IntArray
 
 # Beyond this many embeddings the N x N Gram matrix is no longer a small thing.
 MOST_EMBEDDINGS = 10_000

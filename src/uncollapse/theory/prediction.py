@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from uncollapse.records import (
+    BalancedBatch,
     BlockCosines,
-    FullBatch,
     Phase,
     Prediction,
     RandomBatch,
     Setting,
     worst_phase,
 )
+from uncollapse.theory._certificate import Solution, certified
+from uncollapse.theory._program import Array, IntArray, Point, Program, softmax
+from uncollapse.theory._solve import simplex, solve
+from uncollapse.theory._terms import is_sampled, plain_batch, program_of
+from uncollapse.theory._thresholds import Thresholds, thresholds_of
 from uncollapse.theory.balanced import balanced_optimum
-from uncollapse.theory.program import Point, Program, log_denominators
-from uncollapse.theory.solve import Solution, certified, simplex, solve
-from uncollapse.theory.terms import is_sampled, program_of
-from uncollapse.theory.thresholds import thresholds_of
-
-__all__ = ["optimum", "predict"]
-
-Array = np.ndarray[Any, np.dtype[np.float64]]
 
 # Nearer to the threshold than this part of it, an optimiser hardly feels the phase.
 EDGE = 0.02
@@ -37,8 +32,8 @@ def predict(setting: Setting, *, seed: int = 0, thresholds: bool = True) -> Pred
 
     The loss is convex in the Gram matrix of the embeddings; its minimum over all embeddings on
     the unit sphere (dimension at least the number of instances minus one) is computed from a
-    small convex program, see `uncollapse.theory.program`. No network, optimiser or augmentation
-    enters: it is what training is pulled towards.
+    small convex program, see docs/theory.md. No network, optimiser or augmentation enters: it is
+    what training is pulled towards.
 
     Args:
         setting: Data, loss and batch.
@@ -62,16 +57,18 @@ def predict(setting: Setting, *, seed: int = 0, thresholds: bool = True) -> Pred
     Reference: Lee et al., arXiv:2503.08203 (balanced classes, full batch); beyond it, see
     docs/theory.md.
     """
+    setting = plain_batch(setting)
     program, solution = optimum(setting, seed=seed)
-    notes = list(_notes(setting, program, solution))
-    limits = thresholds_of(setting, program, solution, seed) if thresholds else None
-    if limits is not None:
+    notes = _notes(setting, program, solution)
+    limits = Thresholds()
+    if thresholds:
+        limits = thresholds_of(setting, program, solution, seed)
         notes += limits.notes
-        if limits.alpha is not None and abs(setting.alpha - limits.alpha) < EDGE * limits.alpha:
-            notes.append(
-                f"alpha lies within {EDGE:.0%} of its threshold: there the loss is almost flat, "
-                "and training may end on either side"
-            )
+    if limits.alpha is not None and abs(setting.alpha - limits.alpha) < EDGE * limits.alpha:
+        notes.append(
+            f"alpha lies within {EDGE:.0%} of its threshold: there the loss is almost flat, "
+            "and training may end on either side"
+        )
     return _record(setting, program, solution, limits, tuple(notes))
 
 
@@ -85,34 +82,31 @@ def optimum(
         seed: Seed of sampled batches.
         near: The solution of a neighbouring setting, to begin there if its blocks are the same.
     """
+    setting = plain_batch(setting)
     program = program_of(setting, seed)
-    everyone = isinstance(setting.batch, FullBatch | RandomBatch)
-    if setting.alpha == 1 and everyone:
+    if setting.alpha == 1 and not isinstance(setting.batch, BalancedBatch):
         return program, simplex(program)
-    random = isinstance(setting.batch, RandomBatch) and setting.batch.size < setting.instances
-    if setting.balanced and not random:
-        full = setting if not isinstance(setting.batch, RandomBatch) else _full(setting)
-        best = balanced_optimum(full)
+    if setting.balanced and not isinstance(setting.batch, RandomBatch):
+        best = balanced_optimum(setting)
         view, instance = best.view_variance.reshape(1), best.instance_variance.reshape(1)
-        return program, certified(
-            program, Point(view, instance, 1 - view - instance, np.zeros((1, 1)))
-        )
+        point = Point(view, instance, 1 - view - instance, np.zeros((1, 1)))
+        return program, certified(program, point)
     if near is not None and len(near.point.view) != program.blocks:
         near = None
     return program, solve(program, near)
 
 
-def _full(setting: Setting) -> Setting:
-    return setting.with_(batch=FullBatch())
-
-
 def _record(
-    setting: Setting, program: Program, solution: Solution, limits: Any, notes: tuple[str, ...]
+    setting: Setting,
+    program: Program,
+    solution: Solution,
+    limits: Thresholds,
+    notes: tuple[str, ...],
 ) -> Prediction:
     point, M = solution.point, program.multiplicity
-    block = _block_of_class(setting, program)
-    m = float(M.sum())
     view, instance = point.view, point.instance
+    within, m = view + instance, float(M.sum())
+    block = np.searchsorted(program.size, setting.counts)
     phases: list[Phase | None] = [
         _phase(v, i) if n > 1 else None
         for v, i, n in zip(view, instance, program.size, strict=True)
@@ -121,8 +115,8 @@ def _record(
     return Prediction(
         phase=worst_phase(phases),
         phase_per_class=tuple(phases[g] for g in block),
-        within_class_variance=float(M @ (view + instance)) / m,
-        within_class_variance_per_class=tuple((view + instance)[block].tolist()),
+        within_class_variance=float(M @ within) / m,
+        within_class_variance_per_class=tuple(within[block].tolist()),
         instance_variance=float(M @ instance) / m,
         instance_variance_per_class=tuple(instance[block].tolist()),
         view_variance=float(M @ view) / m,
@@ -130,18 +124,12 @@ def _record(
         between_class_variance=max(0.0, between),
         loss=solution.loss,
         cosines=_cosines(program, point),
-        alpha_threshold=limits.alpha if limits else None,
-        temperature_threshold=limits.temperature if limits else None,
-        view_splitting_threshold=limits.view_splitting if limits else None,
+        alpha_threshold=limits.alpha,
+        temperature_threshold=limits.temperature,
+        view_splitting_threshold=limits.view_splitting,
         certificate_gap=solution.gap,
         notes=notes,
     )
-
-
-def _block_of_class(setting: Setting, program: Program) -> Any:
-    if program.blocks == 1:
-        return np.zeros(len(setting.counts), dtype=np.int64)
-    return np.searchsorted(program.size, setting.counts)
 
 
 def _phase(view: float, instance: float) -> Phase:
@@ -166,8 +154,7 @@ def _cosines(program: Program, point: Point) -> BlockCosines:
 
 def _notes(setting: Setting, program: Program, solution: Solution) -> list[str]:
     notes = []
-    m, n = len(setting.counts), setting.instances
-    d = setting.dimension
+    m, n, d = len(setting.counts), setting.instances, setting.dimension
     if d is not None and d < m - 1:
         notes.append(
             f"dimension {d} is below classes - 1 = {m - 1}: the class means cannot form a simplex, "
@@ -178,8 +165,8 @@ def _notes(setting: Setting, program: Program, solution: Solution) -> list[str]:
             f"dimension {d} is below instances - 1 = {n - 1}: the variances are an upper guide, "
             + ("the thresholds still hold" if d >= m else "the thresholds hold from d = classes")
         )
-    collapsed = (program.size > 1) & (solution.point.instance <= ZERO)
     several = program.size > 1
+    collapsed = several & (solution.point.instance <= ZERO)
     if collapsed.any() and not collapsed[several].all():
         classes = int(program.multiplicity[collapsed].sum())
         sizes = program.size[collapsed]
@@ -187,15 +174,15 @@ def _notes(setting: Setting, program: Program, solution: Solution) -> list[str]:
             f"{classes} of {m} classes are collapsed (sizes {sizes.min():.0f} to "
             f"{sizes.max():.0f}), the others spread"
         )
-    if (program.size == 1).any():
-        lone = int(program.multiplicity[program.size == 1].sum())
+    if not several.all():
+        lone = int(program.multiplicity[~several].sum())
         notes.append(f"{lone} class(es) of one instance have nothing to collapse: no phase")
     if solution.gap > 1e-5:
         notes.append(f"not solved to the usual accuracy: certificate_gap is {solution.gap:.1e}")
-    return notes + _batch_notes(setting, program, solution)
+    return notes + _batch_notes(setting, program, solution.point)
 
 
-def _batch_notes(setting: Setting, program: Program, solution: Solution) -> list[str]:
+def _batch_notes(setting: Setting, program: Program, point: Point) -> list[str]:
     terms = program.terms
     notes = []
     missing = 1 - setting.alpha - terms.supervised.sum()
@@ -206,21 +193,19 @@ def _batch_notes(setting: Setting, program: Program, solution: Solution) -> list
             "there L_sup counts as zero"
         )
     if terms.draw is not None and is_sampled(setting):
-        batches = int(terms.draw.max()) + 1
-        error = _sampling_error(program, solution.point, terms.draw, batches)
+        losses = _batch_losses(program, point, terms.draw)
+        error = float(losses.std(ddof=1) / np.sqrt(len(losses)))
         notes.append(
-            f"expectation over {batches} sampled batches; standard error of the loss {error:.1e}, "
-            "certificate_gap is for the sampled expectation"
+            f"expectation over {len(losses)} sampled batches; standard error of the loss "
+            f"{error:.1e}, certificate_gap is for the sampled expectation"
         )
     return notes
 
 
-def _sampling_error(program: Program, point: Point, draw: Any, batches: int) -> float:
+def _batch_losses(program: Program, point: Point, draw: IntArray) -> Array:
     s, a, _ = point.cosines(program)
-    terms, p, tau = program.terms, program.views, program.temperature
-    log_d = log_denominators(program, point)[0]
-    q = (1 + (p - 1) * s) / p if program.include else s
-    g = terms.block
-    value = terms.weight * log_d - (terms.supervised * a[g] + terms.self_supervised * q[g]) / tau
-    losses = np.bincount(draw, value, minlength=batches) * batches
-    return float(losses.std(ddof=1) / np.sqrt(batches))
+    terms, g = program.terms, program.terms.block
+    pull = terms.supervised * a[g] + terms.self_supervised * program.self_cosine(s)[g]
+    value = terms.weight * softmax(program, point)[0] - pull / program.temperature
+    batches = int(draw.max()) + 1
+    return np.bincount(draw, value, minlength=batches).astype(np.float64) * batches

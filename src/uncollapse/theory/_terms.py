@@ -12,13 +12,9 @@ import numpy as np
 from scipy.special import gammaln
 
 from uncollapse.errors import InputError
-from uncollapse.records import BalancedBatch, RandomBatch, Reduction, Setting
-from uncollapse.theory.program import Program, Terms, blocks, others_of
-from uncollapse.theory.random_batches import class_count_distribution, inverse_normaliser
-
-__all__ = ["SAMPLED_BATCHES", "is_sampled", "program_of", "reweighted"]
-
-Array = np.ndarray[Any, np.dtype[np.float64]]
+from uncollapse.records import BalancedBatch, FullBatch, RandomBatch, Reduction, Setting
+from uncollapse.theory._program import Array, Program, Terms, others_of
+from uncollapse.theory._random_batches import class_count_distribution, inverse_normaliser
 
 # Compositions are enumerated up to this many, and sampled beyond.
 ENUMERATED = 20_000
@@ -27,61 +23,53 @@ SAMPLED_NUMBERS = 4_000_000
 SAMPLED_BATCHES = 2_000
 
 
-def program_of(setting: Setting, seed: int = 0) -> Program:
-    """The convex program of a setting.
+def plain_batch(setting: Setting) -> Setting:
+    """The setting; a random batch of all instances is the full batch."""
+    batch = setting.batch
+    if isinstance(batch, RandomBatch) and batch.size == setting.instances:
+        return setting.with_(batch=FullBatch())
+    return setting
 
-    Args:
-        setting: The problem.
-        seed: Seed of the sampled batches, where there are too many to enumerate.
-    """
+
+def program_of(setting: Setting, seed: int = 0) -> Program:
+    """The convex program of a setting; the seed is that of sampled batches."""
+    setting = plain_batch(setting)
+    counts = setting.counts
     if setting.balanced:
-        size = np.array([float(setting.counts[0])])
-        multiplicity = np.array([float(len(setting.counts))])
-        block = np.zeros(0, dtype=np.int64)
+        # Without sorting: there may be millions of classes.
+        size, multiplicity = np.array([float(counts[0])]), np.array([float(len(counts))])
     else:
-        size, multiplicity, block = blocks(setting)
+        size, multiplicity = (x.astype(float) for x in np.unique(counts, return_counts=True))
+    terms = _terms(setting, size, multiplicity, seed)
     include = setting.self_pairs == "include"
-    terms = _terms(setting, size, multiplicity, block, seed)
     return Program(size, multiplicity, setting.views, setting.temperature, include, terms)
 
 
 def reweighted(program: Program, alpha: float, to: float) -> Program:
-    """The program at another alpha; the terms' weights are linear in it.
-
-    Args:
-        program: The program at `alpha`, which must lie strictly between 0 and 1 for a term that
-            has weight there to get weight at `to`.
-        alpha: Its alpha.
-        to: The alpha wanted.
-    """
+    """The program at another alpha, from one strictly between 0 and 1; weights are linear in it."""
     terms = program.terms
-    up = (1 - to) / (1 - alpha) if alpha < 1 else 0.0
-    down = to / alpha if alpha > 0 else 0.0
     changed = replace(
         terms,
-        supervised=terms.supervised * up,
-        self_supervised=terms.self_supervised * down,
+        supervised=terms.supervised * ((1 - to) / (1 - alpha)),
+        self_supervised=terms.self_supervised * (to / alpha),
     )
     return replace(program, terms=changed)
 
 
-def _terms(setting: Setting, size: Array, multiplicity: Array, block: Any, seed: int) -> Terms:
+def _terms(setting: Setting, size: Array, multiplicity: Array, seed: int) -> Terms:
     batch = setting.batch
-    random = isinstance(batch, RandomBatch) and batch.size < setting.instances
-    if len(size) == 1 and random:
-        return _symmetric_terms(setting)
-    some = isinstance(batch, BalancedBatch) and batch.classes not in (None, len(setting.counts))
-    if len(size) > 1 and random and setting.alpha == 1:
-        return _exchangeable_terms(setting, size, multiplicity)
-    if len(size) > 1 and (random or some):
-        compositions, probability = _compositions(setting, seed)
-        return _composed_terms(setting, compositions, probability, block, len(size))
+    classes = batch.classes if isinstance(batch, BalancedBatch) else None
+    some = classes is not None and classes < len(setting.counts)
+    if isinstance(batch, RandomBatch):
+        if len(size) == 1:
+            return _symmetric_terms(setting, batch.size)
+        if setting.alpha == 1:
+            return _exchangeable_terms(setting, size, multiplicity, batch.size)
+    if len(size) > 1 and (some or isinstance(batch, RandomBatch)):
+        return _composed_terms(setting, size, seed)
     own = np.full_like(size, batch.per_class) if isinstance(batch, BalancedBatch) else size
-    present = multiplicity
-    if some and isinstance(batch, BalancedBatch):
-        present = np.array([float(batch.classes or 0)])
-    others = others_of(present, own)
-    return _weighted(setting, np.arange(len(size)), own, others, present, np.ones(1), None)
+    present = np.array([float(classes or 0)]) if some else multiplicity
+    return _weighted(setting, np.arange(len(size)), own, others_of(present, own), present)
 
 
 def _pairs(reduction: Reduction, own: Array) -> Array:
@@ -97,115 +85,103 @@ def _weighted(
     own: Array,
     others: Array,
     times: Array,
-    probability: Array,
-    draw: Any,
+    probability: Any = 1.0,
+    draw: Any = None,
 ) -> Terms:
     """Terms with the weights of their batch; `times` anchors' classes share a term."""
     where = np.zeros(len(own), dtype=np.int64) if draw is None else draw
     pairs = times * _pairs(setting.reduction, own)
-    total = np.bincount(where, times * own)
-    normaliser = np.bincount(where, pairs)
+    total = np.bincount(where, times * own)[where]
+    normaliser = np.bincount(where, pairs)[where]
     if setting.reduction == "anchors" and setting.anchors_without_positives == "zero":
         normaliser = total
-    supervised = np.divide(
-        pairs, normaliser[where], out=np.zeros_like(own), where=normaliser[where] > 0
-    )
+    supervised = np.divide(pairs, normaliser, out=np.zeros_like(own), where=normaliser > 0)
     return Terms(
-        np.asarray(block, dtype=np.int64),
+        block,
         own,
         others,
-        (1 - setting.alpha) * probability[where] * supervised,
-        setting.alpha * probability[where] * times * own / total[where],
+        (1 - setting.alpha) * probability * supervised,
+        setting.alpha * probability * times * own / total,
         draw,
     )
 
 
-def _symmetric_terms(setting: Setting) -> Terms:
+def _symmetric_terms(setting: Setting, B: int) -> Terms:
     """Random batches of balanced classes: one term per count of the anchor's class."""
-    assert isinstance(setting.batch, RandomBatch)
-    m, n, B = len(setting.counts), int(setting.counts[0]), setting.batch.size
+    m, n = len(setting.counts), int(setting.counts[0])
     counts, probability = class_count_distribution(m, n, B)
-    present = counts > 0
-    own, chance = counts[present], probability[present]
+    own, chance = counts[counts > 0], probability[counts > 0]
     self_supervised = setting.alpha * m * chance * own / B
-    dropped = setting.anchors_without_positives == "drop" or setting.reduction == "pairs"
     supervised = np.where(own > 1, m * chance * own / B, 0.0)
-    if dropped and (setting.reduction == "pairs" or counts[0] < 2):
-        supervised = np.array(_shares(m, n, B, setting.reduction))
+    dropped = setting.anchors_without_positives == "drop" and counts[0] < 2
+    if setting.reduction == "pairs" or dropped:
+        supervised = _shares(m, n, B, setting.reduction)
     others = (B - own)[:, None]
     block = np.zeros(len(own), dtype=np.int64)
-    return Terms(block, own, others, (1 - setting.alpha) * supervised, self_supervised, None)
+    return Terms(block, own, others, (1 - setting.alpha) * supervised, self_supervised)
 
 
 @lru_cache(maxsize=64)
-def _shares(classes: int, per_class: int, size: int, reduction: Reduction) -> tuple[float, ...]:
+def _shares(classes: int, per_class: int, size: int, reduction: Reduction) -> Array:
     """Expected share of the anchors with b of their class in L_sup, for every b >= 1.
 
-    Kept, because neither alpha nor the temperature enters and searches vary only those.
+    Kept, because neither alpha nor the temperature enter and searches vary only those.
     """
     counts, _ = class_count_distribution(classes, per_class, size)
-    several, inverse = inverse_normaliser(
-        classes, per_class, size, lambda own: _pairs(reduction, own)
-    )
-    shares = classes * _pairs(reduction, several) * inverse
-    expected = dict(zip(several.tolist(), shares.tolist(), strict=True))
-    return tuple(expected.get(b, 0.0) for b in counts[counts > 0].tolist())
+    pairs = _pairs(reduction, counts)
+    return (classes * pairs * inverse_normaliser(classes, per_class, size, pairs))[counts > 0]
 
 
-def _exchangeable_terms(setting: Setting, size: Array, multiplicity: Array) -> Terms:
+def _exchangeable_terms(setting: Setting, size: Array, multiplicity: Array, B: int) -> Terms:
     """alpha = 1, random batches: one term per block with the expected counts around an anchor.
 
     The optimum is then the simplex of all instances, where every batch has the same denominator:
     the loss and its gradient there are exact, so the certificate is.
     """
-    assert isinstance(setting.batch, RandomBatch)
-    drawn = (setting.batch.size - 1) / (setting.instances - 1)
+    drawn = (B - 1) / (setting.instances - 1)
     others = others_of(multiplicity, size) * drawn
     share = multiplicity * size / setting.instances
-    block = np.arange(len(size))
-    return Terms(block, 1 + (size - 1) * drawn, others, np.zeros_like(share), share, None)
+    own = 1 + (size - 1) * drawn
+    return Terms(np.arange(len(size)), own, others, np.zeros_like(share), share)
 
 
-def _composed_terms(
-    setting: Setting, compositions: Array, probability: Array, block: Any, blocks_: int
-) -> Terms:
-    """One term for every class that is present in a composition; equal ones are merged."""
+def _composed_terms(setting: Setting, size: Array, seed: int) -> Terms:
+    """One term for every class that is present in a composition, sorted by block."""
+    # Neither alpha, temperature nor views enter, and searches vary those.
+    compositions, probability = _compositions(
+        setting.with_(alpha=1.0, temperature=1.0, views=2), seed
+    )
+    block = np.searchsorted(size, setting.counts)
     draw, cls = np.nonzero(compositions)
-    own = compositions[draw, cls].astype(float)
-    by_block = np.zeros((len(compositions), blocks_))
-    for g in range(blocks_):
+    own = compositions[draw, cls]
+    by_block = np.zeros((len(compositions), len(size)))
+    for g in range(len(size)):
         by_block[:, g] = compositions[:, block == g].sum(1)
     others = by_block[draw]
     others[np.arange(len(own)), block[cls]] -= own
     order = np.argsort(block[cls], kind="stable")
-    draw, own, others, of = draw[order], own[order], others[order], block[cls][order]
-    return _weighted(setting, of, own, others, np.ones(len(own)), probability, draw)
-
-
-def _compositions(setting: Setting, seed: int) -> tuple[Array, Array]:
-    """Batches as instances by class (K, m), all with probabilities or a sample of equal ones."""
-    return _drawn(setting.with_(alpha=1.0, temperature=1.0, views=2), seed)
+    draw, own, times = draw[order], own[order], np.ones(len(own))
+    return _weighted(setting, block[cls][order], own, others[order], times, probability[draw], draw)
 
 
 @lru_cache(maxsize=8)
-def _drawn(setting: Setting, seed: int) -> tuple[Array, Array]:
-    """The same, kept: neither alpha, temperature nor views enter, and searches vary those."""
+def _compositions(setting: Setting, seed: int) -> tuple[Array, Array]:
+    """Batches as instances by class (K, m), all with probabilities or a sample of equal ones."""
     counts, batch = setting.counts, setting.batch
-    m = len(counts)
-    rng = np.random.default_rng(seed)
+    m, sampled, rng = len(counts), is_sampled(setting), np.random.default_rng(seed)
     held = min(m, batch.size) if isinstance(batch, RandomBatch) else m
     sample = int(np.clip(SAMPLED_NUMBERS / (held * len(np.unique(counts))), 20, SAMPLED_BATCHES))
     if isinstance(batch, BalancedBatch):
         k = batch.classes or m
-        if not is_sampled(setting):
-            chosen = np.array(list(combinations(range(m), k)))
-        else:
+        if sampled:
             chosen = np.array([rng.choice(m, k, replace=False) for _ in range(sample)])
+        else:
+            chosen = np.array(list(combinations(range(m), k)))
         out = np.zeros((len(chosen), m))
         np.put_along_axis(out, chosen, float(batch.per_class), axis=1)
         return out, np.full(len(chosen), 1 / len(chosen))
     assert isinstance(batch, RandomBatch)
-    if not is_sampled(setting):
+    if not sampled:
         out = _all_compositions(counts, batch.size)
         log_ways = (gammaln(counts + 1.0) - gammaln(out + 1) - gammaln(counts - out + 1)).sum(1)
         probability = np.exp(log_ways - log_ways.max())

@@ -1,7 +1,7 @@
 """The optimum of a `Program` with one term per block, by Newton's method on factors of H.
 
-The smooth problem is that of `factorised`: unit vectors x_g = (C_g, sqrt(mu_g), sqrt(iota_g),
-sqrt(nu_g)) with H = C C'. It serves where the multiplier has a higher rank than `rank_one` assumes.
+The smooth problem is that of `_factors`: unit vectors x_g = (C_g, sqrt(mu_g), sqrt(iota_g),
+sqrt(nu_g)) with H = C C'. It serves where the multiplier has a higher rank than in `_rank_one`.
 
 With E the derivative of the loss by x and y_g = x_g . E_g / 2 the price of a block's norm, the
 second derivative on the spheres is X -> P (dE[X] - 2 y X), P the projection onto their tangents.
@@ -19,13 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from uncollapse.theory.curvature import curvature
-from uncollapse.theory.factorised import from_factor, to_factor
-from uncollapse.theory.program import Gradient, Point, Program, evaluate
+from uncollapse.theory._factors import allowed_parts, by_vector, from_factor, to_factor
+from uncollapse.theory._program import Array, Gradient, Point, Program, curvature, evaluate
 
-__all__ = ["solve_by_newton"]
-
-Array = np.ndarray[Any, np.dtype[np.float64]]
 Map = Callable[[Array], Array]
 
 # Of the loss, relative to max(1, |loss|): a gain below this is rounding.
@@ -67,10 +63,7 @@ class _Frame:
 
 def solve_by_newton(program: Program, start: Point, most_steps: int) -> Point:
     """Descend from a feasible point until only rounding is left."""
-    allowed = np.ones((program.blocks, program.blocks + 3), dtype=bool)
-    allowed[:, -3] = program.multiplicity > 1
-    allowed[:, -2] = program.size > 1
-    allowed[:, -1] = program.views > 1
+    allowed = allowed_parts(program)
     place = _place(program, np.where(allowed, to_factor(start), 0.0))
     place, second, condition = _modelled(program, place, allowed)
     rounding = ROUNDING * max(1.0, abs(place.loss))
@@ -96,7 +89,7 @@ def _place(program: Program, vectors: Array) -> _Place:
     """The point of vectors of any length."""
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     loss, gradient = evaluate(program, from_factor(unit))
-    slope = _by_vector(unit, gradient)
+    slope = by_vector(unit, gradient)
     price = (unit * slope).sum(1) / 2
     return _Place(unit, loss, gradient, slope - 2 * price[:, None] * unit, price)
 
@@ -132,13 +125,6 @@ def _framed(program: Program, place: _Place) -> tuple[_Place, _Frame]:
     return replace(place, unit=unit, slope=slope), _Frame(pull, vectors / root, size, bend)
 
 
-def _by_vector(unit: Array, gradient: Gradient) -> Array:
-    """E, the derivative by the vectors; linear in both arguments."""
-    G = len(unit)
-    fractions = np.stack([gradient.member, gradient.instance, gradient.view], axis=1)
-    return np.hstack([2 * gradient.means @ unit[:, :G], 2 * fractions * unit[:, G:]])
-
-
 def _second(program: Program, place: _Place, allowed: Any) -> Map:
     """The second derivative on the spheres, as a map of tangent vectors."""
     G, unit = program.blocks, place.unit
@@ -148,7 +134,7 @@ def _second(program: Program, place: _Place, allowed: Any) -> Map:
         means = move[:, :G] @ unit[:, :G].T
         member, instance, view = (2 * unit[:, G:] * move[:, G:]).T
         change = along(Point(view, instance, member, means + means.T))
-        turned = _by_vector(unit, change) + _by_vector(move, place.gradient)
+        turned = by_vector(unit, change) + by_vector(move, place.gradient)
         return _tangent(unit, np.where(allowed, turned - 2 * place.price[:, None] * move, 0.0))
 
     return second
@@ -181,8 +167,7 @@ def _conditioner(place: _Place, frame: _Frame, allowed: Any) -> Map:
 
 
 def _tangent(unit: Array, move: Array) -> Array:
-    on_sphere: Array = move - (unit * move).sum(1, keepdims=True) * unit
-    return on_sphere
+    return np.asarray(move - (unit * move).sum(1, keepdims=True) * unit)
 
 
 def _steihaug(

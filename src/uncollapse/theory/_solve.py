@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 from scipy.optimize import brentq
 
-from uncollapse.theory.certificate import certify, restore
-from uncollapse.theory.conditions import Multipliers, point_of
-from uncollapse.theory.factorised import solve_factorised
-from uncollapse.theory.program import Gradient, Point, Program, Terms, evaluate, others_of
-from uncollapse.theory.rank_one import solve_rank_one
-from uncollapse.theory.trust_region import solve_by_newton
-
-__all__ = ["ACCEPTED_GAP", "Solution", "margins", "simplex", "solve"]
-
-Array = np.ndarray[Any, np.dtype[np.float64]]
+from uncollapse.theory._certificate import Solution, certified
+from uncollapse.theory._conditions import point_of
+from uncollapse.theory._factors import solve_factorised
+from uncollapse.theory._program import Array, Point, Program, Terms, evaluate, others_of
+from uncollapse.theory._rank_one import solve_rank_one
+from uncollapse.theory._trust_region import solve_by_newton
 
 # A gap, relative to max(1, |loss|), with which the fast solver's answer is taken as it is.
 ACCEPTED_GAP = 1e-9
@@ -29,31 +24,6 @@ RESTARTS = 3
 FEW_BLOCKS, MANY_STEPS, STEPS = 32, 20_000, 3_000
 # Steps of one trust region; 20 to 100 are usual.
 NEWTON_STEPS = 300
-
-
-@dataclass(frozen=True)
-class Solution:
-    """A feasible point, its loss, and the proven bound on loss minus minimum, relative."""
-
-    point: Point
-    loss: float
-    gap: float
-    multipliers: Multipliers | None = None
-
-    def moved(self, before: float, temperature: float) -> Solution:
-        """Where to begin at another temperature: the same point, multipliers to match."""
-        if self.multipliers is None:
-            return self
-        colder = 1 / temperature - 1 / before
-        theta = self.multipliers.theta - (colder + np.log(temperature / before)) / 2
-        return replace(self, multipliers=Multipliers(theta, self.multipliers.log_d + colder))
-
-
-def certified(program: Program, point: Point, multipliers: Multipliers | None = None) -> Solution:
-    """The nearest feasible point with its loss and relative gap."""
-    feasible = restore(program, point)
-    loss, gap = certify(program, feasible)
-    return Solution(feasible, loss, gap / max(1.0, abs(loss)), multipliers)
 
 
 def solve(program: Program, near: Solution | None = None) -> Solution:
@@ -69,28 +39,24 @@ def solve(program: Program, near: Solution | None = None) -> Solution:
     if program.blocks == 1:
         return certified(program, without_needless_parts(program, _one_block(program)))
     if program.single:
-        found = _single(program, near)
-        if found.gap <= ACCEPTED_GAP:
-            return found
+        best = _single(program, near)
+        if best.gap <= ACCEPTED_GAP:
+            return best
     else:
         begin = near or _single(_averaged(program), None)
-        found = certified(program, without_needless_parts(program, begin.point))
-    best = found
+        best = certified(program, without_needless_parts(program, begin.point))
+    steps = MANY_STEPS if program.blocks <= FEW_BLOCKS else STEPS
     for _ in range(RESTARTS):
         # Either can stop early next to a face; begun again from there it goes on.
-        point = without_needless_parts(program, _on_factors(program, best.point))
-        improved = certified(program, point)
+        if program.single:
+            point = solve_by_newton(program, best.point, NEWTON_STEPS)
+        else:
+            point = solve_factorised(program, best.point, steps)
+        improved = certified(program, without_needless_parts(program, point))
         best = min(best, improved, key=lambda solution: solution.gap)
         if best.gap < RESTARTED_GAP:
             break
     return best
-
-
-def _on_factors(program: Program, start: Point) -> Point:
-    if program.single:
-        return solve_by_newton(program, start, NEWTON_STEPS)
-    steps = MANY_STEPS if program.blocks <= FEW_BLOCKS else STEPS
-    return solve_factorised(program, start, steps)
 
 
 def without_needless_parts(program: Program, point: Point) -> Point:
@@ -136,36 +102,6 @@ def simplex(program: Program) -> Solution:
     means = np.full((len(M), len(M)), -1 / (total - 1))
     np.fill_diagonal(means, rest - member)
     return certified(program, Point(np.zeros_like(M), instance, member, means))
-
-
-def margins(program: Program, point: Point) -> Array:
-    """How far each block is from the edge of collapse: above 0 spread, below 0 collapsed, (G,).
-
-    Spread: the instance fraction iota. Collapsed: the negative fraction that would make its
-    condition an equality, (tau/kappa) log(W A / (S - tau y/kappa)) / (1 - A), where A is the
-    softmax share of the instances of the class, W A = S - tau C/kappa with C the derivative by
-    iota, and y the price of norm; 1 - A, because the denominator falls with that share (A is near
-    1 for large classes). Both agree at the edge, smoothly. nan where a class has one instance.
-    """
-    _, gradient = evaluate(program, point)
-    unit = program.temperature / program.kappa
-    supervised = program.per_block(program.terms.supervised)
-    share = supervised - unit * gradient.instance
-    needed = supervised - unit * norm_price(point, gradient)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        wish = unit * np.log(np.maximum(share, 1e-300) / np.maximum(needed, 1e-300))
-        wish /= np.maximum(1 - share / program.per_block(program.terms.weight), 1e-15)
-    # At small tau the wish underflows to zero; where views split, their part says how far.
-    margin = np.where(point.instance > 1e-7, point.instance, np.minimum(wish, 0.0) - point.view)
-    return np.where(program.size > 1, margin, np.nan)
-
-
-def norm_price(point: Point, gradient: Gradient) -> Array:
-    """Multiplier of nu + iota + mu + H_gg = 1 by block, from (C - diag y) H = 0."""
-    diagonal = np.diag(point.means)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        price = (gradient.means * point.means).sum(1) / diagonal
-    return np.where(diagonal > 1e-12, price, gradient.member)
 
 
 def _single(program: Program, near: Solution | None) -> Solution:

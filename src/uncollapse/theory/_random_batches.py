@@ -13,17 +13,12 @@ exponentially.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
 from scipy.fft import irfft, next_fast_len, rfft
 from scipy.optimize import brentq
 from scipy.special import logsumexp
 
-__all__ = ["class_count_distribution", "inverse_normaliser"]
-
-Array = np.ndarray[Any, np.dtype[np.float64]]
+from uncollapse.theory._program import Array
 
 # Trapezoidal step in log t; the error is about exp(-pi^2 / step) = 2e-16.
 STEP = 0.27
@@ -51,36 +46,29 @@ def class_count_distribution(classes: int, per_class: int, size: int) -> tuple[A
     return counts[keep], np.exp(log_p[keep])
 
 
-def inverse_normaliser(
-    classes: int, per_class: int, size: int, term: Callable[[Array], Array]
-) -> tuple[Array, Array]:
-    """E[1{b_c = b} / Y] with Y = sum over classes of term(b_c), for every b with term(b) > 0.
+def inverse_normaliser(classes: int, per_class: int, size: int, part: Array) -> Array:
+    """E[1{b_c = b} / Y] with Y = sum over classes of part(b_c), for every b of the distribution.
 
     Args:
         classes: m.
         per_class: n.
         size: B.
-        term: A class's part of Y as a function of its count, whole numbers >= 0.
-
-    Returns:
-        The counts b and the expectations.
+        part: A class's part of Y at each count of `class_count_distribution`; where it is zero the
+            expectation means nothing.
     """
     counts, _ = class_count_distribution(classes, per_class, size)
     step = np.log((per_class - counts[:-1]) / (counts[:-1] + 1))
     log_ways = np.concatenate([[0.0], np.cumsum(step)])
-    part = term(counts)
-    positive = part > 0
-    if not positive.any():
-        return counts[:0], counts[:0]
-    log_total = _log_joint(classes, size, counts, log_ways)
-    scale = logsumexp(log_total)
-    largest = min(part.max() * classes, float(size) * float(size))
-    nodes = np.arange(-np.log(largest) - 36.0, np.log(42.0 / part[positive].min()), STEP)
     total = np.zeros(len(counts))
+    if not part.any():
+        return total
+    scale = logsumexp(_log_joint(classes, size, counts, log_ways))
+    largest = min(part.max() * classes, float(size) * float(size))
+    nodes = np.arange(-np.log(largest) - 36.0, np.log(42.0 / part[part > 0].min()), STEP)
     for log_t in nodes:
         log_joint = _log_joint(classes, size, counts, log_ways - np.exp(log_t) * part)
         total += np.exp(log_joint - scale + log_t)
-    return counts[positive], (STEP * total)[positive]
+    return STEP * total
 
 
 def _log_joint(classes: int, size: int, counts: Array, log_weight: Array) -> Array:

@@ -1,24 +1,17 @@
 """The optimum of a `Program` with one term per block: Newton on its optimality conditions.
 
-Newton's method in (theta, lambda), see conditions.py, followed along a path from equal class sizes
+Newton's method in (theta, lambda), see _conditions.py, followed along a path from equal class sizes
 to the given ones. That the multiplier has rank one is an assumption: it fails where the means of
 small classes merge. The caller certifies the result and has another solver for the rest.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any
-
 import numpy as np
 
-from uncollapse.theory.balanced import Numbers, optimum_of
-from uncollapse.theory.conditions import Multipliers, Weights, equations, weights_of
-from uncollapse.theory.program import Program, others_of
-
-__all__ = ["solve_rank_one"]
-
-Array = np.ndarray[Any, np.dtype[np.float64]]
+from uncollapse.theory._conditions import Weights, equations, weights_of
+from uncollapse.theory._program import Array, Program, log, others_of
+from uncollapse.theory.balanced import Counts, solve_counts
 
 # Newton converges in fewer than ten steps or not at all.
 MOST_STEPS = 15
@@ -28,7 +21,7 @@ SHORTEST_STEP = 1 / 32
 ROUNDING = 1e-7
 
 
-def solve_rank_one(program: Program, start: Multipliers | None = None) -> Multipliers:
+def solve_rank_one(program: Program, start: Array | None = None) -> Array:
     """Multipliers at the optimum, or as near to it as Newton comes (the caller certifies).
 
     Args:
@@ -36,28 +29,27 @@ def solve_rank_one(program: Program, start: Multipliers | None = None) -> Multip
         start: Multipliers of a neighbouring program with the same blocks, to begin there.
     """
     target = weights_of(program)
-    if start is not None:
-        found = _newton(program, target, start)
-        if found is not None:
-            return found
-    return _path(program, target)
+    reached = None if start is None else _newton(program, target, start)
+    return _path(program, target) if reached is None else reached
 
 
-def _path(program: Program, target: Weights) -> Multipliers:
+def _path(program: Program, target: Weights) -> Array:
     """Follow the optimum from equal sizes to the target; the last one reached."""
     first = _guess(program, target)
     at = _newton(program, _along(target, program, 0.0), first)
     if at is None:
         return first
     position, step = 0.0, 0.25
-    before: tuple[float, Multipliers] | None = None
+    before: tuple[float, Array] | None = None
     while position < 1 and step > 1e-2:
         ahead = min(1.0, position + step)
-        begin = _extrapolate(before, (position, at), ahead)
+        begin = at
+        if before is not None:
+            begin = at + (ahead - position) / (position - before[0]) * (at - before[1])
         accuracy = 1e-13 if ahead == 1 else 1e-6
-        found = _newton(program, _along(target, program, ahead), begin, accuracy)
-        if found is not None:
-            before, at, position, step = (position, at), found, ahead, 2 * step
+        reached = _newton(program, _along(target, program, ahead), begin, accuracy)
+        if reached is not None:
+            before, at, position, step = (position, at), reached, ahead, 2 * step
         elif before is not None:
             before = None
         else:
@@ -86,13 +78,12 @@ def _along(target: Weights, program: Program, position: float) -> Weights:
 
 
 def _newton(
-    program: Program, weights: Weights, start: Multipliers, accuracy: float = 1e-13
-) -> Multipliers | None:
+    program: Program, weights: Weights, start: Array, accuracy: float = 1e-13
+) -> Array | None:
     """Damped Newton; None where it does not converge.
 
     The accuracy is relative to the terms of each equation; rounding may stop the descent earlier.
     """
-    G = program.blocks
     at = start
     with np.errstate(over="ignore", invalid="ignore"):
         residual, scale, jacobian = equations(program, weights, at)
@@ -103,13 +94,13 @@ def _newton(
             if size < accuracy:
                 return at
             try:
-                move = -np.linalg.solve(jacobian, residual)
+                move = -np.linalg.solve(jacobian, residual).reshape(at.shape)
             except np.linalg.LinAlgError:
                 return None
             length = min(1.0, 3.0 / float(np.max(np.abs(move))))
             norm = float(np.linalg.norm(residual))
             while True:
-                ahead = Multipliers(at.theta + length * move[:G], at.log_d + length * move[G:])
+                ahead = at + length * move
                 new, new_scale, new_jacobian = equations(program, weights, ahead)
                 if float(np.linalg.norm(new)) < norm:
                     break
@@ -122,47 +113,25 @@ def _newton(
     return at if np.max(np.abs(residual) / scale) < ROUNDING else None
 
 
-def _guess(program: Program, target: Weights) -> Multipliers:
+def _guess(program: Program, target: Weights) -> Array:
     """The balanced optimum at the middle of the sizes, its denominators, and theta to match."""
     p, M, tau = program.views, program.multiplicity, program.temperature
     weights = _along(target, program, 0.0)
-    m = M.sum()
+    m, own = M.sum(), float(np.max(weights.own))
     several = weights.own > 1
-    own = float(np.max(weights.own))
     kappa = float(np.max(np.where(several, weights.kappa, 1.0)))
     weight = weights.supervised + weights.self_supervised
     alpha = float((M @ weights.self_supervised) / (M @ weight))
-    numbers = Numbers(
-        m,
-        p,
-        kappa,
-        p if program.include else p - 1,
-        p * (own - 1),
-        p * own * (m - 1),
-        program.include,
-    )
-    best = optimum_of(numbers, np.asarray(alpha), np.asarray(tau))
+    self_views = p if program.include else p - 1
+    counts = Counts(m, p, kappa, self_views, p * (own - 1), p * own * (m - 1), program.include)
+    best = solve_counts(counts, np.asarray(alpha), np.asarray(tau))
     between = -(1 - best.within_class_variance) / (m - 1)
     s = 1 - best.view_variance * p / max(p - 1, 1)
     a = 1 - best.view_variance - kappa * best.instance_variance
-    with np.errstate(divide="ignore"):
-        views = np.log(p - 1) + s / tau
-        mates = np.log(p * np.maximum(weights.own - 1, 0)) + np.where(several, a, 0.0) / tau
+    views = log(p - 1) + s / tau
+    mates = log(p * np.maximum(weights.own - 1, 0)) + np.where(several, a, 0.0) / tau
     views = np.logaddexp(views, 1 / tau) if program.include else views
     others = np.log(p * others_of(M, weights.own).sum(1)) + between / tau
     log_d = np.logaddexp(np.logaddexp(views, mates), others)
     log_u = between / tau + np.log(p / tau * M * M * weight * weights.own) - log_d
-    return Multipliers(0.5 * log_u, log_d)
-
-
-def _extrapolate(
-    before: tuple[float, Multipliers] | None, now: tuple[float, Multipliers], ahead: float
-) -> Multipliers:
-    if before is None:
-        return now[1]
-    factor = (ahead - now[0]) / (now[0] - before[0])
-    return replace(
-        now[1],
-        theta=now[1].theta + factor * (now[1].theta - before[1].theta),
-        log_d=now[1].log_d + factor * (now[1].log_d - before[1].log_d),
-    )
+    return np.stack([0.5 * log_u, log_d])

@@ -12,11 +12,10 @@ from scipy.special import expit, logit
 from uncollapse.errors import InputError
 from uncollapse.records import FullBatch, RandomBatch, Setting
 from uncollapse.theory import balanced
-from uncollapse.theory.program import Point, Program, evaluate
-from uncollapse.theory.solve import Solution, margins, solve
-from uncollapse.theory.terms import program_of, reweighted
-
-__all__ = ["Thresholds", "alpha_guess", "bracketed", "thresholds_of"]
+from uncollapse.theory._certificate import Solution, margins
+from uncollapse.theory._program import Point, Program, evaluate
+from uncollapse.theory._solve import solve
+from uncollapse.theory._terms import program_of, reweighted
 
 # Beyond these, a threshold in temperature (a dozen solutions from far apart) takes minutes, and
 # the threshold in alpha is found to three digits instead of six.
@@ -29,9 +28,9 @@ LOWEST, HIGHEST = 1e-3, 1e3
 class Thresholds:
     """See `uncollapse.records.Prediction`; `notes` says why one is None."""
 
-    alpha: float | None
-    temperature: float | None
-    view_splitting: float | None
+    alpha: float | None = None
+    temperature: float | None = None
+    view_splitting: float | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -42,77 +41,63 @@ def thresholds_of(setting: Setting, program: Program, solution: Solution, seed: 
             "one view and self pairs excluded: there is no self-supervised term, so no alpha "
             "prevents collapse; use at least two views"
         )
-        return Thresholds(None, None, None, (note,))
-    random = isinstance(setting.batch, RandomBatch) and setting.batch.size < setting.instances
-    if setting.balanced and not random:
+        return Thresholds(notes=(note,))
+    if setting.balanced and not isinstance(setting.batch, RandomBatch):
         return _closed(setting)
-    if setting.alpha == 1 and not _allows(setting, 0.5):
-        note = "these batches allow no supervised term, so alpha = 1 only: there is no threshold"
-        return Thresholds(None, None, None, (note,))
-    return _random(setting) if setting.balanced else _by_solving(setting, program, solution, seed)
-
-
-def _allows(setting: Setting, alpha: float) -> bool:
-    """Whether the setting is valid with a supervised term too."""
     try:
-        setting.with_(alpha=alpha)
+        halves = setting.with_(alpha=0.5)
     except InputError:
-        return False
-    return True
+        note = "these batches allow no supervised term, so alpha = 1 only: there is no threshold"
+        return Thresholds(notes=(note,))
+    if setting.balanced:
+        return _random(setting, program_of(halves))
+    if 0 < setting.alpha < 1:
+        return _by_solving(setting, program, setting.alpha, program, solution)
+    return _by_solving(setting, program_of(halves, seed), 0.5, program, solution)
 
 
 def _closed(setting: Setting) -> Thresholds:
-    if not isinstance(setting.batch, RandomBatch):
-        full = setting
-    else:
-        full = setting.with_(batch=FullBatch())
-    splitting = float(balanced.view_splitting_threshold(full))
-    return Thresholds(
-        _alpha_or_none(float(balanced.alpha_threshold(full))),
-        _temperature_or_none(float(balanced.temperature_threshold(full))),
+    alpha = float(balanced.alpha_threshold(setting))
+    splitting = float(balanced.view_splitting_threshold(setting))
+    return _with_ends(
+        setting,
+        alpha if alpha < 1 else None,
+        float(balanced.temperature_threshold(setting)),
         splitting if splitting > 0 else None,
-        _ends(setting, float(balanced.temperature_threshold(full))),
     )
 
 
-def _alpha_or_none(alpha: float) -> float | None:
-    return alpha if alpha < 1 else None
-
-
-def _temperature_or_none(temperature: float) -> float | None:
-    return temperature if 0 < temperature < np.inf else None
-
-
-def _ends(setting: Setting, temperature: float) -> tuple[str, ...]:
-    if temperature == 0:
-        return (f"at alpha = {setting.alpha:g} the classes are collapsed at every temperature",)
-    if temperature == np.inf:
-        return (f"at alpha = {setting.alpha:g} the classes are spread at every temperature",)
-    return ()
+def _with_ends(
+    setting: Setting, alpha: float | None, temperature: float, splitting: float | None
+) -> Thresholds:
+    """A note in place of a temperature of 0 or infinity."""
+    if 0 < temperature < np.inf:
+        return Thresholds(alpha, temperature, splitting)
+    phase = "collapsed" if temperature == 0 else "spread"
+    note = f"at alpha = {setting.alpha:g} the classes are {phase} at every temperature"
+    return Thresholds(alpha, None, splitting, (note,))
 
 
 def _collapse_slopes(program: Program) -> tuple[float, float]:
     """Derivatives by nu and by iota at full collapse, against the between-class fraction."""
-    zero, one = np.zeros(1), np.ones(1)
-    _, gradient = evaluate(program, Point(zero, zero, one, zero[:, None]))
+    zero = np.zeros(1)
+    _, gradient = evaluate(program, Point(zero, zero, np.ones(1), zero[:, None]))
     along = float(gradient.member[0])
     return float(gradient.view[0]) - along, float(gradient.instance[0]) - along
 
 
-def _random(setting: Setting) -> Thresholds:
+def _random(setting: Setting, halves: Program) -> Thresholds:
     """Random batches of balanced classes: the slopes at collapse are linear in alpha.
 
     Views never split above the alpha where instances begin to spread, so that collapse itself is
     the point to leave.
     """
-    halves = program_of(setting.with_(alpha=0.5))
-    supervised, self_supervised = (reweighted(halves, 0.5, alpha) for alpha in (0.0, 1.0))
-    views_zero, zero = _collapse_slopes(supervised)
-    views_one, one = _collapse_slopes(self_supervised)
-    alpha = zero / (zero - one) if one < 0 else None
+    views_least, least = _collapse_slopes(reweighted(halves, 0.5, 0.0))
+    views_most, most = _collapse_slopes(reweighted(halves, 0.5, 1.0))
+    alpha = least / (least - most) if most < 0 else None
     splitting = None
-    if setting.views > 1 and views_zero < 0:
-        splitting = views_zero / (views_zero - views_one)
+    if setting.views > 1 and views_least < 0:
+        splitting = views_least / (views_least - views_most)
     here = reweighted(halves, 0.5, setting.alpha)
 
     def slope(log_temperature: float) -> float:
@@ -120,34 +105,38 @@ def _random(setting: Setting) -> Thresholds:
 
     low, high = np.log(LOWEST), np.log(HIGHEST)
     if slope(low) >= 0:
-        return Thresholds(alpha, None, splitting, _ends(setting, 0.0))
-    if slope(high) < 0:
-        return Thresholds(alpha, None, splitting, _ends(setting, np.inf))
-    return Thresholds(alpha, float(np.exp(brentq(slope, low, high, xtol=1e-12))), splitting)
+        temperature = 0.0
+    elif slope(high) < 0:
+        temperature = np.inf
+    else:
+        temperature = float(np.exp(brentq(slope, low, high, xtol=1e-12)))
+    return _with_ends(setting, alpha, temperature, splitting)
 
 
-def _by_solving(setting: Setting, program: Program, solution: Solution, seed: int) -> Thresholds:
-    """Unequal classes: roots of the smallest margin, each evaluation a solution."""
-    notes = (
+def _by_solving(
+    setting: Setting, base: Program, at: float, program: Program, solution: Solution
+) -> Thresholds:
+    """Unequal classes: roots of the smallest margin, each evaluation a solution.
+
+    The base is the program at alpha = `at`, strictly between 0 and 1.
+    """
+    note = (
         "unequal classes: alpha_threshold and temperature_threshold are where the last class "
-        "leaves collapse; view_splitting_threshold is not defined for all classes together",
+        "leaves collapse; view_splitting_threshold is not defined for all classes together"
     )
-    base, at = program, setting.alpha
-    if at in (0, 1):
-        base, at = program_of(setting.with_(alpha=0.5), seed), 0.5
     if not base.single and base.terms.others.size > MANY_NUMBERS:
         skipped = "too many sampled batches for thresholds: none computed"
-        return Thresholds(None, None, None, (*notes, skipped))
+        return Thresholds(notes=(note, skipped))
     alpha = _alpha_by_solving(setting, base, at, solution)
     if program.blocks > MANY_BLOCKS:
         skipped = (
             f"temperature_threshold is not computed beyond {MANY_BLOCKS} different class sizes"
         )
-        return Thresholds(alpha, None, None, (*notes, skipped))
+        return Thresholds(alpha, notes=(note, skipped))
     temperature = None
     if setting.alpha < 1 and _may_spread(program):
         temperature = _temperature_by_solving(setting, program, solution)
-    return Thresholds(alpha, temperature, None, notes)
+    return Thresholds(alpha, temperature, notes=(note,))
 
 
 def _smallest_class(setting: Setting, program: Program) -> tuple[Setting, float]:
@@ -158,7 +147,7 @@ def _smallest_class(setting: Setting, program: Program) -> tuple[Setting, float]
     """
     counts, batch = setting.counts, setting.batch
     smallest = int(counts[counts > 1].min())
-    g = int(np.searchsorted(program.size, smallest)) if program.blocks > 1 else 0
+    g = int(np.searchsorted(program.size, smallest))
     alone = program.per_block(program.terms.self_supervised)[g]
     weight = alone / program.per_block(program.terms.weight)[g]
     if isinstance(batch, RandomBatch):
@@ -181,17 +170,24 @@ def alpha_guess(setting: Setting, base: Program, at: float) -> float:
     return float(logit(closed) + logit(at) - logit(weight))
 
 
+def _margin_along(
+    path: Callable[[float], Program], solution: Solution, temperature: float
+) -> Callable[[float], float]:
+    """The smallest margin along programs, each solved from the solution of the one before."""
+    last, before = solution, temperature
+
+    def margin(x: float) -> float:
+        nonlocal last, before
+        program = path(x)
+        last, before = solve(program, last.moved(before, program.temperature)), program.temperature
+        return _smallest(program, last)
+
+    return margin
+
+
 def _alpha_by_solving(
     setting: Setting, base: Program, at: float, solution: Solution
 ) -> float | None:
-    last = solution
-
-    def margin(x: float) -> float:
-        nonlocal last
-        program = reweighted(base, at, float(expit(x)))
-        last = solve(program, last)
-        return _smallest(program, last)
-
     # Classes of 1e9 leave collapse at an alpha of about 1e-9: logits to -+30 cover that.
     accuracy = 1e-6 if base.blocks <= MANY_BLOCKS else 1e-3
     guess, here = alpha_guess(setting, base, at), float(logit(at))
@@ -199,8 +195,22 @@ def _alpha_by_solving(
         # The solution shows on which side of it the threshold lies.
         beyond = max if _smallest(base, solution) < 0 else min
         guess = beyond(guess, here)
+    margin = _margin_along(
+        lambda x: reweighted(base, at, float(expit(x))), solution, base.temperature
+    )
     root = bracketed(margin, guess, rising=True, ends=(-30.0, 30.0), accuracy=accuracy)
     return float(expit(root)) if root is not None else None
+
+
+def _temperature_by_solving(setting: Setting, base: Program, solution: Solution) -> float | None:
+    margin = _margin_along(
+        lambda x: replace(base, temperature=float(np.exp(x))), solution, base.temperature
+    )
+    guess = float(balanced.temperature_threshold(*_smallest_class(setting, base)))
+    ends = (float(np.log(LOWEST)), float(np.log(HIGHEST)))
+    begin = float(np.log(np.clip(guess, LOWEST, HIGHEST)))
+    root = bracketed(margin, begin, rising=False, ends=ends)
+    return float(np.exp(root)) if root is not None else None
 
 
 def _may_spread(program: Program) -> bool:
@@ -214,23 +224,6 @@ def _may_spread(program: Program) -> bool:
     most = np.divide(mates, mates + (p if program.include else p - 1), where=mates > 0, out=mates)
     pull = program.per_block(terms.weight * most) > program.per_block(terms.supervised)
     return bool(np.all(pull | (program.size == 1)))
-
-
-def _temperature_by_solving(setting: Setting, base: Program, solution: Solution) -> float | None:
-    last, at = solution, base.temperature
-
-    def margin(x: float) -> float:
-        nonlocal last, at
-        program = replace(base, temperature=float(np.exp(x)))
-        last, at = solve(program, last.moved(at, program.temperature)), program.temperature
-        return _smallest(program, last)
-
-    equal, weight = _smallest_class(setting, base)
-    guess = float(balanced.temperature_threshold(equal, weight))
-    ends = (float(np.log(LOWEST)), float(np.log(HIGHEST)))
-    begin = float(np.log(np.clip(guess, LOWEST, HIGHEST)))
-    root = bracketed(margin, begin, rising=False, ends=ends)
-    return float(np.exp(root)) if root is not None else None
 
 
 def _smallest(program: Program, solution: Solution) -> float:
@@ -257,7 +250,7 @@ def bracketed(
         if (ahead < 0) != (value < 0):
             break
         near, value, step = far, ahead, 2 * step
-    found = {near: value, far: ahead}
+    known = {near: value, far: ahead}
     return float(
-        brentq(lambda x: found[x] if x in found else function(x), near, far, xtol=accuracy)
+        brentq(lambda x: known[x] if x in known else function(x), near, far, xtol=accuracy)
     )

@@ -19,25 +19,13 @@ around it, weighted by the anchor's share in L_sup and L_self.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from scipy.special import logsumexp
-
-from uncollapse.records import Setting
-
-__all__ = [
-    "Gradient",
-    "Point",
-    "Program",
-    "Terms",
-    "blocks",
-    "evaluate",
-    "gradient_of",
-    "log_denominators",
-    "others_of",
-]
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 IntArray = np.ndarray[Any, np.dtype[np.int64]]
@@ -68,10 +56,6 @@ class Terms:
         """Weight of the anchor's log-denominator, (T,)."""
         return self.supervised + self.self_supervised
 
-    def single(self, blocks: int) -> bool:
-        """Whether every block has exactly one term."""
-        return len(self.block) == blocks and bool((np.diff(self.block) > 0).all())
-
 
 @dataclass(frozen=True)
 class Program:
@@ -101,16 +85,32 @@ class Program:
     @property
     def single(self) -> bool:
         """Whether every block has exactly one term."""
-        return self.terms.single(len(self.size))
+        block = self.terms.block
+        return len(block) == self.blocks and bool((np.diff(block) > 0).all())
 
     @property
     def kappa(self) -> Array:
         """n/(n-1); 1 where n = 1 and there is no instance part."""
-        return np.where(self.size > 1, self.size / np.maximum(self.size - 1, 1), 1.0)
+        return spread_ratio(self.size)
+
+    @property
+    def self_share(self) -> float:
+        """Part of L_self's pairs of a view that are with other views of the instance."""
+        return (self.views - 1) / self.views if self.include else 1.0
+
+    def self_cosine(self, s: Array) -> Array:
+        """Mean cosine q of L_self's pairs."""
+        return (1 + (self.views - 1) * s) / self.views if self.include else s
 
     def per_block(self, values: Array) -> Array:
         """Sum of the terms' values by block, (G,)."""
         return np.bincount(self.terms.block, values, minlength=self.blocks).astype(np.float64)
+
+    def parts(self) -> list[tuple[int, slice]]:
+        """Blocks that have terms, each with where they are."""
+        edges = np.searchsorted(self.terms.block, np.arange(self.blocks + 1))
+        pairs = enumerate(pairwise(edges))
+        return [(g, slice(first, end)) for g, (first, end) in pairs if first < end]
 
 
 @dataclass(frozen=True)
@@ -145,10 +145,15 @@ class Gradient:
     means: Array
 
 
-def blocks(setting: Setting) -> tuple[Array, Array, IntArray]:
-    """Sizes of the blocks, their multiplicities, and the block of each class."""
-    size, block, multiplicity = np.unique(setting.counts, return_inverse=True, return_counts=True)
-    return size.astype(float), multiplicity.astype(float), block.astype(np.int64)
+def log(values: Any) -> Any:
+    """The logarithm, -inf at zero."""
+    with np.errstate(divide="ignore"):
+        return np.log(values)
+
+
+def spread_ratio(size: Array) -> Array:
+    """n/(n-1); 1 where n = 1."""
+    return np.where(size > 1, size / np.maximum(size - 1, 1e-300), 1.0)
 
 
 def others_of(multiplicity: Array, own: Array) -> Array:
@@ -158,76 +163,63 @@ def others_of(multiplicity: Array, own: Array) -> Array:
     return others
 
 
-def log_denominators(program: Program, point: Point) -> tuple[Array, Array, Array, Array]:
-    """log of D_t and of its parts: own views, instances of the class, other classes; each (T,)."""
+def softmax(program: Program, point: Point) -> tuple[Array, Array, Array]:
+    """log D_t and the shares in D_t of own views and of instances of the class, each (T,)."""
     terms, p, tau = program.terms, program.views, program.temperature
     s, a, b = point.cosines(program)
-    g = terms.block
-    with np.errstate(divide="ignore"):
-        views = np.log(p - 1) + s[g] / tau
-        mates = np.log(p * (terms.own - 1)) + a[g] / tau
-        rest = _log_weighted(terms, np.log(p) + b / tau)
+    views = log(p - 1) + s[terms.block] / tau
+    mates = log(p * (terms.own - 1)) + a[terms.block] / tau
+    rest = _log_weighted(program, np.log(p) + b / tau)
     own = np.logaddexp(views, 1 / tau) if program.include else views
-    return np.logaddexp(np.logaddexp(own, mates), rest), views, mates, rest
+    log_d = np.logaddexp(np.logaddexp(own, mates), rest)
+    return log_d, np.exp(views - log_d), np.exp(mates - log_d)
 
 
-def _log_weighted(terms: Terms, logit: Array) -> Array:
+def _log_weighted(program: Program, logit: Array) -> Array:
     """Log sum_h others_th exp(logit_gh), without underflow, (T,)."""
-    if terms.single(len(logit)):
-        with np.errstate(divide="ignore"):
-            return np.asarray(logsumexp(logit + np.log(terms.others), axis=1))
+    terms = program.terms
+    if program.single:
+        return np.asarray(logsumexp(logit + log(terms.others), axis=1))
     out = np.empty(len(terms.block))
-    for g, part in _slices(terms, len(logit)):
+    for g, part in program.parts():
         others, row = terms.others[part], logit[g]
         top = row.max()
-        with np.errstate(divide="ignore"):
-            if top - row.min() < 600:
-                out[part] = np.log(others @ np.exp(row - top)) + top
-            else:
-                # Not logsumexp(row, b=others): that is nan where others is zero everywhere.
-                out[part] = logsumexp(row + np.log(others), axis=1)
+        if top - row.min() < 600:
+            out[part] = log(others @ np.exp(row - top)) + top
+        else:
+            # Not logsumexp(row, b=others): that is nan where others is zero everywhere.
+            out[part] = logsumexp(row + log(others), axis=1)
     return out
 
 
-def _slices(terms: Terms, count: int) -> list[tuple[int, slice]]:
-    edges = np.searchsorted(terms.block, np.arange(count + 1))
-    return [(g, slice(edges[g], edges[g + 1])) for g in range(count) if edges[g] < edges[g + 1]]
-
-
-def log_pressure(program: Program, log_d: Array) -> Array:
+def _log_pressure(program: Program, log_d: Array) -> Array:
     """log of sum_t W_t others_th / D_t by block of the anchor, (G, G); -inf where no such pair."""
     terms, G = program.terms, program.blocks
     if program.single:
-        with np.errstate(divide="ignore"):
-            return np.asarray(np.log(terms.weight[:, None] * terms.others) - log_d[:, None])
+        return np.asarray(log(terms.weight[:, None] * terms.others) - log_d[:, None])
     out = np.full((G, G), -np.inf)
-    for g, part in _slices(terms, G):
+    for g, part in program.parts():
         low = log_d[part].min()
-        with np.errstate(divide="ignore"):
-            weight = terms.weight[part] * np.exp(low - log_d[part])
-            out[g] = np.log(weight @ terms.others[part]) - low
+        weight = terms.weight[part] * np.exp(low - log_d[part])
+        out[g] = log(weight @ terms.others[part]) - low
     return out
 
 
 def evaluate(program: Program, point: Point) -> tuple[float, Gradient]:
     """The loss in nats and its gradient at a point."""
-    terms, p, tau = program.terms, program.views, program.temperature
+    terms, tau = program.terms, program.temperature
     s, a, b = point.cosines(program)
-    log_d, views, mates, _ = log_denominators(program, point)
+    log_d, views, mates = softmax(program, point)
     weight = terms.weight
     S, T = program.per_block(terms.supervised), program.per_block(terms.self_supervised)
-    q = (1 + (p - 1) * s) / p if program.include else s
-    loss = float(weight @ log_d - (S @ a + T @ q) / tau)
-
-    share = T * ((p - 1) / p if program.include else 1.0)
-    ds = (program.per_block(weight * np.exp(views - log_d)) - share) / tau
-    da = (program.per_block(weight * np.exp(mates - log_d)) - S) / tau
-    with np.errstate(divide="ignore"):
-        directed = np.exp(log_pressure(program, log_d) + np.log(p) + b / tau) / tau
-    return loss, gradient_of(program, ds, da, directed)
+    loss = float(weight @ log_d - (S @ a + T @ program.self_cosine(s)) / tau)
+    ds = (program.per_block(weight * views) - T * program.self_share) / tau
+    da = (program.per_block(weight * mates) - S) / tau
+    directed = np.exp(_log_pressure(program, log_d) + np.log(program.views) + b / tau) / tau
+    return loss, _gradient(program, ds, da, directed)
 
 
-def gradient_of(program: Program, ds: Array, da: Array, directed: Array) -> Gradient:
+def _gradient(program: Program, ds: Array, da: Array, directed: Array) -> Gradient:
     """The gradient from derivatives by s (G,), by a (G,) and by b of the anchors' side (G, G)."""
     p = program.views
     pair = np.diag(directed).copy()
@@ -239,3 +231,30 @@ def gradient_of(program: Program, ds: Array, da: Array, directed: Array) -> Grad
         member=-pair / np.maximum(program.multiplicity - 1, 1),
         means=means,
     )
+
+
+def curvature(program: Program, point: Point) -> Callable[[Point], Gradient]:
+    """How the gradient changes along the changes of a point's numbers, for one term per block.
+
+    With P the softmax of an anchor of block g over its own views, the other instances of its class
+    and the other blocks,
+
+        tau d log D_g = P_s ds_g + P_a da_g + sum_h P_gh db_gh,  dP = P (d cosine/tau - d log D).
+    """
+    terms, tau = program.terms, program.temperature
+    log_d, views, mates = softmax(program, point)
+    b = point.cosines(program)[2]
+    others = np.exp(log(program.views * terms.others) + b / tau - log_d[:, None])
+    weight = terms.weight / tau
+
+    def along(change: Point) -> Gradient:
+        ds, da, db = change.changes(program)
+        d_log = (views * ds + mates * da + (others * db).sum(1)) / tau
+        return _gradient(
+            program,
+            weight * views * (ds / tau - d_log),
+            weight * mates * (da / tau - d_log),
+            weight[:, None] * others * (db / tau - d_log[:, None]),
+        )
+
+    return along

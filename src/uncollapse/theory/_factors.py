@@ -16,41 +16,29 @@ from typing import Any
 import numpy as np
 from scipy.optimize import minimize
 
-from uncollapse.theory.program import Point, Program, evaluate
-
-__all__ = ["from_factor", "solve_factorised", "to_factor"]
-
-Array = np.ndarray[Any, np.dtype[np.float64]]
+from uncollapse.theory._program import Array, Gradient, Point, Program, evaluate
 
 
 def solve_factorised(program: Program, start: Point, iterations: int) -> Point:
     """Descend from a feasible point."""
-    G = program.blocks
-    allowed = np.ones((G, G + 3), dtype=bool)
-    allowed[:, G] = program.multiplicity > 1
-    allowed[:, G + 1] = program.size > 1
-    allowed[:, G + 2] = program.views > 1
+    allowed = allowed_parts(program)
     length = np.sqrt(_influence(program, start))
 
-    def descend(raw: Array) -> tuple[float, Array]:
-        vectors = np.where(allowed, raw.reshape(G, G + 3), 0.0)
+    def unit_and_norm(raw: Array) -> tuple[Array, Array]:
+        vectors = np.where(allowed, raw.reshape(allowed.shape), 0.0)
         norm = np.linalg.norm(vectors, axis=1, keepdims=True)
-        unit = vectors / norm
+        return vectors / norm, norm
+
+    def descend(raw: Array) -> tuple[float, Array]:
+        unit, norm = unit_and_norm(raw)
         loss, gradient = evaluate(program, from_factor(unit))
-        slope = np.empty_like(unit)
-        slope[:, :G] = 2 * gradient.means @ unit[:, :G]
-        slope[:, G] = 2 * unit[:, G] * gradient.member
-        slope[:, G + 1] = 2 * unit[:, G + 1] * gradient.instance
-        slope[:, G + 2] = 2 * unit[:, G + 2] * gradient.view
-        slope = np.where(allowed, slope, 0.0)
+        slope = np.where(allowed, by_vector(unit, gradient), 0.0)
         slope -= unit * (unit * slope).sum(1, keepdims=True)
         return loss, (slope / norm).ravel()
 
-    raw = np.where(allowed, to_factor(start), 0.0)
-    raw /= np.linalg.norm(raw, axis=1, keepdims=True)
     answer = minimize(
         descend,
-        (raw * length[:, None]).ravel(),
+        (unit_and_norm(to_factor(start))[0] * length[:, None]).ravel(),
         jac=True,
         method="L-BFGS-B",
         options={
@@ -61,16 +49,22 @@ def solve_factorised(program: Program, start: Point, iterations: int) -> Point:
             "gtol": 1e-13,
         },
     )
-    vectors = np.where(allowed, answer.x.reshape(G, G + 3), 0.0)
-    return from_factor(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
+    return from_factor(unit_and_norm(answer.x)[0])
+
+
+def allowed_parts(program: Program) -> Any:
+    """Which coordinates of the vectors may differ from zero, (G, G + 3)."""
+    allowed = np.ones((program.blocks, program.blocks + 3), dtype=bool)
+    allowed[:, -3] = program.multiplicity > 1
+    allowed[:, -2] = program.size > 1
+    allowed[:, -1] = program.views > 1
+    return allowed
 
 
 def from_factor(unit: Array) -> Point:
     """The point of unit vectors, (G, G + 3)."""
-    G = len(unit)
-    return Point(
-        unit[:, G + 2] ** 2, unit[:, G + 1] ** 2, unit[:, G] ** 2, unit[:, :G] @ unit[:, :G].T
-    )
+    columns = unit[:, :-3]
+    return Point(unit[:, -1] ** 2, unit[:, -2] ** 2, unit[:, -3] ** 2, columns @ columns.T)
 
 
 def to_factor(point: Point) -> Array:
@@ -79,17 +73,20 @@ def to_factor(point: Point) -> Array:
     There the derivative by the factor is zero whatever the loss, so descent could not leave them.
     """
     values, vectors = np.linalg.eigh(point.means)
-    columns: Array = vectors * np.sqrt(np.maximum(values, 1e-4))
     squares = np.stack([point.member, point.instance, point.view], axis=1)
-    fractions: Array = np.sqrt(np.maximum(squares, 1e-4))
-    return np.hstack([columns, fractions])
+    columns = vectors * np.sqrt(np.maximum(values, 1e-4))
+    return np.hstack([columns, np.sqrt(np.maximum(squares, 1e-4))])
+
+
+def by_vector(unit: Array, gradient: Gradient) -> Array:
+    """The derivative of the loss by the vectors; linear in both arguments."""
+    fractions = np.stack([gradient.member, gradient.instance, gradient.view], axis=1)
+    return np.hstack([2 * gradient.means @ unit[:, :-3], 2 * fractions * unit[:, -3:]])
 
 
 def _influence(program: Program, point: Point) -> Array:
     """How much each block matters to the loss: its weight as anchor plus its pull as negative."""
     _, gradient = evaluate(program, point)
     weight = program.per_block(program.terms.weight) / program.temperature
-    pull = np.abs(gradient.means).sum(1)
-    total = weight + pull
-    influence: Array = np.maximum(total / total.max(), 1e-12)
-    return influence
+    total = weight + np.abs(gradient.means).sum(1)
+    return np.asarray(np.maximum(total / total.max(), 1e-12))
