@@ -5,11 +5,10 @@ import pytest
 
 from uncollapse.theory import Setting, predict
 from uncollapse.theory._certificate import certified
-from uncollapse.theory._factors import from_factor
+from uncollapse.theory._factors import from_factor, solve_by_newton
 from uncollapse.theory._program import Point, curvature, evaluate
 from uncollapse.theory._solve import without_needless_parts
 from uncollapse.theory._terms import program_of
-from uncollapse.theory._trust_region import solve_by_newton
 from uncollapse.theory.prediction import optimum
 
 FIELDS = ("view", "instance", "member", "means")

@@ -10,10 +10,9 @@ from scipy.optimize import brentq
 
 from uncollapse.theory._certificate import Solution, certified
 from uncollapse.theory._conditions import point_of
-from uncollapse.theory._factors import solve_factorised
-from uncollapse.theory._program import Array, Point, Program, Terms, evaluate, others_of
+from uncollapse.theory._factors import solve_by_newton, solve_factorised
+from uncollapse.theory._program import Point, Program, Terms, evaluate, others_of
 from uncollapse.theory._rank_one import solve_rank_one
-from uncollapse.theory._trust_region import solve_by_newton
 
 # A gap, relative to max(1, |loss|), with which the fast solver's answer is taken as it is.
 ACCEPTED_GAP = 1e-9
@@ -94,9 +93,7 @@ def without_needless_parts(program: Program, point: Point) -> Point:
 def simplex(program: Program) -> Solution:
     """All instances as one simplex: the optimum of L_self alone where all are drawn alike."""
     total = float(program.multiplicity @ program.size)
-    apart = 1 + 1 / (total - 1)
-    instance = apart / program.kappa
-    instance = np.where(program.size > 1, instance, 0.0)
+    instance = np.where(program.size > 1, (1 + 1 / (total - 1)) / program.kappa, 0.0)
     M, rest = program.multiplicity, 1 - instance
     member = np.where(M > 1, (rest + 1 / (total - 1)) * (M - 1) / M, 0.0)
     means = np.full((len(M), len(M)), -1 / (total - 1))
@@ -113,12 +110,8 @@ def _averaged(program: Program) -> Program:
     """One term per block that stands for the block's terms, to start from."""
     terms = program.terms
     weight = np.maximum(program.per_block(terms.weight), 1e-300)
-
-    def mean(values: Array) -> Array:
-        return program.per_block(terms.weight * values) / weight
-
-    several = np.maximum(mean(terms.own), np.where(program.size > 1, 1.5, 1.0))
-    own = np.where(program.size > 1, several, 1.0)
+    mean = program.per_block(terms.weight * terms.own) / weight
+    own = np.where(program.size > 1, np.maximum(mean, 1.5), 1.0)
     averaged = Terms(
         np.arange(program.blocks),
         own,
@@ -129,26 +122,28 @@ def _averaged(program: Program) -> Program:
     return replace(program, terms=averaged)
 
 
+def slopes(program: Program, view: float = 0.0, instance: float = 0.0) -> tuple[float, float]:
+    """Balanced classes: derivatives by nu and by iota, against the between-class fraction."""
+    _, gradient = evaluate(program, _balanced_point(view, instance))
+    along = gradient.member[0]
+    return float(gradient.view[0] - along), float(gradient.instance[0] - along)
+
+
+def _balanced_point(view: float, instance: float) -> Point:
+    member = np.array([max(1 - view - instance, 0.0)])
+    return Point(np.array([view]), np.array([instance]), member, np.zeros((1, 1)))
+
+
 def _one_block(program: Program) -> Point:
     """Balanced classes: the derivatives along nu and iota set to zero, each bracketed."""
-    zero = np.zeros(1)
-
-    def at(view: float, instance: float) -> Point:
-        member = np.array([max(1 - view - instance, 0.0)])
-        return Point(np.array([view]), np.array([instance]), member, zero[:, None])
-
-    def slopes(view: float, instance: float) -> tuple[float, float]:
-        _, gradient = evaluate(program, at(view, instance))
-        along = gradient.member[0]
-        return float(gradient.view[0] - along), float(gradient.instance[0] - along)
 
     def best_instance(view: float) -> float:
-        return _root(lambda instance: slopes(view, instance)[1], 1 - view)
+        return _root(lambda instance: slopes(program, view, instance)[1], 1 - view)
 
     view = 0.0
     if program.views > 1:
-        view = _root(lambda v: slopes(v, best_instance(v))[0], 1.0)
-    return at(view, best_instance(view))
+        view = _root(lambda v: slopes(program, v, best_instance(v))[0], 1.0)
+    return _balanced_point(view, best_instance(view))
 
 
 def _root(slope: Callable[[float], float], top: float) -> float:

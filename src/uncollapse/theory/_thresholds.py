@@ -13,15 +13,16 @@ from uncollapse.errors import InputError
 from uncollapse.records import FullBatch, RandomBatch, Setting
 from uncollapse.theory import balanced
 from uncollapse.theory._certificate import Solution, margins
-from uncollapse.theory._program import Point, Program, evaluate
-from uncollapse.theory._solve import solve
+from uncollapse.theory._program import Program
+from uncollapse.theory._solve import slopes, solve
 from uncollapse.theory._terms import program_of, reweighted
 
 # Beyond these, a threshold in temperature (a dozen solutions from far apart) takes minutes, and
 # the threshold in alpha is found to three digits instead of six.
 MANY_BLOCKS = 256
 MANY_NUMBERS = 300_000
-LOWEST, HIGHEST = 1e-3, 1e3
+# Logarithms of the temperatures between which a threshold is searched.
+LOWEST, HIGHEST = float(np.log(1e-3)), float(np.log(1e3))
 
 
 @dataclass(frozen=True)
@@ -78,22 +79,14 @@ def _with_ends(
     return Thresholds(alpha, None, splitting, (note,))
 
 
-def _collapse_slopes(program: Program) -> tuple[float, float]:
-    """Derivatives by nu and by iota at full collapse, against the between-class fraction."""
-    zero = np.zeros(1)
-    _, gradient = evaluate(program, Point(zero, zero, np.ones(1), zero[:, None]))
-    along = float(gradient.member[0])
-    return float(gradient.view[0]) - along, float(gradient.instance[0]) - along
-
-
 def _random(setting: Setting, halves: Program) -> Thresholds:
     """Random batches of balanced classes: the slopes at collapse are linear in alpha.
 
     Views never split above the alpha where instances begin to spread, so that collapse itself is
     the point to leave.
     """
-    views_least, least = _collapse_slopes(reweighted(halves, 0.5, 0.0))
-    views_most, most = _collapse_slopes(reweighted(halves, 0.5, 1.0))
+    views_least, least = slopes(reweighted(halves, 0.5, 0.0))
+    views_most, most = slopes(reweighted(halves, 0.5, 1.0))
     alpha = least / (least - most) if most < 0 else None
     splitting = None
     if setting.views > 1 and views_least < 0:
@@ -101,15 +94,14 @@ def _random(setting: Setting, halves: Program) -> Thresholds:
     here = reweighted(halves, 0.5, setting.alpha)
 
     def slope(log_temperature: float) -> float:
-        return _collapse_slopes(replace(here, temperature=float(np.exp(log_temperature))))[1]
+        return slopes(replace(here, temperature=float(np.exp(log_temperature))))[1]
 
-    low, high = np.log(LOWEST), np.log(HIGHEST)
-    if slope(low) >= 0:
+    if slope(LOWEST) >= 0:
         temperature = 0.0
-    elif slope(high) < 0:
+    elif slope(HIGHEST) < 0:
         temperature = np.inf
     else:
-        temperature = float(np.exp(brentq(slope, low, high, xtol=1e-12)))
+        temperature = float(np.exp(brentq(slope, LOWEST, HIGHEST, xtol=1e-12)))
     return _with_ends(setting, alpha, temperature, splitting)
 
 
@@ -207,9 +199,8 @@ def _temperature_by_solving(setting: Setting, base: Program, solution: Solution)
         lambda x: replace(base, temperature=float(np.exp(x))), solution, base.temperature
     )
     guess = float(balanced.temperature_threshold(*_smallest_class(setting, base)))
-    ends = (float(np.log(LOWEST)), float(np.log(HIGHEST)))
-    begin = float(np.log(np.clip(guess, LOWEST, HIGHEST)))
-    root = bracketed(margin, begin, rising=False, ends=ends)
+    begin = float(np.log(np.clip(guess, 1e-3, 1e3)))
+    root = bracketed(margin, begin, rising=False, ends=(LOWEST, HIGHEST))
     return float(np.exp(root)) if root is not None else None
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from math import log2
 from typing import Literal, get_args
@@ -143,6 +143,10 @@ def _by_alpha(setting: Setting, excess: Excess) -> Setting | None:
 def _by_temperature(setting: Setting, excess: Excess) -> Setting | None:
     """The variance is not monotone in tau: step outwards both ways, then refine the crossing."""
     tau = setting.temperature
+
+    def at(log_temperature: float) -> float:
+        return excess(setting.with_(temperature=float(np.exp(log_temperature))))
+
     near = {1: tau, -1: tau}
     for ratio in TEMPERATURE_STEPS:
         for way in (-1, 1):
@@ -150,13 +154,7 @@ def _by_temperature(setting: Setting, excess: Excess) -> Setting | None:
             if not 1e-3 <= far <= 1e3:
                 continue
             if excess(setting.with_(temperature=far)) >= 0:
-                low, high = np.log(near[way]), np.log(far)
-                root = brentq(
-                    lambda x: excess(setting.with_(temperature=float(np.exp(x)))),
-                    low,
-                    high,
-                    xtol=1e-7,
-                )
+                root = brentq(at, np.log(near[way]), np.log(far), xtol=1e-7)
                 return setting.with_(temperature=float(np.exp(root + way * 1e-7)))
             near[way] = far
     return None
@@ -191,8 +189,8 @@ def _by_batch_per_class(setting: Setting, excess: Excess) -> Setting | None:
     return enlarged(high)
 
 
-def _fewer_classes(setting: Setting) -> Iterator[Setting]:
-    """Batches of the same size, of ever fewer classes."""
+def _by_batch_classes(setting: Setting, excess: Excess) -> Setting | None:
+    """Fewer classes at the same batch size: the most classes that are few enough."""
     batch, m, most = setting.batch, len(setting.counts), int(setting.counts.min())
     if isinstance(batch, BalancedBatch):
         k = batch.classes or m
@@ -200,63 +198,48 @@ def _fewer_classes(setting: Setting) -> Iterator[Setting]:
     elif isinstance(batch, RandomBatch):
         k, size = m + 1, batch.size
     else:
-        return
-    for classes in range(min(k - 1, m), 1, -1):
-        per_class = size // classes
-        if per_class > most:
-            return
-        if per_class >= 2:
-            chosen = classes if classes < m else None
-            yield setting.with_(batch=BalancedBatch(per_class, chosen))
+        return None
+    fewer = (c for c in range(min(k - 1, m), 1, -1) if 2 <= size // c <= most)
+    batches = (BalancedBatch(size // c, c if c < m else None) for c in fewer)
+    return _first((setting.with_(batch=batch) for batch in batches), excess)
 
 
-def _other_views(setting: Setting) -> Iterator[Setting]:
-    """Numbers of views, nearest to the present one first; with self pairs p has no effect."""
-    if setting.self_pairs == "exclude":
-        others = [p for p in range(2, MOST_VIEWS + 1) if p != setting.views]
-        for p in sorted(others, key=lambda p: abs(log2(p / setting.views))):
-            yield setting.with_(views=p)
+def _by_views(setting: Setting, excess: Excess) -> Setting | None:
+    """The number of views nearest to the present one (with self pairs included p has no effect)."""
+    if setting.self_pairs == "include":
+        return None
+    others = [p for p in range(2, MOST_VIEWS + 1) if p != setting.views]
+    others.sort(key=lambda p: abs(log2(p / setting.views)))
+    return _first((setting.with_(views=p) for p in others), excess)
 
 
-def _first(
-    candidates: Callable[[Setting], Iterator[Setting]],
-) -> Callable[[Setting, Excess], Setting | None]:
-    """A search for the first candidate that reaches the goal."""
-    return lambda setting, excess: next((s for s in candidates(setting) if excess(s) >= 0), None)
+def _first(candidates: Iterable[Setting], excess: Excess) -> Setting | None:
+    return next((changed for changed in candidates if excess(changed) >= 0), None)
 
 
 def _value(lever: Lever, setting: Setting) -> float:
-    if lever == "batch_per_class":
-        return _per_class(setting)
+    """What a lever stands at; instances of a class in a batch are an average over classes."""
+    batch, m = setting.batch, len(setting.counts)
     if lever == "batch_classes":
-        batch = setting.batch
-        chosen = batch.classes if isinstance(batch, BalancedBatch) else None
-        return float(chosen or len(setting.counts))
-    return float(getattr(setting, lever))
-
-
-def _per_class(setting: Setting) -> float:
-    """Instances of a class in a batch, on average over classes."""
-    batch = setting.batch
+        return float((batch.classes if isinstance(batch, BalancedBatch) else None) or m)
+    if lever != "batch_per_class":
+        return float(getattr(setting, lever))
     if isinstance(batch, BalancedBatch):
         return float(batch.per_class)
-    if isinstance(batch, RandomBatch):
-        return batch.size / len(setting.counts)
-    return setting.instances / len(setting.counts)
+    return (batch.size if isinstance(batch, RandomBatch) else setting.instances) / m
 
 
 def _size(lever: Lever, before: Setting, after: Setting) -> float:
     if lever == "alpha":
         return abs(after.alpha - before.alpha)
-    if lever in ("batch_per_class", "batch_classes"):
-        return abs(log2(_per_class(after) / _per_class(before)))
-    return abs(log2(_value(lever, after) / _value(lever, before)))
+    measured: Lever = "batch_per_class" if lever == "batch_classes" else lever
+    return abs(log2(_value(measured, after) / _value(measured, before)))
 
 
 _SEARCH: dict[Lever, Callable[[Setting, Excess], Setting | None]] = {
     "alpha": _by_alpha,
     "temperature": _by_temperature,
     "batch_per_class": _by_batch_per_class,
-    "batch_classes": _first(_fewer_classes),
-    "views": _first(_other_views),
+    "batch_classes": _by_batch_classes,
+    "views": _by_views,
 }
