@@ -22,10 +22,10 @@ COLLAPSED = Setting(classes=10, per_class=50, alpha=0.05, temperature=0.1, batch
     ids=str,
 )
 def test_every_advice_reaches_its_goal_and_nothing_smaller_does(setting):
-    found = advise(setting)
-    assert found
-    assert [a.size for a in found] == sorted(a.size for a in found)
-    for advice in found:
+    advised = advise(setting)
+    assert advised
+    assert [a.size for a in advised] == sorted(a.size for a in advised)
+    for advice in advised:
         reached = predict(advice.setting, thresholds=False)
         assert reached == advice.prediction
         assert reached.phase == "spread"

@@ -60,8 +60,8 @@ def test_thresholds_are_where_free_minimisation_leaves_collapse(problem):
     prediction = predict(setting_of(problem))
     splitting, spreading = thresholds(problem)
     assert prediction.alpha_threshold == pytest.approx(spreading, abs=1e-9)
-    found = prediction.view_splitting_threshold
-    assert (found or -np.inf) == pytest.approx(splitting, abs=1e-9)
+    predicted = prediction.view_splitting_threshold
+    assert (predicted or -np.inf) == pytest.approx(splitting, abs=1e-9)
     inside = (max(splitting, 0.0) + spreading) / 2
     _, bisected = bisected_thresholds(problem, inside, minimise=True, width=1e-5)
     assert prediction.alpha_threshold == pytest.approx(bisected, abs=1e-4)

@@ -51,10 +51,10 @@ def test_both_solvers_find_one_optimum(setting):
     assert best.multipliers is not None
     start = random_point(program, np.random.default_rng(1))
     point = solve_by_newton(program, certified(program, start).point, 300)
-    found = certified(program, without_needless_parts(program, point))
-    assert found.loss == pytest.approx(best.loss, abs=1e-11)
-    np.testing.assert_allclose(found.point.instance, best.point.instance, atol=1e-5)
-    np.testing.assert_allclose(found.point.view, best.point.view, atol=1e-5)
+    solution = certified(program, without_needless_parts(program, point))
+    assert solution.loss == pytest.approx(best.loss, abs=1e-11)
+    np.testing.assert_allclose(solution.point.instance, best.point.instance, atol=1e-5)
+    np.testing.assert_allclose(solution.point.view, best.point.view, atol=1e-5)
 
 
 @pytest.mark.parametrize(("alpha", "temperature"), [(0.5, 100.0), (1e-3, 2.0), (1e-4, 1000.0)])

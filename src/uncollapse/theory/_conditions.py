@@ -31,11 +31,6 @@ class Weights:
     own: Array
     size: Array
 
-    @property
-    def kappa(self) -> Array:
-        """n/(n-1); 1 where n = 1."""
-        return spread_ratio(self.size)
-
 
 @dataclass(frozen=True)
 class OwnBlock:
@@ -169,7 +164,8 @@ def _own_block(
     together would make the shares of one softmax sum to more than one. So either nu = 0 and iota
     has a closed form, or iota = 0 and nu solves one scalar equation.
     """
-    p, tau, kappa, several = program.views, program.temperature, weights.kappa, program.size > 1
+    p, tau, several = program.views, program.temperature, program.size > 1
+    kappa = spread_ratio(weights.size)
     log_instance = np.log(tau / kappa) + log_price
     log_right = np.logaddexp(log(program.multiplicity * weights.supervised), log_instance)
     a = tau * (log_right - log_ka)

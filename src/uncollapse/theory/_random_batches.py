@@ -47,14 +47,10 @@ def class_count_distribution(classes: int, per_class: int, size: int) -> tuple[A
 
 
 def inverse_normaliser(classes: int, per_class: int, size: int, part: Array) -> Array:
-    """E[1{b_c = b} / Y] with Y = sum over classes of part(b_c), for every b of the distribution.
+    """E[1{b_c = b} / Y] for every count b of the distribution.
 
-    Args:
-        classes: m.
-        per_class: n.
-        size: B.
-        part: A class's part of Y at each count of `class_count_distribution`; where it is zero the
-            expectation means nothing.
+    Y is the sum over classes of their parts, given at each count; where the part is zero the
+    expectation means nothing.
     """
     counts, _ = class_count_distribution(classes, per_class, size)
     step = np.log((per_class - counts[:-1]) / (counts[:-1] + 1))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from uncollapse.theory._conditions import Weights, equations, weights_of
-from uncollapse.theory._program import Array, Program, log, others_of
+from uncollapse.theory._program import Array, Program, log, others_of, spread_ratio
 from uncollapse.theory.balanced import Counts, solve_counts
 
 # Newton converges in fewer than ten steps or not at all.
@@ -24,17 +24,13 @@ ROUNDING = 1e-7
 def solve_rank_one(program: Program, start: Array | None = None) -> Array:
     """Multipliers at the optimum, or as near to it as Newton comes (the caller certifies).
 
-    Args:
-        program: One term per block.
-        start: Multipliers of a neighbouring program with the same blocks, to begin there.
+    From those of a neighbouring program with the same blocks, else from equal sizes to the target.
     """
     target = weights_of(program)
-    reached = None if start is None else _newton(program, target, start)
-    return _path(program, target) if reached is None else reached
-
-
-def _path(program: Program, target: Weights) -> Array:
-    """Follow the optimum from equal sizes to the target; the last one reached."""
+    if start is not None:
+        reached = _newton(program, target, start)
+        if reached is not None:
+            return reached
     first = _guess(program, target)
     at = _newton(program, _along(target, program, 0.0), first)
     if at is None:
@@ -119,7 +115,7 @@ def _guess(program: Program, target: Weights) -> Array:
     weights = _along(target, program, 0.0)
     m, own = M.sum(), float(np.max(weights.own))
     several = weights.own > 1
-    kappa = float(np.max(np.where(several, weights.kappa, 1.0)))
+    kappa = float(np.max(np.where(several, spread_ratio(weights.size), 1.0)))
     weight = weights.supervised + weights.self_supervised
     alpha = float((M @ weights.self_supervised) / (M @ weight))
     self_views = p if program.include else p - 1

@@ -26,14 +26,10 @@ NEWTON_STEPS = 300
 
 
 def solve(program: Program, near: Solution | None = None) -> Solution:
-    """The optimum.
+    """The optimum, begun at the solution of a neighbouring program with the same blocks if given.
 
     One block: two unknowns, by bracketed roots. One term per block: Newton on the optimality
     conditions, and on factors of H where its answer is not certified. Else descent on factors.
-
-    Args:
-        program: The problem.
-        near: The solution of a neighbouring program with the same blocks, to begin there.
     """
     if program.blocks == 1:
         return certified(program, without_needless_parts(program, _one_block(program)))

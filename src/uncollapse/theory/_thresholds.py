@@ -110,7 +110,7 @@ def _by_solving(
 ) -> Thresholds:
     """Unequal classes: roots of the smallest margin, each evaluation a solution.
 
-    The base is the program at alpha = `at`, strictly between 0 and 1.
+    The base is the program at an alpha strictly between 0 and 1, `at`.
     """
     note = (
         "unequal classes: alpha_threshold and temperature_threshold are where the last class "
@@ -150,13 +150,7 @@ def _smallest_class(setting: Setting, program: Program) -> tuple[Setting, float]
 
 
 def alpha_guess(setting: Setting, base: Program, at: float) -> float:
-    """About where the last class leaves collapse, in log odds of alpha.
-
-    Args:
-        setting: Any setting; its alpha does not matter.
-        base: Its program at alpha = `at`.
-        at: Strictly between 0 and 1.
-    """
+    """About where the last class leaves collapse, in log odds; the base is at alpha = `at`."""
     equal, weight = _smallest_class(setting, base)
     closed = min(float(balanced.alpha_threshold(equal)), 1.0)
     return float(logit(closed) + logit(at) - logit(weight))

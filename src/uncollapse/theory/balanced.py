@@ -58,9 +58,10 @@ def _counts(setting: Setting) -> Counts:
     return Counts(m, p, n / (n - 1), own, p * (in_batch - 1), p * in_batch * (k - 1), include)
 
 
-def _class_ratio(m: float, temperature: Array) -> Array:
-    """x = exp(-m / ((m-1) tau)): softmax weight of another class over the own, at collapse."""
-    return np.exp(-m / ((m - 1) * temperature))
+def _collapsed(setting: Setting, temperature: Any) -> tuple[Counts, Array]:
+    """Counts, and x = exp(-m/((m-1) tau)), the softmax weight of another class over the own."""
+    c = _counts(setting)
+    return c, np.exp(-c.m / ((c.m - 1) * _grid(temperature, setting.temperature)))
 
 
 def alpha_threshold(setting: Setting, temperature: Any = None) -> Array:
@@ -84,8 +85,7 @@ def alpha_threshold(setting: Setting, temperature: Any = None) -> Array:
         >>> round(float(alpha_threshold(setting)), 4)
         0.0103
     """
-    c = _counts(setting)
-    x = _class_ratio(c.m, _grid(temperature, setting.temperature))
+    c, x = _collapsed(setting, temperature)
     denominator = c.own + c.mates + c.others * x
     return 1 - (c.mates - c.others * x / ((c.m - 1) * c.kappa)) / denominator
 
@@ -130,8 +130,7 @@ def view_splitting_threshold(setting: Setting, temperature: Any = None) -> Array
         Thresholds of the same shape, float64; 0 or less (or nan where there is one view, one
         instance of a class in a batch, or self pairs are included) means "never".
     """
-    c = _counts(setting)
-    x = _class_ratio(c.m, _grid(temperature, setting.temperature))
+    c, x = _collapsed(setting, temperature)
     if c.include or c.p == 1 or c.mates == 0:
         return np.full_like(x, np.nan)
     above = 1 - c.others * x * c.m / (c.m - 1)

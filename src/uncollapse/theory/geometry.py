@@ -99,9 +99,9 @@ def gram(setting: Setting, prediction: Prediction) -> Array:
     cosines = prediction.cosines
     sizes = np.asarray(cosines.counts)
     block = np.searchsorted(sizes, setting.counts)[labels]
-    s, a = (np.array([1.0 if v is None else v for v in row]) for row in (cosines.s, cosines.a))
-    b = np.array([[1.0 if v is None else v for v in row] for row in cosines.b])
-    out: Array = b[np.ix_(block, block)]
+    # nan where no pair exists: never seen, as these cells are what the next line fills.
+    s, a, b = (np.array(part, dtype=float) for part in (cosines.s, cosines.a, cosines.b))
+    out = b[np.ix_(block, block)]
     same_class = labels[:, None] == labels
     out = np.where(same_class, a[block], out)
     out = np.where(instances[:, None] == instances, s[block], out)

@@ -77,10 +77,8 @@ def optimum(
 ) -> tuple[Program, Solution]:
     """The convex program of a setting and its solution.
 
-    Args:
-        setting: The problem.
-        seed: Seed of sampled batches.
-        near: The solution of a neighbouring setting, to begin there if its blocks are the same.
+    The seed is that of sampled batches; `near`, the solution of a neighbouring setting, is where to
+    begin if its blocks are the same.
     """
     setting = plain_batch(setting)
     program = program_of(setting, seed)
