@@ -13,7 +13,7 @@ PAGE = (Path(__file__).parent.parent / "docs" / "checks.md").read_text("utf-8")
 NOTES = {
     "theory/prediction.py": {"predict", "_notes", "_batch_notes"},
     "theory/_thresholds.py": {"thresholds_of", "_with_ends", "_by_solving"},
-    "cli/simulated.py": {"_notes"},
+    "cli/_simulated.py": {"_notes"},
 }
 
 
