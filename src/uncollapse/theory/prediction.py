@@ -77,8 +77,8 @@ def optimum(
 ) -> tuple[Program, Solution]:
     """The convex program of a setting and its solution.
 
-    The seed is that of sampled batches; `near`, the solution of a neighbouring setting, is where to
-    begin if its blocks are the same.
+    The seed is that of sampled batches; `near` is the solution of a setting with the same class
+    counts, to begin there.
     """
     setting = plain_batch(setting)
     program = program_of(setting, seed)
@@ -89,8 +89,6 @@ def optimum(
         view, instance = best.view_variance.reshape(1), best.instance_variance.reshape(1)
         point = Point(view, instance, 1 - view - instance, np.zeros((1, 1)))
         return program, certified(program, point)
-    if near is not None and len(near.point.view) != program.blocks:
-        near = None
     return program, solve(program, near)
 
 
