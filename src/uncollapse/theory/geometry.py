@@ -80,9 +80,8 @@ def ssem(
         for c in range(m):
             first = m - 1 + c * (n - 1)
             vectors[c, :, :, first : first + n - 1] = own[:, None, :]
-    labels = np.repeat(np.arange(m), n * views)
     instances = np.repeat(np.arange(m * n), views)
-    return Embeddings(vectors.reshape(m * n * views, d), labels, instances)
+    return Embeddings(vectors.reshape(m * n * views, d), instances // n, instances)
 
 
 def gram(setting: Setting, prediction: Prediction) -> Array:
