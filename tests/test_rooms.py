@@ -86,8 +86,10 @@ def forbidden(source: str, room: str) -> set[str]:
 
 
 def names_of_door(room: str) -> set[str]:
-    """What a room offers: the `__all__` of its `__init__`."""
-    body = ast.parse((SOURCE / room / "__init__.py").read_text("utf-8")).body
+    """What a room offers: the `__all__` of its `__init__`, or of the stub that it is loaded by."""
+    stub = SOURCE / room / "__init__.pyi"
+    door = stub if stub.is_file() else SOURCE / room / "__init__.py"
+    body = ast.parse(door.read_text("utf-8")).body
     assigned = {ast.unparse(n.targets[0]): n.value for n in body if isinstance(n, ast.Assign)}
     return set(ast.literal_eval(assigned["__all__"]))
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-__all__ = ["OnStep", "Progress", "Step", "no_steps", "quiet"]
-
 # Called with what is done so far and all there is to do (None where that is not known).
 Progress = Callable[[int, "int | None"], None]
 

@@ -11,8 +11,6 @@ from scipy.special import ndtri, stdtrit
 
 from uncollapse.records import Interval
 
-__all__ = ["difference", "mean_interval", "t_quantile", "wilson_interval"]
-
 
 def t_quantile(freedom: float, confidence: float = 0.95) -> float:
     """Two-sided critical value of Student's t: P(|T| < q) = confidence.

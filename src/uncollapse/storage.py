@@ -11,8 +11,6 @@ from typing import Any
 
 from uncollapse.errors import InputError
 
-__all__ = ["beside", "read_lines", "unwritable", "write_json", "write_text"]
-
 
 @contextmanager
 def beside(path: Path) -> Iterator[Path]:

@@ -17,8 +17,6 @@ from uncollapse.errors import InputError
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["EXIT_CODES", "INTERRUPTED", "bar", "need", "plain_console", "print_json", "say"]
-
 INTERRUPTED = 130
 EXIT_CODES = (
     "Exit codes: 0 done; 1 a finding under --fail-on; 2 misuse or unusable input, said in one line "

@@ -21,19 +21,6 @@ from uncollapse.records import (
 )
 from uncollapse.tables import Columns
 
-__all__ = [
-    "BatchOptions",
-    "Changes",
-    "ClassOptions",
-    "ColumnOptions",
-    "Confidence",
-    "ConventionOptions",
-    "Json",
-    "Language",
-    "LossOptions",
-    "batch_of",
-]
-
 Json = Annotated[bool, typer.Option("--json", help="Print the answer as one JSON object.")]
 Language = Annotated[
     Literal["en", "ja"], typer.Option("--lang", help="Language: English or Japanese.")

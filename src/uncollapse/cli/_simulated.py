@@ -20,8 +20,6 @@ from uncollapse.records import (
     Spread,
 )
 
-__all__ = ["Point", "as_record", "as_text"]
-
 SHOWN = (
     ("loss", "loss"),
     ("within", "within_class_variance"),

@@ -16,8 +16,6 @@ from uncollapse.cli._console import EXIT_CODES, INTERRUPTED
 from uncollapse.cli._options import grouped
 from uncollapse.errors import InputError
 
-__all__ = ["app", "main"]
-
 # Each is `NAME_command` in the file of its name; embed stands beside train.
 COMMANDS = (
     "demo", "predict", "explore", "measure", "compare", "train", "embed", "probe", "pilot",

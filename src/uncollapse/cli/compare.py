@@ -15,8 +15,6 @@ from uncollapse.cli._setting import Json
 from uncollapse.metrics import compare
 from uncollapse.records import Comparison, Measurement
 
-__all__ = ["compare_command"]
-
 
 def _show(comparison: Comparison, console: Console) -> None:
     console.print(f"verdict: {comparison.verdict_before} -> {comparison.verdict_after}")

@@ -17,8 +17,6 @@ from uncollapse.cli._setting import Language
 from uncollapse.errors import InputError
 from uncollapse.records import Measurement, PilotResult
 
-__all__ = ["demo_command"]
-
 DataName = Literal["digits", "fashion-mnist", "solar-cells"]
 LAYER = "projector"
 MINUTES = {"digits": "2", "fashion-mnist": "25", "solar-cells": "6"}

@@ -11,8 +11,6 @@ from uncollapse.cli._console import print_json
 from uncollapse.cli._setting import Json, Language
 from uncollapse.storage import write_text
 
-__all__ = ["explore_command"]
-
 
 def explore_command(
     output: Annotated[

@@ -25,8 +25,6 @@ from uncollapse.metrics import (
 from uncollapse.records import Prediction, Setting
 from uncollapse.tables import Columns
 
-__all__ = ["measure_command"]
-
 FailOn = Literal["collapsed", "at-risk"]
 
 

@@ -17,8 +17,6 @@ from uncollapse.cli.train import need_training
 from uncollapse.progress import Step
 from uncollapse.records import PilotResult, Trial
 
-__all__ = ["pilot_command"]
-
 _SAID = {
     "change": "CHANGE: {}",
     "keep": "KEEP YOUR SETTING",

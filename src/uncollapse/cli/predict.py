@@ -12,8 +12,6 @@ from uncollapse.cli._setting import BatchOptions, ClassOptions, Json, LossOption
 from uncollapse.records import BalancedBatch, FullBatch, Prediction, RandomBatch, Setting
 from uncollapse.theory import LEVERS, Advice, Lever, advise, predict
 
-__all__ = ["describe", "predict_command"]
-
 # Advice solves a setting some fifty times, or fifteen for alpha alone. Beyond so many different
 # class sizes, and where batches of unequal classes make a solution slow, only alpha is searched;
 # beyond the second number nothing is.

@@ -16,8 +16,6 @@ from uncollapse.probes import ProbeColumns, ProbeOptions, embedded_files, probe
 from uncollapse.records import show_probe
 from uncollapse.storage import write_text
 
-__all__ = ["probe_command"]
-
 
 @dataclass(frozen=True)
 class ReadingOptions:

@@ -13,8 +13,6 @@ from uncollapse.cli._setting import ColumnOptions, Json, Language
 from uncollapse.errors import InputError
 from uncollapse.storage import write_text
 
-__all__ = ["report_command"]
-
 ENDINGS = {"html": ".html", "json": ".json", "markdown": ".md"}
 
 

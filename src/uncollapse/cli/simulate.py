@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from uncollapse.cli._simulated import Point
     from uncollapse.simulation import SimulationOptions
 
-__all__ = ["simulate_command"]
-
 # How an option that takes several values is shown in the help.
 NUMBERS, WHOLE_NUMBERS = "<float,...>", "<int,...>"
 MOST_RUNS = 10_000

@@ -17,8 +17,6 @@ from uncollapse.records import Prediction, to_json_types
 if TYPE_CHECKING:
     from uncollapse.training import Problem, TrainResult
 
-__all__ = ["embed_command", "need_training", "train_command"]
-
 
 class Part(StrEnum):
     """A part of the data, as an option that may be repeated."""

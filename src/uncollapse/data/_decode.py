@@ -17,17 +17,6 @@ from uncollapse.data.config import ImageOptions
 from uncollapse.errors import InputError
 from uncollapse.progress import Progress
 
-__all__ = [
-    "Decoding",
-    "Encoded",
-    "EncodedBytes",
-    "EncodedFiles",
-    "choose_decoding",
-    "decode_image",
-    "decode_images",
-    "fit_pixels",
-]
-
 # What Pillow raises for a broken file, by format.
 _BROKEN = (
     OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error,

@@ -15,8 +15,6 @@ from uncollapse.data._decode import Decoding, Encoded, decode_image
 from uncollapse.errors import InputError
 from uncollapse.records import InputKind
 
-__all__ = ["ArrayInputs", "EncodedImages", "InputKind", "OpenedInputs"]
-
 
 @dataclass(frozen=True)
 class ArrayInputs:

@@ -22,17 +22,6 @@ from uncollapse.data.config import ImageOptions
 from uncollapse.errors import InputError
 from uncollapse.progress import Progress
 
-__all__ = [
-    "DataSource",
-    "LabelMap",
-    "Opener",
-    "open_encoded",
-    "open_pixels",
-    "place",
-    "resolve",
-    "texts",
-]
-
 LabelMap = Mapping[str, tuple[str, ...]]
 Opener = Callable[[NDArray[np.int64], Progress | None], OpenedInputs]
 

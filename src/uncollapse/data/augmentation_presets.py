@@ -9,7 +9,6 @@ from typing import Any, Literal, cast
 from pydantic import ValidationError
 from torch import Tensor
 
-from uncollapse.data._inputs import InputKind
 from uncollapse.data.augmentations import Draws, KorniaOperation, Mask, Noise, Operation
 from uncollapse.data.image_augmentations import (
     Blur,
@@ -23,8 +22,7 @@ from uncollapse.data.image_augmentations import (
     warp,
 )
 from uncollapse.errors import InputError
-
-__all__ = ["ListedOperation", "Strength", "augmented", "check_fit", "parsed", "preset"]
+from uncollapse.records import InputKind
 
 Strength = Literal["none", "weak", "medium", "strong"]
 ListedOperation = str | dict[str, dict[str, Any]]

@@ -19,8 +19,6 @@ from torch import Tensor
 from uncollapse.data.scales import Scales
 from uncollapse.errors import InputError
 
-__all__ = ["Draws", "KorniaOperation", "Mask", "Noise", "Operation", "Probability", "Range"]
-
 Probability = Annotated[float, Field(ge=0, le=1)]
 # YAML has lists only, which a strict model does not take for a tuple.
 Range = Annotated[tuple[float, float], Field(strict=False)]

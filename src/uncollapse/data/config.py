@@ -17,21 +17,6 @@ from pydantic import (
 
 from uncollapse.errors import InputError
 
-__all__ = [
-    "ArraysConfig",
-    "DataConfig",
-    "DigitsConfig",
-    "FashionMnistConfig",
-    "ImageFolderConfig",
-    "ImageOptions",
-    "LimitConfig",
-    "SolarCellsConfig",
-    "SplitConfig",
-    "TableConfig",
-    "TorchvisionConfig",
-    "data_config",
-]
-
 # YAML has lists where Python has tuples, so a tuple takes a list; its items stay strict.
 Names = Annotated[tuple[str, ...], Field(strict=False)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]

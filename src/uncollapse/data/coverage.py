@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 from uncollapse.data.permutation_stream import Integers
 
-__all__ = ["Coverage", "first_few"]
-
 
 @dataclass(frozen=True)
 class Coverage:

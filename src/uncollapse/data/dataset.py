@@ -13,8 +13,6 @@ from uncollapse.data._inputs import OpenedInputs
 from uncollapse.errors import InputError
 from uncollapse.records import DataDescription
 
-__all__ = ["SPLITS", "SPLIT_WORDS", "LabelledData"]
-
 SPLITS = ("train", "validation", "test")
 # What files, folders and columns call them; of several arrays the last name counts.
 SPLIT_WORDS = {

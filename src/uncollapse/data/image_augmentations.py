@@ -16,8 +16,6 @@ from torch.nn.functional import grid_sample
 
 from uncollapse.data.augmentations import Draws, Operation, Probability, Range
 
-__all__ = ["Blur", "Crop", "Flip", "Geometric", "Grey", "Jitter", "Rotate", "Shift", "warp"]
-
 Factor = Annotated[float, Field(ge=0, le=1)]
 
 

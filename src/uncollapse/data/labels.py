@@ -14,8 +14,6 @@ from uncollapse.data._source import DataSource, LabelMap, place
 from uncollapse.data.config import data_config
 from uncollapse.errors import InputError
 
-__all__ = ["Labels", "built_in_maps", "column_of", "make_labels"]
-
 
 def built_in_maps(data_set: str) -> dict[str, LabelMap]:
     """The label maps that come with a data set, by name.

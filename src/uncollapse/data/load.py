@@ -19,8 +19,6 @@ from uncollapse.errors import InputError
 from uncollapse.progress import Progress
 from uncollapse.records import DataDescription
 
-__all__ = ["load_data"]
-
 
 def _list_rows(config: sources.DataConfig, base: Path | None) -> DataSource:
     from uncollapse.data._sources import arrays, builtin, folder, table, torchvision_sets

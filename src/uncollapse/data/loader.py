@@ -17,8 +17,6 @@ from uncollapse.data.samplers import Sampler
 from uncollapse.data.views import Augmenter
 from uncollapse.errors import InputError
 
-__all__ = ["CHUNKS", "LoadedBatch", "Loader"]
-
 # Pieces of a global batch, each with random numbers of its own. Never a function of the number of
 # processes, or the views would be.
 CHUNKS = 8

@@ -19,8 +19,6 @@ from math import gcd
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["PermutationStream"]
-
 Integers = NDArray[np.int64]
 
 

@@ -23,8 +23,6 @@ from uncollapse.data.permutation_stream import Integers, PermutationStream
 from uncollapse.errors import InputError
 from uncollapse.records import BalancedBatch, Batch, FullBatch, RandomBatch
 
-__all__ = ["BatchConfig", "Sampler", "make_sampler"]
-
 # First number of each stream's key, so that no two kinds of draws share random numbers.
 _SHUFFLED, _CLASSES, _ROWS, _ORDER = range(4)
 

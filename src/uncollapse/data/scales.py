@@ -12,8 +12,6 @@ from torch import Tensor
 from uncollapse.data._inputs import OpenedInputs
 from uncollapse.errors import InputError
 
-__all__ = ["Scales", "training_scales"]
-
 _BLOCK = 1024
 
 

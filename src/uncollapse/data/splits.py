@@ -13,8 +13,6 @@ from uncollapse.data.config import LimitConfig, SplitConfig
 from uncollapse.data.dataset import SPLIT_WORDS, SPLITS
 from uncollapse.errors import InputError
 
-__all__ = ["is_part", "limited_rows", "make_split", "part_names", "strata"]
-
 _SPLIT_OF = {word: split for split, words in SPLIT_WORDS.items() for word in words}
 # Orders in which groups are tried: a greedy division may leave a class out of a part.
 _TRIES = 10

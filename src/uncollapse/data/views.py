@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
-from uncollapse.data._inputs import InputKind
 from uncollapse.data.augmentation_presets import (
     ListedOperation,
     Strength,
@@ -22,8 +21,7 @@ from uncollapse.data.augmentation_presets import (
 from uncollapse.data.augmentations import Draws
 from uncollapse.data.scales import Scales
 from uncollapse.errors import InputError
-
-__all__ = ["Augmenter", "Normalisation", "ViewsConfig"]
+from uncollapse.records import InputKind
 
 
 class Normalisation(BaseModel):

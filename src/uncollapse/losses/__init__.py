@@ -1,30 +1,5 @@
 """The supervised contrastive loss, exact and in memory linear in the batch (torch)."""
 
-from uncollapse.losses.gradient_cache import backward_in_chunks
-from uncollapse.losses.module import SupCLLoss
-from uncollapse.losses.published import (
-    class_conditional_info_nce_loss,
-    l_spread_loss,
-    nt_xent_loss,
-    sincere_loss,
-    ssem_cifar_loss,
-    ssem_imagenet_loss,
-    supcon_loss,
-)
-from uncollapse.losses.supcl import SupCLTerms, reference_supcl, supcl_loss, supcl_terms
+import lazy_loader
 
-__all__ = [
-    "SupCLLoss",
-    "SupCLTerms",
-    "backward_in_chunks",
-    "class_conditional_info_nce_loss",
-    "l_spread_loss",
-    "nt_xent_loss",
-    "reference_supcl",
-    "sincere_loss",
-    "ssem_cifar_loss",
-    "ssem_imagenet_loss",
-    "supcl_loss",
-    "supcl_terms",
-    "supcon_loss",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -12,8 +12,6 @@ from torch.nn.parallel import DistributedDataParallel
 
 from uncollapse.errors import InputError
 
-__all__ = ["backward_in_chunks"]
-
 Chunk = TypeVar("Chunk")
 
 

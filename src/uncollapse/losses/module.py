@@ -17,8 +17,6 @@ from uncollapse.records import (
     SelfPairs,
 )
 
-__all__ = ["SupCLLoss"]
-
 # The arguments that define the loss, and those that say how it is computed.
 _DEFINING = (
     *("alpha", "temperature", "self_pairs", "reduction", "anchors_without_positives"),

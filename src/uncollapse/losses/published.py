@@ -16,16 +16,6 @@ from uncollapse.losses._engine import (
 from uncollapse.losses.supcl import supcl_definition
 from uncollapse.records import AnchorsWithoutPositives, Conventions, OneClass
 
-__all__ = [
-    "class_conditional_info_nce_loss",
-    "l_spread_loss",
-    "nt_xent_loss",
-    "sincere_loss",
-    "ssem_cifar_loss",
-    "ssem_imagenet_loss",
-    "supcon_loss",
-]
-
 
 def nt_xent_loss(
     embeddings: Tensor,

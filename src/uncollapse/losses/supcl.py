@@ -27,8 +27,6 @@ from uncollapse.records import (
     SelfPairs,
 )
 
-__all__ = ["SupCLTerms", "reference_supcl", "supcl_definition", "supcl_loss", "supcl_terms"]
-
 
 def reference_supcl(
     embeddings: Tensor,

@@ -1,13 +1,13 @@
 """Whether embeddings are collapsed: measures, intervals, verdicts."""
 
-from uncollapse.metrics.build_record import build_record
+from uncollapse.metrics._build_record import build_record
+from uncollapse.metrics._compare import compare
+from uncollapse.metrics._measure import measure
 from uncollapse.metrics.class_moments import Classes, features_by_class
-from uncollapse.metrics.compare import compare
 from uncollapse.metrics.from_files import (
     accumulate_files,
     measure_files,
 )
-from uncollapse.metrics.measure import measure
 from uncollapse.metrics.moments import (
     EXTRA,
     ClassMoments,

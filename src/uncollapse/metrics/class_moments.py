@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 from uncollapse.metrics.moments import ClassMoments, group_features, instance_features
 from uncollapse.samples import Sample, unit_rows
 
-__all__ = ["Classes", "classes_of", "features_by_class"]
-
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 

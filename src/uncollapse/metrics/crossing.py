@@ -20,8 +20,6 @@ from numpy.typing import NDArray
 
 from uncollapse.metrics.moments import COUNT, ClassMoments
 
-__all__ = ["Crossing", "crossing_products", "groups_cross"]
-
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 

@@ -8,8 +8,6 @@ from numpy.typing import NDArray
 from uncollapse.samples import RowError, row_fault, row_faults, row_norms, sample_of
 from uncollapse.tables import Place, Reading, Rows
 
-__all__ = ["over_its_file"]
-
 # Faults of the embeddings; the others are of the file with the labels, if that is another.
 _OF_EMBEDDINGS = ("not_finite", "zero")
 

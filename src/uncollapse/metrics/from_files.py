@@ -11,8 +11,8 @@ from typing import Any, Literal
 import numpy as np
 
 from uncollapse.errors import InputError
+from uncollapse.metrics._measure import DEFAULT_PROBE, measure
 from uncollapse.metrics.file_faults import over_its_file
-from uncollapse.metrics.measure import DEFAULT_PROBE, measure
 from uncollapse.metrics.persist import is_state, load_state
 from uncollapse.metrics.split_instances import split_error, split_ids
 from uncollapse.metrics.stream import Accumulator
@@ -21,8 +21,6 @@ from uncollapse.progress import Progress, quiet
 from uncollapse.records import Margins, Measurement, Prediction
 from uncollapse.samples import RepeatedInstanceError, RowError, encode, sample_of
 from uncollapse.tables import Columns, Reading, Rows, joined, open_shards
-
-__all__ = ["accumulate_files", "measure_files"]
 
 ClassCounts = dict[Any, int]
 

@@ -24,14 +24,6 @@ from uncollapse.metrics.moments import (
     ClassMoments,
 )
 
-__all__ = [
-    "LevelsOfClass",
-    "jackknife_functionals",
-    "jackknife_products",
-    "levels_of_class",
-    "variance_of_mean",
-]
-
 Floats = NDArray[np.float64]
 
 

@@ -23,8 +23,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["EXTRA", "ClassMoments", "group_features", "instance_features"]
-
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 

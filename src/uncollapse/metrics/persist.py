@@ -17,8 +17,6 @@ from uncollapse.metrics.stores import BlockStore, GroupStore, ScatterStore
 from uncollapse.metrics.stream import Accumulator
 from uncollapse.tables import open_arrays
 
-__all__ = ["check_place", "is_state", "load_state", "save_state"]
-
 _HEADER = "uncollapse_accumulator"
 _VERSION = 1
 _PLAIN = ("interval", "blocks", "dropped", "dtypes", "normalised", "views", "dimension", "rows")

@@ -31,8 +31,6 @@ from uncollapse.records import (
     number,
 )
 
-__all__ = ["MOST_CLASSES", "nc1", "nc1_null", "secondary_measures"]
-
 Floats = NDArray[np.float64]
 # Measures over pairs of classes look at this many classes, evenly spaced in label order.
 MOST_CLASSES = 1000

@@ -21,8 +21,6 @@ from uncollapse.probes import (
 )
 from uncollapse.samples import ByRole, Sample, checked, sample_of, select, to_numpy, unit_rows
 
-__all__ = ["scores"]
-
 # Total variance below which all embeddings are one point, and their share is rounding.
 _ONE_POINT = 1e-9
 _NEIGHBOURS, _TEMPERATURE = 20, 0.1

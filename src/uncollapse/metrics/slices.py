@@ -35,8 +35,6 @@ from uncollapse.records import (
 from uncollapse.samples import Sample, select
 from uncollapse.statistics import t_quantile
 
-__all__ = ["measure_slices"]
-
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 

@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 from uncollapse.metrics.moments import ClassMoments
 from uncollapse.records import ClassSpectrum, number
 
-__all__ = ["class_spectrum", "effective_rank", "rankme", "uniformity_of"]
-
 Floats = NDArray[np.float64]
 
 

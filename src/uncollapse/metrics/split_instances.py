@@ -19,8 +19,6 @@ from uncollapse.samples import (
 )
 from uncollapse.tables import Reading, joined_names
 
-__all__ = ["split_error", "split_ids"]
-
 
 def split_ids(reading: Reading) -> dict[str, Hashes]:
     """Hashes of the ids in two classes or in two groups, by the fault's name.

@@ -10,8 +10,6 @@ from uncollapse.metrics.moments import COUNT, COUNT_SQUARE, ClassMoments
 from uncollapse.metrics.variance import Decomposition
 from uncollapse.records import Ssem, SsemFit, number, sentence
 
-__all__ = ["TOLERANCE", "ssem_fit"]
-
 # A residual above this, in units of squared length on the unit sphere, and SSEM does not describe.
 TOLERANCE = 0.1
 

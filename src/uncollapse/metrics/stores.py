@@ -24,8 +24,6 @@ from uncollapse.metrics.moments import (
     close_groups,
 )
 
-__all__ = ["BlockStore", "GroupStore", "ScatterStore", "Store"]
-
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uncollapse.errors import InputError
-from uncollapse.metrics.build_record import build_record
+from uncollapse.metrics._build_record import build_record
 from uncollapse.metrics.class_moments import Classes, features_by_class
 from uncollapse.metrics.moments import ClassMoments
 from uncollapse.metrics.stores import BlockStore, GroupStore, ScatterStore, Store
@@ -28,8 +28,6 @@ from uncollapse.samples import (
     sorted_names,
     usable,
 )
-
-__all__ = ["Accumulator"]
 
 Integers = NDArray[np.int64]
 Interval = Literal["exact", "blocks"]

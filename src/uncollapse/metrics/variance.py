@@ -28,8 +28,6 @@ from uncollapse.metrics.moments import COSINE_COUNT, ClassMoments
 from uncollapse.records import UNKNOWN, Estimate, number
 from uncollapse.statistics import t_quantile
 
-__all__ = ["Decomposition", "LevelsPerClass", "decompose"]
-
 Floats = NDArray[np.float64]
 
 

@@ -26,8 +26,6 @@ from uncollapse.records import (
     sentence,
 )
 
-__all__ = ["judge", "judge_class", "judge_share", "predicted_share", "predicted_shares"]
-
 # Total variance below which float64 knows no shares of it: one point, and so collapsed.
 _ONE_POINT = 1e-9
 # Names of classes or slices that a reason lists.

@@ -1,19 +1,5 @@
 """Collapse watched while a model trains (torch)."""
 
-from uncollapse.monitor.measure_model import (
-    CollapseWarning,
-    as_numbers,
-    measure_model,
-    warn_of,
-)
-from uncollapse.monitor.metric import (
-    CollapseMetric,
-)
+import lazy_loader
 
-__all__ = [
-    "CollapseMetric",
-    "CollapseWarning",
-    "as_numbers",
-    "measure_model",
-    "warn_of",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

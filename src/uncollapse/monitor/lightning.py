@@ -7,9 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from uncollapse.errors import InputError
-from uncollapse.monitor.measure_model import Embed, Watch
-
-__all__ = ["CollapseCallback"]
+from uncollapse.monitor._measure_model import Embed, Watch
 
 if TYPE_CHECKING:
     Callback = object

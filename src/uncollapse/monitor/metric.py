@@ -22,8 +22,6 @@ from uncollapse.metrics import (
 from uncollapse.records import Measurement
 from uncollapse.samples import ByRole, Sample, sample_of, usable
 
-__all__ = ["CollapseMetric", "merge_moments"]
-
 _FAULTS = ("not_finite", "zero", "no_label", "no_instance", "instance_in_two_classes")
 # Types of embeddings: counted in a state, so that they merge and are reset as the rows are.
 _TYPES = (

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from uncollapse.monitor.measure_model import Embed, Watch
-
-__all__ = ["CollapseCallback"]
+from uncollapse.monitor._measure_model import Embed, Watch
 
 if TYPE_CHECKING:
     TrainerCallback = object

@@ -15,8 +15,6 @@ from uncollapse.pilot.options import PilotOptions
 from uncollapse.pilot.trial import TrialState
 from uncollapse.records import Estimate, Interval, PilotReason, PilotVerdict, Value, Verdict
 
-__all__ = ["compare_with_start", "confirmed", "decide", "more_runs", "not_confirmed", "why_pruned"]
-
 _NO_GAIN = Interval(0.0, 0.0, 0.0)
 
 

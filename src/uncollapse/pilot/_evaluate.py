@@ -15,8 +15,6 @@ from uncollapse.probes import Embedded, ProbeOptions, probe
 from uncollapse.records import LayerScores, Reading, Score
 from uncollapse.training import Problem, embed_rows
 
-__all__ = ["evaluate"]
-
 LAYERS = ("projector", "backbone")
 _PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1)
 # Instances of a class that look for their other view among each other.

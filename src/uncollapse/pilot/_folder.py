@@ -17,8 +17,6 @@ from uncollapse.records import Document, PilotPlan, PilotResult, read_json, to_j
 from uncollapse.storage import write_json, write_text
 from uncollapse.training import TrainConfig
 
-__all__ = ["Folder", "opened", "with_absolute_paths"]
-
 # What may differ when a pilot is gone on with.
 _FREE = ("workers", "budget")
 # Where a configuration names files.

@@ -14,8 +14,6 @@ from optuna.trial import TrialState as Ended
 
 from uncollapse.records import LayerScores
 
-__all__ = ["CollapseHalving", "Rungs", "survivors"]
-
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 _FACTOR, _LEAST = 3, 2

@@ -28,8 +28,6 @@ from scipy.stats import chi
 from uncollapse.records import Interval
 from uncollapse.statistics import t_quantile
 
-__all__ = ["METHOD", "against_start", "dunnett_quantile", "paired", "seeds_needed"]
-
 METHOD = (
     "Dunnett's many-to-one intervals, seeds as blocks, one residual variance for all settings; the "
     "recommended one is confirmed by a paired t interval with fresh seeds on the test split"

@@ -25,8 +25,6 @@ from uncollapse.progress import Step
 from uncollapse.records import PilotPlan, PilotRows
 from uncollapse.training import Problem, TrainConfig, parse_config, train
 
-__all__ = ["pilot_config", "plan_epochs", "plan_text"]
-
 # Batches that the training rows fill at least, where there are so many.
 _LEAST_BATCHES = 8
 _LEAST_EPOCHS = 2

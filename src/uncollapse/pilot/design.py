@@ -20,8 +20,6 @@ from uncollapse.records import Setting, SettingChange, changed_setting
 from uncollapse.theory import advise, predict
 from uncollapse.training import Problem
 
-__all__ = ["design", "tractable"]
-
 SHARES = (0.1, 0.2, 0.35, 0.5)
 BATCHES = (0.25, 0.5, 2, 4)
 STRENGTHS = ("none", "weak", "medium", "strong")

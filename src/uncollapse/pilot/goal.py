@@ -26,8 +26,6 @@ from uncollapse.errors import InputError
 from uncollapse.pilot.options import PilotOptions
 from uncollapse.records import Objective
 
-__all__ = ["LEAST_ROWS", "Goal", "choose_goal", "expected_half_width"]
-
 # Rows of a finer label in a class that the probe needs to train on, and to be tested on.
 LEAST_ROWS = (10, 2)
 _TEXT = {

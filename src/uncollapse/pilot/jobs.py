@@ -29,8 +29,6 @@ from uncollapse.records import SettingChange, TrialFile, changed_config, read_js
 from uncollapse.storage import write_json
 from uncollapse.training import TrainConfig, build_problem, embed, parse_config, train
 
-__all__ = ["Common", "Job", "StoppedError", "read_result", "run_job"]
-
 # Rows of embeddings that are kept: a few MB of a wide backbone.
 KEPT_ROWS = 1500
 

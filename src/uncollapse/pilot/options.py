@@ -8,8 +8,6 @@ from typing import Literal, get_args
 
 from uncollapse.errors import InputError
 
-__all__ = ["Layer", "ObjectiveName", "PilotOptions", "seconds_of"]
-
 Layer = Literal["projector", "backbone"]
 ObjectiveName = Literal["auto", "within-class", "downstream", "other-view"]
 _UNITS = {"s": 1, "m": 60, "h": 3600}

@@ -22,8 +22,6 @@ from uncollapse.errors import InputError
 from uncollapse.pilot.jobs import Job, StoppedError, read_result, run_job
 from uncollapse.records import TrialFile
 
-__all__ = ["Ended", "Outcome", "on_processes"]
-
 # A job whose process died this often is given up.
 MOST_DEATHS = 3
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")

@@ -10,8 +10,6 @@ from uncollapse.errors import InputError
 from uncollapse.pilot.jobs import Job, StoppedError, read_result, run_job
 from uncollapse.pilot.pool import Ended, Outcome
 
-__all__ = ["on_ray"]
-
 
 def on_ray(jobs: Sequence[Job], workers: int, ended: Ended) -> list[Outcome]:
     """Run jobs as trials of Ray Tune, one CPU each, on the cluster that is there or a local one.

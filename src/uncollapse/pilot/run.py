@@ -43,8 +43,6 @@ from uncollapse.records import (
 )
 from uncollapse.training import TrainConfig, build_problem
 
-__all__ = ["Runner", "pilot"]
-
 Runner = Callable[[Sequence[Job], int, Ended], list[Outcome]]
 # Seeds of the confirmation are those of the trials plus this.
 FRESH = 1000

@@ -16,8 +16,6 @@ from uncollapse.records import (
     TrialStatus,
 )
 
-__all__ = ["Candidate", "TrialState", "means"]
-
 _SCORES = ("objective", "task", "instance_variance", "share")
 
 

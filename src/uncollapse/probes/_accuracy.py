@@ -20,8 +20,6 @@ from numpy.typing import NDArray
 from uncollapse.records import Interval, Score
 from uncollapse.statistics import wilson_interval
 
-__all__ = ["INTERVAL", "balanced_accuracy", "chance_corrected", "score_within"]
-
 Bools = NDArray[np.bool_]
 Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]

@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 from uncollapse.errors import InputError
 from uncollapse.samples import Codes, as_matrix, encode, raise_fault, row_norms, vector_faults
 
-__all__ = ["Dataset", "Embedded", "as_dataset"]
-
 Integers = NDArray[np.int64]
 SPLITS = ("train", "validation", "test")
 _ALIASES = {"training": "train", "val": "validation", "valid": "validation", "dev": "validation"}

@@ -20,8 +20,6 @@ from uncollapse.probes.few_shot import SHOTS, over_draws, shot_values
 from uncollapse.records import ClassReading, ProbeOptions, Reading, ReadingDetails
 from uncollapse.samples import unit_rows
 
-__all__ = ["MOST_ROWS", "inside_classes"]
-
 Integers = NDArray[np.int64]
 # What the record calls the classifiers.
 _NAMES = {"logistic": "within-class linear", "knn": "within-class knn"}

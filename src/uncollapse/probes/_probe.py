@@ -26,8 +26,6 @@ from uncollapse.records import (
     TargetProbe,
 )
 
-__all__ = ["probe"]
-
 
 def probe(
     embedded: Embedded,

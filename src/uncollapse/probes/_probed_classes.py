@@ -13,8 +13,6 @@ from uncollapse.probes.linear import need_sklearn
 from uncollapse.records import WithinClassOptions
 from uncollapse.samples import Codes, Sample, unit_rows
 
-__all__ = ["MOST_ROWS", "ProbedClass", "probed_classes"]
-
 Integers = NDArray[np.int64]
 MOST_ROWS = 1000
 

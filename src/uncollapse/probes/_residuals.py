@@ -17,8 +17,6 @@ from uncollapse.probes.knn import exact_neighbours, knn_votes
 from uncollapse.probes.linear import fit_logistic
 from uncollapse.records import ChosenValues, NeighbourIndex, WithinClassOptions
 
-__all__ = ["CLASSIFIERS", "choices_of", "choose"]
-
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 Choices = Sequence[ChosenValues]

@@ -13,8 +13,6 @@ from uncollapse.probes._accuracy import score_within
 from uncollapse.probes._dataset import Dataset
 from uncollapse.records import ChosenValues, Reading
 
-__all__ = ["SplitRows", "Task", "labels_of_enough_units", "reading", "task_of"]
-
 Integers = NDArray[np.int64]
 
 

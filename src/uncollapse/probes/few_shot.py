@@ -23,8 +23,6 @@ from uncollapse.records import (
 from uncollapse.samples import unit_rows
 from uncollapse.statistics import t_quantile
 
-__all__ = ["SHOTS", "few_shot", "over_draws", "shot_values"]
-
 Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]
 SHOTS = (1, 5, 10)

@@ -17,8 +17,6 @@ from uncollapse.tables import (
     open_shards,
 )
 
-__all__ = ["ProbeColumns", "embedded_files"]
-
 
 @dataclass(frozen=True)
 class ProbeColumns:

@@ -10,8 +10,6 @@ from uncollapse.probes._task import Task, reading
 from uncollapse.records import ChosenValues, ProbeOptions, Reading
 from uncollapse.samples import unit_rows
 
-__all__ = ["exact_neighbours", "knn_votes", "neighbours"]
-
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 

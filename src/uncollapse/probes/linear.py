@@ -26,8 +26,6 @@ from uncollapse.probes._accuracy import balanced_accuracy
 from uncollapse.probes._task import SplitRows, Task, reading
 from uncollapse.records import ChosenValues, ProbeOptions, Reading
 
-__all__ = ["LinearModel", "fit_at_penalties", "fit_logistic", "linear", "need_sklearn"]
-
 Rows = NDArray[np.floating[Any]]
 Integers = NDArray[np.int64]
 

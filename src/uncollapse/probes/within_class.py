@@ -30,8 +30,6 @@ from uncollapse.records import (
 from uncollapse.samples import Codes, Sample
 from uncollapse.statistics import t_quantile
 
-__all__ = ["cross_predict", "permuted", "probe_within_classes"]
-
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 

@@ -7,8 +7,6 @@ in its language.
 
 from __future__ import annotations
 
-__all__ = ["SENTENCES"]
-
 _READ = (
     "knn {knn.estimate:.3f} [{knn.low:.3f}, {knn.high:.3f}], "
     "logistic {logistic.estimate:.3f} [{logistic.low:.3f}, {logistic.high:.3f}]"

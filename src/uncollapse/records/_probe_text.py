@@ -9,8 +9,6 @@ from rich.text import Text
 from uncollapse.records.probe_result import ProbeConditions, ProbeResult, Reading, TargetProbe
 from uncollapse.records.score import Interval
 
-__all__ = ["show_probe"]
-
 _COLUMNS = ("", "accuracy", "balanced", "above chance", "{percent:.3g} % interval", "chosen")
 _RIGHT = range(1, 5)
 # So that a row stays on one line of a hundred columns.

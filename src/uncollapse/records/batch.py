@@ -8,8 +8,6 @@ from typing import Annotated, Any, ClassVar
 
 from uncollapse.records.codec import Part
 
-__all__ = ["BalancedBatch", "Batch", "FullBatch", "RandomBatch"]
-
 
 class _Kind(Part):
     """A record whose JSON begins with its kind, by which it is told from its siblings."""

@@ -17,8 +17,6 @@ from typing import Any, ClassVar, Self, cast
 
 from uncollapse.errors import InputError
 
-__all__ = ["Document", "Part", "read_json", "to_json_types"]
-
 
 def to_json_types(value: Any) -> Any:
     """A value as plain JSON types: records and mappings as objects, sequences as arrays."""

@@ -9,8 +9,6 @@ from uncollapse.records.codec import Document, Part
 from uncollapse.records.message import Message
 from uncollapse.records.verdict import Verdict
 
-__all__ = ["Comparison", "NumberChange"]
-
 
 @dataclass(frozen=True)
 class NumberChange(Part):

@@ -5,8 +5,6 @@ from typing import Literal, get_args
 
 from uncollapse.errors import InputError
 
-__all__ = ["AnchorsWithoutPositives", "Conventions", "OneClass", "Reduction", "SelfPairs"]
-
 SelfPairs = Literal["include", "exclude"]
 Reduction = Literal["pairs", "anchors"]
 AnchorsWithoutPositives = Literal["drop", "zero", "error"]

@@ -7,8 +7,6 @@ from typing import Literal
 
 from uncollapse.records.codec import Part
 
-__all__ = ["DataDescription", "InputKind"]
-
 InputKind = Literal["image", "vector", "views"]
 
 

@@ -8,8 +8,6 @@ from typing import Any
 
 from uncollapse.records.codec import Part
 
-__all__ = ["UNKNOWN", "Estimate", "number"]
-
 
 def number(value: Any) -> float | None:
     """A number that strict JSON can hold: None for what is missing or not finite."""

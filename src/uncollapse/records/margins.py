@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from uncollapse.errors import InputError
 from uncollapse.records.codec import Part
 
-__all__ = ["Margins"]
-
 
 @dataclass(frozen=True)
 class Margins(Part):

@@ -19,8 +19,6 @@ from uncollapse.records.within_class_probe import WithinClassProbe
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType
 
-__all__ = ["Measurement"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Measurement(Document):

@@ -12,8 +12,6 @@ from uncollapse.records.margins import Margins
 from uncollapse.records.ranges import Count, Fraction, PositiveCount
 from uncollapse.records.verdict import Verdict
 
-__all__ = ["ClassMeasurement", "Conditions", "Ssem", "SsemFit", "Variances"]
-
 
 @dataclass(frozen=True)
 class Variances(Part):

@@ -10,8 +10,6 @@ from uncollapse.records.codec import Part
 from uncollapse.records.estimate import Estimate
 from uncollapse.records.score import Interval
 
-__all__ = ["Message", "Value", "sentence"]
-
 Value = bool | int | float | str | Estimate | Interval | tuple[str, ...] | None
 
 

@@ -14,25 +14,6 @@ from uncollapse.records.setting import Setting
 from uncollapse.records.setting_change import SettingChange
 from uncollapse.records.verdict import Verdict
 
-__all__ = [
-    "Confirmation",
-    "IntervalMethod",
-    "LayerScores",
-    "Objective",
-    "PilotConditions",
-    "PilotPlan",
-    "PilotReason",
-    "PilotResult",
-    "PilotRows",
-    "PilotVerdict",
-    "PredictedVariance",
-    "Recommendation",
-    "Trial",
-    "TrialFile",
-    "TrialRun",
-    "TrialStatus",
-]
-
 # By layer, the mean of each score over seeds.
 Means = dict[str, dict[str, float]]
 

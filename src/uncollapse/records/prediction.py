@@ -9,8 +9,6 @@ from typing import ClassVar, Literal
 from uncollapse.records.codec import Document, Part
 from uncollapse.records.ranges import NotNegative, Positive
 
-__all__ = ["BlockCosines", "Phase", "PopulationVariances", "Prediction", "worst_phase"]
-
 Phase = Literal["spread", "collapse", "view-splitting"]
 
 

@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 from uncollapse.errors import InputError
 from uncollapse.records.codec import Part
 
-__all__ = ["PROBES", "NeighbourIndex", "ProbeOptions", "ProbeSettings", "WithinClassOptions"]
-
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 

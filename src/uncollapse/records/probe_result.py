@@ -10,18 +10,6 @@ from uncollapse.records.probe_options import ProbeOptions
 from uncollapse.records.ranges import Count, Positive, PositiveCount
 from uncollapse.records.score import Score
 
-__all__ = [
-    "ChosenValues",
-    "ClassReading",
-    "ProbeConditions",
-    "ProbeResult",
-    "ProbedData",
-    "Reading",
-    "ReadingDetails",
-    "SplitSizes",
-    "TargetProbe",
-]
-
 
 class _WhatApplies(Part):
     """A record whose JSON leaves out what does not apply (None)."""

@@ -4,8 +4,6 @@ from typing import Annotated
 
 from annotated_types import Ge, Gt, Le
 
-__all__ = ["Count", "Fraction", "NotNegative", "Positive", "PositiveCount"]
-
 Count = Annotated[int, Ge(0)]
 PositiveCount = Annotated[int, Ge(1)]
 Fraction = Annotated[float, Ge(0), Le(1)]

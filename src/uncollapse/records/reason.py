@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from uncollapse.records.codec import Part
 from uncollapse.records.message import Message, Value
 
-__all__ = ["REASONS", "Reason"]
-
 # By code: the keys of its text, of what it was judged by, and of what to try.
 REASONS = {
     "UC101": ("share", "margins", "raise"),

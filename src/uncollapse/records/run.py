@@ -13,8 +13,6 @@ from uncollapse.records.prediction import Prediction
 from uncollapse.records.ranges import Count, NotNegative
 from uncollapse.records.setting import Setting
 
-__all__ = ["EpochLine", "RunRecord", "RunStatus"]
-
 RunStatus = Literal["running", "paused", "interrupted", "failed", "finished"]
 
 

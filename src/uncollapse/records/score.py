@@ -6,8 +6,6 @@ from dataclasses import dataclass
 
 from uncollapse.records.codec import Part
 
-__all__ = ["Interval", "Score"]
-
 
 @dataclass(frozen=True)
 class Interval(Part):

@@ -9,20 +9,6 @@ from uncollapse.records._english import SENTENCES
 from uncollapse.records.codec import Part
 from uncollapse.records.ranges import Count, Fraction, PositiveCount
 
-__all__ = [
-    "CAVEATS",
-    "Alignment",
-    "ClassDistance",
-    "ClassSpectrum",
-    "DirectionalDistance",
-    "NC1Null",
-    "NeuralCollapse",
-    "RankMe",
-    "SecondaryMeasures",
-    "SimplexDeviation",
-    "SingleMeasure",
-]
-
 CAVEATS = {
     key.removeprefix("caveat."): english
     for key, english in SENTENCES.items()

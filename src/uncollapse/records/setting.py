@@ -18,8 +18,6 @@ from uncollapse.records.conventions import (
     SelfPairs,
 )
 
-__all__ = ["Setting"]
-
 # Beyond this, float64 cannot tell n from n - 1 well enough for the thresholds.
 MAX_COUNT = 10**9
 

@@ -11,8 +11,6 @@ from uncollapse.records.batch import BalancedBatch, Batch, RandomBatch
 from uncollapse.records.codec import Part
 from uncollapse.records.setting import Setting
 
-__all__ = ["SettingChange", "changed_config", "changed_setting"]
-
 _IN_JSON = {"before": "from", "after": "to"}
 
 

@@ -11,8 +11,6 @@ from uncollapse.records.ranges import Count, NotNegative, PositiveCount
 from uncollapse.records.setting import Setting
 from uncollapse.records.simulation_options import Optimiser, SimulationOptions
 
-__all__ = ["PointSummary", "Reached", "SimulationRecord", "SimulationRun", "Spread", "Stopped"]
-
 Stopped = Literal["converged", "precision", "steps", "diverged"]
 # Thresholds are the business of `predict`, where they are wanted more often and computed once.
 _LEFT_OUT = ("alpha_threshold", "temperature_threshold", "view_splitting_threshold")

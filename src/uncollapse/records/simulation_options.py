@@ -10,8 +10,6 @@ from typing import Any, Literal
 from uncollapse.errors import InputError
 from uncollapse.records.codec import Part
 
-__all__ = ["Initial", "Model", "Optimiser", "Schedule", "SimulationOptions"]
-
 Model = Literal["vectors", "mlp"]
 Optimiser = Literal["lbfgs", "sgd", "adam"]
 Schedule = Literal["cosine", "constant"]

@@ -12,8 +12,6 @@ from uncollapse.records.score import Interval
 from uncollapse.records.verdict import Verdict
 from uncollapse.records.within_class_probe import WithinClassProbe
 
-__all__ = ["Gap", "SliceColumn", "SliceGaps", "SliceMeasurement", "SliceProbe"]
-
 
 @dataclass(frozen=True)
 class SliceProbe(Part):

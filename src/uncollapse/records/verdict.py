@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Literal
 
-__all__ = ["WORST_FIRST", "ProbeVerdict", "Verdict", "severity"]
-
 Verdict = Literal["healthy", "at-risk", "collapsed", "cannot-tell"]
 ProbeVerdict = Literal["information", "no-information", "cannot-tell"]
 

@@ -10,8 +10,6 @@ from uncollapse.records.ranges import Count, Fraction
 from uncollapse.records.score import Interval
 from uncollapse.records.verdict import ProbeVerdict
 
-__all__ = ["PermutationNull", "ProbedClassScore", "WithinClassProbe"]
-
 
 @dataclass(frozen=True)
 class PermutationNull(Part):

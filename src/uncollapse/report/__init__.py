@@ -1,7 +1,5 @@
 """One page for the person who decides, the engineer and the auditor, from what was measured."""
 
-from uncollapse.report.build import Report, build_report
-from uncollapse.report.explorer import explorer_page
-from uncollapse.report.inputs_model import Options as ReportOptions
+import lazy_loader
 
-__all__ = ["Report", "ReportOptions", "build_report", "explorer_page"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

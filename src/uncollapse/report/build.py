@@ -15,13 +15,11 @@ from uncollapse.report.decide.decide import (
     marks,
 )
 from uncollapse.report.decide.phase import phase_diagram
-from uncollapse.report.inputs_model import Options
+from uncollapse.report.inputs_model import ReportOptions
 from uncollapse.report.language import Code
 from uncollapse.report.language import language as spoken
 from uncollapse.report.read.inputs import read_inputs
 from uncollapse.report.record import Content
-
-__all__ = ["Report", "build_report"]
 
 
 class Report(Content):
@@ -61,7 +59,7 @@ def build_report(
     paths: Sequence[str | Path],
     language: Code = "en",
     *,
-    options: Options | None = None,
+    options: ReportOptions | None = None,
     created: datetime | None = None,
     progress: OnStep = no_steps,
 ) -> Report:
@@ -93,7 +91,7 @@ def build_report(
         ('collapsed', 'ja')
     """
     spoken(language)
-    options = options or Options()
+    options = options or ReportOptions()
     inputs = read_inputs(paths, options, progress)
     decision = decide(inputs, options.layer)
     setting, placed = diagram_setting(inputs), marks(inputs, decision)

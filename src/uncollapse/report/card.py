@@ -19,8 +19,6 @@ from uncollapse.report.sections.audit import (
 )
 from uncollapse.report.sections.tables import Table, class_table, level_table, probe_table
 
-__all__ = ["card"]
-
 _MARKUP = re.compile(r"([\\`*_{}\[\]<>#|~!])")
 
 

@@ -9,8 +9,6 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-__all__ = ["catalogue", "recorded"]
-
 # What a slot of an English text holds, see `recorded.ja.toml`.
 _NUMBER = r"-?(?:\d[\d.,]*(?:e[+-]?\d+)?|inf)"
 _SLOTS = {"num": _NUMBER, "any": ".+?"}

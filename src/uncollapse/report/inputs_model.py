@@ -22,13 +22,11 @@ from uncollapse.records import (
 )
 from uncollapse.tables import Columns
 
-__all__ = ["Case", "Inputs", "Measured", "Options", "Points", "Source"]
-
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Options:
+class ReportOptions:
     """How embeddings are read.
 
     Attributes:
@@ -42,7 +40,7 @@ class Options:
         >>> from tempfile import TemporaryDirectory
         >>> from uncollapse import Columns, build_report
         >>> labels = np.repeat([0, 1, 2], 50)
-        >>> options = Options(columns=Columns(embedding="z", label="kind"), sample=100)
+        >>> options = ReportOptions(columns=Columns(embedding="z", label="kind"), sample=100)
         >>> with TemporaryDirectory() as folder:
         ...     np.savez(f"{folder}/rows.npz", z=np.eye(3, 16)[labels], kind=labels)
         ...     build_report([f"{folder}/rows.npz"], options=options).decision.verdict

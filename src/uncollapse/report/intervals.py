@@ -5,8 +5,6 @@ from __future__ import annotations
 from uncollapse import statistics
 from uncollapse.records import Estimate, Gap, Interval, NumberChange
 
-__all__ = ["Number", "difference", "interval_of"]
-
 Number = Estimate | Interval | NumberChange | Gap
 
 

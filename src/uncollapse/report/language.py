@@ -17,8 +17,6 @@ from uncollapse.report.catalogues import catalogue, recorded
 from uncollapse.report.intervals import Number
 from uncollapse.report.packages import need
 
-__all__ = ["Code", "Language", "language", "short"]
-
 Code = Literal["en", "ja"]
 
 

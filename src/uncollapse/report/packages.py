@@ -6,8 +6,6 @@ from importlib.util import find_spec
 
 from uncollapse.errors import InputError
 
-__all__ = ["need"]
-
 
 def need(*names: str) -> None:
     """Refuse to go on without a package.

@@ -16,8 +16,6 @@ from uncollapse.report.language import Language
 from uncollapse.report.packages import need
 from uncollapse.report.record import Content
 
-__all__ = ["MOST_BYTES", "page"]
-
 MOST_BYTES = 3_000_000
 # Reasons on the first screen.
 REASONS = 4

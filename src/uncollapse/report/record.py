@@ -13,8 +13,6 @@ from uncollapse.report.decide.phase import Mark, PhaseDiagram
 from uncollapse.report.inputs_model import Case, Inputs
 from uncollapse.report.language import Code, Language, language
 
-__all__ = ["Content"]
-
 
 @dataclass(frozen=True)
 class Content(Document):

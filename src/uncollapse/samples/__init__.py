@@ -1,43 +1,5 @@
 """What a sample is: embeddings with their labels, checked once."""
 
-from uncollapse.samples.checks import (
-    RowError,
-    checked,
-    raise_fault,
-    row_fault,
-    row_faults,
-    split_faults,
-    usable,
-    vector_faults,
-)
-from uncollapse.samples.codes import Codes, encode, sorted_names
-from uncollapse.samples.embeddings import as_matrix, is_unit, row_norms, to_numpy, unit_rows
-from uncollapse.samples.ids import Hashes, IdSet, RepeatedInstanceError, hash_ids
-from uncollapse.samples.sample import ByRole, Sample, sample_of, select
+import lazy_loader
 
-__all__ = [
-    "ByRole",
-    "Codes",
-    "Hashes",
-    "IdSet",
-    "RepeatedInstanceError",
-    "RowError",
-    "Sample",
-    "as_matrix",
-    "checked",
-    "encode",
-    "hash_ids",
-    "is_unit",
-    "raise_fault",
-    "row_fault",
-    "row_faults",
-    "row_norms",
-    "sample_of",
-    "select",
-    "sorted_names",
-    "split_faults",
-    "to_numpy",
-    "unit_rows",
-    "usable",
-    "vector_faults",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -14,17 +14,6 @@ from uncollapse.samples.codes import Codes
 from uncollapse.samples.embeddings import is_unit, row_norms
 from uncollapse.samples.sample import ByRole, Sample, select
 
-__all__ = [
-    "RowError",
-    "checked",
-    "raise_fault",
-    "row_fault",
-    "row_faults",
-    "split_faults",
-    "usable",
-    "vector_faults",
-]
-
 Bools = NDArray[np.bool_]
 
 

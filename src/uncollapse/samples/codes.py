@@ -13,8 +13,6 @@ from numpy.typing import NDArray
 from uncollapse.errors import InputError
 from uncollapse.samples.embeddings import to_numpy
 
-__all__ = ["Codes", "encode", "sorted_names"]
-
 Integers = NDArray[np.int64]
 
 

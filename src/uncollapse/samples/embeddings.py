@@ -9,8 +9,6 @@ from numpy.typing import NDArray
 
 from uncollapse.errors import InputError
 
-__all__ = ["as_matrix", "is_unit", "row_norms", "to_numpy", "unit_rows"]
-
 Floats = NDArray[np.float64]
 
 # Rows that are converted to float64 at once: bounds the memory that the copies need.

@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 
 from uncollapse.errors import InputError
 
-__all__ = ["Hashes", "IdSet", "RepeatedInstanceError", "hash_ids"]
-
 Hashes = NDArray[np.uint64]
 
 

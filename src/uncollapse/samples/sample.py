@@ -13,8 +13,6 @@ from uncollapse.errors import InputError
 from uncollapse.samples.codes import Codes, encode
 from uncollapse.samples.embeddings import as_matrix
 
-__all__ = ["ByRole", "Sample", "sample_of", "select"]
-
 T = TypeVar("T")
 
 

@@ -1,7 +1,7 @@
 """What minimising the loss reaches (torch)."""
 
 from uncollapse.records import Reached, SimulationOptions
-from uncollapse.simulation.simulate import check_simulation, simulate
+from uncollapse.simulation._simulate import check_simulation, simulate
 
 __all__ = [
     "Reached",

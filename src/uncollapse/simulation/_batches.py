@@ -11,8 +11,6 @@ from torch import Tensor
 from uncollapse.losses import supcl_loss
 from uncollapse.records import BalancedBatch, RandomBatch, Setting
 
-__all__ = ["LISTED_BATCHES", "all_batches", "batch_loss", "draw_batch", "labels_of"]
-
 # So many different batches at most are all summed; an expectation over more is sampled.
 LISTED_BATCHES = 256
 

@@ -24,8 +24,6 @@ from uncollapse.simulation._batches import (
 )
 from uncollapse.simulation._models import FreeVectors, Model
 
-__all__ = ["Run", "choose_optimiser", "descend"]
-
 # Defaults of sgd and adam, for free vectors; a network takes a tenth.
 RATES = {"sgd": 1.0, "adam": 0.01}
 

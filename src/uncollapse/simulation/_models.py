@@ -16,8 +16,6 @@ from uncollapse.errors import InputError
 from uncollapse.records import Setting, SimulationOptions
 from uncollapse.simulation._batches import labels_of
 
-__all__ = ["Model", "check_model", "generator_of", "make_model"]
-
 MOST_NUMBERS = 20_000_000
 
 

@@ -1,36 +1,5 @@
 """Files of rows: every format is read here, and nowhere else."""
 
-from uncollapse.tables._shard import Shard
-from uncollapse.tables.columns import (
-    Columns,
-    embedding_columns,
-    label_column,
-    named_column,
-    number_columns,
-)
-from uncollapse.tables.description import description_of
-from uncollapse.tables.formats import ENDINGS, open_arrays, open_shards
-from uncollapse.tables.numpy_files import ArraysShard
-from uncollapse.tables.rows import Place, Reading, Rows, joined, joined_names
-from uncollapse.tables.whole import Table, WholeColumns
+import lazy_loader
 
-__all__ = [
-    "ENDINGS",
-    "ArraysShard",
-    "Columns",
-    "Place",
-    "Reading",
-    "Rows",
-    "Shard",
-    "Table",
-    "WholeColumns",
-    "description_of",
-    "embedding_columns",
-    "joined",
-    "joined_names",
-    "label_column",
-    "named_column",
-    "number_columns",
-    "open_arrays",
-    "open_shards",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

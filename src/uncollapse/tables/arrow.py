@@ -14,8 +14,6 @@ from uncollapse.errors import InputError
 from uncollapse.tables._shard import Array, Column, unreadable, without_package
 from uncollapse.tables.huggingface import class_names
 
-__all__ = ["ArrowShard", "CsvShard", "ParquetShard", "TableShard"]
-
 # Bytes of a parquet column that are read at once.
 _PAGES = 1 << 20
 

@@ -11,15 +11,6 @@ from uncollapse.errors import InputError
 from uncollapse.samples import ByRole
 from uncollapse.tables._shard import Column, Shard
 
-__all__ = [
-    "Columns",
-    "embedding_columns",
-    "label_column",
-    "named_column",
-    "number_columns",
-    "roles_of",
-]
-
 _USUAL_EMBEDDINGS = ("embedding", "embeddings", "emb", "features", "feature", "vector", "z", "x")
 _USUAL_LABELS = ("label", "labels", "y", "target", "targets", "class")
 

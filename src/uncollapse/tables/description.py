@@ -9,8 +9,6 @@ from uncollapse.errors import InputError
 from uncollapse.records import Part
 from uncollapse.tables._shard import Shard
 
-__all__ = ["Description", "description_of"]
-
 
 @dataclass(frozen=True)
 class Description(Part):

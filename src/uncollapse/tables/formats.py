@@ -12,8 +12,6 @@ from uncollapse.tables.arrow import ArrowShard, CsvShard, ParquetShard
 from uncollapse.tables.huggingface import dataset_files, dataset_splits
 from uncollapse.tables.numpy_files import ArraysShard, NpyShard, NpzShard, SafetensorsShard
 
-__all__ = ["ENDINGS", "open_arrays", "open_shards", "open_splits"]
-
 ENDINGS: dict[str, Callable[[Path], Shard]] = {
     ".npy": NpyShard,
     ".npz": NpzShard,

@@ -10,8 +10,6 @@ from typing import Any
 from uncollapse.errors import InputError
 from uncollapse.tables._shard import unreadable
 
-__all__ = ["class_names", "dataset_files", "dataset_splits"]
-
 
 def class_names(metadata: Mapping[bytes, bytes] | None) -> dict[str, tuple[str, ...]]:
     """Names of the codes of each ClassLabel, from the metadata of a schema."""

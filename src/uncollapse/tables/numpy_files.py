@@ -25,8 +25,6 @@ from uncollapse.tables._npy import (
 )
 from uncollapse.tables._shard import Array, Column, unreadable, without_package
 
-__all__ = ["ArraysShard", "NpyShard", "NpzShard", "SafetensorsShard"]
-
 
 def _column(name: str, dtype: str, shape: tuple[int, ...]) -> Column:
     if len(shape) > 1:

@@ -15,8 +15,6 @@ from uncollapse.samples import ByRole
 from uncollapse.tables._shard import Array, Shard
 from uncollapse.tables.columns import Columns, embedding_columns, roles_of
 
-__all__ = ["Names", "Place", "Reading", "Rows", "joined", "joined_names", "together"]
-
 
 class Place(NamedTuple):
     """A row of a file."""

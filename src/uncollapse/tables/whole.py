@@ -16,8 +16,6 @@ from uncollapse.tables.columns import named_column
 from uncollapse.tables.formats import open_splits
 from uncollapse.tables.rows import together
 
-__all__ = ["Table", "WholeColumns"]
-
 _BATCH = 1 << 16
 
 

@@ -11,8 +11,6 @@ from torch import Tensor, nn
 
 from uncollapse.errors import InputError
 
-__all__ = ["load_weights", "weights_path"]
-
 # Wrappers in which public checkpoints keep their state dict.
 _INSIDE = ("state_dict", "model", "model_state_dict")
 

@@ -15,19 +15,6 @@ from uncollapse.data import BatchConfig, DataConfig, ViewsConfig, data_config
 from uncollapse.errors import InputError
 from uncollapse.records import AnchorsWithoutPositives, Reduction, SelfPairs
 
-__all__ = [
-    "CheckpointConfig",
-    "EncoderConfig",
-    "HeadConfig",
-    "LossConfig",
-    "OptimiserConfig",
-    "TrainConfig",
-    "ValidationConfig",
-    "load_config",
-    "load_data_config",
-    "parse_config",
-]
-
 Positive = Annotated[int, Field(ge=1)]
 # YAML writes 1 where a fraction is meant, and 1e-4 without a dot is text to it.
 Number = Annotated[float, Field(strict=False)]

@@ -15,8 +15,6 @@ from uncollapse.data import Augmenter, LabelledData
 from uncollapse.progress import Progress, quiet
 from uncollapse.training.encoders import Encoder
 
-__all__ = ["embed_rows", "evaluation_mode", "inference_precision"]
-
 # Inputs of a batch at most, and on a CPU numbers in them: more leaves the cache in every layer.
 BATCH, CPU_NUMBERS = 256, 2**20
 

@@ -12,8 +12,6 @@ from uncollapse.errors import InputError
 from uncollapse.training._weights import load_weights, weights_path
 from uncollapse.training.config import EncoderConfig, HeadConfig
 
-__all__ = ["Encoder", "build_encoder"]
-
 CONVNET_WIDTHS = (32, 64, 128)
 MLP_WIDTHS = (512, 512)
 

@@ -22,8 +22,6 @@ from uncollapse.records import Setting
 from uncollapse.training.config import TrainConfig
 from uncollapse.training.encoders import Encoder, build_encoder
 
-__all__ = ["Problem", "build_problem", "input_shape"]
-
 
 @dataclass(frozen=True)
 class Problem:

@@ -35,8 +35,6 @@ from uncollapse.training.embedding import embed_rows
 from uncollapse.training.encoders import Encoder
 from uncollapse.training.problem import Problem
 
-__all__ = ["Scores", "TrainResult", "train"]
-
 # (layers, labels, finer labels by name) -> named measures, larger is better where one selects.
 Scores = Callable[
     [Mapping[str, NDArray[Any]], NDArray[np.int64], Mapping[str, NDArray[Any]]], dict[str, float]

@@ -19,8 +19,6 @@ from uncollapse.errors import InputError
 from uncollapse.progress import Progress
 from uncollapse.tables import ArraysShard, named_column, open_arrays
 
-__all__ = ["list_arrays"]
-
 Array = NDArray[Any]
 _DIMENSIONS = {"image": (3, 4), "vector": (2,), "views": (3,)}
 _WANTED = {

@@ -17,8 +17,6 @@ from uncollapse.data.config import DigitsConfig, FashionMnistConfig, SolarCellsC
 from uncollapse.data.labels import built_in_maps
 from uncollapse.errors import InputError
 
-__all__ = ["list_digits", "list_fashion_mnist", "list_solar_cells"]
-
 _FASHION_CLASSES = (
     "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
     "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",

@@ -16,8 +16,6 @@ from uncollapse.data.splits import is_part, part_names
 from uncollapse.errors import InputError
 from uncollapse.tables import Table
 
-__all__ = ["list_image_folder"]
-
 _SUFFIXES = {
     ".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".pgm", ".ppm", ".jp2",
 }  # fmt: skip

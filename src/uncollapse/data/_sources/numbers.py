@@ -9,8 +9,6 @@ from numpy.typing import NDArray
 
 from uncollapse.errors import InputError
 
-__all__ = ["check_finite"]
-
 _ROWS = 65536
 _LARGEST = float(np.finfo(np.float32).max)
 

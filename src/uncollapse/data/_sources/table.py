@@ -21,8 +21,6 @@ from uncollapse.tables import Shard, Table, WholeColumns, named_column, number_c
 Texts = NDArray[Any]
 _Labelled = ArraysConfig | ImageFolderConfig | TableConfig
 
-__all__ = ["list_table", "part_of_rows", "read_texts", "text_roles"]
-
 
 def text_roles(config: _Labelled, stored: Shard, word: str = "") -> dict[str, str]:
     """Columns that are read as text: all that have a role besides the inputs, and their names.

@@ -12,8 +12,6 @@ from uncollapse.data.config import TorchvisionConfig
 from uncollapse.data.labels import built_in_maps
 from uncollapse.errors import InputError
 
-__all__ = ["list_torchvision"]
-
 _LICENCES = {
     "CIFAR10": "none stated (Krizhevsky 2009)",
     "CIFAR100": "none stated (Krizhevsky 2009)",

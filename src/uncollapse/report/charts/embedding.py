@@ -11,8 +11,6 @@ from uncollapse.report.charts.look import Row, Spec, finished, sides, tooltips, 
 from uncollapse.report.inputs_model import Points
 from uncollapse.report.language import Language, short
 
-__all__ = ["embedding_chart", "points_rows", "spectrum_chart"]
-
 # Told apart by the colour-blind: Okabe and Ito (2008), and grey for what is left.
 _LABELS = [
     "#0072B2",

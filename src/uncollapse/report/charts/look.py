@@ -9,22 +9,6 @@ import altair as alt
 
 from uncollapse.report.language import Language
 
-__all__ = [
-    "AFTER",
-    "BEFORE",
-    "GREY",
-    "INK",
-    "SIDES",
-    "Row",
-    "Spec",
-    "finished",
-    "interval_dots",
-    "ordered",
-    "sides",
-    "tooltips",
-    "values",
-]
-
 # A Vega-Lite specification, and a row of its data.
 Spec = dict[str, Any]
 Row = Mapping[str, Any]

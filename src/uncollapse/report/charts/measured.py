@@ -29,8 +29,6 @@ from uncollapse.report.decide.lookup import (
 from uncollapse.report.inputs_model import Case
 from uncollapse.report.language import Language, short
 
-__all__ = ["dot_chart", "least_classes", "level_chart", "training_chart", "variance_chart"]
-
 _TICKS = [0, 0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8, 1]
 
 

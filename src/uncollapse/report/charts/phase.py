@@ -21,8 +21,6 @@ from uncollapse.report.charts.look import (
 from uncollapse.report.decide.phase import EXPONENT, Cell, Mark, PhaseDiagram
 from uncollapse.report.language import Language, short
 
-__all__ = ["phase_chart"]
-
 _ALPHA_TICKS = [0, 0.01, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1]
 _TAU_TICKS = [0.001, 0.005, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10]
 _ILL = {"collapse": "#b8bec5", "view-splitting": "#dfe3e8"}

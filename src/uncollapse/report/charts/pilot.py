@@ -9,8 +9,6 @@ import altair as alt
 from uncollapse.report.charts.look import SIDES, Row, Spec, finished, ordered, tooltips, values
 from uncollapse.report.language import Language
 
-__all__ = ["trial_chart"]
-
 
 def trial_chart(trials: Sequence[Row], seeds: Sequence[Row], words: Language) -> Spec | None:
     """Predicted variance against the objective; single seeds as small dots.

@@ -16,8 +16,6 @@ from uncollapse.report.decide.pilot import pilot_decision
 from uncollapse.report.inputs_model import Inputs
 from uncollapse.report.read.setting_diff import predicted
 
-__all__ = ["absent", "compared_measurements", "decide", "diagram_setting", "marks"]
-
 
 def decide(inputs: Inputs, layer: str | None) -> Decision:
     """The strongest thing that the inputs can say: a pilot, a change, a state, or a reading."""

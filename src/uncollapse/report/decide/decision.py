@@ -26,8 +26,6 @@ from uncollapse.report.inputs_model import Case, Measured
 from uncollapse.report.intervals import Number, difference, interval_of
 from uncollapse.report.read.setting_diff import TARGET_VARIANCE, advice, differences, predicted
 
-__all__ = ["Decision", "change_decision", "comparison_decision", "state_decision"]
-
 Basis = Literal["pilot", "change", "state", "reading"]
 
 

@@ -19,22 +19,6 @@ from uncollapse.report.inputs_model import Case, Measured
 from uncollapse.report.intervals import interval_of
 from uncollapse.report.read.over_seeds import mean_record
 
-__all__ = [
-    "LEVELS",
-    "MOST_CLASSES",
-    "ClassRow",
-    "ProbeRow",
-    "class_rows",
-    "has_views",
-    "judged",
-    "judged_cases",
-    "label_reading",
-    "predicted_level",
-    "probe_rows",
-    "seconds",
-    "within_reading",
-]
-
 # Classes that a table or a picture of them shows, those with the least variance.
 MOST_CLASSES = 24
 # The parts of the variance by their short names, as attributes.

@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 from uncollapse.records import BalancedBatch, Batch, Part, Phase, RandomBatch, Setting
 from uncollapse.theory import alpha_threshold, balanced_optimum, predict
 
-__all__ = ["Cell", "Mark", "PhaseDiagram", "phase_diagram"]
-
 Floats = NDArray[np.float64]
 
 # Columns and rows where a point costs nothing, and where each is solved.

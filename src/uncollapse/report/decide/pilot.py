@@ -6,8 +6,6 @@ from uncollapse.records import Confirmation, Message, PilotResult
 from uncollapse.report.decide.decision import Decision
 from uncollapse.report.read.pilot_runs import compared, confirmation
 
-__all__ = ["pilot_decision"]
-
 
 def pilot_decision(pilot: PilotResult) -> Decision:
     """What a pilot recommends, with what it measured."""

@@ -21,7 +21,7 @@ from uncollapse.records import (
     RunRecord,
     read_json,
 )
-from uncollapse.report.inputs_model import Case, Inputs, Measured, Options, Source
+from uncollapse.report.inputs_model import Case, Inputs, Measured, ReportOptions, Source
 from uncollapse.report.read.over_seeds import pooled
 from uncollapse.report.read.pilot_runs import shown_runs
 from uncollapse.report.read.recognise import record_of
@@ -30,13 +30,11 @@ from uncollapse.report.read.setting_diff import predicted
 from uncollapse.storage import read_lines
 from uncollapse.tables import ENDINGS
 
-__all__ = ["read_inputs"]
-
 EMBEDDINGS = ("embeddings.parquet", "embeddings.npz")
 
 
 def read_inputs(
-    paths: Sequence[str | Path], options: Options | None = None, progress: OnStep = no_steps
+    paths: Sequence[str | Path], options: ReportOptions | None = None, progress: OnStep = no_steps
 ) -> Inputs:
     """Read every path, in order.
 
@@ -48,7 +46,7 @@ def read_inputs(
     """
     if not paths:
         raise InputError("a path or more", "none", "name measurements, runs, pilots or embeddings")
-    inputs, options = Inputs(), options or Options()
+    inputs, options = Inputs(), options or ReportOptions()
     for number, path in enumerate(map(Path, paths)):
         progress(Step(number, len(paths), f"reading {path}"))
         if path.is_dir():
@@ -63,7 +61,7 @@ def read_inputs(
     return inputs
 
 
-def _folder(path: Path, inputs: Inputs, options: Options) -> None:
+def _folder(path: Path, inputs: Inputs, options: ReportOptions) -> None:
     if (path / "run.json").is_file():
         _run(path, inputs, options)
     elif (path / "pilot.json").is_file():
@@ -75,7 +73,7 @@ def _folder(path: Path, inputs: Inputs, options: Options) -> None:
         _embeddings(path, inputs, options)
 
 
-def _file(path: Path, inputs: Inputs, options: Options) -> None:
+def _file(path: Path, inputs: Inputs, options: ReportOptions) -> None:
     if not path.is_file():
         raise InputError(f"a file or folder at {path}", "none", "check the path")
     if path.suffix in ENDINGS:
@@ -111,7 +109,7 @@ def _attach(case: Case, record: Document, path: Path) -> None:
         case.prediction = case.prediction or record.prediction
 
 
-def _run(path: Path, inputs: Inputs, options: Options, kind: str = "run") -> None:
+def _run(path: Path, inputs: Inputs, options: ReportOptions, kind: str = "run") -> None:
     run = RunRecord.from_dict(read_json(path / "run.json"), str(path / "run.json"))
     case = Case(_name(path), kind, run=run, prediction=run.prediction)
     if case.prediction is None and run.setting is not None:
@@ -143,7 +141,7 @@ def _name(path: Path) -> str:
     return "/".join(parts[-2:] if re.fullmatch(r"seed-?\d+", parts[-1]) else parts[-1:])
 
 
-def _embeddings(path: Path, inputs: Inputs, options: Options) -> None:
+def _embeddings(path: Path, inputs: Inputs, options: ReportOptions) -> None:
     case = Case(path.stem or str(path), "embeddings")
     _measure(case, path, options)
     files = [path] if path.is_file() else sorted(p for p in path.iterdir() if p.is_file())
@@ -151,7 +149,7 @@ def _embeddings(path: Path, inputs: Inputs, options: Options) -> None:
     inputs.cases.append(case)
 
 
-def _measure(case: Case, path: Path, options: Options) -> None:
+def _measure(case: Case, path: Path, options: ReportOptions) -> None:
     """Measure the layers of a file, unless a record beside it has them measured already."""
     known = {measured.layer for measured in case.measured}
     for measured, points in measured_rows(path, options, case.prediction, known):

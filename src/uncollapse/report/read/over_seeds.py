@@ -18,8 +18,6 @@ from uncollapse.report.inputs_model import Case, Measured
 from uncollapse.report.read.setting_diff import IDLE
 from uncollapse.statistics import mean_interval
 
-__all__ = ["mean_record", "pooled"]
-
 # The end of a folder's name that tells runs of one setting apart.
 _TAIL = re.compile(r"[-_. /]+(seed|run)?[-_. =]*\d+$")
 

@@ -14,8 +14,6 @@ from numpy.typing import NDArray
 from uncollapse.report.inputs_model import Points
 from uncollapse.tables import Rows
 
-__all__ = ["components", "picture"]
-
 Floats = NDArray[np.float64]
 # Eigenvalues that are kept.
 SPECTRUM = 30

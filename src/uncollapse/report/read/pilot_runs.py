@@ -6,8 +6,6 @@ from pathlib import Path
 
 from uncollapse.records import Confirmation, PilotResult
 
-__all__ = ["compared", "confirmation", "shown_runs"]
-
 
 def confirmation(pilot: PilotResult) -> Confirmation | None:
     """What the test split says of the recommended setting; None where there was no such test."""

@@ -14,8 +14,6 @@ from uncollapse.records import (
     RunRecord,
 )
 
-__all__ = ["record_of"]
-
 # By the kind that a file names; and by keys that only it has, as files of before named none.
 _RECORDS: dict[type[Document], set[str]] = {
     PilotResult: {"candidates", "recommendation"},

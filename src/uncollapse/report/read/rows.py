@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from uncollapse.errors import InputError
 from uncollapse.metrics import Accumulator, Measurement, measure
 from uncollapse.records import Prediction
-from uncollapse.report.inputs_model import Measured, Options, Points
+from uncollapse.report.inputs_model import Measured, Points, ReportOptions
 from uncollapse.report.read.picture import picture
 from uncollapse.tables import (
     Columns,
@@ -25,8 +25,6 @@ from uncollapse.tables import (
     joined,
     open_shards,
 )
-
-__all__ = ["measured_rows"]
 
 Array = NDArray[Any]
 
@@ -57,7 +55,7 @@ class Roles:
 
 
 def measured_rows(
-    path: Path, options: Options, prediction: Prediction | None, known: set[str]
+    path: Path, options: ReportOptions, prediction: Prediction | None, known: set[str]
 ) -> Iterator[tuple[Measured | None, Points]]:
     """The measurement (None for the layers that are `known`) and the picture of every layer.
 
@@ -87,7 +85,7 @@ def measured_rows(
         yield measured, points
 
 
-def _roles(shard: Shard, options: Options) -> Roles:
+def _roles(shard: Shard, options: ReportOptions) -> Roles:
     """By the file's own description, which `uncollapse embed` writes, or as the caller says."""
     about, given = description_of(shard), options.columns
     present = [column.name for column in shard.columns]
@@ -196,7 +194,7 @@ def _fitting(prediction: Prediction | None, names: Any) -> Prediction | None:
     return prediction
 
 
-def _read(shards: list[Shard], roles: Roles, layer: str, options: Options) -> _Rows:
+def _read(shards: list[Shard], roles: Roles, layer: str, options: ReportOptions) -> _Rows:
     extra = [*roles.columns.slices, *(n for n in (roles.split, roles.name) if n is not None)]
     columns = replace(roles.columns, embedding=layer, slices=tuple(dict.fromkeys(extra)))
     split = _judged(shards, roles.split)

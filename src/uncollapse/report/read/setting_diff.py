@@ -6,8 +6,6 @@ from uncollapse.records import Prediction, RandomBatch, Setting, SettingChange
 from uncollapse.report.inputs_model import Case
 from uncollapse.theory import advise, predict
 
-__all__ = ["IDLE", "TARGET_VARIANCE", "advice", "differences", "predicted"]
-
 # Beyond so many classes of unequal size, and for random batches of them, a solution takes seconds.
 MANY_CLASSES = 200
 # A moderate spread, which docs/choose.md aims at.

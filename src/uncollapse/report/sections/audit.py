@@ -14,17 +14,6 @@ from uncollapse.report.language import Language, short
 from uncollapse.report.record import Content
 from uncollapse.report.sections.tables import Table, titles_of
 
-__all__ = [
-    "commands_of",
-    "convention_texts",
-    "data_rows",
-    "input_table",
-    "limit_texts",
-    "pilot_rows",
-    "setting_table",
-    "versions_of",
-]
-
 _DATA = ("source", "licence", "label", "split", "seed", "limit", "fingerprint", "fingerprint_of")
 MOST_INPUTS = 60
 Facts = dict[str, str]

@@ -10,8 +10,6 @@ from uncollapse.report.language import Language, short
 from uncollapse.report.record import Content
 from uncollapse.report.sections.section import Figure, Section, charted, section
 
-__all__ = ["picture_section", "spectrum_section"]
-
 
 def _shown(report: Content) -> list[tuple[Case, Points]]:
     """The rows of the first and the last case."""

@@ -35,8 +35,6 @@ from uncollapse.report.sections.tables import (
 )
 from uncollapse.report.sections.transfer import transfer_section
 
-__all__ = ["Sections", "engineer"]
-
 # Readings that one chart of probes shows.
 MOST_DOTS = 40
 

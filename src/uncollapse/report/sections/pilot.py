@@ -9,8 +9,6 @@ from uncollapse.report.language import Language, short
 from uncollapse.report.sections.section import Section, charted, section
 from uncollapse.report.sections.tables import Table, titles_of
 
-__all__ = ["pilot_section"]
-
 
 def pilot_section(pilot: PilotResult, words: Language) -> Section:
     """Every trial."""

@@ -9,8 +9,6 @@ from uncollapse.report.charts.look import Spec
 from uncollapse.report.language import Language
 from uncollapse.report.sections.tables import Table
 
-__all__ = ["Figure", "Section", "charted", "section"]
-
 
 @dataclass(frozen=True)
 class Figure:

@@ -18,19 +18,6 @@ from uncollapse.report.decide.lookup import (
 from uncollapse.report.inputs_model import Case
 from uncollapse.report.language import Language, short
 
-__all__ = [
-    "Table",
-    "class_table",
-    "comparison_table",
-    "layer_table",
-    "level_table",
-    "probe_name",
-    "probe_table",
-    "secondary_table",
-    "slice_table",
-    "titles_of",
-]
-
 MOST_ROWS = 60
 
 

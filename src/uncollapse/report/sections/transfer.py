@@ -12,8 +12,6 @@ from uncollapse.report.sections.section import Section, section
 from uncollapse.report.sections.tables import Table, titles_of
 from uncollapse.statistics import mean_interval
 
-__all__ = ["transfer_section"]
-
 
 @dataclass(frozen=True)
 class _Sides:

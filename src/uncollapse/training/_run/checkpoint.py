@@ -22,8 +22,6 @@ from uncollapse.records import Document, read_json
 from uncollapse.storage import unwritable, write_json
 from uncollapse.training._run.state import RunState
 
-__all__ = ["Checkpoint", "Which", "all_finite", "read_checkpoint", "write_checkpoint"]
-
 Which = Literal["last", "best"]
 _REMEDY = "copy the run's folder again"
 

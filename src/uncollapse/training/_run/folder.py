@@ -25,8 +25,6 @@ from uncollapse.storage import beside, write_json, write_text
 from uncollapse.training.config import TrainConfig, parse_config
 from uncollapse.training.problem import Problem
 
-__all__ = ["begin_run", "check_folder", "finish_run", "read_run"]
-
 PACKAGES = ("uncollapse", "torch", "numpy", "timm", "kornia", "lightning-fabric", "scikit-learn")
 _REMEDY = "give a folder that `uncollapse train` wrote"
 # What may differ between a run and its continuation: neither changes a weight.

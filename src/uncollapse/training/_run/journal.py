@@ -9,8 +9,6 @@ from typing import Any
 from uncollapse.records import EpochLine
 from uncollapse.storage import read_lines, unwritable, write_text
 
-__all__ = ["Journal", "read_journal"]
-
 
 def read_journal(folder: Path) -> list[EpochLine]:
     """The lines of a run's metrics.jsonl; one cut short by a kill is left out."""

@@ -10,8 +10,6 @@ from torch import nn
 from uncollapse.errors import InputError
 from uncollapse.training.config import TrainConfig
 
-__all__ = ["make_fabric", "set_up"]
-
 
 def make_fabric(config: TrainConfig) -> Any:
     """Fabric for this process; under torchrun, one of its processes."""

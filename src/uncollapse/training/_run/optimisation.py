@@ -9,8 +9,6 @@ from torch import nn
 
 from uncollapse.training.config import OptimiserConfig
 
-__all__ = ["make_optimiser", "rate_setter"]
-
 
 def make_optimiser(config: OptimiserConfig, model: nn.Module) -> torch.optim.Optimizer:
     """The optimiser over the parameters that are trained; no decay for biases and norms."""

@@ -8,8 +8,6 @@ from typing import ClassVar
 
 from uncollapse.records import Document, Part
 
-__all__ = ["BestEpoch", "Means", "RunState"]
-
 
 @dataclass(frozen=True)
 class Means(Part):

@@ -12,8 +12,6 @@ from uncollapse.data import LoadedBatch
 from uncollapse.errors import InputError
 from uncollapse.losses import SupCLLoss
 
-__all__ = ["Stepper"]
-
 
 class Stepper:
     """Forward, backward and update, by what Lightning Fabric has set up."""

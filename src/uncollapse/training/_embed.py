@@ -20,8 +20,6 @@ from uncollapse.training.embedding import embed_rows
 from uncollapse.training.encoders import Encoder
 from uncollapse.training.problem import Problem
 
-__all__ = ["embed", "load_trained"]
-
 SCHEMA_VERSION = 1
 LAYERS = ("backbone", "projector")
 Batches = Iterator[dict[str, NDArray[np.float32]]]

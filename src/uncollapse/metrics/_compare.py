@@ -19,8 +19,6 @@ from uncollapse.records import (
 )
 from uncollapse.statistics import difference
 
-__all__ = ["compare"]
-
 _VARIANCES = (
     "within_class_variance",
     "instance_variance",

@@ -13,8 +13,6 @@ from uncollapse.simulation._batches import all_batches, batch_loss, draw_batch, 
 from uncollapse.simulation._descent import choose_optimiser, descend
 from uncollapse.simulation._models import check_model, generator_of, make_model
 
-__all__ = ["EVALUATED_BATCHES", "check_simulation", "simulate"]
-
 # Where there are too many batches to sum, the loss reached is the mean over so many.
 EVALUATED_BATCHES = 500
 

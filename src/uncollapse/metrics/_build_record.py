@@ -25,8 +25,6 @@ from uncollapse.records import (
     sentence,
 )
 
-__all__ = ["InMemory", "as_prediction", "build_record", "check_confidence"]
-
 
 @dataclass(frozen=True)
 class InMemory:

@@ -17,16 +17,6 @@ from uncollapse.errors import InputError
 from uncollapse.metrics import Accumulator, Margins
 from uncollapse.records import Measurement, Prediction
 
-__all__ = [
-    "CollapseWarning",
-    "Embed",
-    "Watch",
-    "as_numbers",
-    "measure_model",
-    "undisturbed",
-    "warn_of",
-]
-
 Embed = Callable[[Any, Any], tuple[Any, ...]]
 
 # Up to this dimension intervals are exact: (d + 6)^2 numbers a class; above it, from 16 blocks.
@@ -54,7 +44,7 @@ class CollapseWarning(UserWarning):
         ...     warnings.simplefilter("error", CollapseWarning)  # what warns now stops the training
         ...     warn_of(measure(np.eye(3, 16)[labels], labels), "step 100")  # doctest: +ELLIPSIS
         Traceback (most recent call last):
-        uncollapse.monitor.measure_model.CollapseWarning: step 100: class collapse ...
+        uncollapse.monitor._measure_model.CollapseWarning: step 100: class collapse ...
     """
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from uncollapse.errors import InputError
-from uncollapse.metrics.build_record import InMemory, as_prediction, build_record, check_confidence
+from uncollapse.metrics._build_record import InMemory, as_prediction, build_record, check_confidence
 from uncollapse.metrics.class_moments import classes_of
 from uncollapse.metrics.secondary import nc1_null
 from uncollapse.metrics.slices import measure_slices
@@ -17,8 +17,6 @@ from uncollapse.metrics.spectrum import uniformity_of
 from uncollapse.probes import ProbeOptions, probe_within_classes
 from uncollapse.records import Margins, Measurement, Prediction
 from uncollapse.samples import ByRole, Sample, checked, sample_of, unit_rows
-
-__all__ = ["DEFAULT_PROBE", "measure"]
 
 DEFAULT_PROBE = ProbeOptions()
 

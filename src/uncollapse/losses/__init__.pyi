@@ -1,0 +1,37 @@
+from .gradient_cache import (
+    backward_in_chunks,
+)
+from .module import (
+    SupCLLoss,
+)
+from .published import (
+    class_conditional_info_nce_loss,
+    l_spread_loss,
+    nt_xent_loss,
+    sincere_loss,
+    ssem_cifar_loss,
+    ssem_imagenet_loss,
+    supcon_loss,
+)
+from .supcl import (
+    SupCLTerms,
+    reference_supcl,
+    supcl_loss,
+    supcl_terms,
+)
+
+__all__ = [
+    "SupCLLoss",
+    "SupCLTerms",
+    "backward_in_chunks",
+    "class_conditional_info_nce_loss",
+    "l_spread_loss",
+    "nt_xent_loss",
+    "reference_supcl",
+    "sincere_loss",
+    "ssem_cifar_loss",
+    "ssem_imagenet_loss",
+    "supcl_loss",
+    "supcl_terms",
+    "supcon_loss",
+]

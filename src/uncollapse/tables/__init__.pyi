@@ -1,0 +1,53 @@
+from ._shard import (
+    Shard,
+)
+from .columns import (
+    Columns,
+    embedding_columns,
+    label_column,
+    named_column,
+    number_columns,
+)
+from .description import (
+    description_of,
+)
+from .formats import (
+    ENDINGS,
+    open_arrays,
+    open_shards,
+)
+from .numpy_files import (
+    ArraysShard,
+)
+from .rows import (
+    Place,
+    Reading,
+    Rows,
+    joined,
+    joined_names,
+)
+from .whole import (
+    Table,
+    WholeColumns,
+)
+
+__all__ = [
+    "ENDINGS",
+    "ArraysShard",
+    "Columns",
+    "Place",
+    "Reading",
+    "Rows",
+    "Shard",
+    "Table",
+    "WholeColumns",
+    "description_of",
+    "embedding_columns",
+    "joined",
+    "joined_names",
+    "label_column",
+    "named_column",
+    "number_columns",
+    "open_arrays",
+    "open_shards",
+]

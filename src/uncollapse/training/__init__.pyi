@@ -1,0 +1,49 @@
+from ._embed import (
+    embed,
+    load_trained,
+)
+from ._run.folder import (
+    check_folder,
+    read_run,
+)
+from .config import (
+    TrainConfig,
+    load_config,
+    load_data_config,
+    parse_config,
+)
+from .embedding import (
+    embed_rows,
+)
+from .encoders import (
+    Encoder,
+    build_encoder,
+)
+from .problem import (
+    Problem,
+    build_problem,
+)
+from .run import (
+    Scores,
+    TrainResult,
+    train,
+)
+
+__all__ = [
+    "Encoder",
+    "Problem",
+    "Scores",
+    "TrainConfig",
+    "TrainResult",
+    "build_encoder",
+    "build_problem",
+    "check_folder",
+    "embed",
+    "embed_rows",
+    "load_config",
+    "load_data_config",
+    "load_trained",
+    "parse_config",
+    "read_run",
+    "train",
+]
