@@ -20,7 +20,7 @@ def has_example(docstring):
     """Whether there is an Example section of which a line at least is not skipped."""
     shown = doctest.DocTestParser().get_examples(docstring)
     runs = [example for example in shown if not example.options.get(doctest.SKIP)]
-    return "Example:\n" in docstring and bool(runs)
+    return "Examples:\n" in docstring and bool(runs)
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -43,8 +43,8 @@ def test_the_room_of_the_pilot_has_its_functions_name_and_an_example():
 
 def test_an_example_that_is_missing_or_skipped_is_seen():
     assert not has_example("A sentence.")
-    assert not has_example("A sentence.\n\nExample:\n    >>> 1 + 1  # doctest: +SKIP\n    2\n")
-    assert has_example("A sentence.\n\nExample:\n    >>> 1 + 1\n    2\n")
+    assert not has_example("A sentence.\n\nExamples:\n    >>> 1 + 1  # doctest: +SKIP\n    2\n")
+    assert has_example("A sentence.\n\nExamples:\n    >>> 1 + 1\n    2\n")
 
 
 def test_every_public_name_resolves():

@@ -14,7 +14,7 @@ class InputError(ValueError):
         found: What came instead, for example ``"alpha = 1.5"``.
         remedy: What the caller can do about it.
 
-    Example:
+    Examples:
         >>> print(InputError("alpha in [0, 1]", "alpha = 1.5", "give a weight between 0 and 1"))
         expected alpha in [0, 1]; found alpha = 1.5; give a weight between 0 and 1
     """

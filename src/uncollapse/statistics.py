@@ -15,7 +15,7 @@ from uncollapse.records import Interval
 def t_quantile(freedom: float, confidence: float = 0.95) -> float:
     """Two-sided critical value of Student's t: P(|T| < q) = confidence.
 
-    Example:
+    Examples:
         >>> round(t_quantile(10), 3)
         2.228
     """
@@ -25,7 +25,7 @@ def t_quantile(freedom: float, confidence: float = 0.95) -> float:
 def mean_interval(values: Sequence[float], confidence: float = 0.95) -> Interval:
     """Mean m -+ t s / sqrt(n) of n values with standard deviation s; no interval for one value.
 
-    Example:
+    Examples:
         >>> print(mean_interval([0.1, 0.2, 0.3]))
         0.2 [-0.04841, 0.4484]
     """
@@ -46,7 +46,7 @@ def wilson_interval(proportion: float, count: float, confidence: float = 0.95) -
     Wilson 1927, "Probable inference, the law of succession, and statistical inference", Journal of
     the American Statistical Association 22, 209.
 
-    Example:
+    Examples:
         >>> print(wilson_interval(0.9, 10))
         0.9 [0.5958, 0.9821]
     """
@@ -66,7 +66,7 @@ def difference(first: Interval, second: Interval) -> Interval:
     Zou & Donner 2008, "Construction of confidence limits about effect measures", Statistics in
     Medicine 27, 1693.
 
-    Example:
+    Examples:
         >>> print(difference(Interval(0.2, 0.1, 0.3), Interval(0.5, 0.4, 0.6)))
         0.3 [0.1586, 0.4414]
     """

@@ -65,7 +65,7 @@ def _text(value: Any) -> str | None:
 def texts(values: Iterable[Any]) -> NDArray[Any]:
     """Values as an object array of text; None for None, NaN and empty text.
 
-    Example:
+    Examples:
         >>> texts([3, 3.0, "a", float("nan"), ""]).tolist()
         ['3', '3', 'a', None, None]
     """

@@ -58,7 +58,7 @@ def preset(strength: Strength, *, image: bool, flip: bool) -> list[Operation]:
         image: Whether it is for images; else for vectors and stored views.
         flip: Whether images are mirrored; not for digits, letters and the like.
 
-    Example:
+    Examples:
         >>> [operation.name for operation in preset("medium", image=True, flip=False)]
         ['crop', 'jitter', 'grey']
     """

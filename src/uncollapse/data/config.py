@@ -282,7 +282,7 @@ def data_config(block: Mapping[str, Any]) -> DataConfig:
     Raises:
         InputError: An unknown key, a wrong type, a value out of range; the first of them is named.
 
-    Example:
+    Examples:
         >>> data_config({"source": "digits", "map": "parity", "limit": 500}).limit
         500
     """

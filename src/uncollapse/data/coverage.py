@@ -19,7 +19,7 @@ class Coverage:
         reached: Of these, how many are in at least one batch.
         repeated: Places in batches beyond the first of each row.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> coverage = Coverage(2, *np.array([[-1, 0, 1], [9, 4, 2], [0, 4, 2], [0, 4, 0]]))
         >>> coverage.text

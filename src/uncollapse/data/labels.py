@@ -18,7 +18,7 @@ from uncollapse.errors import InputError
 def built_in_maps(data_set: str) -> dict[str, LabelMap]:
     """The label maps that come with a data set, by name.
 
-    Example:
+    Examples:
         >>> built_in_maps("digits")["parity"]["odd"]
         ('1', '3', '5', '7', '9')
     """

@@ -169,7 +169,7 @@ def load_data(
     Raises:
         InputError: Anything that is missing, unreadable or contradictory, by its name.
 
-    Example:
+    Examples:
         >>> from uncollapse.data import data_config
         >>> data = load_data(data_config({"source": "digits", "map": "parity"}))
         >>> data.label_names, data.fine, data.inputs.shape

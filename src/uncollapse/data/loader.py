@@ -59,7 +59,7 @@ class Loader:
     Raises:
         InputError: More processes than chunks, or a rank that does not exist.
 
-    Example:
+    Examples:
         >>> from uncollapse.data import BatchConfig, ViewsConfig, make_sampler
         >>> from uncollapse.data import data_config, load_data
         >>> data = load_data(data_config({"source": "digits"}))

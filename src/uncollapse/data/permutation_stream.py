@@ -31,7 +31,7 @@ class PermutationStream:
         block: Items in a block, 1 <= block <= items.
         key: What the stream is a function of, non-negative integers.
 
-    Example:
+    Examples:
         >>> stream = PermutationStream(items=5, block=2, key=(0,))
         >>> blocks = stream.blocks(0, 5)  # two whole permutations
         >>> bool((np.bincount(blocks.ravel()) == 2).all())

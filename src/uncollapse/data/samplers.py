@@ -36,7 +36,7 @@ class BatchConfig(BaseModel):
         per_class: Of the other two, which need it: rows of each class in a batch (n_b).
         classes: Of the other two: classes in a batch (k); None for all.
 
-    Example:
+    Examples:
         >>> BatchConfig(sampler="balanced", per_class=8, classes=4).per_class
         8
     """
@@ -207,7 +207,7 @@ def make_sampler(
     Raises:
         InputError: A batch asks for more rows or classes than there are.
 
-    Example:
+    Examples:
         >>> labels = np.array([0] * 6 + [1] * 4)
         >>> sampler = make_sampler(BatchConfig(sampler="balanced", per_class=2), labels, seed=0)
         >>> [sorted(labels[rows].tolist()) for rows in sampler.batches(0)]

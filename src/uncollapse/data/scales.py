@@ -44,7 +44,7 @@ def training_scales(
     Raises:
         InputError: There is no row.
 
-    Example:
+    Examples:
         >>> from types import SimpleNamespace
         >>> table = torch.tensor([[1.0, 5.0], [3.0, 5.0]])
         >>> inputs = SimpleNamespace(kind="vector", shape=(2,), read=lambda rows: table[rows])

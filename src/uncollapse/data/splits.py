@@ -38,7 +38,7 @@ def part_names(
     Raises:
         InputError: A word that means none of them, or no word.
 
-    Example:
+    Examples:
         >>> part_names(["train", "val", "test"], "column 'split'").tolist()
         ['train', 'validation', 'test']
     """
@@ -220,7 +220,7 @@ def make_split(
     Raises:
         InputError: A class too small, a group that is divided, training rows of one class.
 
-    Example:
+    Examples:
         >>> codes = np.repeat([0, 1], 50)
         >>> parts, _ = make_split(SplitConfig(), None, codes, ("a", "b"), [], None, seed=0)
         >>> {part: int((parts == part).sum()) for part in ("train", "validation", "test")}

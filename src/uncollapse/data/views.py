@@ -51,7 +51,7 @@ class ViewsConfig(BaseModel):
         normalisation: "training" for mean and standard deviation of the training rows, "none", or
             numbers.
 
-    Example:
+    Examples:
         >>> ViewsConfig(augmentation=[{"crop": {"scale": [0.5, 1.0]}}, "flip"]).count
         2
     """
@@ -89,7 +89,7 @@ class Augmenter:
         InputError: An operation is not for this kind of row, more views than there are stored, or
             scales that are needed are missing or of another length.
 
-    Example:
+    Examples:
         >>> config = ViewsConfig(augmentation="weak", normalisation="none")
         >>> augmenter = Augmenter(config, "image", (1, 8, 8))
         >>> augmenter.views(torch.zeros(3, 1, 8, 8, dtype=torch.uint8), key=(0, 0, 0)).shape

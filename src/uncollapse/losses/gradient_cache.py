@@ -51,7 +51,7 @@ def backward_in_chunks(
         InputError: There is no chunk, gradients are disabled, or `loss_of` does not give a scalar
             that depends on z.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from uncollapse.losses import supcl_loss
         >>> encoder = torch.nn.Linear(8, 4)

@@ -31,7 +31,7 @@ class SupCLLoss(nn.Module):
     Attributes:
         last: The terms of the latest call, without the graph; None before the first.
 
-    Example:
+    Examples:
         >>> import torch
         >>> criterion = SupCLLoss(alpha=0.5, temperature=0.1)
         >>> views = torch.eye(4).reshape(2, 2, 4).repeat(2, 1, 1)

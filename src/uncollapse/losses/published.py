@@ -40,7 +40,7 @@ def nt_xent_loss(
         Chen et al., "A Simple Framework for Contrastive Learning of Visual Representations", ICML
         2020 (arXiv 2002.05709), equation 1.
 
-    Example:
+    Examples:
         >>> import torch
         >>> round(nt_xent_loss(torch.eye(4).reshape(2, 2, 4), temperature=0.5).item(), 4)
         1.0986
@@ -72,7 +72,7 @@ def ssem_cifar_loss(
         Lee et al., AISTATS 2025 (arXiv 2503.08203), and its code leechungpa/ssem-supcl,
         `cifar`, `loss_func`.
 
-    Example:
+    Examples:
         >>> import torch
         >>> views = torch.eye(8).reshape(4, 2, 8)
         >>> labels = torch.tensor([0, 0, 1, 1])
@@ -108,7 +108,7 @@ def ssem_imagenet_loss(
         Lee et al., AISTATS 2025 (arXiv 2503.08203), and its code leechungpa/ssem-supcl,
         `imagenet/builder.py`.
 
-    Example:
+    Examples:
         >>> import torch
         >>> views = torch.eye(8).reshape(4, 2, 8)
         >>> labels = torch.tensor([0, 0, 1, 1])
@@ -150,7 +150,7 @@ def supcon_loss(
         Khosla et al., "Supervised Contrastive Learning", NeurIPS 2020 (arXiv 2004.11362),
         equation 2.
 
-    Example:
+    Examples:
         >>> import torch
         >>> labels = torch.tensor([0, 0, 1, 1])
         >>> round(supcon_loss(torch.eye(4), labels, temperature=1).item(), 4)  # log 3
@@ -191,7 +191,7 @@ def sincere_loss(
         Feeney and Hughes, "SINCERE: Supervised Information Noise-Contrastive Estimation
         REvisited", 2023 (arXiv 2309.14277).
 
-    Example:
+    Examples:
         >>> import torch
         >>> labels = torch.tensor([0, 0, 1, 1])
         >>> round(sincere_loss(torch.eye(4), labels, temperature=1).item(), 4)  # log 3
@@ -229,7 +229,7 @@ def class_conditional_info_nce_loss(
         Chen et al., "Perfectly Balanced: Improving Transfer and Robustness of Supervised
         Contrastive Learning", ICML 2022 (arXiv 2204.07596), L_cNCE.
 
-    Example:
+    Examples:
         >>> import torch
         >>> views = torch.eye(8).reshape(4, 2, 8)
         >>> labels = torch.tensor([0, 0, 1, 1])
@@ -267,7 +267,7 @@ def l_spread_loss(
         apart and takes each positive's denominator over negatives; here both terms are over all
         samples of the batch, with SupCon as in `supcon_loss`.
 
-    Example:
+    Examples:
         >>> import torch
         >>> views = torch.eye(8).reshape(4, 2, 8)
         >>> labels = torch.tensor([0, 0, 1, 1])

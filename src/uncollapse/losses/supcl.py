@@ -54,7 +54,7 @@ def reference_supcl(
     Args, errors and result: as in `supcl_loss`; embeddings (N, d) or (b, p, d), labels and
     instances (N,) or (b,), a scalar in nats.
 
-    Example:
+    Examples:
         >>> import torch
         >>> views = torch.eye(8).reshape(4, 2, 8)  # four instances with two views each
         >>> labels = torch.tensor([0, 0, 1, 1])
@@ -199,7 +199,7 @@ def supcl_loss(
         InputError: An argument is out of range, shapes do not fit, an embedding is not finite or
             zero, a term with weight has no positive pair, or what an option calls an error.
 
-    Example:
+    Examples:
         >>> import torch
         >>> views = torch.randn(8, 2, 16, generator=torch.Generator().manual_seed(0))
         >>> views.requires_grad_()  # doctest: +ELLIPSIS
@@ -230,7 +230,7 @@ class SupCLTerms:
             the batch. Unlabelled samples are no anchors of this term and never counted.
         self_supervised_anchors_without_positives: Samples without another view in the batch.
 
-    Example:
+    Examples:
         >>> import torch
         >>> rows, labels = torch.eye(4).reshape(4, 1, 4).repeat(1, 2, 1), torch.tensor([0, 0, 1, 1])
         >>> terms = supcl_terms(rows, labels, alpha=0.5, temperature=1)
@@ -270,7 +270,7 @@ def supcl_terms(
     Returns:
         The loss, which has the gradient, its terms and the number of anchors without a positive.
 
-    Example:
+    Examples:
         >>> import torch
         >>> views = torch.eye(4).reshape(2, 2, 4)  # two instances with two views each
         >>> terms = supcl_terms(views, torch.tensor([0, 1]), alpha=1, temperature=0.5)

@@ -51,7 +51,7 @@ def compare(before: Measurement, after: Measurement, *, tolerance: float = 0.0) 
     Raises:
         InputError: tolerance outside [0, 1).
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from uncollapse import measure
         >>> labels = np.repeat([0, 1, 2], 50)

@@ -83,7 +83,7 @@ def measure(
         InputError: Rows that are not finite or zero, missing labels, lengths that differ, one
             class, a class with one instance, an instance in two classes.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> rng = np.random.default_rng(0)
         >>> labels = np.repeat([0, 1, 2], 50)

@@ -76,7 +76,7 @@ def measure_files(
         InputError: As `measure`, with file and column; also files that are cut short, of another
             format, of different lengths, or that hold pickles.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from tempfile import TemporaryDirectory
         >>> labels = np.repeat([0, 1, 2], 50)

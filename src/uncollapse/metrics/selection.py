@@ -65,7 +65,7 @@ def scores(
     Raises:
         InputError: Rows that are not finite, lengths that differ, fewer than two classes.
 
-    Example:
+    Examples:
         >>> rng = np.random.default_rng(0)
         >>> digit = rng.integers(0, 4, 200)
         >>> rows = np.eye(4, 8)[digit] + 0.3 * rng.standard_normal((200, 8))

@@ -54,7 +54,7 @@ class Accumulator:
     Raises:
         InputError: As `measure` does.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> rng = np.random.default_rng(0)
         >>> rows, labels = rng.standard_normal((400, 8)), np.arange(400) % 4

@@ -35,7 +35,7 @@ _LOGGED = (
 class CollapseWarning(UserWarning):
     """The model under training is collapsed, or could not be measured.
 
-    Example:
+    Examples:
         >>> import warnings
         >>> import numpy as np
         >>> from uncollapse import measure
@@ -115,7 +115,7 @@ def measure_model(
     Raises:
         InputError: Fewer than two classes of two instances; an `embed` that returns other things.
 
-    Example:
+    Examples:
         >>> import torch
         >>> model = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.Dropout())
         >>> batch = torch.eye(4).repeat(10, 1), torch.arange(40) % 2

@@ -70,7 +70,7 @@ class CollapseMetric(Metric):
     Raises:
         InputError: Labels out of range, another dimension, unusable rows.
 
-    Example:
+    Examples:
         >>> import torch
         >>> metric = CollapseMetric(num_classes=2, dimension=4)
         >>> rows = torch.eye(2, 4).repeat(8, 1)

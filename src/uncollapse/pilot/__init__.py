@@ -2,7 +2,7 @@
 
 `uncollapse.pilot` is this room and its function at once: called, it runs a pilot.
 
-Example:
+Examples:
     >>> import uncollapse
     >>> callable(uncollapse.pilot)
     True

@@ -22,7 +22,7 @@ _FACTOR, _LEAST = 3, 2
 def survivors(count: int) -> int:
     """How many of so many candidates a rung lets go on: a third of them, two at least.
 
-    Example:
+    Examples:
         >>> [survivors(k) for k in (1, 2, 6, 7)]
         [1, 2, 2, 3]
     """

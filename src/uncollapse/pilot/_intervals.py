@@ -38,7 +38,7 @@ METHOD = (
 def dunnett_quantile(candidates: int, freedom: int, confidence: float = 0.95) -> float:
     """Two-sided critical value of Dunnett's test of k candidates with groups of equal size.
 
-    Example:
+    Examples:
         >>> round(dunnett_quantile(1, 10), 3)  # one candidate: Student's t
         2.228
         >>> round(dunnett_quantile(3, 12), 2)

@@ -31,7 +31,7 @@ class PilotOptions:
             how much of the data is used.
         confidence: Of every interval.
 
-    Example:
+    Examples:
         >>> PilotOptions(budget=1200, seeds=3).layer
         'projector'
     """
@@ -71,7 +71,7 @@ class PilotOptions:
 def seconds_of(text: str) -> float:
     """Seconds from text such as "90s", "20m" or "1.5h".
 
-    Example:
+    Examples:
         >>> seconds_of("20m")
         1200.0
     """

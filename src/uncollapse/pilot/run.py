@@ -77,7 +77,7 @@ def pilot(
         InputError: Before anything runs: a configuration, data or budget that cannot do; later: the
             present setting itself cannot be trained.
 
-    Example:
+    Examples:
         >>> from uncollapse.pilot import design
         >>> from uncollapse.training import parse_config
         >>> block = {"data": {"source": "digits", "map": "parity"}, "encoder": {"kind": "convnet"}}

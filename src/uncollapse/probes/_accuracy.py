@@ -37,7 +37,7 @@ def balanced_accuracy(right: Bools, labels: Integers) -> float:
 def chance_corrected(right: Bools, labels: Integers, count: int) -> float:
     """Balanced accuracy above that of guessing among `count` labels, (b - 1/K)/(1 - 1/K).
 
-    Example:
+    Examples:
         >>> chance_corrected(np.array([True, True, True, False]), np.array([0, 0, 1, 1]), 2)
         0.5
     """

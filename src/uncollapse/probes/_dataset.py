@@ -34,7 +34,7 @@ class Embedded:
         name: Of the data set; "" for the one that the encoder was trained for.
         sources: Where "embeddings" and targets come from, for errors.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from uncollapse import probe
         >>> digit = np.arange(200) % 4

@@ -59,7 +59,7 @@ def probe(
         InputError: Rows that are not finite, a split without rows or with an unknown name, a target
             of one value, a finer label equal to the training label, too few rows for the shots.
 
-    Example:
+    Examples:
         >>> rng = np.random.default_rng(0)
         >>> digit = rng.integers(0, 4, 400)
         >>> rows = np.eye(4, 8)[digit] + 0.3 * rng.standard_normal((400, 8))

@@ -28,7 +28,7 @@ def exact_neighbours(train: Floats, queries: Floats, k: int) -> tuple[Floats, In
     Returns:
         Cosines (m, k) and positions in train (m, k), best first.
 
-    Example:
+    Examples:
         >>> cosines, positions = exact_neighbours(np.eye(3), np.eye(3)[:1], 2)
         >>> int(positions[0, 0]), abs(cosines[0]).round(6).tolist()
         (0, [1.0, 0.0])
@@ -53,7 +53,7 @@ def knn_votes(
         spread: Variance of the training set, which makes the temperature free of scale.
         temperature: Of the weights.
 
-    Example:
+    Examples:
         >>> cosines, positions = np.array([[0.9, 0.8, 0.1]]), np.array([[0, 1, 2]])
         >>> knn_votes(cosines, positions, np.array([1, 1, 0]), 1.0, 0.1).tolist()
         [1]

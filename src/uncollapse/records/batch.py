@@ -23,7 +23,7 @@ class _Kind(Part):
 class FullBatch(_Kind):
     """Every instance is in every batch.
 
-    Example:
+    Examples:
         >>> from uncollapse import Setting, predict
         >>> setting = Setting(classes=3, per_class=4, alpha=0.1, temperature=0.5)
         >>> setting.batch, predict(setting).phase
@@ -41,7 +41,7 @@ class BalancedBatch(_Kind):
         per_class: Instances of a class in a batch (n_b), at least 1.
         classes: Classes in a batch, drawn at random without replacement; None for all.
 
-    Example:
+    Examples:
         >>> from uncollapse import Setting, predict
         >>> setting = Setting(classes=3, per_class=4, alpha=0.1, temperature=0.5)
         >>> smaller = setting.with_(batch=BalancedBatch(per_class=2, classes=2))
@@ -61,7 +61,7 @@ class RandomBatch(_Kind):
     Attributes:
         size: Instances in a batch (B), each with all its views.
 
-    Example:
+    Examples:
         >>> from uncollapse import Setting, predict
         >>> setting = Setting(classes=3, per_class=4, alpha=0.1, temperature=0.5)
         >>> smaller = setting.with_(batch=RandomBatch(size=4))

@@ -56,7 +56,7 @@ class Comparison(Document):
         reason_messages, warning_messages: The same two as messages, in the same order; empty in
             older files.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from uncollapse import compare, measure
         >>> labels = np.repeat([0, 1, 2], 50)

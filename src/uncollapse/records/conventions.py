@@ -27,7 +27,7 @@ class Conventions:
     Raises:
         InputError: A value is none of the choices.
 
-    Example:
+    Examples:
         >>> Conventions(reduction="pairs").anchors_without_positives
         'drop'
     """

@@ -23,7 +23,7 @@ class Margins(Part):
         constant: Total variance below which it is said that all embeddings lie nearly at one point.
             It does not turn the verdict: the share is free of scale.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from uncollapse import measure
         >>> labels, noise = np.arange(150) % 3, np.random.default_rng(0).standard_normal((150, 16))

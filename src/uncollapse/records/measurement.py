@@ -47,7 +47,7 @@ class Measurement(Document):
         prediction: What theory predicts for the run's setting; None when it was not given.
         conditions: Under which all this was measured.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from uncollapse import measure
         >>> labels, noise = np.arange(150) % 3, np.random.default_rng(0).standard_normal((150, 16))
@@ -98,7 +98,7 @@ class Measurement(Document):
         Args:
             on: The mildest verdict that fails.
 
-        Example:
+        Examples:
             >>> import numpy as np
             >>> from uncollapse.metrics import measure
             >>> labels = np.repeat([0, 1, 2], 50)

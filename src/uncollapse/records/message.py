@@ -16,7 +16,7 @@ Value = bool | int | float | str | Estimate | Interval | tuple[str, ...] | None
 def sentence(key: str, values: Mapping[str, Value] | None = None) -> str:
     """The English sentence of a key with its values.
 
-    Example:
+    Examples:
         >>> sentence("compare.differs", {"name": "layer", "before": "a", "after": "b"})
         'layer differs: a and b'
     """

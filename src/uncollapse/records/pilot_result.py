@@ -250,7 +250,7 @@ class PilotResult(Document):
         statistics: How intervals are made.
         conditions: Rows used, seeds, epochs, budget.
 
-    Example:
+    Examples:
         >>> from uncollapse.records import Recommendation, SettingChange
         >>> change = SettingChange("loss.alpha", 0.0, 0.2)
         >>> chosen = Recommendation(trial="alpha-0.2", change=(change,), config="recommended.yaml")

@@ -79,7 +79,7 @@ class Prediction(PopulationVariances, Document):
         certificate_gap: Proven bound on loss minus global minimum, relative to max(1, |loss|).
         notes: What the reader must know to use the numbers.
 
-    Example:
+    Examples:
         >>> from uncollapse import Setting, predict
         >>> setting = Setting(classes=10, per_class=50, alpha=0, temperature=0.1)
         >>> prediction = predict(setting)

@@ -45,7 +45,7 @@ class WithinClassOptions(Part):
         margin: No information is claimed only when both probes are below this, interval and all.
         index: Finds the nearest neighbours; None: by comparing with all. Not in the JSON.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from uncollapse import ProbeOptions, measure
         >>> digit = np.arange(200) % 4
@@ -107,7 +107,7 @@ class ProbeOptions(Part):
         folds, strengths, permutations, most_rows, least_units, margin, index: Of `within`, to be
             given without it.
 
-    Example:
+    Examples:
         >>> ProbeOptions(shots=(1, 5), permutations=0).within.permutations
         0
     """

@@ -189,7 +189,7 @@ class ProbeResult(Document):
         targets: One entry per data set, layer and target.
         conditions: Seed, splits of each data set, what units are, what the intervals are, options.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from uncollapse import Embedded, probe
         >>> digit = np.arange(200) % 4

@@ -56,7 +56,7 @@ class Reason(Part):
     def from_code(cls, code: str, variant: str = "", /, **values: Value) -> Reason:
         """The reason of a code, with its texts in English.
 
-        Example:
+        Examples:
             >>> print(Reason.from_code("UC204", count=1, all=3, names=("a",), margin=0.01).text)
             1 of 3 classes are collapsed: a
         """

@@ -47,7 +47,7 @@ class Setting(Part):
     Raises:
         InputError: If a value is out of its range or the loss has no positive pair.
 
-    Example:
+    Examples:
         >>> Setting(classes=10, per_class=50, alpha=0.5, temperature=0.1).instances
         500
         >>> Setting(class_counts=[10, 4, 2], alpha=0.5, temperature=0.1).balanced
@@ -102,7 +102,7 @@ class Setting(Part):
     def with_(self, **changes: Any) -> Setting:
         """A copy with some attributes changed.
 
-        Example:
+        Examples:
             >>> Setting(classes=2, per_class=3, alpha=0.5, temperature=1).with_(alpha=0.1).alpha
             0.1
         """

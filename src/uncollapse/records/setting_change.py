@@ -18,7 +18,7 @@ _IN_JSON = {"before": "from", "after": "to"}
 class SettingChange(Part):
     """One key of the configuration and its values before and after; "from" and "to" in JSON.
 
-    Example:
+    Examples:
         >>> SettingChange("loss.alpha", 0.0, 0.2).to_dict()
         {'key': 'loss.alpha', 'from': 0.0, 'to': 0.2}
     """
@@ -46,7 +46,7 @@ class SettingChange(Part):
 def changed_config(block: Mapping[str, Any], changes: Iterable[SettingChange]) -> dict[str, Any]:
     """A configuration, as plain types, with some keys changed; the one that is given stays.
 
-    Example:
+    Examples:
         >>> change = SettingChange("loss.alpha", 0.0, 0.2)
         >>> changed_config({"loss": {"alpha": 0.0, "temperature": 0.1}}, [change])
         {'loss': {'alpha': 0.2, 'temperature': 0.1}}
@@ -63,7 +63,7 @@ def changed_setting(setting: Setting, changes: Iterable[SettingChange]) -> Setti
 
     Keys that theory does not know leave it as it is, and so do values that it refuses.
 
-    Example:
+    Examples:
         >>> setting = Setting(classes=2, per_class=3, alpha=0.5, temperature=1.0)
         >>> changed_setting(setting, [SettingChange("loss.alpha", 0.5, 0.2)]).alpha
         0.2

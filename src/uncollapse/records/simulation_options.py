@@ -46,7 +46,7 @@ class SimulationOptions(Part):
     Raises:
         InputError: A value is out of its range, or options do not go together.
 
-    Example:
+    Examples:
         >>> SimulationOptions(model="mlp", width=32).depth
         2
     """

@@ -13,7 +13,7 @@ WORST_FIRST = ("collapsed", "at-risk", "no-information", "cannot-tell", "informa
 def severity(verdict: str) -> int:
     """The place of a verdict among all, 0 the worst.
 
-    Example:
+    Examples:
         >>> severity("collapsed") < severity("cannot-tell") < severity("healthy")
         True
     """

@@ -25,7 +25,7 @@ from uncollapse.report.record import Content
 class Report(Content):
     """What a report says; it writes itself as a page, a record or a section of a model card.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from tempfile import TemporaryDirectory
         >>> labels = np.repeat([0, 1, 2], 50)
@@ -80,7 +80,7 @@ def build_report(
     Raises:
         InputError: No path, one that holds nothing known, a file that cannot be read.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from tempfile import TemporaryDirectory
         >>> labels = np.repeat([0, 1, 2], 50)

@@ -35,7 +35,7 @@ class ReportOptions:
         sample: Rows that a picture shows at most.
         seed: Of the rows in the picture, and of the probes' splits.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from tempfile import TemporaryDirectory
         >>> from uncollapse import Columns, build_report

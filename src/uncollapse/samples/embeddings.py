@@ -102,7 +102,7 @@ def _norms(wide: Floats) -> Floats:
 def is_unit(norms: Floats, dtype: str) -> bool:
     """Whether rows with these norms, which came in this type, are unit vectors: to 1e-3, or 1e-2.
 
-    Example:
+    Examples:
         >>> is_unit(np.array([1.004]), "float16"), is_unit(np.array([1.004]), "float32")
         (True, False)
     """

@@ -18,7 +18,7 @@ LISTED_BATCHES = 256
 def labels_of(setting: Setting) -> Tensor:
     """Class of each instance, (n,) int64, in the order of the class counts.
 
-    Example:
+    Examples:
         >>> from uncollapse.theory import Setting
         >>> labels_of(Setting(class_counts=[3, 2], alpha=0.5, temperature=0.1))
         tensor([0, 0, 0, 1, 1])
@@ -30,7 +30,7 @@ def labels_of(setting: Setting) -> Tensor:
 def all_batches(setting: Setting) -> list[tuple[float, Tensor]] | None:
     """Every possible batch as (probability, instances); None beyond `LISTED_BATCHES`.
 
-    Example:
+    Examples:
         >>> from uncollapse.theory import RandomBatch, Setting
         >>> batch = RandomBatch(4)
         >>> setting = Setting(class_counts=[3, 2], alpha=0.5, temperature=0.1, batch=batch)

@@ -40,7 +40,7 @@ class Model(ABC):
 def generator_of(seed: int, stream: int) -> torch.Generator:
     """A generator of its own for each purpose of a seed, so that none depends on another.
 
-    Example:
+    Examples:
         >>> first, second = generator_of(0, 1), generator_of(0, 2)
         >>> bool(torch.rand(1, generator=first) == torch.rand(1, generator=second))
         False

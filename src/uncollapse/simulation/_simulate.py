@@ -41,7 +41,7 @@ def simulate(
     Raises:
         InputError: The options do not fit the setting.
 
-    Example:
+    Examples:
         >>> from uncollapse.theory import Setting, predict
         >>> setting = Setting(classes=3, per_class=2, views=1, alpha=0, temperature=1)
         >>> reached = simulate(setting)

@@ -29,7 +29,7 @@ class Columns:
         fine: Finer label of each row.
         slices: Slice columns.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from tempfile import TemporaryDirectory
         >>> from uncollapse import measure_files

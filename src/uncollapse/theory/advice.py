@@ -78,7 +78,7 @@ def advise(
     Raises:
         InputError: If the target is not between 0 and 1.
 
-    Example:
+    Examples:
         >>> setting = Setting(classes=10, per_class=50, alpha=0, temperature=0.1)
         >>> [(a.lever, round(a.value, 3)) for a in advise(setting)]
         [('alpha', 0.011)]

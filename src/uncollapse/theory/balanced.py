@@ -80,7 +80,7 @@ def alpha_threshold(setting: Setting, temperature: Any = None) -> Array:
     Returns:
         Thresholds of the same shape, float64; values of 1 or more mean "collapsed at every alpha".
 
-    Example:
+    Examples:
         >>> setting = Setting(classes=10, per_class=50, alpha=0.5, temperature=0.1)
         >>> round(float(alpha_threshold(setting)), 4)
         0.0103
@@ -100,7 +100,7 @@ def temperature_threshold(setting: Setting, alpha: Any = None) -> Array:
     Returns:
         Thresholds of the same shape, float64: 0 where every temperature collapses, inf where none.
 
-    Example:
+    Examples:
         >>> setting = Setting(classes=10, per_class=50, alpha=0.5, temperature=0.1)
         >>> round(float(temperature_threshold(setting)), 3)
         0.458
@@ -171,7 +171,7 @@ def balanced_optimum(
     Returns:
         The variances, each of the broadcast shape, float64, in [0, 1].
 
-    Example:
+    Examples:
         >>> setting = Setting(classes=10, per_class=50, alpha=0.5, temperature=0.1)
         >>> grid = balanced_optimum(setting, alpha=[0.01, 0.1, 0.5])
         >>> grid.within_class_variance.round(4)

@@ -46,7 +46,7 @@ def ssem(
     Raises:
         InputError: Where an argument is out of its range or d is too small.
 
-    Example:
+    Examples:
         >>> vectors, labels, instances = ssem(3, 4, 2, variance=0.25)
         >>> vectors.shape, float(1 - np.sum(vectors[labels == 0].mean(0) ** 2).round(12))
         ((24, 11), 0.25)
@@ -121,7 +121,7 @@ def realise(
     Raises:
         InputError: With more than 10,000 embeddings, or where d is below the rank.
 
-    Example:
+    Examples:
         >>> from uncollapse.theory import Setting, predict
         >>> setting = Setting(class_counts=[4, 2], alpha=0.5, temperature=0.5)
         >>> prediction = predict(setting)

@@ -48,7 +48,7 @@ def predict(setting: Setting, *, seed: int = 0, thresholds: bool = True) -> Pred
     Raises:
         InputError: Where the setting cannot be evaluated.
 
-    Example:
+    Examples:
         >>> setting = Setting(classes=10, per_class=50, views=2, alpha=0.5, temperature=0.1)
         >>> prediction = predict(setting)
         >>> prediction.phase, round(prediction.within_class_variance, 4)

@@ -90,7 +90,7 @@ def embed(
     Raises:
         InputError: Another kind of file, no rows, or it cannot be written.
 
-    Example:
+    Examples:
         >>> from tempfile import TemporaryDirectory
         >>> from uncollapse.training import build_problem, parse_config
         >>> block = {"data": {"source": "digits", "map": "parity"}, "encoder": {"kind": "convnet"}}

@@ -184,7 +184,7 @@ def parse_config(block: Mapping[str, Any], *, source: str = "the configuration")
     Raises:
         InputError: An unknown key, a wrong type, a value out of range; the first of them is named.
 
-    Example:
+    Examples:
         >>> block = {
         ...     "data": {"source": "digits", "map": "parity"},
         ...     "encoder": {"kind": "convnet"},
@@ -229,7 +229,7 @@ def load_config(path: Path, settings: Sequence[str] = ()) -> TrainConfig:
     Raises:
         InputError: The file cannot be read, is no YAML mapping, or holds what is not allowed.
 
-    Example:
+    Examples:
         >>> from tempfile import TemporaryDirectory
         >>> with TemporaryDirectory() as folder:
         ...     path = Path(folder, "run.yaml")

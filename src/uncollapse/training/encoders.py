@@ -68,7 +68,7 @@ def build_encoder(
     Raises:
         InputError: A backbone for another kind of input, an unknown model, unusable weights.
 
-    Example:
+    Examples:
         >>> model = build_encoder(EncoderConfig(kind="mlp"), HeadConfig(), (64,), seed=0)
         >>> model(torch.zeros(2, 64)).shape
         torch.Size([2, 128])

@@ -102,7 +102,7 @@ def build_problem(
     Raises:
         InputError: Anything in the data or the configuration that cannot be used.
 
-    Example:
+    Examples:
         >>> from uncollapse.training import parse_config
         >>> block = {"data": {"source": "digits", "map": "parity"}, "encoder": {"kind": "convnet"}}
         >>> block |= {"loss": {"alpha": 0.2, "temperature": 0.1}, "epochs": 2}

@@ -97,7 +97,7 @@ def train(
         InputError: `output` holds a run (without `resume`) or another run (with it), the loss is no
             longer finite (the last good checkpoint stays), or a file cannot be written.
 
-    Example:
+    Examples:
         >>> from tempfile import TemporaryDirectory
         >>> from uncollapse.training import build_problem, parse_config
         >>> block = {"data": {"source": "digits", "map": "parity"}, "encoder": {"kind": "convnet"}}

@@ -35,7 +35,7 @@ _KEYS = {
 def explorer_page(lang: Language = "en") -> str:
     """The page as HTML text, which needs no network and no other file.
 
-    Example:
+    Examples:
         >>> page = explorer_page("ja")
         >>> '<html lang="ja">' in page, "http" in page.replace("http-equiv", "")
         (True, False)
