@@ -13,9 +13,10 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor
 
+from uncollapse.data.config import Strict
 from uncollapse.data.scales import Scales
 from uncollapse.errors import InputError
 
@@ -50,10 +51,8 @@ class Draws:
         return torch.from_numpy(drawn).to(self.device)
 
 
-class Operation(BaseModel):
+class Operation(Strict):
     """One random change; its fields are the arguments that a configuration may give."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     changes: ClassVar[Literal["image", "vector"]] = "image"
     channels: ClassVar[int | None] = None  # None: any number

@@ -24,7 +24,9 @@ Count = Annotated[int, Field(ge=1)]
 HeightWidth = Annotated[tuple[Count, Count], Field(strict=False)]
 
 
-class _Strict(BaseModel):
+class Strict(BaseModel):
+    """A block of a configuration: no other keys, no other types."""
+
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
@@ -50,7 +52,7 @@ def _map_texts(value: Any) -> Any:
 MapOption = Annotated[str | dict[str, tuple[str, ...]] | None, BeforeValidator(_map_texts)]
 
 
-class ImageOptions(_Strict):
+class ImageOptions(Strict):
     """How images are decoded.
 
     Attributes:
@@ -66,7 +68,7 @@ class ImageOptions(_Strict):
     channels: Literal["grey", "rgb"] | None = None
 
 
-class SplitConfig(_Strict):
+class SplitConfig(Strict):
     """Which rows are for training, validation and test.
 
     Parts that the source has of its own, or that `column` names, are kept. A part that is then
@@ -93,7 +95,7 @@ class SplitConfig(_Strict):
         return self
 
 
-class LimitConfig(_Strict):
+class LimitConfig(Strict):
     """Rows at most of each part; None for all of it."""
 
     train: Count | None = None
@@ -101,7 +103,7 @@ class LimitConfig(_Strict):
     test: Count | None = None
 
 
-class _SourceConfig(_Strict):
+class _SourceConfig(Strict):
     """What every source has.
 
     Attributes:

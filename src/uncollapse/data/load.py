@@ -21,7 +21,7 @@ from uncollapse.records import DataDescription
 
 
 def _list_rows(config: sources.DataConfig, base: Path | None) -> DataSource:
-    from uncollapse.data._sources import arrays, builtin, folder, table, torchvision_sets
+    from uncollapse.data._sources import arrays, builtin, folder, table
 
     match config:
         case sources.DigitsConfig():
@@ -37,7 +37,7 @@ def _list_rows(config: sources.DataConfig, base: Path | None) -> DataSource:
         case sources.TableConfig():
             return table.list_table(config, base)
         case sources.TorchvisionConfig():
-            return torchvision_sets.list_torchvision(config, base)
+            return builtin.list_torchvision(config, base)
 
 
 def _complete_column(source: DataSource, name: str, role: str, remedy: str) -> NDArray[Any]:

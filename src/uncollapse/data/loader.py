@@ -5,6 +5,8 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from typing import cast
 
 import numpy as np
 import torch
@@ -20,6 +22,8 @@ from uncollapse.errors import InputError
 # Pieces of a global batch, each with random numbers of its own. Never a function of the number of
 # processes, or the views would be.
 CHUNKS = 8
+
+_Step = tuple[int, NDArray[np.int64]]  # number and positions of a batch
 
 
 @dataclass(frozen=True)
@@ -119,16 +123,18 @@ class Loader:
             raise InputError(
                 f"a step of 0 to {len(batches)}", f"start = {start}", "resume at a step that exists"
             )
-        return self._iterate(_Steps(self, epoch, start, batches[start:]))
+        return self._iterate(epoch, list(enumerate(batches))[start:])
 
-    def _iterate(self, steps: _Steps) -> Iterator[LoadedBatch]:
-        loaded: Iterable[LoadedBatch | InputError] = map(steps.__getitem__, range(len(steps)))
+    def _iterate(self, epoch: int, steps: list[_Step]) -> Iterator[LoadedBatch]:
+        load = partial(self._load_or_error, epoch)
+        loaded: Iterable[LoadedBatch | InputError] = map(load, steps)
         if self._workers:
             # A generator of its own, because DataLoader would draw from the global one.
             loaded = DataLoader(
-                steps,
+                cast("Dataset[_Step]", steps),
                 batch_size=None,
                 num_workers=self._workers,
+                collate_fn=load,
                 generator=torch.Generator(),
                 worker_init_fn=_leave_stopping_to_the_parent,
             )
@@ -136,6 +142,13 @@ class Loader:
             if isinstance(batch, InputError):
                 raise batch
             yield batch
+
+    def _load_or_error(self, epoch: int, step: _Step) -> LoadedBatch | InputError:
+        # Raised in a worker, DataLoader would turn it into a RuntimeError with a traceback.
+        try:
+            return self.load(epoch, *step)
+        except InputError as error:
+            return error
 
     def load(self, epoch: int, step: int, batch: NDArray[np.int64]) -> LoadedBatch:
         """This process's share of one batch.
@@ -160,24 +173,3 @@ def _leave_stopping_to_the_parent(_worker: int) -> None:
     """Ctrl-C and SIGTERM reach a whole process group; a worker ends when its parent ends it."""
     for which in (signal.SIGINT, signal.SIGTERM):
         signal.signal(which, signal.SIG_IGN)
-
-
-@dataclass(frozen=True)
-class _Steps(Dataset[LoadedBatch | InputError]):
-    """An epoch's steps as a data set, for DataLoader's worker processes."""
-
-    loader: Loader
-    epoch: int
-    start: int
-    batches: list[NDArray[np.int64]]
-
-    def __len__(self) -> int:
-        return len(self.batches)
-
-    def __getitem__(self, number: int) -> LoadedBatch | InputError:
-        # An error of the user's input comes back as a value: raised in a worker, DataLoader would
-        # turn it into a RuntimeError with the worker's traceback.
-        try:
-            return self.loader.load(self.epoch, self.start + number, self.batches[number])
-        except InputError as error:
-            return error

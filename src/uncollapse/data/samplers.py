@@ -16,8 +16,9 @@ from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from uncollapse.data.config import Strict
 from uncollapse.data.coverage import Coverage, first_few
 from uncollapse.data.permutation_stream import Integers, PermutationStream
 from uncollapse.errors import InputError
@@ -27,7 +28,7 @@ from uncollapse.records import BalancedBatch, Batch, FullBatch, RandomBatch
 _SHUFFLED, _CLASSES, _ROWS, _ORDER = range(4)
 
 
-class BatchConfig(BaseModel):
+class BatchConfig(Strict):
     """The `batch:` block of a configuration.
 
     Attributes:
@@ -40,8 +41,6 @@ class BatchConfig(BaseModel):
         >>> BatchConfig(sampler="balanced", per_class=8, classes=4).per_class
         8
     """
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     sampler: Literal["shuffled", "balanced", "class-aware"] = "shuffled"
     size: int | Literal["full"] | None = None

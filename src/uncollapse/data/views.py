@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from uncollapse.data.augmentation_presets import (
@@ -19,12 +19,13 @@ from uncollapse.data.augmentation_presets import (
     preset,
 )
 from uncollapse.data.augmentations import Draws
+from uncollapse.data.config import Strict
 from uncollapse.data.scales import Scales
 from uncollapse.errors import InputError
 from uncollapse.records import InputKind
 
 
-class Normalisation(BaseModel):
+class Normalisation(Strict):
     """Numbers to normalise by: (value - mean) / std.
 
     Attributes:
@@ -32,13 +33,11 @@ class Normalisation(BaseModel):
         std: The same, above 0.
     """
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
     mean: float | list[float]
     std: Annotated[float, Field(gt=0)] | list[Annotated[float, Field(gt=0)]]
 
 
-class ViewsConfig(BaseModel):
+class ViewsConfig(Strict):
     """The `views:` block of a configuration.
 
     Attributes:
@@ -55,8 +54,6 @@ class ViewsConfig(BaseModel):
         >>> ViewsConfig(augmentation=[{"crop": {"scale": [0.5, 1.0]}}, "flip"]).count
         2
     """
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     count: int = Field(default=2, ge=1)
     augmentation: Strength | list[ListedOperation] = "medium"

@@ -10,7 +10,11 @@ from .checks import (
 )
 from .codes import (
     Codes,
+    Hashes,
+    IdSet,
+    RepeatedInstanceError,
     encode,
+    hash_ids,
     sorted_names,
 )
 from .embeddings import (
@@ -19,12 +23,6 @@ from .embeddings import (
     row_norms,
     to_numpy,
     unit_rows,
-)
-from .ids import (
-    Hashes,
-    IdSet,
-    RepeatedInstanceError,
-    hash_ids,
 )
 from .sample import (
     ByRole,

@@ -1,5 +1,6 @@
 from ._shard import (
     Shard,
+    description_of,
 )
 from .columns import (
     Columns,
@@ -7,9 +8,6 @@ from .columns import (
     label_column,
     named_column,
     number_columns,
-)
-from .description import (
-    description_of,
 )
 from .formats import (
     ENDINGS,

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from numpy.typing import NDArray
 
 from uncollapse.errors import InputError
+from uncollapse.records import Part
 
 Array = NDArray[Any]
 
@@ -29,27 +32,27 @@ class Column:
     shape: tuple[int, ...] = ()
 
 
-class Shard(Protocol):
-    """What every format offers."""
+class Shard(ABC):
+    """What every format offers.
+
+    Attributes:
+        path: The file.
+        columns: Its columns in order.
+        rows: Number of rows, None where only reading tells.
+        classes: Names of the codes of the columns that hold codes; they are read as these names.
+    """
 
     path: Path
-
-    @property
-    def columns(self) -> list[Column]:
-        """Its columns in order."""
-
-    @property
-    def rows(self) -> int | None:
-        """Number of rows, None where only reading tells."""
-
-    @property
-    def classes(self) -> Mapping[str, tuple[str, ...]]:
-        """Names of the codes of the columns that hold codes; they are read as these names."""
+    columns: list[Column]
+    rows: int | None = None
+    classes: Mapping[str, tuple[str, ...]] = {}
 
     @property
     def about(self) -> str:
         """The JSON that `uncollapse embed` wrote into it; empty without."""
+        return ""
 
+    @abstractmethod
     def read(
         self, vectors: Sequence[str], names: Sequence[str], batch: int, fill_ragged: bool = False
     ) -> Iterator[dict[str, Array]]:
@@ -80,3 +83,36 @@ def without_package(package: str, path: Path) -> InputError:
         "an environment without it",
         "pip install 'uncollapse[measure]'",
     )
+
+
+@dataclass(frozen=True)
+class Description(Part):
+    """Names of the columns that a file of embeddings has, as far as it says.
+
+    Attributes:
+        layers: Columns of vectors.
+        label: Training label.
+        fine: Finer labels.
+        slices: Slice columns.
+        views: Views of each instance; 0 for one row per instance, not augmented.
+    """
+
+    layers: tuple[str, ...] = ()
+    label: str | None = None
+    fine: tuple[str, ...] = ()
+    slices: tuple[str, ...] = ()
+    views: int = 0
+
+
+def description_of(shard: Shard) -> Description:
+    """The description in a parquet file (metadata) or an npz archive (the array "about").
+
+    Raises:
+        InputError: It is damaged.
+    """
+    try:
+        return Description.from_dict(json.loads(shard.about or "{}"))
+    except ValueError as error:  # an InputError is one
+        raise InputError(
+            f"JSON in the metadata of {shard.path}", f"{error}", "embed the run again"
+        ) from error

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
@@ -11,18 +11,17 @@ from typing import Any, ClassVar
 import numpy as np
 
 from uncollapse.errors import InputError
-from uncollapse.tables._shard import Array, Column, unreadable, without_package
+from uncollapse.tables._shard import Array, Column, Shard, unreadable, without_package
 from uncollapse.tables.huggingface import class_names
 
 # Bytes of a parquet column that are read at once.
 _PAGES = 1 << 20
 
 
-class TableShard(ABC):
+class TableShard(Shard):
     """What the three kinds of table share."""
 
     kind: ClassVar[str]
-    rows: int | None = None  # only reading tells, but for parquet
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -33,9 +32,13 @@ class TableShard(ABC):
         self._errors = (pa.ArrowException, OSError)
         with self._reading("a"):
             self.schema: Any = self._read_schema()
-        self.classes: Mapping[str, tuple[str, ...]] = class_names(self.schema.metadata)
-        self.about = (self.schema.metadata or {}).get(b"uncollapse", b"").decode()
+        self.classes = class_names(self.schema.metadata)
         self.columns = [_column(field.name, field.type) for field in self.schema]
+
+    @property
+    def about(self) -> str:
+        """What its schema holds under "uncollapse"."""
+        return str((self.schema.metadata or {}).get(b"uncollapse", b"").decode())
 
     @contextmanager
     def _reading(self, article: str) -> Iterator[None]:

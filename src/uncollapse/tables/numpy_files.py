@@ -23,7 +23,7 @@ from uncollapse.tables._npy import (
     read_header,
     read_rows,
 )
-from uncollapse.tables._shard import Array, Column, unreadable, without_package
+from uncollapse.tables._shard import Array, Column, Shard, unreadable, without_package
 
 
 def _column(name: str, dtype: str, shape: tuple[int, ...]) -> Column:
@@ -59,13 +59,11 @@ def _one_each(path: Path, part: dict[str, Array], names: Sequence[str]) -> dict[
     return part
 
 
-class ArraysShard:
+class ArraysShard(Shard):
     """Arrays by name, of which only those that are asked for are read, and not mapped.
 
     Mapped rows stay in memory.
     """
-
-    classes: Mapping[str, tuple[str, ...]] = {}
 
     def __init__(
         self, path: Path, members: Mapping[str, Callable[[], AbstractContextManager[IO[bytes]]]]
@@ -76,17 +74,10 @@ class ArraysShard:
         for name, opened in members.items():
             with opened() as file:
                 self.headers[name] = read_header(file)
-
-    @property
-    def rows(self) -> int | None:
-        """Where all arrays have as many; else it is known once columns are chosen."""
+        self.columns = [_column(n, h.dtype.kind, h.shape) for n, h in self.headers.items()]
         lengths = {header.rows for header in self.headers.values() if header.shape}
-        return lengths.pop() if len(lengths) == 1 else None
-
-    @property
-    def columns(self) -> list[Column]:
-        """The arrays."""
-        return [_column(name, h.dtype.kind, h.shape) for name, h in self.headers.items()]
+        if len(lengths) == 1:  # else it is known once columns are chosen
+            self.rows = lengths.pop()
 
     @property
     def about(self) -> str:
@@ -193,12 +184,8 @@ class NpyShard(ArraysShard):
             yield np.array(mapped[start : start + batch])
 
 
-class SafetensorsShard:
+class SafetensorsShard(Shard):
     """Several tensors by name, read slice by slice; bfloat16 needs torch."""
-
-    rows: int | None = None  # known once columns are chosen
-    classes: Mapping[str, tuple[str, ...]] = {}
-    about = ""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -219,11 +206,8 @@ class SafetensorsShard:
                     self._types[name] = str(part.get_dtype())
         except (self._error, OSError) as error:
             raise unreadable(path, "named tensors", error) from error
-
-    @property
-    def columns(self) -> list[Column]:
-        """The tensors."""
-        return [_column(n, self._types[n].lower(), shape) for n, shape in self._shapes.items()]
+        shapes = self._shapes.items()
+        self.columns = [_column(name, self._types[name].lower(), shape) for name, shape in shapes]
 
     def read(
         self, vectors: Sequence[str], names: Sequence[str], batch: int, fill_ragged: bool = False

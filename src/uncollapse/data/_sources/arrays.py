@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from uncollapse.data._decode import fit_pixels
 from uncollapse.data._inputs import ArrayInputs, OpenedInputs
 from uncollapse.data._source import DataSource, place, texts
-from uncollapse.data._sources.numbers import check_finite
-from uncollapse.data._sources.table import text_roles
+from uncollapse.data._sources.table import check_finite, text_roles
 from uncollapse.data.config import ArraysConfig
 from uncollapse.data.dataset import SPLIT_WORDS
 from uncollapse.errors import InputError

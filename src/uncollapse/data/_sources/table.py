@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from uncollapse.data._decode import EncodedBytes
 from uncollapse.data._inputs import ArrayInputs, OpenedInputs
 from uncollapse.data._source import DataSource, Opener, open_encoded, place, texts
-from uncollapse.data._sources.numbers import check_finite
 from uncollapse.data.config import ArraysConfig, ImageFolderConfig, TableConfig
 from uncollapse.data.splits import part_names
 from uncollapse.errors import InputError
@@ -20,6 +19,9 @@ from uncollapse.tables import Shard, Table, WholeColumns, named_column, number_c
 
 Texts = NDArray[Any]
 _Labelled = ArraysConfig | ImageFolderConfig | TableConfig
+
+_ROWS = 65536
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 def text_roles(config: _Labelled, stored: Shard, word: str = "") -> dict[str, str]:
@@ -61,6 +63,23 @@ def _vectors(config: TableConfig, table: Table, roles: list[str]) -> list[str]:
     if not names:
         raise InputError(f"number columns in {table.path}", "none", "name them with `vector`")
     return names
+
+
+def check_finite(values: NDArray[Any], name: str) -> None:
+    """Refuses NaN, infinity, and what becomes infinity as float32, in (N, ...) numbers."""
+    bad = [
+        start + np.flatnonzero(~(np.abs(part.reshape(len(part), -1)) <= _LARGEST).all(axis=1))
+        for start in range(0, len(values), _ROWS)
+        for part in [values[start : start + _ROWS]]
+    ]
+    rows = np.concatenate(bad) if bad else np.empty(0, int)
+    if len(rows):
+        raise InputError(
+            f"finite numbers in column {name!r}",
+            f"NaN or infinity (as float32) in {len(rows)} of {len(values)} rows, "
+            f"the first row {rows[0]}",
+            "fill them or take the rows out",
+        )
 
 
 def _matrix(read: WholeColumns, dimensions: int, path: Path) -> NDArray[np.float32]:
