@@ -4,12 +4,6 @@ from ._english import (
 from ._probe_text import (
     show_probe,
 )
-from .batch import (
-    BalancedBatch,
-    Batch,
-    FullBatch,
-    RandomBatch,
-)
 from .codec import (
     Document,
     Part,
@@ -22,22 +16,21 @@ from .comparison import (
 )
 from .conventions import (
     AnchorsWithoutPositives,
+    BalancedBatch,
+    Batch,
     Conventions,
+    FullBatch,
     OneClass,
+    RandomBatch,
     Reduction,
     SelfPairs,
-)
-from .data_description import (
-    DataDescription,
-    InputKind,
 )
 from .estimate import (
     UNKNOWN,
     Estimate,
+    Interval,
+    Score,
     number,
-)
-from .margins import (
-    Margins,
 )
 from .measurement import (
     Measurement,
@@ -45,14 +38,17 @@ from .measurement import (
 from .measurement_parts import (
     ClassMeasurement,
     Conditions,
+    Gap,
+    PermutationNull,
+    ProbedClassScore,
+    SliceColumn,
+    SliceGaps,
+    SliceMeasurement,
+    SliceProbe,
     Ssem,
     SsemFit,
     Variances,
-)
-from .message import (
-    Message,
-    Value,
-    sentence,
+    WithinClassProbe,
 )
 from .pilot_result import (
     Confirmation,
@@ -98,16 +94,17 @@ from .probe_result import (
 )
 from .reason import (
     REASONS,
+    Message,
     Reason,
+    Value,
+    sentence,
 )
 from .run import (
+    DataDescription,
     EpochLine,
+    InputKind,
     RunRecord,
     RunStatus,
-)
-from .score import (
-    Interval,
-    Score,
 )
 from .secondary import (
     CAVEATS,
@@ -131,34 +128,21 @@ from .setting_change import (
     changed_setting,
 )
 from .simulation import (
+    Optimiser,
     PointSummary,
     Reached,
+    SimulationOptions,
     SimulationRecord,
     SimulationRun,
     Spread,
     Stopped,
 )
-from .simulation_options import (
-    Optimiser,
-    SimulationOptions,
-)
-from .slices import (
-    Gap,
-    SliceColumn,
-    SliceGaps,
-    SliceMeasurement,
-    SliceProbe,
-)
 from .verdict import (
     WORST_FIRST,
+    Margins,
     ProbeVerdict,
     Verdict,
     severity,
-)
-from .within_class_probe import (
-    PermutationNull,
-    ProbedClassScore,
-    WithinClassProbe,
 )
 
 __all__ = [

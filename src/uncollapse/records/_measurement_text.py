@@ -11,14 +11,19 @@ from rich.table import Table
 from rich.text import Text
 
 from uncollapse.records.codec import Part
-from uncollapse.records.estimate import Estimate
-from uncollapse.records.measurement_parts import ClassMeasurement, Conditions, Ssem, Variances
+from uncollapse.records.estimate import Estimate, Interval
+from uncollapse.records.measurement_parts import (
+    ClassMeasurement,
+    Conditions,
+    SliceColumn,
+    SliceGaps,
+    Ssem,
+    Variances,
+    WithinClassProbe,
+)
 from uncollapse.records.prediction import Prediction
 from uncollapse.records.reason import Reason
-from uncollapse.records.score import Interval
 from uncollapse.records.secondary import NC1Null, SecondaryMeasures
-from uncollapse.records.slices import SliceColumn, SliceGaps
-from uncollapse.records.within_class_probe import WithinClassProbe
 
 FINER = "Finer labels inside a class (0 chance, 1 perfect)"
 _COLOURS = {

@@ -6,8 +6,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from uncollapse.records.estimate import Interval
 from uncollapse.records.probe_result import ProbeConditions, ProbeResult, Reading, TargetProbe
-from uncollapse.records.score import Interval
 
 _COLUMNS = ("", "accuracy", "balanced", "above chance", "{percent:.3g} % interval", "chosen")
 _RIGHT = range(1, 5)

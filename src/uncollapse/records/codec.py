@@ -13,9 +13,18 @@ from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar, Self, cast
+from typing import Annotated, Any, ClassVar, Self, cast
+
+from annotated_types import Ge, Gt, Le
 
 from uncollapse.errors import InputError
+
+# Numbers with the range that reading checks.
+Count = Annotated[int, Ge(0)]
+PositiveCount = Annotated[int, Ge(1)]
+Fraction = Annotated[float, Ge(0), Le(1)]
+NotNegative = Annotated[float, Ge(0)]
+Positive = Annotated[float, Gt(0)]
 
 
 def to_json_types(value: Any) -> Any:

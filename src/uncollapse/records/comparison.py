@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from uncollapse.records.codec import Document, Part
-from uncollapse.records.message import Message
+from uncollapse.records.reason import Message
 from uncollapse.records.verdict import Verdict
 
 

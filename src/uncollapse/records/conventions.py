@@ -1,9 +1,11 @@
-"""The conventions of the loss: their names, their choices and their defaults, once."""
+"""The conventions of the loss and the kinds of batch: names, choices and defaults, once."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from uncollapse.errors import InputError
+from uncollapse.records.codec import Part
 
 SelfPairs = Literal["include", "exclude"]
 Reduction = Literal["pairs", "anchors"]
@@ -43,3 +45,89 @@ class Conventions:
             if value not in choices:
                 expected = f"{name} one of {', '.join(map(repr, choices))}"
                 raise InputError(expected, f"{name} = {value!r}", "choose one")
+
+
+class _Kind(Part):
+    """A record whose JSON begins with its kind, by which it is told from its siblings."""
+
+    kind: ClassVar[str]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The record as plain JSON types: `kind`, then one key per field."""
+        return {"kind": self.kind} | super().to_dict()
+
+
+@dataclass(frozen=True)
+class FullBatch(_Kind):
+    """Every instance is in every batch.
+
+    Examples:
+        >>> from uncollapse import Setting, predict
+        >>> setting = Setting(classes=3, per_class=4, alpha=0.1, temperature=0.5)
+        >>> setting.batch, predict(setting).phase
+        (FullBatch(), 'collapse')
+    """
+
+    kind: ClassVar[str] = "full"
+
+
+@dataclass(frozen=True)
+class BalancedBatch(_Kind):
+    """The same number of instances of every class that is in the batch.
+
+    Attributes:
+        per_class: Instances of a class in a batch (n_b), at least 1.
+        classes: Classes in a batch, drawn at random without replacement; None for all.
+
+    Examples:
+        >>> from uncollapse import Setting, predict
+        >>> setting = Setting(classes=3, per_class=4, alpha=0.1, temperature=0.5)
+        >>> smaller = setting.with_(batch=BalancedBatch(per_class=2, classes=2))
+        >>> round(predict(setting).alpha_threshold, 4), round(predict(smaller).alpha_threshold, 4)
+        (0.2687, 0.3982)
+    """
+
+    kind: ClassVar[str] = "balanced"
+    per_class: int
+    classes: int | None = None
+
+
+@dataclass(frozen=True)
+class RandomBatch(_Kind):
+    """Instances drawn uniformly without replacement, whatever their class.
+
+    Attributes:
+        size: Instances in a batch (B), each with all its views.
+
+    Examples:
+        >>> from uncollapse import Setting, predict
+        >>> setting = Setting(classes=3, per_class=4, alpha=0.1, temperature=0.5)
+        >>> smaller = setting.with_(batch=RandomBatch(size=4))
+        >>> round(predict(setting).alpha_threshold, 4), round(predict(smaller).alpha_threshold, 4)
+        (0.2687, 0.4784)
+    """
+
+    kind: ClassVar[str] = "random"
+    size: int
+
+
+def _kind_of(record: Any) -> str:
+    """The kind that JSON names; "BalancedBatch" in files of before, and "full" where none is."""
+    kind = record.get("kind") if isinstance(record, dict) else getattr(record, "kind", "none")
+    return str(kind or "full").lower().removesuffix("batch")
+
+
+class _ByKind:
+    """Tells pydantic to choose the record by its kind."""
+
+    @staticmethod
+    def __get_pydantic_core_schema__(source: Any, handler: Callable[[Any], Any]) -> Any:
+        from pydantic_core import core_schema
+
+        records = (FullBatch, BalancedBatch, RandomBatch)
+        return core_schema.tagged_union_schema(
+            {record.kind: handler(record) for record in records}, _kind_of
+        )
+
+
+Batch = Annotated[FullBatch | BalancedBatch | RandomBatch, _ByKind]

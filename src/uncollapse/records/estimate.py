@@ -1,4 +1,4 @@
-"""An estimate with its interval."""
+"""Numbers with their intervals."""
 
 from __future__ import annotations
 
@@ -45,3 +45,43 @@ class Estimate(Part):
 
 
 UNKNOWN = Estimate()
+
+
+@dataclass(frozen=True)
+class Interval(Part):
+    """A number with the ends of its interval (None where there is none)."""
+
+    estimate: float
+    low: float | None = None
+    high: float | None = None
+
+    @property
+    def half_width(self) -> float | None:
+        """Half the length of the interval."""
+        return None if self.low is None or self.high is None else (self.high - self.low) / 2
+
+    def scaled(self, factor: float, shift: float) -> Interval:
+        """The same for factor * number + shift, with a factor above 0."""
+        low, high = (None if v is None else factor * v + shift for v in (self.low, self.high))
+        return Interval(factor * self.estimate + shift, low, high)
+
+    def in_points(self) -> str:
+        """A difference of shares in percentage points, as +22.5 [+20.0, +25.1]."""
+        centre = f"{100 * self.estimate:+.1f}"
+        if self.low is None or self.high is None:
+            return centre
+        return f"{centre} [{100 * self.low:+.1f}, {100 * self.high:+.1f}]"
+
+    def __str__(self) -> str:
+        if self.low is None or self.high is None:
+            return f"{self.estimate:.4g} (no interval)"
+        return f"{self.estimate:.4g} [{self.low:.4g}, {self.high:.4g}]"
+
+
+@dataclass(frozen=True)
+class Score(Part):
+    """Accuracy, balanced accuracy and what is left of it above chance."""
+
+    accuracy: Interval
+    balanced_accuracy: Interval
+    chance_corrected: Interval

@@ -8,13 +8,18 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from uncollapse.records.codec import Document
 from uncollapse.records.estimate import Estimate
-from uncollapse.records.measurement_parts import ClassMeasurement, Conditions, Ssem, Variances
+from uncollapse.records.measurement_parts import (
+    ClassMeasurement,
+    Conditions,
+    SliceColumn,
+    Ssem,
+    Variances,
+    WithinClassProbe,
+)
 from uncollapse.records.prediction import Prediction
 from uncollapse.records.reason import Reason
 from uncollapse.records.secondary import SecondaryMeasures
-from uncollapse.records.slices import SliceColumn
 from uncollapse.records.verdict import Verdict
-from uncollapse.records.within_class_probe import WithinClassProbe
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType

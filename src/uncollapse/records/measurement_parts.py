@@ -1,4 +1,4 @@
-"""Parts of a measurement: variances, classes, the nearest simplex, conditions."""
+"""Parts of a measurement: variances, classes, the nearest simplex, probe, slices, conditions."""
 
 from __future__ import annotations
 
@@ -6,11 +6,70 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from uncollapse.records.codec import Part
-from uncollapse.records.estimate import UNKNOWN, Estimate
-from uncollapse.records.margins import Margins
-from uncollapse.records.ranges import Count, Fraction, PositiveCount
-from uncollapse.records.verdict import Verdict
+from uncollapse.records.codec import Count, Fraction, Part, PositiveCount
+from uncollapse.records.estimate import UNKNOWN, Estimate, Interval
+from uncollapse.records.probe_options import WithinClassOptions
+from uncollapse.records.verdict import Margins, ProbeVerdict, Verdict
+
+
+@dataclass(frozen=True)
+class PermutationNull(Part):
+    """What the probe reads of labels that were permuted within each class.
+
+    Attributes:
+        observed: The statistic of the true labels.
+        mean, high: Mean and largest of the permuted.
+        permutations: How many there were.
+        p_value: Part of all (the true one counted) that is at least `observed`.
+    """
+
+    observed: float
+    mean: float
+    high: float
+    permutations: Count
+    p_value: Fraction
+
+
+@dataclass(frozen=True)
+class ProbedClassScore(Part):
+    """What was read inside one class.
+
+    Attributes:
+        label: Of the class.
+        fine_labels: How many finer labels it has.
+        rows: How many rows took part.
+        knn, logistic: Balanced accuracy, corrected for chance.
+    """
+
+    label: bool | int | float | str
+    fine_labels: Count
+    rows: Count
+    knn: float
+    logistic: float
+
+
+@dataclass(frozen=True)
+class WithinClassProbe(Part):
+    """How well a finer label is read inside each class: 0 is chance, 1 is perfect.
+
+    Attributes:
+        verdict: "information", "no-information" or "cannot-tell".
+        summary: The numbers in one line.
+        knn, logistic: Mean over classes; None where no class could be probed.
+        null: The same for permuted labels; None where none were asked for.
+        classes: One entry per class that was probed.
+        skipped_classes: Classes without enough finer labels.
+        options: Of the probe.
+    """
+
+    verdict: ProbeVerdict
+    summary: str
+    knn: Interval | None
+    logistic: Interval | None
+    null: PermutationNull | None
+    classes: tuple[ProbedClassScore, ...]
+    skipped_classes: Count
+    options: WithinClassOptions
 
 
 @dataclass(frozen=True)
@@ -116,3 +175,75 @@ class Conditions(Part):
         """One key per field; only a stream has blocks, and it has no seed."""
         left_out = [name for name in ("blocks", "seed") if self[name] is None]
         return {key: value for key, value in super().to_dict().items() if key not in left_out}
+
+
+@dataclass(frozen=True)
+class SliceProbe(Part):
+    """How well finer labels are read in one slice, by each probe."""
+
+    knn: Interval
+    logistic: Interval
+
+
+@dataclass(frozen=True)
+class SliceMeasurement(Part):
+    """What was found in the rows of one slice.
+
+    Attributes:
+        count: Its rows.
+        classes: Classes with two independent units or more; 0 where there are no two such classes,
+            and then no variances.
+        verdict: By its own interval.
+        certainly_collapsed: Whether it is collapsed by an interval that holds for all slices.
+        reason: Why, in words.
+        within_class_variance, instance_variance, share: As of the whole.
+        probe: Accuracy of the finer labels; None without them.
+    """
+
+    count: Count
+    classes: Count
+    verdict: Verdict
+    certainly_collapsed: bool = False
+    reason: str = ""
+    within_class_variance: Estimate | None = None
+    instance_variance: Estimate | None = None
+    share: Estimate | None = None
+    probe: SliceProbe | None = None
+
+
+@dataclass(frozen=True)
+class Gap(Part):
+    """The largest difference between two slices, with an interval that holds for all pairs."""
+
+    estimate: float
+    low: float
+    high: float
+    smallest: str
+    largest: str
+
+
+@dataclass(frozen=True)
+class SliceGaps(Part):
+    """The largest differences; None where no two slices have an interval."""
+
+    within_class_variance: Gap | None
+    instance_variance: Gap | None
+    knn: Gap | None
+    logistic: Gap | None
+
+
+@dataclass(frozen=True)
+class SliceColumn(Part):
+    """What was found in the slices of one column.
+
+    Attributes:
+        values: By the slice's name.
+        missing_rows: Rows without a value.
+        gap: The largest differences between slices.
+        leakage: The within-class probe reading the slice off the embedding; None without probe.
+    """
+
+    values: Mapping[str, SliceMeasurement]
+    missing_rows: Count
+    gap: SliceGaps
+    leakage: WithinClassProbe | None

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
-from uncollapse.records.codec import Document, Part
-from uncollapse.records.message import Message, Value
+from uncollapse.records.codec import Count, Document, Fraction, NotNegative, Part
+from uncollapse.records.estimate import Interval
 from uncollapse.records.prediction import Phase
-from uncollapse.records.ranges import Count, Fraction, NotNegative
-from uncollapse.records.score import Interval
+from uncollapse.records.reason import Message, Value
 from uncollapse.records.setting import Setting
 from uncollapse.records.setting_change import SettingChange
 from uncollapse.records.verdict import Verdict

@@ -6,8 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from uncollapse.records.codec import Document, Part
-from uncollapse.records.ranges import NotNegative, Positive
+from uncollapse.records.codec import Document, NotNegative, Part, Positive
 
 Phase = Literal["spread", "collapse", "view-splitting"]
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from uncollapse.records.codec import Document, Part
+from uncollapse.records.codec import Count, Document, Part, Positive, PositiveCount
+from uncollapse.records.estimate import Score
 from uncollapse.records.probe_options import ProbeOptions
-from uncollapse.records.ranges import Count, Positive, PositiveCount
-from uncollapse.records.score import Score
 
 
 class _WhatApplies(Part):

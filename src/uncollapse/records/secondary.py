@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from uncollapse.records._english import SENTENCES
-from uncollapse.records.codec import Part
-from uncollapse.records.ranges import Count, Fraction, PositiveCount
+from uncollapse.records.codec import Count, Fraction, Part, PositiveCount
 
 CAVEATS = {
     key.removeprefix("caveat."): english

@@ -9,11 +9,14 @@ from typing import Any, get_args
 import numpy as np
 
 from uncollapse.errors import InputError
-from uncollapse.records.batch import BalancedBatch, Batch, FullBatch, RandomBatch
 from uncollapse.records.codec import Part
 from uncollapse.records.conventions import (
     AnchorsWithoutPositives,
+    BalancedBatch,
+    Batch,
     Conventions,
+    FullBatch,
+    RandomBatch,
     Reduction,
     SelfPairs,
 )

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from uncollapse.errors import InputError
-from uncollapse.records.batch import BalancedBatch, Batch, RandomBatch
 from uncollapse.records.codec import Part
+from uncollapse.records.conventions import BalancedBatch, Batch, RandomBatch
 from uncollapse.records.setting import Setting
 
 _IN_JSON = {"before": "from", "after": "to"}
