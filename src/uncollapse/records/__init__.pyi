@@ -1,7 +1,7 @@
 from ._english import (
     SENTENCES,
 )
-from ._probe_text import (
+from ._text import (
     show_probe,
 )
 from .codec import (

@@ -120,7 +120,7 @@ class Measurement(Document):
         self, console: Console, options: ConsoleOptions
     ) -> Iterator[RenderableType]:
         """The parts in the order in which they are read, a blank line after each."""
-        from uncollapse.records import _measurement_text as text
+        from uncollapse.records import _text as text
 
         yield from text.spaced(
             text.verdict_text(self.verdict, self.reasons),
@@ -136,6 +136,6 @@ class Measurement(Document):
         )
 
     def __str__(self) -> str:
-        from uncollapse.records import _measurement_text as text
+        from uncollapse.records import _text as text
 
         return text.plain(self)

@@ -1,4 +1,4 @@
-"""The parts of a measurement as a person reads them in a terminal."""
+"""Measurements and probes as a person reads them in a terminal."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from uncollapse.records.measurement_parts import (
     WithinClassProbe,
 )
 from uncollapse.records.prediction import Prediction
+from uncollapse.records.probe_result import ProbeConditions, ProbeResult, Reading, TargetProbe
 from uncollapse.records.reason import Reason
 from uncollapse.records.secondary import NC1Null, SecondaryMeasures
 
@@ -60,16 +61,17 @@ def _number(value: float | Estimate | Interval | None) -> str:
     return "-" if value is None else f"{value:.4g}"
 
 
-def _interval(estimate: Estimate | Interval | None) -> str:
+def _interval(estimate: Estimate | Interval | None, form: str = ".4g") -> str:
     if estimate is None or estimate.low is None or estimate.high is None:
         return "-"
-    return f"[{estimate.low:.4g}, {estimate.high:.4g}]"
+    return f"[{estimate.low:{form}}, {estimate.high:{form}}]"
 
 
-def _table(title: str, *columns: str, left: int = 1) -> Table:
+def _table(title: str, first: str, *columns: str) -> Table:
     table = Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for k, column in enumerate(columns):
-        table.add_column(column, justify="left" if k < left else "right")
+    table.add_column(first)
+    for column in columns:
+        table.add_column(column, justify="right")
     return table
 
 
@@ -233,3 +235,61 @@ def conditions_text(given: Conditions) -> Text:
         counts = [f"{name.replace('_', ' ')} {count}" for name, count in given.dropped.items()]
         parts.append(f"dropped rows: {', '.join(counts)}")
     return Text("; ".join(parts), style="dim")
+
+
+def show_probe(result: ProbeResult, console: Console) -> None:
+    """Print the record, a blank line after each of its parts."""
+    percent = 100 * result.conditions.settings.confidence
+    tables = (_target_table(target, percent) for target in result.targets)
+    for part in spaced(*tables, _probe_conditions(result.conditions)):
+        console.print(part)
+
+
+def _target_table(target: TargetProbe, percent: float) -> Table:
+    sizes = target.sizes
+    missing = f", {sizes.missing} without it" if sizes.missing else ""
+    title = (
+        f"{target.data + ': ' if target.data else ''}{target.target} ({target.role}) at "
+        f"{target.layer}: {target.classes} values; rows {sizes.train} train, "
+        f"{sizes.validation} validation, {sizes.test} test{missing}"
+    )
+    ends = f"{percent:.3g} % interval"
+    table = _table(title, "", "accuracy", "balanced", "above chance", ends, "chosen")
+    table.columns[-1].justify = "left"
+    # Notes stand in the caption, so that they cannot be read apart from their numbers.
+    table.caption = "\n".join(f"note: {note}" for note in target.notes) or None
+    table.caption_justify = "left"
+    for reading in target.readings:
+        score = reading.score
+        forms = (score.accuracy, score.balanced_accuracy, score.chance_corrected)
+        numbers = [f"{form.estimate:.3f}" for form in forms]
+        numbers.append(_interval(score.chance_corrected, ".3f"))
+        table.add_row(_probe_name(reading), *numbers, Text(_chosen(reading)))
+    return table
+
+
+def _probe_name(reading: Reading) -> str:
+    if reading.details.shots is None:
+        return reading.probe
+    return f"{reading.probe.removesuffix('few-shot')}{reading.details.shots}-shot"
+
+
+def _chosen(reading: Reading) -> str:
+    if reading.details.draws is not None:
+        return f"{reading.details.draws} draws"
+    # "k", so that a row stays on one line of a hundred columns.
+    values = reading.chosen.to_dict().items()
+    return ", ".join(f"{key.replace('neighbours', 'k')} {value:.3g}" for key, value in values)
+
+
+def _probe_conditions(conditions: ProbeConditions) -> Text:
+    lines = [
+        f"above chance: (balanced - 1/K)/(1 - 1/K). chosen by {conditions.chosen_by}, "
+        f"fitted on {conditions.fitted_on}, tested once on test; seed {conditions.seed}"
+    ]
+    for data in conditions.data:
+        if data.cut_here:
+            whole = "" if data.unit == "row" else f", every {data.unit} in one split"
+            named = f" of {data.name}" if data.name else ""
+            lines.append(f"cut here{named}: {' and '.join(data.cut_here)}, a fifth each{whole}")
+    return Text("\n".join(lines), style="dim")
