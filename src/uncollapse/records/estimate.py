@@ -14,8 +14,28 @@ def number(value: Any) -> float | None:
     return None if value is None or not math.isfinite(value) else float(value)
 
 
+class _WithEnds(Part):
+    """A number with the ends of its interval."""
+
+    estimate: float | None
+    low: float | None
+    high: float | None
+
+    @property
+    def half_width(self) -> float | None:
+        """Half the length of the interval."""
+        return None if self.low is None or self.high is None else (self.high - self.low) / 2
+
+    def __str__(self) -> str:
+        if self.estimate is None:
+            return "-"
+        if self.low is None or self.high is None:
+            return f"{self.estimate:.4g} (no interval)"
+        return f"{self.estimate:.4g} [{self.low:.4g}, {self.high:.4g}]"
+
+
 @dataclass(frozen=True)
-class Estimate(Part):
+class Estimate(_WithEnds):
     """One quantity of the population, with its interval.
 
     Attributes:
@@ -31,34 +51,17 @@ class Estimate(Part):
     high: float | None = None
     plug_in: float | None = None
 
-    @property
-    def half_width(self) -> float | None:
-        """Half the length of the interval."""
-        return None if self.low is None or self.high is None else (self.high - self.low) / 2
-
-    def __str__(self) -> str:
-        if self.estimate is None:
-            return "-"
-        if self.low is None or self.high is None:
-            return f"{self.estimate:.4g} (no interval)"
-        return f"{self.estimate:.4g} [{self.low:.4g}, {self.high:.4g}]"
-
 
 UNKNOWN = Estimate()
 
 
 @dataclass(frozen=True)
-class Interval(Part):
+class Interval(_WithEnds):
     """A number with the ends of its interval (None where there is none)."""
 
     estimate: float
     low: float | None = None
     high: float | None = None
-
-    @property
-    def half_width(self) -> float | None:
-        """Half the length of the interval."""
-        return None if self.low is None or self.high is None else (self.high - self.low) / 2
 
     def scaled(self, factor: float, shift: float) -> Interval:
         """The same for factor * number + shift, with a factor above 0."""
@@ -71,11 +74,6 @@ class Interval(Part):
         if self.low is None or self.high is None:
             return centre
         return f"{centre} [{100 * self.low:+.1f}, {100 * self.high:+.1f}]"
-
-    def __str__(self) -> str:
-        if self.low is None or self.high is None:
-            return f"{self.estimate:.4g} (no interval)"
-        return f"{self.estimate:.4g} [{self.low:.4g}, {self.high:.4g}]"
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from uncollapse.records.codec import Document
@@ -85,13 +85,7 @@ class Measurement(Document):
     @property
     def variances(self) -> Variances:
         """The five variances with every class weighing the same."""
-        return Variances(
-            self.within_class_variance,
-            self.instance_variance,
-            self.view_variance,
-            self.between_class_variance,
-            self.total_variance,
-        )
+        return Variances(*(self[field.name] for field in fields(Variances)))
 
     def fails(self, on: Literal["collapsed", "at-risk"]) -> bool:
         """Whether a guard lets this not pass: the verdict is what `on` names, or worse.

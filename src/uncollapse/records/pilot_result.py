@@ -279,11 +279,8 @@ class PilotResult(Document):
         return [self._row(trial) for trial in self.trials]
 
     def _row(self, trial: Trial) -> dict[str, Any]:
-        means, predicted, gain = (
-            (trial.mean or {}).get(self.layer, {}),
-            trial.prediction,
-            trial.gain,
-        )
+        means = (trial.mean or {}).get(self.layer, {})
+        predicted, gain = trial.prediction, trial.gain
         return {
             "setting": trial.name,
             "status": trial.status,

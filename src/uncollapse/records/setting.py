@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, get_args
@@ -112,8 +113,10 @@ class Setting(Part):
         return replace(self, **changes)
 
 
-def _whole(value: Any) -> bool:
-    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+def _whole(value: Any, low: int, high: float = math.inf) -> bool:
+    """Whether it is a whole number in a range."""
+    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    return whole and bool(low <= value <= high)
 
 
 def _check_counts(setting: Setting) -> None:
@@ -124,7 +127,7 @@ def _check_counts(setting: Setting) -> None:
                 f"classes = {setting.classes}, per_class = {setting.per_class}",
                 "give class_counts, or both classes and per_class",
             )
-        if not _whole(setting.classes) or setting.classes < 2:
+        if not _whole(setting.classes, 2):
             raise InputError(
                 "at least two classes",
                 f"classes = {setting.classes}",
@@ -152,7 +155,7 @@ def _check_counts(setting: Setting) -> None:
         # A frozen copy, so that a list changed later does not change the setting.
         object.__setattr__(setting, "class_counts", tuple(counts))
     for count in counts:
-        if not _whole(count) or not 1 <= count <= MAX_COUNT:
+        if not _whole(count, 1, MAX_COUNT):
             raise InputError(
                 "class sizes that are positive whole numbers, at most 1e9",
                 f"a class of {count!r} instances",
@@ -167,7 +170,7 @@ def _check_counts(setting: Setting) -> None:
 
 
 def _check_loss(setting: Setting) -> None:
-    if not _whole(setting.views) or not 1 <= setting.views <= 10**6:
+    if not _whole(setting.views, 1, 10**6):
         raise InputError(
             "views as a whole number from 1 to 1,000,000",
             f"views = {setting.views!r}",
@@ -185,18 +188,15 @@ def _check_loss(setting: Setting) -> None:
             f"temperature = {setting.temperature!r}",
             "common values lie between 0.05 and 1",
         )
-    for name, known in (
-        ("self_pairs", SelfPairs),
-        ("reduction", Reduction),
-        ("anchors_without_positives", AnchorsWithoutPositives),
-    ):
-        if getattr(setting, name) not in get_args(known):
+    for name in ("self_pairs", "reduction", "anchors_without_positives"):
+        known = get_args(Conventions.__annotations__[name])
+        if getattr(setting, name) not in known:
             raise InputError(
-                f"{name} as one of {', '.join(get_args(known))}",
+                f"{name} as one of {', '.join(known)}",
                 f"{name} = {getattr(setting, name)!r}",
                 "see docs/conventions.md for what each means",
             )
-    if setting.dimension is not None and (not _whole(setting.dimension) or setting.dimension < 1):
+    if setting.dimension is not None and not _whole(setting.dimension, 1):
         raise InputError(
             "an embedding dimension as a whole number from 1",
             f"dimension = {setting.dimension!r}",
@@ -213,22 +213,20 @@ def _check_loss(setting: Setting) -> None:
 def _check_batch(setting: Setting) -> None:
     batch, counts = setting.batch, setting.counts
     if isinstance(batch, BalancedBatch):
-        if not _whole(batch.per_class) or not 1 <= batch.per_class <= counts.min():
+        if not _whole(batch.per_class, 1, counts.min()):
             raise InputError(
                 f"from 1 to {counts.min()} instances of a class in a batch (the smallest class)",
                 f"{batch.per_class!r} in a batch",
                 "take fewer per class, or leave the small classes out",
             )
-        if batch.classes is not None and (
-            not _whole(batch.classes) or not 2 <= batch.classes <= len(counts)
-        ):
+        if batch.classes is not None and not _whole(batch.classes, 2, len(counts)):
             raise InputError(
                 f"from 2 to {len(counts)} classes in a batch",
                 f"{batch.classes!r} classes in a batch",
                 "a batch of one class has no negatives; take at most as many as the data has",
             )
     elif isinstance(batch, RandomBatch):
-        if not _whole(batch.size) or not 2 <= batch.size <= counts.sum():
+        if not _whole(batch.size, 2, counts.sum()):
             raise InputError(
                 f"a batch of 2 to {counts.sum()} instances (all of the data)",
                 f"a batch of {batch.size!r}",

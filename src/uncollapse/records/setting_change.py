@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 
 from uncollapse.errors import InputError
 from uncollapse.records.codec import Part
-from uncollapse.records.conventions import BalancedBatch, Batch, RandomBatch
 from uncollapse.records.setting import Setting
 
 _IN_JSON = {"before": "from", "after": "to"}
@@ -77,19 +76,13 @@ def changed_setting(setting: Setting, changes: Iterable[SettingChange]) -> Setti
 
 
 def _changed(setting: Setting, change: SettingChange) -> Setting:
-    key, value = change.key, change.after
-    if key in ("loss.alpha", "loss.temperature", "alpha", "temperature"):
-        return setting.with_(**{key.removeprefix("loss."): float(value)})
-    if key == "views.count":
+    part, _, name = change.key.rpartition(".")
+    value: Any = change.after
+    if part in ("", "loss") and name in ("alpha", "temperature"):
+        return setting.with_(**{name: float(value)})
+    if change.key == "views.count":
         return setting.with_(views=int(value))
-    return setting.with_(batch=_changed_batch(setting.batch, key, value))
-
-
-def _changed_batch(batch: Batch, key: str, value: Any) -> Batch:
-    if isinstance(batch, BalancedBatch) and key == "batch.per_class":
-        return replace(batch, per_class=int(value))
-    if isinstance(batch, BalancedBatch) and key == "batch.classes":
-        return replace(batch, classes=None if value is None else int(value))
-    if isinstance(batch, RandomBatch) and key == "batch.size":
-        return RandomBatch(int(value))
-    return batch
+    if part == "batch" and name in vars(setting.batch):
+        value = None if value is None else int(value)
+        return setting.with_(batch=replace(setting.batch, **{name: value}))
+    return setting
