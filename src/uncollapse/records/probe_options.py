@@ -79,12 +79,6 @@ class WithinClassOptions(Part):
         return {key: value for key, value in super().to_dict().items() if key != "index"}
 
 
-# The defaults, told by identity from values that the caller gives.
-_NEIGHBOURS = (1, 5, 10, 20, 50, 100, 200)
-_TEMPERATURES = (0.02, 0.07, 0.2, 1.0)
-_WITHIN = WithinClassOptions()
-
-
 @dataclass(frozen=True)
 class ProbeOptions(Part):
     """How probes are run.
@@ -115,11 +109,11 @@ class ProbeOptions(Part):
     l2: tuple[float, ...] = tuple(float(v) for v in np.logspace(-7, 2, 45))
     balanced: bool = False
     refit: bool = True
-    neighbours: tuple[int, ...] = _NEIGHBOURS
-    temperatures: tuple[float, ...] = _TEMPERATURES
+    neighbours: tuple[int, ...] = (1, 5, 10, 20, 50, 100, 200)
+    temperatures: tuple[float, ...] = (0.02, 0.07, 0.2, 1.0)
     shots: tuple[int, ...] | None = None
     draws: int = 20
-    within: WithinClassOptions = _WITHIN
+    within: WithinClassOptions = WithinClassOptions()
     probes: tuple[str, ...] = PROBES
     tolerance: float = 1e-5
     confidence: float = 0.95
@@ -134,11 +128,11 @@ class ProbeOptions(Part):
     def __post_init__(self, *of_within: Any) -> None:
         self._check()
         given = dict(zip(_OF_WITHIN, of_within, strict=True))
-        if self.within is _WITHIN:
-            given["neighbours"] = None if self.neighbours is _NEIGHBOURS else self.neighbours
-            given["temperatures"] = (
-                None if self.temperatures is _TEMPERATURES else self.temperatures
-            )
+        if self.within is ProbeOptions.within:
+            for name in ("neighbours", "temperatures"):
+                # Told by identity from the default.
+                if self[name] is not getattr(ProbeOptions, name):
+                    given[name] = self[name]
         given = {name: value for name, value in given.items() if value is not None}
         if given:
             object.__setattr__(self, "within", replace(self.within, **given))

@@ -19,12 +19,11 @@ def sentence(key: str, values: Mapping[str, Value] | None = None) -> str:
         >>> sentence("compare.differs", {"name": "layer", "before": "a", "after": "b"})
         'layer differs: a and b'
     """
-    shown = {name: _listed(value) for name, value in (values or {}).items()}
+    shown = {
+        name: ", ".join(value) if isinstance(value, tuple) else value
+        for name, value in (values or {}).items()
+    }
     return SENTENCES[key].format(**shown)
-
-
-def _listed(value: Value) -> Value:
-    return ", ".join(value) if isinstance(value, tuple) else value
 
 
 @dataclass(frozen=True)

@@ -127,16 +127,7 @@ def _check_counts(setting: Setting) -> None:
                 f"classes = {setting.classes}, per_class = {setting.per_class}",
                 "give class_counts, or both classes and per_class",
             )
-        if not _whole(setting.classes, 2):
-            raise InputError(
-                "at least two classes",
-                f"classes = {setting.classes}",
-                "class collapse is a question about two or more classes",
-            )
-        if setting.classes > 10**7:
-            raise InputError(
-                "at most 10,000,000 classes", f"{setting.classes}", "predict for a part of them"
-            )
+        few, given = not _whole(setting.classes, 2), f"classes = {setting.classes}"
         counts: list[Any] = [setting.per_class]
     else:
         if setting.classes is not None or setting.per_class is not None:
@@ -146,14 +137,17 @@ def _check_counts(setting: Setting) -> None:
                 "leave one of the two out",
             )
         counts = list(setting.class_counts)
-        if len(counts) < 2:
-            raise InputError(
-                "at least two classes",
-                f"{len(counts)} class count(s)",
-                "class collapse is a question about two or more classes",
-            )
+        few, given = len(counts) < 2, f"{len(counts)} class count(s)"
         # A frozen copy, so that a list changed later does not change the setting.
         object.__setattr__(setting, "class_counts", tuple(counts))
+    if few:
+        raise InputError(
+            "at least two classes", given, "class collapse is a question about two or more classes"
+        )
+    if setting.classes is not None and setting.classes > 10**7:
+        raise InputError(
+            "at most 10,000,000 classes", f"{setting.classes}", "predict for a part of them"
+        )
     for count in counts:
         if not _whole(count, 1, MAX_COUNT):
             raise InputError(
