@@ -88,16 +88,12 @@ def batch_loss(setting: Setting, embeddings: Tensor, labels: Tensor) -> Tensor:
     A batch without a supervised pair counts as zero in L_sup, and one of a single class is as good
     as any other: both happen to random batches, and the prediction counts them so.
     """
-    alpha = setting.alpha
+    share, alpha = 1.0, setting.alpha
     if alpha < 1 and int(torch.bincount(labels).max()) < 2:
         if alpha == 0:
             return embeddings.sum() * 0
-        return alpha * _loss(setting, embeddings, labels, 1.0)
-    return _loss(setting, embeddings, labels, alpha)
-
-
-def _loss(setting: Setting, embeddings: Tensor, labels: Tensor, alpha: float) -> Tensor:
-    return supcl_loss(
+        share, alpha = alpha, 1.0
+    return share * supcl_loss(
         embeddings,
         labels,
         alpha=alpha,

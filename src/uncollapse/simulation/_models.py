@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -17,24 +16,6 @@ from uncollapse.records import Setting, SimulationOptions
 from uncollapse.simulation._batches import labels_of
 
 MOST_NUMBERS = 20_000_000
-
-
-@dataclass
-class Model(ABC):
-    """Parameters that are moved, and the embeddings that they give."""
-
-    parameters: list[Tensor]
-
-    @abstractmethod
-    def embed(self, rows: Tensor) -> Tensor:
-        """Embeddings of instances (b,) as they are trained, (b, p, d)."""
-
-    @abstractmethod
-    def population(self) -> Tensor:
-        """Embeddings of all instances as they are evaluated, (n, p, d)."""
-
-    def retract(self) -> None:  # noqa: B027  (weights stay where they are)
-        """After a step of sgd or adam: back to where parameters belong."""
 
 
 def generator_of(seed: int, stream: int) -> torch.Generator:
@@ -88,13 +69,17 @@ def make_model(setting: Setting, options: SimulationOptions, seed: int) -> Model
 
 
 @dataclass
-class FreeVectors(Model):
+class FreeVectors:
     """One vector per view of each instance, (n, p, d); the loss sees its direction alone."""
 
+    parameters: list[Tensor]
+
     def embed(self, rows: Tensor) -> Tensor:
+        """Embeddings of instances (b,) as they are trained, (b, p, d)."""
         return self.parameters[0][rows]
 
     def population(self) -> Tensor:
+        """Embeddings of all instances as they are evaluated, (n, p, d)."""
         return self.parameters[0]
 
     def retract(self) -> None:
@@ -104,9 +89,10 @@ class FreeVectors(Model):
 
 
 @dataclass
-class Network(Model):
+class Network:
     """Linear maps with ReLU between them, on stored or fresh views of Gaussian instances."""
 
+    parameters: list[Tensor]
     means: Tensor
     views: Tensor
     evaluated: Tensor
@@ -125,6 +111,9 @@ class Network(Model):
         """Embeddings of all instances: of the stored views, or of views never trained on."""
         return self._forward(self.evaluated)
 
+    def retract(self) -> None:
+        """Weights stay where they are."""
+
     def _forward(self, inputs: Tensor) -> Tensor:
         layers = list(zip(self.parameters[::2], self.parameters[1::2], strict=True))
         for depth, (weight, bias) in enumerate(layers):
@@ -132,6 +121,9 @@ class Network(Model):
             if depth < len(layers) - 1:
                 inputs = inputs.relu()
         return inputs
+
+
+Model = FreeVectors | Network
 
 
 def _network(setting: Setting, options: SimulationOptions, d: int, seed: int) -> Network:
