@@ -16,7 +16,7 @@ from uncollapse.errors import InputError
 from uncollapse.theory import predict
 from uncollapse.training import embed, load_trained, read_run, train
 from uncollapse.training._run.checkpoint import read_checkpoint
-from uncollapse.training._run.journal import read_journal
+from uncollapse.training._run.folder import read_journal
 
 HERE = Path(__file__).parent
 

@@ -21,8 +21,7 @@ from uncollapse.pilot.design import design
 from uncollapse.pilot.goal import Goal
 from uncollapse.pilot.jobs import Common, Job
 from uncollapse.pilot.options import PilotOptions, seconds_of
-from uncollapse.pilot.pool import Outcome, on_processes
-from uncollapse.pilot.ray_pool import on_ray
+from uncollapse.pilot.pool import Outcome, on_processes, on_ray
 from uncollapse.pilot.run import pilot
 from uncollapse.pilot.trial import Candidate
 from uncollapse.records import PilotResult, SettingChange

@@ -52,17 +52,8 @@ class Rungs:
     """The study: one trial per candidate, in their order."""
 
     def __init__(self, names: Sequence[str]) -> None:
-        self.study = optuna.create_study(
-            direction="maximize",
-            sampler=optuna.samplers.RandomSampler(seed=0),
-            pruner=CollapseHalving(),
-        )
-        for name in names:
-            self.study.enqueue_trial({"setting": name})
-        self.trials = {}
-        for _ in names:
-            trial = self.study.ask()
-            self.trials[trial.suggest_categorical("setting", list(names))] = trial
+        self.study = optuna.create_study(direction="maximize", pruner=CollapseHalving())
+        self.trials = {name: self.study.ask() for name in names}
         self.running = list(names)
 
     def after(self, epoch: int, measured: Mapping[str, LayerScores]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Jobs on processes of one thread each, which may be killed.
+"""Jobs on processes of one thread each, which may be killed, or on a Ray cluster.
 
 The process pool is the standard library's. What it lacks is here: workers that end with their
 parent however it ends, and a pool that is made anew when one of them was killed.
@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -17,6 +18,7 @@ from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing.context import BaseContext
+from typing import Any
 
 from uncollapse.errors import InputError
 from uncollapse.pilot.jobs import Job, StoppedError, read_result, run_job
@@ -24,6 +26,17 @@ from uncollapse.records import TrialFile
 
 # A job whose process died this often is given up.
 MOST_DEATHS = 3
+# What every run imports: some seconds, spent once in the server that forks workers. It passes over
+# one that is missing; the run that needs it tells of it.
+PRELOADED = [
+    "uncollapse.pilot.jobs",
+    "lightning_fabric",
+    "timm.scheduler.cosine_lr",
+    "sklearn.linear_model",
+    "sklearn.datasets",
+    "pyarrow.parquet",
+    "kornia.augmentation",
+]
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -102,7 +115,7 @@ def _context() -> BaseContext:
     if sys.platform != "linux":
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["uncollapse.pilot._worker"])
+    context.set_forkserver_preload(PRELOADED)
     return context
 
 
@@ -156,3 +169,55 @@ def _lives(job: Job) -> bool:
     except (OSError, ValueError):
         return False
     return True
+
+
+def on_ray(jobs: Sequence[Job], workers: int, ended: Ended) -> list[Outcome]:
+    """Run jobs as trials of Ray Tune, one CPU each, on the cluster that is there or a local one.
+
+    The pilot's folder must be one that every machine sees, as results are files in it.
+
+    Args:
+        jobs: What to run.
+        workers: Trials at a time.
+        ended: Called with every job that ended.
+    """
+    try:
+        import ray
+        from ray import tune
+    except ImportError as error:
+        raise InputError(
+            "Ray", f"an environment without {error.name}", "pip install 'uncollapse[ray]'"
+        ) from error
+    left = [number for number, job in enumerate(jobs) if read_result(job) is None]
+    reasons: dict[int, str] = {}
+    if left:
+        if not ray.is_initialized():
+            ray.init(num_cpus=workers, include_dashboard=False, log_to_driver=False)
+        tuner = tune.Tuner(
+            tune.with_resources(tune.with_parameters(_trial, jobs=list(jobs)), {"cpu": 1}),
+            param_space={"number": tune.grid_search(left)},
+            tune_config=tune.TuneConfig(max_concurrent_trials=workers),
+            run_config=tune.RunConfig(storage_path=tempfile.mkdtemp(), verbose=0),
+        )
+        fitted: Any = tuner.fit()
+        for number, result in zip(left, list(fitted), strict=True):
+            reason = str(result.error) if result.error else (result.metrics or {}).get("reason")
+            reasons[number] = reason or "it left no result"
+    outcomes = []
+    for number, job in enumerate(jobs):
+        result = read_result(job)
+        outcomes.append(Outcome(result, None if result is not None else reasons[number]))
+        ended(job)
+    return outcomes
+
+
+def _trial(config: dict[str, int], jobs: Sequence[Job]) -> dict[str, Any]:
+    """One job on one thread of a Ray worker."""
+    import torch
+
+    torch.set_num_threads(1)
+    try:
+        run_job(jobs[config["number"]])
+    except (InputError, StoppedError) as error:
+        return {"ended": 1, "reason": str(error)}
+    return {"ended": 1}

@@ -35,9 +35,7 @@ from uncollapse.records import (
     PilotPlan,
     PilotReason,
     PilotResult,
-    PilotRows,
     Recommendation,
-    Setting,
     TrialRun,
     changed_config,
 )
@@ -104,36 +102,27 @@ def pilot(
         total = _runs(len(tried), options.seeds)
         progress(Step(0, total, "plan", plan_text(goal, rows, plan, candidates)))
         common = Common(whole, base, goal, others)
-        result = _Stages(common, options, plan, folder, runner, progress, total).run(candidates)
-        conditions = _conditions(problem.setting(), rows, plan, part_config, options)
-        result = replace(result, conditions=conditions)
+        seeds = [config.seed + number for number in range(options.seeds)]
+        fresh = [seed + FRESH for seed in seeds]
+        stages = _Stages(common, options, plan, folder, runner, progress, total, seeds, fresh)
+        conditions = PilotConditions(
+            setting=problem.setting(),
+            rows=rows,
+            plan=plan,
+            seeds=tuple(seeds),
+            fresh_seeds=tuple(fresh),
+            options={k: v for k, v in asdict(options).items() if k != "workers"},
+            config=part_config.plain(),
+        )
+        result = replace(stages.run(candidates), conditions=conditions)
         folder.finish(result)
         return result
-
-
-def _conditions(
-    setting: Setting, rows: PilotRows, plan: PilotPlan, config: TrainConfig, options: PilotOptions
-) -> PilotConditions:
-    seeds = _seeds(config, options)
-    return PilotConditions(
-        setting=setting,
-        rows=rows,
-        plan=plan,
-        seeds=tuple(seeds),
-        fresh_seeds=tuple(seed + FRESH for seed in seeds),
-        options={k: v for k, v in asdict(options).items() if k != "workers"},
-        config=config.plain(),
-    )
 
 
 def _runs(tried: int, seeds: int) -> int:
     """How many runs there are at most."""
     kept = survivors(tried)
     return seeds * (3 + survivors(kept)) + tried + kept
-
-
-def _seeds(config: TrainConfig, options: PilotOptions) -> list[int]:
-    return [config.seed + number for number in range(options.seeds)]
 
 
 @dataclass
@@ -147,23 +136,24 @@ class _Stages:
     runner: Runner
     progress: OnStep
     total: int
+    seeds: list[int]
+    fresh: list[int]
     done: int = 0
 
     def run(self, candidates: list[Candidate]) -> PilotResult:
         """All stages."""
         options = self.options
         start, *trials = [TrialState(candidate) for candidate in candidates]
-        seeds = _seeds(self.common.config, options)
-        self._train("check", [start], seeds, self.plan.epochs)
+        self._train("check", [start], self.seeds, self.plan.epochs)
         if start.status == "failed":
             raise InputError("a present setting that can be trained", str(start.reason), "mend it")
         start.status = "complete"
-        finished = self._rungs(trials, seeds)
+        finished = self._rungs(trials)
         compare_with_start(start, finished, options)
         verdict, reasons, chosen = decide(start, finished, options)
         recommendation = None
         if chosen is not None:
-            recommendation, more = self._confirm(start, chosen, [seed + FRESH for seed in seeds])
+            recommendation, more = self._confirm(start, chosen)
             verdict, reasons = "change" if recommendation else "cannot-tell", [*reasons, *more]
         return PilotResult(
             verdict=verdict,
@@ -176,7 +166,7 @@ class _Stages:
             statistics=IntervalMethod(METHOD, len(finished), options.confidence),
         )
 
-    def _rungs(self, trials: list[TrialState], seeds: list[int]) -> list[TrialState]:
+    def _rungs(self, trials: list[TrialState]) -> list[TrialState]:
         """Short runs of all, a whole run of the best, all seeds of the best of these.
 
         Returns:
@@ -187,9 +177,9 @@ class _Stages:
                 trial.status, trial.reason = "predicted-collapse", "predicted to collapse"
         tried = [trial for trial in trials if trial.status == "waiting"]
         rungs = Rungs([trial.name for trial in tried])
-        kept = self._rung("short runs", tried, seeds[:1], self.plan.short, rungs)
-        kept = self._rung("whole runs", kept, seeds[:1], self.plan.epochs, rungs)
-        self._train("further seeds", kept, seeds, self.plan.epochs)
+        kept = self._rung("short runs", tried, self.plan.short, rungs)
+        kept = self._rung("whole runs", kept, self.plan.epochs, rungs)
+        self._train("further seeds", kept, self.seeds, self.plan.epochs)
         for trial in kept:
             if trial.status == "failed":
                 rungs.finish(trial.name, None)
@@ -199,10 +189,10 @@ class _Stages:
         return [trial for trial in kept if trial.status == "complete"]
 
     def _rung(
-        self, stage: str, trials: list[TrialState], seeds: list[int], until: int, rungs: Rungs
+        self, stage: str, trials: list[TrialState], until: int, rungs: Rungs
     ) -> list[TrialState]:
         """Train up to an epoch; the trials that go on, the others with the reason why not."""
-        self._train(stage, trials, seeds, until)
+        self._train(stage, trials, self.seeds[:1], until)
         measured = {t.name: t.runs[0].measured[self.options.layer] for t in trials if t.runs}
         names = rungs.after(until, measured)
         for trial in trials:
@@ -212,11 +202,11 @@ class _Stages:
         return [trial for trial in trials if trial.name in names]
 
     def _confirm(
-        self, start: TrialState, chosen: TrialState, seeds: list[int]
+        self, start: TrialState, chosen: TrialState
     ) -> tuple[Recommendation | None, list[PilotReason]]:
         """The chosen setting and the start once on the test split, with fresh seeds."""
         again = [TrialState(start.candidate), TrialState(chosen.candidate)]
-        self._train("confirmation", again, seeds, self.plan.epochs, "test")
+        self._train("confirmation", again, self.fresh, self.plan.epochs, "test")
         if failed := next((t for t in again if t.status == "failed"), None):
             return None, [not_confirmed(str(failed.reason))]
         layer, confidence = self.options.layer, self.options.confidence
@@ -234,7 +224,7 @@ class _Stages:
         confirmation = Confirmation(
             gain=gain,
             task_change=task,
-            seeds=tuple(seeds),
+            seeds=tuple(self.fresh),
             start=means(first.runs),
             recommended=means(second.runs),
             runs={trial.name: tuple(trial.runs) for trial in again},
@@ -259,7 +249,20 @@ class _Stages:
         part: str = "validation",
     ) -> None:
         """Run what is missing of the trials; their runs are then those up to this epoch."""
-        jobs = [self._job(t, seed, until, part, seed == seeds[0]) for t in trials for seed in seeds]
+        jobs = [
+            Job(
+                trial.name,
+                trial.candidate.changes,
+                seed,
+                self.folder.path / "trials" / trial.name / f"seed-{seed}",
+                until,
+                part,
+                self.common,
+                keep=seed == seeds[0] and until == self.plan.epochs,
+            )
+            for trial in trials
+            for seed in seeds
+        ]
 
         def ended(job: Job) -> None:
             self.done += 1
@@ -275,15 +278,3 @@ class _Stages:
                 else:
                     runs.append(TrialRun(**vars(outcome.result)))
             trial.runs = runs
-
-    def _job(self, trial: TrialState, seed: int, until: int, part: str, first: bool) -> Job:
-        return Job(
-            trial.name,
-            trial.candidate.changes,
-            seed,
-            self.folder.path / "trials" / trial.name / f"seed-{seed}",
-            until,
-            part,
-            self.common,
-            keep=first and until == self.plan.epochs,
-        )

@@ -1,7 +1,3 @@
-from ._embed import (
-    embed,
-    load_trained,
-)
 from ._run.folder import (
     check_folder,
     read_run,
@@ -13,7 +9,9 @@ from .config import (
     parse_config,
 )
 from .embedding import (
+    embed,
     embed_rows,
+    load_trained,
 )
 from .encoders import (
     Encoder,

@@ -1,44 +1,31 @@
-"""Embeddings of rows by an encoder, which is left as it was."""
+"""Embeddings of rows by an encoder, which is left as it was, and of data sets to files."""
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from uncollapse.data import Augmenter, LabelledData
+from uncollapse.errors import InputError
 from uncollapse.progress import Progress, quiet
-from uncollapse.training.encoders import Encoder
+from uncollapse.storage import beside
+from uncollapse.training._run.checkpoint import Which, read_checkpoint
+from uncollapse.training.encoders import Encoder, evaluation_mode
+from uncollapse.training.problem import Problem
 
+SCHEMA_VERSION = 1
 # Inputs of a batch at most, and on a CPU numbers in them: more leaves the cache in every layer.
 BATCH, CPU_NUMBERS = 256, 2**20
-
-
-@contextmanager
-def evaluation_mode(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode without gradients inside the block; every module's mode is restored after.
-
-    Batch norm then uses its running statistics and does not change them, dropout is off, and no
-    random number is drawn.
-    """
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
-
-
-def inference_precision(precision: str, device: torch.device) -> torch.autocast:
-    """Autocast for "bf16", nothing for "fp32"."""
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
+LAYERS = ("backbone", "projector")
+Batches = Iterator[dict[str, NDArray[np.float32]]]
 
 
 def embed_rows(
@@ -74,9 +61,11 @@ def embed_rows(
             inputs = augmenter.plain(raw)[:, None]
         else:
             inputs = augmenter.views(raw, key=(*key, number))
-        with evaluation_mode(model), inference_precision(precision, device):
+        autocast = torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
+        with evaluation_mode(model), autocast:
             layers = model.layers(inputs.flatten(0, 1).to(device))
-        yield {name: _array(values, inputs.shape[:2]) for name, values in layers.items()}
+        arrays = {name: values.float().cpu().numpy() for name, values in layers.items()}
+        yield {name: array.reshape(*inputs.shape[:2], -1) for name, array in arrays.items()}
         progress(min(start + size, len(rows)), len(rows))
 
 
@@ -85,5 +74,176 @@ def _rows_at_once(shape: tuple[int, ...], views: int, device: torch.device) -> i
     return max(1, most // views)
 
 
-def _array(values: Tensor, leading: torch.Size) -> NDArray[np.float32]:
-    return np.asarray(values.float().cpu().numpy()).reshape(*leading, -1)
+def load_trained(folder: Path, problem: Problem, which: Which = "best") -> str:
+    """Put a run's weights into the problem's model; "last" where there is no best.
+
+    Returns:
+        Which checkpoint it is, such as "best, epoch 7".
+
+    Raises:
+        InputError: There is no checkpoint, it is damaged, or it is of another encoder.
+    """
+    saved = read_checkpoint(folder / "checkpoints", which)
+    if saved is None and which == "best":
+        which, saved = "last", read_checkpoint(folder / "checkpoints", "last")
+    if saved is None:
+        raise InputError(
+            f"a checkpoint in {folder}", "none", "train first, or give the run that was trained"
+        )
+    try:
+        problem.model.load_state_dict(saved.model)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:160]
+        raise InputError(
+            f"weights of the encoder that {folder / 'config.yaml'} describes",
+            reason,
+            "restore the run's config.yaml",
+        ) from error
+    return f"{which}, step {saved.state.step}"
+
+
+def embed(
+    model: Encoder,
+    data: LabelledData,
+    augmenter: Augmenter,
+    output: Path,
+    *,
+    splits: Sequence[str] | None = None,
+    most: int | None = None,
+    views: int = 0,
+    seed: int = 0,
+    precision: str = "fp32",
+    about: dict[str, Any] | None = None,
+    progress: Progress = quiet,
+) -> int:
+    """Write embeddings of both layers, with ids, labels, finer labels and slices.
+
+    Args:
+        model: The encoder; it is left as it was.
+        data: The data.
+        augmenter: Makes inputs of rows; its views are the augmented ones.
+        output: A .parquet file (columns id, split, label, instance, view, the finer labels and
+            slices, group, backbone, projector) or an .npz file (the same, an array each; with views
+            the layers are (N, p, d) and the rest has one entry per instance).
+        splits: Parts of the data; None for all.
+        most: Rows of the data at most, drawn at random by the seed; None for all.
+        views: Augmented views of each instance; 0 for one row per instance, not augmented.
+        seed: Of the views and of the draw.
+        precision: "fp32" or "bf16".
+        about: What else the file is to say of itself.
+        progress: Called with (instances done, instances in all).
+
+    Returns:
+        Rows written.
+
+    Raises:
+        InputError: Another kind of file, no rows, or it cannot be written.
+
+    Examples:
+        >>> from tempfile import TemporaryDirectory
+        >>> from uncollapse.training import build_problem, parse_config
+        >>> block = {"data": {"source": "digits", "map": "parity"}, "encoder": {"kind": "convnet"}}
+        >>> block |= {"loss": {"alpha": 0.2, "temperature": 0.1}, "epochs": 2}
+        >>> own = build_problem(parse_config(block))
+        >>> with TemporaryDirectory() as folder:
+        ...     path = Path(folder, "test.parquet")
+        ...     embed(own.model, own.data, own.augmenter, path, splits=["test"])
+        359
+    """
+    if output.suffix not in (".parquet", ".npz"):
+        raise InputError("an output file *.parquet or *.npz", str(output), "rename it")
+    parts = [data.rows(split) for split in splits] if splits else [np.arange(len(data.ids))]
+    rows = np.sort(np.concatenate(parts)).astype(np.int64)
+    if most is not None and most < len(rows):
+        rows = np.sort(np.random.default_rng((seed, 13)).choice(rows, most, replace=False))
+    if not len(rows):
+        raise InputError("rows in the chosen splits", "none", "choose others with --split")
+    key = (seed, 11) if views else None
+    batches = embed_rows(
+        model, data, rows, augmenter, key=key, precision=precision, progress=progress
+    )
+    about = {
+        "schema_version": SCHEMA_VERSION,
+        "layers": list(LAYERS),
+        "label": "label",
+        "fine": list(data.fine),
+        "slices": list(data.slices),
+        "views": views,
+        "seed": seed,
+        "mode": "evaluation",
+        "precision": precision,
+        "data": data.description.to_dict(),
+        **(about or {}),
+    }
+    write = _write_npz if output.suffix == ".npz" else _write_parquet
+    with beside(output) as part:
+        return write(part, _columns(data, rows), batches, about)
+
+
+def _columns(data: LabelledData, rows: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+    """Everything but the layers, one entry per instance."""
+    names = np.array([*data.label_names, ""], dtype=object)
+    columns = {
+        "id": data.ids[rows],
+        "split": data.split[rows],
+        "label": names[data.labels[rows]],
+        "instance": data.ids[rows],
+    }
+    taken = {*columns, "view", "group", *LAYERS}
+    for name in (*data.fine, *data.slices):
+        if name in taken:
+            raise InputError(
+                f"finer labels and slices named other than {', '.join(sorted(taken))}",
+                name,
+                "rename the column in the data",
+            )
+        columns[name] = data.columns[name][rows]
+    if data.groups is not None:
+        columns["group"] = data.groups[rows]
+    return columns
+
+
+def _write_parquet(
+    path: Path, columns: dict[str, NDArray[Any]], batches: Batches, about: dict[str, Any]
+) -> int:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    start, count = 0, 0
+    metadata = {"uncollapse": json.dumps(about, ensure_ascii=False)}
+    with ExitStack() as files:
+        writer = None
+        for layers in batches:
+            instances, views, _ = layers["projector"].shape
+            table: dict[str, Any] = {}
+            for name, values in columns.items():
+                texts = [str(v) or None for v in values[start : start + instances].tolist()]
+                each_view = [text for text in texts for _ in range(views)]
+                table[name] = pa.array(each_view, pa.string())
+            table["view"] = pa.array(np.tile(np.arange(views, dtype=np.int32), instances))
+            for name in LAYERS:
+                flat = layers[name].reshape(instances * views, -1)
+                table[name] = pa.FixedSizeListArray.from_arrays(
+                    pa.array(flat.ravel()), flat.shape[1]
+                )
+            block = pa.table(table)
+            if writer is None:
+                schema = block.schema.with_metadata(metadata)
+                writer = files.enter_context(pq.ParquetWriter(path, schema))
+            writer.write_table(block)
+            start, count = start + instances, count + instances * views
+    return count
+
+
+def _write_npz(
+    path: Path, columns: dict[str, NDArray[Any]], batches: Batches, about: dict[str, Any]
+) -> int:
+    parts = list(batches)
+    arrays: dict[str, Any] = {name: values.astype(str) for name, values in columns.items()}
+    for name in LAYERS:
+        joined = np.concatenate([part[name] for part in parts])
+        arrays[name] = joined if about["views"] else joined[:, 0]
+    arrays["about"] = np.array(json.dumps(about, ensure_ascii=False))
+    with path.open("wb") as file:
+        np.savez(file, **arrays)
+    return len(columns["id"]) * max(1, int(about["views"]))

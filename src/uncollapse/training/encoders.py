@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 
@@ -46,6 +48,23 @@ class Encoder(nn.Module):
         """Outputs of both layers by name: "backbone" (N, width) and "projector" (N, d)."""
         features = self.backbone(inputs)
         return {"backbone": features, "projector": self.head(features)}
+
+
+@contextmanager
+def evaluation_mode(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode without gradients inside the block; every module's mode is restored after.
+
+    Batch norm then uses its running statistics and does not change them, dropout is off, and no
+    random number is drawn.
+    """
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
 
 
 def build_encoder(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from uncollapse.data import (
@@ -20,7 +21,7 @@ from uncollapse.errors import InputError
 from uncollapse.progress import Progress, quiet
 from uncollapse.records import Setting
 from uncollapse.training.config import TrainConfig
-from uncollapse.training.encoders import Encoder, build_encoder
+from uncollapse.training.encoders import Encoder, build_encoder, evaluation_mode
 
 
 @dataclass(frozen=True)
@@ -70,10 +71,6 @@ class Problem:
         head = self.config.head
         if head.layers:
             return head.dimension
-        import torch
-
-        from uncollapse.training.embedding import evaluation_mode
-
         with evaluation_mode(self.model):
             shape = input_shape(self.data.inputs.kind, self.data.inputs.shape)
             return int(self.model(torch.zeros(1, *shape)).shape[1])

@@ -20,17 +20,15 @@ from uncollapse.losses import SupCLLoss
 from uncollapse.progress import OnStep, Step, no_steps
 from uncollapse.records import EpochLine, RunStatus
 from uncollapse.training._run.checkpoint import (
+    BestEpoch,
     Checkpoint,
-    all_finite,
+    Means,
+    RunState,
     read_checkpoint,
     write_checkpoint,
 )
-from uncollapse.training._run.folder import begin_run, finish_run
-from uncollapse.training._run.journal import Journal
-from uncollapse.training._run.launch import make_fabric, set_up
-from uncollapse.training._run.optimisation import make_optimiser, rate_setter
-from uncollapse.training._run.state import BestEpoch, Means, RunState
-from uncollapse.training._run.steps import Stepper
+from uncollapse.training._run.folder import Journal, begin_run, finish_run
+from uncollapse.training._run.steps import Stepper, make_fabric, make_optimiser, rate_setter, set_up
 from uncollapse.training.embedding import embed_rows
 from uncollapse.training.encoders import Encoder
 from uncollapse.training.problem import Problem
@@ -158,9 +156,10 @@ class _Loop:
     ) -> None:
         config = problem.config
         self.problem, self.fabric, self.output = problem, fabric, output
-        self.state = RunState.at_start() if saved is None else saved.state
+        self.state = RunState(epoch=0, offset=0, step=0, means=Means(), seconds=0.0)
         self.optimiser = make_optimiser(config.optimiser, problem.model)
         if saved is not None:
+            self.state = saved.state
             problem.model.load_state_dict(saved.model)
             self.optimiser.load_state_dict(dict(saved.optimiser))
         model, wrapped = set_up(fabric, config, problem.model, self.optimiser)
@@ -257,7 +256,7 @@ class _Loop:
         if not self.first:
             return
         weights = self.model.state_dict()
-        if not all_finite(weights):
+        if not all(bool(t.isfinite().all()) for t in weights.values() if t.is_floating_point()):
             raise InputError(
                 "finite weights",
                 f"NaN or infinity after step {self.state.step}",

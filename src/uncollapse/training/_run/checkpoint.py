@@ -10,20 +10,67 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-import torch
 from torch import Tensor
 
 from uncollapse.errors import InputError
-from uncollapse.records import Document, read_json
+from uncollapse.records import Document, Part, read_json
 from uncollapse.storage import unwritable, write_json
-from uncollapse.training._run.state import RunState
 
 Which = Literal["last", "best"]
 _REMEDY = "copy the run's folder again"
+
+
+@dataclass(frozen=True)
+class Means(Part):
+    """Sums over the steps of an epoch, saved with a checkpoint in the middle of it."""
+
+    steps: int = 0
+    sums: dict[str, float] = field(default_factory=dict)
+
+    def plus(self, values: Mapping[str, float]) -> Means:
+        """With one step more."""
+        sums = {name: self.sums.get(name, 0.0) + value for name, value in values.items()}
+        return Means(self.steps + 1, self.sums | sums)
+
+    def means(self) -> dict[str, float]:
+        """Mean of every quantity over the steps so far."""
+        return {name: value / self.steps for name, value in self.sums.items()}
+
+
+@dataclass(frozen=True)
+class BestEpoch(Part):
+    """The best epoch so far: by which measure, its value there, and when."""
+
+    by: str
+    value: float
+    step: int
+    epoch: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunState(Document):
+    """A checkpoint's state.json.
+
+    Attributes:
+        epoch: Epochs that are complete.
+        offset: Steps of the next one that are done.
+        step: Steps in all.
+        means: Of the epoch under way.
+        seconds: Of training.
+        best: None without measures.
+    """
+
+    kind: ClassVar[str] = "checkpoint"
+    epoch: int
+    offset: int
+    step: int
+    means: Means
+    seconds: float
+    best: BestEpoch | None = None
 
 
 @dataclass(frozen=True)
@@ -125,8 +172,3 @@ def _nested(tensors: Mapping[str, Tensor], plain: Mapping[str, Any]) -> dict[str
         index, _, name = key.partition(".")
         state.setdefault(int(index), {})[name] = value
     return {"state": state, "param_groups": plain["groups"]}
-
-
-def all_finite(tensors: Mapping[str, Tensor]) -> bool:
-    """Whether no weight is NaN or infinite."""
-    return all(bool(torch.isfinite(t).all()) for t in tensors.values() if t.is_floating_point())

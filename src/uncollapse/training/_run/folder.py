@@ -1,7 +1,8 @@
-"""A run's folder: what is written before the first step and after the last."""
+"""A run's folder: what is written before the first step, as it goes, and after the last."""
 
 from __future__ import annotations
 
+import json
 import platform
 import sys
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ import yaml
 
 from uncollapse.errors import InputError
 from uncollapse.records import (
+    EpochLine,
     Prediction,
     RunRecord,
     RunStatus,
@@ -21,7 +23,7 @@ from uncollapse.records import (
     read_json,
     to_json_types,
 )
-from uncollapse.storage import beside, write_json, write_text
+from uncollapse.storage import beside, read_lines, unwritable, write_json, write_text
 from uncollapse.training.config import TrainConfig, parse_config
 from uncollapse.training.problem import Problem
 
@@ -151,3 +153,46 @@ def finish_run(folder: Path, status: RunStatus, reason: str | None) -> None:
     """Note in run.json how the run ended."""
     _, record = read_run(folder)
     write_json(folder / "run.json", replace(record, status=status, reason=reason).to_dict())
+
+
+def read_journal(folder: Path) -> list[EpochLine]:
+    """The lines of a run's metrics.jsonl; one cut short by a kill is left out."""
+    path = folder / "metrics.jsonl"
+    return [EpochLine.from_dict(line, str(path)) for line in read_lines(path)]
+
+
+class Journal:
+    """Writes one line per epoch, and the same numbers to TensorBoard.
+
+    Lines of steps after `after_step` are dropped: a resumed run writes them again.
+    """
+
+    def __init__(self, folder: Path, *, after_step: int = 0) -> None:
+        self.lines = [line for line in read_journal(folder) if line.step <= after_step]
+        self._path = folder / "metrics.jsonl"
+        # torch.utils.tensorboard looks for a TensorFlow that nothing else here uses.
+        from torch.utils.tensorboard.writer import SummaryWriter
+
+        make: Any = SummaryWriter
+        self._board = make(str(folder / "tensorboard"), purge_step=after_step + 1)
+        write_text(self._path, "".join(map(_text, self.lines)))
+
+    def add(self, line: EpochLine) -> None:
+        """Append a line."""
+        self.lines.append(line)
+        try:
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(_text(line))
+        except OSError as error:
+            raise unwritable(self._path, error) from error
+        for name, value in [*line.numbers.items(), ("seconds", line.seconds)]:
+            self._board.add_scalar(name, value, line.step)
+        self._board.flush()
+
+    def close(self) -> None:
+        """Finish the TensorBoard file."""
+        self._board.close()
+
+
+def _text(line: EpochLine) -> str:
+    return json.dumps(line.to_dict(), allow_nan=False) + "\n"
