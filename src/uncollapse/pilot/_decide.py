@@ -59,8 +59,7 @@ def _gain(trial: TrialState) -> Interval:
 
 
 def _low(trial: TrialState) -> float:
-    low = _gain(trial).low
-    return 0.0 if low is None else low
+    return _gain(trial).low or 0.0
 
 
 def _best(trials: Sequence[TrialState]) -> TrialState:

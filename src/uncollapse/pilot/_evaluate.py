@@ -12,7 +12,7 @@ from uncollapse.data import Augmenter, LabelledData
 from uncollapse.metrics import measure
 from uncollapse.pilot.goal import Goal
 from uncollapse.probes import Embedded, ProbeOptions, probe
-from uncollapse.records import LayerScores, Reading, Score
+from uncollapse.records import LayerScores, Score
 from uncollapse.training import Problem, embed_rows
 
 LAYERS = ("projector", "backbone")
@@ -39,18 +39,20 @@ def evaluate(
     tested = embedded.split == "test"
     task = _linear(embedded)
     others = {name: _linear(_embedded(problem, o, part)[0]) for name, o in downstream.items()}
-    scores = {}
-    for layer in LAYERS:
-        geometry = _geometry(embedded.layers[layer][tested], data.labels[rows[tested]])
-        scores[layer] = replace(
-            geometry,
+    balanced = {
+        layer: {name: score[layer].balanced_accuracy.estimate for name, score in others.items()}
+        for layer in LAYERS
+    }
+    objective = _objective(problem, goal, embedded, balanced, part, viewer)
+    return {
+        layer: replace(
+            _geometry(embedded.layers[layer][tested], data.labels[rows[tested]]),
             task=task[layer].accuracy.estimate,
-            downstream={
-                name: score[layer].balanced_accuracy.estimate for name, score in others.items()
-            },
+            downstream=balanced[layer],
+            objective=objective[layer],
         )
-    objective = _objective(problem, goal, embedded, scores, part, viewer)
-    return {layer: replace(scores[layer], objective=objective[layer]) for layer in LAYERS}
+        for layer in LAYERS
+    }
 
 
 def _embedded(
@@ -88,31 +90,29 @@ def _objective(
     problem: Problem,
     goal: Goal,
     embedded: Embedded,
-    scores: Mapping[str, LayerScores],
+    balanced: Mapping[str, Mapping[str, float]],
     part: str,
     viewer: Augmenter,
 ) -> dict[str, float]:
     if goal.kind == "downstream":
         return {
-            layer: float(np.mean([scores[layer].downstream[name] for name in goal.columns]))
-            for layer in LAYERS
+            layer: float(np.mean([scores[name] for name in goal.columns]))
+            for layer, scores in balanced.items()
         }
     if goal.kind == "other-view":
         return _other_view(problem, part, viewer)
     options = ProbeOptions(probes=("within-class few-shot",))
     result = probe(embedded, targets=list(goal.columns), settings=options)
+
+    def most_shots(layer: str, column: str) -> float:
+        readings = result.target(layer, column).readings
+        last = max(readings, key=lambda reading: reading.details.shots or 0)
+        return float(last.score.balanced_accuracy.estimate)
+
     return {
-        layer: float(
-            np.mean([_most_shots(result.target(layer, column).readings) for column in goal.columns])
-        )
+        layer: float(np.mean([most_shots(layer, column) for column in goal.columns]))
         for layer in LAYERS
     }
-
-
-def _most_shots(readings: Sequence[Reading]) -> float:
-    """The reading with the most shots."""
-    last = max(readings, key=lambda reading: reading.details.shots or 0)
-    return float(last.score.balanced_accuracy.estimate)
 
 
 def _other_view(problem: Problem, part: str, viewer: Augmenter) -> dict[str, float]:

@@ -36,14 +36,7 @@ METHOD = (
 
 @lru_cache(maxsize=64)
 def dunnett_quantile(candidates: int, freedom: int, confidence: float = 0.95) -> float:
-    """Two-sided critical value of Dunnett's test of k candidates with groups of equal size.
-
-    Examples:
-        >>> round(dunnett_quantile(1, 10), 3)  # one candidate: Student's t
-        2.228
-        >>> round(dunnett_quantile(3, 12), 2)
-        2.68
-    """
+    """Two-sided critical value of Dunnett's test of k candidates with groups of equal size."""
     if candidates == 1:
         return t_quantile(freedom, confidence)
     z, weights = np.polynomial.hermite_e.hermegauss(81)

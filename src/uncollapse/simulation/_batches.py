@@ -16,27 +16,13 @@ LISTED_BATCHES = 256
 
 
 def labels_of(setting: Setting) -> Tensor:
-    """Class of each instance, (n,) int64, in the order of the class counts.
-
-    Examples:
-        >>> from uncollapse.theory import Setting
-        >>> labels_of(Setting(class_counts=[3, 2], alpha=0.5, temperature=0.1))
-        tensor([0, 0, 0, 1, 1])
-    """
+    """Class of each instance, (n,) int64, in the order of the class counts."""
     counts = torch.as_tensor(setting.counts)
     return torch.repeat_interleave(torch.arange(len(counts)), counts)
 
 
 def all_batches(setting: Setting) -> list[tuple[float, Tensor]] | None:
-    """Every possible batch as (probability, instances); None beyond `LISTED_BATCHES`.
-
-    Examples:
-        >>> from uncollapse.theory import RandomBatch, Setting
-        >>> batch = RandomBatch(4)
-        >>> setting = Setting(class_counts=[3, 2], alpha=0.5, temperature=0.1, batch=batch)
-        >>> len(all_batches(setting))
-        5
-    """
+    """Every possible batch as (probability, instances); None beyond `LISTED_BATCHES`."""
     counts = [int(n) for n in setting.counts]
     batch, total = setting.batch, sum(counts)
     if isinstance(batch, RandomBatch):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, Literal
 
 import torch
@@ -13,6 +14,7 @@ from uncollapse.errors import InputError
 
 # Wrappers in which public checkpoints keep their state dict.
 _INSIDE = ("state_dict", "model", "model_state_dict")
+_UNREADABLE = (UnpicklingError, OSError, RuntimeError, ValueError, EOFError, KeyError)
 
 
 def weights_path(given: str, base: Path | None) -> Path:
@@ -69,13 +71,11 @@ def _read(path: Path) -> dict[str, Tensor]:
             if path.suffix == ".safetensors"
             else torch.load(path, map_location="cpu", weights_only=True)
         )
-    except (SafetensorError, OSError, RuntimeError, ValueError, EOFError, KeyError) as error:
-        raise _unusable(path, error) from error
-    except Exception as error:
-        # torch raises pickle.UnpicklingError; naming it would import pickle for nothing else.
-        if type(error).__name__ != "UnpicklingError":
-            raise
-        raise _unusable(path, error) from error
+    except (*_UNREADABLE, SafetensorError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise InputError(
+            f"weights in {path} that load without unpickling", reason, "save them as safetensors"
+        ) from error
     for key in _INSIDE:
         if isinstance(state, dict) and isinstance(state.get(key), dict):
             state = state[key]
@@ -83,13 +83,6 @@ def _read(path: Path) -> dict[str, Tensor]:
     if not tensors:
         raise InputError(f"a state dict in {path}", "no tensors by name", "save model.state_dict()")
     return tensors
-
-
-def _unusable(path: Path, error: Exception) -> InputError:
-    reason = " ".join(str(error).split())[:120]
-    return InputError(
-        f"weights in {path} that load without unpickling", reason, "save them as safetensors"
-    )
 
 
 def _by_order(wanted: dict[str, Tensor], given: dict[str, Tensor], path: Path) -> dict[str, Tensor]:

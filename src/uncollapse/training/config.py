@@ -269,17 +269,13 @@ def _change(block: dict[str, Any], setting: str) -> None:
                 f"a block at {parent!r} for --set {key}", f"{block!r}", "name a key inside a block"
             )
     try:
-        block[last] = _value(text)
+        block[last] = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise InputError(f"a YAML value for --set {key}", repr(text), "quote it") from error
-
-
-def _value(text: str) -> Any:
-    value = yaml.safe_load(text)
-    # 1e-4 is text to YAML 1.1, and a number to everybody else.
-    with suppress(ValueError):
-        return float(value) if isinstance(value, str) else value
-    return value
+    if isinstance(block[last], str):
+        # 1e-4 is text to YAML 1.1, and a number to everybody else.
+        with suppress(ValueError):
+            block[last] = float(block[last])
 
 
 def load_data_config(path: Path) -> DataConfig:

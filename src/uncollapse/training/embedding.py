@@ -54,7 +54,10 @@ def embed_rows(
         p is 1 for rows as they are.
     """
     device = next(model.parameters()).device
-    size = _rows_at_once(data.inputs.shape, 1 if key is None else augmenter.count, device)
+    most = BATCH
+    if device.type == "cpu":
+        most = min(BATCH, CPU_NUMBERS // max(1, math.prod(data.inputs.shape)))
+    size = max(1, most // (1 if key is None else augmenter.count))
     for number, start in enumerate(range(0, len(rows), size)):
         raw = data.inputs.read(rows[start : start + size])
         if key is None:
@@ -67,11 +70,6 @@ def embed_rows(
         arrays = {name: values.float().cpu().numpy() for name, values in layers.items()}
         yield {name: array.reshape(*inputs.shape[:2], -1) for name, array in arrays.items()}
         progress(min(start + size, len(rows)), len(rows))
-
-
-def _rows_at_once(shape: tuple[int, ...], views: int, device: torch.device) -> int:
-    most = BATCH if device.type != "cpu" else min(BATCH, CPU_NUMBERS // max(1, math.prod(shape)))
-    return max(1, most // views)
 
 
 def load_trained(folder: Path, problem: Problem, which: Which = "best") -> str:
