@@ -11,12 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from uncollapse.data._decode import (
-    Encoded,
-    choose_decoding,
-    decode_images,
-    fit_pixels,
-)
+from uncollapse.data._decode import Encoded, choose_decoding, decode_images, fit_pixels
 from uncollapse.data._inputs import ArrayInputs, EncodedImages, OpenedInputs
 from uncollapse.data.config import ImageOptions
 from uncollapse.errors import InputError
@@ -102,8 +97,4 @@ def open_encoded(encoded: Encoded, options: ImageOptions, memory_mib: float) -> 
 
 def open_pixels(pixels: NDArray[np.uint8], options: ImageOptions) -> Opener:
     """Opener of images that are in memory as (N, H, W) or (N, H, W, C)."""
-
-    def opener(rows: NDArray[np.int64], progress: Progress | None) -> OpenedInputs:
-        return ArrayInputs(fit_pixels(pixels[rows], options), "image")
-
-    return opener
+    return lambda rows, _: ArrayInputs(fit_pixels(pixels[rows], options), "image")

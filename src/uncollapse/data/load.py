@@ -40,20 +40,16 @@ def _list_rows(config: sources.DataConfig, base: Path | None) -> DataSource:
             return builtin.list_torchvision(config, base)
 
 
-def _complete_column(source: DataSource, name: str, role: str, remedy: str) -> NDArray[Any]:
+def _column(source: DataSource, name: str, role: str, remedy: str | None = None) -> NDArray[Any]:
+    """A column as text; what is missing is empty text, or refused with a remedy."""
     column = column_of(source, name, role)
     absent = sum(value is None for value in column.tolist())
-    if absent:
+    if absent and remedy is not None:
         raise InputError(
             f"a value in every row of the {role} column {name!r}",
             f"{absent} rows of {len(column)} without one",
             remedy,
         )
-    return column.astype(str)
-
-
-def _filled_column(source: DataSource, name: str, role: str) -> NDArray[Any]:
-    column = column_of(source, name, role)
     return np.array(["" if value is None else value for value in column.tolist()])
 
 
@@ -63,23 +59,16 @@ def _role_columns(
     """Names of the finer labels, and the columns of finer labels and slices."""
     coarsened = [] if labels.map is None else [labels.column]
     fine = tuple(dict.fromkeys([*coarsened, *config.fine]))
-    columns = {}
-    for name in fine:
-        if config.unlabelled == "allow":
-            columns[name] = _filled_column(source, name, "finer label")
-        else:
-            remedy = "complete them, or set `unlabelled: allow`"
-            columns[name] = _complete_column(source, name, "finer label", remedy)
-    for name in config.slices:
-        columns[name] = _filled_column(source, name, "slice")
-    return fine, columns
+    allow = config.unlabelled == "allow"
+    remedy = None if allow else "complete them, or set `unlabelled: allow`"
+    columns = {name: _column(source, name, "finer label", remedy) for name in fine}
+    return fine, columns | {name: _column(source, name, "slice") for name in config.slices}
 
 
 def _ids(source: DataSource, name: str | None) -> NDArray[Any]:
-    if name is None:
-        ids = source.ids.astype(str)
-    else:
-        ids = _complete_column(source, name, "id", "complete them")
+    ids = source.ids.astype(str)
+    if name is not None:
+        ids = _column(source, name, "id", "complete them")
     values, counts = np.unique(ids, return_counts=True)
     if (counts > 1).any():
         again = values[counts > 1]
@@ -185,7 +174,7 @@ def load_data(
     fine, columns = _role_columns(config, source, labels)
     groups = None
     if config.group is not None:
-        groups = _complete_column(source, config.group, "group", "give each row a group")
+        groups = _column(source, config.group, "group", "give each row a group")
     ids = _ids(source, config.id)
     finer, given = [columns[name] for name in fine], _given_split(config, source)
     split, how = make_split(

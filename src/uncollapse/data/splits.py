@@ -66,20 +66,13 @@ def strata(codes: NDArray[np.int64], fine: Sequence[NDArray[Any]]) -> NDArray[np
 
 
 def _spread(
-    rows: NDArray[np.int64],
-    keys: NDArray[np.int64],
-    count: int,
-    generator: np.random.Generator,
+    rows: NDArray[np.int64], keys: NDArray[np.int64], count: int, generator: np.random.Generator
 ) -> NDArray[np.int64]:
-    """`count` of the rows, evenly spaced after sorting by key and at random within a key.
-
-    Of a key with s of the n rows it takes count s / n, rounded up or down.
-    """
+    """`count` of the rows: of a key with s of the n, count s / n rounded up or down."""
     shuffled = generator.permutation(rows)
     ordered = shuffled[np.argsort(keys[shuffled], kind="stable")]
     at = np.floor((np.arange(count) + generator.random()) * len(rows) / count).astype(np.int64)
-    taken: NDArray[np.int64] = ordered[at]
-    return taken
+    return ordered[at]
 
 
 def _draw_rows(
@@ -109,11 +102,8 @@ def _draw_rows(
 def _assign_groups(
     table: NDArray[np.int64], shares: NDArray[np.float64], generator: np.random.Generator
 ) -> tuple[NDArray[np.int64], float]:
-    """Part of each group, the large ones first, each to where it brings most towards the shares.
-
-    `table` holds rows of each group in each stratum; also returns the remaining squared error
-    relative to the wanted counts.
-    """
+    """Part of each group of a (groups, strata) table of rows, and the relative squared error."""
+    # The large ones first, each to where it brings most towards the shares.
     wanted = shares[:, None] * table.sum(axis=0)
     weight = 1 / np.maximum(wanted, 0.5)
     have = np.zeros_like(wanted)
@@ -254,11 +244,8 @@ def make_split(
 def _first_rows(
     rows: NDArray[np.int64], keys: NDArray[np.int64], count: int, order: NDArray[np.int64]
 ) -> NDArray[np.int64]:
-    """The `count` rows that come first by their rank within their key over the size of the key.
-
-    So each key keeps its share, each has a row as soon as `count` allows, and a smaller subset
-    lies in a larger one.
-    """
+    """The `count` rows that come first by their rank within their key over the size of the key."""
+    # So each key keeps its share, and a smaller subset lies in a larger one.
     shuffled = rows[np.argsort(order[rows])]
     ordered = shuffled[np.argsort(keys[shuffled], kind="stable")]
     _, starts, sizes = np.unique(keys[ordered], return_index=True, return_counts=True)

@@ -55,11 +55,7 @@ class Header:
 
 
 def read_header(file: IO[bytes]) -> Header:
-    """The header of an array; the file stands at its values afterwards.
-
-    Raises:
-        ValueError: No array begins here.
-    """
+    """The header of an array; the file stands at its values afterwards."""
     try:
         version = npy.read_magic(file)
     except ValueError as error:
@@ -74,12 +70,7 @@ def read_header(file: IO[bytes]) -> Header:
 
 
 def read_rows(file: IO[bytes], header: Header, batch: int) -> Iterator[NDArray[Any]]:
-    """The rows that follow a header, `batch` at a time; an array by columns is read whole.
-
-    Raises:
-        ValueError: They are Python objects, which only a pickle can hold.
-        EOFError: The file ends before them.
-    """
+    """The rows that follow a header, `batch` at a time; an array by columns is read whole."""
     width = math.prod(header.shape[1:])
     if header.by_columns:
         whole = _values(file, header, header.rows * width).reshape(header.shape, order="F")

@@ -96,11 +96,8 @@ def _usual_embedding(shard: Shard) -> list[str]:
 
 
 def _numbered(columns: list[Column]) -> list[str]:
-    """The columns that share a name but for a final number, if there is one such family of numbers.
-
-    A column of text in it is not left out but given too, for the reader to refuse: one bad entry
-    makes a column of a CSV file text, and to measure without that dimension would be wrong.
-    """
+    """The columns that share a name but for a final number, if they are the only such family."""
+    # One bad entry makes a column of a CSV file text: it is given too, for the reader to refuse.
     families: dict[str, list[Column]] = {}
     for column in columns:
         match = re.fullmatch(r"(.*?)\d+", column.name)

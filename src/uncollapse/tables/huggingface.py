@@ -24,11 +24,10 @@ def class_names(metadata: Mapping[bytes, bytes] | None) -> dict[str, tuple[str, 
         return {}
 
 
-def _parsed(path: Path, what: str, *keys: str) -> list[Any]:
-    """Entries of a JSON object."""
+def _entry(path: Path, what: str, key: str) -> Any:
+    """An entry of a JSON object."""
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        return [record[key] for key in keys]
+        return json.loads(path.read_text(encoding="utf-8"))[key]
     except (ValueError, KeyError, TypeError) as error:
         raise unreadable(path, what, error) from error
 
@@ -38,8 +37,7 @@ def dataset_splits(folder: Path) -> list[str]:
     path = folder / "dataset_dict.json"
     if not path.is_file():
         return []
-    (splits,) = _parsed(path, "the splits of a dataset", "splits")
-    return [str(split) for split in splits]
+    return [str(split) for split in _entry(path, "the splits of a dataset", "splits")]
 
 
 def dataset_files(folder: Path) -> list[Path]:
@@ -52,9 +50,8 @@ def dataset_files(folder: Path) -> list[Path]:
     if not path.is_file():
         return []
     what = "the state of a dataset"
-    (entries,) = _parsed(path, what, "_data_files")
     try:
-        files = [folder / entry["filename"] for entry in entries]
+        files = [folder / entry["filename"] for entry in _entry(path, what, "_data_files")]
     except (KeyError, TypeError) as error:
         raise unreadable(path, what, error) from error
     if json.loads(path.read_text(encoding="utf-8")).get("_indices_data_files"):

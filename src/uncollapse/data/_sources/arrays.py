@@ -59,9 +59,9 @@ def _check_shape(array: Array, config: ArraysConfig, name: str) -> None:
         check_finite(array, name)
 
 
-def _prepare(array: Array, config: ArraysConfig, name: str) -> Array:
+def _prepare(array: Array, config: ArraysConfig) -> Array:
     if config.kind == "image":
-        return fit_pixels(_pixels(array, name), config.image)
+        return fit_pixels(_pixels(array, config.inputs), config.image)
     return array.astype(np.float32)
 
 
@@ -91,11 +91,7 @@ def _parts(config: ArraysConfig, stored: ArraysShard) -> dict[str, str]:
 
 
 def list_arrays(config: ArraysConfig, base: Path | None) -> DataSource:
-    """Arrays by name.
-
-    Raises:
-        InputError: No such array, a wrong shape, NaN, arrays of objects.
-    """
+    """Arrays by name; no such array, a wrong shape, NaN, objects are refused."""
     stored = open_arrays(place(config.path, base, "an .npz file or a folder of .npy files"))
     if "{split}" in config.inputs:
         return _list_parts(stored, config)
@@ -106,7 +102,7 @@ def list_arrays(config: ArraysConfig, base: Path | None) -> DataSource:
     def opener(rows: NDArray[np.int64], progress: Progress | None) -> OpenedInputs:
         if mapped:
             return ArrayInputs(array, config.kind, rows, mapped, config.kind == "image")
-        return ArrayInputs(_prepare(np.asarray(array[rows]), config, config.inputs), config.kind)
+        return ArrayInputs(_prepare(np.asarray(array[rows]), config), config.kind)
 
     return DataSource(
         columns=columns,
@@ -139,14 +135,10 @@ def _list_parts(stored: ArraysShard, config: ArraysConfig) -> DataSource:
         columns.append(_columns(stored, config, name, word))
     whole = np.concatenate(arrays)
     ids = [f"{part}-{row}" for part, a in zip(words, arrays, strict=True) for row in range(len(a))]
-
-    def opener(rows: NDArray[np.int64], progress: Progress | None) -> OpenedInputs:
-        return ArrayInputs(_prepare(whole[rows], config, config.inputs), config.kind)
-
     return DataSource(
         columns={role: np.concatenate([part[role] for part in columns]) for role in columns[0]},
         ids=np.array(ids),
-        open=opener,
+        open=lambda rows, _: ArrayInputs(_prepare(whole[rows], config), config.kind),
         label=config.label or "label",
         split=np.repeat(list(words), [len(array) for array in arrays]),
     )

@@ -52,11 +52,8 @@ def list_digits(config: DigitsConfig) -> DataSource:
 
 
 def _read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
-    """An array of a gzipped idx file of bytes (http://yann.lecun.com/exdb/mnist/).
-
-    The format is: two zero bytes, 8 for unsigned bytes, the number of dimensions, the sizes as
-    big-endian 32-bit integers, the bytes.
-    """
+    """An array of a gzipped idx file of bytes (http://yann.lecun.com/exdb/mnist/)."""
+    # Two zero bytes, 8 for unsigned bytes, the number of dimensions, big-endian sizes, the bytes.
     try:
         content = gzip.decompress(path.read_bytes())
     except (OSError, EOFError, zlib.error) as error:

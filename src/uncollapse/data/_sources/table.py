@@ -25,16 +25,7 @@ _LARGEST = float(np.finfo(np.float32).max)
 
 
 def text_roles(config: _Labelled, stored: Shard, word: str = "") -> dict[str, str]:
-    """Columns that are read as text: all that have a role besides the inputs, and their names.
-
-    Args:
-        config: Says which; "{split}" in a name stands for `word`.
-        stored: The file or files.
-        word: Of a part.
-
-    Raises:
-        InputError: One that is not there.
-    """
+    """Roles besides the inputs, and the names of their columns, with `word` for "{split}"."""
     named = (config.label or "label", config.group, config.id, config.split.column)
     roles = dict.fromkeys(name for name in (*named, *config.fine, *config.slices) if name)
     return {role: named_column(stored, role.replace("{split}", word)) for role in roles}
@@ -101,11 +92,7 @@ def _matrix(read: WholeColumns, dimensions: int, path: Path) -> NDArray[np.float
 
 
 def list_table(config: TableConfig, base: Path | None) -> DataSource:
-    """Rows of a table.
-
-    Raises:
-        InputError: No such column, NaN, lists of different length, unreadable files.
-    """
+    """Rows of a table; no such column, NaN, lists of different length are refused."""
     table = Table(place(config.path, base, "a table"))
     roles = list(text_roles(config, table.fullest))
     opener: Opener
