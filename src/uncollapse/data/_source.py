@@ -11,7 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from uncollapse.data._decode import Encoded, choose_decoding, decode_images, fit_pixels
+from uncollapse.data._decode import (
+    Encoded,
+    choose_decoding,
+    decode_images,
+    fit_pixels,
+)
 from uncollapse.data._inputs import ArrayInputs, EncodedImages, OpenedInputs
 from uncollapse.data.config import ImageOptions
 from uncollapse.errors import InputError

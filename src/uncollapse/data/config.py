@@ -119,6 +119,9 @@ class _SourceConfig(Strict):
         limit: A stratified subset: rows in all, or of each part. It is drawn after the split, so a
             subset never trains on test rows of the whole, and a smaller one lies in a larger one.
         seed: Of the split and of the subset.
+        image: See `ImageOptions`.
+        memory_mib: Decoded images up to this many MiB are kept in memory; more are decoded when
+            they are read.
     """
 
     label: str | None = None
@@ -131,22 +134,11 @@ class _SourceConfig(Strict):
     split: SplitConfig = SplitConfig()
     limit: Count | LimitConfig | None = None
     seed: Annotated[int, Field(ge=0)] = 0
-
-
-class _Images(_SourceConfig):
-    """What every source of images has.
-
-    Attributes:
-        image: See `ImageOptions`.
-        memory_mib: Decoded images up to this many MiB are kept in memory; more are decoded when
-            they are read.
-    """
-
     image: ImageOptions = ImageOptions()
     memory_mib: Annotated[float, Field(ge=0)] = 1024
 
 
-class ImageFolderConfig(_Images):
+class ImageFolderConfig(_SourceConfig):
     """A folder of images: a directory per class, or a table with a column of paths.
 
     Without a table the columns are `class` (first directory) and `subclass` (directories below it);
@@ -164,7 +156,7 @@ class ImageFolderConfig(_Images):
     path_column: str = "path"
 
 
-class TableConfig(_Images):
+class TableConfig(_SourceConfig):
     """A CSV or parquet file, a folder of parquet files, or a saved Hugging Face dataset.
 
     Exactly one of `image_column`, `vector` and `views`. Parquet files named train-*, validation-*,
@@ -192,7 +184,7 @@ class TableConfig(_Images):
         return self
 
 
-class ArraysConfig(_Images):
+class ArraysConfig(_SourceConfig):
     """Arrays of an .npz file, or of a folder of .npy files; labels and the rest by array name.
 
     Attributes:
@@ -209,7 +201,7 @@ class ArraysConfig(_Images):
     kind: Literal["image", "vector", "views"]
 
 
-class TorchvisionConfig(_Images):
+class TorchvisionConfig(_SourceConfig):
     """A data set of torchvision by name, with its own test part.
 
     torchvision's CIFAR files are pickles; its classes check their MD5 sums against the published
@@ -227,13 +219,13 @@ class TorchvisionConfig(_Images):
     download: bool = False
 
 
-class DigitsConfig(_Images):
+class DigitsConfig(_SourceConfig):
     """scikit-learn's 1797 handwritten digits, 8 x 8 grey. Column: `digit`."""
 
     source: Literal["digits"]
 
 
-class FashionMnistConfig(_Images):
+class FashionMnistConfig(_SourceConfig):
     """Fashion-MNIST as Debian installs it, 60,000 + 10,000 of 28 x 28 grey. Column: `class`.
 
     Attributes:
@@ -244,7 +236,7 @@ class FashionMnistConfig(_Images):
     folder: str = "/usr/share/datasets/fashion-mnist"
 
 
-class SolarCellsConfig(_Images):
+class SolarCellsConfig(_SourceConfig):
     """2624 solar cells of PyPI's elpv-dataset, 300 x 300 grey (CC-BY-NC-SA-4.0).
 
     Columns: `condition` (defect probability and cell kind), `probability`, `cell` (mono, poly).
@@ -272,7 +264,7 @@ DataConfig = Annotated[
     | SolarCellsConfig,
     Field(discriminator="source"),
 ]
-_ADAPTER: TypeAdapter[Any] = TypeAdapter(DataConfig)
+_ADAPTER: TypeAdapter[DataConfig] = TypeAdapter(DataConfig)
 
 
 def data_config(block: Mapping[str, Any]) -> DataConfig:
@@ -289,7 +281,7 @@ def data_config(block: Mapping[str, Any]) -> DataConfig:
         500
     """
     try:
-        checked: DataConfig = _ADAPTER.validate_python(dict(block))
+        return _ADAPTER.validate_python(dict(block))
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(["data", *map(str, first["loc"])])
@@ -298,4 +290,3 @@ def data_config(block: Mapping[str, Any]) -> DataConfig:
             f"{place}: {first['msg']}",
             "see the keys of this source in the documentation",
         ) from error
-    return checked

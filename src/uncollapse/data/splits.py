@@ -66,7 +66,10 @@ def strata(codes: NDArray[np.int64], fine: Sequence[NDArray[Any]]) -> NDArray[np
 
 
 def _spread(
-    rows: NDArray[np.int64], keys: NDArray[np.int64], count: int, generator: np.random.Generator
+    rows: NDArray[np.int64],
+    keys: NDArray[np.int64],
+    count: int,
+    generator: np.random.Generator,
 ) -> NDArray[np.int64]:
     """`count` of the rows: of a key with s of the n, count s / n rounded up or down."""
     shuffled = generator.permutation(rows)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Literal
 
 import numpy as np
 from numpy.lib.format import MAGIC_PREFIX
@@ -225,13 +225,9 @@ class SafetensorsShard(Shard):
             with self._open(self.path, framework="pt" if half else "numpy") as file:
                 for start in range(0, rows, batch):
                     stop = min(start + batch, rows)
-                    part = {name: _plain(file.get_slice(name)[start:stop]) for name in wanted}
+                    cut = {name: file.get_slice(name)[start:stop] for name in wanted}
+                    part = {name: to_numpy(values)[0] for name, values in cut.items()}
                     yield _one_each(self.path, part, names)
         except (self._error, OSError, AttributeError) as error:
             # AttributeError: a type of which numpy has no arrays, such as the 8-bit floats.
             raise unreadable(self.path, "complete tensors", error) from error
-
-
-def _plain(values: Any) -> Array:
-    """A numpy array or a torch tensor as numpy; bfloat16 as float32, which holds it exactly."""
-    return np.asarray(values if isinstance(values, np.ndarray) else to_numpy(values)[0])

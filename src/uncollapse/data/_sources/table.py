@@ -11,20 +11,19 @@ from numpy.typing import NDArray
 from uncollapse.data._decode import EncodedBytes
 from uncollapse.data._inputs import ArrayInputs, OpenedInputs
 from uncollapse.data._source import DataSource, Opener, open_encoded, place, texts
-from uncollapse.data.config import ArraysConfig, ImageFolderConfig, TableConfig
+from uncollapse.data.config import DataConfig, TableConfig
 from uncollapse.data.splits import part_names
 from uncollapse.errors import InputError
 from uncollapse.progress import Progress
 from uncollapse.tables import Shard, Table, WholeColumns, named_column, number_columns
 
 Texts = NDArray[Any]
-_Labelled = ArraysConfig | ImageFolderConfig | TableConfig
 
 _ROWS = 65536
 _LARGEST = float(np.finfo(np.float32).max)
 
 
-def text_roles(config: _Labelled, stored: Shard, word: str = "") -> dict[str, str]:
+def text_roles(config: DataConfig, stored: Shard, word: str = "") -> dict[str, str]:
     """Roles besides the inputs, and the names of their columns, with `word` for "{split}"."""
     named = (config.label or "label", config.group, config.id, config.split.column)
     roles = dict.fromkeys(name for name in (*named, *config.fine, *config.slices) if name)
