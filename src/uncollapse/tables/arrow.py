@@ -48,8 +48,11 @@ class TableShard(Shard):
             raise unreadable(self.path, f"{article} {self.kind}", error) from error
 
     @abstractmethod
+    def _open(self) -> Any:
+        """The reader of the file."""
+
     def _read_schema(self) -> Any:
-        """The schema of the file."""
+        return self._open().schema
 
     @abstractmethod
     def _batches(self, vectors: Sequence[str], names: Sequence[str], batch: int) -> Iterator[Any]:
@@ -254,9 +257,6 @@ class ArrowShard(TableShard):
         except pa.ArrowInvalid:
             return ipc.open_file(opened(str(self.path)))
 
-    def _read_schema(self) -> Any:
-        return self._open().schema
-
     def _batches(self, vectors: Sequence[str], names: Sequence[str], batch: int) -> Iterator[Any]:
         reader = self._open()
         if not hasattr(reader, "num_record_batches"):
@@ -290,9 +290,6 @@ class CsvShard(TableShard):
             ),
             read_options=csv.ReadOptions(block_size=1 << 24, use_threads=False),
         )
-
-    def _read_schema(self) -> Any:
-        return self._open().schema
 
     def _batches(self, vectors: Sequence[str], names: Sequence[str], batch: int) -> Iterator[Any]:
         whole = dict.fromkeys(names, True)
