@@ -58,6 +58,10 @@ def _not_finite(value: Any, place: str = "") -> Iterator[str]:
             yield from _not_finite(part, f"{place}.{key}")
 
 
+class RefusedError(InputError):
+    """What a record's own check refuses, though every key is of its type."""
+
+
 class Part:
     """What every record can do; also read by key, as its JSON is: ``record["share"]``."""
 
@@ -81,6 +85,7 @@ class Part:
         """
         from pydantic import ValidationError
 
+        kind = InputError
         try:
             reader = _reader(cast(Hashable, cls))
             text = json.dumps(record)
@@ -93,9 +98,10 @@ class Part:
             first = error.errors()[0]
             key = ".".join(map(str, first["loc"])) or "the whole"
             reason = f"{key}: {first['msg'].removeprefix('Value error, ')}"
+            kind = RefusedError if first["type"] == "value_error" else InputError
         except (TypeError, ValueError, RecursionError) as error:
             reason = str(error)
-        raise InputError(
+        raise kind(
             f"a complete {cls._title()}" + (f" in {source}" if source else ""),
             f"a record that is missing or malformed at {reason}",
             "write it again with this version",
@@ -105,9 +111,22 @@ class Part:
     def _title(cls) -> str:
         return cls.__name__
 
+    def keys(self) -> list[str]:
+        """The names of its values, in order."""
+        return [field.name for field in fields(self)]  # type: ignore[arg-type]
+
+    def items(self) -> list[tuple[str, Any]]:
+        """Its values with their names, in order."""
+        return [(key, self[key]) for key in self.keys()]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.keys())
+
+    def __contains__(self, key: object) -> bool:
+        return key in self.keys()
+
     def __getitem__(self, key: str) -> Any:
-        names = {field.name for field in fields(self)}  # type: ignore[arg-type]
-        if key not in names:
+        if key not in self.keys():
             raise KeyError(key)
         return getattr(self, key)
 
@@ -130,6 +149,10 @@ class Document(Part):
         head = {"kind": self.kind, "schema_version": self.schema_version}
         return head | super().to_dict()
 
+    def keys(self) -> list[str]:
+        """The names of its values, `kind` and `schema_version` first."""
+        return ["kind", "schema_version", *super().keys()]
+
     def to_json(self, indent: int | None = 2) -> str:
         """Strict JSON: numbers that do not exist are null, never NaN."""
         return json.dumps(self.to_dict(), indent=indent, allow_nan=False, ensure_ascii=False)
@@ -147,7 +170,7 @@ class Document(Part):
             other = kind or f"JSON of type {type(record).__name__}"
             raise InputError(f"a {cls._title()}{place}", other, f"give a {cls._title()}")
         version = record.get("schema_version", 1)
-        if not isinstance(version, int) or version > cls.schema_version:
+        if type(version) is not int or not 1 <= version <= cls.schema_version:
             raise InputError(
                 f"a {cls._title()} of schema {cls.schema_version} or older{place}",
                 f"schema_version {version!r}",

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import ItemsView, Iterator
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Literal, Self
 
-from uncollapse.errors import InputError
-from uncollapse.records.codec import Count, Document, NotNegative, Part
+from uncollapse.records.codec import Count, Document, NotNegative, Part, RefusedError
 from uncollapse.records.prediction import Prediction
 from uncollapse.records.setting import Setting
 
@@ -118,7 +116,7 @@ class RunRecord(Document):
 def _setting(record: Any) -> Any:
     try:
         return None if record is None else Setting.from_dict(record).to_dict()
-    except InputError:
+    except RefusedError:
         return None
 
 
@@ -158,16 +156,9 @@ class EpochLine(Part):
             record = own | {"numbers": {k: v for k, v in record.items() if k not in own}}
         return super().from_dict(record, source)
 
-    def keys(self) -> Iterator[str]:
-        """Names of all numbers, so that ``dict(line)`` has them."""
-        return iter(self.to_dict())
-
-    def items(self) -> ItemsView[str, float]:
-        """All numbers by name."""
-        return self.to_dict().items()
-
-    def __iter__(self) -> Iterator[str]:
-        return self.keys()
+    def keys(self) -> list[str]:
+        """Names of all numbers."""
+        return list(self.to_dict())
 
     def __getitem__(self, key: str) -> Any:
         return self.to_dict()[key]

@@ -35,6 +35,10 @@ class SettingChange(Part):
         """The record as plain JSON types."""
         return {_IN_JSON.get(key, key): value for key, value in super().to_dict().items()}
 
+    def keys(self) -> list[str]:
+        """As in JSON."""
+        return list(self.to_dict())
+
     def __getitem__(self, key: str) -> Any:
         return self.to_dict()[key]
 
