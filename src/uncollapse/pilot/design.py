@@ -90,10 +90,7 @@ def _alphas(setting: Setting) -> list[Candidate]:
 
 
 def _temperatures(setting: Setting) -> list[Candidate]:
-    """The two nearest temperatures that reach a target variance above the present one.
-
-    V(tau) is solved where it crosses a target between neighbours on a grid of half octaves.
-    """
+    """The two nearest temperatures that reach a target variance above the present one."""
     steps = np.arange(-_OCTAVES, _OCTAVES + 0.25, 0.5)
 
     def variance(step: float) -> float:
@@ -104,6 +101,7 @@ def _temperatures(setting: Setting) -> list[Candidate]:
     for target in _targets(setting):
         if target <= values[len(steps) // 2]:
             continue
+        # V(tau) is solved where it crosses a target between neighbours on a grid of half octaves.
         for (a, v), (b, w) in pairwise(zip(steps, values, strict=True)):
             if (v - target) * (w - target) < 0:
                 step = brentq(lambda x, goal=target: variance(x) - goal, a, b, xtol=0.02)

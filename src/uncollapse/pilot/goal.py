@@ -17,9 +17,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from uncollapse.data import LabelledData
 from uncollapse.errors import InputError
@@ -62,7 +62,7 @@ def choose_goal(data: LabelledData, options: PilotOptions, downstream: Sequence[
     """
     for name in data.fine:
         _not_the_label(data, name)
-    columns = [c for c in (data.fine or data.slices) if _cells(data, c, "validation")]
+    columns = [c for c in (data.fine or data.slices) if _cells(data, c)]
     wanted = options.objective
     if wanted in ("auto", "within-class") and columns:
         return Goal("within-class", tuple(columns))
@@ -91,22 +91,18 @@ def _not_the_label(data: LabelledData, name: str) -> None:
         )
 
 
-def _cells(data: LabelledData, column: str, part: str) -> list[np.ndarray[Any, Any]]:
-    """Rows of `part` by finer label, for each class where two finer labels or more have enough."""
-    train, tested = data.rows("train"), data.rows(part)
+def _cells(data: LabelledData, column: str) -> list[NDArray[np.int64]]:
+    """Validation rows by finer label, for each class where two finer labels or more have enough."""
+    train, validation = data.rows("train"), data.rows("validation")
     cells = []
     for c in range(len(data.label_names)):
-        a = train[data.labels[train] == c]
-        b = tested[data.labels[tested] == c]
-        names = [name for name in np.unique(data.columns[column][b]) if name != ""]
-        counts = [
-            int(np.sum(data.columns[column][b] == name))
-            for name in names
-            if np.sum(data.columns[column][a] == name) >= LEAST_ROWS[0]
-            and np.sum(data.columns[column][b] == name) >= LEAST_ROWS[1]
-        ]
-        if len(counts) > 1:
-            cells.append(np.array(counts))
+        known = data.columns[column][train[data.labels[train] == c]]
+        tested = data.columns[column][validation[data.labels[validation] == c]]
+        names, counts = np.unique(tested[tested != ""], return_counts=True)
+        trained = np.array([np.sum(known == name) for name in names], dtype=np.int64)
+        enough = (trained >= LEAST_ROWS[0]) & (counts >= LEAST_ROWS[1])
+        if enough.sum() > 1:
+            cells.append(counts[enough])
     return cells
 
 
@@ -119,7 +115,7 @@ def expected_half_width(data: LabelledData, goal: Goal, share: float) -> float:
     variance = 0.0
     if goal.kind == "within-class":
         for column in goal.columns:
-            cells = _cells(data, column, "validation")
+            cells = _cells(data, column)
             for counts in cells:
                 weight = 1 / (len(goal.columns) * len(cells) * len(counts))
                 variance += float(np.sum(weight**2 / (4 * counts * share)))

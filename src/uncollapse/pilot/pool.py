@@ -108,10 +108,7 @@ def _one_pool(left: dict[int, Job], workers: int, end: Callable[[int, Outcome], 
 
 
 def _context() -> BaseContext:
-    """How workers are made: forked from a server that has imported what they need, where it can be.
-
-    The server is clean: it ran nothing but imports, with one thread. It ends with this process.
-    """
+    """How workers are made: forked from a server that ran nothing but imports, where it can be."""
     if sys.platform != "linux":
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")

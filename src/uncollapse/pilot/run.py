@@ -167,11 +167,7 @@ class _Stages:
         )
 
     def _rungs(self, trials: list[TrialState]) -> list[TrialState]:
-        """Short runs of all, a whole run of the best, all seeds of the best of these.
-
-        Returns:
-            Those that ended well, with every seed.
-        """
+        """Short runs, whole ones of the best, all seeds of the best: those that ended well."""
         for trial in trials:
             if trial.candidate.collapsed:
                 trial.status, trial.reason = "predicted-collapse", "predicted to collapse"

@@ -153,10 +153,8 @@ def _timm(config: EncoderConfig, shape: tuple[int, ...]) -> tuple[nn.Module, int
         stem = nn.Conv2d(shape[0], 64, 3, stride=1, padding=1, bias=False)
         nn.init.kaiming_normal_(stem.weight, mode="fan_out", nonlinearity="relu")
         model.conv1, model.maxpool = stem, nn.Identity()
-    was_training = model.training
-    with torch.no_grad():
-        width = int(model.eval()(torch.zeros(1, *shape)).shape[1])
-    return model.train(was_training), width
+    with evaluation_mode(model):
+        return model, int(model(torch.zeros(1, *shape)).shape[1])
 
 
 def _head(config: HeadConfig, width: int) -> nn.Module:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from uncollapse.data import Loader
@@ -231,8 +232,6 @@ class _Loop:
         """Whether any process was asked to stop, so that all stop at the same step."""
         if self.fabric.world_size == 1:
             return here
-        import torch
-
         return bool(self.fabric.all_reduce(torch.tensor(float(here)), reduce_op="sum") > 0)
 
     def _finish_epoch(self, scores: Scores | None) -> None:
