@@ -13,8 +13,11 @@ import math
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
+
+import torch
 
 from uncollapse.errors import InputError
 from uncollapse.pilot._halving import survivors
@@ -136,8 +139,6 @@ class _EnoughError(Exception):
 
 def _seconds_per_epoch(problem: Problem) -> float:
     """Of training, by a few steps of a copy of the model on one thread."""
-    import torch
-
     times: list[float] = []
 
     def note(step: Step) -> None:
@@ -148,10 +149,8 @@ def _seconds_per_epoch(problem: Problem) -> float:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        with tempfile.TemporaryDirectory() as folder:
+        with suppress(_EnoughError), tempfile.TemporaryDirectory() as folder:
             train(copy.deepcopy(problem), Path(folder) / "timed", progress=note)
-    except _EnoughError:
-        pass
     finally:
         torch.set_num_threads(threads)
     steps = [b - a for a, b in pairwise(times)]

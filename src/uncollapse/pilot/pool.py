@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from multiprocessing.context import BaseContext
 from typing import Any
 
+import torch
+
 from uncollapse.errors import InputError
 from uncollapse.pilot.jobs import Job, StoppedError, read_result, run_job
 from uncollapse.records import TrialFile
@@ -137,8 +139,6 @@ def _outcome(future: Future[TrialFile]) -> Outcome:
 
 def _begin() -> None:
     """Of a worker: one thread; Ctrl-C is the parent's, and the worker ends with the parent."""
-    import torch
-
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
@@ -210,8 +210,6 @@ def on_ray(jobs: Sequence[Job], workers: int, ended: Ended) -> list[Outcome]:
 
 def _trial(config: dict[str, int], jobs: Sequence[Job]) -> dict[str, Any]:
     """One job on one thread of a Ray worker."""
-    import torch
-
     torch.set_num_threads(1)
     try:
         run_job(jobs[config["number"]])

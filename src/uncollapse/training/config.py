@@ -211,8 +211,7 @@ def _remedy(error: Any) -> str:
     if error["type"] == "missing":
         return "add the key"
     if error["type"] == "extra_forbidden":
-        models: tuple[type[BaseModel], ...] = (TrainConfig, ViewsConfig, BatchConfig)
-        models += tuple(_Strict.__subclasses__())
+        models: list[type[BaseModel]] = [ViewsConfig, BatchConfig, *_Strict.__subclasses__()]
         known = [name for model in models for name in model.model_fields]
         near = difflib.get_close_matches(str(error["loc"][-1]), known, n=1)
         return f"did you mean {near[0]!r}?" if near else "take the key out"

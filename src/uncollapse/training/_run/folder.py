@@ -6,6 +6,7 @@ import json
 import platform
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -66,6 +67,9 @@ def begin_run(folder: Path, problem: Problem, *, resume: bool, record: Mapping[s
 def _description(problem: Problem, more: dict[str, Any]) -> RunRecord:
     data, known = problem.data, dict(more)
     prediction = known.pop("prediction", None)
+    setting: Setting | None = None
+    with suppress(InputError):
+        setting = problem.setting()
     return RunRecord(
         status="running",
         base=str(problem.base),
@@ -73,7 +77,7 @@ def _description(problem: Problem, more: dict[str, Any]) -> RunRecord:
         label_names=tuple(data.label_names),
         fine=tuple(data.fine),
         slices=tuple(data.slices),
-        setting=_setting(problem),
+        setting=setting,
         coverage=problem.sampler.coverage(0).text,
         steps_per_epoch=problem.sampler.steps,
         parameters=sum(p.numel() for p in problem.model.parameters()),
@@ -84,20 +88,11 @@ def _description(problem: Problem, more: dict[str, Any]) -> RunRecord:
     )
 
 
-def _setting(problem: Problem) -> Setting | None:
-    try:
-        return problem.setting()
-    except InputError:
-        return None
-
-
 def _versions() -> dict[str, str]:
     versions = {"python": platform.python_version(), "machine": platform.machine()}
     for name in PACKAGES:
-        try:
+        with suppress(PackageNotFoundError):
             versions[name] = version(name)
-        except PackageNotFoundError:
-            continue
     return versions
 
 
