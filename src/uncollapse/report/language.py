@@ -9,13 +9,13 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from decimal import Decimal
 from functools import cache
+from importlib.util import find_spec
 from typing import Any, Literal, get_args
 
 from uncollapse.errors import InputError
 from uncollapse.records import Estimate, Message, SettingChange
 from uncollapse.report.catalogues import catalogue, recorded
 from uncollapse.report.intervals import Number
-from uncollapse.report.packages import need
 
 Code = Literal["en", "ja"]
 
@@ -278,3 +278,18 @@ def short(text: object, most: int = 60) -> str:
     """A label that fits: what the user wrote, cut where it is long."""
     plain = " ".join(str(text).split())
     return plain if len(plain) <= most else plain[: most - 1] + "…"
+
+
+def need(*names: str) -> None:
+    """Refuse to go on without a package.
+
+    Raises:
+        InputError: One of them is not installed.
+    """
+    for name in names:
+        if find_spec(name) is None:
+            raise InputError(
+                "the packages that draw a report",
+                f"an environment without {name}",
+                "pip install 'uncollapse[report]'",
+            )

@@ -12,8 +12,7 @@ from typing import Any
 from uncollapse import __version__
 from uncollapse.errors import InputError
 from uncollapse.records import PilotReason, Reason
-from uncollapse.report.language import Language
-from uncollapse.report.packages import need
+from uncollapse.report.language import Language, need
 from uncollapse.report.record import Content
 
 MOST_BYTES = 3_000_000
@@ -75,8 +74,8 @@ def _page(report: Content, points: int) -> str:
     from uncollapse.report.sections.engineer import engineer
 
     words = report.words
-    parts = engineer(report, points)
-    specs = {figure.name: figure.spec for part in parts.sections for figure in part.figures}
+    sections, data = engineer(report, points)
+    specs = {figure.name: figure.spec for part in sections for figure in part.figures}
     scripts = [_bundle(), _part("report.js")]
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.globals |= {"say": words.say, "word": words.word, "words": words}
@@ -84,7 +83,7 @@ def _page(report: Content, points: int) -> str:
         report=report,
         decision=report.decision,
         reasons=[_reason(reason, words) for reason in report.decision.reasons[:REASONS]],
-        sections=parts.sections,
+        sections=sections,
         audit=audit,
         version=__version__,
         created=words.date(report.created),
@@ -92,7 +91,7 @@ def _page(report: Content, points: int) -> str:
         f"script-src {' '.join(_hash(script) for script in scripts)}",
         style=Markup(_part("report.css")),
         scripts=[Markup(script) for script in scripts],
-        charts=Markup(_data({"specs": specs, "data": parts.data, "locale": _locale(words)})),
+        charts=Markup(_data({"specs": specs, "data": data, "locale": _locale(words)})),
     )
 
 

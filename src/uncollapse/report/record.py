@@ -10,7 +10,7 @@ from uncollapse import __version__
 from uncollapse.records import Comparison, Document, to_json_types
 from uncollapse.report.decide.decision import Decision
 from uncollapse.report.decide.phase import Mark, PhaseDiagram
-from uncollapse.report.inputs_model import Case, Inputs
+from uncollapse.report.inputs_model import Inputs
 from uncollapse.report.language import Code, Language, language
 
 
@@ -41,11 +41,6 @@ class Content(Document):
     diagram: PhaseDiagram | None
     marks: tuple[Mark, ...]
     absent: tuple[str, ...]
-
-    @property
-    def sides(self) -> list[Case]:
-        """The cases that are shown side by side: the first and the last."""
-        return self.inputs.sides
 
     @property
     def words(self) -> Language:

@@ -6,11 +6,9 @@ import json
 import re
 from html import escape
 from importlib.resources import files
-from typing import Any, Literal
+from typing import Any
 
-__all__ = ["Language", "explorer_page"]
-
-Language = Literal["en", "ja"]
+from uncollapse.report.language import Code
 
 _NUMBERS = (
     "classes", "perClass", "views", "batch", "batchPerClass", "batchClasses", "alpha",
@@ -32,7 +30,7 @@ _KEYS = {
 }
 
 
-def explorer_page(lang: Language = "en") -> str:
+def explorer_page(lang: Code = "en") -> str:
     """The page as HTML text, which needs no network and no other file.
 
     Examples:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from uncollapse.errors import InputError
-from uncollapse.progress import OnStep, Step, no_steps
+from uncollapse.progress import OnStep, Step
 from uncollapse.records import (
     Comparison,
     Document,
@@ -24,18 +24,24 @@ from uncollapse.records import (
 from uncollapse.report.inputs_model import Case, Inputs, Measured, ReportOptions, Source
 from uncollapse.report.read.over_seeds import pooled
 from uncollapse.report.read.pilot_runs import shown_runs
-from uncollapse.report.read.recognise import record_of
 from uncollapse.report.read.rows import measured_rows
 from uncollapse.report.read.setting_diff import predicted
 from uncollapse.storage import read_lines
 from uncollapse.tables import ENDINGS
 
 EMBEDDINGS = ("embeddings.parquet", "embeddings.npz")
+# By the kind that a file names; and by keys that only it has, as files of before named none.
+_RECORDS: dict[type[Document], set[str]] = {
+    PilotResult: {"candidates", "recommendation"},
+    Measurement: {"verdict", "within_class_variance", "share", "classes"},
+    Comparison: {"verdict_before", "verdict_after", "changes"},
+    ProbeResult: {"targets", "conditions"},
+    Prediction: {"phase", "instance_variance", "certificate_gap"},
+    RunRecord: {"status", "setting", "command"},
+}
 
 
-def read_inputs(
-    paths: Sequence[str | Path], options: ReportOptions | None = None, progress: OnStep = no_steps
-) -> Inputs:
+def read_inputs(paths: Sequence[str | Path], options: ReportOptions, progress: OnStep) -> Inputs:
     """Read every path, in order.
 
     A probe record belongs to the run or measurement before it; JSON files in a run's folder belong
@@ -46,7 +52,7 @@ def read_inputs(
     """
     if not paths:
         raise InputError("a path or more", "none", "name measurements, runs, pilots or embeddings")
-    inputs, options = Inputs(), options or ReportOptions()
+    inputs = Inputs()
     for number, path in enumerate(map(Path, paths)):
         progress(Step(number, len(paths), f"reading {path}"))
         if path.is_dir():
@@ -79,7 +85,7 @@ def _file(path: Path, inputs: Inputs, options: ReportOptions) -> None:
     if path.suffix in ENDINGS:
         _embeddings(path, inputs, options)
         return
-    record = record_of(read_json(path), str(path))
+    record = _record_of(read_json(path), str(path))
     if record is None or isinstance(record, RunRecord):
         raise InputError(
             "a record of measure, compare, probe, predict or pilot, or a run's folder",
@@ -123,7 +129,7 @@ def _run(path: Path, inputs: Inputs, options: ReportOptions, kind: str = "run") 
     parts = [path / name for name in ("run.json", "config.yaml", "metrics.jsonl", "splits.parquet")]
     inputs.sources += [_source(part, "run") for part in parts if part.is_file()]
     for file in sorted(path.glob("*.json")):
-        record = None if file.name == "run.json" else record_of(read_json(file), str(file))
+        record = None if file.name == "run.json" else _record_of(read_json(file), str(file))
         if isinstance(record, Measurement | ProbeResult | Prediction):
             inputs.sources.append(_source(file, record.kind))
             _attach(case, record, file)
@@ -188,3 +194,14 @@ def _source(path: Path, kind: str) -> Source:
         raise InputError(
             f"a file that can be read at {path}", str(error), "check its permissions"
         ) from error
+
+
+def _record_of(content: Any, source: str) -> Document | None:
+    """The record that parsed JSON is; None where it is none of those that a report takes."""
+    if not isinstance(content, dict):
+        return None
+    kind = content.get("kind")
+    for record, keys in _RECORDS.items():
+        if record.kind == kind or (kind is None and keys <= set(content)):
+            return record.from_dict(content, source)
+    return None

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from uncollapse.records import BalancedBatch, Batch
+from uncollapse.report.charts.embedding import embedding_chart, points_rows, spectrum_chart
 from uncollapse.report.charts.look import Row
 from uncollapse.report.charts.measured import (
     dot_chart,
@@ -14,12 +15,11 @@ from uncollapse.report.charts.measured import (
     variance_chart,
 )
 from uncollapse.report.charts.phase import phase_chart
-from uncollapse.report.decide.lookup import class_rows, has_views, judged_cases, probe_rows
-from uncollapse.report.inputs_model import Case
+from uncollapse.report.decide.lookup import class_rows, has_views, judged, judged_cases, probe_rows
+from uncollapse.report.inputs_model import Case, Points
 from uncollapse.report.language import Language, short
 from uncollapse.report.record import Content
-from uncollapse.report.sections.embedding import picture_section, spectrum_section
-from uncollapse.report.sections.pilot import pilot_section
+from uncollapse.report.sections.pilot import pilot_section, transfer_section
 from uncollapse.report.sections.section import Figure, Section, charted, section
 from uncollapse.report.sections.tables import (
     Table,
@@ -33,27 +33,13 @@ from uncollapse.report.sections.tables import (
     slice_table,
     titles_of,
 )
-from uncollapse.report.sections.transfer import transfer_section
 
 # Readings that one chart of probes shows.
 MOST_DOTS = 40
 
 
-@dataclass
-class Sections:
-    """The engineer's sections, and the data sets that their pictures share."""
-
-    sections: list[Section]
-    data: dict[str, list[Row]]
-
-
-def engineer(report: Content, points: int) -> Sections:
-    """All sections that there are data for.
-
-    Args:
-        report: The report.
-        points: Rows that a picture shows at most.
-    """
+def engineer(report: Content, points: int) -> tuple[list[Section], dict[str, list[Row]]]:
+    """Sections that there are data for, and the data of their pictures, cut to `points` rows."""
     words, pilot = report.words, report.inputs.pilot
     data: dict[str, list[Row]] = {}
     sections = [
@@ -71,7 +57,7 @@ def engineer(report: Content, points: int) -> Sections:
         charted("training", words, training_chart(report.inputs.cases, report.layer, words)),
         _secondary(report, words),
     ]
-    return Sections([part for part in sections if part is not None], data)
+    return [part for part in sections if part is not None], data
 
 
 def _measured(report: Content) -> list[Case]:
@@ -83,8 +69,8 @@ def _comparison(report: Content, words: Language) -> Section | None:
     if record is None:
         return None
     intro = [words.say("intro.comparison-record")]
-    if len(report.sides) == 2:
-        before, after = report.sides
+    if len(report.inputs.sides) == 2:
+        before, after = report.inputs.sides
         intro = [words.say("intro.comparison", before=before.name, after=after.name)]
         if "trial" in (before.kind, after.kind):
             intro.append(words.say("intro.comparison-trial"))
@@ -202,7 +188,56 @@ def _slices(report: Content, words: Language) -> Section | None:
 
 
 def _secondary(report: Content, words: Language) -> Section | None:
-    if not judged_cases(report.sides, report.layer):
+    if not judged_cases(report.inputs.sides, report.layer):
         return None
-    table = secondary_table(report.sides, report.layer, words)
+    table = secondary_table(report.inputs.sides, report.layer, words)
     return section("secondary", words, words.say("intro.secondary"), tables=[("", table)])
+
+
+def _shown(report: Content) -> list[tuple[Case, Points]]:
+    """The rows of the first and the last case."""
+    pairs = [(case, _points(case, report.layer)) for case in report.inputs.sides]
+    return [(case, points) for case, points in pairs if points is not None]
+
+
+def _points(case: Case, layer: str | None) -> Points | None:
+    measured = judged(case, layer)
+    for wanted in (layer, measured.layer if measured else None, "projector"):
+        if wanted is not None and wanted in case.points:
+            return case.points[wanted]
+    return next(iter(case.points.values()), None)
+
+
+def picture_section(
+    report: Content, words: Language, most: int, data: dict[str, list[Row]]
+) -> Section | None:
+    """Both projections of the first and the last case; their rows go into `data`."""
+    shown = _shown(report)
+    if not shown:
+        return None
+    figures = []
+    for inside in (False, True):
+        axes = [axis for _, points in shown for axis in points.axes(inside)]
+        reach = 1.06 * max(float(abs(axis).max()) for axis in axes) or 1.0
+        for number, (case, points) in enumerate(shown):
+            name, key = f"points{number}", "inside" if inside else "classes"
+            rows = data.setdefault(name, points_rows(points, words)[:most])
+            x, y = points.shares[2:] if inside else points.shares[:2]
+            title = f"{short(case.name, 40)} · {words.say(f'intro.picture-{key}', x=x, y=y)}"
+            spec = embedding_chart(rows, name, words, inside=inside, reach=reach)
+            figures.append(Figure(f"picture-{number}-{int(inside)}", title, spec))
+    first = shown[0][1]
+    drawn = min(most, len(first.x))
+    paragraphs = [words.say("intro.picture", drawn=drawn, rows=first.rows, seed=first.seed)]
+    if first.layer:
+        paragraphs.append(words.word("layer", first.layer))
+    if any(case.runs for case, _ in shown):
+        names = words.listed([case.each[0].name for case, _ in shown])
+        paragraphs.append(words.say("intro.picture-one-run", names=names))
+    return section("picture", words, *paragraphs, figures=figures)
+
+
+def spectrum_section(report: Content, words: Language) -> Section | None:
+    """Eigenvalues inside classes, of the first and the last case."""
+    shown = [(case.name, points.spectrum) for case, points in _shown(report)]
+    return charted("spectrum", words, spectrum_chart(shown, words))
