@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 
-from uncollapse.records import Message
 from uncollapse.report.decide.lookup import judged, label_reading, within_reading
 from uncollapse.report.intervals import Number
 from uncollapse.report.language import Language
@@ -30,29 +29,30 @@ def _plain(text: object) -> str:
 
 def card(report: Content) -> str:
     """The whole section; its metadata is to be merged into the card's front matter."""
-    words = report.words
-    decision = report.decision
+    words, decision = report.words, report.decision
     lines = ["---", *_metadata(report), "---", "", f"## {words.say('page.title')}", ""]
     verdict = words.word("verdict", decision.verdict)
-    lines += [f"**{verdict}.** {_said(decision.headline, words)}", ""]
+    lines += [f"**{verdict}.** {_plain(report.headline)}", ""]
     for name in ("change", "gain", "cost", "certainty"):
-        messages = getattr(decision, name)
-        if not messages:
-            continue
-        lines += [f"### {words.say(f'decision.{name}')}", ""]
-        lines += [f"- {_said(message, words)}" for message in messages]
+        texts = [words.say(message) for message in getattr(decision, name)]
         if name == "change":
-            lines += [f"- {_plain(words.change(change))}" for change in decision.changes]
-        lines.append("")
+            texts += [words.change(change) for change in decision.changes]
+        lines += _headed(words.say(f"decision.{name}"), _bullets(texts))
     for reason in decision.reasons:
         message = reason.messages[0] if reason.messages else None
         lines.append(f"- {reason.code}: {_plain(words.record(reason.text, message))}")
-    lines += ["", *_tables(report, words), *_audit(report, words)]
+    lines.append("")
+    for name, body in _sections(report, words).items():
+        lines += _headed(words.say(f"section.{name}"), body)
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _said(message: Message, words: Language) -> str:
-    return _plain(words.say(message))
+def _headed(title: str, body: list[str]) -> list[str]:
+    return [f"### {title}", "", *body, ""] if body else []
+
+
+def _bullets(texts: list[str]) -> list[str]:
+    return [f"- {_plain(text)}" for text in texts]
 
 
 def _metadata(report: Content) -> list[str]:
@@ -95,36 +95,23 @@ def _markdown(table: Table) -> list[str]:
     rules = ["---" if table.aligned(k) == "w" else "---:" for k in range(len(table.titles))]
     rows = [[_plain(cell) for cell in row] for row in [table.titles, *table.rows]]
     lines = [f"| {' | '.join(row)} |" for row in rows]
-    return [lines[0], f"| {' | '.join(rules)} |", *lines[1:], ""]
+    return [lines[0], f"| {' | '.join(rules)} |", *lines[1:]]
 
 
-def _tables(report: Content, words: Language) -> list[str]:
+def _sections(report: Content, words: Language) -> dict[str, list[str]]:
+    """The lines of each section; none for one without data."""
     cases = report.inputs.cases
-    lines: list[str] = []
-    for name, table in (
-        ("levels", level_table(cases, report.layer, words)),
-        ("variance", class_table(cases, report.layer, words)),
-        ("probes", probe_table(cases, words)),
-    ):
-        if table.rows:
-            lines += [f"### {words.say(f'section.{name}')}", "", *_markdown(table)]
-    return lines
-
-
-def _audit(report: Content, words: Language) -> list[str]:
-    lines: list[str] = []
-    if (data := data_rows(report)).rows:
-        lines += [f"### {words.say('section.data')}", "", *_markdown(data)]
-    lines += [f"### {words.say('section.inputs')}", "", *_markdown(input_table(report))]
-    if commands := commands_of(report):
-        lines += [f"### {words.say('section.commands')}", ""]
-        lines += [f"    {command}" for command in commands] + [""]
-    for name, texts in (
-        ("conventions", convention_texts(report)),
-        ("limits", limit_texts(report)),
-        ("absent", [words.say(f"absent.{name}") for name in report.absent]),
-    ):
-        if texts:
-            lines += [f"### {words.say(f'section.{name}')}", ""]
-            lines += [*(f"- {_plain(text)}" for text in texts), ""]
-    return lines
+    tables = {
+        "levels": level_table(cases, report.layer, words),
+        "variance": class_table(cases, report.layer, words),
+        "probes": probe_table(cases, words),
+        "data": data_rows(report),
+    }
+    return {
+        **{name: _markdown(table) for name, table in tables.items() if table.rows},
+        "inputs": _markdown(input_table(report)),
+        "commands": [f"    {command}" for command in commands_of(report)],
+        "conventions": _bullets(convention_texts(report)),
+        "limits": _bullets(limit_texts(report)),
+        "absent": _bullets([words.say(f"absent.{name}") for name in report.absent]),
+    }
