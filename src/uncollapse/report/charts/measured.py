@@ -58,13 +58,7 @@ def _class_data(row: ClassRow) -> Row:
 
 
 def variance_chart(rows: Sequence[ClassRow], views: bool, words: Language) -> Spec | None:
-    """Dots with intervals and ticks of the prediction, a line for each class.
-
-    Args:
-        rows: Of `least_classes`.
-        views: Whether the variance is that between instances.
-        words: The language.
-    """
+    """Dots with intervals and ticks of the prediction, a line for each of `least_classes`."""
     if not rows:
         return None
     data = [_class_data(row) for row in rows]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import altair as alt
 
@@ -20,6 +20,9 @@ from uncollapse.report.charts.look import (
 )
 from uncollapse.report.decide.phase import EXPONENT, Cell, Mark, PhaseDiagram
 from uncollapse.report.language import Language, short
+
+# Where things stand: the encodings x and y.
+Axes = dict[str, Any]
 
 _ALPHA_TICKS = [0, 0.01, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1]
 _TAU_TICKS = [0.001, 0.005, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10]
@@ -43,21 +46,14 @@ def phase_chart(diagram: PhaseDiagram, marks: Sequence[Mark], words: Language) -
     return spec | {"datasets": {**spec.get("datasets", {}), **cells}}
 
 
-class _Axes(NamedTuple):
-    x: alt.X
-    y: alt.Y
-
-
-def _axes(diagram: PhaseDiagram, words: Language) -> _Axes:
+def _axes(diagram: PhaseDiagram, words: Language) -> Axes:
     low, high = min(cell.tau0 for cell in diagram.cells), max(cell.tau1 for cell in diagram.cells)
     ticks = [t for t in _TAU_TICKS if low <= t <= high]
     x = alt.X("alpha0:Q").title(words.say("axis.alpha"))
     x = x.axis(values=_ALPHA_TICKS, grid=False, format="~g")
     y = alt.Y("tau0:Q").title(words.say("axis.tau")).axis(values=ticks, grid=False, format="~g")
-    return _Axes(
-        x.scale(type="pow", exponent=EXPONENT, domain=[0, 1], nice=False),
-        y.scale(type="log", domain=[low, high], nice=False),
-    )
+    x = x.scale(type="pow", exponent=EXPONENT, domain=[0, 1], nice=False)
+    return {"x": x, "y": y.scale(type="log", domain=[low, high], nice=False)}
 
 
 def _named_cells(diagram: PhaseDiagram, words: Language) -> dict[str, list[Row]]:
@@ -79,7 +75,7 @@ def _overlapping(cell: Cell) -> Cell:
     return replace(cell, alpha1=float(f"{wider:.4g}"), tau1=float(f"{higher:.4g}"))
 
 
-def _cells(cells: dict[str, list[Row]], words: Language, axes: _Axes) -> list[Any]:
+def _cells(cells: dict[str, list[Row]], words: Language, axes: Axes) -> list[Any]:
     """A layer for each of the two data sets that is not empty, the grey one below."""
     present = [name for name in _ILL if any(cell["phase"] == name for cell in cells["ill"])]
     names = [words.word("phase-short", name) for name in present]
@@ -97,25 +93,24 @@ def _cells(cells: dict[str, list[Row]], words: Language, axes: _Axes) -> list[An
         ("variance:Q", "legend.variance"),
         ("phrase:N", "legend.phase"),
     )
-    x, y = axes
     return [
         alt.Chart(alt.NamedData(name=name))
         .mark_rect(clip=True)
-        .encode(x=x, x2="alpha1:Q", y=y, y2="tau1:Q", color=colour, tooltip=tip)
+        .encode(**axes, x2="alpha1:Q", y2="tau1:Q", color=colour, tooltip=tip)
         for name, colour in colours.items()
         if cells[name]
     ]
 
 
-def _threshold(diagram: PhaseDiagram, axes: _Axes) -> list[Any]:
+def _threshold(diagram: PhaseDiagram, axes: Axes) -> list[Any]:
     if not diagram.threshold:
         return []
     rows = [{"tau0": tau, "alpha0": alpha} for tau, alpha in diagram.threshold]
     line = alt.Chart(values(rows)).mark_line(color=INK, strokeWidth=1.5, clip=True)
-    return [line.encode(x=axes.x, y=axes.y, order="tau0:Q")]
+    return [line.encode(**axes, order="tau0:Q")]
 
 
-def _marks(marks: Sequence[Mark], words: Language, axes: _Axes) -> list[Any]:
+def _marks(marks: Sequence[Mark], words: Language, axes: Axes) -> list[Any]:
     if not marks:
         return []
     rows: list[Row] = [
@@ -141,8 +136,7 @@ def _marks(marks: Sequence[Mark], words: Language, axes: _Axes) -> list[Any]:
     )
     layers: list[Any] = [
         points.encode(
-            x=axes.x,
-            y=axes.y,
+            **axes,
             color=alt.Color("role:N").legend(None).scale(domain=roles, range=colours),
             shape=alt.Shape("role:N").legend(None).scale(domain=roles, range=shapes),
             tooltip=tip,
@@ -155,7 +149,7 @@ def _marks(marks: Sequence[Mark], words: Language, axes: _Axes) -> list[Any]:
         )
         text = {"fontSize": 12, "fontWeight": 600, "baseline": "middle", **side}
         text["dy"] = -14 if number % 2 else 14
-        label = alt.Chart(values([row])).encode(x=axes.x, y=axes.y, text="name:N")
+        label = alt.Chart(values([row])).encode(**axes, text="name:N")
         layers.append(label.mark_text(stroke="white", strokeWidth=4, strokeJoin="round", **text))
         layers.append(label.mark_text(color=INK, **text))
     return layers

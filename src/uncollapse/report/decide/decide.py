@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from uncollapse.metrics import compare
 from uncollapse.records import (
     Comparison,
     Confirmation,
     Message,
     PilotResult,
+    Prediction,
     Setting,
     changed_setting,
 )
@@ -58,39 +61,40 @@ def diagram_setting(inputs: Inputs) -> Setting | None:
     return given[-1] if given else _pilot_setting(inputs)
 
 
-def _variance(setting: Setting) -> float | None:
-    prediction = predicted(setting)
-    return None if prediction is None else prediction.instance_variance
-
-
 def marks(inputs: Inputs, decision: Decision) -> tuple[Mark, ...]:
     """Where every run, or the pilot's start, stands in the diagram, and what is recommended."""
-    known = [case for case in inputs.cases if case.kind != "trial" and case.setting]
-    placed = []
-    for case in known:
-        setting, prediction = case.setting, case.prediction
-        role = "after" if len(known) > 1 and case is known[-1] else "before"
-        variance = None if prediction is None else prediction.instance_variance
-        if setting is not None:
-            placed.append(Mark(case.name, role, setting.alpha, setting.temperature, variance))
+    known = [
+        (case.name, case.setting, case.prediction)
+        for case in inputs.cases
+        if case.kind != "trial" and case.setting is not None
+    ]
     start = _pilot_setting(inputs)
-    if start is not None and not known:
-        placed.append(Mark("", "before", start.alpha, start.temperature, _variance(start)))
-    recommended = _recommended(inputs, decision) if placed else None
-    return (*placed, *([] if recommended is None else [recommended]))
+    if not known and start is not None:
+        known = [("", start, predicted(start))]
+    placed = [_mark(name, "before", setting, theory) for name, setting, theory in known]
+    if len(placed) > 1:
+        placed[-1] = replace(placed[-1], role="after")
+    goal = _recommended(inputs, decision)
+    if placed and goal is not None:
+        placed.append(_mark("", "recommended", goal, predicted(goal)))
+    return tuple(placed)
 
 
-def _recommended(inputs: Inputs, decision: Decision) -> Mark | None:
-    """The mark of what is recommended; None where that is not another place in the diagram."""
+def _mark(name: str, role: str, setting: Setting, prediction: Prediction | None) -> Mark:
+    variance = None if prediction is None else prediction.instance_variance
+    return Mark(name, role, setting.alpha, setting.temperature, variance)
+
+
+def _recommended(inputs: Inputs, decision: Decision) -> Setting | None:
+    """The setting that is recommended; None where it is not another place in the diagram."""
     settings = [*(case.setting for case in inputs.cases), _pilot_setting(inputs)]
     start = next((setting for setting in reversed(settings) if setting is not None), None)
     recommends = (decision.basis, decision.verdict) == ("pilot", "change")
     if start is None or not (recommends or decision.basis == "state"):
         return None
     goal = changed_setting(start, decision.changes)
-    if (goal.alpha, goal.temperature) == (start.alpha, start.temperature):
-        return None
-    return Mark("", "recommended", goal.alpha, goal.temperature, _variance(goal))
+    same = (goal.alpha, goal.temperature) == (start.alpha, start.temperature)
+    return None if same else goal
 
 
 def absent(inputs: Inputs) -> tuple[str, ...]:
