@@ -56,10 +56,7 @@ def _bullets(texts: list[str]) -> list[str]:
 
 
 def _metadata(report: Content) -> list[str]:
-    """Front matter: tags, and the metrics of the model as `model-index` has them.
-
-    The model is the last case that was given; a pilot's trials only where nothing else was.
-    """
+    """Tags, and the metrics of the last case; a pilot's trial only where nothing else was given."""
     given = [case for case in report.inputs.cases if case.kind != "trial"]
     model = next(reversed(given or report.inputs.cases), None)
     lines = ["tags:", "- supervised-contrastive-learning", "- class-collapse"]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from uncollapse.metrics import Measurement
 from uncollapse.records import (
     Comparison,
+    Confirmation,
     EpochLine,
     Part,
     PilotResult,
@@ -227,3 +228,16 @@ class Inputs(Part):
             levels |= {probe.conditions.settings.confidence for probe in run.probes}
         levels -= {None}
         return levels.pop() if len(levels) == 1 else None if levels else 0.95
+
+
+def confirmation(pilot: PilotResult) -> Confirmation | None:
+    """What the test split says of the recommended setting; None where there was no such test."""
+    return None if pilot.recommendation is None else pilot.recommendation.confirmed
+
+
+def compared(pilot: PilotResult) -> str | None:
+    """The setting that stands beside the start: the recommended one, else the best finished one."""
+    if pilot.recommendation is not None:
+        return pilot.recommendation.trial
+    gains = {trial.name: trial.gain.estimate for trial in pilot.trials if trial.gain is not None}
+    return max(gains, key=lambda name: gains[name]) if gains else None

@@ -74,6 +74,14 @@ def _page(report: Content, points: int) -> str:
     from uncollapse.report.sections.engineer import engineer
 
     words = report.words
+    locale = {
+        "decimal": ".",
+        "thousands": ",",
+        "grouping": [3],
+        "currency": ["", ""],
+        "minus": "−",
+        "percent": words.say("format.percent", x=""),
+    }
     sections, data = engineer(report, points)
     specs = {figure.name: figure.spec for part in sections for figure in part.figures}
     scripts = [_bundle(), _part("report.js")]
@@ -91,19 +99,8 @@ def _page(report: Content, points: int) -> str:
         f"script-src {' '.join(_hash(script) for script in scripts)}",
         style=Markup(_part("report.css")),
         scripts=[Markup(script) for script in scripts],
-        charts=Markup(_data({"specs": specs, "data": data, "locale": _locale(words)})),
+        charts=Markup(_data({"specs": specs, "data": data, "locale": locale})),
     )
-
-
-def _locale(words: Language) -> dict[str, Any]:
-    return {
-        "decimal": ".",
-        "thousands": ",",
-        "grouping": [3],
-        "currency": ["", ""],
-        "minus": "−",
-        "percent": words.say("format.percent", x=""),
-    }
 
 
 def _reason(reason: Reason | PilotReason, words: Language) -> dict[str, str | bool]:

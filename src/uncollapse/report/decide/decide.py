@@ -22,8 +22,7 @@ from uncollapse.report.decide.decision import (
 )
 from uncollapse.report.decide.lookup import judged, judged_cases, probe_rows
 from uncollapse.report.decide.phase import Mark
-from uncollapse.report.inputs_model import Inputs
-from uncollapse.report.read.pilot_runs import compared, confirmation
+from uncollapse.report.inputs_model import Inputs, compared, confirmation
 from uncollapse.report.read.setting_diff import predicted
 
 

@@ -21,9 +21,16 @@ from uncollapse.records import (
     RunRecord,
     read_json,
 )
-from uncollapse.report.inputs_model import Case, Inputs, Measured, ReportOptions, Source
+from uncollapse.report.inputs_model import (
+    Case,
+    Inputs,
+    Measured,
+    ReportOptions,
+    Source,
+    compared,
+    confirmation,
+)
 from uncollapse.report.read.over_seeds import pooled
-from uncollapse.report.read.pilot_runs import shown_runs
 from uncollapse.report.read.rows import measured_rows
 from uncollapse.report.read.setting_diff import predicted
 from uncollapse.storage import read_lines
@@ -72,11 +79,25 @@ def _folder(path: Path, inputs: Inputs, options: ReportOptions) -> None:
         _run(path, inputs, options)
     elif (path / "pilot.json").is_file():
         _file(path / "pilot.json", inputs, options)
-        for run in shown_runs(inputs.pilot):
+        for run in _shown_runs(inputs.pilot):
             if (path / run / "run.json").is_file():
                 _run(path / run, inputs, options, kind="trial")
     else:
         _embeddings(path, inputs, options)
+
+
+def _shown_runs(pilot: PilotResult | None) -> list[Path]:
+    """Folders of one run of the start and of the setting beside it, as they were confirmed."""
+    if pilot is None:
+        return []
+    confirmed, conditions = confirmation(pilot), pilot.conditions
+    seeds = confirmed.seeds if confirmed else () if conditions is None else conditions.seeds
+    names = (None if pilot.start is None else pilot.start.name, compared(pilot))
+    return [
+        Path("trials") / Path(name).name / f"seed-{seeds[0]}"
+        for name in names
+        if name is not None and seeds
+    ]
 
 
 def _file(path: Path, inputs: Inputs, options: ReportOptions) -> None:

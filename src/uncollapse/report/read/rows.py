@@ -34,7 +34,6 @@ STREAM_ROWS = 65536
 CACHED_ROWS = 8192
 # Rows of these splits, the first that is there, are what is judged.
 JUDGED = ("test", "validation")
-LEAST_CLASS = 3
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from uncollapse.records import BalancedBatch, Batch
+from uncollapse.records import BalancedBatch
 from uncollapse.report.charts.embedding import embedding_chart, points_rows, spectrum_chart
 from uncollapse.report.charts.look import Row
 from uncollapse.report.charts.measured import (
@@ -60,10 +60,6 @@ def engineer(report: Content, points: int) -> tuple[list[Section], dict[str, lis
     return [part for part in sections if part is not None], data
 
 
-def _measured(report: Content) -> list[Case]:
-    return [case for case, _ in judged_cases(report.inputs.cases, report.layer)]
-
-
 def _comparison(report: Content, words: Language) -> Section | None:
     record = report.comparison
     if record is None:
@@ -80,18 +76,14 @@ def _comparison(report: Content, words: Language) -> Section | None:
     return section("comparison", words, *intro, tables=tables, notes=notes)
 
 
-def _batch_text(batch: Batch, words: Language) -> str:
-    """A batch in words."""
-    some = isinstance(batch, BalancedBatch) and batch.classes
-    return words.say(f"batch.{batch.kind}{'-classes' if some else ''}", **vars(batch))
-
-
 def _phase(report: Content, words: Language) -> Section | None:
     diagram = report.diagram
     if diagram is None:
         return None
-    batch = _batch_text(diagram.batch, words)
-    intro = {"classes": diagram.classes, "batch": batch, "views": diagram.views}
+    batch = diagram.batch
+    some = "-classes" if isinstance(batch, BalancedBatch) and batch.classes else ""
+    said = words.say(f"batch.{batch.kind}{some}", **vars(batch))
+    intro = {"classes": diagram.classes, "batch": said, "views": diagram.views}
     paragraphs = [words.say("intro.phase", **intro)]
     if diagram.threshold:
         paragraphs.append(words.say("intro.phase-line"))
@@ -121,7 +113,7 @@ def _variance(report: Content, words: Language) -> Section | None:
         paragraphs.append(words.say("intro.variance-many", shown=shown, count=count))
     measured = judged_cases(report.inputs.cases, report.layer)
     spec = variance_chart(least, bool(measured) and has_views(measured[0][1]), words)
-    table = class_table(_measured(report), report.layer, words)
+    table = class_table([case for case, _ in measured], report.layer, words)
     return charted("variance", words, spec, *paragraphs, tables=[("", table)])
 
 
@@ -130,7 +122,7 @@ def _levels(report: Content, words: Language) -> Section | None:
     paragraphs = [words.say("intro.levels")]
     if not any(measurement.view_variance.estimate is not None for _, measurement in measured):
         paragraphs.append(words.say("intro.levels-no-views"))
-    cases = _measured(report)
+    cases = [case for case, _ in measured]
     spec = level_chart(cases, report.layer, words)
     table = level_table(cases, report.layer, words)
     return charted("levels", words, spec, *paragraphs, tables=[("", table)])

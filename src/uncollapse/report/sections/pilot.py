@@ -17,8 +17,8 @@ from uncollapse.records import (
 )
 from uncollapse.report.charts.look import Row, Spec
 from uncollapse.report.charts.measured import trial_chart
+from uncollapse.report.inputs_model import compared, confirmation
 from uncollapse.report.language import Language, short
-from uncollapse.report.read.pilot_runs import compared, confirmation
 from uncollapse.report.sections.section import Section, charted, section
 from uncollapse.report.sections.tables import Table, titles_of
 from uncollapse.statistics import mean_interval
@@ -121,14 +121,7 @@ def _cells(pilot: PilotResult, trial: Trial, words: Language) -> list[str]:
 
 @dataclass(frozen=True)
 class _Sides:
-    """The start and the setting beside it.
-
-    Attributes:
-        name: Of the setting beside the start.
-        before, after: Runs, one per seed.
-        judged: Record with the intervals of the judged layer.
-        split: Of the confirmation; None where there was none.
-    """
+    """Runs of the start and of the named setting, a run per seed; the split of a confirmation."""
 
     name: str
     before: Sequence[TrialRun]
