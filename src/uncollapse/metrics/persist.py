@@ -2,23 +2,63 @@
 
 from __future__ import annotations
 
-import json
 import os
 import zipfile
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
+from annotated_types import Ge, Le
 from numpy.typing import NDArray
 
 from uncollapse.errors import InputError
 from uncollapse.metrics.stores import BlockStore, GroupStore, ScatterStore
 from uncollapse.metrics.stream import Accumulator
+from uncollapse.records import Count, Document, PositiveCount
 from uncollapse.tables import open_arrays
 
 _HEADER = "uncollapse_accumulator"
 _VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class StateHeader(Document):
+    """What a saved state says of itself beside its arrays.
+
+    Attributes:
+        interval, blocks, dropped, dtypes, normalised, views, dimension, rows: As the accumulator
+            has them.
+        labels: Names of the classes, in the order of the arrays.
+        samples: Rows of each class.
+        grouped: Whether units are groups.
+        groups: Their names.
+        version: What files were counted by before there were kinds.
+    """
+
+    kind: ClassVar[str] = "state"
+    interval: Literal["exact", "blocks"]
+    blocks: PositiveCount
+    dropped: dict[str, Count]
+    dtypes: list[str]
+    normalised: bool
+    views: bool
+    dimension: Count
+    rows: Count
+    labels: list[str | int | float | bool | None]
+    samples: list[Count]
+    grouped: bool
+    groups: list[str | int | float | bool | None] | None = None
+    version: Annotated[int, Ge(1), Le(_VERSION)] = _VERSION
+
+    def __post_init__(self) -> None:
+        if len(self.samples) != len(self.labels):
+            raise InputError(
+                "samples of every label", f"{len(self.samples)} of {len(self.labels)}", "save again"
+            )
+
+
 _PLAIN = ("interval", "blocks", "dropped", "dtypes", "normalised", "views", "dimension", "rows")
 
 
@@ -39,19 +79,17 @@ def save_state(accumulator: Accumulator, path: str | Path) -> None:
         InputError: The file cannot be written, or would replace one that is no state.
     """
     check_place(path)
-    header: dict[str, Any] = {name: getattr(accumulator, name) for name in _PLAIN}
-    header |= {
-        "version": _VERSION,
-        "grouped": accumulator.grouped,
-        "labels": list(accumulator.labels),
-        "samples": accumulator.samples,
-    }
     store = accumulator.store
-    if isinstance(store, GroupStore):
-        header["groups"] = [name for _, name in store.position]
+    header = StateHeader(
+        **{name: getattr(accumulator, name) for name in _PLAIN},
+        grouped=accumulator.grouped,
+        labels=list(accumulator.labels),
+        samples=accumulator.samples,
+        groups=[name for _, name in store.position] if isinstance(store, GroupStore) else None,
+    )
     arrays = {} if store is None else store.arrays()
     arrays["ids"] = accumulator.ids.sorted()
-    text = np.frombuffer(json.dumps(header, allow_nan=False).encode(), dtype=np.uint8)
+    text = np.frombuffer(header.to_json(None).encode(), dtype=np.uint8)
     # Beside it first and then renamed: a state that was there is never half overwritten.
     beside = Path(f"{path}.{os.getpid()}.part")
     try:
@@ -84,38 +122,30 @@ def load_state(path: str | Path) -> Accumulator:
     try:
         stored = open_arrays(Path(path))
         arrays = {name: stored.whole(name) for name in stored.headers}
-        header = json.loads(bytes(arrays.pop(_HEADER)))
-        newer = header["version"] > _VERSION
-        accumulator = None if newer else _restored(header, arrays)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        text = bytes(arrays.pop(_HEADER)).decode()
+        return _restored(StateHeader.from_json(text, str(path)), arrays)
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         raise InputError(
             "an accumulator saved by uncollapse",
             f"{path}, which is not one or is cut short ({error})",
             "save it again",
         ) from error
-    if accumulator is None:
-        raise InputError(
-            f"a saved accumulator of version {_VERSION}",
-            f"version {header['version']} in {path}",
-            "install a newer uncollapse",
-        )
-    return accumulator
 
 
-def _restored(header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Accumulator:
+def _restored(header: StateHeader, arrays: dict[str, NDArray[Any]]) -> Accumulator:
     """The accumulator of a header and its arrays; a KeyError for what is not there."""
-    accumulator = Accumulator(header["interval"], blocks=header["blocks"])
+    accumulator = Accumulator(header.interval, blocks=header.blocks)
     for name in _PLAIN:
         setattr(accumulator, name, header[name])
-    accumulator.labels = {name: number for number, name in enumerate(header["labels"])}
-    accumulator.samples = header["samples"]
+    accumulator.labels = {name: number for number, name in enumerate(header.labels)}
+    accumulator.samples = header.samples
     accumulator.ids.add(arrays.pop("ids"))
     if not arrays:
         return accumulator
-    if header["grouped"]:
-        accumulator.store = GroupStore.of_arrays(arrays, header["groups"])
-    elif header["interval"] == "exact":
+    if header.grouped:
+        accumulator.store = GroupStore.of_arrays(arrays, header.groups or [])
+    elif header.interval == "exact":
         accumulator.store = ScatterStore.of_arrays(arrays)
     else:
-        accumulator.store = BlockStore.of_arrays(arrays, header["blocks"])
+        accumulator.store = BlockStore.of_arrays(arrays, header.blocks)
     return accumulator

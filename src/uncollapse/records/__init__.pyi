@@ -5,8 +5,10 @@ from ._text import (
     show_probe,
 )
 from .codec import (
+    Count,
     Document,
     Part,
+    PositiveCount,
     read_json,
     to_json_types,
 )
@@ -165,6 +167,7 @@ __all__ = [
     "Conditions",
     "Confirmation",
     "Conventions",
+    "Count",
     "DataDescription",
     "DirectionalDistance",
     "Document",
@@ -197,6 +200,7 @@ __all__ = [
     "PilotVerdict",
     "PointSummary",
     "PopulationVariances",
+    "PositiveCount",
     "PredictedVariance",
     "Prediction",
     "ProbeConditions",

@@ -183,7 +183,7 @@ class Document(Part):
         """The inverse of `to_json`."""
         try:
             record = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise InputError(
                 f"JSON{f' in {source}' if source else ''}", f"{error}", "write it with --json"
             ) from error
