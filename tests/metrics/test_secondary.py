@@ -5,8 +5,7 @@ import pytest
 from embeddings import cloud, ssem, unit
 
 from uncollapse.metrics import measure
-from uncollapse.metrics.secondary import nc1
-from uncollapse.metrics.spectrum import effective_rank, uniformity_of
+from uncollapse.metrics.secondary import effective_rank, nc1, uniformity_of
 
 
 @pytest.fixture

@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from uncollapse.errors import InputError
 from uncollapse.metrics._build_record import InMemory, as_prediction, build_record, check_confidence
 from uncollapse.metrics.class_moments import classes_of
-from uncollapse.metrics.secondary import nc1_null
+from uncollapse.metrics.moments import Floats
+from uncollapse.metrics.secondary import nc1_null, uniformity_of
 from uncollapse.metrics.slices import measure_slices
-from uncollapse.metrics.spectrum import uniformity_of
 from uncollapse.probes import ProbeOptions, probe_within_classes
 from uncollapse.records import Margins, Measurement, Prediction
 from uncollapse.samples import ByRole, Sample, checked, sample_of, unit_rows
@@ -112,7 +112,7 @@ def measure(
     if permutations and classes.points is not None:
         null = nc1_null(classes.points, list(classes.counts.values()), permutations, rng)
     options = None if probe is None else probe.within
-    read, hits = None, dict[str, NDArray[np.float64]]()
+    read, hits = None, dict[str, Floats]()
     if sample.fine_labels is not None and options is not None:
         read = probe_within_classes(sample, sample.fine_labels, options, rng, hits)
     prediction, margins = as_prediction(prediction), margins or Margins()

@@ -7,13 +7,15 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from uncollapse.metrics.moments import ClassMoments, group_features, instance_features
+from uncollapse.metrics.moments import (
+    ClassMoments,
+    Floats,
+    Integers,
+    group_features,
+    instance_features,
+)
 from uncollapse.samples import Sample, unit_rows
-
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
 
 
 @dataclass(frozen=True)

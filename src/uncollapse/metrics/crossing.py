@@ -16,12 +16,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from uncollapse.metrics.moments import COUNT, ClassMoments
-
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
+from uncollapse.metrics.moments import COUNT, ClassMoments, Floats, Integers
 
 # Numbers held at a time while groups are gone through.
 _CHUNK = 1 << 22

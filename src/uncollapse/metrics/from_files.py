@@ -12,9 +12,8 @@ import numpy as np
 
 from uncollapse.errors import InputError
 from uncollapse.metrics._measure import DEFAULT_PROBE, measure
-from uncollapse.metrics.file_faults import over_its_file
+from uncollapse.metrics.file_faults import over_its_file, split_error, split_ids
 from uncollapse.metrics.persist import is_state, load_state
-from uncollapse.metrics.split_instances import split_error, split_ids
 from uncollapse.metrics.stream import Accumulator
 from uncollapse.probes import ProbeOptions
 from uncollapse.progress import Progress, quiet

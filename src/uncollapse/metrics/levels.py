@@ -11,7 +11,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from uncollapse.metrics.moments import (
     COSINE,
@@ -22,9 +21,8 @@ from uncollapse.metrics.moments import (
     SQUARE,
     VIEW_MEAN_SQUARE,
     ClassMoments,
+    Floats,
 )
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

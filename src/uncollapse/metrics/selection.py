@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from uncollapse.errors import InputError
 from uncollapse.metrics.class_moments import classes_of
+from uncollapse.metrics.moments import Integers
 from uncollapse.metrics.variance import decompose
 from uncollapse.probes import (
     WithinClassOptions,
@@ -125,7 +126,7 @@ def _accuracy(sample: Sample, rng: np.random.Generator, most: int) -> float:
     return float(np.mean(guess == labels))
 
 
-def _without_self(nearest: NDArray[np.int64]) -> NDArray[np.int64]:
+def _without_self(nearest: Integers) -> Integers:
     """Columns without the row itself, or without the last where twins have crowded it out."""
     own = nearest == np.arange(len(nearest))[:, None]
     own[~own.any(axis=1), -1] = True

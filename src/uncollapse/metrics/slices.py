@@ -17,6 +17,7 @@ from scipy.special import ndtri
 
 from uncollapse.errors import InputError
 from uncollapse.metrics.class_moments import Classes, classes_of
+from uncollapse.metrics.moments import Floats, Integers
 from uncollapse.metrics.variance import decompose
 from uncollapse.metrics.verdict import judge, predicted_share
 from uncollapse.probes import WithinClassOptions, probe_within_classes
@@ -34,9 +35,6 @@ from uncollapse.records import (
 )
 from uncollapse.samples import Sample, select
 from uncollapse.statistics import t_quantile
-
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
 
 
 def measure_slices(

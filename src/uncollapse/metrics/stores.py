@@ -21,11 +21,10 @@ from uncollapse.metrics.moments import (
     SQUARE,
     VIEW_MEAN_SQUARE,
     ClassMoments,
+    Floats,
+    Integers,
     close_groups,
 )
-
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
 
 
 class Store(Protocol):

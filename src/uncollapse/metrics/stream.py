@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from uncollapse.errors import InputError
 from uncollapse.metrics._build_record import build_record
 from uncollapse.metrics.class_moments import Classes, features_by_class
-from uncollapse.metrics.moments import ClassMoments
+from uncollapse.metrics.moments import ClassMoments, Integers
 from uncollapse.metrics.stores import BlockStore, GroupStore, ScatterStore, Store
 from uncollapse.records import Margins, Measurement, Prediction
 from uncollapse.samples import (
@@ -29,7 +29,6 @@ from uncollapse.samples import (
     usable,
 )
 
-Integers = NDArray[np.int64]
 Interval = Literal["exact", "blocks"]
 _WHETHER = {True: "given", False: "not given"}
 

@@ -24,11 +24,9 @@ from uncollapse.metrics.levels import (
     levels_of_class,
     variance_of_mean,
 )
-from uncollapse.metrics.moments import COSINE_COUNT, ClassMoments
+from uncollapse.metrics.moments import COSINE_COUNT, ClassMoments, Floats, Integers
 from uncollapse.records import UNKNOWN, Estimate, number
 from uncollapse.statistics import t_quantile
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -184,7 +182,7 @@ class _Chance:
     products: Floats
     degrees: Floats
     influences: list[Floats] | None
-    groups: list[NDArray[np.int64]]
+    groups: list[Integers]
     crossing: Crossing | None
     excess: Floats
 

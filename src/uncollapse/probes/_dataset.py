@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uncollapse.errors import InputError
+from uncollapse.probes._accuracy import Integers
 from uncollapse.samples import Codes, as_matrix, encode, raise_fault, row_norms, vector_faults
 
-Integers = NDArray[np.int64]
 SPLITS = ("train", "validation", "test")
 _ALIASES = {"training": "train", "val": "validation", "valid": "validation", "dev": "validation"}
 

@@ -10,9 +10,8 @@ left for a kind that is new.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-from uncollapse.probes._accuracy import balanced_accuracy, chance_corrected, score_within
+from uncollapse.probes._accuracy import Integers, balanced_accuracy, chance_corrected, score_within
 from uncollapse.probes._dataset import Dataset
 from uncollapse.probes._residuals import CLASSIFIERS, choose
 from uncollapse.probes._task import SplitRows, Task, labels_of_enough_units
@@ -20,7 +19,6 @@ from uncollapse.probes.few_shot import SHOTS, over_draws, shot_values
 from uncollapse.records import ClassReading, ProbeOptions, Reading, ReadingDetails
 from uncollapse.samples import unit_rows
 
-Integers = NDArray[np.int64]
 # What the record calls the classifiers.
 _NAMES = {"logistic": "within-class linear", "knn": "within-class knn"}
 _FEW_SHOT = "within-class few-shot"

@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from uncollapse.probes._accuracy import Bools, Floats, Integers
 from uncollapse.probes._task import SplitRows, labels_of_enough_units
 from uncollapse.probes.linear import need_sklearn
 from uncollapse.records import WithinClassOptions
 from uncollapse.samples import Codes, Sample, unit_rows
 
-Integers = NDArray[np.int64]
 MOST_ROWS = 1000
 
 
@@ -32,7 +31,7 @@ class ProbedClass:
 
     label: Any
     rows: Integers
-    vectors: NDArray[np.float64]
+    vectors: Floats
     fine: Integers
     units: Integers
     folds: Integers
@@ -42,7 +41,7 @@ class ProbedClass:
         """K, the number of finer labels."""
         return int(self.fine.max()) + 1
 
-    def part(self, rows: NDArray[np.bool_]) -> SplitRows:
+    def part(self, rows: Bools) -> SplitRows:
         """Some of its rows."""
         return SplitRows(self.vectors[rows], self.fine[rows], self.units[rows])
 

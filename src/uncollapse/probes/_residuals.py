@@ -9,16 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-from uncollapse.probes._accuracy import chance_corrected
+from uncollapse.probes._accuracy import Floats, Integers, chance_corrected
 from uncollapse.probes._task import SplitRows
 from uncollapse.probes.knn import exact_neighbours, knn_votes
 from uncollapse.probes.linear import fit_logistic
 from uncollapse.records import ChosenValues, NeighbourIndex, WithinClassOptions
 
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
 Choices = Sequence[ChosenValues]
 # (training rows, test rows, choices of hyperparameters, index) -> predictions for each choice.
 Predictor = Callable[[SplitRows, Floats, Choices, NeighbourIndex | None], list[Integers]]

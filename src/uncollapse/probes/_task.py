@@ -9,11 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uncollapse.errors import InputError
-from uncollapse.probes._accuracy import score_within
+from uncollapse.probes._accuracy import Integers, score_within
 from uncollapse.probes._dataset import Dataset
 from uncollapse.records import ChosenValues, Reading
-
-Integers = NDArray[np.int64]
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,9 @@ the same in all of them. Shots of one class are of different units.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from uncollapse.errors import InputError
-from uncollapse.probes._accuracy import balanced_accuracy, chance_corrected
+from uncollapse.probes._accuracy import Floats, Integers, balanced_accuracy, chance_corrected
 from uncollapse.probes._task import SplitRows, Task
 from uncollapse.records import (
     ClassReading,
@@ -23,8 +22,6 @@ from uncollapse.records import (
 from uncollapse.samples import unit_rows
 from uncollapse.statistics import t_quantile
 
-Integers = NDArray[np.int64]
-Floats = NDArray[np.float64]
 SHOTS = (1, 5, 10)
 
 

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-from uncollapse.probes._accuracy import balanced_accuracy
+from uncollapse.probes._accuracy import Floats, Integers, balanced_accuracy
 from uncollapse.probes._task import Task, reading
 from uncollapse.records import ChosenValues, ProbeOptions, Reading
 from uncollapse.samples import unit_rows
-
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
 
 
 def exact_neighbours(train: Floats, queries: Floats, k: int) -> tuple[Floats, Integers]:

@@ -22,12 +22,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uncollapse.errors import InputError
-from uncollapse.probes._accuracy import balanced_accuracy
+from uncollapse.probes._accuracy import Integers, balanced_accuracy
 from uncollapse.probes._task import SplitRows, Task, reading
 from uncollapse.records import ChosenValues, ProbeOptions, Reading
 
 Rows = NDArray[np.floating[Any]]
-Integers = NDArray[np.int64]
 
 # Above this many multiplications per evaluation, products are taken in float32.
 _SINGLE_ABOVE = 5e7

@@ -11,9 +11,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-from uncollapse.probes._accuracy import chance_corrected
+from uncollapse.probes._accuracy import Bools, Floats, Integers, chance_corrected
 from uncollapse.probes._probed_classes import MOST_ROWS, ProbedClass, probed_classes
 from uncollapse.probes._residuals import CLASSIFIERS, choices_of, choose
 from uncollapse.records import (
@@ -29,9 +28,6 @@ from uncollapse.records import (
 )
 from uncollapse.samples import Codes, Sample
 from uncollapse.statistics import t_quantile
-
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
 
 
 def cross_predict(probed: ProbedClass, classifier: str, options: WithinClassOptions) -> Integers:
@@ -133,7 +129,7 @@ def _read(
     return intervals, table
 
 
-def _by_fold(hits: NDArray[np.bool_], probed: ProbedClass, folds: int) -> list[float]:
+def _by_fold(hits: Bools, probed: ProbedClass, folds: int) -> list[float]:
     own = [probed.folds == fold for fold in range(folds)]
     return [
         chance_corrected(hits[rows], probed.fine[rows], probed.fine_count)

@@ -86,7 +86,7 @@ class RankMe(Part):
 
 @dataclass(frozen=True)
 class ClassSpectrum(Part):
-    """Shape of the spread inside a class, mean over classes: see `metrics.spectrum`."""
+    """Shape of the spread inside a class, mean over classes: see `metrics.secondary`."""
 
     participation: float | None
     effective_rank: float | None
