@@ -74,9 +74,10 @@ def compare(before: Measurement, after: Measurement, *, tolerance: float = 0.0) 
     )
     reasons = _reasons(before, after, classes, slices)
     for change in changes:
-        if change.name in {"share", "probe_knn", "probe_logistic"} and _fell(change, tolerance):
-            fall = Estimate(-change.estimate, -(change.high or 0), -(change.low or 0))
-            reasons.append(Message("compare.fell", {"name": _plain(change.name), "fall": fall}))
+        judged = change.name in {"share", "probe_knn", "probe_logistic"}
+        if judged and change.high is not None and change.high < -tolerance * abs(change.before):
+            name, fall = change.name, Estimate(-change.estimate, -change.high, -(change.low or 0))
+            reasons.append(Message("compare.fell", {"name": name.replace("_", " "), "fall": fall}))
     warnings = [*_warnings(before, after), *_lost(pairs)]
     return Comparison(
         before.verdict,
@@ -117,15 +118,7 @@ def _lost(pairs: Sequence[_Pair]) -> Iterator[Message]:
     for name, a, b in pairs:
         if (a.estimate is None) != (b.estimate is None):
             side = "before" if b.estimate is None else "after"
-            yield Message(f"compare.only-{side}", {"name": _plain(name)})
-
-
-def _plain(name: str) -> str:
-    return name.replace("_", " ")
-
-
-def _fell(change: NumberChange, tolerance: float) -> bool:
-    return change.high is not None and change.high < -tolerance * abs(change.before)
+            yield Message(f"compare.only-{side}", {"name": name.replace("_", " ")})
 
 
 def _change(name: str, a: Estimate | Interval, b: Estimate | Interval) -> NumberChange | None:

@@ -16,7 +16,7 @@ from uncollapse.metrics.secondary import nc1_null, uniformity_of
 from uncollapse.metrics.slices import measure_slices
 from uncollapse.probes import ProbeOptions, probe_within_classes
 from uncollapse.records import Margins, Measurement, Prediction
-from uncollapse.samples import ByRole, Sample, checked, sample_of, unit_rows
+from uncollapse.samples import ByRole, checked, sample_of, unit_rows
 
 DEFAULT_PROBE = ProbeOptions()
 
@@ -101,9 +101,10 @@ def measure(
         raise InputError("seed >= 0", f"{seed}", "give a whole number from 0")
     if permutations < 0:
         raise InputError("permutations >= 0", f"{permutations}", "0 leaves the null out")
-    named = _slice_columns(slices)
+    if not isinstance(slices, Mapping):
+        slices = {} if slices is None else {"slice": slices}
     columns = ByRole[Any](
-        labels=labels, instances=instances, groups=groups, fine_labels=fine_labels, slices=named
+        labels=labels, instances=instances, groups=groups, fine_labels=fine_labels, slices=slices
     )
     sample = checked(sample_of(embeddings, columns, sources), drop_invalid=drop_invalid)
     rng = np.random.default_rng(seed)
@@ -117,6 +118,8 @@ def measure(
         read = probe_within_classes(sample, sample.fine_labels, options, rng, hits)
     prediction, margins = as_prediction(prediction), margins or Margins()
     by_slice = measure_slices(sample, hits, margins, prediction, options, confidence, rng)
+    chosen = np.sort(rng.permutation(len(sample.matrix))[:_UNIFORMITY_ROWS])
+    uniformity = uniformity_of(unit_rows(sample.matrix[chosen]))
     return build_record(
         classes,
         prediction=prediction,
@@ -124,17 +127,5 @@ def measure(
         confidence=confidence,
         layer=layer,
         split=split,
-        in_memory=InMemory(_uniformity(sample, rng), null, read, by_slice, seed),
+        in_memory=InMemory(uniformity, null, read, by_slice, seed),
     )
-
-
-def _slice_columns(slices: Mapping[str, Column] | Column | None) -> dict[str, Column]:
-    if slices is None:
-        return {}
-    return dict(slices) if isinstance(slices, Mapping) else {"slice": slices}
-
-
-def _uniformity(sample: Sample, rng: np.random.Generator) -> float:
-    rows = len(sample.matrix)
-    chosen = np.sort(rng.permutation(rows)[:_UNIFORMITY_ROWS])
-    return uniformity_of(unit_rows(sample.matrix[chosen]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -50,24 +50,13 @@ class Classes:
         return dict(zip(self.names, counts, strict=True))
 
 
-class ClassFeatures(NamedTuple):
-    """Features of one class's instances.
+def features_by_class(sample: Sample) -> Iterator[tuple[int, Floats, Integers | None, int]]:
+    """Of each class that has rows, in the order of label codes, what its instances are.
 
-    Attributes:
-        code: The class's code among the labels.
-        features: (instances, d + 6).
-        groups: Group code of each instance, or None.
-        samples: Rows, all views counted.
+    Yields:
+        The label's code; (instances, d + 6) features; the group code of each instance, or None; the
+        number of rows, all views counted.
     """
-
-    code: int
-    features: Floats
-    groups: Integers | None
-    samples: int
-
-
-def features_by_class(sample: Sample) -> Iterator[ClassFeatures]:
-    """The features of each class that has rows, by label code."""
     order = np.argsort(sample.labels.codes, kind="stable")
     if not len(order):
         return
@@ -79,7 +68,7 @@ def features_by_class(sample: Sample) -> Iterator[ClassFeatures]:
         if sample.groups is not None:
             first = rows if ids is None else rows[np.unique(ids, return_index=True)[1]]
             groups = sample.groups.codes[first]
-        yield ClassFeatures(int(sample.labels.codes[rows[0]]), features, groups, len(rows))
+        yield int(sample.labels.codes[rows[0]]), features, groups, len(rows)
 
 
 def classes_of(sample: Sample, *, keep_bytes: int = 0) -> Classes:

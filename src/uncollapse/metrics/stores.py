@@ -1,13 +1,13 @@
 """Where a stream's moments are kept until it ends: one store for each kind of unit.
 
 Every store adds class by class, merges with another of its kind, gives the moments of its classes,
-and is a set of plain arrays for saving.
+and is a set of plain arrays for saving. Classes are numbered by their first appearance.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,22 +25,6 @@ from uncollapse.metrics.moments import (
     Integers,
     close_groups,
 )
-
-
-class Store(Protocol):
-    """What `Accumulator` needs of a store. Classes are numbered by their first appearance."""
-
-    def add(self, number: int, features: Floats, groups: list[Any] | None) -> None:
-        """Add units (or instances of groups) of a class."""
-
-    def absorb(self, other: Any, numbers: list[int]) -> None:
-        """Add all of another store, whose class c has number numbers[c] here."""
-
-    def moments(self, number: int, samples: int) -> ClassMoments:
-        """The moments of a class."""
-
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """Everything as arrays by name."""
 
 
 class ScatterStore:
@@ -262,3 +246,6 @@ class BlockStore:
         store.sums = np.array(arrays["sums"], dtype=np.float64)
         store.extras = np.array(arrays["extras"], dtype=np.float64)
         return store
+
+
+Store = ScatterStore | GroupStore | BlockStore

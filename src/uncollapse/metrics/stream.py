@@ -229,7 +229,8 @@ class Accumulator:
         numbers = self._numbers(Codes(np.zeros(0, dtype=np.int64), tuple(other.labels)))
         for number, count in zip(numbers, other.samples, strict=True):
             self.samples[number] += count
-        self.store.absorb(other.store, numbers.tolist())
+        same_kind: Any = other.store
+        self.store.absorb(same_kind, numbers.tolist())
         self.rows += other.rows
         self._note(other.dtypes, other.normalised, other.dropped)
 

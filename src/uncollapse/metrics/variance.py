@@ -145,13 +145,7 @@ def _enough_units(agreements: int, alpha: float) -> bool:
 
 @dataclass(frozen=True)
 class _Quantity:
-    """A smooth function of the classes' cosines.
-
-    Attributes:
-        value: The estimate.
-        plug_in: The same of the sample.
-        slopes: (C, 3) derivatives by a_c, s_c and m_c . v_c.
-    """
+    """A smooth function of the classes' cosines; slopes (C, 3) by a_c, s_c and m_c . v_c."""
 
     value: float
     plug_in: float
@@ -167,24 +161,17 @@ def _ratio(top: _Quantity, bottom: _Quantity) -> _Quantity:
 
 @dataclass(frozen=True)
 class _Chance:
-    """Sampling errors of the classes' cosines.
+    """Sampling errors of the classes' cosines: covariance of a_c, s_c and m_c . v_c.
 
-    Attributes:
-        products: (C, 3, 3) covariance of a_c, s_c and m_c . v_c.
-        degrees: (C,) degrees of freedom of each.
-        influences: (C arrays of rows, 2) influences on a_c and s_c where groups cross classes,
-            else None.
-        groups: Group codes of those rows.
-        crossing: Of the products of different classes, with influences by group code.
-        excess: (C,) what was taken off the variance of a_c.
+    Where groups cross classes also each row's influences on a_c and s_c, and its group's code.
     """
 
-    products: Floats
+    products: Floats  # (C, 3, 3)
     degrees: Floats
-    influences: list[Floats] | None
+    influences: list[Floats]
     groups: list[Integers]
     crossing: Crossing | None
-    excess: Floats
+    excess: Floats  # (C,) what was taken off the variance of a_c
 
 
 def _chance(
@@ -220,8 +207,7 @@ def _chance(
             products[c, 2, 2] = variance_of_mean(classes[c], directions[c])
         # k classes about their own mean have k - 1 degrees of freedom between them.
         degrees[small] = 1 - small.all() / len(small)
-    kept_influences = influences if followed else None
-    return _Chance(products, degrees, kept_influences, names, crossing, excess)
+    return _Chance(products, degrees, influences, names, crossing, excess)
 
 
 def _stand_in(cosines: Floats, small: NDArray[np.bool_]) -> float:
@@ -247,7 +233,7 @@ def _estimate(quantity: _Quantity, chance: _Chance, confidence: float) -> Estima
     with np.errstate(invalid="ignore", divide="ignore"):
         df = float(parts.sum() ** 2 / np.sum(parts**2 / chance.degrees))
     crossing = chance.crossing
-    if chance.influences is not None and crossing is not None and crossing.influences is not None:
+    if crossing is not None and crossing.influences is not None:
         # One group is left out of all its classes at once.
         rows = np.concatenate(
             [e @ slope[:2] for e, slope in zip(chance.influences, slopes, strict=True)]

@@ -65,12 +65,8 @@ class CollapseCallback(Callback):
         self.batches = batches
         self.every = every
         self._watch = Watch(embed, **options)
+        self.measurements = self._watch.measurements
         self._validations = 0
-
-    @property
-    def measurements(self) -> list[Any]:
-        """(step, record) of every measurement so far."""
-        return self._watch.measurements
 
     def on_validation_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         """Measure and log."""

@@ -45,11 +45,7 @@ class CollapseCallback(TrainerCallback):
         self.trainer = trainer
         self.batches = batches
         self._watch = Watch(embed, **options)
-
-    @property
-    def measurements(self) -> list[Any]:
-        """(step, record) of every measurement so far."""
-        return self._watch.measurements
+        self.measurements = self._watch.measurements
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **event: Any) -> None:
         """Measure and log."""

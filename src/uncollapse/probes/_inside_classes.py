@@ -14,7 +14,7 @@ import numpy as np
 from uncollapse.probes._accuracy import Integers, balanced_accuracy, chance_corrected, score_within
 from uncollapse.probes._dataset import Dataset
 from uncollapse.probes._residuals import CLASSIFIERS, choose
-from uncollapse.probes._task import SplitRows, Task, labels_of_enough_units
+from uncollapse.probes._task import SplitRows, Task, labels_of_enough_units, whole_units
 from uncollapse.probes.few_shot import SHOTS, over_draws, shot_values
 from uncollapse.records import ClassReading, ProbeOptions, Reading, ReadingDetails
 from uncollapse.samples import unit_rows
@@ -62,6 +62,10 @@ def _task(
     """The rows of class c whose finer labels have enough units, or None."""
     label, fine = data.targets[data.given.label or ""], data.targets[target]
     parts, enough = [], []
+
+    def drawn(count: int) -> Integers:
+        return np.argsort(rng.permutation(count))
+
     for split, least in (
         ("train", options.within.least_units),
         ("validation", 0),
@@ -69,7 +73,7 @@ def _task(
     ):
         rows = data.rows[split]
         own = rows[(label.codes[rows] == c) & (fine.codes[rows] >= 0)]
-        own = _whole_units(own, data.units, options.within.most_rows or MOST_ROWS, rng)
+        own = whole_units(own, data.units, options.within.most_rows or MOST_ROWS, drawn)
         parts.append(own)
         enough.append(labels_of_enough_units(fine.codes[own], data.units[own], least))
     names = np.intersect1d(enough[0], enough[2])
@@ -85,17 +89,6 @@ def _task(
         for rows in parts
     )
     return Task(label.names[c], tuple(fine.names[k] for k in names), train, validation, test)
-
-
-def _whole_units(rows: Integers, units: Integers, most: int, rng: np.random.Generator) -> Integers:
-    """At most that many rows, in whole units drawn at random."""
-    if len(rows) <= most:
-        return rows
-    names, unit = np.unique(units[rows], return_inverse=True)
-    place = rng.permutation(len(names))[unit]
-    last = np.sort(place)[most - 1]
-    fits = np.count_nonzero(place <= last) <= most
-    return np.asarray(rows[place <= last if fits else place < last])
 
 
 def _read(classifier: str, tasks: list[Task], options: ProbeOptions, skipped: int) -> Reading:

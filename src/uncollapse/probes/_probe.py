@@ -82,7 +82,10 @@ def probe(
     datasets = [as_dataset(given, seed) for given in (embedded, *downstream)]
     names = [list(data.targets) for data in datasets]
     if targets is not None:
-        names[0] = _named(targets, datasets[0])
+        if missing := [name for name in targets if name not in names[0]]:
+            listed = ", ".join(names[0])
+            raise InputError(f"a target {missing[0]!r}", f"targets {listed}", "name one of them")
+        names[0] = list(dict.fromkeys(targets))
     total = sum(len(data.layers) * len(own) for data, own in zip(datasets, names, strict=True))
     probed: list[TargetProbe] = []
     for number, data in enumerate(datasets):
@@ -91,13 +94,6 @@ def probe(
                 probed.append(_probe_target(data, layer, target, options, [seed, 2, number, place]))
                 progress(len(probed), total)
     return ProbeResult(tuple(probed), _conditions(datasets, options, seed))
-
-
-def _named(targets: Sequence[str], data: Dataset) -> list[str]:
-    if missing := [name for name in targets if name not in data.targets]:
-        listed = ", ".join(data.targets)
-        raise InputError(f"a target {missing[0]!r}", f"targets {listed}", "name one of them")
-    return list(dict.fromkeys(targets))
 
 
 def _probe_target(

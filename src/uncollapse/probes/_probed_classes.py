@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from uncollapse.probes._accuracy import Bools, Floats, Integers
-from uncollapse.probes._task import SplitRows, labels_of_enough_units
+from uncollapse.probes._task import SplitRows, labels_of_enough_units, whole_units
 from uncollapse.probes.linear import need_sklearn
 from uncollapse.records import WithinClassOptions
 from uncollapse.samples import Codes, Sample, unit_rows
@@ -59,8 +59,7 @@ def probed_classes(
     classes = []
     for rows in np.split(order, starts):
         rows = rows[fine.codes[rows] >= 0]
-        if len(rows) > most:
-            rows = _some_units(rows, units, most, rng)
+        rows = whole_units(rows, units, most, rng.permutation)
         kept = labels_of_enough_units(fine.codes[rows], units[rows], options.least_units)
         rows = rows[np.isin(fine.codes[rows], kept)]
         names, codes = np.unique(fine.codes[rows], return_inverse=True)
@@ -72,15 +71,6 @@ def probed_classes(
         vectors = unit_rows(sample.matrix[rows])
         classes.append(ProbedClass(label, rows, vectors, codes, unit_codes, folds))
     return classes
-
-
-def _some_units(rows: Integers, units: Integers, most: int, rng: np.random.Generator) -> Integers:
-    """Rows of units drawn at random until `most` rows are reached."""
-    names, codes, counts = np.unique(units[rows], return_inverse=True, return_counts=True)
-    drawn = rng.permutation(len(names))
-    kept = np.zeros(len(names), dtype=bool)
-    kept[drawn[np.cumsum(counts[drawn]) <= most]] = True
-    return np.asarray(rows[kept[codes]])
 
 
 def _folds(fine: Integers, units: Integers, folds: int, rng: np.random.Generator) -> Integers:

@@ -12,7 +12,7 @@ import numpy as np
 
 from uncollapse.probes._accuracy import Floats, Integers, chance_corrected
 from uncollapse.probes._task import SplitRows
-from uncollapse.probes.knn import exact_neighbours, knn_votes
+from uncollapse.probes.knn import votes_at
 from uncollapse.probes.linear import fit_logistic
 from uncollapse.records import ChosenValues, NeighbourIndex, WithinClassOptions
 
@@ -24,15 +24,10 @@ Predictor = Callable[[SplitRows, Floats, Choices, NeighbourIndex | None], list[I
 def _neighbours(
     train: SplitRows, tested: Floats, choices: Choices, index: NeighbourIndex | None
 ) -> list[Integers]:
-    """By weighted cosine neighbours, which are searched once."""
+    """By weighted cosine neighbours."""
     vectors = train.features
-    most = min(max(choice.neighbours or 1 for choice in choices), len(vectors))
-    cosines, nearest = (index or exact_neighbours)(vectors, tested, most)
     spread = float(np.mean(np.var(vectors, axis=0)) * vectors.shape[1])
-    return [
-        knn_votes(cosines[:, :k], nearest[:, :k], train.labels, spread, temperature or 1.0)
-        for k, temperature in ((choice.neighbours, choice.temperature) for choice in choices)
-    ]
+    return votes_at(train, tested, choices, spread, index)
 
 
 def _logistic(

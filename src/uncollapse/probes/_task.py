@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,6 +93,19 @@ def labels_of_enough_units(labels: Integers, units: Integers, least: int) -> Int
     pairs = np.unique(np.stack([labels, units]), axis=1)
     names, counts = np.unique(pairs[0], return_counts=True)
     return np.asarray(names[counts >= least])
+
+
+def whole_units(
+    rows: Integers, units: Integers, most: int, draw: Callable[[int], Integers]
+) -> Integers:
+    """At most that many rows, in whole units by the order that `draw` gives so many of these."""
+    if len(rows) <= most:
+        return rows
+    names, codes, counts = np.unique(units[rows], return_inverse=True, return_counts=True)
+    order = draw(len(names))
+    kept = np.zeros(len(names), dtype=bool)
+    kept[order[np.cumsum(counts[order]) <= most]] = True
+    return np.asarray(rows[kept[codes]])
 
 
 def reading(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
 
 from uncollapse.probes._accuracy import Floats, Integers, balanced_accuracy
-from uncollapse.probes._task import Task, reading
-from uncollapse.records import ChosenValues, ProbeOptions, Reading
+from uncollapse.probes._task import SplitRows, Task, reading
+from uncollapse.records import ChosenValues, NeighbourIndex, ProbeOptions, Reading
 from uncollapse.samples import unit_rows
 
 
@@ -61,26 +64,39 @@ def knn_votes(
     return np.asarray(np.argmax(votes / np.maximum(counts, 1), axis=1))
 
 
+def votes_at(
+    train: SplitRows,
+    tested: Floats,
+    choices: Sequence[ChosenValues],
+    spread: float,
+    index: NeighbourIndex | None = None,
+) -> list[Integers]:
+    """Labels by votes of neighbours, searched once, at each number of these and temperature."""
+    most = min(max(choice.neighbours or 1 for choice in choices), len(train.features))
+    cosines, nearest = (index or exact_neighbours)(train.features, tested, most)
+    return [
+        knn_votes(cosines[:, :k], nearest[:, :k], train.labels, spread, temperature or 1.0)
+        for k, temperature in ((choice.neighbours, choice.temperature) for choice in choices)
+    ]
+
+
 def neighbours(task: Task, options: ProbeOptions) -> Reading:
     """Votes of the nearest by cosine, weighing exp(cosine/temperature) over the class's frequency.
 
     Number and temperature are chosen on the validation rows, the fewer neighbours of equals.
     """
-    train, labels = unit_rows(task.train.features), task.train.labels
-    truth = task.validation.labels
-    counts = sorted({min(k, len(train)) for k in options.neighbours})
-    cosines, nearest = exact_neighbours(train, unit_rows(task.validation.features), counts[-1])
-    best, best_value = (counts[0], options.temperatures[0]), -1.0
-    for k in counts:
-        for temperature in options.temperatures if k > 1 else options.temperatures[:1]:
-            guess = knn_votes(cosines[:, :k], nearest[:, :k], labels, 1.0, temperature)
-            value = balanced_accuracy(guess == truth, truth)
-            if value > best_value:
-                best, best_value = (k, temperature), value
-    k, temperature = best
-    if options.refit:
-        train, labels = unit_rows(task.refit.features), task.refit.labels
-    cosines, nearest = exact_neighbours(train, unit_rows(task.test.features), k)
-    guess = knn_votes(cosines, nearest, labels, 1.0, temperature)
-    chosen = ChosenValues(neighbours=k, temperature=temperature)
-    return reading("knn", task, guess, chosen, best_value, options.confidence)
+    train, validation, refit, test = (
+        replace(part, features=unit_rows(part.features))
+        for part in (task.train, task.validation, task.refit, task.test)
+    )
+    choices = [
+        ChosenValues(neighbours=k, temperature=temperature)
+        for k in sorted({min(k, len(train.labels)) for k in options.neighbours})
+        for temperature in (options.temperatures if k > 1 else options.temperatures[:1])
+    ]
+    truth, guesses = validation.labels, votes_at(train, validation.features, choices, 1.0)
+    values = [balanced_accuracy(guess == truth, truth) for guess in guesses]
+    best = int(np.argmax(values))
+    fitted = refit if options.refit else train
+    guess = votes_at(fitted, test.features, [choices[best]], 1.0)[0]
+    return reading("knn", task, guess, choices[best], values[best], options.confidence)
