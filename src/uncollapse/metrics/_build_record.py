@@ -28,15 +28,7 @@ from uncollapse.records import (
 
 @dataclass(frozen=True)
 class InMemory:
-    """What only all rows together tell.
-
-    Attributes:
-        uniformity: Mean Gaussian potential of pairs.
-        nc1_null: NC1 with the labels permuted.
-        probe: What the within-class probe found.
-        slices: What was found in slices.
-        seed: Of everything that was drawn.
-    """
+    """What only all rows together tell; the seed is that of everything that was drawn."""
 
     uniformity: float | None = None
     nc1_null: NC1Null | None = None

@@ -72,12 +72,7 @@ def features_by_class(sample: Sample) -> Iterator[tuple[int, Floats, Integers | 
 
 
 def classes_of(sample: Sample, *, keep_bytes: int = 0) -> Classes:
-    """Moments of every class of a checked sample.
-
-    Args:
-        sample: Its rows.
-        keep_bytes: How large `points` may be.
-    """
+    """Moments of every class of a checked sample; `points` are kept up to so many bytes."""
     names, units, instances, points = [], [], [], []
     keep = 8 * sample.matrix.size <= keep_bytes
     for code, features, groups, samples in features_by_class(sample):

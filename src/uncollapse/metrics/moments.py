@@ -41,21 +41,14 @@ def instance_features(rows: Floats, instances: Integers | None) -> Floats:
     Returns:
         (units, d + 6) features, in the order of the instance codes.
     """
-    if instances is None:
-        units, dimension = rows.shape
-        features = np.zeros((units, dimension + EXTRA))
-        features[:, :dimension] = rows
-        square = np.einsum("ij,ij->i", rows, rows)
-        features[:, SQUARE] = features[:, VIEW_MEAN_SQUARE] = square
-        features[:, COUNT] = features[:, COUNT_SQUARE] = 1
-        return features
-    order = np.argsort(instances, kind="stable")
-    in_order = instances[order]
-    starts = np.flatnonzero(np.r_[True, in_order[1:] != in_order[:-1]])
-    views = np.diff(np.r_[starts, len(in_order)])
-    totals = np.add.reduceat(rows[order], starts, axis=0)
-    means = totals / views[:, None]
-    features = np.zeros((len(starts), rows.shape[1] + EXTRA))
+    means, views = rows, np.ones(len(rows), dtype=np.int64)
+    if instances is not None:
+        order = np.argsort(instances, kind="stable")
+        in_order = instances[order]
+        starts = np.flatnonzero(np.r_[True, in_order[1:] != in_order[:-1]])
+        views = np.diff(np.r_[starts, len(in_order)])
+        means = np.add.reduceat(rows[order], starts, axis=0) / views[:, None]
+    features = np.zeros((len(means), rows.shape[1] + EXTRA))
     features[:, : rows.shape[1]] = means
     square = np.einsum("ij,ij->i", means, means)
     features[:, SQUARE] = features[:, VIEW_MEAN_SQUARE] = square

@@ -46,12 +46,7 @@ def secondary_measures(
 ) -> SecondaryMeasures:
     """Every secondary measure with its caveat; None where it does not apply.
 
-    Args:
-        measured: The classes; where only blocks or groups of instances were kept, what needs a
-            covariance is left out.
-        decomposition: Their variances.
-        uniformity: Mean Gaussian potential of pairs (see `uniformity_of`), where rows are at hand.
-        null: NC1 with the labels permuted, where it was asked for.
+    Where only blocks or groups of instances were kept, what needs a covariance is left out.
     """
     units, classes = measured.units, measured.instances
     chosen = _evenly(len(classes), MOST_CLASSES)
@@ -164,13 +159,8 @@ def nc1_null(
 ) -> NC1Null:
     """NC1 with the labels permuted: its mean, its range, and where the true one lies.
 
-    S_w + S_b is the total covariance under every permutation, so each needs only class sums.
-
-    Args:
-        points: (N, d) instances in class order.
-        counts: Instances of each class.
-        permutations: How many.
-        rng: Draws them.
+    S_w + S_b is the total covariance under every permutation, so each needs only class sums. The
+    points are (N, d) instances in class order, the counts those of each class.
     """
     labels = np.repeat(np.arange(len(counts)), counts)
     sizes = np.asarray(counts, dtype=np.float64)

@@ -48,14 +48,8 @@ def measure_slices(
 ) -> dict[str, SliceColumn] | None:
     """What each slice column shows; None when there is none.
 
-    Args:
-        sample: Checked rows with slice columns and, for the probe, finer labels.
-        hits: Whether each row's finer label was read right out of fold, by probe; may be empty.
-        margins: Of the verdict per slice, as of the whole.
-        prediction: What lowers them, as for the whole.
-        options: Of the probe of leakage; None leaves it out.
-        confidence: Of the intervals.
-        rng: Draws the probe's splits.
+    Hits say of each row whether its finer label was read right out of fold, by probe; there may be
+    none. Options are those of the probe of leakage; None leaves it out.
     """
     if not sample.slices:
         return None
@@ -131,12 +125,7 @@ def _usable(classes: Classes) -> Classes | None:
 def _accuracy(
     sample: Sample, rows: NDArray[np.bool_], hits: dict[str, Floats], confidence: float
 ) -> SliceProbe | None:
-    """Chance-corrected accuracy of the finer labels in a slice, from out-of-fold predictions.
-
-    Every (class, finer label) cell that occurs in the slice weighs the same in its class. The
-    interval treats units as independent: its variance is sum_u (sum of the unit's weighted
-    deviations from the cell's recall)^2.
-    """
+    """Chance-corrected accuracy of the finer labels in a slice, from out-of-fold predictions."""
     assert sample.fine_labels is not None  # else there are no hits
     labels, fine = sample.labels.codes, sample.fine_labels.codes
     independent = sample.groups or sample.instances
@@ -163,6 +152,7 @@ def _weighted(
     fine_counts: Integers,
     confidence: float,
 ) -> Interval:
+    """Every (class, finer label) cell weighs the same in its class; units are independent."""
     estimate, deviations = 0.0, np.zeros(len(right))
     classes = np.unique(labels)
     for label in classes:

@@ -29,7 +29,8 @@ def ssem_fit(classes: Sequence[ClassMoments], decomposition: Decomposition) -> S
     over classes (less their sampling error), the root mean square of m_c.m_c' - b, and the view
     variance (in an SSEM views coincide).
     """
-    cosines = np.array([_cosine(level.within.estimate) for level in decomposition.per_class])
+    within = [level.within.estimate for level in decomposition.per_class]
+    cosines = 1 - np.array(within, dtype=np.float64)  # NaN for None
     factors = np.array([m.totals[COUNT_SQUARE] / m.totals[COUNT] ** 2 for m in classes])
     V = float(np.mean((1 - cosines) * (1 - factors)))
     m, n = len(classes), 1 / float(np.mean(factors))
@@ -58,7 +59,3 @@ def ssem_fit(classes: Sequence[ClassMoments], decomposition: Decomposition) -> S
         omega=V * (m * n - 1) / (m * (n - 1)),
         fit=SsemFit(not poor, reason, TOLERANCE, **residuals),
     )
-
-
-def _cosine(within: float | None) -> float:
-    return float("nan") if within is None else 1 - within

@@ -211,11 +211,9 @@ def _chance(
 
 
 def _stand_in(cosines: Floats, small: NDArray[np.bool_]) -> float:
-    """Variance of a cosine in small classes (two units, or one with views) without a jackknife.
-
-    The spread of such classes about the mean of the larger ones, or about their own where there are
-    none, is at least the chance part of it. NaN cosines (no views) take no part.
-    """
+    """Variance of a cosine in small classes (two units, or one with views) without a jackknife."""
+    # The spread of such classes about the mean of the larger ones, or about their own where there
+    # are none, is at least the chance part of it. NaN cosines (no views) take no part.
     known = ~np.isnan(cosines)
     mine, others = cosines[small & known], cosines[~small & known]
     if len(mine) == 0:

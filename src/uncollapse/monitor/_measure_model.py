@@ -131,7 +131,9 @@ def measure_model(
 
 def _gathered(model: nn.Module, batches: Iterable[Any], embed: Embed, sharded: bool) -> Accumulator:
     """What all processes have accumulated, in each of them."""
-    processes, process = _processes()
+    processes, process = 1, 0
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        processes, process = torch.distributed.get_world_size(), torch.distributed.get_rank()
     part = (0, 1) if sharded else (process, processes)
     mine: Accumulator | InputError
     try:
@@ -188,12 +190,6 @@ def on_device(batch: Any, device: torch.device) -> Any:
     if isinstance(batch, list | tuple):
         return type(batch)(on_device(value, device) for value in batch)
     return batch
-
-
-def _processes() -> tuple[int, int]:
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return 1, 0
-    return torch.distributed.get_world_size(), torch.distributed.get_rank()
 
 
 def as_numbers(measurement: Measurement, prefix: str = "") -> dict[str, float]:
@@ -255,16 +251,8 @@ class Watch:
         """Measure, remember, and warn if the model is collapsed and was not before.
 
         What cannot be measured (one class only, say) is warned of and does not stop the training.
-
-        Args:
-            model: The model.
-            batches: As in `measure_model`, like `sharded`.
-            step: Of the training.
-            sharded: Whether the batches are this process's share.
-            tell: Whether this process warns.
-
-        Returns:
-            The numbers to log; none where it could not be measured.
+        The arguments are those of `measure_model`, and whether this process is to `tell`; returned
+        are the numbers to log, none where it could not be measured.
         """
         before = self.measurements[-1][1].verdict if self.measurements else None
         try:

@@ -28,7 +28,13 @@ _TYPES = (
     *("float64", "float32", "float16", "bfloat16", "float8_e4m3fn", "float8_e5m2"),
     *("int64", "int32", "int16", "int8", "uint8", "another type"),
 )
-_VALUES = ("within", "instance", "view", "between", "total")
+_VALUES = {
+    "within_class_variance": "within",
+    "instance_variance": "instance",
+    "view_variance": "view",
+    "between_class_variance": "between",
+    "total_variance": "total",
+}
 
 
 def merge_moments(stacked: Tensor) -> Tensor:
@@ -134,18 +140,16 @@ class CollapseMetric(Metric):
         sample = self._checked(
             sample_of(embeddings, ByRole[Any](labels=labels, instances=instances))
         )
-        for code, features, _, samples in features_by_class(sample):
-            self._add(sample.labels.names[code], features, samples)
-
-    def _add(self, label: int, features: np.ndarray[Any, Any], rows: int) -> None:
-        self.samples[label] += rows
-        part = np.zeros((1, *self.moments.shape[1:]))
-        part[0, 0], part[0, 1] = len(features), features.sum(axis=0)
-        if self.intervals:
-            part[0, 2:] = ClassMoments.scattered(features).scatter
-        mine = self.moments[label : label + 1]
-        new = torch.as_tensor(part, device=mine.device)
-        self.moments[label : label + 1] = merge_moments(torch.stack([mine, new]))
+        for code, features, _, rows in features_by_class(sample):
+            label = sample.labels.names[code]
+            self.samples[label] += rows
+            part = np.zeros((1, *self.moments.shape[1:]))
+            part[0, 0], part[0, 1] = len(features), features.sum(axis=0)
+            if self.intervals:
+                part[0, 2:] = ClassMoments.scattered(features).scatter
+            mine = self.moments[label : label + 1]
+            new = torch.as_tensor(part, device=mine.device)
+            self.moments[label : label + 1] = merge_moments(torch.stack([mine, new]))
 
     def _checked(self, sample: Sample) -> Sample:
         if sample.matrix.shape[1] != self.dimension:
@@ -198,12 +202,10 @@ class CollapseMetric(Metric):
         classes = self._classes()
         levels = None if classes is None else decompose(classes.units)
         values = {}
-        for name in _VALUES:
+        for key, name in _VALUES.items():
             value = None if levels is None else getattr(levels, name).estimate
-            key = {"within": "within_class", "between": "between_class"}.get(name, name)
-            values[f"{key}_variance"] = torch.tensor(
-                float("nan") if value is None else value, dtype=torch.float64, device=self.device
-            )
+            value = float("nan") if value is None else value
+            values[key] = torch.tensor(value, dtype=torch.float64, device=self.device)
         return values
 
     def measurement(self, **options: Any) -> Measurement:

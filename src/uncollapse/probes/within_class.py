@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from uncollapse.probes._accuracy import Bools, Floats, Integers, chance_corrected
+from uncollapse.probes._accuracy import Floats, Integers, chance_corrected
 from uncollapse.probes._probed_classes import MOST_ROWS, ProbedClass, probed_classes
 from uncollapse.probes._residuals import CLASSIFIERS, choices_of, choose
 from uncollapse.records import (
@@ -114,11 +114,14 @@ def _read(
     intervals: dict[str, Interval] = {}
     scores: dict[str, list[float]] = {}
     for name in CLASSIFIERS:
-        folds, scores[name] = [], []
-        for probed in classes:
+        folds, scores[name] = np.full((len(classes), options.folds), np.nan), []
+        for c, probed in enumerate(classes):
             hits = cross_predict(probed, name, options) == probed.fine
             scores[name].append(chance_corrected(hits, probed.fine, probed.fine_count))
-            folds.append(_by_fold(hits, probed, options.folds))
+            for fold in np.unique(probed.folds):
+                rows = probed.folds == fold
+                own = chance_corrected(hits[rows], probed.fine[rows], probed.fine_count)
+                folds[c, fold] = own
             if right is not None:
                 right.setdefault(name, np.full(count, np.nan))[probed.rows] = hits
         intervals[name] = _interval(np.nanmean(folds, axis=0), scores[name])
@@ -127,16 +130,6 @@ def _read(
         for probed, knn, logistic in zip(classes, scores["knn"], scores["logistic"], strict=True)
     )
     return intervals, table
-
-
-def _by_fold(hits: Bools, probed: ProbedClass, folds: int) -> list[float]:
-    own = [probed.folds == fold for fold in range(folds)]
-    return [
-        chance_corrected(hits[rows], probed.fine[rows], probed.fine_count)
-        if rows.any()
-        else float("nan")
-        for rows in own
-    ]
 
 
 def _interval(folds: Floats, classes: list[float]) -> Interval:
@@ -150,13 +143,10 @@ def _interval(folds: Floats, classes: list[float]) -> Interval:
 def _null(
     classes: list[ProbedClass], options: WithinClassOptions, rng: np.random.Generator
 ) -> PermutationNull:
-    """Permute the finer labels within each class, units whole, and compare like with like.
+    """Permute the finer labels within each class, units whole, and compare like with like."""
 
-    Fitting everything 20 times more would cost too much, so the statistic that is compared, for the
-    true labels as for the permuted, is a smaller one: the better of both classifiers on one fold,
-    with the middle hyperparameters.
-    """
-
+    # A smaller statistic than the whole probe, which would cost too much: the better of both
+    # classifiers on one fold, with the middle hyperparameters.
     def statistic(probed_ones: list[ProbedClass]) -> float:
         scores = []
         for name, predict in CLASSIFIERS.items():
