@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -32,9 +32,10 @@ def plain_console() -> Console:
     return Console(width=None if known else 110)
 
 
-def print_json(answer: Any) -> None:
-    """One line of strict JSON on stdout."""
-    typer.echo(json.dumps(answer, allow_nan=False, ensure_ascii=False))
+def print_json(kind: str, answer: Mapping[str, Any]) -> None:
+    """One line of strict JSON on stdout, for an answer that no record is made of."""
+    head = {"kind": kind, "schema_version": 1}
+    typer.echo(json.dumps(head | dict(answer), allow_nan=False, ensure_ascii=False))
 
 
 def say(text: str) -> None:

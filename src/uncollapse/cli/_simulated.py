@@ -30,7 +30,7 @@ SHOWN = (
 
 
 @dataclass
-class Point:
+class GridPoint:
     """One point of the grid: what varies there, and the runs that are finished."""
 
     varied: dict[str, Any]
@@ -40,7 +40,7 @@ class Point:
     runs: list[Reached]
 
 
-def as_record(points: Sequence[Point], interrupted: bool) -> SimulationRecord:
+def as_record(points: Sequence[GridPoint], interrupted: bool) -> SimulationRecord:
     """The record of finished runs, and their mean and spread by point of the grid."""
     finished = [point for point in points if point.runs]
     runs = [run for point in finished for run in _runs(point)]
@@ -48,7 +48,7 @@ def as_record(points: Sequence[Point], interrupted: bool) -> SimulationRecord:
     return SimulationRecord(interrupted=interrupted, runs=tuple(runs), summary=summary)
 
 
-def _runs(point: Point) -> list[SimulationRun]:
+def _runs(point: GridPoint) -> list[SimulationRun]:
     return [
         SimulationRun(
             setting=point.setting,
@@ -61,7 +61,7 @@ def _runs(point: Point) -> list[SimulationRun]:
     ]
 
 
-def _summary(point: Point) -> PointSummary:
+def _summary(point: GridPoint) -> PointSummary:
     return PointSummary(
         varied=point.varied,
         repeats=len(point.runs),
@@ -75,7 +75,7 @@ def _spread(values: list[float]) -> Spread:
     return Spread(mean(values), deviation, min(values), max(values))
 
 
-def as_text(points: Sequence[Point]) -> list[str]:
+def as_text(points: Sequence[GridPoint]) -> list[str]:
     """Lines for a reader: one point in full, or a table with a row for each point."""
     finished = [point for point in points if point.runs]
     if not finished:
@@ -83,7 +83,7 @@ def as_text(points: Sequence[Point]) -> list[str]:
     return _in_full(finished[0]) if len(points) == 1 else _table(finished)
 
 
-def _in_full(point: Point) -> list[str]:
+def _in_full(point: GridPoint) -> list[str]:
     runs, predicted = point.runs, point.prediction
     rows = [["", *(title for title, _ in SHOWN), "phase"]]
     rows.append(["predicted", *_numbers(predicted), predicted.phase])
@@ -102,7 +102,7 @@ def _in_full(point: Point) -> list[str]:
     return lines + [f"note: {note}" for note in _notes([point])]
 
 
-def _table(points: Sequence[Point]) -> list[str]:
+def _table(points: Sequence[GridPoint]) -> list[str]:
     names = list(points[0].varied)
     repeated = max(len(point.runs) for point in points) > 1
     rows = [list(names)]
@@ -137,7 +137,7 @@ def _phases(runs: Sequence[Reached]) -> str:
     return ", ".join(f"{phase} {times}/{len(runs)}" for phase, times in counts)
 
 
-def _model(point: Point) -> str:
+def _model(point: GridPoint) -> str:
     options, setting = point.options, point.setting
     d = setting.dimension or setting.instances * setting.views
     if options.model == "vectors":
@@ -178,7 +178,7 @@ def _how(runs: Sequence[Reached]) -> str:
     return f"{which}, {optimisers}, {steps} steps, stopped: {stopped}; {loss}"
 
 
-def _notes(points: Sequence[Point]) -> list[str]:
+def _notes(points: Sequence[GridPoint]) -> list[str]:
     notes = list(dict.fromkeys(note for point in points for note in point.prediction.notes))
     diverged = sum(run.stopped == "diverged" for point in points for run in point.runs)
     if diverged:
@@ -188,7 +188,7 @@ def _notes(points: Sequence[Point]) -> list[str]:
     return notes
 
 
-def _by_size(point: Point) -> list[str]:
+def _by_size(point: GridPoint) -> list[str]:
     """Unequal classes: a row for each size, means over its classes and the runs."""
     if point.setting.balanced:
         return []

@@ -127,12 +127,12 @@ def _echo(*words: object) -> None:
 
 
 def _embed(run: Path, output: Path, *, views: int = 0, split: str | None = None) -> None:
-    from uncollapse.cli.train import Part, embed_command
+    from uncollapse.cli.train import Split, embed_command
 
     extra = (["--views", views] if views else []) + (["--split", split] if split else [])
     _echo("embed", run, *extra, "-o", output)
     if not output.exists():
-        embed_command(run, output=output, views=views, split=[Part(split)] if split else None)
+        embed_command(run, output=output, views=views, split=[Split(split)] if split else None)
 
 
 def _train_and_measure(config: Path, folder: Path) -> Measurement:

@@ -30,6 +30,6 @@ def explore_command(
 
     write_text(output, explorer_page(lang))
     if as_json:
-        print_json({"output": str(output), "lang": lang})
+        print_json("explorer", {"output": str(output), "lang": lang})
     else:
         typer.echo(f"explorer in {output}")

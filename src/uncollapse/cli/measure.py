@@ -16,7 +16,6 @@ from uncollapse.metrics import (
     Accumulator,
     Margins,
     ProbeOptions,
-    WithinClassOptions,
     accumulate_files,
     check_place,
     measure_files,
@@ -159,7 +158,7 @@ def measure_command(
                 progress=progress,
                 prediction=prediction,
                 margins=margins,
-                probe=ProbeOptions(within=WithinClassOptions(permutations=judging.permutations)),
+                probe=ProbeOptions(permutations=judging.permutations),
                 permutations=judging.permutations,
                 confidence=judging.confidence,
                 seed=judging.seed,
@@ -233,7 +232,7 @@ def _saved(
     except InputError as error:
         # A shard may well hold one class only: its state is of use all the same.
         if as_json:
-            print_json({"saved": str(reading.save), "verdict": None, "reason": str(error)})
+            print_json("saved", {"saved": str(reading.save), "verdict": None, "reason": str(error)})
         say(f"saved {reading.save}; not judged by itself: {error}")
         raise typer.Exit from error
     return state

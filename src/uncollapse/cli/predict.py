@@ -25,7 +25,7 @@ MEANING = {
 
 
 @dataclass(frozen=True)
-class AnswerOptions:
+class AdviceOptions:
     """Dimension, advice and answer."""
 
     dim: Annotated[
@@ -49,7 +49,7 @@ def predict_command(
     classes: ClassOptions,
     loss: LossOptions,
     batch: BatchOptions,
-    answer: AnswerOptions,
+    answer: AdviceOptions,
 ) -> None:
     """Say what the loss will do, before training.
 
@@ -75,7 +75,7 @@ def predict_command(
         if target is not None:
             changes = _advise(setting, target, seed)
             record["advice"] = None if changes is None else [_record(a) for a in changes]
-        print_json(record)
+        print_json("prediction", record)
         return
     for line in _report(setting, prediction, target, seed):
         typer.echo(line)

@@ -100,12 +100,13 @@ def report_command(
     size = len(text.encode()) / 1e6
     if picture.as_json:
         print_json(
+            "written",
             {
                 "verdict": report.decision.verdict,
                 "headline": report.headline,
                 "output": str(file),
                 "megabytes": round(size, 3),
-            }
+            },
         )
     else:
         typer.echo(f"{report.decision.verdict}: {report.headline}")

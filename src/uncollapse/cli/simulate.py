@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from uncollapse.cli._console import INTERRUPTED, bar, need, print_json, say
+from uncollapse.cli._console import INTERRUPTED, bar, need, say
 from uncollapse.cli._setting import ClassOptions, Json, LossOptions, batch_of
 from uncollapse.errors import InputError
 from uncollapse.records import Setting
 
 if TYPE_CHECKING:
-    from uncollapse.cli._simulated import Point
+    from uncollapse.cli._simulated import GridPoint
     from uncollapse.simulation import SimulationOptions
 
 # How an option that takes several values is shown in the help.
@@ -172,7 +172,7 @@ def simulate_command(
     wanted = repeats * prod(len(values) for values in lists.values())
     if wanted > MOST_RUNS:
         raise InputError(f"at most {MOST_RUNS:,} runs", f"{wanted:,}", "take a smaller grid")
-    points: list[Point] = []
+    points: list[GridPoint] = []
     interrupted = False
     try:
         points = _grid(_base(classes, loss), _options(given), lists, batches.batch_classes)
@@ -180,7 +180,7 @@ def simulate_command(
     except KeyboardInterrupt:
         interrupted = True
     if network.as_json:
-        print_json(as_record(points, interrupted).to_dict())
+        typer.echo(as_record(points, interrupted).to_json(None))
     else:
         for line in as_text(points):
             typer.echo(line)
@@ -246,9 +246,9 @@ def _grid(
     options: SimulationOptions,
     lists: dict[str, list[Any]],
     batch_classes: int | None,
-) -> list[Point]:
+) -> list[GridPoint]:
     """All points of the grid, checked before the first run, with their predictions."""
-    from uncollapse.cli._simulated import Point
+    from uncollapse.cli._simulated import GridPoint
     from uncollapse.simulation import check_simulation
     from uncollapse.theory import predict
 
@@ -272,7 +272,7 @@ def _grid(
     for key, setting in settings.items():
         predictions[key] = predict(setting, thresholds=False)
     return [
-        Point(varied, settings[key], changed, predictions[key], [])
+        GridPoint(varied, settings[key], changed, predictions[key], [])
         for key, varied, changed in chosen
     ]
 
@@ -281,7 +281,7 @@ def _grid(
 NAMES = {"dim": "dimension"}
 
 
-def _run(points: Sequence[Point], seeds: range) -> None:
+def _run(points: Sequence[GridPoint], seeds: range) -> None:
     """Run everything; finished runs are kept where it is interrupted."""
     from uncollapse.simulation import simulate
 

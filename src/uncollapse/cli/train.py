@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from uncollapse.training import Problem, TrainResult
 
 
-class Part(StrEnum):
+class Split(StrEnum):
     """A part of the data, as an option that may be repeated."""
 
     train = "train"
@@ -127,7 +127,9 @@ def train_command(
             problem, folder, resume=resume, scores=scores, record=record, progress=progress
         )
     if as_json:
-        print_json(to_json_types(vars(result)) | {"folder": str(result.folder), **record})
+        print_json(
+            "training", to_json_types(vars(result)) | {"folder": str(result.folder), **record}
+        )
     else:
         _show(result)
     if result.interrupted:
@@ -152,7 +154,7 @@ def embed_command(
         ),
     ] = Path("embeddings.parquet"),
     split: Annotated[
-        list[Part] | None,
+        list[Split] | None,
         typer.Option(help="Part of the data; may be repeated.", show_default="all"),
     ] = None,
     views: Annotated[
@@ -188,7 +190,7 @@ def embed_command(
             progress=progress,
         )
     if as_json:
-        print_json({"output": str(output), "rows": count, "checkpoint": which})
+        print_json("embedding", {"output": str(output), "rows": count, "checkpoint": which})
     else:
         typer.echo(f"{count} rows by {which} in {output}")
 

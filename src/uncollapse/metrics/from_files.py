@@ -85,6 +85,8 @@ def measure_files(
         'collapsed'
     """
     columns = columns or Columns()
+    if probe is None:
+        columns = replace(columns, fine=None)
     state = _merged_states(paths, columns, labels_from, drop_invalid)
     if state is None:
         reading = _reading(paths, columns, labels_from, drop_invalid)
