@@ -21,8 +21,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from uncollapse.metrics import measure
-from uncollapse.probes import ProbeOptions, embedded_files, probe, scores
+from uncollapse.metrics import measure, scores
+from uncollapse.probes import ProbeOptions, embedded_files, probe
 from uncollapse.theory import predict
 from uncollapse.training import build_problem, embed, load_config, load_trained, train
 

@@ -10,6 +10,7 @@ from command_line import run_here
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted((ROOT / "docs").glob("case-*.md"))
+DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 FEW = {"train": 320, "validation": 120, "test": 120}
 SMALL = {
     "solar-features.yaml": {
@@ -40,6 +41,8 @@ def small(name):
 @pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_a_case_can_be_walked(page, tmp_path, monkeypatch):
+    if page.stem == "case-garments" and not DEBIAN.is_dir():
+        pytest.skip("Debian's dataset-fashion-mnist is not installed; .ci/run installs it")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "configs").mkdir()
     for name in SMALL:

@@ -123,7 +123,7 @@ def test_coverage_of_blocks(rng, views):
         labels = np.repeat(np.arange(CLASSES), 400 * views)
         ids = np.repeat(np.arange(CLASSES * 400), views) if views > 1 else None
         stream.update(rows, labels, ids)
-        return stream.classes()[0].units
+        return stream.classes().units
 
     found = coverage(rng, truth, 600, blocks)
     assert not outside(found), found
