@@ -92,9 +92,9 @@ TASK = {"estimate": -0.002, "low": -0.009, "high": 0.005}
 @pytest.fixture
 def pilot(runs):
     """A pilot's record; its setting is that of the first run, its sentences are the pilot's."""
+    from uncollapse.pilot import Goal
     from uncollapse.pilot._decide import confirmed, why_pruned
     from uncollapse.pilot._intervals import METHOD
-    from uncollapse.pilot.goal import Goal
     from uncollapse.records import Estimate, Interval, PilotReason
 
     setting = json.loads((runs[0] / "run.json").read_text())["setting"]

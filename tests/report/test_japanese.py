@@ -102,10 +102,9 @@ def test_rare_sentences(sentence):
 
 def test_every_decision_of_a_pilot_is_translated():
     """The sentences that `decide` writes, for every verdict."""
-    from uncollapse.pilot import PilotOptions
+    from uncollapse.pilot import Candidate, Goal, PilotOptions
     from uncollapse.pilot._decide import compare_with_start, decide, more_runs, not_confirmed
-    from uncollapse.pilot.goal import Goal
-    from uncollapse.pilot.trial import Candidate, TrialState
+    from uncollapse.pilot.trial import TrialState
     from uncollapse.records import Interval, LayerScores, Message, SettingChange, TrialRun
     from uncollapse.report.language import language
 

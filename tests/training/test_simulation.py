@@ -8,9 +8,9 @@ import torch
 
 from uncollapse.errors import InputError
 from uncollapse.records import BalancedBatch, RandomBatch
+from uncollapse.simulation import SimulationOptions, simulate
 from uncollapse.simulation._batches import all_batches, batch_loss, draw_batch, labels_of
 from uncollapse.simulation._models import make_model
-from uncollapse.simulation._simulate import SimulationOptions, simulate
 from uncollapse.theory import Setting, predict, ssem
 
 SMALL = Setting(classes=3, per_class=4, alpha=0.5, temperature=0.5)
