@@ -63,7 +63,7 @@ def test_a_warm_path_reaches_what_a_cold_start_reaches(rng):
     for l2, model in zip(path, fitted(rows, labels, path, tolerance=1e-8), strict=True):
         cold = next(fitted(rows, labels, [l2], tolerance=1e-8))
         values = [objective(found, rows, labels, l2)[0] for found in (model, cold)]
-        assert values[0] == pytest.approx(values[1], rel=1e-5)
+        assert values[0] == pytest.approx(values[1], rel=1e-9)
 
 
 def test_a_penalty_means_the_same_at_every_scale(rng):
@@ -89,8 +89,8 @@ def test_single_precision_and_default_tolerance_change_no_prediction(rng, monkey
 def test_more_rows_are_fitted_from_the_weights_of_fewer(rng):
     rows, labels = problem(rng)
     start = next(fitted(rows[:300], labels[:300], [1e-3]))
-    more = next(fitted(rows, labels, [1e-3], start=start))
-    cold = next(fitted(rows, labels, [1e-3]))
+    more = next(fitted(rows, labels, [1e-3], start=start, tolerance=1e-8))
+    cold = next(fitted(rows, labels, [1e-3], tolerance=1e-8))
     values = [objective(model, rows, labels, 1e-3)[0] for model in (more, cold)]
-    assert values[0] == pytest.approx(values[1], rel=1e-5)
+    assert values[0] == pytest.approx(values[1], rel=1e-9)
     assert more.regression.n_iter_[0] < cold.regression.n_iter_[0]

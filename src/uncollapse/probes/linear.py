@@ -99,7 +99,7 @@ def fit_at_penalties(
         warm_start=True,
     )
     if start is not None:
-        regression = copy(start.regression)
+        regression = copy(start.regression).set_params(tol=options.tolerance)
     strengths = ((2 if classes == 2 else 1) / (l2 * count) for l2 in penalties)
     rows: Rows = train.features.astype(np.float32 if single else np.float64)
     return fit_logistic(regression, rows, train.labels, strengths)
