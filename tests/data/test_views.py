@@ -150,14 +150,15 @@ def test_colour_operations_agree_with_torchvision(share):
         amount = most * (2 * min(share, 0.999) - 1)
         factor = amount if kind == "hue" else 1 + amount
         expected = getattr(functional, f"adjust_{kind}")(x, factor)
-        # torchvision rounds its weights of red, green and blue to four digits.
-        torch.testing.assert_close(changed, expected, atol=1e-3, rtol=0)
+        # torchvision's weight of red is .2989, kornia's .299: grey differs by up to 1e-4.
+        torch.testing.assert_close(changed, expected, atol=1.1e-4, rtol=0)
 
 
 def test_grey_and_blur_are_what_they_say():
     x = images(7, 3).float() / 255
     grey = Grey(p=1.0).apply(x, draws())
-    torch.testing.assert_close(grey, functional.rgb_to_grayscale(x, 3), atol=1e-3, rtol=0)
+    luma = (x * torch.tensor([0.299, 0.587, 0.114])[:, None, None]).sum(1, keepdim=True)
+    torch.testing.assert_close(grey, luma.expand_as(x), atol=1e-6, rtol=0)
     assert torch.equal(grey[:, 0], grey[:, 2])
     blurred = Blur(sigma=(1.0, 2.0), p=1.0).apply(x, draws())
     assert (blurred.flatten(1).std(1) < x.flatten(1).std(1)).all()
