@@ -2,8 +2,7 @@
 
 import numpy as np
 import pytest
-
-from uncollapse.probes._accuracy import score_within
+from uncollapse.probes._task import score_within
 
 
 def score(right, labels, classes, units):

@@ -1,9 +1,9 @@
 """What a frozen embedding still knows: linear, neighbours, few shots, inside classes."""
 
-from uncollapse.probes._accuracy import chance_corrected
 from uncollapse.probes._dataset import Embedded
 from uncollapse.probes._probe import probe
-from uncollapse.probes._probed_classes import probed_classes
+from uncollapse.probes._residuals import probed_classes
+from uncollapse.probes._task import chance_corrected
 from uncollapse.probes.files import ProbeColumns, embedded_files
 from uncollapse.probes.knn import exact_neighbours, knn_votes
 from uncollapse.probes.within_class import cross_predict, probe_within_classes

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uncollapse.errors import InputError
-from uncollapse.probes._accuracy import Integers
+from uncollapse.probes._task import Integers, SplitRows, Task
 from uncollapse.samples import Codes, as_matrix, encode, raise_fault, row_norms, vector_faults
 
 SPLITS = ("train", "validation", "test")
@@ -58,23 +58,14 @@ class Embedded:
 
 @dataclass(frozen=True)
 class Dataset:
-    """An `Embedded` that was checked.
+    """An `Embedded` that was checked."""
 
-    Attributes:
-        layers: (N, d) float32 or float64 rows by name.
-        targets: Codes by name.
-        rows: Positions by split.
-        cut: Splits that were cut off here.
-        units: (N,) independent unit of each row; `unit` names what it is.
-        given: What it was made of.
-    """
-
-    layers: dict[str, NDArray[Any]]
+    layers: dict[str, NDArray[Any]]  # (N, d) float32 or float64 rows by name
     targets: dict[str, Codes]
-    rows: dict[str, Integers]
-    cut: tuple[str, ...]
-    units: Integers
-    unit: str
+    rows: dict[str, Integers]  # positions by split
+    cut: tuple[str, ...]  # splits that were cut off here
+    units: Integers  # (N,) independent unit of each row
+    unit: str  # what it is
     given: Embedded
 
 
@@ -109,6 +100,37 @@ def as_dataset(given: Embedded, seed: int) -> Dataset:
     for name in given.fine:
         _not_the_label(targets, given.label, name)
     return Dataset(layers, targets, rows, cut, units, unit, given)
+
+
+def task_of(data: Dataset, layer: str, target: str) -> Task:
+    """The rows of a target in the three splits; InputError where there are too few."""
+    names, codes = data.targets[target].names, data.targets[target].codes
+    known = np.unique(codes[data.rows["train"]])
+    known = known[known >= 0]
+    if len(known) < 2:
+        raise InputError(
+            f"two values or more of target {target!r} among the training rows",
+            f"{len(known)}",
+            "name another target",
+        )
+    # Labels of the training rows come first, so that codes of the others are never predicted.
+    unseen = np.setdiff1d(np.unique(codes[codes >= 0]), known)
+    order = np.full(len(names) + 1, -1, dtype=np.int64)
+    order[np.concatenate([known, unseen])] = np.arange(len(known) + len(unseen))
+    labels = np.where(codes >= 0, order[codes], -1)
+
+    def part(name: str) -> SplitRows:
+        rows = data.rows[name][labels[data.rows[name]] >= 0]
+        if not len(rows):
+            raise InputError(
+                f"{name} rows with a value of target {target!r}",
+                "none",
+                "name another target, or give that split labels",
+            )
+        return SplitRows(data.layers[layer][rows], labels[rows], data.units[rows])
+
+    label_names = tuple(names[k] for k in known)
+    return Task(target, label_names, part("train"), part("validation"), part("test"))
 
 
 def _units(given: Embedded, rows: int) -> tuple[Integers, str]:

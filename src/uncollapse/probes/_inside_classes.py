@@ -11,10 +11,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from uncollapse.probes._accuracy import Integers, balanced_accuracy, chance_corrected, score_within
 from uncollapse.probes._dataset import Dataset
 from uncollapse.probes._residuals import CLASSIFIERS, choose
-from uncollapse.probes._task import SplitRows, Task, labels_of_enough_units, whole_units
+from uncollapse.probes._task import (
+    Integers,
+    SplitRows,
+    Task,
+    balanced_accuracy,
+    chance_corrected,
+    labels_of_enough_units,
+    score_within,
+    whole_units,
+)
 from uncollapse.probes.few_shot import SHOTS, over_draws, shot_values
 from uncollapse.records import ClassReading, ProbeOptions, Reading, ReadingDetails
 from uncollapse.samples import unit_rows

@@ -8,10 +8,9 @@ from dataclasses import replace
 import numpy as np
 
 from uncollapse.errors import InputError
-from uncollapse.probes._accuracy import INTERVAL
-from uncollapse.probes._dataset import Dataset, Embedded, as_dataset
+from uncollapse.probes._dataset import Dataset, Embedded, as_dataset, task_of
 from uncollapse.probes._inside_classes import MOST_ROWS, inside_classes
-from uncollapse.probes._task import task_of
+from uncollapse.probes._task import INTERVAL
 from uncollapse.probes.few_shot import few_shot
 from uncollapse.probes.knn import neighbours
 from uncollapse.probes.linear import linear, need_sklearn
@@ -119,9 +118,7 @@ def _probe_target(
     unseen = np.setdiff1d(task.test.labels, np.arange(task.classes))
     if len(unseen):
         notes.append(f"{len(unseen)} labels of test rows are in no training row: counted as wrong")
-    train, validation, test = (
-        len(part.labels) for part in (task.train, task.validation, task.test)
-    )
+    sizes = [len(part.labels) for part in (task.train, task.validation, task.test)]
     missing = int(np.count_nonzero(data.targets[target].codes < 0))
     return TargetProbe(
         data.given.name,
@@ -129,7 +126,7 @@ def _probe_target(
         target,
         _role(data, target),
         task.classes,
-        SplitSizes(train, validation, test, missing),
+        SplitSizes(*sizes, missing),
         tuple(readings),
         tuple(notes),
     )

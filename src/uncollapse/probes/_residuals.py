@@ -1,4 +1,4 @@
-"""The two classifiers that read finer labels inside a class: neighbours and logistic.
+"""Rows inside a class, and the two classifiers that read its finer labels: neighbours and logistic.
 
 Both see a class's own scale: residuals from the training mean, divided by their root mean square.
 So what they find does not depend on the size of the spread, only on its structure.
@@ -7,18 +7,93 @@ So what they find does not depend on the size of the spread, only on its structu
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from uncollapse.probes._accuracy import Floats, Integers, chance_corrected
-from uncollapse.probes._task import SplitRows
+from uncollapse.probes._task import (
+    Bools,
+    Floats,
+    Integers,
+    SplitRows,
+    chance_corrected,
+    labels_of_enough_units,
+    whole_units,
+)
 from uncollapse.probes.knn import votes_at
-from uncollapse.probes.linear import fit_logistic
+from uncollapse.probes.linear import fit_logistic, need_sklearn
 from uncollapse.records import ChosenValues, NeighbourIndex, WithinClassOptions
+from uncollapse.samples import Codes, Sample, unit_rows
+
+MOST_ROWS = 1000
 
 Choices = Sequence[ChosenValues]
 # (training rows, test rows, choices of hyperparameters, index) -> predictions for each choice.
 Predictor = Callable[[SplitRows, Floats, Choices, NeighbourIndex | None], list[Integers]]
+
+
+@dataclass(frozen=True)
+class ProbedClass:
+    """One class ready to be probed."""
+
+    label: Any
+    rows: Integers  # their positions in the sample
+    vectors: Floats  # (n, d) unit vectors
+    fine: Integers  # (n,) finer labels 0..K-1
+    units: Integers  # (n,) what must not be split between training and test
+    folds: Integers  # (n,) fold of each row
+
+    @property
+    def fine_count(self) -> int:
+        """K, the number of finer labels."""
+        return int(self.fine.max()) + 1
+
+    def part(self, rows: Bools) -> SplitRows:
+        """Some of its rows."""
+        return SplitRows(self.vectors[rows], self.fine[rows], self.units[rows])
+
+
+def probed_classes(
+    sample: Sample, fine: Codes, options: WithinClassOptions, rng: np.random.Generator
+) -> list[ProbedClass]:
+    """The classes in which at least two finer labels have enough independent units."""
+    need_sklearn()
+    clusters = sample.groups or sample.instances
+    units = np.arange(len(sample.matrix)) if clusters is None else clusters.codes
+    most = options.most_rows or MOST_ROWS
+    order = np.argsort(sample.labels.codes, kind="stable")
+    starts = np.flatnonzero(np.diff(sample.labels.codes[order])) + 1
+    classes = []
+    for rows in np.split(order, starts):
+        rows = rows[fine.codes[rows] >= 0]
+        rows = whole_units(rows, units, most, rng.permutation)
+        kept = labels_of_enough_units(fine.codes[rows], units[rows], options.least_units)
+        rows = rows[np.isin(fine.codes[rows], kept)]
+        names, codes = np.unique(fine.codes[rows], return_inverse=True)
+        if len(names) < 2:
+            continue
+        _, unit_codes = np.unique(units[rows], return_inverse=True)
+        label = sample.labels.names[sample.labels.codes[rows[0]]]
+        folds = _folds(codes, unit_codes, options.folds, rng)
+        vectors = unit_rows(sample.matrix[rows])
+        classes.append(ProbedClass(label, rows, vectors, codes, unit_codes, folds))
+    return classes
+
+
+def _folds(fine: Integers, units: Integers, folds: int, rng: np.random.Generator) -> Integers:
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+    seed = int(rng.integers(2**31))
+    together = len(np.unique(units)) < len(units)
+    splitter = StratifiedGroupKFold if together else StratifiedKFold
+    splits = splitter(folds, shuffle=True, random_state=seed).split(
+        np.zeros((len(fine), 1)), fine, units if together else None
+    )
+    fold_of_row = np.zeros(len(fine), dtype=np.int64)
+    for fold, (_, test) in enumerate(splits):
+        fold_of_row[test] = fold
+    return fold_of_row
 
 
 def _neighbours(

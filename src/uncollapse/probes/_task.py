@@ -1,4 +1,16 @@
-"""One target of one layer, in its three splits."""
+"""One target of one layer in its three splits, and the accuracy with which it is read.
+
+With q_k the fraction read right in cell k (a class; or a finer label inside a class) and weights
+v_k that sum to 1,
+
+    accuracy            v_k = n_k / n
+    balanced accuracy   v_k = 1 / K
+    chance-corrected    (balanced accuracy - 1/K) / (1 - 1/K): 0 is chance, 1 is perfect
+
+The interval is Wilson's at the effective number of rows p (1 - p)/variance, where the variance sums
+over independent units (groups, instances or rows): what else the model does on these test rows,
+and other seeds, are not in it.
+"""
 
 from __future__ import annotations
 
@@ -9,25 +21,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from uncollapse.errors import InputError
-from uncollapse.probes._accuracy import Integers, score_within
-from uncollapse.probes._dataset import Dataset
-from uncollapse.records import ChosenValues, Reading
+from uncollapse.records import ChosenValues, Interval, Reading, Score
+from uncollapse.statistics import wilson_interval
+
+Bools = NDArray[np.bool_]
+Integers = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+INTERVAL = "Wilson, effective number of independent test units; spread of seeds is not in it"
 
 
 @dataclass(frozen=True)
 class SplitRows:
-    """Rows of one split that have the target.
+    """Rows of one split that have the target."""
 
-    Attributes:
-        features: (n, d).
-        labels: (n,) 0..classes-1, or above where training rows have no such label.
-        units: (n,) independent unit of each.
-    """
-
-    features: NDArray[Any]
-    labels: Integers
-    units: Integers
+    features: NDArray[Any]  # (n, d)
+    labels: Integers  # 0..classes-1, or above where training rows have no such label
+    units: Integers  # the independent unit of each
 
 
 @dataclass(frozen=True)
@@ -57,37 +67,6 @@ class Task:
         )
 
 
-def task_of(data: Dataset, layer: str, target: str) -> Task:
-    """The rows of a target in the three splits; InputError where there are too few."""
-    names, codes = data.targets[target].names, data.targets[target].codes
-    known = np.unique(codes[data.rows["train"]])
-    known = known[known >= 0]
-    if len(known) < 2:
-        raise InputError(
-            f"two values or more of target {target!r} among the training rows",
-            f"{len(known)}",
-            "name another target",
-        )
-    # Labels of the training rows come first, so that codes of the others are never predicted.
-    unseen = np.setdiff1d(np.unique(codes[codes >= 0]), known)
-    order = np.full(len(names) + 1, -1, dtype=np.int64)
-    order[np.concatenate([known, unseen])] = np.arange(len(known) + len(unseen))
-    labels = np.where(codes >= 0, order[codes], -1)
-
-    def part(name: str) -> SplitRows:
-        rows = data.rows[name][labels[data.rows[name]] >= 0]
-        if not len(rows):
-            raise InputError(
-                f"{name} rows with a value of target {target!r}",
-                "none",
-                "name another target, or give that split labels",
-            )
-        return SplitRows(data.layers[layer][rows], labels[rows], data.units[rows])
-
-    label_names = tuple(names[k] for k in known)
-    return Task(target, label_names, part("train"), part("validation"), part("test"))
-
-
 def labels_of_enough_units(labels: Integers, units: Integers, least: int) -> Integers:
     """The labels that have so many independent units or more."""
     pairs = np.unique(np.stack([labels, units]), axis=1)
@@ -106,6 +85,72 @@ def whole_units(
     kept = np.zeros(len(names), dtype=bool)
     kept[order[np.cumsum(counts[order]) <= most]] = True
     return np.asarray(rows[kept[codes]])
+
+
+def balanced_accuracy(right: Bools, labels: Integers) -> float:
+    """Mean over the labels that occur of the fraction read right."""
+    counts = np.bincount(labels)
+    hits = np.bincount(labels, weights=right)
+    return float(np.mean(hits[counts > 0] / counts[counts > 0]))
+
+
+def chance_corrected(right: Bools, labels: Integers, count: int) -> float:
+    """Balanced accuracy above that of guessing among `count` labels, (b - 1/K)/(1 - 1/K).
+
+    Examples:
+        >>> chance_corrected(np.array([True, True, True, False]), np.array([0, 0, 1, 1]), 2)
+        0.5
+    """
+    return (balanced_accuracy(right, labels) - 1 / count) / (1 - 1 / count)
+
+
+def _proportion(
+    right: Bools, cells: Integers, weights: Floats, units: Integers, confidence: float
+) -> Interval:
+    """sum_k v_k q_k with its interval; every cell of `weights`, which sum to 1, occurs."""
+    counts = np.bincount(cells, minlength=len(weights)).astype(np.float64)
+    fractions = np.bincount(cells, weights=right, minlength=len(weights)) / counts
+    p = float(weights @ fractions)
+    _, unit = np.unique(units, return_inverse=True)
+    influence = (right - fractions[cells]) * (weights / counts)[cells]
+    summed = np.bincount(unit, weights=influence)
+    G = len(summed)
+    if G < 2:
+        return Interval(p)
+    variance = float(summed @ summed) * G / (G - 1)
+    pairs = np.unique(np.stack([cells, unit]), axis=1)
+    in_cells = np.bincount(pairs[0], minlength=len(weights))
+    # Where nothing varies, as many rows as have the variance of independent units.
+    n = float(1 / np.sum(weights**2 / in_cells))
+    if variance > 0 and 0 < p < 1:
+        n = max(1.0, p * (1 - p) / variance)
+    return wilson_interval(p, n, confidence)
+
+
+def score_within(
+    right: Bools,
+    owners: Integers,
+    labels: Integers,
+    counts: Integers,
+    units: Integers,
+    confidence: float = 0.95,
+) -> Score:
+    """The three forms for labels inside classes (one class: the whole), each weighing the same.
+
+    For each test row (n,) whether it was read right, its class (`owners`), its label in it and its
+    independent unit; for each class (C,) how many labels a prediction can take (`counts`).
+    """
+    pairs, cells = np.unique(np.stack([owners, labels]), axis=1, return_inverse=True)
+    cells = cells.reshape(-1)
+    occurring = np.bincount(pairs[0])
+    plain = 1 / (len(counts) * occurring[pairs[0]])
+    # (b - 1/K)/(1 - 1/K) = b f - (f - 1) with f = 1/(1 - 1/K): a proportion again, scaled.
+    f = 1 / (1 - 1 / counts)
+    whole = _proportion(right, owners, np.bincount(owners) / len(owners), units, confidence)
+    balanced = corrected = _proportion(right, cells, plain, units, confidence)
+    if len(counts) > 1:
+        corrected = _proportion(right, cells, plain * f[pairs[0]] / f.mean(), units, confidence)
+    return Score(whole, balanced, corrected.scaled(float(f.mean()), 1 - float(f.mean())))
 
 
 def reading(

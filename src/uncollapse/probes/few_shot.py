@@ -9,8 +9,14 @@ from __future__ import annotations
 import numpy as np
 
 from uncollapse.errors import InputError
-from uncollapse.probes._accuracy import Floats, Integers, balanced_accuracy, chance_corrected
-from uncollapse.probes._task import SplitRows, Task
+from uncollapse.probes._task import (
+    Floats,
+    Integers,
+    SplitRows,
+    Task,
+    balanced_accuracy,
+    chance_corrected,
+)
 from uncollapse.records import (
     ClassReading,
     Interval,

@@ -7,8 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from uncollapse.probes._accuracy import Floats, Integers, balanced_accuracy
-from uncollapse.probes._task import SplitRows, Task, reading
+from uncollapse.probes._task import Floats, Integers, SplitRows, Task, balanced_accuracy, reading
 from uncollapse.records import ChosenValues, NeighbourIndex, ProbeOptions, Reading
 from uncollapse.samples import unit_rows
 

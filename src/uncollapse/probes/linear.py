@@ -22,8 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uncollapse.errors import InputError
-from uncollapse.probes._accuracy import Integers, balanced_accuracy
-from uncollapse.probes._task import SplitRows, Task, reading
+from uncollapse.probes._task import Integers, SplitRows, Task, balanced_accuracy, reading
 from uncollapse.records import ChosenValues, ProbeOptions, Reading
 
 Rows = NDArray[np.floating[Any]]
@@ -35,17 +34,11 @@ _MOST_STEPS = 1000
 
 @dataclass(frozen=True)
 class LinearModel:
-    """A fitted regression for features as they came.
-
-    Attributes:
-        regression: scikit-learn's, fitted on scaled features.
-        mean: (d,) of the features.
-        scale: Root mean square of the centred features.
-    """
+    """scikit-learn's regression, fitted on scaled features, for features as they came."""
 
     regression: Any
-    mean: Rows
-    scale: float
+    mean: Rows  # (d,) of the features
+    scale: float  # root mean square of the centred features
 
     def predict(self, rows: Rows) -> Integers:
         """Class of each row."""

@@ -12,9 +12,15 @@ from dataclasses import replace
 
 import numpy as np
 
-from uncollapse.probes._accuracy import Floats, Integers, chance_corrected
-from uncollapse.probes._probed_classes import MOST_ROWS, ProbedClass, probed_classes
-from uncollapse.probes._residuals import CLASSIFIERS, choices_of, choose
+from uncollapse.probes._residuals import (
+    CLASSIFIERS,
+    MOST_ROWS,
+    ProbedClass,
+    choices_of,
+    choose,
+    probed_classes,
+)
+from uncollapse.probes._task import Floats, Integers, chance_corrected
 from uncollapse.records import (
     Estimate,
     Interval,
