@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from uncollapse.probes._task import score_within
 
 

@@ -118,7 +118,7 @@ def _probe_target(
     unseen = np.setdiff1d(task.test.labels, np.arange(task.classes))
     if len(unseen):
         notes.append(f"{len(unseen)} labels of test rows are in no training row: counted as wrong")
-    sizes = [len(part.labels) for part in (task.train, task.validation, task.test)]
+    train, validation, test = task.train.labels, task.validation.labels, task.test.labels
     missing = int(np.count_nonzero(data.targets[target].codes < 0))
     return TargetProbe(
         data.given.name,
@@ -126,7 +126,7 @@ def _probe_target(
         target,
         _role(data, target),
         task.classes,
-        SplitSizes(*sizes, missing),
+        SplitSizes(len(train), len(validation), len(test), missing),
         tuple(readings),
         tuple(notes),
     )

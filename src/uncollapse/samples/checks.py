@@ -90,16 +90,9 @@ def usable(
     first_row: int = 0,
     more_faults: Mapping[str, Bools] | None = None,
 ) -> Sample:
-    """The sample without the rows that have a fault, which are counted.
+    """The sample without the rows that have a fault, which are counted, or refused as a RowError.
 
-    Args:
-        sample: Rows.
-        drop_invalid: Whether to drop them instead of raising.
-        first_row: Number that the error gives the first row.
-        more_faults: Rows with faults that the sample itself may not show.
-
-    Raises:
-        RowError: The first fault, without `drop_invalid`.
+    `first_row` is what the error calls the first; `more_faults` the sample itself may not show.
     """
     norms = row_norms(sample.matrix)
     good = np.ones(len(norms), dtype=bool)

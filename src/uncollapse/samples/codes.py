@@ -20,15 +20,10 @@ Hashes = NDArray[np.uint64]
 
 @dataclass(frozen=True)
 class Codes:
-    """A column of names as integers.
+    """A column of names as integers."""
 
-    Attributes:
-        codes: One integer per row, -1 where the name is missing.
-        names: The names in sorted order; `codes` index them.
-    """
-
-    codes: Integers
-    names: tuple[Any, ...]
+    codes: Integers  # index of each row's name, -1 where it is missing
+    names: tuple[Any, ...]  # in sorted order
 
     @property
     def missing(self) -> NDArray[np.bool_]:
@@ -43,10 +38,7 @@ class Codes:
 def encode(values: Any, what: str, expected: int) -> Codes:
     """A column of labels or ids as integer codes; None, NaN and empty text are missing (-1).
 
-    Args:
-        values: A sequence, array or integer tensor with one entry per row.
-        what: The name of the column in errors.
-        expected: Number of rows.
+    `what` is its name in errors, `expected` the number of rows.
     """
     array, _ = to_numpy(values)
     if array.ndim != 1 or len(array) != expected:

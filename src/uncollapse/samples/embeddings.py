@@ -41,14 +41,7 @@ def to_numpy(values: Any) -> tuple[NDArray[Any], str]:
 
 
 def as_matrix(embeddings: Any) -> tuple[NDArray[Any], str, int]:
-    """Embeddings as a matrix of rows, the name of their type, and the views per label.
-
-    Args:
-        embeddings: (N, d), or (N, p, d) for p views of each of N instances; any real or float type.
-
-    Returns:
-        The (N p, d) matrix, the type it came in, and p (1 for a matrix).
-    """
+    """Embeddings (N, d), or (N, p, d) for p views of each instance, as (N p, d); type and p."""
     array, name = to_numpy(embeddings)
     if array.dtype == object:
         raise InputError(

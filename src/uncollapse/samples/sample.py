@@ -18,19 +18,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class ByRole(Generic[T]):
-    """The columns besides the embeddings: arrays of names, their codes, or what they are called.
+    """The columns besides the embeddings: arrays of names, their codes, or what they are called."""
 
-    Attributes:
-        labels: Class of each row.
-        instances: Instance of each row; None when every row is its own.
-        groups: Independent group of each row; None when every instance is its own.
-        fine_labels: Finer label of each row; None without.
-        slices: Slice columns by name.
-    """
-
-    labels: T
-    instances: T | None = None
-    groups: T | None = None
+    labels: T  # class of each row
+    instances: T | None = None  # None when every row is its own
+    groups: T | None = None  # what is independent; None when every instance is its own
     fine_labels: T | None = None
     slices: Mapping[str, T] = field(default_factory=dict)
 
@@ -54,20 +46,13 @@ class ByRole(Generic[T]):
 
 @dataclass(frozen=True, kw_only=True)
 class Sample(ByRole[Codes]):
-    """Rows to measure.
+    """Rows to measure."""
 
-    Attributes:
-        matrix: (N, d) rows as they came.
-        dtype: Name of the type the embeddings came in.
-        normalised: Whether they came with unit norm.
-        dropped: Rows left out, by fault.
-        sources: Where "embeddings", "labels", ... came from, for errors.
-    """
-
-    matrix: NDArray[Any]
-    dtype: str
-    normalised: bool = True
-    dropped: Mapping[str, int] = field(default_factory=dict)
+    matrix: NDArray[Any]  # (N, d) rows as they came
+    dtype: str  # name of the type that they came in
+    normalised: bool = True  # whether they came with unit norm
+    dropped: Mapping[str, int] = field(default_factory=dict)  # rows left out, by fault
+    # Where "embeddings", "labels", ... came from, for errors.
     sources: Mapping[str, str] = field(default_factory=dict)
 
 

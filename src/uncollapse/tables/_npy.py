@@ -36,16 +36,10 @@ _HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0
 
 @dataclass(frozen=True)
 class Header:
-    """What an array says of itself before its values.
-
-    Attributes:
-        shape: Of the whole array.
-        by_columns: Whether its first axis varies fastest.
-        dtype: Of its values.
-    """
+    """What an array says of itself before its values."""
 
     shape: tuple[int, ...]
-    by_columns: bool
+    by_columns: bool  # whether its first axis varies fastest
     dtype: np.dtype[Any]
 
     @property

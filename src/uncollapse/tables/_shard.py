@@ -19,32 +19,20 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class Column:
-    """One column of a shard.
-
-    Attributes:
-        name: As it is asked for.
-        kind: "matrix" for a vector per row, "number" for one number, "name" for anything else.
-        shape: Of one entry, where it is known.
-    """
+    """A column: "matrix" for a vector per row, "number" for one number, "name" for all else."""
 
     name: str
     kind: Literal["matrix", "number", "name"]
-    shape: tuple[int, ...] = ()
+    shape: tuple[int, ...] = ()  # of one entry, where it is known
 
 
 class Shard(ABC):
-    """What every format offers.
-
-    Attributes:
-        path: The file.
-        columns: Its columns in order.
-        rows: Number of rows, None where only reading tells.
-        classes: Names of the codes of the columns that hold codes; they are read as these names.
-    """
+    """What every format offers."""
 
     path: Path
     columns: list[Column]
-    rows: int | None = None
+    rows: int | None = None  # None where only reading tells
+    # Names of the codes of the columns that hold codes; they are read as these names.
     classes: Mapping[str, tuple[str, ...]] = {}
 
     @property
@@ -56,13 +44,9 @@ class Shard(ABC):
     def read(
         self, vectors: Sequence[str], names: Sequence[str], batch: int, fill_ragged: bool = False
     ) -> Iterator[dict[str, Array]]:
-        """Columns in parts of at most `batch` rows.
+        """Columns of numbers, and of labels and ids (one per row, None where missing), in parts.
 
-        Args:
-            vectors: Columns of numbers.
-            names: Columns of labels and ids: one value per row, None where it is missing.
-            batch: Rows per part.
-            fill_ragged: Whether a vector of another length becomes NaN instead of an error.
+        With `fill_ragged` a vector of another length becomes NaN instead of an error.
         """
 
 
@@ -87,21 +71,13 @@ def without_package(package: str, path: Path) -> InputError:
 
 @dataclass(frozen=True)
 class Description(Part):
-    """Names of the columns that a file of embeddings has, as far as it says.
-
-    Attributes:
-        layers: Columns of vectors.
-        label: Training label.
-        fine: Finer labels.
-        slices: Slice columns.
-        views: Views of each instance; 0 for one row per instance, not augmented.
-    """
+    """Names of the columns that a file of embeddings has, as far as it says."""
 
     layers: tuple[str, ...] = ()
     label: str | None = None
     fine: tuple[str, ...] = ()
     slices: tuple[str, ...] = ()
-    views: int = 0
+    views: int = 0  # of each instance; 0 for one row per instance, not augmented
 
 
 def description_of(shard: Shard) -> Description:

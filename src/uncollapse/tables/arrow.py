@@ -106,11 +106,7 @@ class TableShard(Shard):
         return np.array([*column.to_pylist(), None], dtype=object)[:-1]
 
     def encoded(self, name: str) -> Any:
-        """A column of encoded files as an arrow array of bytes, mapped where the file allows it.
-
-        Raises:
-            InputError: Another kind of column, or rows without bytes.
-        """
+        """A column of encoded files as an arrow array of bytes, mapped where the file allows it."""
         import pyarrow.compute as pc
         import pyarrow.types as kinds
 

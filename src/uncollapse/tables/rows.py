@@ -25,15 +25,10 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Names(ByRole[Array]):
-    """The columns besides the embeddings, of consecutive rows of one file.
+    """The columns besides the embeddings, of consecutive rows of one file."""
 
-    Attributes:
-        place: The first of the rows.
-        sources: Where "labels", "instances", ... come from, for errors.
-    """
-
-    place: Place
-    sources: dict[str, str]
+    place: Place  # the first of the rows
+    sources: dict[str, str]  # where "labels", "instances", ... come from, for errors
 
     def __len__(self) -> int:
         """Number of rows."""
@@ -50,16 +45,10 @@ AnyNames = TypeVar("AnyNames", bound=Names)
 
 @dataclass(frozen=True, kw_only=True)
 class Rows(Names):
-    """Consecutive rows of files.
+    """Consecutive rows of files; that with the labels (`place`) may be another."""
 
-    Attributes:
-        embeddings: (N, d) or (N, p, d).
-        vectors_place: The first of the rows in the file with the embeddings; `place` is that in the
-            file with the labels, which may be another.
-    """
-
-    embeddings: Array
-    vectors_place: Place
+    embeddings: Array  # (N, d) or (N, p, d)
+    vectors_place: Place  # the first of the rows in the file with the embeddings
 
     def take(self, rows: slice | Array) -> Self:
         """Some of the rows."""
@@ -95,22 +84,17 @@ def _moved(place: Place, rows: slice | Array) -> Place:
 
 @dataclass(frozen=True)
 class Reading:
-    """Files to read in order.
+    """Files with embeddings to read in order.
 
-    Attributes:
-        shards: Those with the embeddings.
-        others: Those with labels and the rest, when they lie in other files; read side by side with
-            `shards`, row by row, however the rows are divided.
-        columns: What is where.
-        fill_ragged: Whether a vector of another length becomes a row of NaN.
-        batch: Rows per part at most.
+    `others` hold labels and the rest, when they lie in other files: read side by side, row by row,
+    however the rows are divided.
     """
 
     shards: Sequence[Shard]
     others: Sequence[Shard]
     columns: Columns
-    fill_ragged: bool = False
-    batch: int = 65536
+    fill_ragged: bool = False  # whether a vector of another length becomes a row of NaN
+    batch: int = 65536  # rows per part at most
 
     @property
     def rows(self) -> int | None:

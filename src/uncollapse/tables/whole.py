@@ -21,26 +21,15 @@ _BATCH = 1 << 16
 
 @dataclass(frozen=True)
 class WholeColumns:
-    """Columns of all files of a table.
+    """Columns of all files of a table."""
 
-    Attributes:
-        vectors: Columns of numbers by name: (N,), (N, d) or (N, p, d).
-        names: (N,) labels and ids by name; None where one is missing.
-        counts: Rows of each file.
-    """
-
-    vectors: Mapping[str, Array]
-    names: Mapping[str, Array]
-    counts: tuple[int, ...]
+    vectors: Mapping[str, Array]  # numbers by name: (N,), (N, d) or (N, p, d)
+    names: Mapping[str, Array]  # (N,) labels and ids by name; None where one is missing
+    counts: tuple[int, ...]  # rows of each file
 
 
 class Table:
-    """A table in one file or several.
-
-    Attributes:
-        path: File or folder.
-        splits: The split that the name of each file, or the dataset, says; "" where none does.
-        fullest: The first of the files with most columns, which are those of the table.
+    """A table in one file or several, of which the fullest says the columns.
 
     Raises:
         InputError: A file that cannot be read, splits named by some of the files only.
@@ -51,6 +40,7 @@ class Table:
         opened = open_splits(path)
         self._shards = [shard for shard, _ in opened]
         self.fullest = max(self._shards, key=lambda shard: len(shard.columns))
+        # What the name of each file, or the dataset, says; "" where none does.
         self.splits = [split for _, split in opened]
         if any(self.splits) and not all(self.splits):
             odd = self._shards[self.splits.index("")].path.name
@@ -94,11 +84,7 @@ class Table:
         )
 
     def encoded(self, name: str) -> Any:
-        """A column of encoded files as a chunked arrow array of bytes.
-
-        Raises:
-            InputError: Another kind of column, or rows without bytes.
-        """
+        """A column of encoded files as a chunked arrow array of bytes."""
         import pyarrow as pa
 
         columns = []
