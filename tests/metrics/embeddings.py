@@ -33,3 +33,8 @@ def cloud(rng, counts, d=16, V=0.3, views=1, view_noise=0.3):
     rows = unit(z)[:, None] + (view_noise * extra if views > 1 else 0)
     instances = np.repeat(np.arange(len(labels)), views)
     return unit(rows).reshape(-1, d), np.repeat(labels, views), instances
+
+
+def estimates(levels):
+    """The variances of a decomposition and their share, by name."""
+    return {**dict(levels.variances.items()), "share": levels.share}

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from embeddings import simplex, unit
+from embeddings import estimates, simplex, unit
 
 from uncollapse.metrics import Accumulator
 from uncollapse.metrics.moments import ClassMoments, group_features, instance_features
@@ -44,18 +44,17 @@ def classes_of(sample, groups=None):
 
 
 def coverage(rng, truth, repeats, sample):
-    names = ["within", "between", "total", "share"]
-    if truth.view.estimate is not None:
-        names += ["instance", "view"]
+    true = estimates(truth)
+    names = [name for name, estimate in true.items() if estimate.estimate is not None]
     inside = dict.fromkeys([*names, "per class"], 0.0)
     for _ in range(repeats):
         found = decompose(sample(rng))
         for name in names:
-            estimate = getattr(found, name)
-            inside[name] += estimate.low <= getattr(truth, name).estimate <= estimate.high
+            estimate = estimates(found)[name]
+            inside[name] += estimate.low <= true[name].estimate <= estimate.high
         hits = [
-            mine.within.low <= true.within.estimate <= mine.within.high
-            for mine, true in zip(found.per_class, truth.per_class, strict=True)
+            mine.within.low <= theirs.within.estimate <= mine.within.high
+            for mine, theirs in zip(found.per_class, truth.per_class, strict=True)
         ]
         inside["per class"] += float(np.mean(hits))
     return {name: count / repeats for name, count in inside.items()}
@@ -70,7 +69,7 @@ def outside(found):
     return {
         name: value
         for name, value in found.items()
-        if not 0.92 < value < (1.01 if name == "total" else 0.98)
+        if not 0.92 < value < (1.01 if name == "total_variance" else 0.98)
     }
 
 
@@ -102,13 +101,14 @@ def test_coverage_with_groups(rng):
     truth = decompose(
         classes_of(draw(rng, 40_000, 1, "gaussian", many), np.repeat(np.arange(8_000), 5))
     )
-    assert truth.within.estimate < independent.within.estimate
+    within = (levels.variances.within_class_variance for levels in (truth, independent))
+    assert next(within).estimate < next(within).estimate
     found = coverage(
         rng, truth, 1000, lambda r: classes_of(draw(r, 100, 1, "gaussian", members), groups)
     )
     assert not outside(found), found
     ignored = coverage(rng, truth, 300, lambda r: classes_of(draw(r, 100, 1, "gaussian", members)))
-    assert ignored["within"] < 0.85
+    assert ignored["within_class_variance"] < 0.85
 
 
 @pytest.mark.slow

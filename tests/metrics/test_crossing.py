@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from embeddings import simplex, unit
+from embeddings import estimates, simplex, unit
 from scipy.special import stdtrit
 
 from uncollapse.metrics.moments import ClassMoments, group_features, instance_features
@@ -59,22 +59,23 @@ def naive(rows, classes, groups, w):
 def test_between_is_that_of_pairs_of_different_groups(rng, micro):
     rows, classes, groups = uneven(rng)
     parts = [moments(rows[classes == c], groups[classes == c]) for c in range(5)]
-    found = decompose(parts, micro=micro)
+    found = decompose(parts, micro=micro).variances
     w = np.bincount(classes) / len(classes) if micro else np.full(5, 0.2)
     expected = naive(rows, classes, groups, w)
-    assert found.between.estimate == pytest.approx(expected, abs=1e-12)
-    assert found.total.estimate == pytest.approx(found.within.estimate + expected, abs=1e-12)
+    assert found.between_class_variance.estimate == pytest.approx(expected, abs=1e-12)
+    total = found.within_class_variance.estimate + expected
+    assert found.total_variance.estimate == pytest.approx(total, abs=1e-12)
 
 
 def test_interval_is_the_jackknife_that_leaves_a_group_out_of_all_classes(rng):
     sample = patients(rng, 12)
-    found = decompose(classes_of(sample))
-    left = [decompose(classes_of(np.delete(sample, g, axis=0))) for g in range(12)]
-    for name in ("total", "between"):
-        values = np.array([getattr(other, name).estimate for other in left])
+    found = decompose(classes_of(sample)).variances
+    left = [decompose(classes_of(np.delete(sample, g, axis=0))).variances for g in range(12)]
+    for name in ("total_variance", "between_class_variance"):
+        values = np.array([other[name].estimate for other in left])
         variance = 11 / 12 * np.sum((values - values.mean()) ** 2)
         half = stdtrit(11, 0.975) * np.sqrt(variance)
-        assert getattr(found, name).half_width == pytest.approx(half, rel=1e-9)
+        assert found[name].half_width == pytest.approx(half, rel=1e-9)
 
 
 @pytest.mark.slow
@@ -82,12 +83,12 @@ def test_interval_is_the_jackknife_that_leaves_a_group_out_of_all_classes(rng):
 def test_no_bias_and_coverage_where_every_group_is_in_every_class(rng, count):
     # Pairs inside a group, if they counted, would take .19 of a squared length over `count` off
     # between-class variance: ten standard errors and more.
-    names, draws = ("within", "between", "total", "share"), 600
-    known = [decompose(classes_of(patients(rng, 40_000))) for _ in range(8)]
-    found = [decompose(classes_of(patients(rng, count))) for _ in range(draws)]
-    for name in names:
-        large = np.array([getattr(one, name).estimate for one in known])
-        each = [getattr(one, name) for one in found]
+    names, draws = ("within_class_variance", "between_class_variance", "total_variance"), 600
+    known = [estimates(decompose(classes_of(patients(rng, 40_000)))) for _ in range(8)]
+    found = [estimates(decompose(classes_of(patients(rng, count)))) for _ in range(draws)]
+    for name in (*names, "share"):
+        large = np.array([one[name].estimate for one in known])
+        each = [one[name] for one in found]
         values, truth = np.array([one.estimate for one in each]), large.mean()
         error = np.hypot(values.std(ddof=1) / draws**0.5, large.std(ddof=1) / len(large) ** 0.5)
         assert abs(values.mean() - truth) < 2 * error, name

@@ -1,11 +1,9 @@
 """Whether embeddings are collapsed: measures, intervals, verdicts."""
 
-from uncollapse.metrics._build_record import build_record
 from uncollapse.metrics._compare import compare
-from uncollapse.metrics._measure import measure
-from uncollapse.metrics.class_moments import Classes, features_by_class
+from uncollapse.metrics._measure import build_record, measure
 from uncollapse.metrics.from_files import accumulate_files, measure_files
-from uncollapse.metrics.moments import EXTRA, ClassMoments
+from uncollapse.metrics.moments import EXTRA, Classes, ClassMoments, features_by_class
 from uncollapse.metrics.persist import check_place, load_state, save_state
 from uncollapse.metrics.selection import scores
 from uncollapse.metrics.stream import Accumulator

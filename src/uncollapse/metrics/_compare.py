@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from uncollapse.errors import InputError
+from uncollapse.metrics.verdict import MOST_NAMES, by_slice
 from uncollapse.records import (
     UNKNOWN,
     Comparison,
@@ -18,18 +19,6 @@ from uncollapse.records import (
     severity,
 )
 from uncollapse.statistics import difference
-
-_VARIANCES = (
-    "within_class_variance",
-    "instance_variance",
-    "view_variance",
-    "between_class_variance",
-    "total_variance",
-    "share",
-)
-# Names of classes or slices that a reason lists.
-_MOST_NAMES = 5
-_Pair = tuple[str, Estimate | Interval, Estimate | Interval]
 
 
 def compare(before: Measurement, after: Measurement, *, tolerance: float = 0.0) -> Comparison:
@@ -63,26 +52,38 @@ def compare(before: Measurement, after: Measurement, *, tolerance: float = 0.0) 
     """
     if not 0 <= tolerance < 1:
         raise InputError("tolerance in [0, 1)", f"{tolerance}", "0.1 allows a fall by a tenth")
-    pairs: list[_Pair] = [(name, before[name], after[name]) for name in _VARIANCES]
-    pairs += [
-        (f"probe_{name}", _probe(before, name), _probe(after, name)) for name in ("knn", "logistic")
-    ]
-    changes = tuple(change for name, a, b in pairs if (change := _change(name, a, b)) is not None)
-    classes, slices = (
-        _worse(_classes(before), _classes(after)),
-        _worse(_slices(before), _slices(after)),
+    changes, warnings = list[NumberChange](), list(_conditions_differ(before, after))
+    second = _numbers(after)
+    for name, a in _numbers(before).items():
+        b = second[name]
+        if a.estimate is not None and b.estimate is not None:
+            ends = Interval(a.estimate, a.low, a.high), Interval(b.estimate, b.low, b.high)
+            changes.append(NumberChange(name, a.estimate, b.estimate, **vars(difference(*ends))))
+        elif a.estimate is not None or b.estimate is not None:
+            # Not compared, and so no sign that nothing fell.
+            side = "before" if b.estimate is None else "after"
+            warnings.append(Message(f"compare.only-{side}", {"name": name.replace("_", " ")}))
+    reasons = []
+    if severity(after.verdict) < min(severity(before.verdict), severity("cannot-tell")):
+        verdicts: dict[str, Value] = {"before": before.verdict, "after": after.verdict}
+        reasons.append(Message("compare.verdict", verdicts))
+    classes = _worse(*({c.label: c.verdict for c in m.classes} for m in (before, after)))
+    slices = _worse(
+        *({key: part.verdict for key, part in by_slice(m.slices).items()} for m in (before, after))
     )
-    reasons = _reasons(before, after, classes, slices)
+    for key, names in (("compare.classes", classes), ("compare.slices", slices)):
+        if names:
+            listed = tuple(map(str, names[:MOST_NAMES]))
+            reasons.append(Message(key, {"count": len(names), "names": listed}))
     for change in changes:
         judged = change.name in {"share", "probe_knn", "probe_logistic"}
         if judged and change.high is not None and change.high < -tolerance * abs(change.before):
             name, fall = change.name, Estimate(-change.estimate, -change.high, -(change.low or 0))
             reasons.append(Message("compare.fell", {"name": name.replace("_", " "), "fall": fall}))
-    warnings = [*_warnings(before, after), *_lost(pairs)]
     return Comparison(
         before.verdict,
         after.verdict,
-        changes,
+        tuple(changes),
         classes,
         slices,
         regression=bool(reasons),
@@ -93,55 +94,16 @@ def compare(before: Measurement, after: Measurement, *, tolerance: float = 0.0) 
     )
 
 
-def _reasons(
-    before: Measurement, after: Measurement, classes: Sequence[Any], slices: Sequence[str]
-) -> list[Message]:
-    """Verdicts that fell."""
-    reasons = []
-    if severity(after.verdict) < min(severity(before.verdict), severity("cannot-tell")):
-        ends: dict[str, Value] = {"before": before.verdict, "after": after.verdict}
-        reasons.append(Message("compare.verdict", ends))
-    for key, names in (("compare.classes", classes), ("compare.slices", slices)):
-        if names:
-            listed = tuple(map(str, names[:_MOST_NAMES]))
-            reasons.append(Message(key, {"count": len(names), "names": listed}))
-    return reasons
+def _numbers(measurement: Measurement) -> dict[str, Estimate | Interval]:
+    """What is compared: variances, their share, and what the probes read."""
+    numbers = dict(measurement.variances.items()) | {"share": measurement.share}
+    for name in ("knn", "logistic"):
+        read = None if measurement.probe is None else measurement.probe[name]
+        numbers[f"probe_{name}"] = UNKNOWN if read is None else read
+    return numbers
 
 
-def _probe(measurement: Measurement, name: str) -> Estimate | Interval:
-    read = None if measurement.probe is None else measurement.probe[name]
-    return UNKNOWN if read is None else read
-
-
-def _lost(pairs: Sequence[_Pair]) -> Iterator[Message]:
-    """What only one of the two has: not compared, and so no sign that nothing fell."""
-    for name, a, b in pairs:
-        if (a.estimate is None) != (b.estimate is None):
-            side = "before" if b.estimate is None else "after"
-            yield Message(f"compare.only-{side}", {"name": name.replace("_", " ")})
-
-
-def _change(name: str, a: Estimate | Interval, b: Estimate | Interval) -> NumberChange | None:
-    if a.estimate is None or b.estimate is None:
-        return None
-    first = Interval(a.estimate, a.low, a.high)
-    change = difference(first, Interval(b.estimate, b.low, b.high))
-    return NumberChange(name, a.estimate, b.estimate, **vars(change))
-
-
-def _classes(measurement: Measurement) -> dict[Any, str]:
-    return {entry.label: entry.verdict for entry in measurement.classes}
-
-
-def _slices(measurement: Measurement) -> dict[str, str]:
-    return {
-        f"{name}={value}": entry.verdict
-        for name, column in (measurement.slices or {}).items()
-        for value, entry in column.values.items()
-    }
-
-
-def _worse(before: dict[Any, str], after: dict[Any, str]) -> tuple[Any, ...]:
+def _worse(before: Mapping[Any, str], after: Mapping[Any, str]) -> tuple[Any, ...]:
     """Names whose verdict fell to at-risk or collapsed."""
     return tuple(
         name
@@ -151,7 +113,7 @@ def _worse(before: dict[Any, str], after: dict[Any, str]) -> tuple[Any, ...]:
     )
 
 
-def _warnings(before: Measurement, after: Measurement) -> Iterator[Message]:
+def _conditions_differ(before: Measurement, after: Measurement) -> Iterator[Message]:
     for name in ("layer", "split", "dimension", "views", "groups", "confidence"):
         a, b = before.conditions[name], after.conditions[name]
         if a != b:

@@ -1,21 +1,32 @@
-"""`measure`: are these embeddings collapsed?"""
+"""`measure`: are these embeddings collapsed? And the record, made of the moments of classes."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from uncollapse.errors import InputError
-from uncollapse.metrics._build_record import InMemory, as_prediction, build_record, check_confidence
-from uncollapse.metrics.class_moments import classes_of
-from uncollapse.metrics.moments import Floats
-from uncollapse.metrics.secondary import nc1_null, uniformity_of
+from uncollapse.metrics.moments import Classes, Floats, classes_of
+from uncollapse.metrics.secondary import nc1_null, secondary_measures, ssem_fit, uniformity_of
 from uncollapse.metrics.slices import measure_slices
+from uncollapse.metrics.variance import Decomposition, decompose
+from uncollapse.metrics.verdict import judge, judge_class, predicted_shares
 from uncollapse.probes import ProbeOptions, probe_within_classes
-from uncollapse.records import Margins, Measurement, Prediction
+from uncollapse.records import (
+    ClassMeasurement,
+    Conditions,
+    Margins,
+    Measurement,
+    NC1Null,
+    Prediction,
+    SliceColumn,
+    WithinClassProbe,
+    sentence,
+)
 from uncollapse.samples import ByRole, checked, sample_of, unit_rows
 
 DEFAULT_PROBE = ProbeOptions()
@@ -96,7 +107,7 @@ def measure(
     Reference: Lee, Oh, Lee & Sohn 2025 (arXiv 2503.08203) print the plug-in of the within-class
     variance; the estimates here are unbiased for a new sample, and the plug-in stands beside them.
     """
-    check_confidence(confidence)
+    _check_confidence(confidence)
     if seed < 0:
         raise InputError("seed >= 0", f"{seed}", "give a whole number from 0")
     if permutations < 0:
@@ -116,7 +127,7 @@ def measure(
     read, hits = None, dict[str, Floats]()
     if sample.fine_labels is not None and options is not None:
         read = probe_within_classes(sample, sample.fine_labels, options, rng, hits)
-    prediction, margins = as_prediction(prediction), margins or Margins()
+    prediction, margins = _as_prediction(prediction), margins or Margins()
     by_slice = measure_slices(sample, hits, margins, prediction, options, confidence, rng)
     chosen = np.sort(rng.permutation(len(sample.matrix))[:_UNIFORMITY_ROWS])
     uniformity = uniformity_of(unit_rows(sample.matrix[chosen]))
@@ -128,4 +139,114 @@ def measure(
         layer=layer,
         split=split,
         in_memory=InMemory(uniformity, null, read, by_slice, seed),
+    )
+
+
+@dataclass(frozen=True)
+class InMemory:
+    """What only all rows together tell; the seed is that of everything that was drawn."""
+
+    uniformity: float | None = None
+    nc1_null: NC1Null | None = None
+    probe: WithinClassProbe | None = None
+    slices: Mapping[str, SliceColumn] | None = None
+    seed: int | None = None
+
+
+def _as_prediction(prediction: Prediction | Mapping[str, Any] | None) -> Prediction | None:
+    """A prediction from the record or from the dictionary of its JSON."""
+    if prediction is None or isinstance(prediction, Prediction):
+        return prediction
+    read = Prediction.from_dict(dict(prediction))
+    if len(read.phase_per_class) != len(read.instance_variance_per_class):
+        raise InputError(
+            "a prediction as `uncollapse predict --json` writes it",
+            "phases and variances of classes that differ in number",
+            "write it again with --json",
+        )
+    return read
+
+
+def _check_confidence(confidence: float) -> None:
+    """Raise unless the confidence of intervals lies in (0, 1)."""
+    if not 0 < confidence < 1:
+        raise InputError("confidence in (0, 1)", f"{confidence}", "0.95 is usual")
+
+
+def build_record(
+    classes: Classes,
+    *,
+    prediction: Prediction | Mapping[str, Any] | None = None,
+    margins: Margins | None = None,
+    confidence: float = 0.95,
+    layer: str | None = None,
+    split: str | None = None,
+    in_memory: InMemory | None = None,
+) -> Measurement:
+    """The whole record from the moments of the classes and what was found beside them."""
+    _check_confidence(confidence)
+    prediction, margins = _as_prediction(prediction), margins or Margins()
+    beside = in_memory or InMemory()
+    interval, blocks = _interval(classes)
+    macro = decompose(classes.units, confidence=confidence)
+    verdict, reasons = judge(macro, classes.names, margins, prediction, beside.probe, beside.slices)
+    return Measurement(
+        verdict=verdict,
+        reasons=reasons,
+        classes=_per_class(classes, macro, margins, prediction),
+        **vars(macro.variances),
+        share=macro.share,
+        micro=decompose(classes.units, confidence=confidence, micro=True).variances,
+        ssem=ssem_fit(classes.units, macro),
+        secondary=secondary_measures(classes, macro.variances, beside.uniformity, beside.nc1_null),
+        probe=beside.probe,
+        slices=beside.slices,
+        prediction=prediction,
+        conditions=Conditions(
+            classes=len(classes.names),
+            samples=sum(moments.samples for moments in classes.units),
+            units=sum(moments.units for moments in classes.units),
+            dimension=classes.units[0].dimension,
+            confidence=confidence,
+            margins=margins,
+            layer=layer,
+            split=split,
+            dtype=classes.dtype,
+            normalised=classes.normalised,
+            dropped=classes.dropped,
+            views=classes.views,
+            groups=any(moments.names is not None for moments in classes.units),
+            interval=interval,
+            blocks=blocks,
+            seed=beside.seed,
+        ),
+    )
+
+
+def _interval(classes: Classes) -> tuple[str | None, int | None]:
+    """How intervals were found, and the blocks that were left out one by one."""
+    if not all(moments.has_spread for moments in classes.units):
+        return None, None
+    blocks = next((len(m.rows) for m in classes.units if m.blocked and m.rows is not None), None)
+    key = "interval.units" if blocks is None else "interval.blocks"
+    return sentence(key, {"blocks": blocks}), blocks
+
+
+def _per_class(
+    classes: Classes, macro: Decomposition, margins: Margins, prediction: Prediction | None
+) -> tuple[ClassMeasurement, ...]:
+    shares = predicted_shares(prediction, len(classes.names))
+    return tuple(
+        ClassMeasurement(
+            name,
+            moments.samples,
+            *judge_class(level, margins, predicted),
+            level.within,
+            level.instance,
+            level.view,
+            level.share,
+        )
+        for name, moments, level, predicted in zip(
+            classes.names, classes.units, macro.per_class, shares, strict=True
+        )
     )

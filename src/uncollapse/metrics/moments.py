@@ -1,4 +1,4 @@
-"""What one class is reduced to: sums and second moments of its independent units.
+"""What rows are reduced to, class by class: sums and second moments of independent units.
 
 A unit is what was drawn independently: a row, an instance with its views, or a group of instances.
 Unit g of a class is one vector of features that add up over units,
@@ -18,10 +18,14 @@ every estimate AND its standard error; both merge exactly between batches, shard
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from uncollapse.samples import Sample, unit_rows
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -32,15 +36,7 @@ SQUARE, COUNT, COUNT_SQUARE, COSINE, COSINE_COUNT, VIEW_MEAN_SQUARE = range(-EXT
 
 
 def instance_features(rows: Floats, instances: Integers | None) -> Floats:
-    """Features x_g with every instance its own unit.
-
-    Args:
-        rows: (N, d) unit vectors of one class.
-        instances: (N,) instance codes, or None when every row is its own instance.
-
-    Returns:
-        (units, d + 6) features, in the order of the instance codes.
-    """
+    """(units, d + 6) features of unit vectors (N, d), each instance its own unit, in code order."""
     means, views = rows, np.ones(len(rows), dtype=np.int64)
     if instances is not None:
         order = np.argsort(instances, kind="stable")
@@ -78,26 +74,15 @@ def close_groups(totals: Floats) -> Floats:
 
 @dataclass
 class ClassMoments:
-    """Totals and second moments of one class's units.
-
-    Attributes:
-        units: Number of units G.
-        totals: (d + 6,) sum of the features.
-        samples: Rows, all views counted.
-        scatter: (d + 6, d + 6) sum of squared deviations of the features from their mean, for units
-            of one instance each; or None when `rows` are kept.
-        rows: (units or blocks, d + 6) features of the units, or of blocks of them.
-        blocked: Whether `rows` are blocks, which are fewer than the units.
-        names: Group code of each of `rows`, to follow a group through several classes.
-    """
+    """Totals and second moments of one class's G units: their scatter about the mean, or rows."""
 
     units: int
-    totals: Floats
-    samples: int
-    scatter: Floats | None = None
-    rows: Floats | None = None
-    blocked: bool = False
-    names: Integers | None = None
+    totals: Floats  # (d + 6,)
+    samples: int  # rows, all views counted
+    scatter: Floats | None = None  # (d + 6, d + 6), for units of one instance each
+    rows: Floats | None = None  # (units or blocks, d + 6)
+    blocked: bool = False  # whether rows are blocks of units
+    names: Integers | None = None  # group code of each of the rows, to follow it through classes
 
     @property
     def dimension(self) -> int:
@@ -234,3 +219,81 @@ class ClassMoments:
         trace, squares = float(np.trace(gram)) / (G - 1), float(np.sum(gram**2)) / (G - 1) ** 2
         value = (G - 1) * (G - 2) * squares + trace**2 - G * fourth / (G - 1)
         return value * (G - 1) / (G * (G - 2) * (G - 3))
+
+
+@dataclass(frozen=True)
+class Classes:
+    """Moments of every class, and what is known of the rows they come from."""
+
+    names: tuple[Any, ...]  # labels, sorted
+    units: list[ClassMoments]  # of groups where there are groups, else of instances
+    instances: list[ClassMoments]
+    points: Floats | None = None  # (instances, d) means of views in class order, where kept
+    dtype: str = ""  # that the embeddings came in; of several, with commas
+    normalised: bool = True  # whether they came as unit vectors
+    dropped: Mapping[str, int] = field(default_factory=dict)  # rows left out, by fault
+    views: bool = False  # whether rows are views of instances
+
+    @property
+    def counts(self) -> dict[Any, int]:
+        """Instances of each class."""
+        counts = (moments.instances for moments in self.instances)
+        return dict(zip(self.names, counts, strict=True))
+
+    def of_several_units(self) -> Classes:
+        """The classes of two units or more; rows of the others count as dropped."""
+        kept = [c for c, moments in enumerate(self.units) if moments.units > 1]
+        alone = sum(moments.samples for moments in self.units if moments.units < 2)
+        alone += self.dropped.get("alone_in_class", 0)
+        return replace(
+            self,
+            names=tuple(self.names[c] for c in kept),
+            units=[self.units[c] for c in kept],
+            instances=[self.instances[c] for c in kept],
+            dropped={**self.dropped, "alone_in_class": alone} if alone else self.dropped,
+        )
+
+
+def features_by_class(sample: Sample) -> Iterator[tuple[int, Floats, Integers | None, int]]:
+    """Label code, (instances, d + 6) features, group of each instance (or None) and row count.
+
+    Of each class that has rows, in the order of label codes.
+    """
+    order = np.argsort(sample.labels.codes, kind="stable")
+    if not len(order):
+        return
+    starts = np.flatnonzero(np.diff(sample.labels.codes[order])) + 1
+    for rows in np.split(order, starts):
+        ids = None if sample.instances is None else sample.instances.codes[rows]
+        features = instance_features(unit_rows(sample.matrix[rows]), ids)
+        groups = None
+        if sample.groups is not None:
+            first = rows if ids is None else rows[np.unique(ids, return_index=True)[1]]
+            groups = sample.groups.codes[first]
+        yield int(sample.labels.codes[rows[0]]), features, groups, len(rows)
+
+
+def classes_of(sample: Sample, *, keep_bytes: int = 0) -> Classes:
+    """Moments of every class of a checked sample; `points` are kept up to so many bytes."""
+    names, units, instances, points = [], [], [], []
+    keep = 8 * sample.matrix.size <= keep_bytes
+    for code, features, groups, samples in features_by_class(sample):
+        names.append(sample.labels.names[code])
+        instances.append(ClassMoments.of_units(features, samples))
+        if groups is None:
+            units.append(instances[-1])
+        else:
+            grouped, group_codes = group_features(features, groups)
+            units.append(ClassMoments.of_units(grouped, samples, group_codes))
+        if keep:
+            points.append(features[:, : sample.matrix.shape[1]])
+    return Classes(
+        tuple(names),
+        units,
+        instances,
+        np.concatenate(points) if points else None,
+        sample.dtype,
+        sample.normalised,
+        sample.dropped,
+        views=sample.instances is not None,
+    )

@@ -1,4 +1,4 @@
-"""Secondary measures: useful beside the variances, misleading in their place.
+"""Secondary measures, useful beside the variances and misleading in their place; the nearest SSEM.
 
 Every one works on instances (the mean of an instance's views), so that view noise does not enter
 twice, and each comes with its caveat.
@@ -11,9 +11,15 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from scipy import sparse
 
-from uncollapse.metrics.class_moments import Classes
-from uncollapse.metrics.levels import levels_of_class
-from uncollapse.metrics.moments import ClassMoments, Floats, Integers
+from uncollapse.metrics.cosines import levels_of_class
+from uncollapse.metrics.moments import (
+    COUNT,
+    COUNT_SQUARE,
+    Classes,
+    ClassMoments,
+    Floats,
+    Integers,
+)
 from uncollapse.metrics.variance import Decomposition
 from uncollapse.records import (
     CAVEATS,
@@ -27,37 +33,39 @@ from uncollapse.records import (
     SecondaryMeasures,
     SimplexDeviation,
     SingleMeasure,
+    Ssem,
+    SsemFit,
+    Variances,
     number,
+    sentence,
 )
 
 # Measures over pairs of classes look at this many classes, evenly spaced in label order.
-MOST_CLASSES = 1000
+_MOST_CLASSES = 1000
 # Those that need a covariance matrix per class, at this many.
-MOST_COVARIANCES = 100
+_MOST_COVARIANCES = 100
 # Multiplications that the matrix of second moments of all instances may cost.
 _MOST_MULTIPLICATIONS = 4e10
+# A residual above this, in units of squared length on the unit sphere, and SSEM does not describe.
+_SSEM_TOLERANCE = 0.1
 
 
 def secondary_measures(
-    measured: Classes,
-    decomposition: Decomposition,
-    uniformity: float | None,
-    null: NC1Null | None,
+    measured: Classes, variances: Variances, uniformity: float | None, null: NC1Null | None
 ) -> SecondaryMeasures:
     """Every secondary measure with its caveat; None where it does not apply.
 
     Where only blocks or groups of instances were kept, what needs a covariance is left out.
     """
     units, classes = measured.units, measured.instances
-    chosen = _evenly(len(classes), MOST_CLASSES)
-    fewer = _evenly(len(classes), MOST_COVARIANCES)
+    chosen = _evenly(len(classes), _MOST_CLASSES)
+    spectra = [classes[c] for c in _evenly(len(classes), _MOST_COVARIANCES)]
     whole = all(m.has_spread and not m.blocked and m.units == m.instances for m in classes)
     means = np.stack([moments.mean for moments in classes])
     a = np.array([levels_of_class(moments).a for moments in units])
-    within, between = decomposition.within.estimate, decomposition.between.estimate
+    within, view = variances.within_class_variance.estimate, variances.view_variance.estimate
+    between = variances.between_class_variance.estimate
     quotient = within / between if within is not None and between and between > 0 else None
-    view = decomposition.view.estimate
-    spectra = [classes[c] for c in fewer]
     return SecondaryMeasures(
         trace_quotient=SingleMeasure(number(quotient), CAVEATS["trace_quotient"]),
         cdnv=cdnv(means[chosen], a[chosen]),
@@ -74,10 +82,8 @@ def secondary_measures(
     )
 
 
-def _evenly(total: int, most: int) -> list[int]:
-    if total <= most:
-        return list(range(total))
-    return [int(i) for i in np.linspace(0, total - 1, most).round()]
+def _evenly(total: int, most: int) -> Integers:
+    return np.linspace(0, total - 1, min(total, most)).round().astype(np.int64)
 
 
 def cdnv(means: Floats, cosines: Floats) -> ClassDistance:
@@ -124,12 +130,8 @@ def directional_cdnv(classes: Sequence[ClassMoments]) -> DirectionalDistance:
 def nc1(within_along: Callable[[Floats], Floats], centred_means: Floats, weights: Floats) -> float:
     """tr(S_w S_b^+)/C with S_b = sum_c w_c (m_c - m)(m_c - m)' (Papyan, Han & Donoho 2020).
 
-    The pseudo-inverse is taken over the C - 1 directions that class means span.
-
-    Args:
-        within_along: From (k, d) directions u to the k numbers u' S_w u.
-        centred_means: (C, d) class means less their weighted mean.
-        weights: (C,) w_c.
+    The pseudo-inverse is taken over the C - 1 directions that class means span; `within_along` goes
+    from (k, d) directions u to the k numbers u' S_w u.
     """
     root = centred_means * np.sqrt(weights)[:, None]
     _, singular, axes = np.linalg.svd(root, full_matrices=False)
@@ -157,10 +159,9 @@ def nc1_of_classes(classes: Sequence[ClassMoments]) -> float | None:
 def nc1_null(
     points: Floats, counts: Sequence[int], permutations: int, rng: np.random.Generator
 ) -> NC1Null:
-    """NC1 with the labels permuted: its mean, its range, and where the true one lies.
+    """NC1 with the labels permuted, of (N, d) instances in class order, so many of each class.
 
-    S_w + S_b is the total covariance under every permutation, so each needs only class sums. The
-    points are (N, d) instances in class order, the counts those of each class.
+    S_w + S_b is the total covariance under every permutation, so each needs only class sums.
     """
     labels = np.repeat(np.arange(len(counts)), counts)
     sizes = np.asarray(counts, dtype=np.float64)
@@ -267,3 +268,45 @@ def uniformity_of(rows: Floats, t: float = 2.0) -> float:
     n = len(rows)
     potential = np.exp(-2 * t * (1 - rows @ rows.T))
     return float(np.log((potential.sum() - np.trace(potential)) / (n * (n - 1))))
+
+
+def ssem_fit(classes: Sequence[ClassMoments], decomposition: Decomposition) -> Ssem:
+    """Delta and omega of the nearest SSEM, and the residuals that say whether it describes.
+
+    In an exact SSEM of m classes of n instances, with V = delta^2,
+
+        cosine within a class  a = 1 - V n/(n-1)       means' products  b = -(1 - V)/(m - 1)
+        within-class variance  V                       total variance   1
+
+    delta comes from the mean within-class cosine, not from the between-class variance, which lies
+    in a flat direction of the loss. omega = V / (m (n-1)/(m n - 1)) is V over its largest value
+    (every instance its own corner of one simplex); n is the harmonic mean over classes. The
+    residuals are the deficit of total variance, the standard deviation of within-class variances
+    over classes (less their sampling error), the root mean square of m_c.m_c' - b, and the view
+    variance (in an SSEM views coincide).
+    """
+    within = [level.within.estimate for level in decomposition.per_class]
+    cosines = 1 - np.array(within, dtype=np.float64)  # NaN for None
+    factors = np.array([m.totals[COUNT_SQUARE] / m.totals[COUNT] ** 2 for m in classes])
+    V = float(np.mean((1 - cosines) * (1 - factors)))
+    m, n = len(classes), 1 / float(np.mean(factors))
+    b = -(1 - V) / (m - 1)
+    means = np.stack([classes[c].mean for c in _evenly(m, _MOST_CLASSES)])
+    products = (means @ means.T)[np.triu_indices(len(means), 1)]
+    halves = [level.within.half_width for level in decomposition.per_class]
+    noise = np.mean([0.0 if half is None else (half / 2) ** 2 for half in halves])
+    spread = np.sqrt(max(0.0, float(np.var(cosines, ddof=1) - noise)))
+    total = decomposition.variances.total_variance.plug_in
+    residuals = {
+        "total_variance_deficit": None if total is None else 1 - total,
+        "class_spread": number(spread),
+        "mean_product_deviation": number(np.sqrt(np.mean((products - b) ** 2))),
+        "view_variance": decomposition.variances.view_variance.estimate,
+    }
+    poor = tuple(sentence(f"ssem.{n}") for n, v in residuals.items() if v and v > _SSEM_TOLERANCE)
+    reason = sentence("ssem.poor", {"residuals": poor}) if poor else sentence("ssem.fits")
+    return Ssem(
+        delta=float(np.sqrt(max(V, 0.0))),
+        omega=V * (m * n - 1) / (m * (n - 1)),
+        fit=SsemFit(not poor, reason, _SSEM_TOLERANCE, **residuals),
+    )

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from uncollapse.errors import InputError
-from uncollapse.metrics.class_moments import classes_of
-from uncollapse.metrics.moments import Integers
+from uncollapse.metrics.moments import Integers, classes_of
 from uncollapse.metrics.variance import decompose
+from uncollapse.metrics.verdict import ONE_POINT
 from uncollapse.probes import (
     WithinClassOptions,
     chance_corrected,
@@ -22,8 +22,6 @@ from uncollapse.probes import (
 )
 from uncollapse.samples import ByRole, Sample, checked, sample_of, select, to_numpy, unit_rows
 
-# Total variance below which all embeddings are one point, and their share is rounding.
-_ONE_POINT = 1e-9
 _NEIGHBOURS, _TEMPERATURE = 20, 0.1
 # One choice of hyperparameters, three folds: it need rank epochs, not tell the last percent.
 _QUICK = WithinClassOptions(
@@ -84,8 +82,9 @@ def scores(
     for name, rows in layers.items():
         sample = _usable(sample_of(rows, ByRole[Any](labels=labels, slices=fine or {})))
         levels = decompose(classes_of(sample).units)
-        measures[f"{name}/instance_variance"] = levels.within.estimate or 0.0
-        varies = (levels.total.estimate or 0.0) > _ONE_POINT
+        within, total = (levels.variances[f"{k}_variance"] for k in ("within_class", "total"))
+        measures[f"{name}/instance_variance"] = within.estimate or 0.0
+        varies = (total.estimate or 0.0) > ONE_POINT
         measures[f"{name}/share"] = (levels.share.estimate or 0.0) if varies else 0.0
         measures[f"{name}/accuracy"] = _accuracy(
             sample, np.random.default_rng([seed, 0]), most_rows

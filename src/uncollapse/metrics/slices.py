@@ -10,14 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from math import comb
+from operator import itemgetter
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
-from uncollapse.errors import InputError
-from uncollapse.metrics.class_moments import Classes, classes_of
-from uncollapse.metrics.moments import Floats, Integers
+from uncollapse.metrics.moments import Floats, Integers, classes_of
 from uncollapse.metrics.variance import decompose
 from uncollapse.metrics.verdict import judge, predicted_share
 from uncollapse.probes import WithinClassOptions, probe_within_classes
@@ -48,8 +47,8 @@ def measure_slices(
 ) -> dict[str, SliceColumn] | None:
     """What each slice column shows; None when there is none.
 
-    Hits say of each row whether its finer label was read right out of fold, by probe; there may be
-    none. Options are those of the probe of leakage; None leaves it out.
+    Hits say of each row whether its finer label was read right out of fold, by probe. Options are
+    those of the probe of leakage.
     """
     if not sample.slices:
         return None
@@ -84,17 +83,14 @@ def _one_slice(
     """Variances, verdict and probe accuracy of the rows of one slice."""
     count = int(rows.sum())
     probe = _accuracy(sample, rows, hits, confidence) if hits else None
-    try:
-        classes = _usable(classes_of(select(sample, rows))) if rows.any() else None
-    except InputError:
-        classes = None
-    if classes is None:
+    classes = classes_of(select(sample, rows)).of_several_units()
+    if len(classes.names) < 2:
         reason = sentence("slice.few")
         return SliceMeasurement(count, 0, "cannot-tell", False, reason, None, None, None, probe)
     levels = decompose(classes.units, confidence=confidence)
     verdict, reasons = judge(levels, classes.names, margins)
-    certainly = False
-    if verdict == "collapsed":
+    certainly = verdict == "collapsed"
+    if certainly:
         surer = decompose(classes.units, confidence=certain)
         certainly = judge(surer, classes.names, margins)[0] == "collapsed"
     return SliceMeasurement(
@@ -103,22 +99,10 @@ def _one_slice(
         verdict,
         certainly,
         reason=f"{reasons[0].code}: {reasons[0].text}",
-        within_class_variance=levels.within,
-        instance_variance=levels.instance,
+        within_class_variance=levels.variances.within_class_variance,
+        instance_variance=levels.variances.instance_variance,
         share=levels.share,
         probe=probe,
-    )
-
-
-def _usable(classes: Classes) -> Classes | None:
-    """The classes with two units or more; None when fewer than two are left."""
-    kept = [c for c, moments in enumerate(classes.units) if moments.units > 1]
-    if len(kept) < 2:
-        return None
-    return Classes(
-        tuple(classes.names[c] for c in kept),
-        [classes.units[c] for c in kept],
-        [classes.instances[c] for c in kept],
     )
 
 
@@ -186,18 +170,17 @@ def _gaps(values: dict[str, SliceMeasurement], confidence: float) -> SliceGaps:
 
 def _gap(entries: Mapping[str, Estimate | Interval | None], confidence: float) -> Gap | None:
     """The largest of all differences, with an interval that holds for all of them (Bonferroni)."""
-    known = {
-        key: (entry.estimate or 0.0, (entry.high - entry.low) / 2)
-        for key, entry in entries.items()
-        if entry is not None and entry.low is not None and entry.high is not None
-    }
+    known = [
+        (entry.estimate or 0.0, entry.half_width, key)
+        for key, entry in sorted(entries.items())
+        if entry is not None and entry.half_width is not None
+    ]
     if len(known) < 2:
         return None
-    names, pairs = sorted(known), comb(len(known), 2)
-    low = min(names, key=lambda name: known[name][0])
-    high = max((name for name in names if name != low), key=lambda name: known[name][0])
-    alpha = 1 - confidence
+    low = min(known, key=itemgetter(0))
+    high = max((entry for entry in known if entry is not low), key=itemgetter(0))
+    alpha, pairs = 1 - confidence, comb(len(known), 2)
     factor = float(ndtri(1 - alpha / (2 * pairs)) / ndtri(1 - alpha / 2))
-    half = factor * float(np.hypot(known[low][1], known[high][1]))
-    estimate = known[high][0] - known[low][0]
-    return Gap(estimate, estimate - half, estimate + half, smallest=low, largest=high)
+    half = factor * float(np.hypot(low[1], high[1]))
+    estimate = high[0] - low[0]
+    return Gap(estimate, estimate - half, estimate + half, smallest=low[2], largest=high[2])

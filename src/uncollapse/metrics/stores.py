@@ -6,7 +6,6 @@ and is a set of plain arrays for saving. Classes are numbered by their first app
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -31,63 +30,56 @@ class ScatterStore:
     """Totals and centred second moments per class: exact leave-one-out intervals."""
 
     def __init__(self) -> None:
-        self.classes: dict[int, ClassMoments] = {}
+        self.classes: list[ClassMoments] = []
 
     def add(self, number: int, features: Floats, groups: list[Any] | None) -> None:
         """Add the features of whole units."""
         self._merge(number, ClassMoments.scattered(features))
 
     def _merge(self, number: int, part: ClassMoments) -> None:
-        mine = self.classes.get(number)
-        self.classes[number] = part if mine is None else mine.merged(part)
+        zeros = np.zeros_like(part.totals)
+        while len(self.classes) <= number:  # a label may have no rows that can be used
+            self.classes.append(ClassMoments(0, zeros, 0, scatter=np.outer(zeros, zeros)))
+        mine = self.classes[number]
+        self.classes[number] = mine.merged(part) if mine.units else part
 
     def absorb(self, other: ScatterStore, numbers: list[int]) -> None:
         """Merge class by class."""
-        for c, part in other.classes.items():
-            self._merge(numbers[c], part)
+        for number, part in zip(numbers, other.classes, strict=False):
+            if part.units:
+                self._merge(number, part)
 
-    def moments(self, number: int, samples: int) -> ClassMoments:
+    def moments(self, number: int) -> ClassMoments:
         """The class as it stands."""
-        return replace(self.classes[number], samples=samples)
+        return self.classes[number]
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Stacked over classes; a number without rows has zeros."""
-        width = len(next(iter(self.classes.values())).totals)
-        none = ClassMoments(0, np.zeros(width), 0, scatter=np.zeros((width, width)))
-        kept = [self.classes.get(c, none) for c in range(max(self.classes) + 1)]
-        scatter = [moments.scatter for moments in kept if moments.scatter is not None]
-        return {
-            "units": np.array([moments.units for moments in kept], dtype=np.int64),
-            "totals": np.stack([moments.totals for moments in kept]),
-            "scatter": np.stack(scatter),
-        }
+        names = ("units", "totals", "scatter")
+        return {name: np.array([getattr(part, name) for part in self.classes]) for name in names}
 
     @classmethod
     def of_arrays(cls, arrays: dict[str, NDArray[Any]]) -> ScatterStore:
         """The inverse of `arrays`."""
         store = cls()
         parts = zip(arrays["units"].tolist(), arrays["totals"], arrays["scatter"], strict=True)
-        for number, (units, totals, scatter) in enumerate(parts):
-            if units:
-                store.classes[number] = ClassMoments(units, totals, 0, scatter=scatter)
+        store.classes = [ClassMoments(units, t, 0, scatter=s) for units, t, s in parts]
         return store
 
 
 class GroupStore:
     """Totals per (class, group): a group may be spread over a stream and over classes."""
 
-    def __init__(self) -> None:
+    def __init__(self, dimension: int) -> None:
         self.position: dict[tuple[int, Any], int] = {}
-        self.totals: Floats = np.zeros((0, 0))
+        self.totals: Floats = np.zeros((0, dimension + EXTRA))
 
-    def _rows(self, keys: list[tuple[int, Any]], width: int) -> Integers:
-        rows = np.array([self.position.setdefault(k, len(self.position)) for k in keys])
-        needed = len(self.position)
-        if needed > len(self.totals):
-            grown = np.zeros((max(64, 2 * needed), width))
-            grown[: len(self.totals)] = self.totals if len(self.totals) else 0
-            self.totals = grown
-        return rows
+    def _add(self, keys: list[tuple[int, Any]], totals: Floats) -> None:
+        rows = [self.position.setdefault(key, len(self.position)) for key in keys]
+        if len(self.position) > len(self.totals):
+            room = max(64, 2 * len(self.position)) - len(self.totals)
+            self.totals = np.pad(self.totals, ((0, room), (0, 0)))
+        self.totals[rows] += totals
 
     def add(self, number: int, features: Floats, groups: list[Any] | None) -> None:
         """Add the features of instances to their groups."""
@@ -95,23 +87,21 @@ class GroupStore:
         place = {name: k for k, name in enumerate(dict.fromkeys(groups))}
         summed = np.zeros((len(place), features.shape[1]))
         np.add.at(summed, np.array([place[name] for name in groups]), features)
-        rows = self._rows([(number, name) for name in place], features.shape[1])
-        self.totals[rows] += summed
+        self._add([(number, name) for name in place], summed)
 
     def absorb(self, other: GroupStore, numbers: list[int]) -> None:
         """Add group by group."""
         keys = [(numbers[c], name) for c, name in other.position]
-        rows = self._rows(keys, other.totals.shape[1])
-        self.totals[rows] += other.totals[list(other.position.values())]
+        self._add(keys, other.totals[: len(keys)])
 
-    def moments(self, number: int, samples: int) -> ClassMoments:
+    def moments(self, number: int) -> ClassMoments:
         """The class's groups as units, in the order of their names' codes."""
         codes: dict[Any, int] = {}
         for _, name in self.position:
             codes.setdefault(name, len(codes))
         mine = {codes[name]: row for (c, name), row in self.position.items() if c == number}
         rows = close_groups(self.totals[list(mine.values())].copy())
-        return ClassMoments.of_units(rows, samples, np.array(list(mine), dtype=np.int64))
+        return ClassMoments.of_units(rows, 0, np.array(list(mine), dtype=np.int64))
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Totals with the class of each; names are JSON text in the header."""
@@ -123,7 +113,7 @@ class GroupStore:
     @classmethod
     def of_arrays(cls, arrays: dict[str, NDArray[Any]], names: list[Any]) -> GroupStore:
         """The inverse of `arrays`."""
-        store = cls()
+        store = cls(arrays["totals"].shape[1] - EXTRA)
         keys = zip(arrays["group_class"].tolist(), names, strict=True)
         store.position = {key: row for row, key in enumerate(keys)}
         store.totals = np.array(arrays["totals"], dtype=np.float64)
@@ -145,7 +135,7 @@ class BlockStore:
     other blocks: its estimates are the same, its intervals differ as two samples of them do.
     """
 
-    def __init__(self, blocks: int) -> None:
+    def __init__(self, blocks: int, dimension: int) -> None:
         if blocks < 8:
             raise InputError("8 blocks or more", f"{blocks}", "16 is usual")
         self.blocks = blocks
@@ -153,20 +143,16 @@ class BlockStore:
         self.units: Integers = np.zeros(0, dtype=np.int64)
         # (classes * blocks, d) and (classes * blocks, 6): apart, because rows add to the first only
         # and to all of it, which is twice as fast where it lies in one piece.
-        self.sums: Floats = np.zeros((0, 0))
+        self.sums: Floats = np.zeros((0, dimension))
         self.extras: Floats = np.zeros((0, EXTRA))
-        self._wide: Floats = np.zeros((0, 0))
+        self._wide: Floats = np.zeros((0, dimension))
 
-    def _grow(self, classes: int, dimension: int) -> None:
-        if classes <= len(self.units):
-            return
-        room, used = max(classes, 2 * len(self.units)), len(self.sums)
-        sums = np.zeros((room * self.blocks, dimension))
-        extras = np.zeros((room * self.blocks, EXTRA))
-        if used:
-            sums[:used], extras[:used] = self.sums, self.extras
-        self.units = np.pad(self.units, (0, room - len(self.units)))
-        self.sums, self.extras = sums, extras
+    def _grow(self, classes: int) -> None:
+        if classes > len(self.units):
+            room = max(classes, 2 * len(self.units)) - len(self.units)
+            rows = ((0, room * self.blocks), (0, 0))
+            self.units = np.pad(self.units, (0, room))
+            self.sums, self.extras = np.pad(self.sums, rows), np.pad(self.extras, rows)
 
     def _next(self, count: int) -> Integers:
         numbers = np.arange(self.seen, self.seen + count, dtype=np.uint64)
@@ -176,7 +162,7 @@ class BlockStore:
     def add(self, number: int, features: Floats, groups: list[Any] | None) -> None:
         """Add the features of whole units."""
         d = features.shape[1] - EXTRA
-        self._grow(number + 1, d)
+        self._grow(number + 1)
         self.units[number] += len(features)
         blocks = number * self.blocks + self._next(len(features))
         np.add.at(self.sums, blocks, features[:, :d])
@@ -184,7 +170,7 @@ class BlockStore:
 
     def widened(self, rows: NDArray[Any]) -> Floats:
         """The rows in float64, in memory that is used again for the next ones."""
-        if self._wide.shape[1] != rows.shape[1] or len(self._wide) < len(rows):
+        if len(self._wide) < len(rows):
             self._wide = np.empty(rows.shape)
         wide = self._wide[: len(rows)]
         np.copyto(wide, rows)
@@ -196,8 +182,8 @@ class BlockStore:
         Equal to `add` of `instance_features(rows / norms)`; the division happens in the sparse
         product, so that the rows are read once.
         """
-        count, d = rows.shape
-        self._grow(int(classes.max()) + 1, d)
+        count = len(rows)
+        self._grow(int(classes.max()) + 1)
         blocks = classes * self.blocks + self._next(count)
         size = len(self.sums)
         scale = sparse.csc_matrix((1 / norms, blocks, np.arange(count + 1)), shape=(size, count))
@@ -208,10 +194,8 @@ class BlockStore:
 
     def absorb(self, other: BlockStore, numbers: list[int]) -> None:
         """Add block by block."""
-        if not numbers:
-            return
-        self._grow(max(numbers) + 1, other.sums.shape[1])
-        for c, number in enumerate(numbers):
+        self._grow(max(numbers, default=-1) + 1)
+        for c, number in enumerate(numbers[: len(other.units)]):
             mine, theirs = self._blocks(number), other._blocks(c)
             self.units[number] += other.units[c]
             self.sums[mine] += other.sums[theirs]
@@ -221,26 +205,23 @@ class BlockStore:
     def _blocks(self, number: int) -> slice:
         return slice(number * self.blocks, (number + 1) * self.blocks)
 
-    def moments(self, number: int, samples: int) -> ClassMoments:
+    def moments(self, number: int) -> ClassMoments:
         """The class's blocks."""
         mine = self._blocks(number)
         rows = np.hstack([self.sums[mine], self.extras[mine]])
         units = int(self.units[number])
-        return ClassMoments(units, rows.sum(axis=0), samples, rows=rows, blocked=True)
+        return ClassMoments(units, rows.sum(axis=0), 0, rows=rows, blocked=True)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Blocks of all classes."""
         return {
-            "sums": self.sums,
-            "extras": self.extras,
-            "units": self.units,
-            "seen": np.array(self.seen),
+            name: np.asarray(getattr(self, name)) for name in ("sums", "extras", "units", "seen")
         }
 
     @classmethod
     def of_arrays(cls, arrays: dict[str, NDArray[Any]], blocks: int) -> BlockStore:
         """The inverse of `arrays`."""
-        store = cls(blocks)
+        store = cls(blocks, arrays["sums"].shape[1])
         store.seen = int(arrays["seen"])
         store.units = np.array(arrays["units"], dtype=np.int64)
         store.sums = np.array(arrays["sums"], dtype=np.float64)

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from uncollapse.errors import InputError
-from uncollapse.metrics._build_record import build_record
-from uncollapse.metrics.class_moments import Classes, features_by_class
-from uncollapse.metrics.moments import ClassMoments, Integers
+from uncollapse.metrics._measure import build_record
+from uncollapse.metrics.moments import Classes, ClassMoments, Integers, features_by_class
 from uncollapse.metrics.stores import BlockStore, GroupStore, ScatterStore, Store
 from uncollapse.records import Margins, Measurement, Prediction
 from uncollapse.samples import (
     ByRole,
-    Codes,
     Hashes,
     IdSet,
     RepeatedInstanceError,
@@ -30,6 +29,8 @@ from uncollapse.samples import (
 )
 
 Interval = Literal["exact", "blocks"]
+# Dimension, whether instances are given, and whether groups are.
+_Kind = tuple[int, bool, bool]
 _WHETHER = {True: "given", False: "not given"}
 
 
@@ -115,19 +116,28 @@ class Accumulator:
         """Add the rows of a sample; instances that were not `given_ids` are all new."""
         first_row = self.rows if first_row is None else first_row
         self.rows += len(sample.matrix)
-        self._begin(sample)
+        kind = (sample.matrix.shape[1], sample.instances is not None, sample.groups is not None)
+        store, expected = self._begun(kind)
+        if kind != expected:
+            before, now = (
+                f"{d} dimensions, instances {_WHETHER[views]}, groups {_WHETHER[groups]}"
+                for d, views, groups in (expected, kind)
+            )
+            raise InputError(
+                f"rows of {before}, as before", now, "measure rows of one kind together"
+            )
         if (source := sample.sources.get("labels")) is not None:
             self.label_sources[source] = None
         plain = sample.instances is None and sample.groups is None
-        if plain and isinstance(self.store, BlockStore):
-            wide = self.store.widened(sample.matrix)
+        if plain and isinstance(store, BlockStore):
+            wide = store.widened(sample.matrix)
             norms = row_norms(wide)
             if norms.min() > 0 and np.isfinite(norms.sum()) and sample.labels.codes.min() >= 0:
                 self._note((sample.dtype,), is_unit(norms, sample.dtype), {})
-                numbers = self._numbers(sample.labels)[sample.labels.codes]
-                counts = np.bincount(numbers, minlength=len(self.samples))
-                self.samples = [a + int(b) for a, b in zip(self.samples, counts, strict=True)]
-                self.store.add_rows(wide, norms, numbers)
+                numbers = self._numbers(sample.labels.names)[sample.labels.codes]
+                for number, count in enumerate(np.bincount(numbers).tolist()):
+                    self.samples[number] += count
+                store.add_rows(wide, norms, numbers)
                 return
         sample = usable(
             sample,
@@ -141,24 +151,25 @@ class Accumulator:
         self._note((sample.dtype,), sample.normalised, sample.dropped)
         if given_ids:  # else every row or stack of views is a new instance
             self._check_ids(sample)
-        self._add_classes(sample)
+        numbers = self._numbers(sample.labels.names).tolist()
+        for code, features, codes, rows in features_by_class(sample):
+            groups = None
+            if sample.groups is not None and codes is not None:
+                groups = [sample.groups.names[code] for code in codes]
+            store.add(numbers[code], features, groups)
+            self.samples[numbers[code]] += rows
 
-    def _begin(self, sample: Sample) -> None:
-        """Choose the store at the first rows; refuse rows of another kind after them."""
+    def _begun(self, kind: _Kind) -> tuple[Store, _Kind]:
+        """The store, chosen at the first rows, and what kind of rows it is for."""
         if self.store is None:
-            self.dimension = sample.matrix.shape[1]
-            self.views = sample.instances is not None
-            self.store = self._new_store(sample.groups is not None)
-        kind = (self.dimension, self.views, self.grouped)
-        came = (sample.matrix.shape[1], sample.instances is not None, sample.groups is not None)
-        if kind != came:
-            before, now = (
-                f"{d} dimensions, instances {_WHETHER[views]}, groups {_WHETHER[groups]}"
-                for d, views, groups in (kind, came)
-            )
-            raise InputError(
-                f"rows of {before}, as before", now, "measure rows of one kind together"
-            )
+            self.dimension, self.views, grouped = kind
+            if grouped:
+                self.store = GroupStore(self.dimension)
+            elif self.interval == "exact":
+                self.store = ScatterStore()
+            else:
+                self.store = BlockStore(self.blocks, self.dimension)
+        return self.store, (self.dimension, self.views, self.grouped)
 
     def _split(self, sample: Sample) -> dict[str, NDArray[np.bool_]]:
         """Rows of the instances that are known to be split, which this part alone may not show."""
@@ -177,9 +188,9 @@ class Accumulator:
         for name, count in dropped.items():
             self.dropped[name] = self.dropped.get(name, 0) + count
 
-    def _numbers(self, labels: Codes) -> Integers:
+    def _numbers(self, names: Iterable[Any]) -> Integers:
         """Number of each label name, given to new ones in order."""
-        numbers = [self.labels.setdefault(name, len(self.labels)) for name in labels.names]
+        numbers = [self.labels.setdefault(name, len(self.labels)) for name in names]
         self.samples += [0] * (len(self.labels) - len(self.samples))
         return np.array(numbers, dtype=np.int64)
 
@@ -195,25 +206,14 @@ class Accumulator:
                 "sort the rows by instance, or measure them in one call",
             )
 
-    def _add_classes(self, sample: Sample) -> None:
-        assert self.store is not None  # set by _begin
-        numbers = self._numbers(sample.labels)
-        for code, features, codes, samples in features_by_class(sample):
-            groups = None
-            if sample.groups is not None and codes is not None:
-                groups = [sample.groups.names[code] for code in codes]
-            self.store.add(int(numbers[code]), features, groups)
-            self.samples[int(numbers[code])] += samples
-
     def merge(self, other: Accumulator) -> None:
         """Add all that another accumulator has seen; it stays as it is."""
         if other.store is None:
             return
-        if self.store is None:
-            self.dimension, self.views = other.dimension, other.views
-            self.store = self._new_store(other.grouped)
-        mine = (self.interval, self.blocks, self.dimension, self.views, self.grouped)
-        theirs = (other.interval, other.blocks, other.dimension, other.views, other.grouped)
+        kind = (other.dimension, other.views, other.grouped)
+        store, expected = self._begun(kind)
+        mine = (self.interval, self.blocks, *expected)
+        theirs = (other.interval, other.blocks, *kind)
         if mine != theirs:
             raise InputError(
                 "two accumulators of one kind (interval, blocks, dimension, views, groups)",
@@ -226,18 +226,13 @@ class Accumulator:
                 f"{again} instance ids in both",
                 "keep all views of an instance in one shard",
             )
-        numbers = self._numbers(Codes(np.zeros(0, dtype=np.int64), tuple(other.labels)))
+        numbers = self._numbers(other.labels).tolist()
         for number, count in zip(numbers, other.samples, strict=True):
             self.samples[number] += count
         same_kind: Any = other.store
-        self.store.absorb(same_kind, numbers.tolist())
+        store.absorb(same_kind, numbers)
         self.rows += other.rows
         self._note(other.dtypes, other.normalised, other.dropped)
-
-    def _new_store(self, grouped: bool) -> Store:
-        if grouped:
-            return GroupStore()
-        return ScatterStore() if self.interval == "exact" else BlockStore(self.blocks)
 
     def classes(self) -> Classes:
         """Moments in label order.
@@ -248,39 +243,36 @@ class Accumulator:
         sources = list(self.label_sources)
         where = f" in {sources[0]}" if sources else ""
         where += f" and {len(sources) - 1} more" if len(sources) > 1 else ""
-        kept, dropped = dict[Any, ClassMoments](), dict(self.dropped)
+        named, units = list[Any](), list[ClassMoments]()
         for name in sorted_names(self.labels):
             number = self.labels[name]
             if self.store is None or self.samples[number] == 0:
                 continue
-            moments = self.store.moments(number, self.samples[number])
-            if moments.units > 1:
-                kept[name] = moments
-            elif self.drop_invalid:
-                alone = dropped.get("alone_in_class", 0)
-                dropped["alone_in_class"] = alone + moments.samples
-            else:
+            named.append(name)
+            units.append(replace(self.store.moments(number), samples=self.samples[number]))
+            if units[-1].units == 1 and not self.drop_invalid:
                 raise InputError(
                     f"two independent units (instances, or groups) or more in every class{where}",
-                    f"a single one in class {name!r} ({moments.samples} rows of {self.rows})",
+                    f"a single one in class {name!r} ({units[-1].samples} rows of {self.rows})",
                     "correct the labels, or drop them with drop_invalid (--drop-invalid)",
                 )
-        if len(kept) < 2:
-            raise InputError(
-                f"two classes or more{where}",
-                f"{len(kept)} ({', '.join(map(str, kept)) or 'none'}) in {self.rows} rows",
-                "measure several classes together",
-            )
-        units = list(kept.values())
-        return Classes(
-            tuple(kept),
+        classes = Classes(
+            tuple(named),
             units,
             units,
             dtype=", ".join(self.dtypes),
             normalised=self.normalised,
-            dropped=dropped,
+            dropped=dict(self.dropped),
             views=self.views,
-        )
+        ).of_several_units()
+        if len(classes.names) < 2:
+            kept = ", ".join(map(str, classes.names)) or "none"
+            raise InputError(
+                f"two classes or more{where}",
+                f"{len(classes.names)} ({kept}) in {self.rows} rows",
+                "measure several classes together",
+            )
+        return classes
 
     def measurement(
         self,

@@ -1,6 +1,6 @@
 """The three-level decomposition of variance on the unit sphere, with jackknife intervals.
 
-With a_c and s_c the mean cosines of a class (see `levels`),
+With a_c and s_c the mean cosines of a class (see `cosines`),
 
     within   = 1 - a        between instances = s - a        between views = 1 - s
 
@@ -16,59 +16,42 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from uncollapse.metrics.crossing import Crossing, crossing_products, groups_cross
-from uncollapse.metrics.levels import (
+from uncollapse.metrics.cosines import (
+    Crossing,
     LevelsOfClass,
+    crossing_products,
+    groups_cross,
     jackknife_functionals,
     jackknife_products,
     levels_of_class,
     variance_of_mean,
 )
 from uncollapse.metrics.moments import COSINE_COUNT, ClassMoments, Floats, Integers
-from uncollapse.records import UNKNOWN, Estimate, number
+from uncollapse.records import UNKNOWN, Estimate, Variances, number
 from uncollapse.statistics import t_quantile
 
 
 @dataclass(frozen=True)
 class LevelsPerClass:
-    """Estimates of one class.
-
-    Attributes:
-        within, instance, view: Its variances.
-        share: Instance variance (within, where there are no views) over the total of all classes.
-        certain_high: Upper end of the share, at a level that holds for all classes at once.
-        enough_units: Whether its units are enough for little variance not to be chance.
-    """
+    """Estimates of one class."""
 
     within: Estimate
     instance: Estimate
     view: Estimate
-    share: Estimate
-    certain_high: float | None
-    enough_units: bool
+    share: Estimate  # instance variance (within, without views) over the total of all classes
+    certain_high: float | None  # of the share, at a level that holds for all classes at once
+    enough_units: bool  # for little variance not to be chance
 
 
 @dataclass(frozen=True)
 class Decomposition:
-    """Estimates over all classes, and per class.
+    """Estimates over all classes, and per class."""
 
-    Attributes:
-        within, instance, view, between, total: Variances with intervals.
-        share: Instance variance (within, where there are no views) over total variance.
-        noise_ratio: Instance variance over view variance.
-        per_class: The same for each class.
-        enough_units: Whether all units are enough for little variance not to be chance.
-    """
-
-    within: Estimate
-    instance: Estimate
-    view: Estimate
-    between: Estimate
-    total: Estimate
-    share: Estimate
-    noise_ratio: Estimate
+    variances: Variances
+    share: Estimate  # instance variance (within, without views) over total variance
+    noise_ratio: Estimate  # instance variance over view variance
     per_class: tuple[LevelsPerClass, ...]
-    enough_units: bool
+    enough_units: bool  # for little variance not to be chance
 
 
 def decompose(
@@ -82,12 +65,8 @@ def decompose(
                 ~ sum_c (w_c - w_c^2) a_c - (||M||^2 - sum_c w_c^2 ||m_c||^2),   M = sum_c w_c m_c
 
     where a_c is unbiased for ||mu_c||^2 and m_c . m_c' for the products of different classes. Where
-    a group occurs in several classes, pairs inside it are left out of those too (see `crossing`).
-
-    Args:
-        classes: Two classes or more, each of two units or more.
-        confidence: Of every interval, in (0, 1).
-        micro: Whether classes weigh by their instances; else each class weighs the same.
+    a group occurs in several classes, pairs inside it are left out of those too (see `cosines`).
+    Of two classes or more, each of two units or more; `micro` weighs classes by their instances.
     """
     levels = [levels_of_class(moments) for moments in classes]
     w = np.array([float(m.instances) if micro else 1.0 for m in classes])
@@ -119,15 +98,13 @@ def decompose(
         within.slopes + between.slopes,
     )
     share = _ratio(instance if viewed.any() else within, total)
+    quantities = (within, instance, view, between, total, share, _ratio(instance, view))
     chance = _chance(classes, levels, M - w[:, None] * means, crossing)
+    estimates = [_estimate(quantity, chance, confidence) for quantity in quantities]
     return Decomposition(
-        within=_estimate(within, chance, confidence),
-        instance=_estimate(instance, chance, confidence),
-        view=_estimate(view, chance, confidence),
-        between=_estimate(between, chance, confidence),
-        total=_estimate(total, chance, confidence),
-        share=_estimate(share, chance, confidence),
-        noise_ratio=_estimate(_ratio(instance, view), chance, confidence),
+        Variances(*estimates[:5]),
+        share=estimates[5],
+        noise_ratio=estimates[6],
         per_class=_per_class(classes, levels, chance, float(total.value), confidence),
         enough_units=_enough_units(sum(moments.units - 1 for moments in classes), 1 - confidence),
     )

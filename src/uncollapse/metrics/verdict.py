@@ -9,6 +9,7 @@ spread is attainable.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from uncollapse.records import (
     Prediction,
     Reason,
     SliceColumn,
+    SliceMeasurement,
     Value,
     Verdict,
     WithinClassProbe,
@@ -27,9 +29,9 @@ from uncollapse.records import (
 )
 
 # Total variance below which float64 knows no shares of it: one point, and so collapsed.
-_ONE_POINT = 1e-9
+ONE_POINT = 1e-9
 # Names of classes or slices that a reason lists.
-_MOST_NAMES = 5
+MOST_NAMES = 5
 
 
 def judge_share(
@@ -66,23 +68,22 @@ def judge_class(
 
 def predicted_share(prediction: Prediction | None) -> float | None:
     """Instance variance over total variance at an optimum that keeps instances apart, else None."""
-    if prediction is None or prediction.phase != "spread":
+    if prediction is None:
         return None
-    total = prediction.within_class_variance + prediction.between_class_variance
-    return prediction.instance_variance / total if total > 0 else None
+    return _attainable(prediction, prediction.phase, prediction.instance_variance)
 
 
 def predicted_shares(prediction: Prediction | None, classes: int) -> list[float | None]:
     """The same for each class, from its own phase where the prediction knows the classes."""
     if prediction is None or len(prediction.instance_variance_per_class) != classes:
         return [predicted_share(prediction)] * classes
+    phases, variances = prediction.phase_per_class, prediction.instance_variance_per_class
+    return [_attainable(prediction, *own) for own in zip(phases, variances, strict=True)]
+
+
+def _attainable(prediction: Prediction, phase: str | None, variance: float) -> float | None:
     total = prediction.within_class_variance + prediction.between_class_variance
-    return [
-        variance / total if phase == "spread" and total > 0 else None
-        for variance, phase in zip(
-            prediction.instance_variance_per_class, prediction.phase_per_class, strict=True
-        )
-    ]
+    return variance / total if phase == "spread" and total > 0 else None
 
 
 def judge(
@@ -98,10 +99,15 @@ def judge(
     bounds = margins.for_share(predicted)
     verdict = judge_share(levels.share, bounds, levels.enough_units)
     reasons = [_share(verdict, levels, bounds, predicted)]
+    # By intervals that hold for all classes (or slices) at once: among 1000 healthy classes, 25
+    # would be called something else at 95 % each.
+    high = [level.certain_high for level in levels.per_class]
+    parts = by_slice(slices)
+    surely = [part.certainly_collapsed for part in parts.values()]
     worse = [
         None if verdict == "collapsed" else _noise(levels, margins),
-        _classes(levels, names, bounds[0]),
-        _slices(slices or {}, bounds[0]),
+        _collapsed("UC204", names, [h is not None and h < bounds[0] for h in high], bounds[0]),
+        _collapsed("UC208", list(parts), surely, bounds[0]),
         _optimum(prediction),
         _probed(probe, "no-information", "UC205"),
     ]
@@ -109,7 +115,7 @@ def judge(
     if len(reasons) > 1 and verdict != "collapsed":
         # Of cannot-tell too: to know less of the whole does not make a finding milder.
         verdict = "at-risk"
-    if (one_point := _constant(levels, _ONE_POINT, "UC103")) is not None:
+    if (one_point := _constant(levels, ONE_POINT, "UC103")) is not None:
         verdict = "collapsed"
         reasons.insert(0, one_point)
     readable = _probed(probe, "information", "UC207")
@@ -128,7 +134,7 @@ def _share(
     bounds: tuple[float, float],
     predicted: float | None,
 ) -> Reason:
-    views = levels.view.estimate is not None
+    views = levels.variances.view_variance.estimate is not None
     level = "instances" if views else "within"
     values: dict[str, Value] = {"low": bounds[0], "high": bounds[1]}
     if predicted:
@@ -141,7 +147,7 @@ def _share(
         return Reason.from_code("UC302", variant, **values)
     if verdict == "healthy":
         return Reason.from_code("UC401", level, **values)
-    within = levels.within
+    within = levels.variances.within_class_variance
     if views and within.low is not None and within.low > bounds[1]:
         code = "UC102" if verdict == "collapsed" else "UC206"
         return Reason.from_code(code, **values, within=within)
@@ -149,7 +155,7 @@ def _share(
 
 
 def _constant(levels: Decomposition, margin: float, code: str) -> Reason | None:
-    total = levels.total
+    total = levels.variances.total_variance
     if total.high is None or total.high >= margin:
         return None
     return Reason.from_code(code, total=total, margin=margin)
@@ -159,35 +165,28 @@ def _noise(levels: Decomposition, margins: Margins) -> Reason | None:
     ratio = levels.noise_ratio
     if ratio.high is None or ratio.high >= margins.noise:
         return None
-    return Reason.from_code("UC202", ratio=ratio, view=levels.view, margin=margins.noise)
+    view = levels.variances.view_variance
+    return Reason.from_code("UC202", ratio=ratio, view=view, margin=margins.noise)
 
 
-def _classes(levels: Decomposition, names: Sequence[Any], margin: float) -> Reason | None:
-    # By intervals that hold for all classes at once: among 1000 healthy classes, 25 would be
-    # called something else at 95 % each.
-    collapsed = [
-        str(name)
-        for name, level in zip(names, levels.per_class, strict=True)
-        if level.certain_high is not None and level.certain_high < margin
-    ]
-    return _collapsed("UC204", collapsed, len(names), margin)
-
-
-def _slices(slices: Mapping[str, SliceColumn], margin: float) -> Reason | None:
-    every = {
-        f"{name}={value}": entry
-        for name, column in slices.items()
-        for value, entry in column.values.items()
+def by_slice(columns: Mapping[str, SliceColumn] | None) -> dict[str, SliceMeasurement]:
+    """The slices of all columns by name, as COLUMN=VALUE."""
+    return {
+        f"{name}={value}": part
+        for name, column in (columns or {}).items()
+        for value, part in column.values.items()
     }
-    collapsed = [name for name, entry in every.items() if entry.certainly_collapsed]
-    return _collapsed("UC208", collapsed, len(every), margin)
 
 
-def _collapsed(code: str, names: list[str], count: int, margin: float) -> Reason | None:
+def _collapsed(
+    code: str, parts: Sequence[Any], collapsed: Sequence[bool], margin: float
+) -> Reason | None:
+    """The reason that parts of the whole (classes, slices) are collapsed, if any is."""
+    names = [str(part) for part in compress(parts, collapsed)]
     if not names:
         return None
-    listed = (*names[:_MOST_NAMES], *(["..."] if len(names) > _MOST_NAMES else []))
-    return Reason.from_code(code, count=len(names), all=count, names=listed, margin=margin)
+    listed = (*names[:MOST_NAMES], *(["..."] if len(names) > MOST_NAMES else []))
+    return Reason.from_code(code, count=len(names), all=len(parts), names=listed, margin=margin)
 
 
 def _optimum(prediction: Prediction | None) -> Reason | None:
@@ -214,12 +213,14 @@ def _besides(
     constant = _constant(levels, margins.constant, "UC504")
     if constant is not None:
         yield constant
-    if levels.view.estimate is None:
+    if levels.variances.view_variance.estimate is None:
         yield Reason.from_code("UC501")
-    if levels.between.low is not None and levels.between.low <= 0:
-        yield Reason.from_code("UC502", between=levels.between)
+    between = levels.variances.between_class_variance
+    if between.low is not None and between.low <= 0:
+        yield Reason.from_code("UC502", between=between)
     if prediction is not None:
-        measured, expected = levels.within, _for_new_instances(prediction)
+        measured = levels.variances.within_class_variance
+        expected = _for_new_instances(prediction)
         side = _side(measured, expected)
         yield Reason.from_code("UC503", side, measured=measured, predicted=expected)
 

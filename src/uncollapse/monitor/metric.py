@@ -19,7 +19,7 @@ from uncollapse.metrics import (
     decompose,
     features_by_class,
 )
-from uncollapse.records import Measurement
+from uncollapse.records import Measurement, Variances
 from uncollapse.samples import ByRole, Sample, sample_of, usable
 
 _FAULTS = ("not_finite", "zero", "no_label", "no_instance", "instance_in_two_classes")
@@ -28,13 +28,6 @@ _TYPES = (
     *("float64", "float32", "float16", "bfloat16", "float8_e4m3fn", "float8_e5m2"),
     *("int64", "int32", "int16", "int8", "uint8", "another type"),
 )
-_VALUES = {
-    "within_class_variance": "within",
-    "instance_variance": "instance",
-    "view_variance": "view",
-    "between_class_variance": "between",
-    "total_variance": "total",
-}
 
 
 def merge_moments(stacked: Tensor) -> Tensor:
@@ -175,36 +168,35 @@ class CollapseMetric(Metric):
 
     def _classes(self) -> Classes | None:
         """Moments of the classes that can be measured; None for fewer than two."""
-        counts, moments = self.moments[:, 0, 0], self.moments.cpu().numpy()
-        kept = [c for c, n in enumerate(counts.tolist()) if n > 1]
-        if len(kept) < 2:
-            return None
-        units = []
-        for c in kept:
-            scatter = moments[c, 2:] if self.intervals else None
-            samples = int(self.samples[c])
-            units.append(ClassMoments(int(counts[c]), moments[c, 1], samples, scatter=scatter))
-        dropped = _named(_FAULTS, self.left_out)
-        if alone := int(self.samples[counts == 1].sum()):
-            dropped["alone_in_class"] = alone
-        return Classes(
-            tuple(kept),
+        seen = {
+            label: ClassMoments(
+                int(moments[0, 0]),
+                moments[1],
+                int(self.samples[label]),
+                scatter=moments[2:] if self.intervals else None,
+            )
+            for label, moments in enumerate(self.moments.cpu().numpy())
+            if moments[0, 0] > 0
+        }
+        units = list(seen.values())
+        classes = Classes(
+            tuple(seen),
             units,
             units,
             dtype=", ".join(_named(_TYPES, self.types)),
             normalised=not bool(self.unnormalised.any()),
-            dropped=dropped,
+            dropped=_named(_FAULTS, self.left_out),
             views=any(moments.has_views for moments in units),
-        )
+        ).of_several_units()
+        return classes if len(classes.names) > 1 else None
 
     def compute(self) -> dict[str, Tensor]:
         """The five variances by name; NaN where one does not exist."""
         classes = self._classes()
-        levels = None if classes is None else decompose(classes.units)
+        variances = Variances() if classes is None else decompose(classes.units).variances
         values = {}
-        for key, name in _VALUES.items():
-            value = None if levels is None else getattr(levels, name).estimate
-            value = float("nan") if value is None else value
+        for key, variance in variances.items():
+            value = float("nan") if variance.estimate is None else variance.estimate
             values[key] = torch.tensor(value, dtype=torch.float64, device=self.device)
         return values
 
