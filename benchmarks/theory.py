@@ -65,7 +65,7 @@ def unequal() -> None:
             setting = Setting(
                 class_counts=long_tail(classes), alpha=alpha, temperature=tau, reduction=reduction
             )
-            solving, (_, solution) = timed(lambda s=setting: optimum(s), repeats)
+            solving, solution = timed(lambda s=setting: optimum(s), repeats)
             whole, _ = timed(lambda s=setting: predict(s), repeats)
             name = f"{classes} classes, alpha {alpha:g}, tau {tau:g}, {reduction}"
             print(
@@ -117,8 +117,8 @@ def against_conic(limit: float) -> None:
     print("\nthe same program by a conic solver    ours [s]  conic [s]    ratio  conic loss - ours")
     for classes in (3, 6, 12, 24, 48, 96):
         setting = Setting(class_counts=long_tail(classes), alpha=0.5, temperature=0.2)
-        ours, (program, solution) = timed(lambda s=setting: optimum(s), 3)
-        loss, conic = solve_conic(program)
+        ours, solution = timed(lambda s=setting: optimum(s), 3)
+        loss, conic = solve_conic(solution.program)
         print(
             f"{classes:3d} classes                          {ours:9.4f}  {conic:9.3f}  "
             f"{conic / ours:7.1f}  {loss - solution.loss:+.1e}"

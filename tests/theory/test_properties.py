@@ -7,9 +7,8 @@ from hypothesis import strategies as st
 
 from uncollapse.records import BalancedBatch, FullBatch, Prediction, RandomBatch
 from uncollapse.theory import Setting, predict
-from uncollapse.theory._certificate import certify, restore
 from uncollapse.theory._program import Point
-from uncollapse.theory._solve import solve
+from uncollapse.theory._solve import certify, restore, solve
 from uncollapse.theory._terms import program_of
 from uncollapse.theory.prediction import optimum
 
@@ -57,7 +56,7 @@ def test_the_general_solver_equals_the_closed_form_on_equal_counts(m, n, convent
     solution = solve(program)
     closed = predict(setting, thresholds=False)
     assert solution.loss == pytest.approx(closed.loss, abs=1e-10)
-    assert solution.point.instance[0] == pytest.approx(closed.instance_variance, abs=1e-6)
+    assert solution.point.fractions[1, 0] == pytest.approx(closed.instance_variance, abs=1e-6)
 
 
 @settings(max_examples=25, deadline=None, derandomize=True)
@@ -65,8 +64,8 @@ def test_the_general_solver_equals_the_closed_form_on_equal_counts(m, n, convent
 def test_blocks_of_equal_classes_equal_separate_blocks(counts, conventions):
     """Every class twice (blocks of two) against the same program without merging the blocks."""
     setting = Setting(class_counts=counts * 2, **conventions)
-    merged, solution = optimum(setting)
-    if merged.blocks == 1:
+    solution = optimum(setting)
+    if solution.program.blocks == 1:
         return
     doubled = sorted(counts * 2)
     split = _unmerged(setting, np.array(doubled, dtype=float))
@@ -124,8 +123,8 @@ def test_small_classes_collapse_first():
 )
 def test_the_certificate_is_honest(counts):
     """It grows with a perturbation and is never below the true distance to the minimum."""
-    program, solution = optimum(Setting(class_counts=counts, alpha=0.3, temperature=0.2))
-    best = solution.loss
+    solution = optimum(Setting(class_counts=counts, alpha=0.3, temperature=0.2))
+    program, best = solution.program, solution.loss
     rng = np.random.default_rng(0)
     G = program.blocks
     gaps = []
@@ -133,9 +132,7 @@ def test_the_certificate_is_honest(counts):
         moved = restore(
             program,
             Point(
-                solution.point.view + size * rng.random(G),
-                solution.point.instance + size * rng.random(G),
-                solution.point.member + size * rng.random(G),
+                solution.point.fractions + size * rng.random((3, G)),
                 solution.point.means + size * np.eye(G),
             ),
         )
@@ -149,14 +146,14 @@ def test_the_certificate_is_honest(counts):
 @pytest.mark.parametrize("counts", [[20, 7, 3], [9, 8, 5, 4, 2]], ids=str)
 def test_the_certificate_bounds_the_distance_of_any_point(counts):
     """Class means anywhere, far from the optimum, where the dual is far from semidefinite."""
-    program, solution = optimum(Setting(class_counts=counts, alpha=0.05, temperature=2.0))
-    best = solution.point
+    solution = optimum(Setting(class_counts=counts, alpha=0.05, temperature=2.0))
+    program, best = solution.program, solution.point
     rng = np.random.default_rng(1)
     ratios = []
     for _ in range(200):
         factor = rng.normal(size=(program.blocks, rng.integers(1, program.blocks + 1)))
         factor *= np.sqrt(np.diag(best.means) / (factor**2).sum(1))[:, None]
-        point = restore(program, Point(best.view, best.instance, best.member, factor @ factor.T))
+        point = restore(program, Point(best.fractions, factor @ factor.T))
         loss, gap = certify(program, point)
         ratios.append((loss - solution.loss) / gap)
     # Close to 1 for some, so that a bound that is too small by a factor would show.

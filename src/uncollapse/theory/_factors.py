@@ -21,8 +21,7 @@ loss, in fourth order, does.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.optimize import minimize
@@ -35,57 +34,53 @@ Map = Callable[[Array], Array]
 ROUNDING = 1e-14
 # Columns of C smaller than this, of an even share, are taken to be that large.
 FLATTEST = 1e-6
+# Steps of a trust region at most (20 to 100 are usual), and of one descent: few blocks are cheap,
+# and at small tau they may need many.
+NEWTON_STEPS = 300
+FEW_BLOCKS, MANY_STEPS, STEPS = 32, 20_000, 3_000
 # Conjugate gradients of one step at most, and the part of the residual that they leave: the loss
 # above its minimum falls by about ten a step, whatever the accuracy.
 MOST_INNER, INNER_ACCURACY = 400, 0.1
 
 
-def solve_factorised(program: Program, start: Point, iterations: int) -> Point:
+def solve_factorised(program: Program, start: Point) -> Point:
     """Descend from a feasible point."""
-    allowed = allowed_parts(program)
-    length = np.sqrt(_influence(program, start))
+    allowed = _allowed(program)
+    raw = np.where(allowed, to_factor(start), 0.0)
+    length = np.sqrt(_influence(program, start))[:, None]
+    steps = MANY_STEPS if program.blocks <= FEW_BLOCKS else STEPS
 
-    def unit_and_norm(raw: Array) -> tuple[Array, Array]:
-        vectors = np.where(allowed, raw.reshape(allowed.shape), 0.0)
+    def descend(flat: Array) -> tuple[float, Array]:
+        vectors = np.where(allowed, flat.reshape(allowed.shape), 0.0)
         norm = np.linalg.norm(vectors, axis=1, keepdims=True)
-        return vectors / norm, norm
-
-    def descend(raw: Array) -> tuple[float, Array]:
-        unit, norm = unit_and_norm(raw)
+        unit = vectors / norm
         loss, gradient = evaluate(program, from_factor(unit))
-        slope = np.where(allowed, by_vector(unit, gradient), 0.0)
-        slope -= unit * (unit * slope).sum(1, keepdims=True)
+        slope = _tangent(unit, np.where(allowed, by_vector(unit, gradient), 0.0))
         return loss, (slope / norm).ravel()
 
     answer = minimize(
         descend,
-        (unit_and_norm(to_factor(start))[0] * length[:, None]).ravel(),
+        (_unit(raw) * length).ravel(),
         jac=True,
         method="L-BFGS-B",
-        options={
-            "maxiter": iterations,
-            "maxfun": 2 * iterations,
-            "maxcor": 30,
-            "ftol": 0,
-            "gtol": 1e-13,
-        },
+        options={"maxiter": steps, "maxfun": 2 * steps, "maxcor": 30, "ftol": 0, "gtol": 1e-13},
     )
-    return from_factor(unit_and_norm(answer.x)[0])
+    return from_factor(_unit(np.where(allowed, answer.x.reshape(allowed.shape), 0.0)))
 
 
-def allowed_parts(program: Program) -> Any:
+def _allowed(program: Program) -> Any:
     """Which coordinates of the vectors may differ from zero, (G, G + 3)."""
-    allowed = np.ones((program.blocks, program.blocks + 3), dtype=bool)
-    allowed[:, -3] = program.multiplicity > 1
-    allowed[:, -2] = program.size > 1
-    allowed[:, -1] = program.views > 1
-    return allowed
+    return np.hstack([np.ones((program.blocks,) * 2, dtype=bool), program.allowed[::-1].T])
+
+
+def _unit(vectors: Array) -> Array:
+    return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
 
 
 def from_factor(unit: Array) -> Point:
     """The point of unit vectors, (G, G + 3)."""
     columns = unit[:, :-3]
-    return Point(unit[:, -1] ** 2, unit[:, -2] ** 2, unit[:, -3] ** 2, columns @ columns.T)
+    return Point(np.square(unit[:, :-4:-1].T, order="C"), columns @ columns.T)
 
 
 def to_factor(point: Point) -> Array:
@@ -94,15 +89,14 @@ def to_factor(point: Point) -> Array:
     There the derivative by the factor is zero whatever the loss, so descent could not leave them.
     """
     values, vectors = np.linalg.eigh(point.means)
-    squares = np.stack([point.member, point.instance, point.view], axis=1)
     columns = vectors * np.sqrt(np.maximum(values, 1e-4))
-    return np.hstack([columns, np.sqrt(np.maximum(squares, 1e-4))])
+    return np.hstack([columns, np.sqrt(np.maximum(point.fractions[::-1].T, 1e-4))])
 
 
 def by_vector(unit: Array, gradient: Gradient) -> Array:
     """The derivative of the loss by the vectors; linear in both arguments."""
-    fractions = np.stack([gradient.member, gradient.instance, gradient.view], axis=1)
-    return np.hstack([2 * gradient.means @ unit[:, :-3], 2 * fractions * unit[:, -3:]])
+    by_fraction = gradient.fractions[::-1].T
+    return np.hstack([2 * gradient.means @ unit[:, :-3], 2 * by_fraction * unit[:, -3:]])
 
 
 def _influence(program: Program, point: Point) -> Array:
@@ -113,8 +107,7 @@ def _influence(program: Program, point: Point) -> Array:
     return np.asarray(np.maximum(total / total.max(), 1e-12))
 
 
-@dataclass(frozen=True)
-class _Place:
+class _Place(NamedTuple):
     """Unit vectors (G, G + 3) and what the loss is around them."""
 
     unit: Array
@@ -124,16 +117,16 @@ class _Place:
     price: Array
 
 
-def solve_by_newton(program: Program, start: Point, most_steps: int) -> Point:
+def solve_by_newton(program: Program, start: Point) -> Point:
     """Descend from a feasible point until only rounding is left."""
-    allowed = allowed_parts(program)
+    allowed = _allowed(program)
     place = _place(program, np.where(allowed, to_factor(start), 0.0))
     place, condition = _framed(program, place, allowed)
     second = _second(program, place, allowed)
     rounding = ROUNDING * max(1.0, abs(place.loss))
     # As long as the step that the stand-in takes for the best.
     radius = float(np.sqrt((place.slope * condition(place.slope)).sum()))
-    for _ in range(most_steps):
+    for _ in range(NEWTON_STEPS):
         step, predicted, at_edge = _steihaug(place.slope, second, condition, radius)
         ahead = _place(program, place.unit + step)
         ratio = (place.loss - ahead.loss + rounding) / (predicted + rounding)
@@ -152,7 +145,7 @@ def solve_by_newton(program: Program, start: Point, most_steps: int) -> Point:
 
 def _place(program: Program, vectors: Array) -> _Place:
     """The point of vectors of any length."""
-    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    unit = _unit(vectors)
     loss, gradient = evaluate(program, from_factor(unit))
     slope = by_vector(unit, gradient)
     price = (unit * slope).sum(1) / 2
@@ -190,8 +183,8 @@ def _framed(program: Program, place: _Place, allowed: Any) -> tuple[_Place, Map]
     cross = np.outer(np.abs((vectors * (dual @ vectors)).sum(0)), size**2)
     stiffness = 2 * (cross + cross.T + ((size**2)[:, None] + size**2) ** 2)
     frame = vectors / root
-    fractions = np.stack([gradient.member, gradient.instance, gradient.view], axis=1)
-    own = 2 * (np.abs(fractions - place.price[:, None]) + pull[:, None])
+    by_fraction = gradient.fractions[::-1].T
+    own = 2 * (np.abs(by_fraction - place.price[:, None]) + pull[:, None])
 
     def condition(move: Array) -> Array:
         pulled = (frame.T @ move[:, :G]) * size
@@ -199,7 +192,7 @@ def _framed(program: Program, place: _Place, allowed: Any) -> tuple[_Place, Map]
         whole = np.hstack([columns, move[:, G:] / own])
         return _tangent(unit, np.where(allowed, whole, 0.0))
 
-    return replace(place, unit=unit, slope=slope), condition
+    return place._replace(unit=unit, slope=slope), condition
 
 
 def _second(program: Program, place: _Place, allowed: Any) -> Map:
@@ -209,8 +202,8 @@ def _second(program: Program, place: _Place, allowed: Any) -> Map:
 
     def second(move: Array) -> Array:
         means = move[:, :G] @ unit[:, :G].T
-        member, instance, view = (2 * unit[:, G:] * move[:, G:]).T
-        change = along(Point(view, instance, member, means + means.T))
+        fractions = (2 * unit[:, G:] * move[:, G:]).T[::-1]
+        change = along(Point(fractions, means + means.T))
         turned = by_vector(unit, change) + by_vector(move, place.gradient)
         return _tangent(unit, np.where(allowed, turned - 2 * place.price[:, None] * move, 0.0))
 

@@ -22,7 +22,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.special import logsumexp
@@ -33,48 +33,30 @@ IntArray = np.ndarray[Any, np.dtype[np.int64]]
 
 @dataclass(frozen=True)
 class Terms:
-    """Anchors of the batches, T of them; the weights already hold alpha and the probabilities.
+    """Anchors of the batches, T of them; the weights already hold alpha and the probabilities."""
 
-    Attributes:
-        block: Block of the anchor's class, (T,), sorted.
-        own: Instances of the anchor's class in the batch, (T,), at least 1.
-        others: Instances of other classes in the batch by block, (T, G).
-        supervised: Weight in (1 - alpha) L_sup, (T,).
-        self_supervised: Weight in alpha L_self, (T,).
-        draw: The batch that each term belongs to, (T,), or None where terms are expectations.
-    """
-
-    block: IntArray
-    own: Array
-    others: Array
-    supervised: Array
-    self_supervised: Array
-    draw: IntArray | None = None
+    block: IntArray  # of the anchor's class, (T,), sorted
+    own: Array  # instances of the anchor's class in the batch, (T,), at least 1
+    others: Array  # instances of other classes in the batch by block, (T, G)
+    supervised: Array  # weight in (1 - alpha) L_sup, (T,)
+    self_supervised: Array  # weight in alpha L_self, (T,)
+    draw: IntArray | None = None  # the sampled batch of each term, (T,); None where not sampled
 
     @property
     def weight(self) -> Array:
-        """Weight of the anchor's log-denominator, (T,)."""
+        """Weight W of the anchor's log-denominator, (T,)."""
         return self.supervised + self.self_supervised
 
 
 @dataclass(frozen=True)
 class Program:
-    """min over `Point` of sum_t W_t log D_t - sum_g (S_g a_g + T_g q_g)/tau.
+    """min over `Point` of sum_t W_t log D_t - sum_g (S_g a_g + T_g q_g)/tau."""
 
-    Attributes:
-        size: Instances n_g of a class of block g, (G,).
-        multiplicity: Classes M_g of the block, (G,).
-        views: Views p of an instance.
-        temperature: Temperature tau.
-        include: Whether self pairs are included.
-        terms: The batches.
-    """
-
-    size: Array
-    multiplicity: Array
+    size: Array  # instances n_g of a class of block g, (G,)
+    multiplicity: Array  # classes M_g of the block, (G,)
     views: int
     temperature: float
-    include: bool
+    include: bool  # self pairs
     terms: Terms
 
     @property
@@ -89,13 +71,19 @@ class Program:
         return len(block) == self.blocks and bool((np.diff(block) > 0).all())
 
     @property
+    def allowed(self) -> Any:
+        """Which fractions may differ from zero, (3, G)."""
+        several_views = np.full(self.blocks, self.views > 1)
+        return np.stack([several_views, self.size > 1, self.multiplicity > 1])
+
+    @property
     def kappa(self) -> Array:
         """n/(n-1); 1 where n = 1 and there is no instance part."""
         return spread_ratio(self.size)
 
     @property
     def self_share(self) -> float:
-        """Part of L_self's pairs of a view that are with other views of the instance."""
+        """dq/ds: part of L_self's pairs of a view that are with other views of the instance."""
         return (self.views - 1) / self.views if self.include else 1.0
 
     def self_cosine(self, s: Array) -> Array:
@@ -113,35 +101,28 @@ class Program:
         return [(g, slice(first, end)) for g, (first, end) in pairs if first < end]
 
 
-@dataclass(frozen=True)
-class Point:
-    """A feasible Gram matrix by blocks (see the module's text), each (G,), and H (G, G)."""
+class Point(NamedTuple):
+    """A feasible Gram matrix by blocks, or a change of one."""
 
-    view: Array
-    instance: Array
-    member: Array
-    means: Array
+    fractions: Array  # nu, iota and mu, (3, G)
+    means: Array  # H, (G, G)
 
     def cosines(self, program: Program) -> tuple[Array, Array, Array]:
-        """S (G,), a (G,) and b (G, G); b_gg is between two classes of block g."""
+        """s (G,), a (G,) and b (G, G); b_gg is between two classes of block g."""
         ds, da, b = self.changes(program)
         return 1 + ds, 1 + da, b
 
     def changes(self, program: Program) -> tuple[Array, Array, Array]:
         """The same, s and a as differences from 1: the linear part of `cosines`."""
-        p, M = program.views, program.multiplicity
-        b = self.means.copy()
-        np.fill_diagonal(b, np.diag(b) - self.member / np.maximum(M - 1, 1))
-        return -self.view * p / max(p - 1, 1), -self.view - program.kappa * self.instance, b
+        p, (view, instance, member) = program.views, self.fractions
+        inner = np.diag(member / np.maximum(program.multiplicity - 1, 1))
+        return -view * p / max(p - 1, 1), -view - program.kappa * instance, self.means - inner
 
 
-@dataclass(frozen=True)
-class Gradient:
-    """Derivatives of the loss, each fraction and H_gg taken as free: (G,) and (G, G)."""
+class Gradient(NamedTuple):
+    """Derivatives of the loss by the numbers of a `Point`, each fraction and H_gg taken as free."""
 
-    view: Array
-    instance: Array
-    member: Array
+    fractions: Array
     means: Array
 
 
@@ -158,9 +139,7 @@ def spread_ratio(size: Array) -> Array:
 
 def others_of(multiplicity: Array, own: Array) -> Array:
     """Instances of other classes by block, (G, G), in a batch of own_g of every class."""
-    others = np.tile(multiplicity * own, (len(own), 1))
-    others[np.diag_indices(len(own))] -= own
-    return others
+    return np.tile(multiplicity * own, (len(own), 1)) - np.diag(own)
 
 
 def softmax(program: Program, point: Point) -> tuple[Array, Array, Array]:
@@ -222,15 +201,9 @@ def evaluate(program: Program, point: Point) -> tuple[float, Gradient]:
 def _gradient(program: Program, ds: Array, da: Array, directed: Array) -> Gradient:
     """The gradient from derivatives by s (G,), by a (G,) and by b of the anchors' side (G, G)."""
     p = program.views
-    pair = np.diag(directed).copy()
-    means = (directed + directed.T) / 2
-    np.fill_diagonal(means, pair)
-    return Gradient(
-        view=-ds * p / (p - 1) - da if p > 1 else -da,
-        instance=-program.kappa * da,
-        member=-pair / np.maximum(program.multiplicity - 1, 1),
-        means=means,
-    )
+    view = -ds * p / (p - 1) - da if p > 1 else -da
+    member = -np.diag(directed) / np.maximum(program.multiplicity - 1, 1)
+    return Gradient(np.stack([view, -program.kappa * da, member]), (directed + directed.T) / 2)
 
 
 def curvature(program: Program, point: Point) -> Callable[[Point], Gradient]:

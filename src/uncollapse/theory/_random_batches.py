@@ -18,7 +18,7 @@ from scipy.fft import irfft, next_fast_len, rfft
 from scipy.optimize import brentq
 from scipy.special import logsumexp
 
-from uncollapse.theory._program import Array
+from uncollapse.theory._program import Array, log
 
 # Trapezoidal step in log t; the error is about exp(-pi^2 / step) = 2e-16.
 STEP = 0.27
@@ -32,12 +32,11 @@ def class_count_distribution(classes: int, per_class: int, size: int) -> tuple[A
     Hypergeometric, by the recursion of neighbouring probabilities, which stays exact for large
     populations where differences of log-factorials do not.
     """
-    top = min(per_class, size)
     rest = (classes - 1) * per_class
-    low = max(0, size - rest)
     mean = size / classes
     width = 12 * np.sqrt(mean) + 60
-    counts = np.arange(max(low, int(mean - width)), min(top, int(mean + width)) + 1, dtype=float)
+    low = max(0, size - rest, int(mean - width))
+    counts = np.arange(low, min(per_class, size, int(mean + width)) + 1, dtype=float)
     before = counts[:-1]
     ratio = (per_class - before) * (size - before) / ((before + 1) * (rest - size + before + 1))
     log_p = np.concatenate([[0.0], np.cumsum(np.log(ratio))])
@@ -46,13 +45,14 @@ def class_count_distribution(classes: int, per_class: int, size: int) -> tuple[A
     return counts[keep], np.exp(log_p[keep])
 
 
-def inverse_normaliser(classes: int, per_class: int, size: int, part: Array) -> Array:
+def inverse_normaliser(
+    classes: int, per_class: int, size: int, counts: Array, part: Array
+) -> Array:
     """E[1{b_c = b} / Y] for every count b of the distribution.
 
     Y is the sum over classes of their parts, given at each count; where the part is zero the
     expectation means nothing.
     """
-    counts, _ = class_count_distribution(classes, per_class, size)
     step = np.log((per_class - counts[:-1]) / (counts[:-1] + 1))
     log_ways = np.concatenate([[0.0], np.cumsum(step)])
     total = np.zeros(len(counts))
@@ -81,10 +81,8 @@ def _log_joint(classes: int, size: int, counts: Array, log_weight: Array) -> Arr
         return float(weight @ (counts - mean) / weight.sum())
 
     reach = 1.0
-    while excess(-reach) > 0 or excess(reach) < 0:
+    while reach <= 1e9 and (excess(-reach) > 0 or excess(reach) < 0):
         reach *= 2
-        if reach > 1e9:
-            break
     tilt = float(brentq(excess, -reach, reach, xtol=1e-12)) if reach <= 1e9 else 0.0
     tilted = log_weight + tilt * (counts - mean)
     normaliser = logsumexp(tilted)
@@ -94,9 +92,7 @@ def _log_joint(classes: int, size: int, counts: Array, log_weight: Array) -> Arr
     length = next_fast_len(int(min((classes - 1) * span + 1, 40 * spread + 4 * span + 16)), True)
     power = irfft(rfft(mass, length) ** (classes - 1), length)
     index = (size - counts - (classes - 1) * counts[0]).astype(np.int64)
-    with np.errstate(divide="ignore"):
-        log_rest = np.log(np.maximum(power[index % length], 0.0))
     reachable = (index >= 0) & (index <= (classes - 1) * span)
-    log_rest = np.where(reachable, log_rest, -np.inf)
+    log_rest = np.where(reachable, log(np.maximum(power[index % length], 0.0)), -np.inf)
     # Undo the tilt: both factors carry exp(tilt (count - mean)), whose exponents sum to zero.
     return tilted + log_rest + (classes - 1) * normaliser

@@ -1,28 +1,54 @@
-"""The global optimum of a `Program`, with its certificate, by the solver that fits."""
+"""The global optimum of a `Program`, by the solver that fits, and a proof of how near it is.
+
+For a convex F, any feasible x and the gradient C at x, F* >= F(x) + min over feasible z of
+<C, z - x>. The inner problem is linear over {nu + iota + mu + H_gg = 1, all >= 0, H psd}; any
+multipliers y_g <= the derivatives in nu, iota, mu bound it from below:
+
+    gap = <C, x> - sum_g y_g + max(0, -lambda_min(R (C_H - diag y) R)) sum_g 1/R_g^2
+
+for any scaling R > 0 (sum_g H_gg / R_g^2 is at most the last sum). No accuracy of the solver that
+produced x is assumed.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.linalg import eigvalsh
 from scipy.optimize import brentq
 
-from uncollapse.theory._certificate import Solution, certified
-from uncollapse.theory._conditions import point_of
 from uncollapse.theory._factors import solve_by_newton, solve_factorised
-from uncollapse.theory._program import Point, Program, Terms, evaluate, others_of
-from uncollapse.theory._rank_one import solve_rank_one
+from uncollapse.theory._program import Array, Gradient, Point, Program, Terms, evaluate, others_of
+from uncollapse.theory._rank_one import point_of, solve_rank_one
 
 # A gap, relative to max(1, |loss|), with which the fast solver's answer is taken as it is.
 ACCEPTED_GAP = 1e-9
 # Above this the slower solver is begun once more, at most so often.
 RESTARTED_GAP = 1e-6
 RESTARTS = 3
-# Steps of one descent: few blocks are cheap, and at small tau they may need many.
-FEW_BLOCKS, MANY_STEPS, STEPS = 32, 20_000, 3_000
-# Steps of one trust region; 20 to 100 are usual.
-NEWTON_STEPS = 300
+
+
+@dataclass(frozen=True)
+class Solution:
+    """A feasible point of a program, its loss, and the proven bound on loss minus minimum."""
+
+    program: Program
+    point: Point
+    loss: float
+    gap: float  # relative to max(1, |loss|)
+    multipliers: Array | None = None  # those of `_rank_one`, (2, G), where they were solved for
+
+    def moved(self, temperature: float) -> Solution:
+        """Where to begin at another temperature: the same point, multipliers to match."""
+        if self.multipliers is None:
+            return self
+        theta, log_d = self.multipliers
+        before = self.program.temperature
+        colder = 1 / temperature - 1 / before
+        theta = theta - (colder + np.log(temperature / before)) / 2
+        return replace(self, multipliers=np.stack([theta, log_d + colder]))
 
 
 def solve(program: Program, near: Solution | None = None) -> Solution:
@@ -32,26 +58,116 @@ def solve(program: Program, near: Solution | None = None) -> Solution:
     conditions, and on factors of H where its answer is not certified. Else descent on factors.
     """
     if program.blocks == 1:
-        return certified(program, without_needless_parts(program, _one_block(program)))
+        return _tidied(program, _one_block(program))
     if program.single:
         best = _single(program, near)
         if best.gap <= ACCEPTED_GAP:
             return best
     else:
-        begin = near or _single(_averaged(program), None)
-        best = certified(program, without_needless_parts(program, begin.point))
-    steps = MANY_STEPS if program.blocks <= FEW_BLOCKS else STEPS
+        best = _tidied(program, (near or _single(_averaged(program), None)).point)
+    descend = solve_by_newton if program.single else solve_factorised
     for _ in range(RESTARTS):
         # Either can stop early next to a face; begun again from there it goes on.
-        if program.single:
-            point = solve_by_newton(program, best.point, NEWTON_STEPS)
-        else:
-            point = solve_factorised(program, best.point, steps)
-        improved = certified(program, without_needless_parts(program, point))
+        improved = _tidied(program, descend(program, best.point))
         best = min(best, improved, key=lambda solution: solution.gap)
         if best.gap < RESTARTED_GAP:
             break
     return best
+
+
+def certified(program: Program, point: Point, multipliers: Array | None = None) -> Solution:
+    """The nearest feasible point with its loss and relative gap."""
+    feasible = restore(program, point)
+    loss, gap = certify(program, feasible)
+    return Solution(program, feasible, loss, gap / max(1.0, abs(loss)), multipliers)
+
+
+def _tidied(program: Program, point: Point) -> Solution:
+    return certified(program, without_needless_parts(program, point))
+
+
+def restore(program: Program, point: Point) -> Point:
+    """The nearest point along a line that satisfies every constraint exactly.
+
+    Fractions are clipped and renormalised; H is mixed with its own diagonal, which keeps the
+    diagonal, until it is positive semidefinite.
+    """
+    fractions = np.where(program.allowed, np.maximum(point.fractions, 0.0), 0.0)
+    before = np.diag(point.means)
+    diagonal = np.maximum(before, 0.0)
+    total = fractions.sum(0) + diagonal
+    old, root = np.maximum(before, 1e-300), np.sqrt(diagonal / total)
+    correlation = point.means / np.sqrt(old)[:, None] / np.sqrt(old)
+    np.fill_diagonal(correlation, 1.0)
+    lowest = float(eigvalsh(correlation, subset_by_index=[0, 0])[0])
+    if lowest < 0:
+        correlation = correlation / (1 - lowest)
+        np.fill_diagonal(correlation, 1.0)
+    return Point(fractions / total, correlation * root[:, None] * root)
+
+
+def certify(program: Program, point: Point) -> tuple[float, float]:
+    """The loss at a feasible point and the bound on loss minus global minimum, both in nats."""
+    loss, gradient = evaluate(program, point)
+    attained = float((gradient.means * point.means).sum())
+    for derivative, fraction in zip(gradient.fractions, point.fractions, strict=True):
+        attained += float(derivative @ fraction)
+    y = _multipliers(program, point, gradient)
+    dual = gradient.means - np.diag(y)
+    weight = program.per_block(program.terms.weight)
+    weight = np.maximum(weight, 1e-9 * weight.max())
+    gaps = []
+    for scale in (weight, np.ones_like(weight)):
+        root = 1 / np.sqrt(scale)
+        lowest = float(eigvalsh(dual * root[:, None] * root, subset_by_index=[0, 0])[0])
+        gaps.append(attained - float(y.sum()) + max(0.0, -lowest) * float(scale.sum()))
+    return loss, max(0.0, min(gaps))
+
+
+def _mean_price(point: Point, gradient: Gradient) -> Array:
+    """Price of norm by block from (C_H - diag y) H = 0; not finite where H_gg = 0."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray((gradient.means * point.means).sum(1) / np.diag(point.means))
+
+
+def _multipliers(program: Program, point: Point, gradient: Gradient) -> Array:
+    """y by block: at an optimum the derivative in every fraction that is not zero.
+
+    Taken from the largest fraction, which rounding disturbs least. Then lowered to what the bound
+    allows.
+    """
+    fractions = np.vstack([np.diag(point.means), point.fractions])
+    derivatives = np.vstack([_mean_price(point, gradient), gradient.fractions])
+    y = np.take_along_axis(derivatives, fractions.argmax(0)[None], axis=0)[0]
+    limit = np.where(program.allowed, gradient.fractions, np.inf).min(0)
+    return np.asarray(np.minimum(y, limit))
+
+
+def margins(solution: Solution) -> Array:
+    """How far each block is from the edge of collapse: above 0 spread, below 0 collapsed, (G,).
+
+    Spread: the instance fraction iota. Collapsed: the negative fraction that would make its
+    condition an equality, (tau/kappa) log(W A / (S - tau y/kappa)) / (1 - A), where A is the
+    softmax share of the instances of the class, W A = S - tau C/kappa with C the derivative by
+    iota, and y the price of norm; 1 - A, because the denominator falls with that share (A is near
+    1 for large classes). Both agree at the edge, smoothly. nan where a class has one instance.
+    """
+    program, point = solution.program, solution.point
+    view, instance, _ = point.fractions
+    _, gradient = evaluate(program, point)
+    unit = program.temperature / program.kappa
+    supervised = program.per_block(program.terms.supervised)
+    price = np.where(
+        np.diag(point.means) > 1e-12, _mean_price(point, gradient), gradient.fractions[2]
+    )
+    share = supervised - unit * gradient.fractions[1]
+    needed = supervised - unit * price
+    with np.errstate(divide="ignore", invalid="ignore"):
+        wish = unit * np.log(np.maximum(share, 1e-300) / np.maximum(needed, 1e-300))
+        wish /= np.maximum(1 - share / program.per_block(program.terms.weight), 1e-15)
+    # At small tau the wish underflows to zero; where views split, their part says how far.
+    margin = np.where(instance > 1e-7, instance, np.minimum(wish, 0.0) - view)
+    return np.where(program.size > 1, margin, np.nan)
 
 
 def without_needless_parts(program: Program, point: Point) -> Point:
@@ -66,7 +182,7 @@ def without_needless_parts(program: Program, point: Point) -> Point:
 
     At small tau the loss hardly feels this, so descent stops anywhere along that line.
     """
-    p, terms, view, instance = program.views, program.terms, point.view, point.instance
+    p, terms, (view, instance, member) = program.views, program.terms, point.fractions
     attracted = program.per_block(terms.supervised) > 0
     separated = program.per_block(terms.self_supervised) > 0
     separated &= program.per_block((terms.own > 1) * terms.weight) > 0
@@ -81,20 +197,20 @@ def without_needless_parts(program: Program, point: Point) -> Point:
     new_instance = np.where(new_instance < 1e-15, 0.0, new_instance)
     freed = view - new_view + instance - new_instance
     several = program.multiplicity > 1
-    member = point.member + np.where(several, freed, 0.0)
+    member = member + np.where(several, freed, 0.0)
     means = point.means + np.diag(np.where(several, 0.0, freed))
-    return Point(new_view, new_instance, member, means)
+    return Point(np.stack([new_view, new_instance, member]), means)
 
 
 def simplex(program: Program) -> Solution:
     """All instances as one simplex: the optimum of L_self alone where all are drawn alike."""
-    total = float(program.multiplicity @ program.size)
-    instance = np.where(program.size > 1, (1 + 1 / (total - 1)) / program.kappa, 0.0)
-    M, rest = program.multiplicity, 1 - instance
-    member = np.where(M > 1, (rest + 1 / (total - 1)) * (M - 1) / M, 0.0)
-    means = np.full((len(M), len(M)), -1 / (total - 1))
+    M, others = program.multiplicity, float(program.multiplicity @ program.size) - 1
+    instance = np.where(program.size > 1, (1 + 1 / others) / program.kappa, 0.0)
+    rest = 1 - instance
+    member = np.where(M > 1, (rest + 1 / others) * (M - 1) / M, 0.0)
+    means = np.full((len(M), len(M)), -1 / others)
     np.fill_diagonal(means, rest - member)
-    return certified(program, Point(np.zeros_like(M), instance, member, means))
+    return certified(program, Point(np.stack([np.zeros_like(M), instance, member]), means))
 
 
 def _single(program: Program, near: Solution | None) -> Solution:
@@ -120,14 +236,14 @@ def _averaged(program: Program) -> Program:
 
 def slopes(program: Program, view: float = 0.0, instance: float = 0.0) -> tuple[float, float]:
     """Balanced classes: derivatives by nu and by iota, against the between-class fraction."""
-    _, gradient = evaluate(program, _balanced_point(view, instance))
-    along = gradient.member[0]
-    return float(gradient.view[0] - along), float(gradient.instance[0] - along)
+    by_view, by_instance, along = evaluate(program, balanced_point(view, instance))[1].fractions
+    return float(by_view[0] - along[0]), float(by_instance[0] - along[0])
 
 
-def _balanced_point(view: float, instance: float) -> Point:
-    member = np.array([max(1 - view - instance, 0.0)])
-    return Point(np.array([view]), np.array([instance]), member, np.zeros((1, 1)))
+def balanced_point(view: float, instance: float) -> Point:
+    """One block: the rest of the norm is between its classes, whose mean is zero."""
+    member = max(1 - view - instance, 0.0)
+    return Point(np.array([[view], [instance], [member]]), np.zeros((1, 1)))
 
 
 def _one_block(program: Program) -> Point:
@@ -139,7 +255,7 @@ def _one_block(program: Program) -> Point:
     view = 0.0
     if program.views > 1:
         view = _root(lambda v: slopes(program, v, best_instance(v))[0], 1.0)
-    return _balanced_point(view, best_instance(view))
+    return balanced_point(view, best_instance(view))
 
 
 def _root(slope: Callable[[float], float], top: float) -> float:

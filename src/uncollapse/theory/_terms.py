@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import lru_cache
-from itertools import combinations
+from itertools import combinations, islice
 from math import comb
 from typing import Any
 
@@ -57,26 +57,25 @@ def reweighted(program: Program, alpha: float, to: float) -> Program:
 
 
 def _terms(setting: Setting, size: Array, multiplicity: Array, seed: int) -> Terms:
-    batch = setting.batch
-    classes = batch.classes if isinstance(batch, BalancedBatch) else None
-    some = classes is not None and classes < len(setting.counts)
+    batch, own, present = setting.batch, size, multiplicity
     if isinstance(batch, RandomBatch):
         if len(size) == 1:
             return _symmetric_terms(setting, batch.size)
         if setting.alpha == 1:
             return _exchangeable_terms(setting, size, multiplicity, batch.size)
-    if len(size) > 1 and (some or isinstance(batch, RandomBatch)):
         return _composed_terms(setting, size, seed)
-    own = np.full_like(size, batch.per_class) if isinstance(batch, BalancedBatch) else size
-    present = np.array([float(classes or 0)]) if some else multiplicity
+    if isinstance(batch, BalancedBatch):
+        own = np.full_like(size, batch.per_class)
+        if (batch.classes or len(setting.counts)) < len(setting.counts):
+            if len(size) > 1:
+                return _composed_terms(setting, size, seed)
+            present = np.array([float(batch.classes or 0)])
     return _weighted(setting, np.arange(len(size)), own, others_of(present, own), present)
 
 
 def _pairs(reduction: Reduction, own: Array) -> Array:
     """An anchor class's part of the supervised normaliser Y."""
-    if reduction == "pairs":
-        return own * (own - 1)
-    return np.where(own > 1, own, 0.0)
+    return own * (own - 1) if reduction == "pairs" else np.where(own > 1, own, 0.0)
 
 
 def _weighted(
@@ -85,25 +84,21 @@ def _weighted(
     own: Array,
     others: Array,
     times: Array,
-    probability: Any = 1.0,
-    draw: Any = None,
+    draws: tuple[Any, Any] | None = None,
 ) -> Terms:
-    """Terms with the weights of their batch; `times` anchors' classes share a term."""
-    where = np.zeros(len(own), dtype=np.int64) if draw is None else draw
+    """Terms with their weights in the batch; `times` anchors' classes share a term.
+
+    Draws: the batch that each term belongs to and its probability; one batch where left out.
+    """
+    where, probability = draws or (np.zeros(len(own), dtype=np.int64), 1.0)
     pairs = times * _pairs(setting.reduction, own)
     total = np.bincount(where, times * own)[where]
     normaliser = np.bincount(where, pairs)[where]
     if setting.reduction == "anchors" and setting.anchors_without_positives == "zero":
         normaliser = total
     supervised = np.divide(pairs, normaliser, out=np.zeros_like(own), where=normaliser > 0)
-    return Terms(
-        block,
-        own,
-        others,
-        (1 - setting.alpha) * probability * supervised,
-        setting.alpha * probability * times * own / total,
-        draw,
-    )
+    supervised = (1 - setting.alpha) * probability * supervised
+    return Terms(block, own, others, supervised, setting.alpha * probability * times * own / total)
 
 
 def _symmetric_terms(setting: Setting, B: int) -> Terms:
@@ -111,13 +106,13 @@ def _symmetric_terms(setting: Setting, B: int) -> Terms:
     m, n = len(setting.counts), int(setting.counts[0])
     counts, probability = class_count_distribution(m, n, B)
     own, chance = counts[counts > 0], probability[counts > 0]
-    self_supervised = setting.alpha * m * chance * own / B
-    supervised = np.where(own > 1, m * chance * own / B, 0.0)
+    share = m * chance * own / B
+    supervised = np.where(own > 1, share, 0.0)
     dropped = setting.anchors_without_positives == "drop" and counts[0] < 2
     if setting.reduction == "pairs" or dropped:
         supervised = _shares(m, n, B, setting.reduction)
-    others = (B - own)[:, None]
-    block = np.zeros(len(own), dtype=np.int64)
+    block, others = np.zeros(len(own), dtype=np.int64), (B - own)[:, None]
+    self_supervised = setting.alpha * m * chance * own / B
     return Terms(block, own, others, (1 - setting.alpha) * supervised, self_supervised)
 
 
@@ -129,7 +124,8 @@ def _shares(classes: int, per_class: int, size: int, reduction: Reduction) -> Ar
     """
     counts, _ = class_count_distribution(classes, per_class, size)
     pairs = _pairs(reduction, counts)
-    return (classes * pairs * inverse_normaliser(classes, per_class, size, pairs))[counts > 0]
+    inverse = inverse_normaliser(classes, per_class, size, counts, pairs)
+    return (classes * pairs * inverse)[counts > 0]
 
 
 def _exchangeable_terms(setting: Setting, size: Array, multiplicity: Array, B: int) -> Terms:
@@ -148,83 +144,68 @@ def _exchangeable_terms(setting: Setting, size: Array, multiplicity: Array, B: i
 def _composed_terms(setting: Setting, size: Array, seed: int) -> Terms:
     """One term for every class that is present in a composition, sorted by block."""
     # Neither alpha, temperature nor views enter, and searches vary those.
-    compositions, probability = _compositions(
+    compositions, probability, sampled = _compositions(
         setting.with_(alpha=1.0, temperature=1.0, views=2), seed
     )
     block = np.searchsorted(size, setting.counts)
+    by_block = np.stack([compositions[:, block == g].sum(1) for g in range(len(size))], axis=1)
     draw, cls = np.nonzero(compositions)
-    own = compositions[draw, cls]
-    by_block = np.zeros((len(compositions), len(size)))
-    for g in range(len(size)):
-        by_block[:, g] = compositions[:, block == g].sum(1)
-    others = by_block[draw]
-    others[np.arange(len(own)), block[cls]] -= own
     order = np.argsort(block[cls], kind="stable")
-    draw, own, times = draw[order], own[order], np.ones(len(own))
-    return _weighted(setting, block[cls][order], own, others[order], times, probability[draw], draw)
+    draw, cls = draw[order], cls[order]
+    own, others = compositions[draw, cls], by_block[draw]
+    others[np.arange(len(own)), block[cls]] -= own
+    times, draws = np.ones(len(own)), (draw, probability[draw])
+    terms = _weighted(setting, block[cls], own, others, times, draws)
+    return replace(terms, draw=draw) if sampled else terms
 
 
 @lru_cache(maxsize=8)
-def _compositions(setting: Setting, seed: int) -> tuple[Array, Array]:
-    """Batches as instances by class (K, m), all with probabilities or a sample of equal ones."""
-    counts, batch = setting.counts, setting.batch
-    m, sampled, rng = len(counts), is_sampled(setting), np.random.default_rng(seed)
+def _compositions(setting: Setting, seed: int) -> tuple[Array, Array, bool]:
+    """Batches as instances by class (K, m), their probabilities, and whether they are a sample."""
+    counts, batch, rng = setting.counts, setting.batch, np.random.default_rng(seed)
+    m, total = len(counts), counts.sum()
     held = min(m, batch.size) if isinstance(batch, RandomBatch) else m
     sample = int(np.clip(SAMPLED_NUMBERS / (held * len(np.unique(counts))), 20, SAMPLED_BATCHES))
     if isinstance(batch, BalancedBatch):
         k = batch.classes or m
+        sampled = comb(m, k) > ENUMERATED
         if sampled:
             chosen = np.array([rng.choice(m, k, replace=False) for _ in range(sample)])
         else:
             chosen = np.array(list(combinations(range(m), k)))
         out = np.zeros((len(chosen), m))
         np.put_along_axis(out, chosen, float(batch.per_class), axis=1)
-        return out, np.full(len(chosen), 1 / len(chosen))
+        return out, np.full(len(chosen), 1 / len(chosen)), sampled
     assert isinstance(batch, RandomBatch)
-    if not sampled:
-        out = _all_compositions(counts, batch.size)
-        log_ways = (gammaln(counts + 1.0) - gammaln(out + 1) - gammaln(counts - out + 1)).sum(1)
+    every = _all_compositions(counts, batch.size)
+    if every is not None:
+        log_ways = (gammaln(counts + 1.0) - gammaln(every + 1) - gammaln(counts - every + 1)).sum(1)
         probability = np.exp(log_ways - log_ways.max())
-        return out, probability / probability.sum()
-    if counts.sum() >= 10**9:
+        return every, probability / probability.sum(), False
+    if total >= 10**9:
         raise InputError(
             "fewer than 1e9 instances for random batches of unequal classes",
-            f"{counts.sum()} instances",
+            f"{total} instances",
             "divide all class counts by the same number: only their ratios matter here",
         )
     drawn = rng.multivariate_hypergeometric(counts, batch.size, size=sample, method="marginals")
-    return drawn.astype(float), np.full(sample, 1 / sample)
+    return drawn.astype(float), np.full(sample, 1 / sample), True
 
 
-def is_sampled(setting: Setting) -> bool:
-    """Whether a setting of unequal classes has too many compositions to enumerate."""
-    batch = setting.batch
-    if isinstance(batch, BalancedBatch):
-        return comb(len(setting.counts), batch.classes or 0) > ENUMERATED
-    if isinstance(batch, RandomBatch):
-        return _composition_count(setting.counts, batch.size) > ENUMERATED
-    return False
+def _all_compositions(counts: Any, size: int) -> Array | None:
+    """All b with 0 <= b_c <= n_c and sum size, (K, m); None of more than ENUMERATED.
 
-
-def _composition_count(counts: Any, size: int) -> int:
-    """Number of compositions of a batch, or more than ENUMERATED as soon as that is clear."""
-    ways = np.zeros(size + 1)
-    ways[0] = 1
-    for count in counts:
-        cumulative = np.cumsum(ways)
-        shifted = np.concatenate([np.zeros(min(count, size) + 1), cumulative])[: size + 1]
-        ways = np.minimum(cumulative - (shifted if count < size else 0), 1e15)
-    return int(min(ways[size], 10**12))
-
-
-def _all_compositions(counts: Any, size: int) -> Array:
-    """All b with 0 <= b_c <= n_c and sum size, (K, m)."""
+    Every beginning has an end, so more beginnings than that are more compositions.
+    """
     rows: list[tuple[tuple[int, ...], int]] = [((), size)]
     for c, count in enumerate(counts):
         after = int(np.sum(counts[c + 1 :]))
-        rows = [
+        longer = (
             ((*head, b), left - b)
             for head, left in rows
             for b in range(max(0, left - after), min(int(count), left) + 1)
-        ]
+        )
+        rows = list(islice(longer, ENUMERATED + 1))
+        if len(rows) > ENUMERATED:
+            return None
     return np.array([head for head, _ in rows], dtype=float)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 from scipy.optimize import brentq
@@ -12,9 +13,8 @@ from scipy.special import expit, logit
 from uncollapse.errors import InputError
 from uncollapse.records import FullBatch, RandomBatch, Setting
 from uncollapse.theory import balanced
-from uncollapse.theory._certificate import Solution, margins
 from uncollapse.theory._program import Program
-from uncollapse.theory._solve import slopes, solve
+from uncollapse.theory._solve import Solution, margins, slopes, solve
 from uncollapse.theory._terms import program_of, reweighted
 
 # Beyond these, a threshold in temperature (a dozen solutions from far apart) takes minutes, and
@@ -25,8 +25,7 @@ MANY_NUMBERS = 300_000
 LOWEST, HIGHEST = float(np.log(1e-3)), float(np.log(1e3))
 
 
-@dataclass(frozen=True)
-class Thresholds:
+class Thresholds(NamedTuple):
     """See `uncollapse.records.Prediction`; `notes` says why one is None."""
 
     alpha: float | None = None
@@ -35,8 +34,8 @@ class Thresholds:
     notes: tuple[str, ...] = ()
 
 
-def thresholds_of(setting: Setting, program: Program, solution: Solution, seed: int) -> Thresholds:
-    """The thresholds of a setting, given its program and the optimum."""
+def thresholds_of(setting: Setting, solution: Solution, seed: int) -> Thresholds:
+    """The thresholds of a setting, given the optimum."""
     if setting.views == 1 and setting.self_pairs == "exclude":
         note = (
             "one view and self pairs excluded: there is no self-supervised term, so no alpha "
@@ -44,31 +43,20 @@ def thresholds_of(setting: Setting, program: Program, solution: Solution, seed: 
         )
         return Thresholds(notes=(note,))
     if setting.balanced and not isinstance(setting.batch, RandomBatch):
-        return _closed(setting)
+        return _of_balanced(setting, *_closed(setting))
     try:
         halves = setting.with_(alpha=0.5)
     except InputError:
         note = "these batches allow no supervised term, so alpha = 1 only: there is no threshold"
         return Thresholds(notes=(note,))
     if setting.balanced:
-        return _random(setting, program_of(halves))
+        return _of_balanced(setting, *_by_slopes(setting, program_of(halves)))
     if 0 < setting.alpha < 1:
-        return _by_solving(setting, program, setting.alpha, program, solution)
-    return _by_solving(setting, program_of(halves, seed), 0.5, program, solution)
+        return _by_solving(setting, solution.program, setting.alpha, solution)
+    return _by_solving(setting, program_of(halves, seed), 0.5, solution)
 
 
-def _closed(setting: Setting) -> Thresholds:
-    alpha = float(balanced.alpha_threshold(setting))
-    splitting = float(balanced.view_splitting_threshold(setting))
-    return _with_ends(
-        setting,
-        alpha if alpha < 1 else None,
-        float(balanced.temperature_threshold(setting)),
-        splitting if splitting > 0 else None,
-    )
-
-
-def _with_ends(
+def _of_balanced(
     setting: Setting, alpha: float | None, temperature: float, splitting: float | None
 ) -> Thresholds:
     """A note in place of a temperature of 0 or infinity."""
@@ -79,7 +67,14 @@ def _with_ends(
     return Thresholds(alpha, None, splitting, (note,))
 
 
-def _random(setting: Setting, halves: Program) -> Thresholds:
+def _closed(setting: Setting) -> tuple[float | None, float, float | None]:
+    alpha = float(balanced.alpha_threshold(setting))
+    splitting = float(balanced.view_splitting_threshold(setting))
+    temperature = float(balanced.temperature_threshold(setting))
+    return alpha if alpha < 1 else None, temperature, splitting if splitting > 0 else None
+
+
+def _by_slopes(setting: Setting, halves: Program) -> tuple[float | None, float, float | None]:
     """Random batches of balanced classes: the slopes at collapse are linear in alpha.
 
     Views never split above the alpha where instances begin to spread, so that collapse itself is
@@ -88,26 +83,21 @@ def _random(setting: Setting, halves: Program) -> Thresholds:
     views_least, least = slopes(reweighted(halves, 0.5, 0.0))
     views_most, most = slopes(reweighted(halves, 0.5, 1.0))
     alpha = least / (least - most) if most < 0 else None
-    splitting = None
-    if setting.views > 1 and views_least < 0:
-        splitting = views_least / (views_least - views_most)
+    splits = setting.views > 1 and views_least < 0
+    splitting = views_least / (views_least - views_most) if splits else None
     here = reweighted(halves, 0.5, setting.alpha)
 
     def slope(log_temperature: float) -> float:
         return slopes(replace(here, temperature=float(np.exp(log_temperature))))[1]
 
     if slope(LOWEST) >= 0:
-        temperature = 0.0
-    elif slope(HIGHEST) < 0:
-        temperature = np.inf
-    else:
-        temperature = float(np.exp(brentq(slope, LOWEST, HIGHEST, xtol=1e-12)))
-    return _with_ends(setting, alpha, temperature, splitting)
+        return alpha, 0.0, splitting
+    if slope(HIGHEST) < 0:
+        return alpha, np.inf, splitting
+    return alpha, float(np.exp(brentq(slope, LOWEST, HIGHEST, xtol=1e-12))), splitting
 
 
-def _by_solving(
-    setting: Setting, base: Program, at: float, program: Program, solution: Solution
-) -> Thresholds:
+def _by_solving(setting: Setting, base: Program, at: float, solution: Solution) -> Thresholds:
     """Unequal classes: roots of the smallest margin, each evaluation a solution.
 
     The base is the program at an alpha strictly between 0 and 1, `at`.
@@ -120,14 +110,14 @@ def _by_solving(
         skipped = "too many sampled batches for thresholds: none computed"
         return Thresholds(notes=(note, skipped))
     alpha = _alpha_by_solving(setting, base, at, solution)
-    if program.blocks > MANY_BLOCKS:
+    if base.blocks > MANY_BLOCKS:
         skipped = (
             f"temperature_threshold is not computed beyond {MANY_BLOCKS} different class sizes"
         )
         return Thresholds(alpha, notes=(note, skipped))
     temperature = None
-    if setting.alpha < 1 and _may_spread(program):
-        temperature = _temperature_by_solving(setting, program, solution)
+    if setting.alpha < 1 and _may_spread(solution.program):
+        temperature = _temperature_by_solving(setting, solution)
     return Thresholds(alpha, temperature, notes=(note,))
 
 
@@ -156,46 +146,41 @@ def alpha_guess(setting: Setting, base: Program, at: float) -> float:
     return float(logit(closed) + logit(at) - logit(weight))
 
 
-def _margin_along(
-    path: Callable[[float], Program], solution: Solution, temperature: float
-) -> Callable[[float], float]:
-    """The smallest margin along programs, each solved from the solution of the one before."""
-    last, before = solution, temperature
-
-    def margin(x: float) -> float:
-        nonlocal last, before
-        program = path(x)
-        last, before = solve(program, last.moved(before, program.temperature)), program.temperature
-        return _smallest(program, last)
-
-    return margin
-
-
 def _alpha_by_solving(
     setting: Setting, base: Program, at: float, solution: Solution
 ) -> float | None:
-    # Classes of 1e9 leave collapse at an alpha of about 1e-9: logits to -+30 cover that.
-    accuracy = 1e-6 if base.blocks <= MANY_BLOCKS else 1e-3
-    guess, here = alpha_guess(setting, base, at), float(logit(at))
+    guess = alpha_guess(setting, base, at)
     if at == setting.alpha:
         # The solution shows on which side of it the threshold lies.
-        beyond = max if _smallest(base, solution) < 0 else min
-        guess = beyond(guess, here)
-    margin = _margin_along(
-        lambda x: reweighted(base, at, float(expit(x))), solution, base.temperature
-    )
+        beyond = max if _smallest(solution) < 0 else min
+        guess = beyond(guess, float(logit(at)))
+    margin = _margin_along(lambda x: reweighted(base, at, float(expit(x))), solution)
+    accuracy = 1e-6 if base.blocks <= MANY_BLOCKS else 1e-3
+    # Classes of 1e9 leave collapse at an alpha of about 1e-9: logits to -+30 cover that.
     root = bracketed(margin, guess, rising=True, ends=(-30.0, 30.0), accuracy=accuracy)
-    return float(expit(root)) if root is not None else None
+    return None if root is None else float(expit(root))
 
 
-def _temperature_by_solving(setting: Setting, base: Program, solution: Solution) -> float | None:
-    margin = _margin_along(
-        lambda x: replace(base, temperature=float(np.exp(x))), solution, base.temperature
-    )
+def _temperature_by_solving(setting: Setting, solution: Solution) -> float | None:
+    base = solution.program
     guess = float(balanced.temperature_threshold(*_smallest_class(setting, base)))
+    margin = _margin_along(lambda x: replace(base, temperature=float(np.exp(x))), solution)
     begin = float(np.log(np.clip(guess, 1e-3, 1e3)))
     root = bracketed(margin, begin, rising=False, ends=(LOWEST, HIGHEST))
-    return float(np.exp(root)) if root is not None else None
+    return None if root is None else float(np.exp(root))
+
+
+def _margin_along(path: Callable[[float], Program], solution: Solution) -> Callable[[float], float]:
+    """The smallest margin along programs, each solved from the solution of the one before."""
+    last = solution
+
+    def margin(x: float) -> float:
+        nonlocal last
+        program = path(x)
+        last = solve(program, last.moved(program.temperature))
+        return _smallest(last)
+
+    return margin
 
 
 def _may_spread(program: Program) -> bool:
@@ -211,8 +196,8 @@ def _may_spread(program: Program) -> bool:
     return bool(np.all(pull | (program.size == 1)))
 
 
-def _smallest(program: Program, solution: Solution) -> float:
-    return float(np.nanmin(margins(program, solution.point)))
+def _smallest(solution: Solution) -> float:
+    return float(np.nanmin(margins(solution)))
 
 
 def bracketed(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from math import log2
@@ -13,7 +14,7 @@ from scipy.special import expit, logit
 
 from uncollapse.errors import InputError
 from uncollapse.records import BalancedBatch, Prediction, RandomBatch, Setting
-from uncollapse.theory._certificate import Solution
+from uncollapse.theory._solve import Solution
 from uncollapse.theory._terms import program_of
 from uncollapse.theory._thresholds import alpha_guess, bracketed
 from uncollapse.theory.prediction import optimum, predict
@@ -95,13 +96,12 @@ def advise(
     def excess(changed: Setting) -> float:
         """Above 0 where the goal is reached."""
         nonlocal last
-        program, solution = optimum(changed, seed=seed, near=last)
-        last = solution
-        instance = solution.point.instance
+        last = optimum(changed, seed=seed, near=last)
+        _, instance, _ = last.point.fractions
+        size, multiplicity = last.program.size, last.program.multiplicity
         if target_variance is None:
-            return float(instance[program.size > 1].min()) - CLEAR_OF_COLLAPSE
-        mean = float(program.multiplicity @ instance) / float(program.multiplicity.sum())
-        return mean - target_variance
+            return float(instance[size > 1].min()) - CLEAR_OF_COLLAPSE
+        return float(multiplicity @ instance) / float(multiplicity.sum()) - target_variance
 
     if excess(setting) >= 0:
         return []
@@ -110,9 +110,9 @@ def advise(
         changed = _SEARCH[lever](setting, excess)
         # A searched change that misses its goal by more than rounding is no advice.
         if changed is not None and excess(changed) >= -1e-6:
-            prediction = predict(changed, seed=seed, thresholds=False)
             value, before = _value(lever, changed), _value(lever, setting)
             size = _size(lever, setting, changed)
+            prediction = predict(changed, seed=seed, thresholds=False)
             advice.append(Advice(lever, value, before, size, changed, prediction))
     return sorted(advice, key=lambda change: change.size)
 
@@ -183,10 +183,9 @@ def _by_batch_per_class(setting: Setting, excess: Excess) -> Setting | None:
         low = high
     else:
         return None
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if excess(enlarged(middle)) >= 0 else (middle, high)
-    return enlarged(high)
+    between = range(low + 1, high)
+    enough = bisect_left(between, True, key=lambda count: excess(enlarged(count)) >= 0)
+    return enlarged(low + 1 + enough)
 
 
 def _by_batch_classes(setting: Setting, excess: Excess) -> Setting | None:
@@ -208,9 +207,8 @@ def _by_views(setting: Setting, excess: Excess) -> Setting | None:
     """The number of views nearest to the present one (with self pairs included p has no effect)."""
     if setting.self_pairs == "include":
         return None
-    others = [p for p in range(2, MOST_VIEWS + 1) if p != setting.views]
-    others.sort(key=lambda p: abs(log2(p / setting.views)))
-    return _first((setting.with_(views=p) for p in others), excess)
+    nearest = sorted(range(2, MOST_VIEWS + 1), key=lambda p: abs(log2(p / setting.views)))
+    return _first((setting.with_(views=p) for p in nearest if p != setting.views), excess)
 
 
 def _first(candidates: Iterable[Setting], excess: Excess) -> Setting | None:

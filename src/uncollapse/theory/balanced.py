@@ -71,19 +71,8 @@ def alpha_threshold(setting: Setting, temperature: Any = None) -> Array:
 
     with mates = p (n_b-1), others = p n_b (k-1), x = exp(-m/((m-1) tau)), kappa = n/(n-1), and
     own = p with self pairs, p - 1 without. For
-    the full batch with self pairs this is 1 - ((n-1)/n) (1-x)/(1 + (m-1) x).
-
-    Args:
-        setting: Balanced classes with a full or balanced batch; its alpha is not used.
-        temperature: Temperatures, any shape; the setting's where left out.
-
-    Returns:
-        Thresholds of the same shape, float64; values of 1 or more mean "collapsed at every alpha".
-
-    Examples:
-        >>> setting = Setting(classes=10, per_class=50, alpha=0.5, temperature=0.1)
-        >>> round(float(alpha_threshold(setting)), 4)
-        0.0103
+    the full batch with self pairs this is 1 - ((n-1)/n) (1-x)/(1 + (m-1) x). The setting's alpha
+    is not used; 1 or more means "collapsed at every alpha".
     """
     c, x = _collapsed(setting, temperature)
     denominator = c.own + c.mates + c.others * x
@@ -93,17 +82,7 @@ def alpha_threshold(setting: Setting, temperature: Any = None) -> Array:
 def temperature_threshold(setting: Setting, alpha: Any = None) -> Array:
     """Temperature below which instances of a class keep apart: alpha_threshold solved for tau.
 
-    Args:
-        setting: Balanced classes with a full or balanced batch; its temperature is not used.
-        alpha: Weights in [0, 1], any shape; the setting's where left out.
-
-    Returns:
-        Thresholds of the same shape, float64: 0 where every temperature collapses, inf where none.
-
-    Examples:
-        >>> setting = Setting(classes=10, per_class=50, alpha=0.5, temperature=0.1)
-        >>> round(float(temperature_threshold(setting)), 3)
-        0.458
+    The setting's temperature is not used; 0 where every temperature collapses, inf where none.
     """
     c = _counts(setting)
     keep = 1 - _grid(alpha, setting.alpha)
@@ -120,15 +99,8 @@ def view_splitting_threshold(setting: Setting, temperature: Any = None) -> Array
         alpha_s = [1 - others x m/(m-1)] / [1 + (mates + others x)/(p-1)]
 
     with the symbols of `alpha_threshold`. Only without self pairs: with them the anchor's own
-    term e^(1/tau) makes the derivative in nu positive everywhere.
-
-    Args:
-        setting: Balanced classes with a full or balanced batch; its alpha is not used.
-        temperature: Temperatures, any shape; the setting's where left out.
-
-    Returns:
-        Thresholds of the same shape, float64; 0 or less (or nan where there is one view, one
-        instance of a class in a batch, or self pairs are included) means "never".
+    term e^(1/tau) makes the derivative in nu positive everywhere. 0 or less means "never", and so
+    does nan: one view, one instance of a class in a batch, or self pairs.
     """
     c, x = _collapsed(setting, temperature)
     if c.include or c.p == 1 or c.mates == 0:
@@ -162,20 +134,6 @@ def balanced_optimum(
 
     and the view edge alike. The difference of the logarithms of the two sides is convex and
     increasing in the unknown, so Newton's method from the right converges without safeguards.
-
-    Args:
-        setting: Balanced classes with a full or balanced batch.
-        alpha: Weights in [0, 1]; broadcast against `temperature`. The setting's where left out.
-        temperature: Temperatures, likewise.
-
-    Returns:
-        The variances, each of the broadcast shape, float64, in [0, 1].
-
-    Examples:
-        >>> setting = Setting(classes=10, per_class=50, alpha=0.5, temperature=0.1)
-        >>> grid = balanced_optimum(setting, alpha=[0.01, 0.1, 0.5])
-        >>> grid.within_class_variance.round(4)
-        array([0.    , 0.2321, 0.4467])
     """
     grids = _grid(alpha, setting.alpha), _grid(temperature, setting.temperature)
     return solve_counts(_counts(setting), *grids)

@@ -13,16 +13,14 @@ from uncollapse.records import (
     Setting,
     worst_phase,
 )
-from uncollapse.theory._certificate import Solution, certified
-from uncollapse.theory._program import Array, IntArray, Point, Program, softmax
-from uncollapse.theory._solve import simplex, solve
-from uncollapse.theory._terms import is_sampled, plain_batch, program_of
+from uncollapse.theory._program import Array, IntArray, softmax
+from uncollapse.theory._solve import Solution, balanced_point, certified, simplex, solve
+from uncollapse.theory._terms import plain_batch, program_of
 from uncollapse.theory._thresholds import Thresholds, thresholds_of
 from uncollapse.theory.balanced import balanced_optimum
 
 # Nearer to the threshold than this part of it, an optimiser hardly feels the phase.
 EDGE = 0.02
-
 # A fraction of the norm below this is zero: the solvers resolve it, the loss hardly does.
 ZERO = 1e-6
 
@@ -58,24 +56,19 @@ def predict(setting: Setting, *, seed: int = 0, thresholds: bool = True) -> Pred
     docs/theory.md.
     """
     setting = plain_batch(setting)
-    program, solution = optimum(setting, seed=seed)
-    notes = _notes(setting, program, solution)
-    limits = Thresholds()
-    if thresholds:
-        limits = thresholds_of(setting, program, solution, seed)
-        notes += limits.notes
+    solution = optimum(setting, seed=seed)
+    limits = thresholds_of(setting, solution, seed) if thresholds else Thresholds()
+    notes = [*_notes(setting, solution), *limits.notes]
     if limits.alpha is not None and abs(setting.alpha - limits.alpha) < EDGE * limits.alpha:
         notes.append(
             f"alpha lies within {EDGE:.0%} of its threshold: there the loss is almost flat, "
             "and training may end on either side"
         )
-    return _record(setting, program, solution, limits, tuple(notes))
+    return _record(setting, solution, limits, tuple(notes))
 
 
-def optimum(
-    setting: Setting, *, seed: int = 0, near: Solution | None = None
-) -> tuple[Program, Solution]:
-    """The convex program of a setting and its solution.
+def optimum(setting: Setting, *, seed: int = 0, near: Solution | None = None) -> Solution:
+    """The solution of a setting's convex program.
 
     The seed is that of sampled batches; `near` is the solution of a setting with the same class
     counts, to begin there.
@@ -83,24 +76,19 @@ def optimum(
     setting = plain_batch(setting)
     program = program_of(setting, seed)
     if setting.alpha == 1 and not isinstance(setting.batch, BalancedBatch):
-        return program, simplex(program)
+        return simplex(program)
     if setting.balanced and not isinstance(setting.batch, RandomBatch):
         best = balanced_optimum(setting)
-        view, instance = best.view_variance.reshape(1), best.instance_variance.reshape(1)
-        point = Point(view, instance, 1 - view - instance, np.zeros((1, 1)))
-        return program, certified(program, point)
-    return program, solve(program, near)
+        point = balanced_point(float(best.view_variance), float(best.instance_variance))
+        return certified(program, point)
+    return solve(program, near)
 
 
 def _record(
-    setting: Setting,
-    program: Program,
-    solution: Solution,
-    limits: Thresholds,
-    notes: tuple[str, ...],
+    setting: Setting, solution: Solution, limits: Thresholds, notes: tuple[str, ...]
 ) -> Prediction:
-    point, M = solution.point, program.multiplicity
-    view, instance = point.view, point.instance
+    program, point = solution.program, solution.point
+    M, (view, instance, _) = program.multiplicity, point.fractions
     within, m = view + instance, float(M.sum())
     block = np.searchsorted(program.size, setting.counts)
     phases: list[Phase | None] = [
@@ -119,7 +107,7 @@ def _record(
         view_variance_per_class=tuple(view[block].tolist()),
         between_class_variance=max(0.0, between),
         loss=solution.loss,
-        cosines=_cosines(program, point),
+        cosines=_cosines(solution),
         alpha_threshold=limits.alpha,
         temperature_threshold=limits.temperature,
         view_splitting_threshold=limits.view_splitting,
@@ -134,8 +122,9 @@ def _phase(view: float, instance: float) -> Phase:
     return "view-splitting" if view > ZERO else "collapse"
 
 
-def _cosines(program: Program, point: Point) -> BlockCosines:
-    s, a, b = point.cosines(program)
+def _cosines(solution: Solution) -> BlockCosines:
+    program = solution.program
+    s, a, b = solution.point.cosines(program)
     M, blocks = program.multiplicity, range(program.blocks)
     return BlockCosines(
         counts=tuple(int(n) for n in program.size),
@@ -148,7 +137,7 @@ def _cosines(program: Program, point: Point) -> BlockCosines:
     )
 
 
-def _notes(setting: Setting, program: Program, solution: Solution) -> list[str]:
+def _notes(setting: Setting, solution: Solution) -> list[str]:
     notes = []
     m, n, d = len(setting.counts), setting.instances, setting.dimension
     if d is not None and d < m - 1:
@@ -161,8 +150,9 @@ def _notes(setting: Setting, program: Program, solution: Solution) -> list[str]:
             f"dimension {d} is below instances - 1 = {n - 1}: the variances are an upper guide, "
             + ("the thresholds still hold" if d >= m else "the thresholds hold from d = classes")
         )
+    program, (_, instance, _) = solution.program, solution.point.fractions
     several = program.size > 1
-    collapsed = several & (solution.point.instance <= ZERO)
+    collapsed = several & (instance <= ZERO)
     if collapsed.any() and not collapsed[several].all():
         classes = int(program.multiplicity[collapsed].sum())
         sizes = program.size[collapsed]
@@ -175,21 +165,15 @@ def _notes(setting: Setting, program: Program, solution: Solution) -> list[str]:
         notes.append(f"{lone} class(es) of one instance have nothing to collapse: no phase")
     if solution.gap > 1e-5:
         notes.append(f"not solved to the usual accuracy: certificate_gap is {solution.gap:.1e}")
-    return notes + _batch_notes(setting, program, solution.point)
-
-
-def _batch_notes(setting: Setting, program: Program, point: Point) -> list[str]:
-    terms = program.terms
-    notes = []
-    missing = 1 - setting.alpha - terms.supervised.sum()
+    missing = 1 - setting.alpha - program.terms.supervised.sum()
     dropped = setting.reduction == "pairs" or setting.anchors_without_positives == "drop"
     if dropped and setting.alpha < 1 and missing / (1 - setting.alpha) > 1e-6:
         notes.append(
             f"{missing / (1 - setting.alpha):.2%} of the batches hold no supervised positive pair; "
             "there L_sup counts as zero"
         )
-    if terms.draw is not None and is_sampled(setting):
-        losses = _batch_losses(program, point, terms.draw)
+    if program.terms.draw is not None:
+        losses = _batch_losses(solution, program.terms.draw)
         error = float(losses.std(ddof=1) / np.sqrt(len(losses)))
         notes.append(
             f"expectation over {len(losses)} sampled batches; standard error of the loss "
@@ -198,10 +182,11 @@ def _batch_notes(setting: Setting, program: Program, point: Point) -> list[str]:
     return notes
 
 
-def _batch_losses(program: Program, point: Point, draw: IntArray) -> Array:
-    s, a, _ = point.cosines(program)
-    terms, g = program.terms, program.terms.block
-    pull = terms.supervised * a[g] + terms.self_supervised * program.self_cosine(s)[g]
-    value = terms.weight * softmax(program, point)[0] - pull / program.temperature
+def _batch_losses(solution: Solution, draw: IntArray) -> Array:
+    program, terms = solution.program, solution.program.terms
+    s, a, _ = solution.point.cosines(program)
+    pull = terms.supervised * a[terms.block]
+    pull += terms.self_supervised * program.self_cosine(s)[terms.block]
+    value = terms.weight * softmax(program, solution.point)[0] - pull / program.temperature
     batches = int(draw.max()) + 1
     return np.bincount(draw, value, minlength=batches).astype(np.float64) * batches
