@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from uncollapse.data._inputs import OpenedInputs
+from uncollapse.data._images import DecodedWhenRead
 from uncollapse.errors import InputError
-from uncollapse.records import DataDescription
+from uncollapse.records import DataDescription, InputKind
 
 SPLITS = ("train", "validation", "test")
 # What files, folders and columns call them; of several arrays the last name counts.
@@ -23,39 +26,51 @@ SPLIT_WORDS = {
 
 
 @dataclass(frozen=True)
-class LabelledData:
-    """N rows with their labels (see `load_data`).
+class Inputs:
+    """Rows in memory, in a mapped file, or decoded when they are read.
 
-    Attributes:
-        inputs: The rows themselves.
-        labels: (N,) int64 codes 0..m-1 of the training label; -1 for a row without one.
-        label_names: The m names.
-        columns: (N,) text arrays: finer labels and slices. Empty text where the data have none.
-        fine: Names of the columns that are finer labels.
-        slices: Names of the columns that are slices.
-        groups: (N,) text, or None.
-        ids: (N,) text, unique.
-        split: (N,) "train", "validation" or "test".
-        description: What a record says of them.
+    The array is uint8 (M, C, H, W), or float32 (M, D) or (M, V, D).
     """
 
-    inputs: OpenedInputs
-    labels: NDArray[np.int64]
-    label_names: tuple[str, ...]
-    columns: Mapping[str, NDArray[Any]]
-    fine: tuple[str, ...]
+    array: NDArray[Any] | DecodedWhenRead
+    kind: InputKind
+    rows: NDArray[np.int64] | None = None  # of the array, when not all belong to the data
+    identity: tuple[bytes, str] | None = None  # in place of the bytes that are not in memory
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of a row."""
+        return self.array.shape[1:]
+
+    def read(self, rows: NDArray[np.int64]) -> Tensor:
+        """The rows, copied."""
+        chosen = self.array[rows if self.rows is None else self.rows[rows]]
+        return torch.from_numpy(np.ascontiguousarray(chosen))
+
+    def fingerprint(self) -> tuple[bytes, str]:
+        """What tells these inputs from others, and what that is made of."""
+        if self.identity is not None:
+            return self.identity
+        return hashlib.sha256(np.ascontiguousarray(self.array).data).digest(), "bytes of the inputs"
+
+
+@dataclass(frozen=True)
+class LabelledData:
+    """N rows with their labels (see `load_data`)."""
+
+    inputs: Inputs
+    labels: NDArray[np.int64]  # (N,) codes 0..m-1 of the training label; -1 for a row without one
+    label_names: tuple[str, ...]  # the m names
+    columns: Mapping[str, NDArray[Any]]  # (N,) text: finer labels and slices; "" for none
+    fine: tuple[str, ...]  # names of the columns that are finer labels
     slices: tuple[str, ...]
-    groups: NDArray[Any] | None
-    ids: NDArray[Any]
-    split: NDArray[Any]
-    description: DataDescription
+    groups: NDArray[Any] | None  # (N,) text
+    ids: NDArray[Any]  # (N,) text, unique
+    split: NDArray[Any]  # (N,) "train", "validation" or "test"
+    description: DataDescription  # what a record says of them
 
     def rows(self, split: str) -> NDArray[np.int64]:
-        """Numbers of the rows of one part, ascending.
-
-        Raises:
-            InputError: `split` is none of train, validation, test.
-        """
+        """Numbers of the rows of one part, ascending; `split` is one of `SPLITS`."""
         if split not in SPLITS:
             raise InputError(f"one of {', '.join(SPLITS)}", f"{split!r}", "name a part")
         return np.flatnonzero(self.split == split).astype(np.int64)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import yaml
 from numpy.typing import NDArray
 
-from uncollapse.data._source import DataSource, LabelMap, place
-from uncollapse.data.config import data_config
+from uncollapse.data._sources import DataSource, LabelMap, place, quoted
+from uncollapse.data.config import DataConfig, data_config
 from uncollapse.errors import InputError
 
 
@@ -22,8 +22,6 @@ def built_in_maps(data_set: str) -> dict[str, LabelMap]:
         >>> built_in_maps("digits")["parity"]["odd"]
         ('1', '3', '5', '7', '9')
     """
-    import yaml
-
     maps = yaml.safe_load((files("uncollapse.data") / "label_maps.yaml").read_text("utf-8"))
     return {
         name: {coarse: tuple(finer) for coarse, finer in label_map.items()}
@@ -33,61 +31,29 @@ def built_in_maps(data_set: str) -> dict[str, LabelMap]:
 
 @dataclass(frozen=True)
 class Labels:
-    """The training label.
+    """The training label."""
 
-    Attributes:
-        codes: (N,) int64, -1 without label.
-        names: The classes in the order of their codes.
-        column: Column that it was made of.
-        map: Coarse name -> finer names, when it was made by a map.
-    """
-
-    codes: NDArray[np.int64]
-    names: tuple[str, ...]
-    column: str
-    map: LabelMap | None
+    codes: NDArray[np.int64]  # (N,), -1 without label
+    names: tuple[str, ...]  # the classes in the order of their codes
+    column: str  # that it was made of
+    map: LabelMap | None  # coarse name -> finer names, when it was made by one
 
 
-def _quoted(names: Any, most: int = 12) -> str:
-    names = list(names)
-    more = f", ... ({len(names)} in all)" if len(names) > most else ""
-    return ", ".join(map(repr, names[:most])) + more
-
-
-def column_of(source: DataSource, name: str, role: str) -> NDArray[Any]:
-    """A column by name, or an error that lists those there are."""
-    if name not in source.columns:
-        raise InputError(
-            f"a {role} column {name!r}",
-            f"columns {_quoted(source.columns)}",
-            "name one of them",
-        )
-    return source.columns[name]
-
-
-def _resolve_map(
+def _label_map(
     asked: str | LabelMap | None, source: DataSource, base: Path | None
 ) -> LabelMap | None:
     """The map that was asked for: written out, built in, or in a YAML file."""
-    if asked is None:
-        return None
     if not isinstance(asked, str):
         return asked
     if asked in source.maps:
         return source.maps[asked]
     if not asked.endswith((".yaml", ".yml")):
-        known = _quoted(source.maps) if source.maps else "none"
         raise InputError(
             "a built-in map of this source, or a .yaml file",
-            f"map {asked!r}; built in: {known}",
+            f"map {asked!r}; built in: {quoted(source.maps) or 'none'}",
             "write the map out as coarse name: [finer names]",
         )
-    return _map_file(place(asked, base, "a file with a label map"))
-
-
-def _map_file(path: Path) -> LabelMap:
-    import yaml
-
+    path = place(asked, base, "a file with a label map")
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -98,9 +64,7 @@ def _map_file(path: Path) -> LabelMap:
             f"a label map in {path}", type(content).__name__, "write coarse name: [finer names]"
         )
     # The rules for a map are those of the `map` key, so they are checked there.
-    checked = data_config({"source": "digits", "map": content}).map
-    assert isinstance(checked, dict)
-    return checked
+    return _label_map(data_config({"source": "digits", "map": content}).map, source, base)
 
 
 def _order(values: set[str]) -> tuple[str, ...]:
@@ -125,39 +89,25 @@ def _check_map(label_map: LabelMap, present: set[str], column: str) -> dict[str,
             coarse_of[name] = coarse
     if unknown := [name for name in coarse_of if name not in present]:
         raise InputError(
-            f"a label map of the values of column {column!r} ({_quoted(_order(present))})",
-            f"unknown {_quoted(unknown)}",
+            f"a label map of the values of column {column!r} ({quoted(_order(present))})",
+            f"unknown {quoted(unknown)}",
             "correct the names in the map",
         )
     if missing := present - set(coarse_of):
         raise InputError(
             f"a label map that covers column {column!r}",
-            f"not covered: {_quoted(_order(missing))}",
+            f"not covered: {quoted(_order(missing))}",
             "put them under a coarse name",
         )
     return coarse_of
 
 
-def make_labels(
-    source: DataSource,
-    name: str | None,
-    asked: str | LabelMap | None,
-    *,
-    allow_unlabelled: bool,
-    base: Path | None = None,
-) -> Labels:
-    """Codes of the training label, in a column by `name` or in the source's own.
-
-    The map `asked` for may be written out, the name of a built-in one, or a YAML file.
-    """
-    column = name or source.label
-    if column is None:
-        raise InputError(
-            "a label column", f"columns {_quoted(source.columns)}", "name one with `label:`"
-        )
-    values = column_of(source, column, "label")
+def make_labels(source: DataSource, config: DataConfig, base: Path | None) -> Labels:
+    """Codes of the training label, in the column that the configuration names or the source's."""
+    column = config.label or source.label
+    values = source.column(column, "label")
     known = np.array([value is not None for value in values.tolist()], bool)
-    if not known.all() and not allow_unlabelled:
+    if not known.all() and config.unlabelled == "refuse":
         first = source.ids[np.flatnonzero(~known)[0]]
         raise InputError(
             f"a label in every row of column {column!r}",
@@ -165,7 +115,7 @@ def make_labels(
             "complete them, or set `unlabelled: allow`",
         )
     present = set(values[known].tolist())
-    label_map = _resolve_map(asked, source, base)
+    label_map = _label_map(config.map, source, base)
     if label_map is None:
         ordered = tuple(value for value in source.orders.get(column, ()) if value in present)
         names = ordered + _order(present - set(ordered))
@@ -176,7 +126,7 @@ def make_labels(
     if len(names) < 2:
         raise InputError(
             f"two classes or more in column {column!r}",
-            f"{len(names)} ({_quoted(names)})" if names else "no label at all",
+            f"{len(names)} ({quoted(names)})" if names else "no label at all",
             "name another label column, or bring data of another class",
         )
     code_of = {name: code for code, name in enumerate(names)}

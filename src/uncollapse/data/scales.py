@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from uncollapse.data._inputs import OpenedInputs
+from uncollapse.data.dataset import Inputs
 from uncollapse.errors import InputError
 
 _BLOCK = 1024
@@ -28,9 +28,7 @@ class Scales:
     std: NDArray[np.float32]
 
 
-def training_scales(
-    inputs: OpenedInputs, rows: NDArray[np.int64], *, images: int = 10_000
-) -> Scales:
+def training_scales(inputs: Inputs, rows: NDArray[np.int64], *, images: int = 10_000) -> Scales:
     """Mean and standard deviation over the training rows.
 
     Args:
@@ -68,7 +66,7 @@ def training_scales(
     return Scales((mean / unit).numpy().astype(np.float32), (std / unit).numpy().astype(np.float32))
 
 
-def _flat(inputs: OpenedInputs, rows: NDArray[np.int64]) -> Tensor:
+def _flat(inputs: Inputs, rows: NDArray[np.int64]) -> Tensor:
     """All pixels or views of some rows, (places, C or D) float64."""
     values = inputs.read(rows)
     if inputs.kind == "image":

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import zlib
+from collections.abc import Mapping
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -11,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from uncollapse.data._decode import EncodedFiles
-from uncollapse.data._source import DataSource, open_encoded, open_pixels, resolve, texts
+from uncollapse.data._images import Encoded
+from uncollapse.data._sources import DataSource, resolve, texts
 from uncollapse.data.config import (
     DigitsConfig,
     FashionMnistConfig,
@@ -35,7 +37,7 @@ _LICENCES = {
 }
 
 
-def list_digits(config: DigitsConfig) -> DataSource:
+def list_digits(config: DigitsConfig, base: Path | None) -> DataSource:
     """scikit-learn's digits; their 17 levels 0..16 are spread over 0..255."""
     from sklearn.datasets import load_digits
 
@@ -44,7 +46,7 @@ def list_digits(config: DigitsConfig) -> DataSource:
     return DataSource(
         columns={"digit": texts(digits)},
         ids=np.array([f"digit-{row:04d}" for row in range(len(digits))]),
-        open=open_pixels(pixels, config.image),
+        inputs=pixels,
         label="digit",
         maps=built_in_maps("digits"),
         licence="BSD-3-Clause with scikit-learn (UCI, Optical Recognition of Handwritten Digits)",
@@ -71,15 +73,30 @@ def _read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
     return np.frombuffer(content, np.uint8, offset=head).reshape(shape)
 
 
+def _two_parts(
+    name: str, classes: tuple[str, ...], parts: Mapping[str, tuple[NDArray[np.uint8], NDArray[Any]]]
+) -> DataSource:
+    """Images and class codes with a test part of their own."""
+    rows = {part: len(codes) for part, (_, codes) in parts.items()}
+    codes = np.concatenate([codes for _, codes in parts.values()])
+    return DataSource(
+        columns={"class": np.array(classes, object)[codes]},
+        ids=np.array([f"{part}-{row:05d}" for part, n in rows.items() for row in range(n)]),
+        inputs=np.concatenate([images for images, _ in parts.values()]),
+        label="class",
+        split=np.repeat(list(rows), list(rows.values())),
+        orders={"class": classes},
+        maps=built_in_maps(name),
+        licence=_LICENCES[name],
+    )
+
+
 def list_fashion_mnist(config: FashionMnistConfig, base: Path | None) -> DataSource:
     """Fashion-MNIST with its own 10,000 test images."""
     folder = resolve(config.folder, base)
-    pixels, classes, ids, split = [], [], [], []
+    parts = {}
     for prefix, part in (("train", "train"), ("t10k", "test")):
-        paths = [
-            folder / f"{prefix}-images-idx3-ubyte.gz",
-            folder / f"{prefix}-labels-idx1-ubyte.gz",
-        ]
+        paths = [folder / f"{prefix}-{kind}-ubyte.gz" for kind in ("images-idx3", "labels-idx1")]
         for path in paths:
             if not path.is_file():
                 raise InputError(
@@ -94,23 +111,11 @@ def list_fashion_mnist(config: FashionMnistConfig, base: Path | None) -> DataSou
                 f"{len(images)} images, {len(labels)} labels up to {labels.max(initial=0)}",
                 "install the data set again",
             )
-        pixels.append(images)
-        classes.append(np.array(_FASHION_CLASSES, object)[labels])
-        ids += [f"{part}-{row:05d}" for row in range(len(images))]
-        split += [part] * len(images)
-    return DataSource(
-        columns={"class": np.concatenate(classes)},
-        ids=np.array(ids),
-        open=open_pixels(np.concatenate(pixels), config.image),
-        label="class",
-        split=np.array(split),
-        orders={"class": _FASHION_CLASSES},
-        maps=built_in_maps("FashionMNIST"),
-        licence="MIT (Zalando Research, Fashion-MNIST)",
-    )
+        parts[part] = (images, labels)
+    return _two_parts("FashionMNIST", _FASHION_CLASSES, parts)
 
 
-def list_solar_cells(config: SolarCellsConfig) -> DataSource:
+def list_solar_cells(config: SolarCellsConfig, base: Path | None) -> DataSource:
     """The solar cells of elpv-dataset, from the installed package; nothing of it is copied."""
     package = find_spec("elpv_dataset")
     if package is None or not package.submodule_search_locations:
@@ -140,7 +145,7 @@ def list_solar_cells(config: SolarCellsConfig) -> DataSource:
             "cell": texts(cells),
         },
         ids=np.array([Path(name).stem for name in names]),
-        open=open_encoded(EncodedFiles(folder, tuple(names)), config.image, config.memory_mib),
+        inputs=Encoded(names, folder),
         label="condition",
         orders={"condition": _SOLAR_CONDITIONS, "probability": _SEVERITIES},
         maps=built_in_maps("solar-cells"),
@@ -149,16 +154,18 @@ def list_solar_cells(config: SolarCellsConfig) -> DataSource:
     )
 
 
-def _part(config: TorchvisionConfig, root: Path, *, train: bool) -> Any:
-    """torchvision's data set, which checks the MD5 sums before it unpickles CIFAR's files."""
+def list_torchvision(config: TorchvisionConfig, base: Path | None) -> DataSource:
+    """A set of torchvision, which checks the MD5 sums before it unpickles CIFAR's files."""
     try:
         from torchvision import datasets
     except ImportError as error:
         raise InputError(
             "the package torchvision", str(error), "run `pip install 'uncollapse[train]'`"
         ) from error
+    root = resolve(config.root, base)
+    kind = partial(getattr(datasets, config.name), str(root), download=config.download)
     try:
-        return getattr(datasets, config.name)(str(root), train=train, download=config.download)
+        parts = {part: kind(train=part == "train") for part in ("train", "test")}
     except (RuntimeError, OSError) as error:
         remedy = (
             "check the connection, or put torchvision's files there by hand"
@@ -167,22 +174,5 @@ def _part(config: TorchvisionConfig, root: Path, *, train: bool) -> Any:
         )
         reason = str(error).splitlines()[0].split(" You can use")[0] if str(error) else repr(error)
         raise InputError(f"{config.name} in {root}", reason, remedy) from error
-
-
-def list_torchvision(config: TorchvisionConfig, base: Path | None) -> DataSource:
-    """A set of torchvision with its own test part."""
-    root = resolve(config.root, base)
-    parts = {"train": _part(config, root, train=True), "test": _part(config, root, train=False)}
-    classes = tuple(parts["train"].classes)
-    pixels = np.concatenate([np.asarray(part.data) for part in parts.values()])
-    codes = np.concatenate([np.asarray(part.targets) for part in parts.values()])
-    return DataSource(
-        columns={"class": np.array(classes, object)[codes]},
-        ids=np.array([f"{name}-{row:05d}" for name, p in parts.items() for row in range(len(p))]),
-        open=open_pixels(pixels, config.image),
-        label="class",
-        split=np.repeat(list(parts), [len(part) for part in parts.values()]),
-        orders={"class": classes},
-        maps=built_in_maps(config.name),
-        licence=_LICENCES[config.name],
-    )
+    arrays = {name: (np.asarray(p.data), np.asarray(p.targets)) for name, p in parts.items()}
+    return _two_parts(config.name, tuple(parts["train"].classes), arrays)

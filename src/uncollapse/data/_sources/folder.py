@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from uncollapse.data._decode import EncodedFiles
-from uncollapse.data._source import DataSource, open_encoded, place, texts
-from uncollapse.data._sources.table import part_of_rows, read_texts, text_roles
+from uncollapse.data._images import Encoded
+from uncollapse.data._sources import DataSource, place, texts
+from uncollapse.data._sources.table import of_table, text_roles
 from uncollapse.data.config import ImageFolderConfig
 from uncollapse.data.splits import is_part, part_names
 from uncollapse.errors import InputError
@@ -48,10 +48,7 @@ def _list_directories(config: ImageFolderConfig, root: Path) -> DataSource:
         raise InputError(
             f"a directory for each class in {root}", "none", "sort the images, or give a `table`"
         )
-    paths: list[str] = []
-    classes: list[str] = []
-    deeper: list[str | None] = []
-    parts: list[str] = []
+    rows = []
     for directory, part in directories:
         images = _images_under(directory)
         if not images:
@@ -62,17 +59,16 @@ def _list_directories(config: ImageFolderConfig, root: Path) -> DataSource:
             )
         for path in images:
             inner = path.parent.relative_to(directory).as_posix()
-            paths.append(path.relative_to(root).as_posix())
-            classes.append(directory.name)
-            deeper.append(None if inner == "." else inner)
-            parts.append(part)
+            deeper = None if inner == "." else inner
+            rows.append((path.relative_to(root).as_posix(), directory.name, deeper, part))
+    paths, classes, subclasses, parts = zip(*rows, strict=True)
     columns = {"class": texts(classes)}
-    if any(deeper):
-        columns["subclass"] = texts(deeper)
+    if any(subclasses):
+        columns["subclass"] = texts(subclasses)
     return DataSource(
         columns=columns,
         ids=np.array(paths),
-        open=open_encoded(EncodedFiles(root, tuple(paths)), config.image, config.memory_mib),
+        inputs=Encoded(paths, root),
         label="class",
         split=part_names(parts, str(root)) if has_parts else None,
     )
@@ -105,16 +101,8 @@ def _inside(paths: list[Any], root: Path, column: str) -> tuple[str, ...]:
 def _list_rows(config: ImageFolderConfig, root: Path, path: Path) -> DataSource:
     table = Table(path)
     read = table.read([], [config.path_column, *text_roles(config, table.fullest)])
-    columns = read_texts(read)
-    paths = _inside(columns[config.path_column].tolist(), root, config.path_column)
-    return DataSource(
-        columns=columns,
-        ids=np.array(paths),
-        open=open_encoded(EncodedFiles(root, paths), config.image, config.memory_mib),
-        label=config.label or "label",
-        split=part_of_rows(table, read),
-        orders=table.fullest.classes,
-    )
+    paths = _inside(texts(read.names[config.path_column]).tolist(), root, config.path_column)
+    return of_table(table, read, Encoded(paths, root), ids=paths)
 
 
 def list_image_folder(config: ImageFolderConfig, base: Path | None) -> DataSource:

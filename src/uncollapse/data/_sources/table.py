@@ -1,4 +1,4 @@
-"""Rows of a table: encoded images, vectors, or stored views."""
+"""Rows of tables and of named arrays: images, vectors, or stored views. Nothing is unpickled."""
 
 from __future__ import annotations
 
@@ -8,19 +8,32 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from uncollapse.data._decode import EncodedBytes
-from uncollapse.data._inputs import ArrayInputs, OpenedInputs
-from uncollapse.data._source import DataSource, Opener, open_encoded, place, texts
-from uncollapse.data.config import DataConfig, TableConfig
+from uncollapse.data._images import Encoded, as_bytes
+from uncollapse.data._sources import DataSource, place, texts
+from uncollapse.data.config import ArraysConfig, DataConfig, TableConfig
+from uncollapse.data.dataset import SPLIT_WORDS
 from uncollapse.data.splits import part_names
 from uncollapse.errors import InputError
-from uncollapse.progress import Progress
-from uncollapse.tables import Shard, Table, WholeColumns, named_column, number_columns
+from uncollapse.records import InputKind
+from uncollapse.tables import (
+    ArraysShard,
+    Shard,
+    Table,
+    WholeColumns,
+    named_column,
+    number_columns,
+    open_arrays,
+)
 
-Texts = NDArray[Any]
+Array = NDArray[Any]
 
 _ROWS = 65536
 _LARGEST = float(np.finfo(np.float32).max)
+_WANTED = {
+    "image": ((3, 4), "images (N, H, W) or (N, H, W, C) with C = 1 or 3"),
+    "vector": ((2,), "vectors (N, D)"),
+    "views": ((3,), "stored views (N, V, D)"),
+}
 
 
 def text_roles(config: DataConfig, stored: Shard, word: str = "") -> dict[str, str]:
@@ -30,16 +43,27 @@ def text_roles(config: DataConfig, stored: Shard, word: str = "") -> dict[str, s
     return {role: named_column(stored, role.replace("{split}", word)) for role in roles}
 
 
-def read_texts(read: WholeColumns) -> dict[str, Texts]:
-    """The columns with a role as (N,) text, None where a value is missing."""
-    return {name: texts(values) for name, values in read.names.items()}
-
-
-def part_of_rows(table: Table, read: WholeColumns) -> Texts | None:
-    """(N,) the part that each row's file is named for; None without."""
-    if not any(table.splits):
-        return None
-    return np.repeat(part_names(table.splits, str(table.path)), read.counts)
+def of_table(
+    table: Table,
+    read: WholeColumns,
+    inputs: Encoded | Array,
+    kind: InputKind = "image",
+    ids: tuple[str, ...] = (),
+) -> DataSource:
+    """A source of a table's rows, whose parts are those that its files are named for."""
+    split = None
+    if any(table.splits):
+        split = np.repeat(part_names(table.splits, str(table.path)), read.counts)
+    parts = ["row"] * sum(read.counts) if split is None else split.tolist()
+    return DataSource(
+        columns={name: texts(values) for name, values in read.names.items()},
+        # Part and number of each row stay as long as the files do.
+        ids=np.array(ids or [f"{part}-{row}" for row, part in enumerate(parts)]),
+        inputs=inputs,
+        kind=kind,
+        split=split,
+        orders=table.fullest.classes,
+    )
 
 
 def _vectors(config: TableConfig, table: Table, roles: list[str]) -> list[str]:
@@ -94,29 +118,86 @@ def list_table(config: TableConfig, base: Path | None) -> DataSource:
     """Rows of a table; no such column, NaN, lists of different length are refused."""
     table = Table(place(config.path, base, "a table"))
     roles = list(text_roles(config, table.fullest))
-    opener: Opener
     if config.image_column is not None:
         read = table.read([], roles)
         origin = f"column {config.image_column!r} of {table.path}"
-        encoded = EncodedBytes(table.encoded(config.image_column), origin)
-        opener = open_encoded(encoded, config.image, config.memory_mib)
-    else:
-        stored = config.views is not None
-        read = table.read(_vectors(config, table, roles), roles)
-        values = _matrix(read, 3 if stored else 2, table.path)
+        return of_table(table, read, Encoded(table.encoded(config.image_column), origin=origin))
+    read = table.read(_vectors(config, table, roles), roles)
+    stored = config.views is not None
+    values = _matrix(read, 3 if stored else 2, table.path)
+    return of_table(table, read, values, "views" if stored else "vector")
 
-        def opener(rows: NDArray[np.int64], progress: Progress | None) -> OpenedInputs:
-            return ArrayInputs(values[rows], "views" if stored else "vector")
 
-    split = part_of_rows(table, read)
-    rows = range(sum(read.counts))
-    parts = ["row"] * len(rows) if split is None else split.tolist()
+def _check(array: Array, config: ArraysConfig, name: str) -> None:
+    dimensions, wanted = _WANTED[config.kind]
+    colours = config.kind == "image" and array.ndim == 4
+    wrong = array.ndim not in dimensions or 0 in array.shape
+    if wrong or (colours and array.shape[3] not in (1, 3)):
+        first = colours and array.shape[1] in (1, 3)
+        raise InputError(
+            f"{wanted} in {name!r}",
+            f"shape {array.shape}",
+            "move the channels last" if first else "check `inputs` and `kind`",
+        )
+    if array.dtype.kind not in "iufb":
+        raise InputError(f"numbers in {name!r}", f"dtype {array.dtype}", "check `inputs`")
+    if array.dtype.kind == "f":
+        check_finite(array, name)
+
+
+def _mapped(array: Array, config: ArraysConfig, stored: ArraysShard) -> str:
+    """Name and size of the .npy file where the rows stay there: beyond the budget, as they are."""
+    image = config.kind == "image"
+    fits = array.dtype == (np.uint8 if image else np.float32)
+    changed = image and (config.image.size is not None or config.image.channels is not None)
+    large = array.nbytes > config.memory_mib * 2**20
+    if not (isinstance(array, np.memmap) and large and fits) or changed:
+        return ""
+    file = stored.path / f"{config.inputs}.npy"
+    return f"{file.name}, {file.stat().st_size} bytes"
+
+
+def _words(config: ArraysConfig, stored: ArraysShard) -> dict[str, str]:
+    """Part -> the word for it in the names of the arrays; the training part must be there."""
+    return {"train": "train"} | {
+        part: word
+        for part, synonyms in SPLIT_WORDS.items()
+        for word in synonyms
+        if config.inputs.replace("{split}", word) in stored.headers
+    }
+
+
+def _columns(stored: ArraysShard, config: ArraysConfig, inputs: str, word: str) -> dict[str, Array]:
+    """The columns with a role, one value for each row of the inputs."""
+    names = text_roles(config, stored, word)
+    rows = stored.common_rows([inputs, *names.values()])
+    read = next(stored.read([], list(names.values()), max(rows, 1)), {})
+    return {role: texts(read.get(name, np.empty(0))) for role, name in names.items()}
+
+
+def list_arrays(config: ArraysConfig, base: Path | None) -> DataSource:
+    """Arrays by name, of each part where "{split}" is in it, as in train_images, test_images."""
+    stored = open_arrays(place(config.path, base, "an .npz file or a folder of .npy files"))
+    parts = _words(config, stored) if "{split}" in config.inputs else {}
+    arrays: list[Array] = []
+    columns: list[dict[str, Array]] = []
+    for word in parts.values() or [""]:
+        name = config.inputs.replace("{split}", word)
+        named_column(stored, name, "an embedding column")
+        columns.append(_columns(stored, config, name, word))
+        array = stored.mapped(name)
+        _check(array, config, name)
+        if arrays and array.shape[1:] != arrays[0].shape[1:]:
+            raise InputError("parts of one shape", f"{array.shape} in {name!r}", "check the arrays")
+        arrays.append(as_bytes(array, name) if parts and config.kind == "image" else array)
+    lengths = [len(array) for array in arrays]
+    named = zip(parts or ["row"], lengths, strict=True)
     return DataSource(
-        columns=read_texts(read),
-        # Part and number of each row stay as long as the files do.
-        ids=np.array([f"{part}-{row}" for row, part in zip(rows, parts, strict=True)]),
-        open=opener,
-        label=config.label or "label",
-        split=split,
-        orders=table.fullest.classes,
+        columns={role: np.concatenate([part[role] for part in columns]) for role in columns[0]},
+        ids=np.array([f"{part}-{row}" for part, length in named for row in range(length)]),
+        inputs=np.concatenate(arrays) if parts else arrays[0],
+        kind=config.kind,
+        name=config.inputs,
+        mapped="" if parts else _mapped(arrays[0], config, stored),
+        split=np.repeat(list(parts), lengths) if parts else None,
     )
