@@ -109,7 +109,8 @@ def _fit(image: Image.Image, decoding: Decoding) -> NDArray[Any]:
 
 def channels_first(images: NDArray[Any]) -> NDArray[Any]:
     """A view (N, C, H, W) of images (N, H, W) or (N, H, W, C)."""
-    return images[:, None] if images.ndim == 3 else images.transpose(0, 3, 1, 2)
+    grey = images.ndim == 3 or images.shape[3] == 1
+    return images.reshape(images.shape[:3])[:, None] if grey else images.transpose(0, 3, 1, 2)
 
 
 def _reason(encoded: Encoded, item: int, error: Exception) -> str:
@@ -203,8 +204,7 @@ def fit_pixels(pixels: NDArray[np.uint8], options: ImageOptions) -> NDArray[np.u
     """Images (N, H, W) or (N, H, W, C) as uint8 (N, C, H, W) of the size and channels asked for."""
     grey = pixels.ndim == 3 or pixels.shape[3] == 1
     decoding = _decoding(options, *pixels.shape[1:3], grey=grey)
-    if pixels.ndim == 4 and grey:
-        pixels = pixels[..., 0]
+    pixels = pixels.reshape(pixels.shape[:3]) if grey else pixels
     if decoding.shape[1:] == pixels.shape[1:3] and grey == (decoding.channels == "grey"):
         return np.ascontiguousarray(channels_first(pixels))
     fitted = np.empty((len(pixels), *decoding.shape), np.uint8)
