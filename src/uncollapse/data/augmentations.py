@@ -1,15 +1,13 @@
 """Random changes of a batch, drawn for each view apart from a generator that is handed in.
 
-Images are float32 (n, C, H, W) in [0, 1], vectors float32 (n, D). Functions of kornia and torch
-apply what is drawn here; kornia's classes, which draw from torch's global generator, are at hand by
-name (see `KorniaOperation`).
+Images are float32 (n, C, H, W) in [0, 1], vectors float32 (n, D).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import torch
@@ -17,12 +15,10 @@ from pydantic import Field
 from torch import Tensor
 
 from uncollapse.data.config import Strict
-from uncollapse.data.scales import Scales
+from uncollapse.data.dataset import Scales
 from uncollapse.errors import InputError
 
 Probability = Annotated[float, Field(ge=0, le=1)]
-# YAML has lists only, which a strict model does not take for a tuple.
-Range = Annotated[tuple[float, float], Field(strict=False)]
 
 
 @dataclass(frozen=True)
@@ -54,7 +50,7 @@ class Draws:
 class Operation(Strict):
     """One random change; its fields are the arguments that a configuration may give."""
 
-    changes: ClassVar[Literal["image", "vector"]] = "image"
+    of_images: ClassVar[bool] = True  # else of vectors
     channels: ClassVar[int | None] = None  # None: any number
 
     @property
@@ -66,6 +62,13 @@ class Operation(Strict):
         """The changed batch, a new tensor."""
         raise NotImplementedError
 
+    def check(self, shape: tuple[int, ...]) -> None:
+        """Refuse it for rows of that shape that it cannot change."""
+        if self.channels not in (None, shape[0]):
+            raise InputError(
+                "images of 3 channels for grey", f"{shape[0]} channels", "leave grey out"
+            )
+
 
 class Mask(Operation):
     """Features replaced by their mean over the training rows.
@@ -74,7 +77,7 @@ class Mask(Operation):
         p: Share of the features, each drawn alone.
     """
 
-    changes: ClassVar[Literal["image", "vector"]] = "vector"
+    of_images = False
 
     p: Probability = 0.2
 
@@ -92,7 +95,7 @@ class Noise(Operation):
         std: Of each feature's noise, as a share of its standard deviation over the training rows.
     """
 
-    changes: ClassVar[Literal["image", "vector"]] = "vector"
+    of_images = False
 
     std: Annotated[float, Field(ge=0)] = 0.1
 
@@ -106,16 +109,11 @@ class Noise(Operation):
 class KorniaOperation(Operation):
     """A class of kornia.augmentation, drawn for each image apart.
 
-    Kornia draws from torch's global generator, so it is given a seed for the call and put back
-    as it was.
-
-    Attributes:
-        kornia_class: Name of the class, such as "RandomErasing".
-        arguments: Its keyword arguments; same_on_batch is always False.
+    Kornia draws from torch's global generator, which gets a seed for the call and is put back.
     """
 
-    kornia_class: str
-    arguments: dict[str, Any]
+    kornia_class: str  # such as "RandomErasing"
+    arguments: dict[str, Any]  # by keyword; same_on_batch is always False
 
     @property
     def name(self) -> str:
@@ -142,11 +140,7 @@ class KorniaOperation(Operation):
         return changed
 
     def check(self, shape: tuple[int, ...]) -> None:
-        """Try it on images of shape (C, H, W), which it must keep.
-
-        Raises:
-            InputError: No such class, arguments that it does not take, or another shape comes out.
-        """
+        """Refuse it unless it works on images of shape (C, H, W) and keeps that shape."""
         import kornia.augmentation as kornia
 
         named = getattr(kornia, self.name, None)

@@ -1,4 +1,4 @@
-"""Data as training, evaluation and probes take them: inputs, labels, finer labels, split."""
+"""Data as training, evaluation and probes take them: inputs, labels, split, scales."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ SPLIT_WORDS = {
     "validation": ("dev", "val", "validation", "valid"),
     "test": ("testing", "test"),
 }
+# Rows of which the scales are summed at once.
+_BLOCK = 1024
 
 
 @dataclass(frozen=True)
@@ -74,3 +76,41 @@ class LabelledData:
         if split not in SPLITS:
             raise InputError(f"one of {', '.join(SPLITS)}", f"{split!r}", "name a part")
         return np.flatnonzero(self.split == split).astype(np.int64)
+
+
+@dataclass(frozen=True)
+class Scales:
+    """Mean and standard deviation of each channel (images, in [0, 1]) or feature, (C,) or (D,)."""
+
+    mean: NDArray[np.float32]
+    std: NDArray[np.float32]  # 0 for a channel or feature that never changes
+
+
+def training_scales(inputs: Inputs, rows: NDArray[np.int64], *, images: int = 10_000) -> Scales:
+    """The scales of the training rows (of stored views over all views), from sums in float64.
+
+    Of images, at most `images` rows are read, evenly spaced; of vectors all are.
+    """
+    if not len(rows):
+        raise InputError("training rows", "none", "give the data a split with training rows")
+    if inputs.kind == "image" and len(rows) > images:
+        rows = rows[np.linspace(0, len(rows) - 1, images).astype(np.int64)]
+    shift = _flat(inputs, rows[:_BLOCK]).mean(0)  # keeps the differences of squares exact
+    count, first, second = 0, torch.zeros_like(shift), torch.zeros_like(shift)
+    for start in range(0, len(rows), _BLOCK):
+        values = _flat(inputs, rows[start : start + _BLOCK]) - shift
+        count += len(values)
+        first += values.sum(0)
+        second += values.square().sum(0)
+    unit = 255.0 if inputs.kind == "image" else 1.0
+    std = (second / count - (first / count).square()).clamp(min=0).sqrt()
+    mean = shift + first / count
+    return Scales((mean / unit).numpy().astype(np.float32), (std / unit).numpy().astype(np.float32))
+
+
+def _flat(inputs: Inputs, rows: NDArray[np.int64]) -> Tensor:
+    """All pixels or views of some rows, (places, C or D) float64."""
+    values = inputs.read(rows)
+    if inputs.kind == "image":
+        values = values.movedim(1, -1)
+    return values.reshape(-1, values.shape[-1]).to(torch.float64)

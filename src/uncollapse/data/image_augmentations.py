@@ -1,6 +1,6 @@
 """Random changes of images: where their pixels are, and what colour.
 
-Random numbers are drawn for each image apart; kornia's and torch's functions apply them.
+Functions of kornia and torch apply what is drawn here, for each image apart.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
-from uncollapse.data.augmentations import Draws, Operation, Probability, Range
+from uncollapse.data.augmentations import Draws, Operation, Probability
 
-Factor = Annotated[float, Field(ge=0, le=1)]
+# YAML has lists only, which a strict model does not take for a tuple.
+Range = Annotated[tuple[float, float], Field(strict=False)]
 
 
 class Geometric(Operation):
@@ -164,9 +165,9 @@ class Jitter(Operation):
         p: Probability that an image is changed at all.
     """
 
-    brightness: Factor = 0.4
-    contrast: Factor = 0.4
-    saturation: Factor = 0.4
+    brightness: Probability = 0.4
+    contrast: Probability = 0.4
+    saturation: Probability = 0.4
     hue: Annotated[float, Field(ge=0, le=0.5)] = 0.1
     p: Probability = 0.8
 
@@ -175,19 +176,17 @@ class Jitter(Operation):
         from kornia import enhance
 
         chosen = draws.chosen(len(values), self.p)
+        changes = (
+            enhance.adjust_brightness_accumulative,
+            enhance.adjust_contrast_with_mean_subtraction,
+            enhance.adjust_saturation_with_gray_subtraction,
+            enhance.adjust_hue,
+        )
         for which in draws.generator.permutation(4):
             most = (self.brightness, self.contrast, self.saturation, self.hue)[which]
             amount = draws.uniform(len(values), -most, most) * chosen
-            if most == 0 or (which > 1 and values.shape[1] != 3):
-                continue
-            if which == 0:
-                values = enhance.adjust_brightness_accumulative(values, 1 + amount)
-            elif which == 1:
-                values = enhance.adjust_contrast_with_mean_subtraction(values, 1 + amount)
-            elif which == 2:
-                values = enhance.adjust_saturation_with_gray_subtraction(values, 1 + amount)
-            else:
-                values = enhance.adjust_hue(values, 2 * math.pi * amount)
+            if most and (which < 2 or values.shape[1] == 3):
+                values = changes[which](values, 2 * math.pi * amount if which == 3 else 1 + amount)
         return values
 
 

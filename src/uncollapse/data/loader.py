@@ -28,55 +28,22 @@ _Step = tuple[int, NDArray[np.int64]]  # number and positions of a batch
 
 @dataclass(frozen=True)
 class LoadedBatch:
-    """One process's share of a batch.
+    """One process's share of a batch."""
 
-    Attributes:
-        views: (n, p, ...) float32.
-        labels: (n,) int64 class codes.
-        instances: (n,) int64 row numbers in the data.
-    """
-
-    views: Tensor
-    labels: Tensor
-    instances: Tensor
+    views: Tensor  # (n, p, ...) float32
+    labels: Tensor  # (n,) int64 class codes
+    instances: Tensor  # (n,) int64 row numbers in the data
 
 
 class Loader:
-    """Batches of views, epoch by epoch.
+    """Batches of views, epoch by epoch, whose rows are those that the sampler takes of `rows`.
 
     A global batch is cut in 8 chunks (fewer if it has fewer rows), each augmented with random
-    numbers from (seed, epoch, step, chunk). A process takes a run of neighbouring chunks, so the
-    shares of all processes, one after the other, are bit for bit the batch of a single process.
-    They are equal in size if the number of processes divides 8 and 8 divides the batch.
-
-    Args:
-        data: The data (`load_data`).
-        rows: Numbers of the training rows, shape (N,); the sampler's positions refer to them.
-        sampler: Which rows make a batch.
-        augmenter: What views are made of them.
-        seed: Non-negative; of the views.
-        rank: Number of this process.
-        world: Number of processes.
-        workers: Processes that read and augment ahead of the step; 0 does it between steps. They
-            end with this process. The batches are the same.
-
-    Raises:
-        InputError: More processes than chunks, or a rank that does not exist.
-
-    Examples:
-        >>> from uncollapse.data import BatchConfig, ViewsConfig, make_sampler
-        >>> from uncollapse.data import data_config, load_data
-        >>> data = load_data(data_config({"source": "digits"}))
-        >>> rows = data.rows("train")
-        >>> batch = BatchConfig(sampler="balanced", per_class=5)
-        >>> sampler = make_sampler(batch, data.labels[rows], seed=0)
-        >>> views = ViewsConfig(flip=False, normalisation="none")
-        >>> augmenter = Augmenter(views, data.inputs.kind, data.inputs.shape)
-        >>> loader = Loader(data, rows, sampler, augmenter, seed=0)
-        >>> loader.steps(0), next(loader.epoch(0)).views.shape
-        (26, torch.Size([50, 2, 1, 8, 8]))
-        >>> len(list(loader.epoch(0, start=20)))
-        6
+    numbers from (seed, epoch, step, chunk). Process `rank` of `world` takes a run of neighbouring
+    chunks, so the shares of all processes, one after the other, are bit for bit the batch of a
+    single process. They are equal in size if the number of processes divides 8 and 8 divides the
+    batch. `workers` processes read and augment ahead of the step, and end with this process; with 0
+    it is done between steps. The batches are the same.
     """
 
     def __init__(
@@ -110,14 +77,10 @@ class Loader:
 
     def steps(self, epoch: int) -> int:
         """Batches of an epoch."""
-        return len(self._sampler.batches(epoch))
+        return self._sampler.steps
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[LoadedBatch]:
-        """The batches of an epoch, from step `start` on.
-
-        Raises:
-            InputError: A row cannot be read; also where a worker process reads it.
-        """
+        """The batches of an epoch, from step `start` on; a row that cannot be read is refused."""
         batches = self._sampler.batches(epoch)
         if not 0 <= start <= len(batches):
             raise InputError(
@@ -151,13 +114,7 @@ class Loader:
             return error
 
     def load(self, epoch: int, step: int, batch: NDArray[np.int64]) -> LoadedBatch:
-        """This process's share of one batch.
-
-        Args:
-            epoch: Number of the epoch.
-            step: Number of the batch in it.
-            batch: Positions of the whole batch among the training rows.
-        """
+        """This process's share of one batch, whose positions are among the training rows."""
         low, high = self._bounds[0], self._bounds[-1]
         rows = self._rows[batch[low:high]]
         raw = self._data.inputs.read(rows)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal, Self
 
 import numpy as np
@@ -19,7 +20,6 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from uncollapse.data.config import Strict
-from uncollapse.data.coverage import Coverage, first_few
 from uncollapse.data.permutation_stream import Integers, PermutationStream
 from uncollapse.errors import InputError
 from uncollapse.records import BalancedBatch, Batch, FullBatch, RandomBatch
@@ -67,21 +67,64 @@ class BatchConfig(Strict):
         return self
 
 
-class Sampler(ABC):
-    """Batches of positions among the training rows; see `make_sampler`.
+@dataclass(frozen=True)
+class Coverage:
+    """What one epoch's batches reach of the training rows, by class code (-1 for unlabelled).
 
-    Attributes:
-        size: Rows in a batch.
-        steps: Batches in an epoch; the same in every epoch.
+    Examples:
+        >>> coverage = Coverage(2, *np.array([[-1, 0, 1], [9, 4, 2], [0, 4, 2], [0, 4, 0]]))
+        >>> coverage.text
+        'epoch 2 reaches 6 of 15 rows; 9 unlabelled are left out; 4 places repeat a row'
+        >>> coverage.unreached, coverage.unreached_classes
+        (9, (-1,))
     """
 
-    size: int
-    steps: int
+    epoch: int
+    classes: Integers  # (m,) codes, ascending
+    samples: Integers  # rows of each class
+    reached: Integers  # of these, how many are in at least one batch
+    repeated: Integers  # places in batches beyond the first of each row
+
+    @property
+    def unreached(self) -> int:
+        """Rows that no batch of the epoch holds, unlabelled ones included."""
+        return int((self.samples - self.reached).sum())
+
+    @property
+    def unreached_classes(self) -> tuple[int, ...]:
+        """Codes of classes of which no row is reached; -1 stands for unlabelled rows."""
+        return tuple(int(c) for c in self.classes[self.reached == 0])
+
+    @property
+    def text(self) -> str:
+        """One line that says which rows and classes the epoch leaves out or repeats."""
+        total = int(self.samples.sum())
+        parts = [f"epoch {self.epoch} reaches {total - self.unreached:,} of {total:,} rows"]
+        labelled = self.classes >= 0
+        unlabelled = int((self.samples - self.reached)[~labelled].sum())
+        if unlabelled:
+            parts.append(f"{unlabelled:,} unlabelled are left out")
+        missed = int((self.samples - self.reached)[labelled].sum())
+        if missed:
+            parts.append(f"{missed:,} not reached")
+        without = [code for code in self.unreached_classes if code >= 0]
+        if without:
+            parts.append(f"among them all of class {_first_few(without)}")
+        if self.repeated.any():
+            parts.append(f"{int(self.repeated.sum()):,} places repeat a row")
+        return "; ".join(parts)
+
+
+class Sampler(ABC):
+    """Batches of positions among the training rows; see `make_sampler`."""
+
+    size: int  # rows in a batch
+    steps: int  # batches in an epoch, the same in every one
 
     def __init__(self, labels: Integers, seed: int) -> None:
         self._labels = labels
         self._seed = seed
-        self._latest: tuple[int, Integers] | None = None
+        self._latest = (-1, np.empty((0, 0), np.int64))  # the batches of an epoch
 
     @abstractmethod
     def batch(self) -> Batch:
@@ -92,35 +135,22 @@ class Sampler(ABC):
         """All batches of an epoch, shape (steps, size)."""
 
     def batches(self, epoch: int) -> list[Integers]:
-        """The batches of an epoch: a pure function of the seed and the epoch.
-
-        Args:
-            epoch: Number of the epoch, from 0.
-
-        Returns:
-            Arrays of shape (size,), positions among the training rows; do not write into them. To
-            resume after k steps, take `[k:]`.
-        """
-        return list(self._cached(epoch))
+        """The batches of an epoch, (size,) each: a pure function of the seed and the epoch."""
+        if epoch < 0:
+            raise InputError("an epoch from 0 on", f"epoch = {epoch}", "count epochs from 0")
+        if self._latest[0] != epoch:
+            self._latest = (epoch, self._epoch(epoch))
+            self._latest[1].setflags(write=False)
+        return list(self._latest[1])
 
     def coverage(self, epoch: int) -> Coverage:
         """What the batches of an epoch reach, leave out and repeat, by class."""
-        times = np.bincount(self._cached(epoch).ravel(), minlength=len(self._labels))
+        times = np.bincount(np.concatenate(self.batches(epoch)), minlength=len(self._labels))
         classes, members = np.unique(self._labels, return_inverse=True)
         reached = np.bincount(members, weights=times > 0, minlength=len(classes)).astype(np.int64)
         places = np.bincount(members, weights=times, minlength=len(classes)).astype(np.int64)
         samples = np.bincount(members, minlength=len(classes)).astype(np.int64)
         return Coverage(epoch, classes, samples, reached, places - reached)
-
-    def _cached(self, epoch: int) -> Integers:
-        if epoch < 0:
-            raise InputError("an epoch from 0 on", f"epoch = {epoch}", "count epochs from 0")
-        latest = self._latest
-        if latest is None or latest[0] != epoch:
-            batches = self._epoch(epoch)
-            batches.setflags(write=False)
-            latest = self._latest = (epoch, batches)
-        return latest[1]
 
 
 class _Shuffled(Sampler):
@@ -191,20 +221,14 @@ def make_sampler(
     seed: int,
     names: Sequence[str] | None = None,
 ) -> Sampler:
-    """The sampler that a configuration asks for.
+    """The sampler that a configuration asks for; a batch too large for the rows is refused.
 
     Args:
         config: Kind and sizes.
-        labels: Class codes of the training rows, shape (N,), any integer dtype; -1 for unlabelled
-            rows, which "shuffled" uses and the other kinds leave out.
+        labels: (N,) class codes of the training rows; -1 for unlabelled ones, which "shuffled" uses
+            and the other kinds leave out.
         seed: Non-negative; what the batches are a function of, with the epoch.
         names: Class names by code, for messages.
-
-    Returns:
-        The sampler.
-
-    Raises:
-        InputError: A batch asks for more rows or classes than there are.
 
     Examples:
         >>> labels = np.array([0] * 6 + [1] * 4)
@@ -227,16 +251,8 @@ def make_sampler(
             )
         return _Shuffled(codes, seed, size)
     per_class = config.per_class or 1
-    classes = _checked_classes(codes, per_class, config.classes, names)
-    return _ByClass(codes, seed, per_class, classes, restart=config.sampler == "class-aware")
-
-
-def _checked_classes(
-    codes: Integers, per_class: int, classes: int | None, names: Sequence[str] | None
-) -> int:
-    """Classes in a batch; refuses more than there are, and classes too small for `per_class`."""
     present, counts = np.unique(codes[codes >= 0], return_counts=True)
-    classes = classes or len(present)
+    classes = config.classes or len(present)
     if not 0 < classes <= len(present):
         raise InputError(
             f"at most the {len(present):,} classes of the training rows",
@@ -251,7 +267,13 @@ def _checked_classes(
     if small:
         raise InputError(
             f"per_class = {per_class:,} training rows or more in every class",
-            first_few(small),
+            _first_few(small),
             f"give per_class of at most {counts.min():,}, or merge or leave out small classes",
         )
-    return classes
+    return _ByClass(codes, seed, per_class, classes, restart=config.sampler == "class-aware")
+
+
+def _first_few(items: Sequence[object], most: int = 5) -> str:
+    """The first few of a list, and how many more there are."""
+    more = f" and {len(items) - most:,} more" if len(items) > most else ""
+    return ", ".join(str(item) for item in items[:most]) + more

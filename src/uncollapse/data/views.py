@@ -1,28 +1,105 @@
-"""Augmented views of a batch, as a pure function of a key."""
+"""The `views:` block of a configuration, and augmented views as a pure function of a key."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from collections.abc import Sequence
+from itertools import groupby
+from typing import Annotated, Any, Literal, Self, cast
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 from torch import Tensor
 
-from uncollapse.data.augmentation_presets import (
-    ListedOperation,
-    Strength,
-    augmented,
-    check_fit,
-    parsed,
-    preset,
-)
-from uncollapse.data.augmentations import Draws
+from uncollapse.data.augmentations import Draws, KorniaOperation, Mask, Noise, Operation
 from uncollapse.data.config import Strict
-from uncollapse.data.scales import Scales
+from uncollapse.data.dataset import Scales
+from uncollapse.data.image_augmentations import (
+    Blur,
+    Crop,
+    Flip,
+    Geometric,
+    Grey,
+    Jitter,
+    Rotate,
+    Shift,
+    warp,
+)
 from uncollapse.errors import InputError
 from uncollapse.records import InputKind
+
+Strength = Literal["none", "weak", "medium", "strong"]
+ListedOperation = str | dict[str, dict[str, Any]]
+
+_OPERATIONS: dict[str, type[Operation]] = {
+    operation.__name__.lower(): operation
+    for operation in (Crop, Shift, Flip, Rotate, Jitter, Grey, Blur, Mask, Noise)
+}
+
+_FULL_JITTER = {"brightness": 0.8, "contrast": 0.8, "saturation": 0.8, "hue": 0.2}
+# SupContrast's and the paper's CIFAR views are medium, SimCLR's ImageNet views strong.
+_IMAGES: dict[Strength, list[ListedOperation]] = {
+    "none": [],
+    "weak": ["shift", "flip"],
+    "medium": ["crop", "flip", "jitter", "grey"],
+    "strong": [
+        {"crop": {"scale": (0.08, 1.0)}}, "flip", {"jitter": _FULL_JITTER}, "grey", "blur",
+    ],
+}  # fmt: skip
+_VECTORS: dict[Strength, list[ListedOperation]] = {
+    "none": [],
+    "weak": [{"mask": {"p": 0.1}}, {"noise": {"std": 0.1}}],
+    "medium": [{"mask": {"p": 0.2}}, {"noise": {"std": 0.2}}],
+    "strong": [{"mask": {"p": 0.4}}, {"noise": {"std": 0.4}}],
+}
+
+
+def preset(strength: Strength, *, image: bool, flip: bool) -> list[Operation]:
+    """The operations of a named strength, in order; `flip` allows mirror images.
+
+    Examples:
+        >>> [operation.name for operation in preset("medium", image=True, flip=False)]
+        ['crop', 'jitter', 'grey']
+    """
+    operations = _parsed((_IMAGES if image else _VECTORS)[strength])
+    return [step for step in operations if flip or not isinstance(step, Flip)]
+
+
+def _parsed(listed: Sequence[ListedOperation]) -> list[Operation]:
+    """The operations of an explicit list; a ValueError where a name or an argument is not known."""
+    operations: list[Operation] = []
+    for item in listed:
+        if isinstance(item, str):
+            item = {item: {}}
+        if len(item) != 1:
+            raise ValueError(f"each item of the list is one {{name: {{arguments}}}}, not {item}")
+        ((name, arguments),) = item.items()
+        if name in _OPERATIONS:
+            try:
+                operations.append(_OPERATIONS[name].model_validate(arguments))
+            except ValidationError as error:
+                first = error.errors()[0]
+                where = ".".join([name, *map(str, first["loc"])])
+                raise ValueError(f"{where}: {first['msg']}") from None
+        elif name[:1].isupper():
+            operations.append(KorniaOperation(kornia_class=name, arguments=arguments))
+        else:
+            raise ValueError(
+                f"augmentation {name!r} is none of {', '.join(_OPERATIONS)}, nor a class of "
+                "kornia.augmentation"
+            )
+    return operations
+
+
+def _augmented(values: Tensor, operations: Sequence[Operation], draws: Draws) -> Tensor:
+    """A batch changed by operations in order, neighbouring affine ones with one interpolation."""
+    for geometric, run in groupby(operations, lambda operation: isinstance(operation, Geometric)):
+        if geometric:
+            values = warp(values, cast("list[Geometric]", list(run)), draws)
+        else:
+            for operation in run:
+                values = operation.apply(values, draws)
+    return values
 
 
 class Normalisation(Strict):
@@ -42,7 +119,7 @@ class ViewsConfig(Strict):
 
     Attributes:
         count: Views of an instance in a batch (p).
-        augmentation: "none", "weak", "medium" or "strong" (see `augmentation_presets.preset`),
+        augmentation: "none", "weak", "medium" or "strong" (see `preset`),
             or a list of operations, each a name or {name: {arguments}}: crop, shift, flip, rotate,
             jitter, grey, blur for images, mask and noise for vectors and stored views, or a class
             of kornia.augmentation.
@@ -63,7 +140,7 @@ class ViewsConfig(Strict):
     @model_validator(mode="after")
     def _operations_are_known(self) -> Self:
         if isinstance(self.augmentation, list):
-            names = [operation.name for operation in parsed(self.augmentation)]
+            names = [operation.name for operation in _parsed(self.augmentation)]
             if "flip" in names and not self.flip:
                 raise ValueError("flip is false, but the list of augmentations has a flip")
         return self
@@ -100,14 +177,21 @@ class Augmenter:
         shape: tuple[int, ...],
         scales: Scales | None = None,
     ) -> None:
-        self._config, self._kind, self._scales = config, kind, scales
+        self.count, self._kind, self._scales = config.count, kind, scales
         if isinstance(config.augmentation, list):
-            self._operations = parsed(config.augmentation)
+            self._operations = _parsed(config.augmentation)
         else:
             named = preset(config.augmentation, image=kind == "image", flip=config.flip)
             self._operations = [step for step in named if step.channels in (None, shape[0])]
         for operation in self._operations:
-            check_fit(operation, kind, shape)
+            if operation.of_images != (kind == "image"):
+                known = [n for n, o in _OPERATIONS.items() if o.of_images != operation.of_images]
+                raise InputError(
+                    f"augmentations for rows of kind {kind} ({', '.join(known)})",
+                    operation.name,
+                    "leave it out",
+                )
+            operation.check(shape)
         if kind == "views" and config.count > shape[0]:
             raise InputError(
                 f"at most the {shape[0]} stored views",
@@ -115,7 +199,7 @@ class Augmenter:
                 "ask for fewer views, or store more",
             )
         length = shape[0] if kind == "image" else shape[-1]
-        scaled = any(operation.changes == "vector" for operation in self._operations)
+        scaled = any(not operation.of_images for operation in self._operations)
         if scales is None and (scaled or config.normalisation == "training"):
             raise InputError(
                 "mean and standard deviation of the training rows",
@@ -128,12 +212,27 @@ class Augmenter:
                 f"{len(scales.mean)}",
                 "measure them on the same inputs",
             )
-        self._mean, self._std = _normalisation(config, scales, length)
+        self._mean, self._std = self._normalisation(config.normalisation, length)
 
-    @property
-    def count(self) -> int:
-        """Views of an instance (p)."""
-        return self._config.count
+    def _normalisation(self, given: str | Normalisation, length: int) -> list[Tensor]:
+        """Mean and standard deviation to normalise by, for each channel or feature."""
+        mean: Any = 0
+        std: Any = 1
+        if isinstance(given, Normalisation):
+            mean, std = given.mean, given.std
+        elif given == "training" and self._scales is not None:
+            # What never changes is only centred.
+            mean, std = self._scales.mean, np.where(self._scales.std > 0, self._scales.std, 1)
+        pair = [np.atleast_1d(np.asarray(values, dtype=np.float32)) for values in (mean, std)]
+        for values in pair:
+            if len(values) not in (1, length):
+                raise InputError(
+                    f"1 or {length} numbers for mean and std of the normalisation",
+                    f"{len(values)}",
+                    "give one number, or one per channel or feature",
+                )
+        tail = (1, 1) if self._kind == "image" else ()
+        return [torch.from_numpy(v).expand(length).reshape(-1, *tail) for v in pair]
 
     def views(self, raw: Tensor, *, key: tuple[int, ...]) -> Tensor:
         """Different views of each row, the same for the same key.
@@ -146,60 +245,27 @@ class Augmenter:
         Returns:
             (n, p, ...) float32; without an augmentation the views of a row are equal.
         """
-        count = self._config.count
         generator = np.random.default_rng(np.random.SeedSequence(key))
         draws = Draws(generator, raw.device, self._scales)
-        values = self._as_float(raw)
+        values = _as_float(raw)
         if self._kind == "views":
-            order = draws.uniform((len(values), values.shape[1])).argsort(dim=1)[:, :count]
+            order = draws.uniform((len(values), values.shape[1])).argsort(dim=1)[:, : self.count]
             values = values.gather(1, order[:, :, None].expand(-1, -1, values.shape[2]))
             values = values.flatten(0, 1)
         else:
-            values = values.repeat_interleave(count, dim=0)
+            values = values.repeat_interleave(self.count, dim=0)
         if len(values):
-            values = augmented(values, self._operations, draws)
-        return self._normalised(values).reshape(len(raw), count, *values.shape[1:])
+            values = _augmented(values, self._operations, draws)
+        return self._normalised(values).reshape(len(raw), self.count, *values.shape[1:])
 
     def plain(self, raw: Tensor) -> Tensor:
-        """The rows for evaluation: normalised only; of stored views the first one.
-
-        Args:
-            raw: (n, ...) as for `views`.
-
-        Returns:
-            (n, ...) float32; (n, D) of stored views.
-        """
-        values = self._as_float(raw)
+        """The rows (n, ...) for evaluation: normalised only; of stored views the first one."""
+        values = _as_float(raw)
         return self._normalised(values[:, 0] if self._kind == "views" else values)
 
-    def _as_float(self, raw: Tensor) -> Tensor:
-        return raw.to(torch.float32) / 255 if raw.dtype == torch.uint8 else raw.to(torch.float32)
-
     def _normalised(self, values: Tensor) -> Tensor:
-        tail = (1, 1) if self._kind == "image" else ()
-        mean, std = (
-            torch.from_numpy(x).to(values.device).view(-1, *tail) for x in (self._mean, self._std)
-        )
-        return (values - mean) / std
+        return (values - self._mean.to(values.device)) / self._std.to(values.device)
 
 
-def _normalisation(
-    config: ViewsConfig, scales: Scales | None, length: int
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Mean and standard deviation to normalise by, each of shape (length,)."""
-    given = config.normalisation
-    if isinstance(given, Normalisation):
-        pair = [np.atleast_1d(np.asarray(v, dtype=np.float32)) for v in (given.mean, given.std)]
-        for values in pair:
-            if len(values) not in (1, length):
-                raise InputError(
-                    f"1 or {length} numbers for mean and std of the normalisation",
-                    f"{len(values)}",
-                    "give one number, or one per channel or feature",
-                )
-        mean, std = (np.broadcast_to(v, (length,)).copy() for v in pair)
-        return mean, std
-    if given == "none" or scales is None:
-        return np.zeros(length, dtype=np.float32), np.ones(length, dtype=np.float32)
-    # What never changes is only centred.
-    return scales.mean, np.where(scales.std > 0, scales.std, 1).astype(np.float32)
+def _as_float(raw: Tensor) -> Tensor:
+    return raw.to(torch.float32) / 255 if raw.dtype == torch.uint8 else raw.to(torch.float32)

@@ -1,0 +1,97 @@
+from .augmentations import (
+    Draws,
+    KorniaOperation,
+    Mask,
+    Noise,
+)
+from .config import (
+    DataConfig,
+    ImageOptions,
+    LimitConfig,
+    SplitConfig,
+    data_config,
+)
+from .dataset import (
+    SPLITS,
+    LabelledData,
+    Scales,
+    training_scales,
+)
+from .image_augmentations import (
+    Blur,
+    Crop,
+    Flip,
+    Grey,
+    Jitter,
+    Rotate,
+    Shift,
+)
+from .labels import (
+    built_in_maps,
+)
+from .load import (
+    load_data,
+)
+from .loader import (
+    LoadedBatch,
+    Loader,
+)
+from .permutation_stream import (
+    PermutationStream,
+)
+from .samplers import (
+    BatchConfig,
+    Coverage,
+    Sampler,
+    make_sampler,
+)
+from .splits import (
+    limited_rows,
+    make_split,
+    part_names,
+)
+from .views import (
+    Augmenter,
+    Normalisation,
+    ViewsConfig,
+    preset,
+)
+
+__all__ = [
+    "SPLITS",
+    "Augmenter",
+    "BatchConfig",
+    "Blur",
+    "Coverage",
+    "Crop",
+    "DataConfig",
+    "Draws",
+    "Flip",
+    "Grey",
+    "ImageOptions",
+    "Jitter",
+    "KorniaOperation",
+    "LabelledData",
+    "LimitConfig",
+    "LoadedBatch",
+    "Loader",
+    "Mask",
+    "Noise",
+    "Normalisation",
+    "PermutationStream",
+    "Rotate",
+    "Sampler",
+    "Scales",
+    "Shift",
+    "SplitConfig",
+    "ViewsConfig",
+    "built_in_maps",
+    "data_config",
+    "limited_rows",
+    "load_data",
+    "make_sampler",
+    "make_split",
+    "part_names",
+    "preset",
+    "training_scales",
+]
