@@ -12,7 +12,6 @@ from .config import (
     data_config,
 )
 from .dataset import (
-    SPLITS,
     LabelledData,
     Scales,
     training_scales,
@@ -46,6 +45,7 @@ from .samplers import (
     make_sampler,
 )
 from .splits import (
+    SPLITS,
     limited_rows,
     make_split,
     part_names,

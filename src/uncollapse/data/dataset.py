@@ -13,16 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from uncollapse.data._images import DecodedWhenRead
+from uncollapse.data.splits import SPLITS
 from uncollapse.errors import InputError
 from uncollapse.records import DataDescription, InputKind
 
-SPLITS = ("train", "validation", "test")
-# What files, folders and columns call them; of several arrays the last name counts.
-SPLIT_WORDS = {
-    "train": ("training", "train"),
-    "validation": ("dev", "val", "validation", "valid"),
-    "test": ("testing", "test"),
-}
 # Rows of which the scales are summed at once.
 _BLOCK = 1024
 

@@ -21,9 +21,9 @@ from uncollapse.data._sources.builtin import (
 from uncollapse.data._sources.folder import list_image_folder
 from uncollapse.data._sources.table import list_arrays, list_table
 from uncollapse.data.config import DataConfig
-from uncollapse.data.dataset import SPLITS, Inputs, LabelledData
+from uncollapse.data.dataset import Inputs, LabelledData
 from uncollapse.data.labels import Labels, make_labels
-from uncollapse.data.splits import limited_rows, make_split, part_names
+from uncollapse.data.splits import SPLITS, limited_rows, make_split, part_names
 from uncollapse.errors import InputError
 from uncollapse.progress import Progress, quiet
 from uncollapse.records import DataDescription

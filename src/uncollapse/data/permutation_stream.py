@@ -26,11 +26,6 @@ Integers = NDArray[np.int64]
 class PermutationStream:
     """Blocks of `block` different items out of `items`.
 
-    Attributes:
-        items: Number of items; they are numbered from 0.
-        block: Items in a block, 1 <= block <= items.
-        key: What the stream is a function of, non-negative integers.
-
     Examples:
         >>> stream = PermutationStream(items=5, block=2, key=(0,))
         >>> blocks = stream.blocks(0, 5)  # two whole permutations
@@ -40,9 +35,9 @@ class PermutationStream:
         True
     """
 
-    items: int
-    block: int
-    key: tuple[int, ...]
+    items: int  # numbered from 0
+    block: int  # from 1 to `items`
+    key: tuple[int, ...]  # what the stream is a function of, not negative
 
     def blocks(self, start: int, stop: int) -> Integers:
         """Blocks number `start` to `stop` - 1, of shape (stop - start, block)."""

@@ -10,9 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uncollapse.data.config import LimitConfig, SplitConfig
-from uncollapse.data.dataset import SPLIT_WORDS, SPLITS
+from uncollapse.data.permutation_stream import Integers
 from uncollapse.errors import InputError
 
+SPLITS = ("train", "validation", "test")
+# What files, folders and columns call them; of several arrays the last name counts.
+SPLIT_WORDS = {
+    "train": ("training", "train"),
+    "validation": ("dev", "val", "validation", "valid"),
+    "test": ("testing", "test"),
+}
 _SPLIT_OF = {word: split for split, words in SPLIT_WORDS.items() for word in words}
 # Orders in which groups are tried: a greedy division may leave a class out of a part.
 _TRIES = 10
@@ -28,15 +35,9 @@ def is_part(word: str) -> bool:
 def part_names(
     values: Sequence[str | None], origin: str, rename: Mapping[str, str] | None = None
 ) -> NDArray[Any]:
-    """Words for parts as train, validation and test.
+    """Words for parts as train, validation and test; `origin` says where they stand.
 
-    Args:
-        values: The words.
-        origin: Where they stand, for the error.
-        rename: Word -> part; it holds for every word that means the same.
-
-    Raises:
-        InputError: A word that means none of them, or no word.
+    What `rename` says of a word holds for every word that means the same.
 
     Examples:
         >>> part_names(["train", "val", "test"], "column 'split'").tolist()
@@ -55,9 +56,9 @@ def part_names(
     return np.array([parts[value] for value in values])
 
 
-def strata(codes: NDArray[np.int64], fine: Sequence[NDArray[Any]]) -> NDArray[np.int64]:
+def strata(codes: Integers, fine: Sequence[NDArray[Any]]) -> Integers:
     """(N,) number of the combination of training label and finer labels, sorted by label first."""
-    combined: NDArray[np.int64] = codes - codes.min(initial=0)
+    combined: Integers = codes - codes.min(initial=0)
     for column in fine:
         values = np.unique(column.astype(str), return_inverse=True)[1]
         combined = combined * (values.max(initial=0) + 1) + values
@@ -65,24 +66,11 @@ def strata(codes: NDArray[np.int64], fine: Sequence[NDArray[Any]]) -> NDArray[np
     return combined.astype(np.int64)
 
 
-def _spread(
-    rows: NDArray[np.int64],
-    keys: NDArray[np.int64],
-    count: int,
-    generator: np.random.Generator,
-) -> NDArray[np.int64]:
-    """`count` of the rows: of a key with s of the n, count s / n rounded up or down."""
-    shuffled = generator.permutation(rows)
-    ordered = shuffled[np.argsort(keys[shuffled], kind="stable")]
-    at = np.floor((np.arange(count) + generator.random()) * len(rows) / count).astype(np.int64)
-    return ordered[at]
-
-
 def _draw_rows(
     split: NDArray[Any],
     wanted: Mapping[str, float],
-    codes: NDArray[np.int64],
-    keys: NDArray[np.int64],
+    codes: Integers,
+    keys: Integers,
     names: Sequence[str],
     generator: np.random.Generator,
 ) -> None:
@@ -97,14 +85,17 @@ def _draw_rows(
                 "bring more, merge it into another class by `map`, or set a fraction of 0",
             )
         for part, count in counts.items():
-            taken = _spread(free, keys, count, generator)
-            split[taken] = part
+            # Of a key with s of the n rows, count s / n rounded up or down.
+            shuffled = generator.permutation(free)
+            ordered = shuffled[np.argsort(keys[shuffled], kind="stable")]
+            places = (np.arange(count) + generator.random()) * len(free) / count
+            split[ordered[np.floor(places).astype(np.int64)]] = part
             free = free[split[free] == "train"]
 
 
 def _assign_groups(
-    table: NDArray[np.int64], shares: NDArray[np.float64], generator: np.random.Generator
-) -> tuple[NDArray[np.int64], float]:
+    table: Integers, shares: NDArray[np.float64], generator: np.random.Generator
+) -> tuple[Integers, float]:
     """Part of each group of a (groups, strata) table of rows, and the relative squared error."""
     # The large ones first, each to where it brings most towards the shares.
     wanted = shares[:, None] * table.sum(axis=0)
@@ -126,8 +117,8 @@ def _assign_groups(
 def _draw_groups(
     split: NDArray[Any],
     wanted: Mapping[str, float],
-    codes: NDArray[np.int64],
-    keys: NDArray[np.int64],
+    codes: Integers,
+    keys: Integers,
     names: Sequence[str],
     groups: NDArray[Any],
     generator: np.random.Generator,
@@ -166,52 +157,19 @@ def _draw_groups(
     split[free] = np.array(["train", *wanted])[best[group]]
 
 
-def _check_training(split: NDArray[Any], codes: NDArray[np.int64]) -> None:
-    if len(np.unique(codes[(split == "train") & (codes >= 0)])) < 2:
-        raise InputError(
-            "two classes or more among the training rows",
-            f"{np.count_nonzero(split == 'train')} training rows of one class or none",
-            "mend the split",
-        )
-
-
-def _check_groups(split: NDArray[Any], groups: NDArray[Any]) -> None:
-    pairs = np.unique(np.stack([groups.astype(str), split.astype(str)]), axis=1)
-    divided, times = np.unique(pairs[0], return_counts=True)
-    if (times > 1).any():
-        raise InputError(
-            "groups that lie in one part each",
-            f"{np.count_nonzero(times > 1)} divided, the first {str(divided[times > 1][0])!r}",
-            "mend the split column or the group column",
-        )
-
-
 def make_split(
     config: SplitConfig,
     given: NDArray[Any] | None,
-    codes: NDArray[np.int64],
+    codes: Integers,
     names: Sequence[str],
     fine: Sequence[NDArray[Any]],
     groups: NDArray[Any] | None,
     seed: int,
 ) -> tuple[NDArray[Any], str]:
-    """Part of each row.
+    """(N,) "train", "validation" or "test", and how it came about.
 
-    Args:
-        config: Fractions.
-        given: (N,) parts that the data have, or None.
-        codes: (N,) training label.
-        names: Its classes.
-        fine: (N,) columns of finer labels.
-        groups: (N,) groups that stay whole, or None.
-        seed: Of the draw.
-
-    Returns:
-        (N,) "train", "validation" or "test", and how it came about. Rows without label go to
-        training, where they are of use, unless the data or a group says otherwise.
-
-    Raises:
-        InputError: A class too small, a group that is divided, training rows of one class.
+    Parts that are `given` stay, and `groups` stay whole. Rows without label go to training, where
+    they are of use, unless the data or a group says otherwise.
 
     Examples:
         >>> codes = np.repeat([0, 1], 50)
@@ -222,7 +180,14 @@ def make_split(
     split = np.full(len(codes), "train", "U10") if given is None else given.astype("U10")
     own = [] if given is None else [part for part in SPLITS if (given == part).any()]
     if groups is not None:
-        _check_groups(split, groups)
+        pairs = np.unique(np.stack([groups.astype(str), split.astype(str)]), axis=1)
+        divided, times = np.unique(pairs[0], return_counts=True)
+        if (times > 1).any():
+            raise InputError(
+                "groups that lie in one part each",
+                f"{np.count_nonzero(times > 1)} divided, the first {str(divided[times > 1][0])!r}",
+                "mend the split column or the group column",
+            )
     fractions = {"validation": config.validation, "test": config.test}
     wanted = {part: share for part, share in fractions.items() if share and part not in own}
     generator = np.random.default_rng(seed)
@@ -232,7 +197,12 @@ def make_split(
             _draw_rows(split, wanted, codes, keys, names, generator)
         else:
             _draw_groups(split, wanted, codes, keys, names, groups, generator)
-    _check_training(split, codes)
+    if len(np.unique(codes[(split == "train") & (codes >= 0)])) < 2:
+        raise InputError(
+            "two classes or more among the training rows",
+            f"{np.count_nonzero(split == 'train')} training rows of one class or none",
+            "mend the split",
+        )
     how = [f"{', '.join(own)} as given"] if own else []
     if wanted:
         drawn = " and ".join(f"{share:g} for {part}" for part, share in wanted.items())
@@ -244,9 +214,7 @@ def make_split(
     return split, "; ".join(how) or "all rows for training, as asked"
 
 
-def _first_rows(
-    rows: NDArray[np.int64], keys: NDArray[np.int64], count: int, order: NDArray[np.int64]
-) -> NDArray[np.int64]:
+def _first_rows(rows: Integers, keys: Integers, count: int, order: Integers) -> Integers:
     """The `count` rows that come first by their rank within their key over the size of the key."""
     # So each key keeps its share, and a smaller subset lies in a larger one.
     shuffled = rows[np.argsort(order[rows])]
@@ -260,22 +228,11 @@ def _first_rows(
 def limited_rows(
     limit: int | LimitConfig,
     split: NDArray[Any],
-    codes: NDArray[np.int64],
+    codes: Integers,
     fine: Sequence[NDArray[Any]],
     seed: int,
-) -> NDArray[np.int64]:
-    """Rows of a stratified subset, ascending.
-
-    Args:
-        limit: Rows in all (each part keeps its share), or of each part.
-        split: (N,) parts.
-        codes: (N,) training label.
-        fine: (N,) columns of finer labels.
-        seed: Of the draw.
-
-    Raises:
-        InputError: More rows than there are.
-    """
+) -> Integers:
+    """Rows of a stratified subset, ascending: in all (each part keeps its share), or by part."""
     keys = strata(codes, fine)
     order = np.random.default_rng([seed, 1]).permutation(len(codes))
     if isinstance(limit, int):

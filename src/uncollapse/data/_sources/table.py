@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from uncollapse.data._images import Encoded, as_bytes
 from uncollapse.data._sources import DataSource, place, texts
 from uncollapse.data.config import ArraysConfig, DataConfig, TableConfig
-from uncollapse.data.dataset import SPLIT_WORDS
-from uncollapse.data.splits import part_names
+from uncollapse.data.splits import SPLIT_WORDS, part_names
 from uncollapse.errors import InputError
 from uncollapse.records import InputKind
 from uncollapse.tables import (
