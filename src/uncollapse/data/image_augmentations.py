@@ -14,7 +14,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
-from uncollapse.data.augmentations import Draws, Operation, Probability
+from uncollapse.data.augmentations import Draws, Mask, Noise, Operation, Probability
 
 # YAML has lists only, which a strict model does not take for a tuple.
 Range = Annotated[tuple[float, float], Field(strict=False)]
@@ -236,3 +236,10 @@ class Blur(Operation):
         if len(sigma):
             values[chosen] = gaussian_blur2d(values[chosen], (side, side), sigma)
         return values
+
+
+# By the names that a configuration gives them.
+OPERATIONS: dict[str, type[Operation]] = {
+    operation.__name__.lower(): operation
+    for operation in (Crop, Shift, Flip, Rotate, Jitter, Grey, Blur, Mask, Noise)
+}

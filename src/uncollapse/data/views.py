@@ -11,30 +11,15 @@ import torch
 from pydantic import Field, ValidationError, model_validator
 from torch import Tensor
 
-from uncollapse.data.augmentations import Draws, KorniaOperation, Mask, Noise, Operation
+from uncollapse.data.augmentations import Draws, KorniaOperation, Operation
 from uncollapse.data.config import Strict
 from uncollapse.data.dataset import Scales
-from uncollapse.data.image_augmentations import (
-    Blur,
-    Crop,
-    Flip,
-    Geometric,
-    Grey,
-    Jitter,
-    Rotate,
-    Shift,
-    warp,
-)
+from uncollapse.data.image_augmentations import OPERATIONS, Flip, Geometric, warp
 from uncollapse.errors import InputError
 from uncollapse.records import InputKind
 
 Strength = Literal["none", "weak", "medium", "strong"]
 ListedOperation = str | dict[str, dict[str, Any]]
-
-_OPERATIONS: dict[str, type[Operation]] = {
-    operation.__name__.lower(): operation
-    for operation in (Crop, Shift, Flip, Rotate, Jitter, Grey, Blur, Mask, Noise)
-}
 
 _FULL_JITTER = {"brightness": 0.8, "contrast": 0.8, "saturation": 0.8, "hue": 0.2}
 # SupContrast's and the paper's CIFAR views are medium, SimCLR's ImageNet views strong.
@@ -74,9 +59,9 @@ def _parsed(listed: Sequence[ListedOperation]) -> list[Operation]:
         if len(item) != 1:
             raise ValueError(f"each item of the list is one {{name: {{arguments}}}}, not {item}")
         ((name, arguments),) = item.items()
-        if name in _OPERATIONS:
+        if name in OPERATIONS:
             try:
-                operations.append(_OPERATIONS[name].model_validate(arguments))
+                operations.append(OPERATIONS[name].model_validate(arguments))
             except ValidationError as error:
                 first = error.errors()[0]
                 where = ".".join([name, *map(str, first["loc"])])
@@ -85,7 +70,7 @@ def _parsed(listed: Sequence[ListedOperation]) -> list[Operation]:
             operations.append(KorniaOperation(kornia_class=name, arguments=arguments))
         else:
             raise ValueError(
-                f"augmentation {name!r} is none of {', '.join(_OPERATIONS)}, nor a class of "
+                f"augmentation {name!r} is none of {', '.join(OPERATIONS)}, nor a class of "
                 "kornia.augmentation"
             )
     return operations
@@ -119,10 +104,9 @@ class ViewsConfig(Strict):
 
     Attributes:
         count: Views of an instance in a batch (p).
-        augmentation: "none", "weak", "medium" or "strong" (see `preset`),
-            or a list of operations, each a name or {name: {arguments}}: crop, shift, flip, rotate,
-            jitter, grey, blur for images, mask and noise for vectors and stored views, or a class
-            of kornia.augmentation.
+        augmentation: "none", "weak", "medium" or "strong" (see `preset`), or a list of operations,
+            each a name or {name: {arguments}}: crop, shift, flip, rotate, jitter, grey, blur for
+            images, mask and noise for vectors and stored views, or a class of kornia.augmentation.
         flip: Whether the named strengths mirror images: say false for digits, letters and the like.
         normalisation: "training" for mean and standard deviation of the training rows, "none", or
             numbers.
@@ -152,16 +136,8 @@ class Augmenter:
     Images become float32 in [0, 1], are changed and then normalised; vectors are changed and then
     normalised. Of stored views, `count` different ones are drawn and then changed as vectors are.
 
-    Args:
-        config: What to do.
-        kind: What a row is: "image", "vector" or "views".
-        shape: Shape of a row: (C, H, W), (D,) or (V, D).
-        scales: Of the training rows (`training_scales`); needed for normalisation "training", and
-            for mask and noise.
-
-    Raises:
-        InputError: An operation is not for this kind of row, more views than there are stored, or
-            scales that are needed are missing or of another length.
+    The shape of a row is (C, H, W), (D,) or (V, D). The scales are those of the training rows, and
+    needed for normalisation "training", and for mask and noise.
 
     Examples:
         >>> config = ViewsConfig(augmentation="weak", normalisation="none")
@@ -185,7 +161,7 @@ class Augmenter:
             self._operations = [step for step in named if step.channels in (None, shape[0])]
         for operation in self._operations:
             if operation.of_images != (kind == "image"):
-                known = [n for n, o in _OPERATIONS.items() if o.of_images != operation.of_images]
+                known = [n for n, o in OPERATIONS.items() if o.of_images == (kind == "image")]
                 raise InputError(
                     f"augmentations for rows of kind {kind} ({', '.join(known)})",
                     operation.name,
@@ -216,7 +192,7 @@ class Augmenter:
 
     def _normalisation(self, given: str | Normalisation, length: int) -> list[Tensor]:
         """Mean and standard deviation to normalise by, for each channel or feature."""
-        mean: Any = 0
+        mean: Any = 0  # for "none"
         std: Any = 1
         if isinstance(given, Normalisation):
             mean, std = given.mean, given.std
@@ -235,15 +211,9 @@ class Augmenter:
         return [torch.from_numpy(v).expand(length).reshape(-1, *tail) for v in pair]
 
     def views(self, raw: Tensor, *, key: tuple[int, ...]) -> Tensor:
-        """Different views of each row, the same for the same key.
+        """Views (n, p, ...) of rows as `inputs.read` gives them; without an augmentation all equal.
 
-        Args:
-            raw: (n, ...) uint8 images or float32, as `inputs.read` gives them.
-            key: Non-negative integers; all that the random numbers depend on. Torch's and numpy's
-                global generators are neither read nor changed.
-
-        Returns:
-            (n, p, ...) float32; without an augmentation the views of a row are equal.
+        The key is all that random numbers depend on: no global generator is read or changed.
         """
         generator = np.random.default_rng(np.random.SeedSequence(key))
         draws = Draws(generator, raw.device, self._scales)
