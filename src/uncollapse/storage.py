@@ -79,10 +79,10 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     return records
 
 
-def unwritable(path: Path, error: OSError) -> InputError:
+def unwritable(path: Path, error: Exception) -> InputError:
     """The error for a place that cannot be written to."""
     return InputError(
         f"room and permission to write {path}",
-        error.strerror or str(error),
+        getattr(error, "strerror", None) or str(error),
         "free some space or choose another place with -o; what was saved before is whole",
     )

@@ -15,8 +15,8 @@ from runs import problem_of
 from uncollapse.errors import InputError
 from uncollapse.theory import predict
 from uncollapse.training import embed, load_trained, read_run, train
-from uncollapse.training._run.checkpoint import read_checkpoint
-from uncollapse.training._run.folder import read_journal
+from uncollapse.training._checkpoint import read_checkpoint
+from uncollapse.training._folder import read_journal
 
 HERE = Path(__file__).parent
 

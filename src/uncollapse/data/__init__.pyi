@@ -9,6 +9,7 @@ from .config import (
     ImageOptions,
     LimitConfig,
     SplitConfig,
+    Strict,
     data_config,
 )
 from .dataset import (
@@ -84,6 +85,7 @@ __all__ = [
     "Scales",
     "Shift",
     "SplitConfig",
+    "Strict",
     "ViewsConfig",
     "built_in_maps",
     "data_config",

@@ -2,6 +2,7 @@ from ._measure_model import (
     CollapseWarning,
     as_numbers,
     measure_model,
+    undisturbed,
     warn_of,
 )
 from .metric import (
@@ -13,5 +14,6 @@ __all__ = [
     "CollapseWarning",
     "as_numbers",
     "measure_model",
+    "undisturbed",
     "warn_of",
 ]

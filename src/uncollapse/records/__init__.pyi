@@ -7,6 +7,7 @@ from ._text import (
 from .codec import (
     Count,
     Document,
+    NotNegative,
     Part,
     PositiveCount,
     read_json,
@@ -185,6 +186,7 @@ __all__ = [
     "NC1Null",
     "NeighbourIndex",
     "NeuralCollapse",
+    "NotNegative",
     "NumberChange",
     "Objective",
     "OneClass",

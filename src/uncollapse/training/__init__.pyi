@@ -1,6 +1,12 @@
-from ._run.folder import (
+from ._checkpoint import (
+    load_trained,
+)
+from ._folder import (
     check_folder,
     read_run,
+)
+from ._loop import (
+    Scores,
 )
 from .config import (
     TrainConfig,
@@ -11,7 +17,6 @@ from .config import (
 from .embedding import (
     embed,
     embed_rows,
-    load_trained,
 )
 from .encoders import (
     Encoder,
@@ -22,7 +27,6 @@ from .problem import (
     build_problem,
 )
 from .run import (
-    Scores,
     TrainResult,
     train,
 )

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
-from uncollapse.data import BatchConfig, DataConfig, ViewsConfig, data_config
+from uncollapse.data import BatchConfig, DataConfig, Strict, ViewsConfig, data_config
 from uncollapse.errors import InputError
 from uncollapse.records import AnchorsWithoutPositives, Reduction, SelfPairs
 
@@ -20,11 +20,7 @@ Positive = Annotated[int, Field(ge=1)]
 Number = Annotated[float, Field(strict=False)]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
-class EncoderConfig(_Strict):
+class EncoderConfig(Strict):
     """The `encoder:` block: the backbone, whose output is the layer "backbone".
 
     Attributes:
@@ -59,7 +55,7 @@ class EncoderConfig(_Strict):
         return self
 
 
-class HeadConfig(_Strict):
+class HeadConfig(Strict):
     """The `head:` block: the projection head, whose output is the layer "projector".
 
     With two layers: linear without bias, batch norm (as `norm` says), ReLU, linear; the head of
@@ -78,7 +74,7 @@ class HeadConfig(_Strict):
     norm: Literal["batch", "none"] = "batch"
 
 
-class LossConfig(_Strict):
+class LossConfig(Strict):
     """The `loss:` block; see `uncollapse.losses.supcl_loss` and docs/conventions.md."""
 
     alpha: Annotated[Number, Field(ge=0, le=1)]
@@ -88,7 +84,7 @@ class LossConfig(_Strict):
     anchors_without_positives: AnchorsWithoutPositives = "drop"
 
 
-class OptimiserConfig(_Strict):
+class OptimiserConfig(Strict):
     """The `optimiser:` block.
 
     Attributes:
@@ -112,7 +108,7 @@ class OptimiserConfig(_Strict):
     clip: Annotated[Number, Field(gt=0)] | None = None
 
 
-class ValidationConfig(_Strict):
+class ValidationConfig(Strict):
     """The `validation:` block: what is measured during training, on validation rows only.
 
     Attributes:
@@ -127,17 +123,13 @@ class ValidationConfig(_Strict):
     best: str | None = None
 
 
-class CheckpointConfig(_Strict):
-    """The `checkpoint:` block.
-
-    Attributes:
-        every_steps: A checkpoint after so many steps too, not only after every epoch.
-    """
+class CheckpointConfig(Strict):
+    """The `checkpoint:` block: one after every epoch, and after every so many steps."""
 
     every_steps: Positive | None = None
 
 
-class TrainConfig(_Strict):
+class TrainConfig(Strict):
     """A training run.
 
     Attributes:
@@ -179,21 +171,7 @@ class TrainConfig(_Strict):
 
 
 def parse_config(block: Mapping[str, Any], *, source: str = "the configuration") -> TrainConfig:
-    """A checked configuration from plain Python types.
-
-    Raises:
-        InputError: An unknown key, a wrong type, a value out of range; the first of them is named.
-
-    Examples:
-        >>> block = {
-        ...     "data": {"source": "digits", "map": "parity"},
-        ...     "encoder": {"kind": "convnet"},
-        ...     "loss": {"alpha": 0.5, "temperature": 0.1},
-        ...     "epochs": 3,
-        ... }
-        >>> parse_config(block).head.dimension
-        128
-    """
+    """A configuration from plain types; the first key that is unknown or does not fit is named."""
     try:
         return TrainConfig.model_validate(dict(block))
     except ValidationError as error:
@@ -211,8 +189,8 @@ def _remedy(error: Any) -> str:
     if error["type"] == "missing":
         return "add the key"
     if error["type"] == "extra_forbidden":
-        models: list[type[BaseModel]] = [ViewsConfig, BatchConfig, *_Strict.__subclasses__()]
-        known = [name for model in models for name in model.model_fields]
+        kinds = (field.annotation for field in TrainConfig.model_fields.values())
+        known = [key for kind in (TrainConfig, *kinds) for key in getattr(kind, "model_fields", ())]
         near = difflib.get_close_matches(str(error["loc"][-1]), known, n=1)
         return f"did you mean {near[0]!r}?" if near else "take the key out"
     return "see docs/training.md for every key"
@@ -278,11 +256,7 @@ def _change(block: dict[str, Any], setting: str) -> None:
 
 
 def load_data_config(path: Path) -> DataConfig:
-    """The `data:` block of a YAML file, which may hold other blocks too.
-
-    Raises:
-        InputError: The file cannot be read or has no usable `data:` block.
-    """
+    """The `data:` block of a YAML file, which may hold other blocks too."""
     block = _read_yaml(path).get("data")
     if not isinstance(block, dict):
         raise InputError(f"a `data:` block in {path}", f"{block!r}", "see docs/training.md")

@@ -15,13 +15,11 @@ from numpy.typing import NDArray
 
 from uncollapse.data import Augmenter, LabelledData
 from uncollapse.errors import InputError
+from uncollapse.monitor import undisturbed
 from uncollapse.progress import Progress, quiet
 from uncollapse.storage import beside
-from uncollapse.training._run.checkpoint import Which, read_checkpoint
-from uncollapse.training.encoders import Encoder, evaluation_mode
-from uncollapse.training.problem import Problem
+from uncollapse.training.encoders import Encoder
 
-SCHEMA_VERSION = 1
 # Inputs of a batch at most, and on a CPU numbers in them: more leaves the cache in every layer.
 BATCH, CPU_NUMBERS = 256, 2**20
 LAYERS = ("backbone", "projector")
@@ -38,20 +36,10 @@ def embed_rows(
     precision: str = "fp32",
     progress: Progress = quiet,
 ) -> Iterator[dict[str, NDArray[np.float32]]]:
-    """Embeddings of both layers, batch by batch.
+    """Embeddings of both layers, batch by batch, by a model that is left as it was.
 
-    Args:
-        model: The encoder; its modes, buffers and the random state are as before afterwards.
-        data: Where the rows are.
-        rows: (n,) numbers of the rows.
-        augmenter: Makes inputs of them.
-        key: None for the rows as they are; else augmented views, by this key and the batch.
-        precision: "fp32" or "bf16".
-        progress: Called with (rows done, rows in all).
-
-    Yields:
-        {"backbone": (b, p, width), "projector": (b, p, d)} float32 batch by batch;
-        p is 1 for rows as they are.
+    Each batch is {"backbone": (b, p, width), "projector": (b, p, d)} in float32. Without a key p is
+    1 and rows are as they are; with one, p views are made of each, by the key and the batch.
     """
     device = next(model.parameters()).device
     most = BATCH
@@ -65,39 +53,11 @@ def embed_rows(
         else:
             inputs = augmenter.views(raw, key=(*key, number))
         autocast = torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
-        with evaluation_mode(model), autocast:
+        with undisturbed(model), autocast:
             layers = model.layers(inputs.flatten(0, 1).to(device))
         arrays = {name: values.float().cpu().numpy() for name, values in layers.items()}
         yield {name: array.reshape(*inputs.shape[:2], -1) for name, array in arrays.items()}
         progress(min(start + size, len(rows)), len(rows))
-
-
-def load_trained(folder: Path, problem: Problem, which: Which = "best") -> str:
-    """Put a run's weights into the problem's model; "last" where there is no best.
-
-    Returns:
-        Which checkpoint it is, such as "best, epoch 7".
-
-    Raises:
-        InputError: There is no checkpoint, it is damaged, or it is of another encoder.
-    """
-    saved = read_checkpoint(folder / "checkpoints", which)
-    if saved is None and which == "best":
-        which, saved = "last", read_checkpoint(folder / "checkpoints", "last")
-    if saved is None:
-        raise InputError(
-            f"a checkpoint in {folder}", "none", "train first, or give the run that was trained"
-        )
-    try:
-        problem.model.load_state_dict(saved.model)
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())[:160]
-        raise InputError(
-            f"weights of the encoder that {folder / 'config.yaml'} describes",
-            reason,
-            "restore the run's config.yaml",
-        ) from error
-    return f"{which}, step {saved.state.step}"
 
 
 def embed(
@@ -161,7 +121,7 @@ def embed(
         model, data, rows, augmenter, key=key, precision=precision, progress=progress
     )
     about = {
-        "schema_version": SCHEMA_VERSION,
+        "schema_version": 1,
         "layers": list(LAYERS),
         "label": "label",
         "fine": list(data.fine),
@@ -215,9 +175,8 @@ def _write_parquet(
             instances, views, _ = layers["projector"].shape
             table: dict[str, Any] = {}
             for name, values in columns.items():
-                texts = [str(v) or None for v in values[start : start + instances].tolist()]
-                each_view = [text for text in texts for _ in range(views)]
-                table[name] = pa.array(each_view, pa.string())
+                each_view = np.repeat(values[start : start + instances], views).tolist()
+                table[name] = pa.array([str(value) or None for value in each_view], pa.string())
             table["view"] = pa.array(np.tile(np.arange(views, dtype=np.int32), instances))
             for name in LAYERS:
                 flat = layers[name].reshape(instances * views, -1)

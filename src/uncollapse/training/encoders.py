@@ -1,31 +1,29 @@
-"""Encoders: a backbone and a projection head (torch, timm)."""
+"""Encoders: a backbone and a projection head (torch, timm); weights are never unpickled."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import importlib.util
 from itertools import pairwise
 from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from uncollapse.errors import InputError
-from uncollapse.training._weights import load_weights, weights_path
+from uncollapse.monitor import undisturbed
 from uncollapse.training.config import EncoderConfig, HeadConfig
 
 CONVNET_WIDTHS = (32, 64, 128)
 MLP_WIDTHS = (512, 512)
+# Wrappers in which public checkpoints keep their state dict.
+_INSIDE = ("state_dict", "model", "model_state_dict")
+_UNREADABLE = (UnpicklingError, OSError, RuntimeError, ValueError, EOFError, KeyError)
 
 
 class Encoder(nn.Module):
-    """Backbone and projection head.
-
-    Attributes:
-        backbone: From inputs to (N, width) features.
-        head: From features to (N, d) embeddings, not normalised.
-        frozen: Whether the backbone is left as it is.
-    """
+    """From inputs to (N, width) features by `backbone`, and to (N, d) embeddings by `head`."""
 
     def __init__(self, backbone: nn.Module, head: nn.Module, *, frozen: bool = False) -> None:
         super().__init__()
@@ -41,30 +39,13 @@ class Encoder(nn.Module):
         return self
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """(N, d) embeddings."""
+        """(N, d) embeddings, not normalised."""
         return self.layers(inputs)["projector"]
 
     def layers(self, inputs: Tensor) -> dict[str, Tensor]:
         """Outputs of both layers by name: "backbone" (N, width) and "projector" (N, d)."""
         features = self.backbone(inputs)
         return {"backbone": features, "projector": self.head(features)}
-
-
-@contextmanager
-def evaluation_mode(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode without gradients inside the block; every module's mode is restored after.
-
-    Batch norm then uses its running statistics and does not change them, dropout is off, and no
-    random number is drawn.
-    """
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
 
 
 def build_encoder(
@@ -75,22 +56,10 @@ def build_encoder(
     seed: int,
     base: Path | None = None,
 ) -> Encoder:
-    """The encoder that a configuration asks for, with its initial weights.
+    """The encoder that a configuration asks for, with the initial weights of a seed.
 
-    Args:
-        encoder: The backbone.
-        head: The projection head.
-        shape: Of one input: (C, H, W) or (D,).
-        seed: Of the initial weights; the global generator is left as it was.
-        base: Folder that a relative path of pretrained weights refers to.
-
-    Raises:
-        InputError: A backbone for another kind of input, an unknown model, unusable weights.
-
-    Examples:
-        >>> model = build_encoder(EncoderConfig(kind="mlp"), HeadConfig(), (64,), seed=0)
-        >>> model(torch.zeros(2, 64)).shape
-        torch.Size([2, 128])
+    The shape is that of one input, (C, H, W) or (D,); a relative path of pretrained weights refers
+    to `base`. The global generator is left as it was.
     """
     wants_vector = encoder.kind == "mlp"
     if wants_vector != (len(shape) == 1):
@@ -104,36 +73,31 @@ def build_encoder(
         backbone, width = _backbone(encoder, shape)
         projection = _head(head, width)
     if encoder.weights is not None:
-        load_weights(backbone, weights_path(encoder.weights, base), encoder.match)
+        _load_weights(backbone, encoder, encoder.weights, base)
     return Encoder(backbone, projection, frozen=encoder.frozen)
 
 
 def _backbone(config: EncoderConfig, shape: tuple[int, ...]) -> tuple[nn.Module, int]:
-    if config.kind == "mlp":
-        widths = config.widths or MLP_WIDTHS
-        layers: list[nn.Module] = []
-        for before, after in pairwise((shape[0], *widths)):
-            layers += [nn.Linear(before, after), *_norm(config.norm, after, 1), nn.ReLU()]
-        return nn.Sequential(*layers), widths[-1]
-    if config.kind == "convnet":
-        widths = config.widths or CONVNET_WIDTHS
-        layers = []
-        for before, after in pairwise((shape[0], *widths)):
-            convolution = nn.Conv2d(before, after, 3, stride=2, padding=1)
-            layers += [convolution, *_norm(config.norm, after, 2), nn.ReLU()]
-        return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten()), widths[-1]
-    return _timm(config, shape)
+    """The backbone and its width."""
+    if config.kind not in ("mlp", "convnet"):
+        return _timm(config, shape)
+    flat = config.kind == "mlp"
+    widths = config.widths or (MLP_WIDTHS if flat else CONVNET_WIDTHS)
+    layers: list[nn.Module] = []
+    for before, after in pairwise((shape[0], *widths)):
+        layer = nn.Linear(before, after) if flat else nn.Conv2d(before, after, 3, 2, padding=1)
+        layers += [layer, *_norm(config.norm, after, flat), nn.ReLU()]
+    pooling = [] if flat else [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+    return nn.Sequential(*layers, *pooling), widths[-1]
 
 
-def _norm(kind: str, width: int, dimensions: int) -> list[nn.Module]:
+def _norm(kind: str, width: int, flat: bool) -> list[nn.Module]:
     if kind == "none":
         return []
     if kind == "batch":
-        return [nn.BatchNorm1d(width) if dimensions == 1 else nn.BatchNorm2d(width)]
-    if dimensions == 1:
-        return [nn.LayerNorm(width)]
+        return [nn.BatchNorm1d(width) if flat else nn.BatchNorm2d(width)]
     groups = next(groups for groups in (8, 4, 2, 1) if width % groups == 0)
-    return [nn.GroupNorm(groups, width)]
+    return [nn.LayerNorm(width) if flat else nn.GroupNorm(groups, width)]
 
 
 def _timm(config: EncoderConfig, shape: tuple[int, ...]) -> tuple[nn.Module, int]:
@@ -153,7 +117,7 @@ def _timm(config: EncoderConfig, shape: tuple[int, ...]) -> tuple[nn.Module, int
         stem = nn.Conv2d(shape[0], 64, 3, stride=1, padding=1, bias=False)
         nn.init.kaiming_normal_(stem.weight, mode="fan_out", nonlinearity="relu")
         model.conv1, model.maxpool = stem, nn.Identity()
-    with evaluation_mode(model):
+    with undisturbed(model):
         return model, int(model(torch.zeros(1, *shape)).shape[1])
 
 
@@ -170,3 +134,78 @@ def _head(config: HeadConfig, width: int) -> nn.Module:
         nn.ReLU(),
         nn.Linear(hidden, config.dimension),
     )
+
+
+def _load_weights(model: nn.Module, config: EncoderConfig, given: str, base: Path | None) -> None:
+    """Load every parameter and buffer of a model from a file.
+
+    Tensors are matched by "name" (what the model has no place for, such as a classifier, is left
+    out), or by "order", each of the same shape as its counterpart.
+    """
+    path = _weights_path(given, base)
+    tensors, wanted = _tensors(path), model.state_dict()
+    if config.match == "order":
+        # Counters of batch norm do not count: older files have none.
+        names = [name for name in wanted if not name.endswith("num_batches_tracked")]
+        tensors = {k: v for k, v in tensors.items() if not k.endswith("num_batches_tracked")}
+        if len(tensors) < len(names):
+            raise InputError(
+                f"{len(names)} tensors in {path}", f"{len(tensors)}", "give weights of this model"
+            )
+        tensors = wanted | dict(zip(names, tensors.values(), strict=False))
+    missing = [name for name in wanted if name not in tensors]
+    if missing:
+        raise InputError(
+            f"all {len(wanted)} tensors of the model in {path}",
+            f"{len(missing)} missing, the first {missing[0]!r}",
+            "give weights of this model, or match: order where only names differ",
+        )
+    for name, tensor in wanted.items():
+        if tensors[name].shape != tensor.shape:
+            raise InputError(
+                f"shape {tuple(tensor.shape)} for {name!r} in {path}",
+                f"{tuple(tensors[name].shape)}",
+                "give weights of this model, with as many input channels",
+            )
+    model.load_state_dict({name: tensors[name] for name in wanted})
+
+
+def _weights_path(given: str, base: Path | None) -> Path:
+    """Where a file of weights is: a path from `base`, or "package:NAME/FILE" in a package."""
+    if not given.startswith("package:"):
+        return Path(given) if base is None else base / given
+    name, _, file = given.removeprefix("package:").partition("/")
+    spec = importlib.util.find_spec(name)
+    if spec is None or not spec.submodule_search_locations:
+        raise InputError(
+            f"the installed package {name}, for {given!r}",
+            "an environment without it",
+            f"pip install {name.replace('_', '-')}",
+        )
+    return Path(next(iter(spec.submodule_search_locations))) / file
+
+
+def _tensors(path: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    if not path.is_file():
+        raise InputError(f"a file of weights at {path}", "none", "check encoder.weights")
+    try:
+        state: Any = (
+            load_file(path)
+            if path.suffix == ".safetensors"
+            else torch.load(path, map_location="cpu", weights_only=True)
+        )
+    except (*_UNREADABLE, SafetensorError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise InputError(
+            f"weights in {path} that load without unpickling", reason, "save them as safetensors"
+        ) from error
+    for key in _INSIDE:
+        if isinstance(state, dict) and isinstance(state.get(key), dict):
+            state = state[key]
+    tensors = {k: v for k, v in state.items() if isinstance(v, Tensor)} if state else {}
+    if not tensors:
+        raise InputError(f"a state dict in {path}", "no tensors by name", "save model.state_dict()")
+    return tensors

@@ -18,67 +18,52 @@ from uncollapse.data import (
     training_scales,
 )
 from uncollapse.errors import InputError
+from uncollapse.monitor import undisturbed
 from uncollapse.progress import Progress, quiet
 from uncollapse.records import Setting
 from uncollapse.training.config import TrainConfig
-from uncollapse.training.encoders import Encoder, build_encoder, evaluation_mode
+from uncollapse.training.encoders import Encoder, build_encoder
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Everything that a configuration determines before the first step.
-
-    Attributes:
-        config: The configuration.
-        data: The data.
-        rows: Numbers of the training rows.
-        validation: Numbers of the rows that are measured during training; none of the test split.
-        sampler: Batches of positions among `rows`.
-        augmenter: Views.
-        model: The encoder with its initial weights.
-        base: Folder that relative paths in the configuration refer to.
-    """
+    """Everything that a configuration determines before the first step."""
 
     config: TrainConfig
     data: LabelledData
-    rows: NDArray[np.int64]
-    validation: NDArray[np.int64]
-    sampler: Sampler
+    rows: NDArray[np.int64]  # Numbers of the training rows.
+    validation: NDArray[np.int64]  # Of those that are measured during training, none of the test.
+    sampler: Sampler  # Batches of positions among `rows`.
     augmenter: Augmenter
-    model: Encoder
-    base: Path
+    model: Encoder  # With its initial weights.
+    base: Path  # Folder that relative paths in the configuration refer to.
 
     def setting(self) -> Setting:
-        """What theory is asked for this run.
+        """What theory is asked for this run; refused where it has no answer to data and batches.
 
         Unlabelled rows have no class, so theory does not know them.
-
-        Raises:
-            InputError: Theory has no answer to such data and batches.
         """
         labels = self.data.labels[self.rows]
         return Setting(
             class_counts=np.bincount(labels[labels >= 0]).tolist(),
             views=self.config.views.count,
-            dimension=self.embedding_dimension,
+            dimension=self._embedding_dimension(),
             batch=self.sampler.batch(),
             **dict(self.config.loss),
         )
 
-    @property
-    def embedding_dimension(self) -> int:
+    def _embedding_dimension(self) -> int:
         """d of the projector."""
         head = self.config.head
         if head.layers:
             return head.dimension
-        with evaluation_mode(self.model):
-            shape = input_shape(self.data.inputs.kind, self.data.inputs.shape)
-            return int(self.model(torch.zeros(1, *shape)).shape[1])
+        with undisturbed(self.model):
+            return int(self.model(torch.zeros(1, *_input_shape(self.data))).shape[1])
 
 
-def input_shape(kind: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+def _input_shape(data: LabelledData) -> tuple[int, ...]:
     """Shape of what the encoder sees: of one stored view, where views are stored."""
-    return shape[1:] if kind == "views" else shape
+    return data.inputs.shape[1:] if data.inputs.kind == "views" else data.inputs.shape
 
 
 def build_problem(
@@ -127,11 +112,10 @@ def build_problem(
             f"{sampler.size} in a batch, {len(rows)} rows",
             "lower batch.size",
         )
-    kind, shape = data.inputs.kind, data.inputs.shape
-    augmenter = Augmenter(config.views, kind, shape, training_scales(data.inputs, rows))
-    model = build_encoder(
-        config.encoder, config.head, input_shape(kind, shape), seed=config.seed, base=base
-    )
+    scales = training_scales(data.inputs, rows)
+    augmenter = Augmenter(config.views, data.inputs.kind, data.inputs.shape, scales)
+    shape = _input_shape(data)
+    model = build_encoder(config.encoder, config.head, shape, seed=config.seed, base=base)
     most = config.validation.rows
     if len(validation) > most:
         chosen = np.random.default_rng((config.seed, 7)).permutation(len(validation))[:most]

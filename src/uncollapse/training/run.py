@@ -4,42 +4,19 @@ from __future__ import annotations
 
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-
-from uncollapse.data import Loader
 from uncollapse.errors import InputError
-from uncollapse.losses import SupCLLoss
-from uncollapse.progress import OnStep, Step, no_steps
+from uncollapse.progress import OnStep, no_steps
 from uncollapse.records import EpochLine, RunStatus
-from uncollapse.training._run.checkpoint import (
-    BestEpoch,
-    Checkpoint,
-    Means,
-    RunState,
-    read_checkpoint,
-    write_checkpoint,
-)
-from uncollapse.training._run.folder import Journal, begin_run, finish_run
-from uncollapse.training._run.steps import Stepper, make_fabric, make_optimiser, rate_setter, set_up
-from uncollapse.training.embedding import embed_rows
-from uncollapse.training.encoders import Encoder
+from uncollapse.training._checkpoint import read_checkpoint
+from uncollapse.training._folder import RunFolder
+from uncollapse.training._loop import Loop, Scores, make_fabric
 from uncollapse.training.problem import Problem
-
-# (layers, labels, finer labels by name) -> named measures, larger is better where one selects.
-Scores = Callable[
-    [Mapping[str, NDArray[Any]], NDArray[np.int64], Mapping[str, NDArray[Any]]], dict[str, float]
-]
-# What marks the best epoch unless the configuration names a measure: the first that is there.
-SELECTED_BY = ("projector/within_class", "projector/accuracy")
 
 
 @dataclass(frozen=True)
@@ -107,24 +84,30 @@ def train(
         (8, 2, False)
     """
     fabric, epochs = make_fabric(problem.config), problem.config.epochs
-    first = fabric.global_rank == 0
-    if first:
-        begin_run(output, problem, resume=resume, record=record or {})
-    fabric.barrier()
+    folder = None
+    if fabric.global_rank == 0:
+        folder = RunFolder(output, problem, resume=resume, noted=record or {})
     saved = read_checkpoint(output / "checkpoints") if resume else None
-    loop = _Loop(problem, output, fabric, saved)
+    loop = Loop(problem, fabric, saved, folder)
+    if folder is not None:
+        folder.begin(loop.state.step)
+    fabric.barrier()
     last = epochs if until is None else min(until, epochs)
+    status: RunStatus = "finished" if last == epochs else "paused"
     try:
         with _stop_requests() as requested:
-            result = loop.run(requested, last, scores if first else None, progress)
+            interrupted = loop.run(last, requested, scores if folder else None, progress)
     except InputError as error:
-        if first:
-            finish_run(output, "failed", str(error))
+        if folder is not None:
+            folder.end("failed", str(error))
         raise
-    if first:
-        status: RunStatus = "finished" if last == epochs else "paused"
-        finish_run(output, "interrupted" if result.interrupted else status, None)
-    return result
+    history, best = [], loop.state.best
+    if folder is not None:
+        folder.end("interrupted" if interrupted else status)
+        history = folder.lines
+    by, at = (None, None) if best is None else (best.by, best.step)
+    line = next((line for line in history if line.step == at), None)
+    return TrainResult(output, loop.state.step, history, line, by, interrupted)
 
 
 @contextmanager
@@ -147,149 +130,3 @@ def _stop_requests() -> Iterator[Callable[[], bool]]:
     finally:
         for which, handler in before.items():
             signal.signal(which, handler)
-
-
-class _Loop:
-    """A run while it runs."""
-
-    def __init__(
-        self, problem: Problem, output: Path, fabric: Any, saved: Checkpoint | None
-    ) -> None:
-        config = problem.config
-        self.problem, self.fabric, self.output = problem, fabric, output
-        self.state = RunState(epoch=0, offset=0, step=0, means=Means(), seconds=0.0)
-        self.optimiser = make_optimiser(config.optimiser, problem.model)
-        if saved is not None:
-            self.state = saved.state
-            problem.model.load_state_dict(saved.model)
-            self.optimiser.load_state_dict(dict(saved.optimiser))
-        model, wrapped = set_up(fabric, config, problem.model, self.optimiser)
-        self.loader = Loader(
-            problem.data,
-            problem.rows,
-            problem.sampler,
-            problem.augmenter,
-            seed=config.seed,
-            rank=fabric.global_rank,
-            world=fabric.world_size,
-            workers=config.workers,
-        )
-        self.steps = problem.sampler.steps
-        self.set_rate = rate_setter(config.optimiser, self.optimiser, self.steps, config.epochs)
-        loss = SupCLLoss(**dict(config.loss), gather=fabric.world_size > 1)
-        self.stepper = Stepper(fabric, model, wrapped, loss, config.seed, config.optimiser.clip)
-        self.model = model.module if not hasattr(model.module, "module") else model.module.module
-        self.first = fabric.global_rank == 0
-        self.journal = Journal(output, after_step=self.state.step) if self.first else None
-
-    def run(
-        self, requested: Callable[[], bool], until: int, scores: Scores | None, progress: OnStep
-    ) -> TrainResult:
-        """Train up to an epoch."""
-        interrupted = False
-        self.stepper.model.train()
-        while self.state.epoch < until and not interrupted:
-            interrupted = self._steps(requested, progress)
-            if self.state.offset == self.steps:
-                self._finish_epoch(scores)
-                left = self.state.epoch < self.problem.config.epochs
-                interrupted = self._anyone(requested()) and left
-        if self.journal is not None:
-            self.journal.close()
-        history = self.journal.lines if self.journal is not None else []
-        best = self.state.best
-        by, at = (None, None) if best is None else (best.by, best.step)
-        line = next((line for line in history if line.step == at), None)
-        return TrainResult(self.output, self.state.step, history, line, by, interrupted)
-
-    def _steps(self, requested: Callable[[], bool], progress: OnStep) -> bool:
-        """The steps that are left of an epoch; True if it was asked to stop."""
-        config, began, stop = self.problem.config, time.monotonic(), False
-        total, every = self.steps * config.epochs, config.checkpoint.every_steps
-        for batch in self.loader.epoch(self.state.epoch, self.state.offset):
-            state, rate = self.state, self.set_rate(self.state.step)
-            means = state.means.plus(self.stepper.step(batch, state.step) | {"learning_rate": rate})
-            now = time.monotonic()
-            self.state = replace(
-                state,
-                step=state.step + 1,
-                offset=state.offset + 1,
-                means=means,
-                seconds=state.seconds + now - began,
-            )
-            began = now
-            if self.first:
-                progress(Step(self.state.step, total, "training", numbers=means.means()))
-            stop = self._anyone(requested())
-            ends = self.state.offset == self.steps
-            if not ends and (stop or (every and self.state.offset % every == 0)):
-                self._save()
-            if stop:
-                break
-        return stop
-
-    def _anyone(self, here: bool) -> bool:
-        """Whether any process was asked to stop, so that all stop at the same step."""
-        if self.fabric.world_size == 1:
-            return here
-        return bool(self.fabric.all_reduce(torch.tensor(float(here)), reduce_op="sum") > 0)
-
-    def _finish_epoch(self, scores: Scores | None) -> None:
-        config, state = self.problem.config, self.state
-        epoch, numbers = state.epoch + 1, state.means.means()
-        due = epoch == config.epochs or epoch % config.validation.every == 0
-        if scores is not None and due and len(self.problem.validation):
-            numbers |= _measured(self.model, self.problem, scores, state.step)
-        line = EpochLine(
-            step=state.step, epoch=epoch, seconds=round(state.seconds, 3), numbers=numbers
-        )
-        best = _best(state.best, line, config.validation.best)
-        improved = best is not state.best
-        self.state = replace(state, epoch=epoch, offset=0, means=Means(), best=best)
-        if self.journal is not None:
-            self.journal.add(line)
-        self._save(best=improved)
-        self.fabric.barrier()
-
-    def _save(self, *, best: bool = False) -> None:
-        if not self.first:
-            return
-        weights = self.model.state_dict()
-        if not all(bool(t.isfinite().all()) for t in weights.values() if t.is_floating_point()):
-            raise InputError(
-                "finite weights",
-                f"NaN or infinity after step {self.state.step}",
-                "lower optimiser.learning_rate; the last good checkpoint is kept",
-            )
-        content = Checkpoint(weights, self.optimiser.state_dict(), self.state)
-        write_checkpoint(self.output / "checkpoints", content, best=best)
-
-
-def _measured(model: Encoder, problem: Problem, scores: Scores, step: int) -> dict[str, float]:
-    """Validation measures, of the model as it is at this step."""
-    rows, data = problem.validation, problem.data
-    parts = list(embed_rows(model, data, rows, problem.augmenter))
-    layers = {name: np.concatenate([part[name][:, 0] for part in parts]) for name in parts[0]}
-    bad = [name for name, values in layers.items() if not np.isfinite(values).all()]
-    if bad:
-        raise InputError(
-            "finite embeddings of the validation rows",
-            f"NaN or infinity in the {bad[0]} at step {step}",
-            "lower optimiser.learning_rate; the last good checkpoint is kept",
-        )
-    fine = {name: data.columns[name][rows] for name in data.fine}
-    return scores(layers, data.labels[rows], fine)
-
-
-def _best(former: BestEpoch | None, line: EpochLine, wanted: str | None) -> BestEpoch | None:
-    """This epoch where its value of the named measure is the largest so far, else the former."""
-    by = next((name for name in (wanted, *SELECTED_BY) if name in line.numbers), None)
-    if wanted is not None and line.measures and by != wanted:
-        raise InputError(
-            "validation.best as one of the measures",
-            wanted,
-            f"take one of {', '.join(line.measures)}",
-        )
-    if by is None or (former is not None and line.numbers[by] <= former.value):
-        return former
-    return BestEpoch(by, line.numbers[by], line.step, line.epoch)

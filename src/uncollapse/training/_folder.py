@@ -1,0 +1,179 @@
+"""A run's folder: what is written before the first step, as it goes, and after the last."""
+
+from __future__ import annotations
+
+import json
+import platform
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from uncollapse.errors import InputError
+from uncollapse.records import (
+    EpochLine,
+    RunRecord,
+    RunStatus,
+    Setting,
+    read_json,
+    to_json_types,
+)
+from uncollapse.storage import beside, read_lines, unwritable, write_json, write_text
+from uncollapse.training.config import TrainConfig, parse_config
+from uncollapse.training.problem import Problem
+
+PACKAGES = ("uncollapse", "torch", "numpy", "timm", "kornia", "lightning-fabric", "scikit-learn")
+_REMEDY = "give a folder that `uncollapse train` wrote"
+# What may differ between a run and its continuation: neither changes a weight.
+FREE = ("workers", "device", "checkpoint", "validation")
+
+
+def check_folder(folder: Path, *, resume: bool) -> None:
+    """Check that the folder holds a run if it is to be resumed, and none otherwise."""
+    there = (folder / "run.json").exists()
+    if resume and not there:
+        raise InputError(f"a run to resume in {folder}", "no run.json", "leave --resume out")
+    if there and not resume:
+        raise InputError(
+            f"a new folder for the run, not {folder}",
+            "one that holds a run",
+            "go on with it by --resume, or choose another folder with -o",
+        )
+
+
+def read_run(folder: Path) -> tuple[TrainConfig, RunRecord]:
+    """The configuration and run.json of a run."""
+    try:
+        block = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise InputError(f"a run in {folder}", str(error), _REMEDY) from error
+    path = folder / "run.json"
+    record = RunRecord.from_dict(read_json(path, "a run", _REMEDY), str(path))
+    return parse_config(block, source=str(folder / "config.yaml")), record
+
+
+def read_journal(folder: Path) -> list[EpochLine]:
+    """The lines of a run's metrics.jsonl; one cut short by a kill is left out."""
+    path = folder / "metrics.jsonl"
+    return [EpochLine.from_dict(line, str(path)) for line in read_lines(path)]
+
+
+class RunFolder:
+    """What the first process writes of a run; nothing before `begin`.
+
+    It is refused where it holds a run without `resume`, or another run with it.
+    """
+
+    def __init__(
+        self, path: Path, problem: Problem, *, resume: bool, noted: Mapping[str, Any]
+    ) -> None:
+        check_folder(path, resume=resume)
+        self.path, self._problem, self._resumed = path, problem, resume
+        self._record = _same_run(path, problem) if resume else _new_run(problem, noted)
+        self.lines = read_journal(path)
+
+    def begin(self, after_step: int) -> None:
+        """Write what there is to say before the first step.
+
+        Lines of steps after `after_step` are dropped: a resumed run writes them again.
+        """
+        if not self._resumed:
+            plain = self._problem.config.plain()
+            text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
+            write_text(self.path / "config.yaml", text)
+            _write_splits(self.path / "splits.parquet", self._problem)
+        write_json(self.path / "run.json", replace(self._record, status="running").to_dict())
+        self.lines = [line for line in self.lines if line.step <= after_step]
+        write_text(self.path / "metrics.jsonl", "".join(map(_text, self.lines)))
+        # torch.utils.tensorboard looks for a TensorFlow that nothing else here uses.
+        from torch.utils.tensorboard.writer import SummaryWriter
+
+        make: Any = SummaryWriter
+        self._board = make(str(self.path / "tensorboard"), purge_step=after_step + 1)
+
+    def add(self, line: EpochLine) -> None:
+        """Append an epoch's line, and the same numbers to TensorBoard."""
+        self.lines.append(line)
+        path = self.path / "metrics.jsonl"
+        try:
+            with path.open("a", encoding="utf-8") as file:
+                file.write(_text(line))
+        except OSError as error:
+            raise unwritable(path, error) from error
+        for name, value in [*line.numbers.items(), ("seconds", line.seconds)]:
+            self._board.add_scalar(name, value, line.step)
+        self._board.flush()
+
+    def end(self, status: RunStatus, reason: str | None = None) -> None:
+        """Note in run.json how the run ended."""
+        self._board.close()
+        record = replace(self._record, status=status, reason=reason)
+        write_json(self.path / "run.json", record.to_dict())
+
+
+def _text(line: EpochLine) -> str:
+    return json.dumps(line.to_dict(), allow_nan=False) + "\n"
+
+
+def _new_run(problem: Problem, noted: Mapping[str, Any]) -> RunRecord:
+    data = problem.data
+    setting: Setting | None = None
+    with suppress(InputError):
+        setting = problem.setting()
+    versions = {"python": platform.python_version(), "machine": platform.machine()}
+    for name in PACKAGES:
+        with suppress(PackageNotFoundError):
+            versions[name] = version(name)
+    record = RunRecord(
+        status="running",
+        base=str(problem.base),
+        data=data.description,
+        label_names=tuple(data.label_names),
+        fine=tuple(data.fine),
+        slices=tuple(data.slices),
+        setting=setting,
+        coverage=problem.sampler.coverage(0).text,
+        steps_per_epoch=problem.sampler.steps,
+        parameters=sum(p.numel() for p in problem.model.parameters()),
+        command=tuple(sys.argv),
+        versions=versions,
+    )
+    return RunRecord.from_dict(record.to_dict() | to_json_types(noted))
+
+
+def _same_run(folder: Path, problem: Problem) -> RunRecord:
+    """The record of the run, unless it is one of another configuration or other data."""
+    former, record = read_run(folder)
+    before, now = former.plain(), problem.config.plain()
+    differing = [key for key in now if key not in FREE and before.get(key) != now[key]]
+    if differing:
+        raise InputError(
+            f"the configuration of the run in {folder}",
+            f"another one ({', '.join(differing)} differ)",
+            "resume with the same configuration, or start anew with -o",
+        )
+    fingerprint = problem.data.description.fingerprint
+    if record.data.fingerprint != fingerprint:
+        raise InputError(
+            f"the data of the run in {folder}",
+            f"data with another fingerprint ({str(fingerprint)[:12]})",
+            "restore the data as they were, or start anew with -o",
+        )
+    return record
+
+
+def _write_splits(path: Path, problem: Problem) -> None:
+    """Which row is in which part, so that anybody can check it."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    data = problem.data
+    names = [data.label_names[code] if code >= 0 else None for code in data.labels]
+    table = pa.table({"id": data.ids.tolist(), "split": data.split.tolist(), "label": names})
+    with beside(path) as part:
+        pq.write_table(table, part)
