@@ -16,14 +16,14 @@ from pathlib import Path
 
 import yaml
 
-from uncollapse.pilot import Common, Goal, Job, on_processes
+from uncollapse.pilot import Common, Job, objective, on_processes
 from uncollapse.training import parse_config
 
 
 def jobs(folder: Path, runs: int, epochs: int) -> list[Job]:
     text = (resources.files("uncollapse.cli") / "demos" / "digits.yaml").read_text("utf-8")
     config = parse_config(yaml.safe_load(text) | {"epochs": epochs})
-    common = Common(config, folder, Goal("within-class", ("digit",)), {})
+    common = Common(config, folder, objective("within-class", ("digit",)), {})
     return [
         Job("start", (), seed, folder / f"seed-{seed}", epochs, "validation", common)
         for seed in range(runs)

@@ -36,7 +36,7 @@ from rich.progress import Progress
 from scipy.stats import spearmanr
 from searches import equal_grids, of, searched
 
-from uncollapse.pilot import Common, Goal, Job, PilotResult, on_processes
+from uncollapse.pilot import Common, Job, PilotResult, on_processes
 from uncollapse.records import to_json_types
 from uncollapse.theory import predict
 from uncollapse.training import Problem, build_problem, parse_config
@@ -79,7 +79,7 @@ def run(
     """Every run of the grid of (alpha, temperature, per class), predicted and measured."""
     seeds, epochs = pilot.conditions.seeds, pilot.conditions.plan.epochs
     block = pilot.conditions.config | {"epochs": epochs}
-    goal = Goal(pilot.objective.name, pilot.objective.columns)
+    goal = pilot.objective
     start = build_problem(parse_config(block), base=base)
     rows, jobs = [], []
     for alpha, tau, count in grid:

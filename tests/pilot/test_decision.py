@@ -3,11 +3,17 @@
 import pytest
 
 from uncollapse.errors import InputError
-from uncollapse.pilot import Candidate, PilotOptions, PilotResult, pilot, seconds_of
-from uncollapse.pilot._decide import compare_with_start, decide
-from uncollapse.pilot._halving import Rungs
-from uncollapse.pilot.trial import TrialState
-from uncollapse.records import BalancedBatch, LayerScores, PilotConditions, Setting, TrialRun
+from uncollapse.pilot import Outcome, PilotOptions, PilotResult, pilot, seconds_of
+from uncollapse.pilot._decide import compare_with_start, decide, go_on
+from uncollapse.pilot.run import _with_runs
+from uncollapse.records import (
+    BalancedBatch,
+    LayerScores,
+    PilotConditions,
+    Setting,
+    Trial,
+    TrialFile,
+)
 from uncollapse.training import parse_config
 
 OPTIONS = PilotOptions()
@@ -18,11 +24,12 @@ def scores(objective, task=0.9, verdict="healthy"):
 
 
 def trial(name, objectives, size=1.0, task=0.9, verdict="healthy"):
-    runs = [
-        TrialRun(seed=s, measured={"projector": scores(v, task + 0.001 * s, verdict)})
-        for s, v in enumerate(objectives)
-    ]
-    return TrialState(Candidate(name, (), size, None), runs=runs)
+    files = {
+        seed: TrialFile(seed=seed, measured={"projector": scores(v, task + 0.001 * seed, verdict)})
+        for seed, v in enumerate(objectives)
+    }
+    waiting = Trial(name=name, size=size, status="complete")
+    return _with_runs(waiting, {seed: Outcome(file) for seed, file in files.items()})
 
 
 START = (0.50, 0.52, 0.51)
@@ -30,10 +37,10 @@ START = (0.50, 0.52, 0.51)
 
 def verdict_of(*finished):
     start = trial("start", START, 0.0)
-    compare_with_start(start, finished, OPTIONS)
-    verdict, reasons, chosen = decide(start, finished, OPTIONS)
+    compared = compare_with_start(start, finished, OPTIONS)
+    verdict, reasons, chosen = decide(start, compared, OPTIONS)
     assert all(reason.code in ("UC801", "UC802", "UC803") for reason in reasons)
-    return verdict, chosen.candidate.name if chosen else None
+    return verdict, chosen.name if chosen else None
 
 
 def test_the_smallest_change_that_is_not_seen_to_be_worse_than_the_best():
@@ -61,17 +68,13 @@ def test_each_rung_keeps_the_best_third_two_at_least_and_nothing_collapsed():
     found["c8"] = scores(0.8, verdict="collapsed")
     del found["c7"]  # failed
     for order in (names, names[::-1]):
-        rungs = Rungs(names)
-        kept = rungs.after(3, {n: found[n] for n in order if n in found})
-        assert kept == ["c4", "c5", "c6"]
-        # A second rung: the order is another.
-        later = {"c4": scores(0.9), "c5": scores(0.2), "c6": scores(0.8)}
-        assert rungs.after(9, later) == ["c4", "c6"]
-        for name in ("c4", "c6"):
-            rungs.finish(name, 0.5)
-        states = [t.state.name for t in rungs.study.trials]
-        last = ["COMPLETE", "PRUNED", "COMPLETE"]
-        assert states == ["PRUNED"] * 4 + last + ["FAIL", "PRUNED"]
+        kept = go_on({name: found[name] for name in order if name in found})
+        assert sorted(kept) == ["c4", "c5", "c6"]
+    # A second rung: the order is another.
+    assert go_on({"c4": scores(0.9), "c5": scores(0.2), "c6": scores(0.8)}) == ["c4", "c6"]
+    # Of equals the first go on, and one that is alone does if it is not collapsed.
+    assert go_on({name: scores(0.5) for name in names}) == ["c0", "c1", "c2"]
+    assert go_on({"c8": found["c8"]}) == []
 
 
 @pytest.mark.parametrize(
@@ -93,7 +96,7 @@ def test_budget_in_words():
 def test_a_result_goes_to_json_and_back_also_with_the_batch_of_before():
     batch = BalancedBatch(2)
     setting = Setting(class_counts=(4, 4), alpha=0.5, temperature=0.1, batch=batch)
-    start = trial("start", START).record()
+    start = trial("start", START)
     result = PilotResult(verdict="keep", start=start, conditions=PilotConditions(setting=setting))
     assert PilotResult.from_json(result.to_json()) == result
     assert result.start["mean"]["projector"]["objective"] == pytest.approx(0.51)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from uncollapse.pilot._intervals import against_start, dunnett_quantile, paired, seeds_needed
+from uncollapse.pilot._decide import against_start, dunnett_quantile, paired, seeds_needed
 
 
 @pytest.mark.parametrize(("k", "freedom"), [(2, 4), (4, 8), (7, 14)])

@@ -14,8 +14,7 @@ import yaml
 from sklearn.datasets import load_digits
 
 from uncollapse.errors import InputError
-from uncollapse.pilot import PilotOptions, PilotResult, design, pilot
-from uncollapse.pilot.pool import Outcome
+from uncollapse.pilot import Outcome, PilotOptions, PilotResult, design, pilot
 from uncollapse.records import LayerScores, TrialFile
 from uncollapse.training import build_problem, parse_config
 
@@ -192,8 +191,7 @@ def test_a_good_setting_is_kept(label, tau, tmp_path):
 @pytest.mark.parametrize("goal", ["other-view", "downstream"])
 def test_objectives_without_finer_labels(tmp_path, goal):
     from uncollapse.data import Augmenter, training_scales
-    from uncollapse.pilot._evaluate import evaluate
-    from uncollapse.pilot.goal import Goal
+    from uncollapse.pilot.goal import evaluate, objective
 
     problem = build_problem(config())
     viewer = Augmenter(
@@ -204,7 +202,8 @@ def test_objectives_without_finer_labels(tmp_path, goal):
     )
     columns = ("again",) if goal == "downstream" else ()
     others = {"again": problem.data} if goal == "downstream" else {}
-    found = evaluate(problem, "validation", Goal(goal, columns), viewer=viewer, downstream=others)
+    wanted = objective(goal, columns)
+    found = evaluate(problem, "validation", wanted, viewer=viewer, downstream=others)
     for layer in ("projector", "backbone"):
         assert 0 < found[layer].objective <= 1
         assert 0.5 < found[layer].task <= 1

@@ -92,9 +92,8 @@ TASK = {"estimate": -0.002, "low": -0.009, "high": 0.005}
 @pytest.fixture
 def pilot(runs):
     """A pilot's record; its setting is that of the first run, its sentences are the pilot's."""
-    from uncollapse.pilot import Goal
-    from uncollapse.pilot._decide import confirmed, why_pruned
-    from uncollapse.pilot._intervals import METHOD
+    from uncollapse.pilot import objective
+    from uncollapse.pilot._decide import METHOD, confirmed, why_pruned
     from uncollapse.records import Estimate, Interval, PilotReason
 
     setting = json.loads((runs[0] / "run.json").read_text())["setting"]
@@ -111,7 +110,7 @@ def pilot(runs):
             confirmed(Interval(**GAIN), Interval(**TASK), 0.01).to_dict(),
         ],
         "layer": "projector",
-        "objective": Goal("within-class", ("digit",)).objective.to_dict(),
+        "objective": objective("within-class", ("digit",)).to_dict(),
         "start": start,
         "candidates": [
             best,

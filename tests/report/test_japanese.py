@@ -102,17 +102,24 @@ def test_rare_sentences(sentence):
 
 def test_every_decision_of_a_pilot_is_translated():
     """The sentences that `decide` writes, for every verdict."""
-    from uncollapse.pilot import Candidate, Goal, PilotOptions
-    from uncollapse.pilot._decide import compare_with_start, decide, more_runs, not_confirmed
-    from uncollapse.pilot.trial import TrialState
-    from uncollapse.records import Interval, LayerScores, Message, SettingChange, TrialRun
+    from uncollapse.pilot import PilotOptions, objective
+    from uncollapse.pilot._decide import compare_with_start, decide, more_runs
+    from uncollapse.records import (
+        Interval,
+        LayerScores,
+        Message,
+        PilotReason,
+        SettingChange,
+        Trial,
+        TrialRun,
+    )
     from uncollapse.report.language import language
 
     def trial(name, objectives, task=0.9):
         change = (SettingChange("loss.alpha", 0.0, 0.2), SettingChange("views.count", 2, 4))
         scores = [LayerScores(verdict="healthy", task=task, objective=v) for v in objectives]
-        runs = [TrialRun(seed=s, measured={"projector": of}) for s, of in enumerate(scores)]
-        return TrialState(Candidate(name, change, 1.0, None), runs=runs)
+        runs = tuple(TrialRun(seed=s, measured={"projector": of}) for s, of in enumerate(scores))
+        return Trial(name=name, change=change, size=1.0, status="complete", runs=runs)
 
     def said(words, reason):
         text = words.translate(reason.text, reason.message)
@@ -127,15 +134,17 @@ def test_every_decision_of_a_pilot_is_translated():
         [],
     ):
         start = trial("start", (0.50, 0.52, 0.51))
-        compare_with_start(start, finished, options)
-        for reason in decide(start, finished, options)[1]:
+        compared = compare_with_start(start, finished, options)
+        for reason in decide(start, compared, options)[1]:
             codes.append(reason.code)
             assert not re.search("[a-z]{4,}", said(japanese, reason)), reason.text
     assert codes == ["UC801", "UC803", "UC802", "UC802", "UC802"]
-    assert "乱数シード3" in said(japanese, not_confirmed("seed 3: its process died 3 times"))
+    failed = "seed 3: its process died 3 times"
+    failure = PilotReason.from_key("UC804", "pilot.failed", reason=failed)
+    assert "乱数シード3" in said(japanese, failure)
     for seeds in (0.4, 40.0):
         reason = more_runs("a", Interval(0.01, -0.02, 0.04), (0.5, 0.5 + seeds), (0.51, 0.5), 0.95)
         assert not re.search("[a-z]{4,}", said(japanese, reason))
     for kind, columns in (("within-class", ("a", "b")), ("downstream", ("c",)), ("other-view", ())):
         message = Message(f"objective.{kind}", {"columns": columns})
-        assert japanese.translate(Goal(kind, columns).text, message) is not None
+        assert japanese.translate(objective(kind, columns).text, message) is not None

@@ -17,25 +17,24 @@ import inspect
 import sys
 from types import ModuleType
 
-from uncollapse.pilot.design import design
-from uncollapse.pilot.goal import Goal
+from uncollapse.pilot.design import Candidate, design
+from uncollapse.pilot.goal import objective
 from uncollapse.pilot.jobs import Common, Job
 from uncollapse.pilot.options import PilotOptions, seconds_of
 from uncollapse.pilot.pool import Outcome, on_processes, on_ray
 from uncollapse.pilot.run import pilot
-from uncollapse.pilot.trial import Candidate
 from uncollapse.records import PilotResult, SettingChange
 
 __all__ = [
     "Candidate",
     "Common",
-    "Goal",
     "Job",
     "Outcome",
     "PilotOptions",
     "PilotResult",
     "SettingChange",
     "design",
+    "objective",
     "on_processes",
     "on_ray",
     "pilot",

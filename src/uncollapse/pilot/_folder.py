@@ -1,8 +1,8 @@
-"""The pilot's folder: plan, trials, result, and the configuration that is recommended."""
+"""The pilot's folder: lock, plan, result, and the configuration that is recommended."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,7 +13,15 @@ from filelock import FileLock, Timeout
 
 from uncollapse.errors import InputError
 from uncollapse.pilot.options import PilotOptions
-from uncollapse.records import Document, PilotPlan, PilotResult, read_json, to_json_types
+from uncollapse.records import (
+    Document,
+    PilotPlan,
+    PilotResult,
+    TrialFile,
+    changed_config,
+    read_json,
+    to_json_types,
+)
 from uncollapse.storage import write_json, write_text
 from uncollapse.training import TrainConfig
 
@@ -35,12 +43,15 @@ class PlanFile(Document):
 
     kind: ClassVar[str] = "plan"
     asked: dict[str, Any]
-    plan: PilotPlan
+    plan: PilotPlan | None  # None until it is made.
 
 
 @contextmanager
-def opened(path: Path, config: TrainConfig, options: PilotOptions) -> Iterator[Folder]:
-    """A pilot's folder, locked; refused where it holds something else or a pilot runs in it."""
+def opened(path: Path, config: TrainConfig, options: PilotOptions) -> Iterator[PlanFile]:
+    """Lock a pilot's folder; its plan.
+
+    Refused where it holds something else or another pilot, one at work, or a damaged trial.
+    """
     there = {file.name for file in path.iterdir()} if path.is_dir() else set()
     if "plan.json" not in there and not there <= {"lock"}:
         raise InputError(
@@ -60,58 +71,42 @@ def opened(path: Path, config: TrainConfig, options: PilotOptions) -> Iterator[F
         remedy = "choose another"
         raise InputError(f"a folder {path} to write to", str(error), remedy) from error
     try:
-        yield Folder(path, config, options)
+        yield _plan(path, config, options)
     finally:
         lock.release()
 
 
-class Folder:
-    """What a pilot reads and writes; refused where its plan is that of another pilot."""
-
-    def __init__(self, path: Path, config: TrainConfig, options: PilotOptions) -> None:
-        self.path, self.block = path, config.plain()
-        asked = {k: v for k, v in asdict(options).items() if k not in _FREE}
-        self._asked = to_json_types({"config": self.block, "options": asked})
-        self._file, self._former = path / "plan.json", None
-        if self._file.exists():
-            remedy = "restore the file, or choose another folder with -o"
-            record = read_json(self._file, "a plan", remedy)
-            self._former = PlanFile.from_dict(record, str(self._file))
-        if self._former is not None and self._former.asked != self._asked:
-            raise InputError(
-                f"the configuration and options of the pilot in {path}",
-                "others",
-                "go on with the same ones, or choose another folder with -o",
-            )
-
-    def plan(self, make: Callable[[], PilotPlan]) -> PilotPlan:
-        """The plan that is here, or a new one."""
-        if self._former is not None:
-            return self._former.plan
-        plan = make()
-        write_json(self._file, PlanFile(self._asked, plan).to_dict())
-        return plan
-
-    def recommend(self, block: dict[str, Any], said: str) -> str:
-        """Write recommended.yaml; its path."""
-        path = self.path / "recommended.yaml"
-        text = f"# What `uncollapse pilot` recommends: {said}.\n#   uncollapse train {path}\n"
-        text += yaml.safe_dump(block, sort_keys=False, allow_unicode=True)
-        write_text(path, text)
-        return str(path)
-
-    def finish(self, result: PilotResult) -> None:
-        """Write pilot.json; without a recommendation none of an earlier try stays."""
-        write_json(self.path / "pilot.json", result.to_dict())
-        if result.recommendation is None:
-            (self.path / "recommended.yaml").unlink(missing_ok=True)
+def _plan(path: Path, config: TrainConfig, options: PilotOptions) -> PlanFile:
+    asked = {key: value for key, value in asdict(options).items() if key not in _FREE}
+    new = PlanFile(to_json_types({"config": config.plain(), "options": asked}), None)
+    file = path / "plan.json"
+    if not file.exists():
+        return new
+    record = read_json(file, "a plan", "restore the file, or choose another folder with -o")
+    former = PlanFile.from_dict(record, str(file))
+    if former.asked != new.asked:
+        raise InputError(
+            f"the configuration and options of the pilot in {path}",
+            "others",
+            "go on with the same ones, or choose another folder with -o",
+        )
+    TrialFile.read_all(path)
+    return former
 
 
-def with_absolute_paths(block: dict[str, Any], base: Path) -> dict[str, Any]:
-    """A full configuration whose relative paths no longer depend on where it lies."""
-    new = {part: dict(keys) if isinstance(keys, dict) else keys for part, keys in block.items()}
-    for part, key in _PATHS:
-        value = new[part].get(key)
-        if isinstance(value, str) and not value.startswith("package:"):
-            new[part][key] = str((base / value).resolve())
-    return new
+def finish(path: Path, result: PilotResult, config: TrainConfig, base: Path) -> None:
+    """Write pilot.json and recommended.yaml; the latter of an earlier try does not stay."""
+    file, chosen = path / "recommended.yaml", result.recommendation
+    if chosen is None:
+        file.unlink(missing_ok=True)
+    else:
+        block = changed_config(config.plain(), chosen.change)
+        for part, key in _PATHS:
+            # Relative paths are not to depend on where the file lies.
+            value = block[part].get(key)
+            if isinstance(value, str) and not value.startswith("package:"):
+                block[part] = block[part] | {key: str((base / value).resolve())}
+        said = f"# What `uncollapse pilot` recommends: {result.reasons[-1].text}.\n"
+        said += f"#   uncollapse train {file}\n"
+        write_text(file, said + yaml.safe_dump(block, sort_keys=False, allow_unicode=True))
+    write_json(path / "pilot.json", result.to_dict())

@@ -16,16 +16,17 @@ from collections.abc import Sequence
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
+from statistics import median_high
 
 import torch
 
 from uncollapse.errors import InputError
-from uncollapse.pilot._halving import survivors
-from uncollapse.pilot.goal import Goal, expected_half_width
+from uncollapse.pilot._decide import survivors
+from uncollapse.pilot.design import Candidate
+from uncollapse.pilot.goal import expected_half_width
 from uncollapse.pilot.options import PilotOptions
-from uncollapse.pilot.trial import Candidate
 from uncollapse.progress import Step
-from uncollapse.records import PilotPlan, PilotRows
+from uncollapse.records import Objective, PilotPlan, PilotRows
 from uncollapse.training import Problem, TrainConfig, parse_config, train
 
 # Batches that the training rows fill at least, where there are so many.
@@ -39,7 +40,7 @@ _MEASURE_EPOCHS, _MEASURE_SECONDS = 1.0, 3.0
 
 
 def pilot_config(
-    problem: Problem, goal: Goal, options: PilotOptions
+    problem: Problem, goal: Objective, options: PilotOptions
 ) -> tuple[TrainConfig, PilotRows]:
     """The start's configuration on the part of the data that the pilot uses, and that part.
 
@@ -113,7 +114,9 @@ def plan_epochs(
     )
 
 
-def plan_text(goal: Goal, rows: PilotRows, plan: PilotPlan, candidates: Sequence[Candidate]) -> str:
+def plan_text(
+    goal: Objective, rows: PilotRows, plan: PilotPlan, candidates: Sequence[Candidate]
+) -> str:
     """What is going to be tried, in lines."""
     lines = [
         f"objective    {goal.text}",
@@ -154,5 +157,4 @@ def _seconds_per_epoch(problem: Problem) -> float:
     finally:
         torch.set_num_threads(threads)
     steps = [b - a for a, b in pairwise(times)]
-    typical = sorted(steps)[len(steps) // 2] if steps else 0.1
-    return typical * problem.sampler.steps
+    return (median_high(steps) if steps else 0.1) * problem.sampler.steps

@@ -9,14 +9,21 @@ neighbours in strength are tried. What is predicted to collapse is kept in the l
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import pairwise
 from math import log2
 
 import numpy as np
 from scipy.optimize import brentq
 
-from uncollapse.pilot.trial import Candidate
-from uncollapse.records import Setting, SettingChange, changed_setting
+from uncollapse.records import (
+    PredictedVariance,
+    Prediction,
+    Setting,
+    SettingChange,
+    Trial,
+    changed_setting,
+)
 from uncollapse.theory import advise, predict
 from uncollapse.training import Problem
 
@@ -30,15 +37,37 @@ _MANY_CLASSES = 200
 _OCTAVES = 3
 
 
-def tractable(setting: Setting) -> tuple[Setting, str]:
-    """The setting, or equal classes of the mean size where theirs are too many to solve for."""
-    if setting.balanced or len(setting.counts) <= _MANY_CLASSES:
-        return setting, ""
-    m = len(setting.counts)
-    even = setting.with_(
-        class_counts=None, classes=m, per_class=max(2, round(setting.instances / m))
-    )
-    return even, f"predicted for {m} classes of equal size; theirs differ"
+@dataclass(frozen=True)
+class Candidate:
+    """A setting to try, which changes nothing for the start, and what theory predicts of it."""
+
+    name: str  # Unique, and a folder's name.
+    changes: tuple[SettingChange, ...]
+    size: float  # Of the change, as `Trial` has it.
+    prediction: Prediction | None  # None where theory refuses the setting.
+    note: str = ""  # What theory does not say.
+
+    @property
+    def collapsed(self) -> bool:
+        """Whether no class is predicted to keep its instances apart."""
+        return self.prediction is not None and "spread" not in self.prediction.phase_per_class
+
+    def trial(self) -> Trial:
+        """Its record before any run; what is predicted to collapse has none, but for the start."""
+        predicted, lost = self.prediction, self.collapsed and bool(self.changes)
+        return Trial(
+            name=self.name,
+            change=self.changes,
+            size=self.size,
+            prediction=None
+            if predicted is None
+            else PredictedVariance(
+                predicted.phase, predicted.instance_variance, predicted.within_class_variance
+            ),
+            note=self.note,
+            status="predicted-collapse" if lost else "waiting",
+            reason="predicted to collapse" if lost else None,
+        )
 
 
 def design(problem: Problem) -> list[Candidate]:
@@ -46,7 +75,13 @@ def design(problem: Problem) -> list[Candidate]:
 
     Every candidate changes one key, as only single changes can be told apart by a small pilot.
     """
-    setting, note = tractable(problem.setting())
+    setting, note = problem.setting(), ""
+    m = len(setting.counts)
+    if not setting.balanced and m > _MANY_CLASSES:
+        # Too many unequal classes to solve for.
+        even = max(2, round(setting.instances / m))
+        setting = setting.with_(class_counts=None, classes=m, per_class=even)
+        note = f"predicted for {m} classes of equal size; theirs differ"
     start = Candidate("start", (), 0.0, predict(setting, thresholds=False), note)
     candidates = [*_alphas(setting), *_temperatures(setting), *_batches(setting, problem)]
     candidates += [*_views(setting, problem), *_augmentations(setting, problem)]

@@ -1,4 +1,4 @@
-"""What a pilot maximises, measured by runs on rows that they were not trained on.
+"""What a pilot maximises, and how a trained run is measured on rows it was not trained on.
 
 "within-class": inside each class of the training label, the finer label by the nearest mean of ten
     (five, one where there are fewer) training rows of it, on the embedding as it is deployed;
@@ -15,17 +15,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from uncollapse.data import LabelledData
+from uncollapse.data import Augmenter, LabelledData
 from uncollapse.errors import InputError
+from uncollapse.metrics import measure
 from uncollapse.pilot.options import PilotOptions
-from uncollapse.records import Objective
+from uncollapse.probes import Embedded, ProbeOptions, probe
+from uncollapse.records import LayerScores, Objective, Score
+from uncollapse.training import Problem, embed_rows
 
+LAYERS = ("projector", "backbone")
+_PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1)
+# Instances of a class that look for their other view among each other.
+_MOST_INSTANCES = 200
 # Rows of a finer label in a class that the probe needs to train on, and to be tested on.
 LEAST_ROWS = (10, 2)
 _TEXT = {
@@ -35,37 +42,19 @@ _TEXT = {
 }
 
 
-@dataclass(frozen=True)
-class Goal:
-    """The objective: its kind, and the finer labels or data sets that it is a mean over."""
-
-    kind: str
-    columns: tuple[str, ...]
-
-    @property
-    def text(self) -> str:
-        """In words."""
-        return _TEXT[self.kind].format(", ".join(self.columns))
-
-    @property
-    def objective(self) -> Objective:
-        """As the result says it."""
-        return Objective(self.kind, self.columns, self.text)
+def objective(name: str, columns: tuple[str, ...] = ()) -> Objective:
+    """An objective that is a mean over some finer labels or data sets."""
+    return Objective(name, columns, _TEXT[name].format(", ".join(columns)))
 
 
-def choose_goal(data: LabelledData, options: PilotOptions, downstream: Sequence[str]) -> Goal:
-    """The objective that was asked for, or the first that the data allow.
-
-    Raises:
-        InputError: It was asked for and the data do not allow it; a finer label equals the training
-            label.
-    """
+def choose_goal(data: LabelledData, options: PilotOptions, downstream: Sequence[str]) -> Objective:
+    """The objective that was asked for, or the first that the data allow."""
     for name in data.fine:
         _not_the_label(data, name)
     columns = [c for c in (data.fine or data.slices) if _cells(data, c)]
     wanted = options.objective
     if wanted in ("auto", "within-class") and columns:
-        return Goal("within-class", tuple(columns))
+        return objective("within-class", tuple(columns))
     if wanted == "within-class":
         raise InputError(
             f"a class with two finer labels of {LEAST_ROWS[0]} training rows and "
@@ -74,10 +63,10 @@ def choose_goal(data: LabelledData, options: PilotOptions, downstream: Sequence[
             "name a column in data.fine, or choose another --objective",
         )
     if wanted in ("auto", "downstream") and downstream:
-        return Goal("downstream", tuple(downstream))
+        return objective("downstream", tuple(downstream))
     if wanted == "downstream":
         raise InputError("--downstream data", "none", "give a YAML file with a `data:` block")
-    return Goal("other-view", ())
+    return objective("other-view")
 
 
 def _not_the_label(data: LabelledData, name: str) -> None:
@@ -106,14 +95,14 @@ def _cells(data: LabelledData, column: str) -> list[NDArray[np.int64]]:
     return cells
 
 
-def expected_half_width(data: LabelledData, goal: Goal, share: float) -> float:
+def expected_half_width(data: LabelledData, goal: Objective, share: float) -> float:
     """Half-width of the 95 % interval of one seed's objective if `share` of the rows is tested.
 
     1.96 sqrt(sum_k w_k^2 / (4 n_k)) with a finer label's weight w_k in the mean and its n_k
     validation rows: the worst case, accuracy 1/2.
     """
     variance = 0.0
-    if goal.kind == "within-class":
+    if goal.name == "within-class":
         for column in goal.columns:
             cells = _cells(data, column)
             for counts in cells:
@@ -125,3 +114,105 @@ def expected_half_width(data: LabelledData, goal: Goal, share: float) -> float:
         counts = counts[counts > 0]
         variance = float(np.sum(1 / (4 * counts * share))) / len(counts) ** 2
     return 1.96 * math.sqrt(variance)
+
+
+def evaluate(
+    problem: Problem,
+    part: str,
+    goal: Objective,
+    *,
+    viewer: Augmenter,
+    downstream: Mapping[str, LabelledData],
+) -> dict[str, LayerScores]:
+    """Scores by layer on the rows of `part` (to choose by, or to confirm).
+
+    Probes are fitted on training rows; `viewer` makes two views by the start's augmentation.
+    """
+    data = problem.data
+    columns = goal.columns if goal.name == "within-class" else ()
+    embedded, rows = _embedded(problem, data, part, columns)
+    tested = embedded.split == "test"
+    task = _linear(embedded)
+    others = {name: _linear(_embedded(problem, o, part)[0]) for name, o in downstream.items()}
+    balanced = {
+        layer: {name: score[layer].balanced_accuracy.estimate for name, score in others.items()}
+        for layer in LAYERS
+    }
+    if goal.name == "downstream":
+        reached = {k: [scores[name] for name in goal.columns] for k, scores in balanced.items()}
+    elif goal.name == "within-class":
+        reached = _within_classes(embedded, columns)
+    else:
+        reached = _other_view(problem, part, viewer)
+    return {
+        layer: replace(
+            _geometry(embedded.layers[layer][tested], data.labels[rows[tested]]),
+            task=task[layer].accuracy.estimate,
+            downstream=balanced[layer],
+            objective=float(np.mean(reached[layer])),
+        )
+        for layer in LAYERS
+    }
+
+
+def _embedded(
+    problem: Problem, data: LabelledData, part: str, columns: Sequence[str] = ()
+) -> tuple[Embedded, NDArray[np.int64]]:
+    """Training rows and those of `part`, which are to be tested, and their numbers."""
+    train, tested = data.rows("train"), data.rows(part)
+    rows = np.concatenate([train, tested])
+    precision = problem.config.precision
+    arrays = embed_rows(problem.model, data, rows, problem.augmenter, precision=precision)
+    layers = {name: arrays[name][:, 0] for name in LAYERS}
+    names = np.array([*data.label_names, None], dtype=object)
+    targets = {"label": names[data.labels[rows]]}
+    targets |= {column: data.columns[column][rows] for column in columns}
+    split = np.array(["train"] * len(train) + ["test"] * len(tested))
+    return Embedded(layers, targets, split, label="label"), rows
+
+
+def _geometry(matrix: NDArray[np.float32], labels: NDArray[np.int64]) -> LayerScores:
+    known = labels >= 0
+    record = measure(matrix[known], labels[known], permutations=0, probe=None)
+    within, total = record.within_class_variance.estimate, record.total_variance.estimate
+    share = within / total if within is not None and total else None
+    return LayerScores(within, share, record.verdict)
+
+
+def _linear(embedded: Embedded) -> dict[str, Score]:
+    """By layer, how well a linear probe reads the label."""
+    options = ProbeOptions(l2=_PENALTIES, probes=("linear",))
+    result = probe(embedded, targets=["label"], settings=options)
+    return {name: result.target(name, "label").reading("linear").score for name in LAYERS}
+
+
+def _within_classes(embedded: Embedded, columns: Sequence[str]) -> dict[str, list[float]]:
+    """By layer, how well few examples tell each column's labels apart inside the classes."""
+    options = ProbeOptions(probes=("within-class few-shot",))
+    result = probe(embedded, targets=list(columns), settings=options)
+
+    def most_shots(layer: str, column: str) -> float:
+        readings = result.target(layer, column).readings
+        last = max(readings, key=lambda reading: reading.details.shots or 0)
+        return float(last.score.balanced_accuracy.estimate)
+
+    return {layer: [most_shots(layer, column) for column in columns] for layer in LAYERS}
+
+
+def _other_view(problem: Problem, part: str, viewer: Augmenter) -> dict[str, list[float]]:
+    """By layer and class, how often the other view is the nearest instance, above chance."""
+    data, rng = problem.data, np.random.default_rng(0)
+    scores: dict[str, list[float]] = {name: [] for name in LAYERS}
+    for c in range(len(data.label_names)):
+        rows = data.rows(part)
+        rows = rng.permutation(rows[data.labels[rows] == c])[:_MOST_INSTANCES]
+        if len(rows) < 2:
+            continue
+        arrays = embed_rows(problem.model, data, np.sort(rows), viewer, key=(0, c))
+        for name in LAYERS:
+            views = arrays[name].astype(np.float64)
+            views /= np.linalg.norm(views, axis=2, keepdims=True)
+            cosines = views[:, 0] @ views[:, 1].T
+            first = float(np.mean(np.argmax(cosines, axis=1) == np.arange(len(rows))))
+            scores[name].append((first - 1 / len(rows)) / (1 - 1 / len(rows)))
+    return scores

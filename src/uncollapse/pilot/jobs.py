@@ -23,9 +23,8 @@ from uncollapse.data import (
     training_scales,
 )
 from uncollapse.errors import InputError
-from uncollapse.pilot._evaluate import evaluate
-from uncollapse.pilot.goal import Goal
-from uncollapse.records import SettingChange, TrialFile, changed_config, read_json
+from uncollapse.pilot.goal import evaluate
+from uncollapse.records import Objective, SettingChange, TrialFile, changed_config
 from uncollapse.storage import write_json
 from uncollapse.training import TrainConfig, build_problem, embed, parse_config, train
 
@@ -39,44 +38,26 @@ class StoppedError(RuntimeError):
 
 @dataclass(frozen=True)
 class Common:
-    """What all runs of a pilot share.
+    """What all runs of a pilot share."""
 
-    Attributes:
-        config: The start's, on the pilot's rows and for its number of epochs.
-        base: Folder that relative paths in it refer to.
-        goal: The objective.
-        downstream: `data:` blocks by name, with the folders that their paths refer to.
-    """
-
-    config: TrainConfig
-    base: Path
-    goal: Goal
-    downstream: Mapping[str, tuple[DataConfig, Path]]
+    config: TrainConfig  # The start's, on the pilot's rows and for its number of epochs.
+    base: Path  # Folder that relative paths in it refer to.
+    goal: Objective
+    downstream: Mapping[str, tuple[DataConfig, Path]]  # With the folders of their paths.
 
 
 @dataclass(frozen=True)
 class Job:
-    """A run and how far it goes.
+    """A run and how far it goes."""
 
-    Attributes:
-        trial: Name of the setting.
-        changes: What it changes.
-        seed: Of weights, batches and views.
-        folder: Of the run.
-        until: Epoch to train to.
-        part: Split to measure on.
-        common: What it shares with all other runs.
-        keep: Whether embeddings of the split are kept in the folder, for a picture.
-    """
-
-    trial: str
+    trial: str  # Name of the setting.
     changes: tuple[SettingChange, ...]
-    seed: int
+    seed: int  # Of weights, batches and views.
     folder: Path
-    until: int
-    part: str
+    until: int  # Epoch to train to.
+    part: str  # Split to measure on.
     common: Common
-    keep: bool = False
+    keep: bool = False  # Whether embeddings of the split are kept in the folder, for a picture.
 
     @property
     def result(self) -> Path:
@@ -90,19 +71,14 @@ class Job:
 
 
 def read_result(job: Job) -> TrialFile | None:
-    """The result, or None if there is none yet, or a damaged one."""
-    try:
-        return TrialFile.from_dict({"seed": job.seed} | read_json(job.result), str(job.result))
-    except (InputError, TypeError):
-        return None
+    """The result, or None if there is none yet."""
+    return TrialFile.read(job.result) if job.result.exists() else None
 
 
 def run_job(job: Job) -> TrialFile:
     """Do what is left of a job; the result has the seconds of this attempt.
 
-    Raises:
-        InputError: The setting cannot be trained (a loss that is not finite, a batch too large).
-        StoppedError: It was asked to stop.
+    An `InputError` is a setting that cannot be trained: a loss not finite, a batch too large.
     """
     if (done := read_result(job)) is not None:
         return done
@@ -148,7 +124,7 @@ def _train_and_measure(job: Job) -> TrialFile:
 
 
 def _data(config: DataConfig, base: Path) -> LabelledData:
-    return _loaded(json.dumps(config.model_dump(mode="json"), sort_keys=True), base)
+    return _loaded(config.model_dump_json(), base)
 
 
 @lru_cache(maxsize=4)

@@ -42,6 +42,9 @@ PRELOADED = [
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
+Ended = Callable[[Job], None]  # Called with a job that ended.
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What a job came to: a result, or the reason why there is none."""
@@ -50,15 +53,10 @@ class Outcome:
     reason: str | None = None
 
 
-# Called with a job that ended.
-Ended = Callable[[Job], None]
-
-
 def on_processes(jobs: Sequence[Job], workers: int, ended: Ended) -> list[Outcome]:
     """Run jobs, each at most once at a time; outcomes in the order of the jobs.
 
-    Raises:
-        KeyboardInterrupt: The parent was interrupted; runs under way have saved their state.
+    When the parent is interrupted, runs under way have saved their state.
     """
     outcomes: dict[int, Outcome] = {}
     deaths = [0] * len(jobs)
@@ -96,12 +94,9 @@ def _one_pool(left: dict[int, Job], workers: int, end: Callable[[int, Outcome], 
         for future in as_completed(running):
             end(running[future], _outcome(future))
         pool.shutdown()
-    except KeyboardInterrupt:
-        for worker in multiprocessing.active_children():
+    except (KeyboardInterrupt, BrokenProcessPool) as error:
+        for worker in multiprocessing.active_children() if type(error) is KeyboardInterrupt else ():
             worker.terminate()
-        pool.shutdown(cancel_futures=True)
-        raise
-    except BrokenProcessPool:
         pool.shutdown(cancel_futures=True)
         raise
     finally:
@@ -172,11 +167,6 @@ def on_ray(jobs: Sequence[Job], workers: int, ended: Ended) -> list[Outcome]:
     """Run jobs as trials of Ray Tune, one CPU each, on the cluster that is there or a local one.
 
     The pilot's folder must be one that every machine sees, as results are files in it.
-
-    Args:
-        jobs: What to run.
-        workers: Trials at a time.
-        ended: Called with every job that ended.
     """
     try:
         import ray

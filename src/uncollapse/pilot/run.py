@@ -5,28 +5,29 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, mean
 
 from uncollapse.data import DataConfig
 from uncollapse.errors import InputError
 from uncollapse.pilot._decide import (
+    METHOD,
     compare_with_start,
     confirmed,
     decide,
+    go_on,
     more_runs,
-    not_confirmed,
+    paired,
+    survivors,
+    values,
     why_pruned,
 )
-from uncollapse.pilot._folder import Folder, opened, with_absolute_paths
-from uncollapse.pilot._halving import Rungs, survivors
-from uncollapse.pilot._intervals import METHOD, paired
+from uncollapse.pilot._folder import finish, opened
 from uncollapse.pilot._plan import pilot_config, plan_epochs, plan_text
-from uncollapse.pilot.design import design
+from uncollapse.pilot.design import Candidate, design
 from uncollapse.pilot.goal import choose_goal
 from uncollapse.pilot.jobs import Common, Job
 from uncollapse.pilot.options import PilotOptions
 from uncollapse.pilot.pool import Ended, Outcome, on_processes
-from uncollapse.pilot.trial import Candidate, TrialState, means
 from uncollapse.progress import OnStep, Step, no_steps
 from uncollapse.records import (
     Confirmation,
@@ -36,14 +37,16 @@ from uncollapse.records import (
     PilotReason,
     PilotResult,
     Recommendation,
+    Trial,
     TrialRun,
-    changed_config,
 )
+from uncollapse.storage import write_json
 from uncollapse.training import TrainConfig, build_problem
 
 Runner = Callable[[Sequence[Job], int, Ended], list[Outcome]]
 # Seeds of the confirmation are those of the trials plus this.
 FRESH = 1000
+_SCORES = ("objective", "task", "instance_variance", "share")
 
 
 def pilot(
@@ -88,7 +91,7 @@ def pilot(
     options = options or PilotOptions()
     base = (base or Path()).resolve()
     others = dict(downstream or {})
-    with opened(output, config, options) as folder:
+    with opened(output, config, options) as file:
         problem = build_problem(config, base=base)
         goal = choose_goal(problem.data, options, list(others))
         part_config, rows = pilot_config(problem, goal, options)
@@ -96,33 +99,30 @@ def pilot(
         if not len(problem.data.rows("test")):
             raise InputError("test rows, to confirm by", "none", "set data.split.test")
         candidates = design(problem)
-        tried = [c for c in candidates[1:] if not c.collapsed]
-        plan = folder.plan(lambda: plan_epochs(problem, rows.share, len(tried), options))
-        whole = part_config.model_copy(update={"epochs": plan.epochs})
-        total = _runs(len(tried), options.seeds)
+        tried = sum(not candidate.collapsed for candidate in candidates[1:])
+        plan = file.plan or plan_epochs(problem, rows.share, tried, options)
+        if file.plan is None:
+            write_json(output / "plan.json", replace(file, plan=plan).to_dict())
+        kept = survivors(tried)
+        total = options.seeds * (3 + survivors(kept)) + tried + kept
         progress(Step(0, total, "plan", plan_text(goal, rows, plan, candidates)))
+        whole = part_config.model_copy(update={"epochs": plan.epochs})
         common = Common(whole, base, goal, others)
-        seeds = [config.seed + number for number in range(options.seeds)]
-        fresh = [seed + FRESH for seed in seeds]
-        stages = _Stages(common, options, plan, folder, runner, progress, total, seeds, fresh)
+        seeds = tuple(config.seed + number for number in range(options.seeds))
+        fresh = tuple(seed + FRESH for seed in seeds)
+        stages = _Stages(common, options, plan, output, runner, progress, total, seeds, fresh)
         conditions = PilotConditions(
             setting=problem.setting(),
             rows=rows,
             plan=plan,
-            seeds=tuple(seeds),
-            fresh_seeds=tuple(fresh),
+            seeds=seeds,
+            fresh_seeds=fresh,
             options={k: v for k, v in asdict(options).items() if k != "workers"},
             config=part_config.plain(),
         )
         result = replace(stages.run(candidates), conditions=conditions)
-        folder.finish(result)
+        finish(output, result, config, base)
         return result
-
-
-def _runs(tried: int, seeds: int) -> int:
-    """How many runs there are at most."""
-    kept = survivors(tried)
-    return seeds * (3 + survivors(kept)) + tried + kept
 
 
 @dataclass
@@ -132,24 +132,26 @@ class _Stages:
     common: Common
     options: PilotOptions
     plan: PilotPlan
-    folder: Folder
+    output: Path
     runner: Runner
     progress: OnStep
-    total: int
-    seeds: list[int]
-    fresh: list[int]
+    total: int  # Runs at most.
+    seeds: tuple[int, ...]
+    fresh: tuple[int, ...]
     done: int = 0
 
     def run(self, candidates: list[Candidate]) -> PilotResult:
         """All stages."""
         options = self.options
-        start, *trials = [TrialState(candidate) for candidate in candidates]
-        self._train("check", [start], self.seeds, self.plan.epochs)
+        start, *trials = [candidate.trial() for candidate in candidates]
+        (start,) = self._train("check", [start], self.seeds, self.plan.epochs)
         if start.status == "failed":
             raise InputError("a present setting that can be trained", str(start.reason), "mend it")
-        start.status = "complete"
-        finished = self._rungs(trials)
-        compare_with_start(start, finished, options)
+        start = replace(start, status="complete")
+        trials = self._rungs(trials)
+        complete = [trial for trial in trials if trial.status == "complete"]
+        finished = compare_with_start(start, complete, options)
+        known = {trial.name: trial for trial in (*trials, *finished)}
         verdict, reasons, chosen = decide(start, finished, options)
         recommendation = None
         if chosen is not None:
@@ -159,98 +161,84 @@ class _Stages:
             verdict=verdict,
             reasons=tuple(reasons),
             layer=options.layer,
-            objective=self.common.goal.objective,
-            start=start.record(),
-            candidates=tuple(trial.record() for trial in trials),
+            objective=self.common.goal,
+            start=start,
+            candidates=tuple(known.values()),
             recommendation=recommendation,
             statistics=IntervalMethod(METHOD, len(finished), options.confidence),
         )
 
-    def _rungs(self, trials: list[TrialState]) -> list[TrialState]:
-        """Short runs, whole ones of the best, all seeds of the best: those that ended well."""
-        for trial in trials:
-            if trial.candidate.collapsed:
-                trial.status, trial.reason = "predicted-collapse", "predicted to collapse"
-        tried = [trial for trial in trials if trial.status == "waiting"]
-        rungs = Rungs([trial.name for trial in tried])
-        kept = self._rung("short runs", tried, self.plan.short, rungs)
-        kept = self._rung("whole runs", kept, self.plan.epochs, rungs)
-        self._train("further seeds", kept, self.seeds, self.plan.epochs)
-        for trial in kept:
-            if trial.status == "failed":
-                rungs.finish(trial.name, None)
-            else:
-                rungs.finish(trial.name, fmean(trial.values(self.options.layer, "objective")))
-                trial.status = "complete"
-        return [trial for trial in kept if trial.status == "complete"]
-
-    def _rung(
-        self, stage: str, trials: list[TrialState], until: int, rungs: Rungs
-    ) -> list[TrialState]:
-        """Train up to an epoch; the trials that go on, the others with the reason why not."""
-        self._train(stage, trials, self.seeds[:1], until)
-        measured = {t.name: t.runs[0].measured[self.options.layer] for t in trials if t.runs}
-        names = rungs.after(until, measured)
-        for trial in trials:
-            if trial.name not in names and trial.status == "waiting":
-                verdict = measured[trial.name].verdict
-                trial.status, trial.reason = "pruned", why_pruned(until, verdict)
-        return [trial for trial in trials if trial.name in names]
+    def _rungs(self, trials: list[Trial]) -> list[Trial]:
+        """Short runs, whole ones of the best, all seeds of the best."""
+        known = {trial.name: trial for trial in trials}
+        running = [trial for trial in trials if trial.status == "waiting"]
+        rungs = {self.plan.short: "short runs", self.plan.epochs: "whole runs"}
+        for until, stage in rungs.items():
+            trained = self._train(stage, running, self.seeds[:1], until)
+            measured = {t.name: t.runs[0].measured[self.options.layer] for t in trained if t.runs}
+            names = go_on(measured)
+            running = [trial for trial in trained if trial.name in names]
+            known |= {trial.name: trial for trial in trained}
+            for name in measured.keys() - names:
+                reason = why_pruned(until, measured[name].verdict)
+                known[name] = replace(known[name], status="pruned", reason=reason)
+        for trial in self._train("further seeds", running, self.seeds, self.plan.epochs):
+            status = "complete" if trial.status == "waiting" else trial.status
+            known[trial.name] = replace(trial, status=status)
+        return list(known.values())
 
     def _confirm(
-        self, start: TrialState, chosen: TrialState
+        self, start: Trial, chosen: Trial
     ) -> tuple[Recommendation | None, list[PilotReason]]:
         """The chosen setting and the start once on the test split, with fresh seeds."""
-        again = [TrialState(start.candidate), TrialState(chosen.candidate)]
-        self._train("confirmation", again, self.fresh, self.plan.epochs, "test")
-        if failed := next((t for t in again if t.status == "failed"), None):
-            return None, [not_confirmed(str(failed.reason))]
-        layer, confidence = self.options.layer, self.options.confidence
-        first, second = again
-        before, after = (trial.values(layer, "objective") for trial in again)
-        gain = paired(before, after, confidence)
-        task = paired(first.values(layer, "task"), second.values(layer, "task"), confidence)
+        epochs, layer = self.plan.epochs, self.options.layer
+        again = self._train("confirmation", [start, chosen], self.fresh, epochs, "test")
+        if failed := next((trial for trial in again if trial.status == "failed"), None):
+            reason = PilotReason.from_key("UC804", "pilot.failed", reason=str(failed.reason))
+            return None, [reason]
+        confidence = self.options.confidence
+        before, after = (values(trial, layer, "objective") for trial in again)
+        first, second = (values(trial, layer, "task") for trial in again)
+        gain, task = paired(before, after, confidence), paired(first, second, confidence)
         reason = confirmed(gain, task, self.options.margin)
         if gain.low is None or gain.low <= 0:
             return None, [reason, more_runs(chosen.name, gain, before, after, confidence)]
         if reason.code != "UC801":
             return None, [reason]
-        block = changed_config(self.folder.block, chosen.candidate.changes)
-        block = with_absolute_paths(block, self.common.base)
         confirmation = Confirmation(
             gain=gain,
             task_change=task,
-            seeds=tuple(self.fresh),
-            start=means(first.runs),
-            recommended=means(second.runs),
-            runs={trial.name: tuple(trial.runs) for trial in again},
+            seeds=self.fresh,
+            start=again[0].mean,
+            recommended=again[1].mean,
+            runs={trial.name: trial.runs for trial in again},
         )
         return Recommendation(
             trial=chosen.name,
-            change=chosen.candidate.changes,
+            change=chosen.change,
             gain=chosen.gain,
             task_change=chosen.task_change,
             margin=self.options.margin,
             confirmed=confirmation,
             seconds_per_run={t.name: fmean(run.seconds for run in t.runs) for t in again},
-            config=self.folder.recommend(block, reason.text),
+            config=str(self.output / "recommended.yaml"),
         ), [reason]
 
     def _train(
         self,
         stage: str,
-        trials: Sequence[TrialState],
-        seeds: list[int],
+        trials: Sequence[Trial],
+        seeds: Sequence[int],
         until: int,
         part: str = "validation",
-    ) -> None:
-        """Run what is missing of the trials; their runs are then those up to this epoch."""
+    ) -> list[Trial]:
+        """The trials with their runs up to this epoch, of which those that are missing are run."""
         jobs = [
             Job(
                 trial.name,
-                trial.candidate.changes,
+                trial.change,
                 seed,
-                self.folder.path / "trials" / trial.name / f"seed-{seed}",
+                self.output / "trials" / trial.name / f"seed-{seed}",
                 until,
                 part,
                 self.common,
@@ -264,13 +252,26 @@ class _Stages:
             self.done += 1
             self.progress(Step(self.done, self.total, stage))
 
-        outcomes = iter(self.runner(jobs, self.options.workers, ended)) if jobs else iter(())
-        for trial in trials:
-            runs = []
-            for seed in seeds:
-                outcome = next(outcomes)
-                if outcome.result is None:
-                    trial.status, trial.reason = "failed", f"seed {seed}: {outcome.reason}"
-                else:
-                    runs.append(TrialRun(**vars(outcome.result)))
-            trial.runs = runs
+        outcomes = iter(self.runner(jobs, self.options.workers, ended) if jobs else ())
+        return [_with_runs(trial, dict(zip(seeds, outcomes, strict=False))) for trial in trials]
+
+
+def _with_runs(trial: Trial, outcomes: Mapping[int, Outcome]) -> Trial:
+    """The trial after a run per seed; failed where one has no result."""
+    results = [outcome.result for outcome in outcomes.values() if outcome.result is not None]
+    runs = tuple(TrialRun(**vars(result)) for result in results)
+    means = {
+        layer: {
+            score: mean(run.measured[layer][score] for run in runs)
+            for score in _SCORES
+            if all(run.measured[layer][score] is not None for run in runs)
+        }
+        for layer in (runs[0].measured if runs else ())
+    }
+    seconds = round(sum(run.seconds for run in runs), 2)
+    trial = replace(trial, runs=runs, mean=means or None, seconds=seconds)
+    for seed, outcome in outcomes.items():
+        if outcome.result is None:
+            reason = f"seed {seed}: {outcome.reason}"
+            trial = replace(trial, status="failed", reason=reason)
+    return trial

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
 
-from uncollapse.records.codec import Count, Document, Fraction, NotNegative, Part
+from uncollapse.records.codec import Count, Document, Fraction, NotNegative, Part, read_json
 from uncollapse.records.estimate import Interval
 from uncollapse.records.prediction import Phase
 from uncollapse.records.reason import Message, Value
@@ -21,25 +22,15 @@ Means = dict[str, dict[str, float]]
 class LayerScores(Part):
     """What one run reached at one layer, on rows that it was not trained on.
 
-    Attributes:
-        instance_variance: Unbiased, on unit vectors; None where it does not exist.
-        share: Of the total variance.
-        verdict: Of `measure`.
-        task: Accuracy of the training label by a linear probe.
-        downstream: Balanced accuracy on other data, by their names.
-        objective: What the pilot maximises.
+    `share` is of the total variance, `verdict` that of `measure`, `objective` what is maximised.
     """
 
-    instance_variance: float | None = None
+    instance_variance: float | None = None  # Unbiased, on unit vectors, where it exists.
     share: float | None = None
     verdict: Verdict = "cannot-tell"
-    task: float | None = None
-    downstream: dict[str, float] = field(default_factory=dict)
+    task: float | None = None  # Accuracy of the training label by a linear probe.
+    downstream: dict[str, float] = field(default_factory=dict)  # Balanced accuracy by data set.
     objective: float | None = None
-
-    def value(self, score: str) -> float:
-        """A score that every run has."""
-        return float(self[score])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +49,20 @@ class TrialFile(TrialRun, Document):
     """The file that a run leaves in its folder, so that nobody need run it again."""
 
     kind: ClassVar[str] = "trial"
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """The record in a JSON file; the first ones had their seed in the folder's name alone."""
+        record = read_json(path, "a trial", "take the file out, and its run is measured again")
+        seed = path.parent.name.removeprefix("seed-")
+        if isinstance(record, dict) and seed.isdecimal():
+            record = {"seed": int(seed)} | record
+        return cls.from_dict(record, str(path))
+
+    @classmethod
+    def read_all(cls, pilot: Path) -> list[Self]:
+        """Those in a pilot's folder, where one that is damaged is named."""
+        return [cls.read(path) for path in sorted(pilot.glob("trials/*/*/measured-*.json"))]
 
 
 @dataclass(frozen=True)
@@ -118,20 +123,14 @@ class Objective(Part):
 
 @dataclass(frozen=True)
 class PilotReason(Part):
-    """Why the verdict is what it is: UC8xx, and a sentence.
-
-    Attributes:
-        code: Stable.
-        text: In English.
-        message: To say in another language; None in older files.
-    """
+    """Why the verdict is what it is: UC8xx, and a sentence."""
 
     anchor: ClassVar[str] = ""
     advice: ClassVar[str] = ""
 
-    code: str
-    text: str
-    message: Message | None = None
+    code: str  # Stable.
+    text: str  # In English.
+    message: Message | None = None  # To say in another language; None in older files.
 
     @property
     def messages(self) -> tuple[Message, None, None] | None:

@@ -240,8 +240,8 @@ class Loop:
     def _measured(self, scores: Scores) -> dict[str, float]:
         """Validation measures, of the model as it is at this step."""
         rows, data = self.problem.validation, self.problem.data
-        parts = list(embed_rows(self.model, data, rows, self.problem.augmenter))
-        layers = {name: np.concatenate([part[name][:, 0] for part in parts]) for name in parts[0]}
+        arrays = embed_rows(self.model, data, rows, self.problem.augmenter)
+        layers = {name: values[:, 0] for name, values in arrays.items()}
         bad = [name for name, values in layers.items() if not np.isfinite(values).all()]
         if bad:
             raise InputError(
