@@ -37,15 +37,16 @@ def config(**changes):
 
 def test_candidates_span_the_useful_range_and_are_single_changes():
     start, *others = design(build_problem(config()))
-    assert start.collapsed
-    alphas = [c for c in others if c.changes[0].key == "loss.alpha"]
+    assert (start.prediction.instance_variance, start.status) == (pytest.approx(0), "waiting")
+    alphas = [c for c in others if c.change[0].key == "loss.alpha"]
     reached = [c.prediction.instance_variance for c in alphas]
     top = 1 - 1 / 2 + 0.5  # all weight on the self-supervised term spreads everything
     assert reached == pytest.approx([q * top for q in (0.1, 0.2, 0.35, 0.5)], rel=0.1)
-    assert all(len(c.changes) == 1 for c in others)
+    assert all(len(c.change) == 1 for c in others)
     # At alpha = 0 neither temperature nor more instances or views prevent collapse.
-    assert all(c.collapsed for c in others if c.changes[0].key != "loss.alpha" and not c.note)
-    assert not [c for c in others if c.changes[0].key == "loss.temperature"]
+    lost = [c.status for c in others if c.change[0].key != "loss.alpha" and not c.note]
+    assert set(lost) == {"predicted-collapse"}
+    assert not [c for c in others if c.change[0].key == "loss.temperature"]
 
 
 def test_batches_are_tried_smaller_and_larger_by_whole_numbers():
@@ -53,7 +54,7 @@ def test_batches_are_tried_smaller_and_larger_by_whole_numbers():
         loss = {"alpha": 0.5, "temperature": 0.1}
         start = config(batch={"sampler": "balanced", **batch}, loss=loss)
         found = design(build_problem(start))
-        return {c.changes[0].after: c.size for c in found[1:] if c.changes[0].key[:5] == "batch"}
+        return {c.change[0].after: c.size for c in found[1:] if c.change[0].key[:5] == "batch"}
 
     assert tried(per_class=32) == {8: 2, 16: 1, 64: 1, 128: 2}
     assert tried(per_class=6) == {3: 1, 12: 1, 24: 2}

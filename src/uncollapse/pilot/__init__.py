@@ -17,7 +17,7 @@ import inspect
 import sys
 from types import ModuleType
 
-from uncollapse.pilot.design import Candidate, design
+from uncollapse.pilot.design import design
 from uncollapse.pilot.goal import objective
 from uncollapse.pilot.jobs import Common, Job
 from uncollapse.pilot.options import PilotOptions, seconds_of
@@ -26,7 +26,6 @@ from uncollapse.pilot.run import pilot
 from uncollapse.records import PilotResult, SettingChange
 
 __all__ = [
-    "Candidate",
     "Common",
     "Job",
     "Outcome",

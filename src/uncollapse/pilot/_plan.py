@@ -22,11 +22,10 @@ import torch
 
 from uncollapse.errors import InputError
 from uncollapse.pilot._decide import survivors
-from uncollapse.pilot.design import Candidate
 from uncollapse.pilot.goal import expected_half_width
 from uncollapse.pilot.options import PilotOptions
 from uncollapse.progress import Step
-from uncollapse.records import Objective, PilotPlan, PilotRows
+from uncollapse.records import Objective, PilotPlan, PilotRows, Trial
 from uncollapse.training import Problem, TrainConfig, parse_config, train
 
 # Batches that the training rows fill at least, where there are so many.
@@ -114,9 +113,7 @@ def plan_epochs(
     )
 
 
-def plan_text(
-    goal: Objective, rows: PilotRows, plan: PilotPlan, candidates: Sequence[Candidate]
-) -> str:
+def plan_text(goal: Objective, rows: PilotRows, plan: PilotPlan, trials: Sequence[Trial]) -> str:
     """What is going to be tried, in lines."""
     lines = [
         f"objective    {goal.text}",
@@ -127,12 +124,12 @@ def plan_text(
         f"{plan.seconds / 60:.1f} min",
         "candidates   predicted variance between instances",
     ]
-    for candidate in candidates:
-        predicted, prediction = "not predicted", candidate.prediction
+    for trial in trials:
+        predicted, prediction = "not predicted", trial.prediction
         if prediction is not None:
             predicted = f"{prediction.instance_variance:.4f} {prediction.phase}"
-        dropped = "   not trained" if candidate.collapsed and candidate.changes else ""
-        lines.append(f"  {candidate.name:24s} {predicted}{dropped}")
+        dropped = "   not trained" if trial.status == "predicted-collapse" else ""
+        lines.append(f"  {trial.name:24s} {predicted}{dropped}")
     return "\n".join(lines)
 
 

@@ -9,16 +9,16 @@ neighbours in strength are tried. What is predicted to collapse is kept in the l
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from math import log2
+from operator import itemgetter
 
 import numpy as np
 from scipy.optimize import brentq
 
 from uncollapse.records import (
     PredictedVariance,
-    Prediction,
     Setting,
     SettingChange,
     Trial,
@@ -37,40 +37,7 @@ _MANY_CLASSES = 200
 _OCTAVES = 3
 
 
-@dataclass(frozen=True)
-class Candidate:
-    """A setting to try, which changes nothing for the start, and what theory predicts of it."""
-
-    name: str  # Unique, and a folder's name.
-    changes: tuple[SettingChange, ...]
-    size: float  # Of the change, as `Trial` has it.
-    prediction: Prediction | None  # None where theory refuses the setting.
-    note: str = ""  # What theory does not say.
-
-    @property
-    def collapsed(self) -> bool:
-        """Whether no class is predicted to keep its instances apart."""
-        return self.prediction is not None and "spread" not in self.prediction.phase_per_class
-
-    def trial(self) -> Trial:
-        """Its record before any run; what is predicted to collapse has none, but for the start."""
-        predicted, lost = self.prediction, self.collapsed and bool(self.changes)
-        return Trial(
-            name=self.name,
-            change=self.changes,
-            size=self.size,
-            prediction=None
-            if predicted is None
-            else PredictedVariance(
-                predicted.phase, predicted.instance_variance, predicted.within_class_variance
-            ),
-            note=self.note,
-            status="predicted-collapse" if lost else "waiting",
-            reason="predicted to collapse" if lost else None,
-        )
-
-
-def design(problem: Problem) -> list[Candidate]:
+def design(problem: Problem) -> list[Trial]:
     """The present setting first, then the candidates, the smallest changes first.
 
     Every candidate changes one key, as only single changes can be told apart by a small pilot.
@@ -82,18 +49,36 @@ def design(problem: Problem) -> list[Candidate]:
         even = max(2, round(setting.instances / m))
         setting = setting.with_(class_counts=None, classes=m, per_class=even)
         note = f"predicted for {m} classes of equal size; theirs differ"
-    start = Candidate("start", (), 0.0, predict(setting, thresholds=False), note)
+    start = _trial("start", (), 0.0, setting, note)
     candidates = [*_alphas(setting), *_temperatures(setting), *_batches(setting, problem)]
     candidates += [*_views(setting, problem), *_augmentations(setting, problem)]
-    return [start, *sorted(candidates, key=lambda candidate: candidate.size)]
+    return [start, *_smallest_first(candidates)]
 
 
-def _candidate(setting: Setting, change: SettingChange, size: float, note: str = "") -> Candidate:
+def _trial(
+    name: str, change: tuple[SettingChange, ...], size: float, setting: Setting, note: str = ""
+) -> Trial:
+    """A trial before any run; what is predicted to collapse has none, but for the start."""
+    prediction = predict(changed_setting(setting, change), thresholds=False)
+    lost = bool(change) and "spread" not in prediction.phase_per_class
+    return Trial(
+        name=name,
+        change=change,
+        size=size,
+        prediction=PredictedVariance(
+            prediction.phase, prediction.instance_variance, prediction.within_class_variance
+        ),
+        note=note,
+        status="predicted-collapse" if lost else "waiting",
+        reason="predicted to collapse" if lost else None,
+    )
+
+
+def _candidate(setting: Setting, change: SettingChange, size: float, note: str = "") -> Trial:
     key, after = change.key, change.after
-    prediction = predict(changed_setting(setting, [change]), thresholds=False)
     shown = f"{after:g}" if isinstance(after, float) else str(after)
     short = "views" if key == "views.count" else key.split(".")[-1].replace("_", "-")
-    return Candidate(f"{short}-{shown}", (change,), size, prediction, note)
+    return _trial(f"{short}-{shown}", (change,), size, setting, note)
 
 
 def _variance(setting: Setting) -> float:
@@ -113,18 +98,22 @@ def _rounded(value: float) -> float:
     return float(f"{value:.2g}")
 
 
-def _alphas(setting: Setting) -> list[Candidate]:
-    candidates = []
+def _smallest_first(candidates: Iterable[Trial]) -> list[Trial]:
+    """Each once, without those that change nothing."""
+    distinct = {trial.name: (trial.size, trial) for trial in candidates if trial.size}
+    return [trial for _, trial in sorted(distinct.values(), key=itemgetter(0))]
+
+
+def _alphas(setting: Setting) -> Iterator[Trial]:
     lowest = setting.with_(alpha=0.0)
     for target in _targets(setting):
         for advice in advise(lowest, target_variance=target, levers=("alpha",)):
             alpha = _rounded(advice.value)
             change = SettingChange("loss.alpha", setting.alpha, alpha)
-            candidates.append(_candidate(setting, change, abs(alpha - setting.alpha)))
-    return _distinct(candidates)
+            yield _candidate(setting, change, abs(alpha - setting.alpha))
 
 
-def _temperatures(setting: Setting) -> list[Candidate]:
+def _temperatures(setting: Setting) -> list[Trial]:
     """The two nearest temperatures that reach a target variance above the present one."""
     steps = np.arange(-_OCTAVES, _OCTAVES + 0.25, 0.5)
 
@@ -143,13 +132,12 @@ def _temperatures(setting: Setting) -> list[Candidate]:
                 tau = _rounded(setting.temperature * 2.0**step)
                 change = SettingChange("loss.temperature", setting.temperature, tau)
                 candidates.append(_candidate(setting, change, abs(log2(tau / setting.temperature))))
-    return sorted(_distinct(candidates), key=lambda candidate: candidate.size)[:2]
+    return _smallest_first(candidates)[:2]
 
 
-def _batches(setting: Setting, problem: Problem) -> list[Candidate]:
+def _batches(setting: Setting, problem: Problem) -> Iterator[Trial]:
     """Fewer or more instances of each class in a batch, by the factors of `BATCHES`."""
     batch, rows = problem.config.batch, len(problem.rows)
-    candidates = []
     counts = np.bincount(problem.data.labels[problem.rows].clip(min=0))
     for factor in BATCHES:
         if batch.per_class is not None:
@@ -164,37 +152,27 @@ def _batches(setting: Setting, problem: Problem) -> list[Candidate]:
             fits = after >= 2 * len(counts)
         if not fits or drawn > rows // 2 or after != factor * before:
             continue
-        change = SettingChange(key, before, after)
-        candidates.append(_candidate(setting, change, abs(log2(factor))))
-    return candidates
+        yield _candidate(setting, SettingChange(key, before, after), abs(log2(factor)))
 
 
-def _views(setting: Setting, problem: Problem) -> list[Candidate]:
+def _views(setting: Setting, problem: Problem) -> Iterator[Trial]:
     now = problem.config.views.count
     inputs = problem.data.inputs
     stored = inputs.shape[0] if inputs.kind == "views" else None
     after = 2 * now
-    if after > 8 or (stored is not None and after > stored):
-        return []
-    return [_candidate(setting, SettingChange("views.count", now, after), log2(after / now))]
+    if after <= 8 and (stored is None or after <= stored):
+        yield _candidate(setting, SettingChange("views.count", now, after), log2(after / now))
 
 
-def _augmentations(setting: Setting, problem: Problem) -> list[Candidate]:
+def _augmentations(setting: Setting, problem: Problem) -> Iterator[Trial]:
     now = problem.config.views.augmentation
     if not isinstance(now, str):
-        return []
+        return
     place = STRENGTHS.index(now)
     note = "theory does not know augmentation: the prediction is the start's"
-    stored = problem.data.inputs.kind == "views"
-    candidates = []
+    # Without augmentation the views of an instance are one point: nothing to learn from.
+    least = 0 if problem.data.inputs.kind == "views" else 1
     for other in (place - 1, place + 1):
-        # Without augmentation the views of an instance are one point: nothing to learn from.
-        if other < (0 if stored else 1) or other >= len(STRENGTHS):
-            continue
-        change = SettingChange("views.augmentation", now, STRENGTHS[other])
-        candidates.append(_candidate(setting, change, 1.0, note))
-    return candidates
-
-
-def _distinct(candidates: list[Candidate]) -> list[Candidate]:
-    return list({c.name: c for c in candidates if c.size > 0}.values())
+        if least <= other < len(STRENGTHS):
+            change = SettingChange("views.augmentation", now, STRENGTHS[other])
+            yield _candidate(setting, change, 1.0, note)

@@ -27,7 +27,7 @@ from uncollapse.metrics import measure
 from uncollapse.pilot.options import PilotOptions
 from uncollapse.probes import Embedded, ProbeOptions, probe
 from uncollapse.records import LayerScores, Objective, Score
-from uncollapse.training import Problem, embed_rows
+from uncollapse.training import Problem, embed_rows, joined
 
 LAYERS = ("projector", "backbone")
 _PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1)
@@ -162,8 +162,8 @@ def _embedded(
     train, tested = data.rows("train"), data.rows(part)
     rows = np.concatenate([train, tested])
     precision = problem.config.precision
-    arrays = embed_rows(problem.model, data, rows, problem.augmenter, precision=precision)
-    layers = {name: arrays[name][:, 0] for name in LAYERS}
+    batches = embed_rows(problem.model, data, rows, problem.augmenter, precision=precision)
+    layers = {name: values[:, 0] for name, values in joined(batches).items()}
     names = np.array([*data.label_names, None], dtype=object)
     targets = {"label": names[data.labels[rows]]}
     targets |= {column: data.columns[column][rows] for column in columns}
@@ -208,7 +208,7 @@ def _other_view(problem: Problem, part: str, viewer: Augmenter) -> dict[str, lis
         rows = rng.permutation(rows[data.labels[rows] == c])[:_MOST_INSTANCES]
         if len(rows) < 2:
             continue
-        arrays = embed_rows(problem.model, data, np.sort(rows), viewer, key=(0, c))
+        arrays = joined(embed_rows(problem.model, data, np.sort(rows), viewer, key=(0, c)))
         for name in LAYERS:
             views = arrays[name].astype(np.float64)
             views /= np.linalg.norm(views, axis=2, keepdims=True)

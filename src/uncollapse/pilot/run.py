@@ -23,7 +23,7 @@ from uncollapse.pilot._decide import (
 )
 from uncollapse.pilot._folder import finish, opened
 from uncollapse.pilot._plan import pilot_config, plan_epochs, plan_text
-from uncollapse.pilot.design import Candidate, design
+from uncollapse.pilot.design import design
 from uncollapse.pilot.goal import choose_goal
 from uncollapse.pilot.jobs import Common, Job
 from uncollapse.pilot.options import PilotOptions
@@ -84,7 +84,7 @@ def pilot(
         >>> block = {"data": {"source": "digits", "map": "parity"}, "encoder": {"kind": "convnet"}}
         >>> block |= {"loss": {"alpha": 0, "temperature": 0.1}, "epochs": 20}
         >>> start, *others = design(build_problem(parse_config(block)))
-        >>> [trial.name for trial in others if not trial.collapsed]  # what is going to be trained
+        >>> [trial.name for trial in others if trial.status == "waiting"]  # to be trained
         ['alpha-0.011', 'alpha-0.028', 'alpha-0.12', 'alpha-0.37']
         >>> result = pilot(parse_config(block), Path("runs/pilot"))  # minutes # doctest: +SKIP
     """
@@ -98,14 +98,14 @@ def pilot(
         problem = build_problem(part_config, base=base)
         if not len(problem.data.rows("test")):
             raise InputError("test rows, to confirm by", "none", "set data.split.test")
-        candidates = design(problem)
-        tried = sum(not candidate.collapsed for candidate in candidates[1:])
+        trials = design(problem)
+        tried = sum(trial.status == "waiting" for trial in trials[1:])
         plan = file.plan or plan_epochs(problem, rows.share, tried, options)
         if file.plan is None:
             write_json(output / "plan.json", replace(file, plan=plan).to_dict())
         kept = survivors(tried)
         total = options.seeds * (3 + survivors(kept)) + tried + kept
-        progress(Step(0, total, "plan", plan_text(goal, rows, plan, candidates)))
+        progress(Step(0, total, "plan", plan_text(goal, rows, plan, trials)))
         whole = part_config.model_copy(update={"epochs": plan.epochs})
         common = Common(whole, base, goal, others)
         seeds = tuple(config.seed + number for number in range(options.seeds))
@@ -120,7 +120,7 @@ def pilot(
             options={k: v for k, v in asdict(options).items() if k != "workers"},
             config=part_config.plain(),
         )
-        result = replace(stages.run(candidates), conditions=conditions)
+        result = replace(stages.run(*trials), conditions=conditions)
         finish(output, result, config, base)
         return result
 
@@ -140,15 +140,14 @@ class _Stages:
     fresh: tuple[int, ...]
     done: int = 0
 
-    def run(self, candidates: list[Candidate]) -> PilotResult:
+    def run(self, start: Trial, *candidates: Trial) -> PilotResult:
         """All stages."""
         options = self.options
-        start, *trials = [candidate.trial() for candidate in candidates]
         (start,) = self._train("check", [start], self.seeds, self.plan.epochs)
         if start.status == "failed":
             raise InputError("a present setting that can be trained", str(start.reason), "mend it")
         start = replace(start, status="complete")
-        trials = self._rungs(trials)
+        trials = self._rungs(candidates)
         complete = [trial for trial in trials if trial.status == "complete"]
         finished = compare_with_start(start, complete, options)
         known = {trial.name: trial for trial in (*trials, *finished)}
@@ -168,7 +167,7 @@ class _Stages:
             statistics=IntervalMethod(METHOD, len(finished), options.confidence),
         )
 
-    def _rungs(self, trials: list[Trial]) -> list[Trial]:
+    def _rungs(self, trials: Sequence[Trial]) -> list[Trial]:
         """Short runs, whole ones of the best, all seeds of the best."""
         known = {trial.name: trial for trial in trials}
         running = [trial for trial in trials if trial.status == "waiting"]

@@ -17,6 +17,7 @@ from .config import (
 from .embedding import (
     embed,
     embed_rows,
+    joined,
 )
 from .encoders import (
     Encoder,
@@ -42,6 +43,7 @@ __all__ = [
     "check_folder",
     "embed",
     "embed_rows",
+    "joined",
     "load_config",
     "load_data_config",
     "load_trained",

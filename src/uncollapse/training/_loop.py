@@ -27,7 +27,7 @@ from uncollapse.training._checkpoint import (
 )
 from uncollapse.training._folder import RunFolder
 from uncollapse.training.config import OptimiserConfig, TrainConfig
-from uncollapse.training.embedding import embed_rows
+from uncollapse.training.embedding import embed_rows, joined
 from uncollapse.training.problem import Problem
 
 # (layers, labels, finer labels by name) -> named measures, larger is better where one selects.
@@ -240,8 +240,8 @@ class Loop:
     def _measured(self, scores: Scores) -> dict[str, float]:
         """Validation measures, of the model as it is at this step."""
         rows, data = self.problem.validation, self.problem.data
-        arrays = embed_rows(self.model, data, rows, self.problem.augmenter)
-        layers = {name: values[:, 0] for name, values in arrays.items()}
+        batches = embed_rows(self.model, data, rows, self.problem.augmenter)
+        layers = {name: values[:, 0] for name, values in joined(batches).items()}
         bad = [name for name, values in layers.items() if not np.isfinite(values).all()]
         if bad:
             raise InputError(

@@ -26,7 +26,7 @@ LAYERS = ("backbone", "projector")
 Batches = Iterator[dict[str, NDArray[np.float32]]]
 
 
-def _embed_batches(
+def embed_rows(
     model: Encoder,
     data: LabelledData,
     rows: NDArray[np.int64],
@@ -36,7 +36,11 @@ def _embed_batches(
     precision: str = "fp32",
     progress: Progress = quiet,
 ) -> Batches:
-    """Embeddings of both layers batch by batch, as `embed_rows` gives them whole."""
+    """Embeddings of both layers, batch by batch, by a model that is left as it was.
+
+    Each batch is {"backbone": (b, p, width), "projector": (b, p, d)} in float32. Without a key p is
+    1 and rows are as they are; with one, p views are made of each, by the key and the batch.
+    """
     device = next(model.parameters()).device
     most = BATCH
     if device.type == "cpu":
@@ -56,24 +60,8 @@ def _embed_batches(
         progress(min(start + size, len(rows)), len(rows))
 
 
-def embed_rows(
-    model: Encoder,
-    data: LabelledData,
-    rows: NDArray[np.int64],
-    augmenter: Augmenter,
-    *,
-    key: tuple[int, ...] | None = None,
-    precision: str = "fp32",
-) -> dict[str, NDArray[np.float32]]:
-    """Embeddings {"backbone": (n, p, width), "projector": (n, p, d)}; the model stays as it is.
-
-    Without a key p is 1 and rows are as they are; with one, p views are made of each, by the key
-    and the number of the batch.
-    """
-    return _joined(_embed_batches(model, data, rows, augmenter, key=key, precision=precision))
-
-
-def _joined(batches: Batches) -> dict[str, NDArray[np.float32]]:
+def joined(batches: Batches) -> dict[str, NDArray[np.float32]]:
+    """Embeddings of all rows, by layer."""
     parts = list(batches)
     return {name: np.concatenate([part[name] for part in parts]) for name in LAYERS}
 
@@ -135,7 +123,7 @@ def embed(
     if not len(rows):
         raise InputError("rows in the chosen splits", "none", "choose others with --split")
     key = (seed, 11) if views else None
-    batches = _embed_batches(
+    batches = embed_rows(
         model, data, rows, augmenter, key=key, precision=precision, progress=progress
     )
     about = {
@@ -214,7 +202,7 @@ def _write_npz(
     path: Path, columns: dict[str, NDArray[Any]], batches: Batches, about: dict[str, Any]
 ) -> int:
     arrays: dict[str, Any] = {name: values.astype(str) for name, values in columns.items()}
-    for name, layer in _joined(batches).items():
+    for name, layer in joined(batches).items():
         arrays[name] = layer if about["views"] else layer[:, 0]
     arrays["about"] = np.array(json.dumps(about, ensure_ascii=False))
     with path.open("wb") as file:

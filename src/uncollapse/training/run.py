@@ -21,23 +21,14 @@ from uncollapse.training.problem import Problem
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What a run came to.
+    """What a run came to."""
 
-    Attributes:
-        folder: Where its files are.
-        step: Steps taken in all.
-        history: A line per epoch, as metrics.jsonl has it; ``line["loss"]`` reads a number.
-        best: The line of the best epoch by the named validation measure; None without one.
-        best_by: The name of that measure.
-        interrupted: Whether it was asked to stop before its end.
-    """
-
-    folder: Path
-    step: int
-    history: list[EpochLine]
-    best: EpochLine | None
-    best_by: str | None
-    interrupted: bool
+    folder: Path  # Where its files are.
+    step: int  # Steps taken in all.
+    history: list[EpochLine]  # A line per epoch; `line["loss"]` reads a number.
+    best: EpochLine | None  # Of the best epoch by the named validation measure, if there is one.
+    best_by: str | None  # The name of that measure.
+    interrupted: bool  # Whether it was asked to stop before its end.
 
 
 def train(
