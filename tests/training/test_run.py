@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -132,6 +133,83 @@ def test_a_damaged_file_is_named(name, text, tmp_path):
         path.write_text(text)
     with pytest.raises(InputError, match=Path(name).name):
         train(problem, tmp_path, resume=True)
+
+
+@pytest.fixture(scope="module")
+def half_a_run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("half")
+    train(problem_of(epochs=2), folder, until=1)
+    return folder
+
+
+GONE = object()
+DAMAGES = [
+    ("optimiser", GONE),
+    ("optimiser", [1]),
+    ("optimiser.groups", GONE),
+    ("optimiser.groups", []),
+    ("optimiser.groups", "none"),
+    ("optimiser.groups.0.lr", float("nan")),
+    ("optimiser.groups.0.lr", "fast"),
+    ("optimiser.groups.0.weight_decay", GONE),
+    ("optimiser.groups.0.params", [0, "x"]),
+    ("optimiser.groups.0.params", [0, 99]),
+    ("optimiser.groups.1.params", GONE),
+    ("optimiser.numbers", {"0.momentum_buffer": 3}),
+    ("epoch", GONE),
+    ("epoch", -1),
+    ("epoch", 7),
+    ("offset", 1),
+    ("offset", "1"),
+    ("step", 5),
+    ("step", 1.5),
+    ("seconds", GONE),
+    ("seconds", -1.0),
+    ("seconds", float("inf")),
+    ("means.steps", 3),
+    ("means.sums", {"loss": None}),
+    ("best", {"by": "projector/accuracy", "value": "high", "step": 1, "epoch": 1}),
+]
+
+
+@pytest.mark.parametrize(("key", "value"), DAMAGES)
+def test_a_damaged_state_is_named_by_file_and_key_and_nothing_is_written(key, value, half_a_run):
+    (path,) = half_a_run.glob("checkpoints/*/state.json")
+    whole = path.read_text()
+    record = json.loads(whole)
+    *parents, last = (int(name) if name.isdigit() else name for name in key.split("."))
+    block = record
+    for name in parents:
+        block = block[name]
+    if value is GONE:
+        del block[last]
+    else:
+        block[last] = value
+    path.write_text(json.dumps(record))
+    before = {file: file.read_bytes() for file in half_a_run.rglob("*") if file.is_file()}
+    try:
+        with pytest.raises(InputError, match=r"state\.json") as error:
+            train(problem_of(epochs=2), half_a_run, resume=True)
+        assert key.partition(".0")[0].partition(".1")[0] in str(error.value)
+        after = {file: file.read_bytes() for file in half_a_run.rglob("*") if file.is_file()}
+        assert after == before
+    finally:
+        path.write_text(whole)
+
+
+def test_tensors_of_another_optimiser_are_named(half_a_run, tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    shutil.copytree(half_a_run, tmp_path / "run")
+    (path,) = (tmp_path / "run").glob("checkpoints/*/optimiser.safetensors")
+    tensors = load_file(path)
+    key = next(iter(tensors))
+    for other in ({"99.momentum_buffer": torch.ones(1)}, {key: torch.ones(2, 3, 4)}):
+        save_file(tensors | other, path)
+        with pytest.raises(InputError, match=rf"optimiser\.safetensors.*{next(iter(other))}"):
+            train(problem_of(epochs=2), tmp_path / "run", resume=True)
+    save_file(tensors, path)
+    assert train(problem_of(epochs=2), tmp_path / "run", resume=True).history[-1]["epoch"] == 2
 
 
 def test_validation_picks_the_best_epoch_and_leaves_the_run_as_it_was(tmp_path):

@@ -2,7 +2,6 @@ from ._measure_model import (
     CollapseWarning,
     as_numbers,
     measure_model,
-    undisturbed,
     warn_of,
 )
 from .metric import (
@@ -14,6 +13,5 @@ __all__ = [
     "CollapseWarning",
     "as_numbers",
     "measure_model",
-    "undisturbed",
     "warn_of",
 ]

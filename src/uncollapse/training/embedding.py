@@ -15,10 +15,9 @@ from numpy.typing import NDArray
 
 from uncollapse.data import Augmenter, LabelledData
 from uncollapse.errors import InputError
-from uncollapse.monitor import undisturbed
 from uncollapse.progress import Progress, quiet
 from uncollapse.storage import beside
-from uncollapse.training.encoders import Encoder
+from uncollapse.training.encoders import Encoder, evaluation_mode
 
 # Inputs of a batch at most, and on a CPU numbers in them: more leaves the cache in every layer.
 BATCH, CPU_NUMBERS = 256, 2**20
@@ -53,7 +52,7 @@ def embed_rows(
         else:
             inputs = augmenter.views(raw, key=(*key, number))
         autocast = torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
-        with undisturbed(model), autocast:
+        with evaluation_mode(model), autocast:
             layers = model.layers(inputs.flatten(0, 1).to(device))
         arrays = {name: values.float().cpu().numpy() for name, values in layers.items()}
         yield {name: array.reshape(*inputs.shape[:2], -1) for name, array in arrays.items()}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from pickle import UnpicklingError
@@ -12,7 +14,6 @@ import torch
 from torch import Tensor, nn
 
 from uncollapse.errors import InputError
-from uncollapse.monitor import undisturbed
 from uncollapse.training.config import EncoderConfig, HeadConfig
 
 CONVNET_WIDTHS = (32, 64, 128)
@@ -46,6 +47,19 @@ class Encoder(nn.Module):
         """Outputs of both layers by name: "backbone" (N, width) and "projector" (N, d)."""
         features = self.backbone(inputs)
         return {"backbone": features, "projector": self.head(features)}
+
+
+@contextmanager
+def evaluation_mode(model: nn.Module) -> Iterator[None]:
+    """No gradients, no dropout, running statistics that stay; every module's mode is restored."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
 
 
 def build_encoder(
@@ -117,7 +131,7 @@ def _timm(config: EncoderConfig, shape: tuple[int, ...]) -> tuple[nn.Module, int
         stem = nn.Conv2d(shape[0], 64, 3, stride=1, padding=1, bias=False)
         nn.init.kaiming_normal_(stem.weight, mode="fan_out", nonlinearity="relu")
         model.conv1, model.maxpool = stem, nn.Identity()
-    with undisturbed(model):
+    with evaluation_mode(model):
         return model, int(model(torch.zeros(1, *shape)).shape[1])
 
 

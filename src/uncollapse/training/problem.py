@@ -18,11 +18,10 @@ from uncollapse.data import (
     training_scales,
 )
 from uncollapse.errors import InputError
-from uncollapse.monitor import undisturbed
 from uncollapse.progress import Progress, quiet
 from uncollapse.records import Setting
 from uncollapse.training.config import TrainConfig
-from uncollapse.training.encoders import Encoder, build_encoder
+from uncollapse.training.encoders import Encoder, build_encoder, evaluation_mode
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ class Problem:
         head = self.config.head
         if head.layers:
             return head.dimension
-        with undisturbed(self.model):
+        with evaluation_mode(self.model):
             return int(self.model(torch.zeros(1, *_input_shape(self.data))).shape[1])
 
 
