@@ -1,16 +1,13 @@
 """What the losses share: a batch cut into tiles, sums over its pairs, and their gradient.
 
-definition     what a loss is: terms, each a mean over positive pairs
 arguments      what the caller gave, checked
-autograd       from a definition and a batch to the loss and its gradient
-objective      the terms' values, from the two passes over the similarity matrix:
+definition     what a loss is: terms, each a mean over positive pairs, and what each pair weighs
+batch          from embeddings to sorted, scaled rows and columns: grouping
+objective      value and gradient, from two passes over the similarity matrix and positive pairs:
   row_sums       first pass: denominators
-  backward       second pass: the gradient of denominators
   sincere        between them: denominators of single pairs
-  positives      positive pairs, without a matrix
-  pair_weights   how much each of them weighs
-batch          from embeddings to sorted, scaled rows and columns: grouping, distributed
-tiles          the similarity matrix in pieces: partition, tile_cache, threads
+  backward       second pass: the gradient of denominators
+tiles          the similarity matrix in pieces: partition; walk, over them, by threads
 """
 
 from uncollapse.losses._engine.arguments import (
@@ -20,8 +17,8 @@ from uncollapse.losses._engine.arguments import (
     compute_dtype,
     read_samples,
 )
-from uncollapse.losses._engine.autograd import evaluate
 from uncollapse.losses._engine.definition import Definition, Scope, Term
+from uncollapse.losses._engine.objective import evaluate
 
 __all__ = [
     "UNLABELLED",

@@ -1,8 +1,12 @@
-"""From the caller's embeddings to sorted, scaled rows and columns, and their gradient back."""
+"""From the caller's embeddings to sorted, scaled rows and columns, and their gradient back.
+
+The batch is this process's, or that of all processes of a torch.distributed group.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import zlib
 from dataclasses import dataclass
 
 import torch
@@ -11,10 +15,45 @@ from torch import Tensor
 
 from uncollapse.errors import InputError
 from uncollapse.losses._engine.arguments import Options, Samples, compute_dtype, read_samples
-from uncollapse.losses._engine.distributed import Processes, join
+from uncollapse.losses._engine.definition import Definition
 from uncollapse.losses._engine.grouping import group
-from uncollapse.losses._engine.threads import single_threaded
 from uncollapse.losses._engine.tiles import Layout, default_tile_size
+from uncollapse.losses._engine.walk import single_threaded
+
+_DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
+
+
+@dataclass(frozen=True)
+class Processes:
+    """The processes that share a batch, and how many rows each has."""
+
+    group: dist.ProcessGroup | None  # None for the default one.
+    rank: int  # This process's number in the group.
+    sizes: tuple[int, ...]  # Rows of each process.
+
+    @property
+    def own_rows(self) -> slice:
+        """Where this process's rows stand in the gathered batch."""
+        start = sum(self.sizes[: self.rank])
+        return slice(start, start + self.sizes[self.rank])
+
+    def gather(self, rows: Tensor) -> Tensor:
+        """Rows of all processes, one after the other; each pads to the longest for the exchange."""
+        longest = max(self.sizes)
+        padded = rows.new_zeros(longest, *rows.shape[1:])
+        padded[: len(rows)] = rows
+        everything = rows.new_empty(longest * len(self.sizes), *rows.shape[1:])
+        _all_gather(everything, padded, self.group)
+        if min(self.sizes) == longest:
+            return everything
+        parts = everything.view(len(self.sizes), longest, *rows.shape[1:])
+        return torch.cat([part[:size] for part, size in zip(parts, self.sizes, strict=True)])
+
+
+def _all_gather(everything: Tensor, mine: Tensor, group: dist.ProcessGroup | None) -> None:
+    # Newer releases have renamed it and warn at the old name.
+    name = "all_gather_single" if hasattr(dist, "all_gather_single") else "all_gather_into_tensor"
+    getattr(dist, name)(everything, mine, group=group)
 
 
 @dataclass(frozen=True)
@@ -64,17 +103,19 @@ class Batch:
         return torch.empty_like(gradient).index_copy_(0, self.row_order, gradient)
 
 
-def check_batch(
+def read_batch(
     embeddings: Tensor,
     labels: Tensor | None,
     instances: Tensor | None,
+    definition: Definition,
     options: Options,
-    fingerprint: int,
 ) -> Checked:
     """Check this process's input, and with the other processes that theirs fits."""
     process_group = options.process_group
     distributed = options.gather and dist.is_available() and dist.is_initialized()
     distributed = distributed and dist.get_world_size(process_group) > 1
+    # Equal for equal losses, whatever the process and the machine.
+    fingerprint = zlib.crc32(repr((options.temperature, options.normalize, definition)).encode())
     try:
         samples = read_samples(embeddings, labels, instances, allow_empty=distributed)
         with single_threaded(samples.embeddings.device):
@@ -84,12 +125,10 @@ def check_batch(
             device = embeddings.device if isinstance(embeddings, Tensor) else torch.device("cpu")
             # The other processes raise that one rank's input is unusable; this one, why.
             with contextlib.suppress(InputError):
-                join(None, False, fingerprint, device, process_group)
+                _join(None, device, fingerprint, process_group)
         raise
-    if not distributed:
-        return Checked(options, samples, scales, None)
-    flat, given = samples.embeddings, samples.instances_given
-    processes = join(flat, given, fingerprint, flat.device, process_group)
+    device = samples.embeddings.device
+    processes = _join(samples, device, fingerprint, process_group) if distributed else None
     return Checked(options, samples, scales, processes)
 
 
@@ -127,10 +166,10 @@ def _row_scales(embeddings: Tensor, options: Options) -> Tensor:
     return scales
 
 
-def lay_out(embeddings: Tensor, checked: Checked, threads: int) -> Batch:
+def lay_out(checked: Checked, threads: int) -> Batch:
     """Sort and scale the batch; gather it first if it is spread over processes."""
     options, samples, processes = checked.options, checked.samples, checked.processes
-    dtype = compute_dtype(embeddings.dtype)
+    embeddings, dtype = samples.embeddings, compute_dtype(samples.embeddings.dtype)
     if processes is None:
         grouping = group(samples.labels, samples.instances)
         order = grouping.order
@@ -167,3 +206,52 @@ def lay_out(embeddings: Tensor, checked: Checked, threads: int) -> Batch:
             )
     layout = Layout(rows, columns, grouping, own_column, tile_size, largest, threads)
     return Batch(layout, row_order, checked)
+
+
+def _join(
+    samples: Samples | None,
+    device: torch.device,
+    fingerprint: int,
+    group: dist.ProcessGroup | None,
+) -> Processes:
+    """Exchange sizes, so that a bad batch on one process is an error on all and not a hang.
+
+    The samples are None if this process's input was unusable; the fingerprint is that of the loss
+    and its arguments.
+    """
+    mine = [0, 0, 0, 0, 0, fingerprint]
+    if samples is not None:
+        dtype = _DTYPES.index(samples.embeddings.dtype)
+        mine[:5] = [1, int(samples.instances_given), *samples.embeddings.shape, dtype]
+    world = dist.get_world_size(group)
+    everyone = torch.empty(world * len(mine), dtype=torch.int64, device=device)
+    _all_gather(everyone, torch.tensor(mine, device=device), group)
+    usables, given, sizes, widths, dtypes, fingerprints = everyone.view(world, -1).T.tolist()
+    unusable = [str(rank) for rank, usable in enumerate(usables) if not usable]
+    if unusable:
+        raise InputError(
+            "a usable batch on every process",
+            f"an unusable one on rank {', '.join(unusable)}",
+            "see the error of that rank",
+        )
+    for what, values in (
+        ("instances given or not", [("none", "given")[is_given] for is_given in given]),
+        ("embedding size", list(map(str, widths))),
+        ("dtype", [str(_DTYPES[dtype]) for dtype in dtypes]),
+    ):
+        if len(set(values)) > 1:
+            raise InputError(
+                f"the same {what} on every process",
+                f"{', '.join(values)} on ranks 0 to {world - 1}",
+                "give every process the same kind of batch",
+            )
+    others = [str(rank) for rank, other in enumerate(fingerprints) if other != fingerprints[0]]
+    if others:
+        raise InputError(
+            "the same loss with the same arguments on every process",
+            f"those of rank {', '.join(others)} are not those of rank 0",
+            "compute alpha, temperature and the like from what is equal on all, such as the step",
+        )
+    if not any(sizes):
+        raise InputError("a batch with samples", "no row on any process", "give embeddings")
+    return Processes(group, dist.get_rank(group), tuple(sizes))

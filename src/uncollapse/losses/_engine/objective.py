@@ -1,50 +1,127 @@
-"""The value of a loss, term by term, and its gradient in the batch's rows."""
+"""From a loss's definition and a batch to its value and gradient, for autograd."""
 
 from __future__ import annotations
 
-from functools import reduce
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property, reduce
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.linalg import vecdot
 
+from uncollapse.errors import InputError
+from uncollapse.losses._engine.arguments import Options, precise_dtype
 from uncollapse.losses._engine.backward import Quotients, add_gradient
-from uncollapse.losses._engine.batch import Batch
-from uncollapse.losses._engine.definition import Positives
-from uncollapse.losses._engine.pair_weights import TermPairs
-from uncollapse.losses._engine.positives import PositiveSums
+from uncollapse.losses._engine.batch import Batch, lay_out, read_batch
+from uncollapse.losses._engine.definition import Definition, Positives, TermPairs, weigh_pairs
 from uncollapse.losses._engine.row_sums import log_denominators
 from uncollapse.losses._engine.sincere import PairsAgainstNegatives
+from uncollapse.losses._engine.tiles import Layout
+from uncollapse.losses._engine.walk import single_threaded
 
 
-def evaluate_terms(batch: Batch, terms: list[TermPairs], gradient: Tensor | None) -> list[Tensor]:
-    """Each term's value, not yet weighed; the loss's gradient is added to `gradient`."""
-    if terms[0].term.scope == "other classes":
-        return [_against_negatives(batch, terms[0], gradient)]
-    return _softmax_terms(batch, terms, gradient)
+@dataclass(frozen=True)
+class Evaluated:
+    """A loss of a batch."""
+
+    loss: Tensor  # Scalar, part of the caller's graph.
+    terms: list[TermPairs]
+    values: list[Tensor]  # Scalars, of the terms, not part of it.
 
 
-def _softmax_terms(batch: Batch, terms: list[TermPairs], gradient: Tensor | None) -> list[Tensor]:
-    """Terms with one denominator per anchor and scope, all from one pass over the tiles.
+def evaluate(
+    embeddings: Tensor,
+    labels: Tensor | None,
+    instances: Tensor | None,
+    definition: Definition,
+    options: Options,
+) -> Evaluated:
+    """The loss of a batch.
+
+    The gradient is computed along with the value, because both come from the same tiles; only
+    gradient and embeddings live until the backward pass. Without a need for it, it is left out.
+    """
+    if torch.compiler.is_compiling():
+        # Opaque to the compiler. As a decorator this would import the compiler for everybody.
+        disable: Callable[[Any], Any] = torch.compiler.disable
+        opaque: Evaluated = disable(evaluate)(embeddings, labels, instances, definition, options)
+        return opaque
+    checked = read_batch(embeddings, labels, instances, definition, options)
+    flat = checked.samples.embeddings
+    needs_gradient = torch.is_grad_enabled() and flat.requires_grad
+    without_autocast = torch.autocast(flat.device.type, enabled=False)
+    with torch.no_grad(), without_autocast, single_threaded(flat.device) as threads:
+        batch = lay_out(checked, threads)
+        rows = batch.layout.rows
+        gradient = torch.zeros_like(rows) if needs_gradient else None
+        terms = weigh_pairs(definition, batch.layout.grouping)
+        values = _evaluate_terms(batch, terms, gradient)
+        total = rows.new_zeros((), dtype=precise_dtype(rows.device))
+        for pairs, value in zip(terms, values, strict=True):
+            total.add_(value, alpha=pairs.term.weight)
+        pulled = None if gradient is None else batch.pull_back(gradient)
+    apply: Callable[..., Tensor] = _Loss.apply
+    loss = apply(flat, total.to(rows.dtype), pulled)
+    return Evaluated(loss, terms, [value.to(rows.dtype) for value in values])
+
+
+class _Loss(torch.autograd.Function):
+    """A loss whose gradient in the embeddings is known."""
+
+    @staticmethod
+    def forward(ctx: Any, embeddings: Tensor, loss: Tensor, gradient: Tensor | None) -> Tensor:
+        ctx.save_for_backward(embeddings, gradient)
+        # What is returned as it came would be a view, which nobody may change in place.
+        return loss.clone()
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None, None]:
+        embeddings, gradient = ctx.saved_tensors
+        apply: Callable[..., Tensor] = _Gradient.apply
+        return apply(upstream, embeddings, gradient), None, None
+
+
+class _Gradient(torch.autograd.Function):
+    """upstream * gradient, and a clear error for whoever differentiates that again."""
+
+    @staticmethod
+    def forward(ctx: Any, upstream: Tensor, embeddings: Tensor, gradient: Tensor) -> Tensor:
+        with single_threaded(embeddings.device):
+            return (gradient * upstream).to(embeddings.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> None:
+        raise InputError(
+            "first derivatives of the loss",
+            "a second derivative",
+            "the tiled loss has none; use a dense implementation where you need it",
+        )
+
+
+def _evaluate_terms(batch: Batch, terms: list[TermPairs], gradient: Tensor | None) -> list[Tensor]:
+    """Each term's value, not yet weighed; the loss's gradient is added to `gradient`.
 
     L = sum_t weight_t sum_i sum_{j in P_t(i)} w_ti (log D_i - s_ij),  D_i of the term's scope
 
     Each scope has a term of weight other than 0; a second scope is "own class".
     """
-    layout = batch.layout
+    if terms[0].term.scope == "other classes":
+        return [_against_negatives(batch, terms[0], gradient)]
+    layout, keep = batch.layout, gradient is not None
     scopes = list(dict.fromkeys(pairs.term.scope for pairs in terms))
-    denominators = log_denominators(
-        layout, scopes[0], own_classes=len(scopes) > 1, keep=gradient is not None
-    )
-    logs = batch.to_columns(*(sums.log_values for sums in denominators.scopes))
+    denominators = log_denominators(layout, scopes[0], own_classes=len(scopes) > 1, keep=keep)
+    logs = batch.to_columns(*denominators.log_values.values())
     log_columns = dict(zip(scopes, logs, strict=True))
-    positives = PositiveSums(layout, with_itself=scopes[0] == "all")
+    positives = _PositiveSums(layout, with_itself=scopes[0] == "all")
     if gradient is not None:
-        quotients = []
+        quotients = {}
         for scope in scopes:
             weighed = [p for p in terms if p.term.scope == scope and p.term.weight]
             weights = reduce(torch.add, [p.per_anchor * p.term.weight for p in weighed])
             has_idle = any(p.has_idle for p in weighed)
-            quotients.append(Quotients.build(layout, log_columns[scope], weights, has_idle))
+            quotients[scope] = Quotients.build(layout, log_columns[scope], weights, has_idle)
         add_gradient(layout, denominators, quotients, gradient)
         views, classes = _pair_weights(terms, "views"), _pair_weights(terms, "class")
         positives.subtract_gradient(views, classes, gradient)
@@ -57,7 +134,7 @@ def _pair_weights(terms: list[TermPairs], kind: Positives) -> Tensor | None:
     return reduce(torch.add, [p.per_pair * p.term.weight for p in weighed]) if weighed else None
 
 
-def _value(pairs: TermPairs, log_columns: Tensor, positives: PositiveSums) -> Tensor:
+def _value(pairs: TermPairs, log_columns: Tensor, positives: _PositiveSums) -> Tensor:
     """sum_i sum_{j in P(i)} w_i (log D_i - s_ij)."""
     if pairs.has_idle:
         log_columns = log_columns.masked_fill(pairs.per_anchor == 0, 0)
@@ -75,21 +152,108 @@ def _against_negatives(batch: Batch, pairs: TermPairs, gradient: Tensor | None) 
 
     L = sum_i sum_{j in P(i)} w_i log(1 + N_i / exp(s_ij)),  N_i = sum over other classes
     """
-    layout, weight = batch.layout, pairs.term.weight
-    negatives = log_denominators(
-        layout, "other classes", with_pairs=True, keep=gradient is not None
-    )
-    (log_columns,) = batch.to_columns(negatives.scopes[0].log_values)
-    is_shifted = negatives.scopes[0].largest_shifts is not None
+    layout, weight, keep = batch.layout, pairs.term.weight, gradient is not None
+    negatives = log_denominators(layout, "other classes", with_pairs=True, keep=keep)
+    (log_columns,) = batch.to_columns(negatives.log_values["other classes"])
     # Idle anchors have no pair of weight: their pairs are to cost nothing.
     log_negatives = log_columns
     if pairs.has_idle:
         log_negatives = log_columns.masked_fill(pairs.per_pair == 0, -torch.inf)
     weights = pairs.per_pair * weight
+    is_shifted = bool(negatives.largest_shifts)
     against = PairsAgainstNegatives.build(layout, log_negatives, weights, is_shifted)
     losses, shares = batch.to_columns(*against.sums(negatives))
     if gradient is not None:
         weights = pairs.per_pair * shares * weight
         quotients = Quotients.build(layout, log_columns, weights, pairs.has_idle)
-        add_gradient(layout, negatives, [quotients], gradient, against)
+        add_gradient(layout, negatives, {"other classes": quotients}, gradient, against)
     return pairs.per_pair.dot(losses)
+
+
+@dataclass(frozen=True)
+class _PositiveSums:
+    """Weighted sums of positive logits y_i.y_j in O(N d), from sums over instances and classes.
+
+    The weight of a pair is equal for all views of an instance, because their numbers of positives
+    are (and for all of a class, where every instance has as many views), so with I_k the sum over
+    instance k and C_c the sum over class c
+
+        sum over pairs of views       v_i y_i.y_j = sum_k v_k I_k.I_k  (- sum_i v_i y_i.y_i)
+        sum over pairs in classes     c_i y_i.y_j = sum_k c_k I_k.(C_c - I_k),  c of k
+
+    where the last part of the first line leaves out self pairs.
+    """
+
+    layout: Layout
+    with_itself: bool  # Whether a sample with itself is a pair of views.
+
+    @cached_property
+    def by_instance(self) -> Tensor:
+        """(K, d): I_k."""
+        return self.layout.grouping.instances.sums(self.layout.columns)
+
+    @cached_property
+    def by_class(self) -> Tensor:
+        """(C, d): C_c."""
+        return self.layout.grouping.instances_of_classes.sums(self.by_instance)
+
+    @cached_property
+    def instance_squares(self) -> Tensor:
+        """(K,): I_k.I_k."""
+        return _products(self.by_instance, self.by_instance)
+
+    def over_views(self, weights: Tensor) -> Tensor:
+        """Scalar: sum of v_i y_i.y_j over pairs of views, v = weights (N,)."""
+        total = self._per_instance(weights).dot(self.instance_squares)
+        if not self.with_itself:
+            total = total - weights.dot(_products(self.layout.columns, self.layout.columns))
+        return total
+
+    def over_classes(self, weights: Tensor) -> Tensor:
+        """Scalar: sum of c_i y_i.y_j over pairs of a class, of two instances, c = weights (N,)."""
+        products = _products(self.by_instance, self._classes_of_instances())
+        return self._per_instance(weights).dot(products.sub_(self.instance_squares))
+
+    def subtract_gradient(
+        self, view_weights: Tensor | None, class_weights: Tensor | None, gradient: Tensor
+    ) -> None:
+        """Subtract the gradient of over_views(v) + over_classes(c) in the rows from (R, d).
+
+            G_i -= 2 (v_k - c_k) I_k + c_k C_c + C'_c  (- 2 v_i y_i),  k, c of row i
+
+        with C'_c = sum over the class of c_k I_k; None stands for weights of 0.
+        """
+        zero = self.layout.columns.new_zeros(())
+        of_views, of_classes = (
+            zero if weights is None else self._per_instance(weights).to(zero.dtype)[:, None]
+            for weights in (view_weights, class_weights)
+        )
+        total = self.by_instance * (of_views - of_classes).mul_(2)
+        if class_weights is not None:
+            runs = self.layout.grouping.instances_of_classes
+            if self.layout.grouping.instances.are_equal:
+                # Weights are equal in a class, and C'_c = c_k C_c.
+                total.addcmul_(self._classes_of_instances(), of_classes, value=2)
+            else:
+                total.addcmul_(self._classes_of_instances(), of_classes)
+                weighed = runs.sums(self.by_instance, of_classes.squeeze(1))
+                total.add_(weighed.index_select(0, runs.run_of_row))
+        instance_of_row = self.layout.of_rows(self.layout.grouping.instances.run_of_row)
+        gradient.sub_(total.index_select(0, instance_of_row))
+        if not self.with_itself and view_weights is not None:
+            of_rows = self.layout.of_rows(view_weights).to(gradient.dtype)
+            gradient.addcmul_(self.layout.rows, of_rows[:, None], value=2)
+
+    def _per_instance(self, weights: Tensor) -> Tensor:
+        return weights.index_select(0, self.layout.grouping.instances.starts)
+
+    def _classes_of_instances(self) -> Tensor:
+        """(K, d): C_c of each instance's class; not kept, because it takes half a batch."""
+        runs = self.layout.grouping.instances_of_classes
+        return self.by_class.index_select(0, runs.run_of_row)
+
+
+def _products(left: Tensor, right: Tensor) -> Tensor:
+    """left_i . right_i of each row, for sums over rows in float64."""
+    products: Tensor = vecdot(left, right)
+    return products.to(precise_dtype(left.device))

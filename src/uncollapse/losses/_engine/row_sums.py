@@ -6,6 +6,7 @@ fused kernel: a backend replaces `log_denominators` and `add_gradient` and nothi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
 
@@ -16,9 +17,8 @@ from torch.linalg import vecdot
 from uncollapse.losses._engine.arguments import precise_dtype
 from uncollapse.losses._engine.definition import Scope
 from uncollapse.losses._engine.partition import partition
-from uncollapse.losses._engine.threads import share_tiles
-from uncollapse.losses._engine.tile_cache import tiles_to_keep
 from uncollapse.losses._engine.tiles import Layout, Tile, storage_for
+from uncollapse.losses._engine.walk import share_tiles, tiles_to_keep
 
 # Logits up to this magnitude need no shift: no exponential overflows, no denominator underflows.
 _UNSHIFTED = {torch.float32: 57.0, torch.float64: 350.0}
@@ -31,31 +31,15 @@ _SPAN = {torch.float32: 50.0, torch.float64: 640.0}
 
 
 @dataclass(frozen=True)
-class Kept:
-    """What the first pass has kept of a tile: `exponentials`, or None in their place."""
-
-    entries: Tensor | None = None
-    shift: Tensor | None = None
-    pairs: list[Tensor] | None = None
-
-
-@dataclass(frozen=True)
-class ScopeSums:
-    """The denominators of one scope."""
-
-    scope: Scope
-    log_values: Tensor  # (R,) log of each row's denominator; -inf for an empty sum.
-    # (N,) the largest shift of a tile that holds the column; None if none is shifted.
-    largest_shifts: Tensor | None
-
-
-@dataclass(frozen=True)
 class Denominators:
-    """What the first pass leaves for the second."""
+    """What the first pass leaves for the second: `exponentials`, as far as they fit into memory."""
 
     tiles: list[Tile]  # All tiles of the first scope, which were walked over.
-    kept: list[Kept]  # As much of each tile as fits into memory.
-    scopes: list[ScopeSums]  # That scope, then own classes, if they were asked for.
+    kept: dict[Tile, tuple[Tensor, Tensor | None]]  # Entries and shift.
+    pairs: dict[Tile, Tensor]  # By block.
+    # Of the first scope, then of own classes, if they were asked for:
+    log_values: dict[Scope, Tensor]  # (R,) log of each row's denominator; -inf for an empty sum.
+    largest_shifts: dict[Scope, Tensor]  # (N,) of the column's tiles; empty if none is shifted.
 
 
 def accumulator(layout: Layout, size: int, value: float = 0.0) -> Tensor:
@@ -71,80 +55,60 @@ def log_denominators(
     with_pairs: bool = False,
     keep: bool = False,
 ) -> Denominators:
-    """First pass over the tiles.
+    """First pass over the tiles: log D_i = log sum over j in scope(i) of exp(y_i . y_j).
 
-        log D_i = log sum over j in scope(i) of exp(y_i . y_j)
-
-    Args:
-        layout: Rows y_i and columns y_j, scaled by 1 / sqrt(temperature).
-        scope: Which columns the sum of a row runs over.
-        own_classes: Whether the same exponentials are also summed over own classes.
-        with_pairs: Whether pairs of own classes are kept apart, for losses of single pairs.
-        keep: Whether exponentials are kept for a second pass.
+    The same exponentials are also summed over own classes if asked for. With pairs, those of own
+    classes are kept apart, for losses of single pairs.
     """
     # Quotients of a denominator and an exponential span more than either of them.
     bound = _UNSHIFTED[layout.rows.dtype] / (1.5 if with_pairs else 1)
     is_shifted = layout.largest_logit > bound
     tiles = partition(layout, scope, with_blocks=own_classes or with_pairs)
-    keeps = tiles_to_keep(layout, tiles, with_pairs) if keep else (set(), set())
-    names: list[Scope] = [scope, "own class"] if own_classes else [scope]
-    totals, kept = _walk(layout, tiles, len(names), is_shifted, *keeps)
-    shifts = [of_tile.shift for of_tile in kept]
-    scopes = []
-    for name, log_sums in zip(names, totals, strict=True):
-        if not is_shifted:
-            scopes.append(ScopeSums(name, log_sums.log_(), None))
-            continue
-        parts = [(tile,) if name == scope else tile.blocks for tile in tiles]
-        row_shifts, column_shifts = _largest_shifts(layout, parts, shifts)
-        if not is_exact(log_sums, row_shifts, layout):
-            log_sums = _sums_with_own_shifts(layout, partition(layout, name))
-            kept = [Kept()] * len(tiles)
-        scopes.append(ScopeSums(name, log_sums, column_shifts))
-    return Denominators(tiles, kept, scopes)
+    keeps, keeps_pairs = tiles_to_keep(layout, tiles, with_pairs) if keep else (set(), set())
+    scopes: list[Scope] = [scope, "own class"] if own_classes else [scope]
+    passed = Denominators(tiles, {}, {}, {}, {})
+    shifts: dict[Tile, Tensor] = {}
 
-
-def _walk(
-    layout: Layout,
-    tiles: list[Tile],
-    scope_count: int,
-    is_shifted: bool,
-    keeps: set[int],
-    keeps_pairs: set[int],
-) -> tuple[list[Tensor], list[Kept]]:
-    """(R,) sums over the tiles, and over their blocks for a second scope; what is kept of each.
-
-    If shifted, the logs of the sums.
-    """
-
-    def work(_: int, mine: list[tuple[int, Tile]]) -> tuple[list[Tensor], list[Kept]]:
+    def work(_: int, mine: list[Tile]) -> list[Tensor]:
+        """(R,) sums over the tiles, and over their blocks for a second scope; logs if shifted."""
         nothing = -torch.inf if is_shifted else 0.0
-        totals = [accumulator(layout, len(layout.rows), nothing) for _ in range(scope_count)]
-        kept = []
-        storage = storage_for(layout.rows, (tile for number, tile in mine if number not in keeps))
-        for number, tile in mine:
-            space = storage_for(storage, [tile]) if number in keeps else storage
-            entries, shift, pairs = exponentials(
-                layout, tile, is_shifted, space, number in keeps_pairs
-            )
+        totals = [accumulator(layout, len(layout.rows), nothing) for _ in scopes]
+        storage = storage_for(layout.rows, (tile for tile in mine if tile not in keeps))
+        for tile in mine:
+            space = storage_for(storage, [tile]) if tile in keeps else storage
+            blocks = tile.blocks if tile in keeps_pairs else ()
+            entries, shift, pairs = exponentials(layout, tile, is_shifted, space, blocks)
             _add(totals[0], tile, entries, shift)
             for total in totals[1:]:
                 for block in tile.blocks:
                     _add(total, block, block.within(tile, entries), shift, block.same)
-            kept.append(Kept(entries if number in keeps else None, shift, pairs))
-        return totals, kept
+            if tile in keeps:
+                passed.kept[tile] = entries, shift
+            if shift is not None:
+                shifts[tile] = shift
+            passed.pairs.update(pairs)
+        return totals
 
-    shares = share_tiles(layout, tiles, work)
     add = torch.logaddexp if is_shifted else torch.add
-    totals = [reduce(add, parts) for parts in zip(*(totals for totals, _ in shares), strict=True)]
-    return totals, [of_tile for _, kept in shares for of_tile in kept]
+    shares = zip(*share_tiles(layout, tiles, work), strict=True)
+    for name, log_sums in zip(scopes, (reduce(add, parts) for parts in shares), strict=True):
+        passed.log_values[name] = log_sums
+        if not is_shifted:
+            log_sums.log_()
+            continue
+        rows, passed.largest_shifts[name] = _largest_shifts(layout, shifts, name == scope)
+        if not is_exact(log_sums, rows, layout):
+            passed.log_values[name] = _sums_with_own_shifts(layout, partition(layout, name))
+            passed.kept.clear()
+            passed.pairs.clear()
+    return passed
 
 
 def _add(
     total: Tensor, tile: Tile, entries: Tensor, shift: Tensor | None, counted: Tensor | None = None
 ) -> None:
     """Add a tile's exponentials, times `counted`, to its rows, and to columns if mirrored."""
-    for part, axis in ((tile.rows, 1), (tile.columns, 0))[: 1 + tile.mirrored]:
+    for part, axis in tile.sides:
         sums = entries.sum(axis) if counted is None else vecdot(entries, counted, dim=axis)
         if shift is None:
             total[part].add_(sums)
@@ -153,16 +117,16 @@ def _add(
 
 
 def _largest_shifts(
-    layout: Layout, parts: list[tuple[Tile, ...]], shifts: list[Tensor | None]
+    layout: Layout, shifts: dict[Tile, Tensor], of_tiles: bool
 ) -> tuple[Tensor, Tensor]:
-    """(R,) and (N,): the largest shift of a part that holds the row, and the column."""
+    """(R,) and (N,): the largest shift of a tile, or a block, that holds the row or column."""
     rows = columns = accumulator(layout, len(layout.rows), -torch.inf)
     if not layout.is_symmetric:
         columns = accumulator(layout, len(layout.columns), -torch.inf)
-    for tiles, shift in zip(parts, shifts, strict=True):
-        for tile in tiles:
-            rows[tile.rows] = rows[tile.rows].clamp(min=shift)
-            columns[tile.columns] = columns[tile.columns].clamp(min=shift)
+    for tile, shift in shifts.items():
+        for part in (tile,) if of_tiles else tile.blocks:
+            rows[part.rows] = rows[part.rows].clamp(min=shift)
+            columns[part.columns] = columns[part.columns].clamp(min=shift)
     return rows, columns
 
 
@@ -172,23 +136,22 @@ def is_exact(log_values: Tensor, shifts: Tensor, layout: Layout) -> bool:
 
 
 def exponentials(
-    layout: Layout, tile: Tile, is_shifted: bool, storage: Tensor, with_pairs: bool
-) -> tuple[Tensor, Tensor | None, list[Tensor] | None]:
+    layout: Layout, tile: Tile, is_shifted: bool, storage: Tensor, blocks: Sequence[Tile]
+) -> tuple[Tensor, Tensor | None, dict[Tile, Tensor]]:
     """exp(logits - shift) of a tile in `storage`, 0 where out of scope; the shift; pairs.
 
-    These are for each of the tile's blocks 1 / exp(logit), 0 where two samples are no pair of a
-    class; with a shift the logits, inf where they are none.
+    These are for each of the blocks 1 / exp(logit), 0 where two samples are no pair of a class;
+    with a shift the logits, inf where they are none.
     """
     logits = tile.logits(layout, storage)
-    pairs = None
     if not is_shifted:
         # Hidden afterwards: exp takes several times as long for -inf.
         entries = logits.exp_()
-        if with_pairs:
-            pairs = [inverse_exponentials(b, b.within(tile, entries)) for b in tile.blocks]
+        pairs = {
+            block: inverse_exponentials(block, block.within(tile, entries)) for block in blocks
+        }
         return tile.hide(entries, 0), None, pairs
-    if with_pairs:
-        pairs = [b.hide(b.within(tile, logits).clone(), torch.inf) for b in tile.blocks]
+    pairs = {b: b.hide(b.within(tile, logits).clone(), torch.inf) for b in blocks}
     # A tile without an entry in scope would have the shift -inf.
     shift = tile.hide(logits, -torch.inf).max().clamp(min=torch.finfo(logits.dtype).min)
     torch.threshold_(logits.sub_(shift), DROPPED[logits.dtype], -torch.inf)
@@ -208,14 +171,12 @@ def inverse_exponentials(block: Tile, entries: Tensor) -> Tensor:
 def _sums_with_own_shifts(layout: Layout, tiles: list[Tile]) -> Tensor:
     """(R,) log denominators, with a shift for every row of every tile."""
 
-    def work(_: int, mine: list[tuple[int, Tile]]) -> Tensor:
-        log_sums = accumulator(layout, len(layout.rows)).fill_(-torch.inf)
-        storage, other = (storage_for(layout.rows, (tile for _, tile in mine)) for _ in range(2))
-        for _, tile in mine:
+    def work(_: int, mine: list[Tile]) -> Tensor:
+        log_sums = accumulator(layout, len(layout.rows), -torch.inf)
+        storage, other = (storage_for(layout.rows, mine) for _ in range(2))
+        for tile in mine:
             logits = tile.hide(tile.logits(layout, storage), -torch.inf)
-            for part, axis in ((tile.rows, 1), (tile.columns, 0)):
-                if axis == 0 and not tile.mirrored:
-                    continue
+            for part, axis in tile.sides:
                 largest = logits.amax(axis, keepdim=True).clamp(min=torch.finfo(logits.dtype).min)
                 sums = torch.sub(logits, largest, out=tile.place(other))
                 logs = sums.exp_().sum(axis).to(log_sums.dtype).log_().add_(largest.flatten())

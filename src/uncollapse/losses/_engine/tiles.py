@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -40,6 +41,10 @@ class Layout:
         """The part of a vector over columns, or a matrix, that belongs to the rows."""
         return values if self.own_column is None else values.index_select(0, self.own_column)
 
+    def sides(self, values: Tensor) -> Sides:
+        """A vector over columns beside its part over rows."""
+        return Sides(self.of_rows(values), values)
+
     def held(self, count: int) -> Tensor:
         """(count,) zeros in the rows' dtype for numbers of columns, with zeros before and behind.
 
@@ -47,6 +52,17 @@ class Layout:
         """
         around = min(self.grouping.classes.longest, NEAR_DIAGONAL)
         return self.rows.new_zeros(count + 2 * around)[around : around + count]
+
+
+class Sides(NamedTuple):
+    """The same numbers of rows (R,) and of columns (N,)."""
+
+    rows: Tensor
+    columns: Tensor
+
+    def of_tile(self, tile: Tile) -> tuple[Tensor, Tensor]:
+        """Those of the tile's rows, and of its columns."""
+        return self.rows[tile.rows], self.columns[tile.columns]
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +91,11 @@ class Tile:
     def shape(self) -> tuple[int, int]:
         """Rows and columns."""
         return self.rows.stop - self.rows.start, self.columns.stop - self.columns.start
+
+    @property
+    def sides(self) -> tuple[tuple[slice, int], ...]:
+        """Rows, and columns if the tile is mirrored, with the axis along which their sums run."""
+        return ((self.rows, 1), (self.columns, 0))[: 1 + self.mirrored]
 
     @property
     def size(self) -> int:
