@@ -87,7 +87,8 @@ def backward_in_chunks(
     states, parts = [], []
     with torch.no_grad(), _buffers_restored(bare):
         for chunk in chunks:
-            states.append(_RandomState(devices))
+            gpus = {device: torch.cuda.get_rng_state(device) for device in devices}
+            states.append((torch.get_rng_state(), gpus))
             parts.append(call(bare, chunk))
     # Under autocast the first pass has cached casted weights that know no gradient.
     torch.clear_autocast_cache()
@@ -95,47 +96,33 @@ def backward_in_chunks(
     sizes = [len(part) for part in parts]
     del parts
     loss = loss_of(embeddings)
+    remedy = "compute the loss from the embeddings that loss_of is given"
     if not isinstance(loss, Tensor) or loss.numel() != 1 or not loss.requires_grad:
-        is_tensor = isinstance(loss, Tensor)
-        raise InputError(
-            "loss_of to give a scalar with a gradient in the embeddings",
-            f"shape {tuple(loss.shape)}, requires_grad = {loss.requires_grad}"
-            if is_tensor
-            else type(loss).__name__,
-            "compute the loss from the embeddings that loss_of is given",
-        )
+        found = type(loss).__name__
+        if isinstance(loss, Tensor):
+            found = f"shape {tuple(loss.shape)}, requires_grad = {loss.requires_grad}"
+        expected = "loss_of to give a scalar with a gradient in the embeddings"
+        raise InputError(expected, found, remedy)
     torch.autograd.backward(scale(loss) if scale else loss)
     if embeddings.grad is None:
-        raise InputError(
-            "a loss that depends on the embeddings",
-            "a loss that does not",
-            "compute the loss from the embeddings that loss_of is given",
-        )
+        raise InputError("a loss that depends on the embeddings", "a loss that does not", remedy)
     gradients = embeddings.grad.split_with_sizes(sizes)
     for index, (chunk, state, gradient) in enumerate(zip(chunks, states, gradients, strict=True)):
         is_last = index + 1 == len(chunks)
         context = contextlib.nullcontext() if is_last else without_exchange()
-        with context, state.replayed():
+        with context, _replayed(*state):
             torch.autograd.backward(call(encoder, chunk), gradient)
     return loss.detach()
 
 
-class _RandomState:
-    """The state of the random generators at one moment, of the CPU and of the encoder's GPUs."""
-
-    def __init__(self, devices: list[int]) -> None:
-        self.cpu = torch.get_rng_state()
-        self.devices = devices
-        self.gpu = [torch.cuda.get_rng_state(device) for device in devices]
-
-    @contextlib.contextmanager
-    def replayed(self) -> Iterator[None]:
-        """Draw from here inside the block, and go on from where we were after it."""
-        with torch.random.fork_rng(devices=self.devices):
-            torch.set_rng_state(self.cpu)
-            for device, state in zip(self.devices, self.gpu, strict=True):
-                torch.cuda.set_rng_state(state, device)
-            yield
+@contextlib.contextmanager
+def _replayed(cpu: Tensor, gpus: dict[int, Tensor]) -> Iterator[None]:
+    """Draw from these states inside the block, and go on from where we were after it."""
+    with torch.random.fork_rng(devices=list(gpus)):
+        torch.set_rng_state(cpu)
+        for device, state in gpus.items():
+            torch.cuda.set_rng_state(state, device)
+        yield
 
 
 @contextlib.contextmanager

@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from inspect import signature
 
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from uncollapse.losses._engine import Options
-from uncollapse.losses.supcl import SupCLTerms, supcl_definition, supcl_terms
-from uncollapse.records import (
-    AnchorsWithoutPositives,
-    Conventions,
-    OneClass,
-    Reduction,
-    SelfPairs,
-)
+from uncollapse.losses._engine import Options, check_number
+from uncollapse.losses.supcl import SupCLTerms, supcl_terms
+from uncollapse.records import AnchorsWithoutPositives, Conventions, OneClass, Reduction, SelfPairs
 
-# The arguments that define the loss, and those that say how it is computed.
-_DEFINING = (
-    *("alpha", "temperature", "self_pairs", "reduction", "anchors_without_positives"),
-    *("one_class", "normalize", "gather"),
-)
-_OTHERS = ("process_group", "tile_size")
+# All after the batch.
+_ARGUMENTS = tuple(signature(supcl_terms).parameters)[3:]
 
 
 class SupCLLoss(nn.Module):
@@ -57,10 +48,9 @@ class SupCLLoss(nn.Module):
         tile_size: int | None = None,
     ) -> None:
         super().__init__()
-        conventions = Conventions(self_pairs, reduction, anchors_without_positives, one_class)
-        _, self_supervised = supcl_definition(alpha, conventions).terms
+        Conventions(self_pairs, reduction, anchors_without_positives, one_class)
+        self.alpha = check_number("alpha", alpha, 0.0, 1.0)
         options = Options(temperature, normalize, gather, process_group, tile_size)
-        self.alpha = self_supervised.weight
         self.temperature = options.temperature
         self.self_pairs = self_pairs
         self.reduction = reduction
@@ -76,11 +66,13 @@ class SupCLLoss(nn.Module):
         self, embeddings: Tensor, labels: Tensor | None, instances: Tensor | None = None
     ) -> Tensor:
         """The loss of a batch."""
-        arguments = {name: getattr(self, name) for name in (*_DEFINING, *_OTHERS)}
+        arguments = {name: getattr(self, name) for name in _ARGUMENTS}
         terms = supcl_terms(embeddings, labels, instances, **arguments)
         self.last = replace(terms, loss=terms.loss.detach())
         return terms.loss
 
     def extra_repr(self) -> str:
         """The arguments that define the loss."""
-        return ", ".join(f"{name}={getattr(self, name)!r}" for name in _DEFINING)
+        computing = ("process_group", "tile_size")
+        defining = [name for name in _ARGUMENTS if name not in computing]
+        return ", ".join(f"{name}={getattr(self, name)!r}" for name in defining)

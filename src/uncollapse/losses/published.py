@@ -5,14 +5,7 @@ from __future__ import annotations
 import torch.distributed as dist
 from torch import Tensor
 
-from uncollapse.losses._engine import (
-    Definition,
-    Options,
-    Scope,
-    Term,
-    check_number,
-    evaluate,
-)
+from uncollapse.losses._engine import Definition, Options, Scope, Term, check_number, evaluate
 from uncollapse.losses.supcl import supcl_definition
 from uncollapse.records import AnchorsWithoutPositives, Conventions, OneClass
 
@@ -79,8 +72,7 @@ def ssem_cifar_loss(
         >>> round(ssem_cifar_loss(views, labels, alpha=0, temperature=1).item(), 4)  # log(7 + e)
         2.274
     """
-    conventions = Conventions("include", "pairs", one_class=one_class)
-    definition = supcl_definition(alpha, conventions)
+    definition = supcl_definition(alpha, Conventions("include", "pairs", one_class=one_class))
     options = Options(temperature, normalize, gather, process_group, tile_size)
     return evaluate(embeddings, labels, instances, definition, options).loss
 
@@ -156,9 +148,7 @@ def supcon_loss(
         >>> round(supcon_loss(torch.eye(4), labels, temperature=1).item(), 4)  # log 3
         1.0986
     """
-    conventions = Conventions(
-        anchors_without_positives=anchors_without_positives, one_class=one_class
-    )
+    conventions = Conventions("exclude", "anchors", anchors_without_positives, one_class)
     remedy = "give one_class='allow' if it is meant"
     definition = Definition((_supcon_term(1.0),), conventions, remedy)
     options = Options(temperature, normalize, gather, process_group, tile_size)
@@ -275,9 +265,7 @@ def l_spread_loss(
         1.0986
     """
     alpha = check_number("alpha", alpha, 0.0, 1.0)
-    conventions = Conventions(
-        anchors_without_positives=anchors_without_positives, one_class=one_class
-    )
+    conventions = Conventions("exclude", "anchors", anchors_without_positives, one_class)
     # A term without weight is left out, and with it the pairs that it would need.
     both = (_supcon_term(1 - alpha), _class_conditional_term(alpha))
     remedy = "give alpha=1, or one_class='allow' if it is meant" if alpha < 1 else None

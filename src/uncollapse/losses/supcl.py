@@ -19,13 +19,7 @@ from uncollapse.losses._engine import (
     evaluate,
     read_samples,
 )
-from uncollapse.records import (
-    AnchorsWithoutPositives,
-    Conventions,
-    OneClass,
-    Reduction,
-    SelfPairs,
-)
+from uncollapse.records import AnchorsWithoutPositives, Conventions, OneClass, Reduction, SelfPairs
 
 
 def reference_supcl(
@@ -66,16 +60,15 @@ def reference_supcl(
         Contrastive Learning", AISTATS 2025 (arXiv 2503.08203), equations of L_sup and L_self.
     """
     conventions = Conventions(self_pairs, reduction, anchors_without_positives, one_class)
-    definition = supcl_definition(alpha, conventions)
-    supervised, self_supervised = definition.terms
-    tau = Options(temperature, normalize).temperature
+    refusals = supcl_definition(alpha, conventions)
+    alpha, tau = float(alpha), Options(temperature, normalize).temperature
     samples = read_samples(embeddings, labels, instances)
     classes, instances = samples.labels, samples.instances
     z = samples.embeddings.to(compute_dtype(samples.embeddings.dtype))
     z = torch.nn.functional.normalize(z, dim=1) if normalize else z
 
     labelled = classes != UNLABELLED
-    definition.check(is_one_class=bool((labelled & (classes == classes[0])).all()))
+    refusals.check(is_one_class=bool((labelled & (classes == classes[0])).all()))
     same_class = (classes[:, None] == classes) & labelled
     same_instance = instances[:, None] == instances
     left_out = torch.eye(len(z), dtype=torch.bool, device=z.device) & (self_pairs == "exclude")
@@ -83,31 +76,26 @@ def reference_supcl(
     s = z @ z.T / tau
     log_D = s.masked_fill(left_out, -torch.inf).logsumexp(dim=1, keepdim=True)
     pair_losses = log_D - s
-    loss = s.new_zeros(())
-    if supervised.weight:
-        pairs, anchors = same_class & ~same_instance, labelled
-        L_sup = _mean_over_pairs(pair_losses, pairs, anchors, supervised, conventions)
-        loss = loss + supervised.weight * L_sup
-    if self_supervised.weight:
-        pairs, anchors = same_instance & ~left_out, torch.ones_like(labelled)
-        L_self = _mean_over_pairs(pair_losses, pairs, anchors, self_supervised, conventions)
-        loss = loss + self_supervised.weight * L_self
-    return loss
 
+    def mean(pairs: Tensor, anchors: Tensor, term: Term) -> Tensor:
+        positives = pairs.sum(1)
+        has = positives > 0
+        lacking = int((anchors & ~has).sum())
+        term.check(conventions, int(pairs.sum()), lacking, int(anchors.sum()))
+        if reduction == "pairs":
+            return pair_losses[pairs].mean()
+        counted = has if anchors_without_positives == "drop" else anchors
+        per_anchor = pair_losses.where(pairs, 0).sum(1) / positives.clamp(min=1)
+        return per_anchor.sum() / counted.sum()
 
-def _mean_over_pairs(
-    pair_losses: Tensor, pairs: Tensor, anchors: Tensor, term: Term, conventions: Conventions
-) -> Tensor:
-    """The mean of (N, N) losses over the pairs (N, N) of a term's anchors (N,)."""
-    positives = pairs.sum(1)
-    with_positives = positives > 0
-    lacking = int((anchors & ~with_positives).sum())
-    term.check(conventions, int(pairs.sum()), lacking, int(anchors.sum()))
-    if conventions.reduction == "pairs":
-        return pair_losses[pairs].mean()
-    per_anchor = pair_losses.where(pairs, 0).sum(1) / positives.clamp(min=1)
-    drop = conventions.anchors_without_positives == "drop"
-    return per_anchor.sum() / (with_positives if drop else anchors).sum()
+    L = s.new_zeros(())
+    if alpha < 1:
+        L = L + (1 - alpha) * mean(same_class & ~same_instance, labelled, refusals.terms[0])
+    if alpha > 0:
+        L = L + alpha * mean(
+            same_instance & ~left_out, torch.ones_like(labelled), refusals.terms[1]
+        )
+    return L
 
 
 def supcl_definition(alpha: float, conventions: Conventions) -> Definition:
