@@ -8,7 +8,7 @@ from inspect import signature
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from uncollapse.losses._engine import Options, check_number
+from uncollapse.losses._engine.arguments import Options, check_number
 from uncollapse.losses.supcl import SupCLTerms, supcl_terms
 from uncollapse.records import AnchorsWithoutPositives, Conventions, OneClass, Reduction, SelfPairs
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import torch.distributed as dist
 from torch import Tensor
 
-from uncollapse.losses._engine import Definition, Options, Scope, Term, check_number, evaluate
+from uncollapse.losses._engine.arguments import Options, check_number
+from uncollapse.losses._engine.definition import Definition, Scope, Term
+from uncollapse.losses._engine.objective import evaluate
 from uncollapse.losses.supcl import supcl_definition
 from uncollapse.records import AnchorsWithoutPositives, Conventions, OneClass
 

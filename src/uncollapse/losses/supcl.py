@@ -8,17 +8,15 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from uncollapse.losses._engine import (
+from uncollapse.losses._engine.arguments import (
     UNLABELLED,
-    Definition,
     Options,
-    Scope,
-    Term,
     check_number,
     compute_dtype,
-    evaluate,
     read_samples,
 )
+from uncollapse.losses._engine.definition import Definition, Scope, Term
+from uncollapse.losses._engine.objective import evaluate
 from uncollapse.records import AnchorsWithoutPositives, Conventions, OneClass, Reduction, SelfPairs
 
 
@@ -45,7 +43,7 @@ def reference_supcl(
     The same number as `supcl_loss` under every convention, and derivatives of every order, in
     memory quadratic in N. The values of embeddings are not checked.
 
-    Args, errors and result: as in `supcl_loss`; embeddings (N, d) or (b, p, d), labels and
+    Args, errors, result and source: as in `supcl_loss`; embeddings (N, d) or (b, p, d), labels and
     instances (N,) or (b,), a scalar in nats.
 
     Examples:
@@ -54,10 +52,6 @@ def reference_supcl(
         >>> labels = torch.tensor([0, 0, 1, 1])
         >>> round(reference_supcl(views, labels, alpha=0.5, temperature=1).item(), 4)  # log 7
         1.9459
-
-    References:
-        Lee et al., "A Theoretical Framework for Preventing Class Collapse in Supervised
-        Contrastive Learning", AISTATS 2025 (arXiv 2503.08203), equations of L_sup and L_self.
     """
     conventions = Conventions(self_pairs, reduction, anchors_without_positives, one_class)
     refusals = supcl_definition(alpha, conventions)

@@ -9,25 +9,3 @@ objective      value and gradient, from two passes over the similarity matrix an
   backward       second pass: the gradient of denominators
 tiles          the similarity matrix in pieces: partition; walk, over them, by threads
 """
-
-from uncollapse.losses._engine.arguments import (
-    UNLABELLED,
-    Options,
-    check_number,
-    compute_dtype,
-    read_samples,
-)
-from uncollapse.losses._engine.definition import Definition, Scope, Term
-from uncollapse.losses._engine.objective import evaluate
-
-__all__ = [
-    "UNLABELLED",
-    "Definition",
-    "Options",
-    "Scope",
-    "Term",
-    "check_number",
-    "compute_dtype",
-    "evaluate",
-    "read_samples",
-]

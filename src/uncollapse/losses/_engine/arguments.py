@@ -68,11 +68,8 @@ def check_number(name: str, value: object, low: float, high: float) -> float:
     expected = f"{name} a number in [{low:g}, {high:g}]"
     if isinstance(value, Tensor):
         if value.requires_grad:
-            raise InputError(
-                expected,
-                f"{name} = a tensor that requires a gradient",
-                f"give float({name}); no gradient reaches it",
-            )
+            found = f"{name} = a tensor that requires a gradient"
+            raise InputError(expected, found, f"give float({name}); no gradient reaches it")
         if value.numel() != 1:
             shape = f"{name} = a tensor of shape {tuple(value.shape)}"
             raise InputError(expected, shape, "give one number")
@@ -95,27 +92,20 @@ def read_samples(
     """Check shapes and dtypes, and flatten (b, p, d) with labels (b,) to one row per embedding."""
     _check_embeddings(embeddings, allow_empty)
     views = embeddings.shape[1] if embeddings.ndim == 3 else 1
-    groups = embeddings.shape[0]
-    device = embeddings.device
-    if labels is None:
-        labels = torch.full((groups,), UNLABELLED, device=device)
-    else:
-        labels = _read_ids("labels", labels, groups, device)
-        if groups and int(labels.min()) < UNLABELLED:
-            raise InputError(
-                "labels of 0 or more, or -1 for unlabelled",
-                f"label {int(labels.min())}",
-                "number the classes from 0",
-            )
+    count, device = embeddings.shape[0], embeddings.device
     instances_given = instances is not None
+    if labels is None:
+        labels = torch.full((count,), UNLABELLED, device=device)
     if instances is None:
-        instances = torch.arange(groups, device=device)
-    else:
-        instances = _read_ids("instances", instances, groups, device)
+        instances = torch.arange(count, device=device)
+    labels = _read_ids("labels", labels, count, device)
+    if count and int(labels.min()) < UNLABELLED:
+        expected = "labels of 0 or more, or -1 for unlabelled"
+        raise InputError(expected, f"label {int(labels.min())}", "number the classes from 0")
+    instances = _read_ids("instances", instances, count, device)
     if views != 1:
         labels, instances = labels.repeat_interleave(views), instances.repeat_interleave(views)
-    flat = embeddings.reshape(-1, embeddings.shape[-1]) if embeddings.ndim == 3 else embeddings
-    return Samples(flat, labels, instances, instances_given)
+    return Samples(embeddings.flatten(0, -2), labels, instances, instances_given)
 
 
 def _check_embeddings(embeddings: Tensor, allow_empty: bool) -> None:
@@ -147,9 +137,8 @@ def _read_ids(name: str, ids: Tensor, count: int, device: torch.device) -> Tenso
     if not isinstance(ids, Tensor):
         raise InputError(expected, type(ids).__name__, f"give torch.as_tensor({name})")
     if ids.dtype not in _INTEGERS:
-        raise InputError(
-            f"{name} of an integer dtype", f"{ids.dtype}", f"convert them with {name}.long()"
-        )
+        expected = f"{name} of an integer dtype"
+        raise InputError(expected, f"{ids.dtype}", f"convert them with {name}.long()")
     if tuple(ids.shape) != (count,):
         raise InputError(expected, f"shape {tuple(ids.shape)}", f"reshape or repeat the {name}")
     return ids.detach().to(device=device, dtype=torch.int64)

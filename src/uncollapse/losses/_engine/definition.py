@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Literal
 
 import torch
@@ -68,20 +67,16 @@ class TermPairs:
 
     term: Term
     per_pair: Tensor  # (N,) float64, the weight of each of anchor i's pairs; 0 without pairs.
-    positives: Tensor  # (N,) int64, number of positives of anchor i.
+    per_anchor: Tensor  # (N,) float64, the weight of all of them together.
     count: int  # Of pairs; the term has no value if it is 0.
     anchors_without_positives: int
     has_idle: bool  # Whether a row of the batch has no pair.
 
-    @cached_property
-    def per_anchor(self) -> Tensor:
-        """(N,) float64: the weight of all pairs of anchor i together."""
-        return self.per_pair * self.positives
-
 
 def weigh_pairs(definition: Definition, grouping: Grouping) -> list[TermPairs]:
     """The pairs of every term, if the batch has those that the loss needs."""
-    definition.check(grouping.is_one_class)
+    is_one_class = len(grouping.classes.sizes) == 1 and bool(grouping.labelled[0])
+    definition.check(is_one_class)
     return [_term_pairs(term, definition.conventions, grouping) for term in definition.terms]
 
 
@@ -92,9 +87,16 @@ def _term_pairs(term: Term, conventions: Conventions, grouping: Grouping) -> Ter
     anchors:  w_i = 1 / (A |P(i)|), A the number of anchors with a positive ("drop") or of all
               anchors ("zero")
     """
-    positives = _count_positives(term, grouping)
+    # An unlabelled instance is a class of its own.
+    views, members = grouping.instances.size_of_row, grouping.classes.size_of_row
+    positives = torch.zeros_like(views)
+    if "views" in term.positives:
+        positives = views if term.scope == "all" else views - 1
+    if "class" in term.positives:
+        positives = positives + (members - views)
+    anchors = grouping.labelled if term.labelled_anchors else torch.ones_like(grouping.labelled)
+    positives = positives * anchors
     has = positives > 0
-    anchors = grouping.labelled if term.labelled_anchors else torch.ones_like(has)
     pair_count, with_positives, anchor_count = torch.stack(
         [positives.sum(), has.sum(), anchors.sum()]
     ).tolist()
@@ -106,24 +108,13 @@ def _term_pairs(term: Term, conventions: Conventions, grouping: Grouping) -> Ter
             "draw several instances of a class, for example with a class-balanced sampler",
         )
     term.check(conventions, pair_count, lacking, anchor_count)
-    precise = precise_dtype(positives.device)
     if conventions.reduction == "pairs":
-        per_pair = has.to(precise) / max(pair_count, 1)
+        weights = has.to(precise_dtype(has.device)) / max(pair_count, 1)
     else:
         # A term that is only logged knows no error: its "error" is "drop".
         counts_all = conventions.anchors_without_positives == "zero"
         counted = anchor_count if counts_all else with_positives
-        per_pair = has.to(precise) / (positives.clamp(min=1) * max(counted, 1))
+        per_anchor = positives.clamp(min=1) * max(counted, 1)
+        weights = has.to(precise_dtype(has.device)) / per_anchor
     has_idle = with_positives < len(positives)
-    return TermPairs(term, per_pair, positives, pair_count, lacking, has_idle)
-
-
-def _count_positives(term: Term, grouping: Grouping) -> Tensor:
-    """(N,): how many positives each row has; an unlabelled instance is a class of its own."""
-    views, members = grouping.instances.size_of_row, grouping.classes.size_of_row
-    positives = torch.zeros_like(views)
-    if "views" in term.positives:
-        positives = views if term.scope == "all" else views - 1
-    if "class" in term.positives:
-        positives = positives + (members - views)
-    return positives * grouping.labelled if term.labelled_anchors else positives
+    return TermPairs(term, weights, weights * positives, pair_count, lacking, has_idle)

@@ -24,11 +24,6 @@ class Runs:
     longest: int  # Size of the longest run.
 
     @property
-    def are_equal(self) -> bool:
-        """Whether all runs are of one size."""
-        return self.longest * len(self.sizes) == len(self.run_of_row)
-
-    @property
     def size_of_row(self) -> Tensor:
         """(N,): the size of each row's run."""
         return self.sizes.index_select(0, self.run_of_row)
@@ -70,11 +65,6 @@ class Grouping:
     classes: Runs
     instances: Runs
     instances_of_classes: Runs  # Runs of one class in a list of instances.
-
-    @property
-    def is_one_class(self) -> bool:
-        """Whether all samples are of one class, and none is unlabelled."""
-        return len(self.classes.sizes) == 1 and bool(self.labelled[0])
 
 
 def group(labels: Tensor, instances: Tensor) -> Grouping:

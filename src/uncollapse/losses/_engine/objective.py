@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property, reduce
+from functools import reduce
 from typing import Any
 
 import torch
@@ -170,7 +170,6 @@ def _against_negatives(batch: Batch, pairs: TermPairs, gradient: Tensor | None) 
     return pairs.per_pair.dot(losses)
 
 
-@dataclass(frozen=True)
 class _PositiveSums:
     """Weighted sums of positive logits y_i.y_j in O(N d), from sums over instances and classes.
 
@@ -184,23 +183,14 @@ class _PositiveSums:
     where the last part of the first line leaves out self pairs.
     """
 
-    layout: Layout
-    with_itself: bool  # Whether a sample with itself is a pair of views.
-
-    @cached_property
-    def by_instance(self) -> Tensor:
-        """(K, d): I_k."""
-        return self.layout.grouping.instances.sums(self.layout.columns)
-
-    @cached_property
-    def by_class(self) -> Tensor:
-        """(C, d): C_c."""
-        return self.layout.grouping.instances_of_classes.sums(self.by_instance)
-
-    @cached_property
-    def instance_squares(self) -> Tensor:
-        """(K,): I_k.I_k."""
-        return _products(self.by_instance, self.by_instance)
+    def __init__(self, layout: Layout, with_itself: bool) -> None:
+        self.layout = layout
+        self.with_itself = with_itself  # Whether a sample with itself is a pair of views.
+        self.instances = layout.grouping.instances
+        self.instances_of_classes = layout.grouping.instances_of_classes
+        self.by_instance = self.instances.sums(layout.columns)  # (K, d): I_k.
+        self.by_class = self.instances_of_classes.sums(self.by_instance)  # (C, d): C_c.
+        self.instance_squares = _products(self.by_instance, self.by_instance)  # (K,): I_k.I_k.
 
     def over_views(self, weights: Tensor) -> Tensor:
         """Scalar: sum of v_i y_i.y_j over pairs of views, v = weights (N,)."""
@@ -230,27 +220,26 @@ class _PositiveSums:
         )
         total = self.by_instance * (of_views - of_classes).mul_(2)
         if class_weights is not None:
-            runs = self.layout.grouping.instances_of_classes
-            if self.layout.grouping.instances.are_equal:
+            runs, instances = self.instances_of_classes, self.instances
+            if instances.longest * len(instances.sizes) == len(self.layout.columns):
                 # Weights are equal in a class, and C'_c = c_k C_c.
                 total.addcmul_(self._classes_of_instances(), of_classes, value=2)
             else:
                 total.addcmul_(self._classes_of_instances(), of_classes)
                 weighed = runs.sums(self.by_instance, of_classes.squeeze(1))
                 total.add_(weighed.index_select(0, runs.run_of_row))
-        instance_of_row = self.layout.of_rows(self.layout.grouping.instances.run_of_row)
+        instance_of_row = self.layout.of_rows(self.instances.run_of_row)
         gradient.sub_(total.index_select(0, instance_of_row))
         if not self.with_itself and view_weights is not None:
             of_rows = self.layout.of_rows(view_weights).to(gradient.dtype)
             gradient.addcmul_(self.layout.rows, of_rows[:, None], value=2)
 
     def _per_instance(self, weights: Tensor) -> Tensor:
-        return weights.index_select(0, self.layout.grouping.instances.starts)
+        return weights.index_select(0, self.instances.starts)
 
     def _classes_of_instances(self) -> Tensor:
         """(K, d): C_c of each instance's class; not kept, because it takes half a batch."""
-        runs = self.layout.grouping.instances_of_classes
-        return self.by_class.index_select(0, runs.run_of_row)
+        return self.by_class.index_select(0, self.instances_of_classes.run_of_row)
 
 
 def _products(left: Tensor, right: Tensor) -> Tensor:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 import torch
-from torch import Tensor
 
 from uncollapse.losses._engine import tiles
 from uncollapse.losses._engine.definition import Scope
@@ -30,7 +29,7 @@ def partition(layout: Layout, scope: Scope, *, with_blocks: bool = False) -> lis
     if scope == "own class":
         grid = _Grid(layout, _class_bands(layout, scope))
         return [
-            grid.block(rows, columns, band.is_one_class)
+            grid.tile(rows, columns, scope, band.is_one_class)
             for band in grid.bands
             for rows, columns in grid.pieces(band.rows, band.columns)
         ]
@@ -40,10 +39,7 @@ def partition(layout: Layout, scope: Scope, *, with_blocks: bool = False) -> lis
         return near_diagonal
     grid = _Grid(layout, _class_bands(layout, scope) if with_blocks else [])
     whole = slice(0, len(layout.rows)), slice(0, len(layout.columns))
-    return [
-        grid.tile(rows, columns, scope, blocks=tuple(grid.blocks(rows, columns)))
-        for rows, columns in grid.pieces(*whole)
-    ]
+    return [grid.tile(rows, columns, scope) for rows, columns in grid.pieces(*whole)]
 
 
 def _with_diagonals(layout: Layout, scope: Scope) -> list[Tile] | None:
@@ -65,14 +61,13 @@ def _with_diagonals(layout: Layout, scope: Scope) -> list[Tile] | None:
     parts = []
     for index, rows in enumerate(cuts):
         block = Diagonals(rows, rows, "own class", same=same[rows], reach=reach)
-        around = block.around
-        parts.append(Tile(rows, rows, scope, diagonal=True, blocks=(block,), margin=around))
+        margin = block.whole.margin
+        parts.append(Tile(rows, rows, scope, diagonal=True, blocks=(block,), margin=margin))
         parts += [Tile(rows, columns, scope, mirrored=True) for columns in cuts[index + 1 :]]
     return parts
 
 
-@dataclass(frozen=True)
-class _Band:
+class _Band(NamedTuple):
     """A run of whole classes: where its rows and columns stand."""
 
     rows: slice
@@ -90,8 +85,8 @@ class _Grid:
         self._column_ends = [band.columns.stop for band in bands]
         if bands:
             # In the dtype of the entries, which the comparison then need not convert.
-            self._classes = layout.grouping.classes.run_of_row.to(layout.rows.dtype)
-            self._classes_of_rows = layout.of_rows(self._classes)[:, None]
+            classes = layout.grouping.classes.run_of_row.to(layout.rows.dtype)
+            self._classes = layout.sides(classes)
 
     def pieces(self, rows: slice, columns: slice) -> Iterator[tuple[slice, slice]]:
         """Ranges of at most the tile's size; of a symmetric matrix only the upper triangle."""
@@ -103,30 +98,22 @@ class _Grid:
             for left, right in pairwise(column_edges[first:]):
                 yield slice(top, bottom), slice(left, right)
 
-    def block(self, rows: slice, columns: slice, is_one_class: bool) -> Tile:
-        """One tile of scope "own class", within a band."""
-        same = None
-        if not is_one_class:
-            size = rows.stop - rows.start, columns.stop - columns.start
-            same = self.layout.rows.new_empty(size)
-            torch.eq(self._classes_of_rows[rows], self._classes[columns], out=same)
-        return self.tile(rows, columns, "own class", same)
-
-    def tile(
-        self,
-        rows: slice,
-        columns: slice,
-        scope: Scope,
-        same: Tensor | None = None,
-        blocks: tuple[Tile, ...] = (),
-    ) -> Tile:
+    def tile(self, rows: slice, columns: slice, scope: Scope, is_one_class: bool = True) -> Tile:
         """One tile, with what it has to know of its place."""
-        diagonal = self.layout.is_symmetric and rows.start == columns.start
-        mirrored = self.layout.is_symmetric and not diagonal
-        itself = self._itself(rows, columns) if scope in ("others", "own class") else None
+        layout, itself, same = self.layout, None, None
+        diagonal = layout.is_symmetric and rows.start == columns.start
+        if layout.own_column is not None and scope in ("others", "own class"):
+            own = layout.own_column[rows] - columns.start
+            inside = ((own >= 0) & (own < columns.stop - columns.start)).nonzero().squeeze(1)
+            itself = (inside, own.index_select(0, inside)) if len(inside) else None
+        if not is_one_class:
+            own_classes, classes = self._classes.rows[rows], self._classes.columns[columns]
+            same = torch.eq(own_classes[:, None], classes, out=layout.rows.new_empty(0))
+        blocks = () if scope == "own class" else tuple(self._blocks(rows, columns))
+        mirrored = layout.is_symmetric and not diagonal
         return Tile(rows, columns, scope, mirrored, diagonal, itself, same, blocks)
 
-    def blocks(self, rows: slice, columns: slice) -> Iterator[Tile]:
+    def _blocks(self, rows: slice, columns: slice) -> Iterator[Tile]:
         """The parts of the tile that lie in the rows and in the columns of one band."""
         # The first band that ends neither above nor left of the tile.
         first = max(
@@ -136,17 +123,8 @@ class _Grid:
         for band in self.bands[first:]:
             if band.rows.start >= rows.stop or band.columns.start >= columns.stop:
                 break
-            yield self.block(
-                _overlap(band.rows, rows), _overlap(band.columns, columns), band.is_one_class
-            )
-
-    def _itself(self, rows: slice, columns: slice) -> tuple[Tensor, Tensor] | None:
-        """Entries of a sample with itself, in the order of rows, whose own columns ascend."""
-        if self.layout.own_column is None:
-            return None
-        own = self.layout.own_column[rows] - columns.start
-        inside = ((own >= 0) & (own < columns.stop - columns.start)).nonzero().squeeze(1)
-        return (inside, own.index_select(0, inside)) if len(inside) else None
+            both = _overlap(band.rows, rows), _overlap(band.columns, columns)
+            yield self.tile(*both, "own class", band.is_one_class)
 
 
 def _edges(whole: slice, band_ends: list[int], size: int) -> list[int]:

@@ -45,7 +45,7 @@ class PairsAgainstNegatives:
 
         Kept pairs become their `slopes`, in place.
         """
-        layout, kept = self.layout, denominators.pairs
+        layout, is_shifted, kept = self.layout, self.is_shifted, denominators.pairs
 
         def work(_: int, mine: list[Tile]) -> tuple[Tensor, Tensor]:
             losses, slopes = (accumulator(layout, len(layout.rows)) for _ in range(2))
@@ -56,7 +56,8 @@ class PairsAgainstNegatives:
                 for part, axis in block.sides:
                     negatives = self.negatives[1 - axis][part].unsqueeze(axis)
                     margins = self._margins(pairs, negatives)
-                    losses[part].add_(self._losses(margins).sum(axis))
+                    of_pairs = softplus(margins, threshold=40) if is_shifted else margins.log1p()
+                    losses[part].add_(of_pairs.sum(axis))
                     of_sides.append(self._slopes(pairs, margins))
                     slopes[part].add_(of_sides[-1].sum(axis))
                 if block in kept:
@@ -95,9 +96,6 @@ class PairsAgainstNegatives:
     def _margins(self, pairs: Tensor, negatives: Tensor) -> Tensor:
         """N_i f_ij, or its log."""
         return negatives - pairs if self.is_shifted else negatives * pairs
-
-    def _losses(self, margins: Tensor) -> Tensor:
-        return softplus(margins, threshold=40) if self.is_shifted else margins.log1p()
 
     def _slopes(self, pairs: Tensor, margins: Tensor) -> Tensor:
         """dl_ij / dlog N_i in place of the margins, less its factor N_i unless shifted."""

@@ -126,26 +126,22 @@ class Tile:
 
     def hide(self, values: Tensor, hidden: float) -> Tensor:
         """Put `hidden` where an entry is out of scope, in place; the values are finite."""
+        # Products are several times faster than masks.
         if self.scope == "other classes":
             for block in self.blocks:
-                block.hide_classes(block.within(self, values), hidden)
+                within = block.within(self, values)
+                if block.same is None:
+                    within.fill_(hidden)
+                elif hidden == 0:
+                    within.addcmul_(within, block.same, value=-1)
+                else:
+                    within.masked_fill_(block.same != 0, hidden)
             return values
-        if self.same is not None:
-            # A product is several times faster than a mask.
-            if hidden == 0:
-                values.mul_(self.same)
-            else:
-                values.masked_fill_(self.same == 0, hidden)
+        if self.same is not None and hidden == 0:
+            values.mul_(self.same)
+        elif self.same is not None:
+            values.masked_fill_(self.same == 0, hidden)
         return self.hide_itself(values, hidden)
-
-    def hide_classes(self, values: Tensor, hidden: float) -> None:
-        """Put `hidden` where both samples of an entry are of one class, in place."""
-        if self.same is None:
-            values.fill_(hidden)
-        elif hidden == 0:
-            values.addcmul_(values, self.same, value=-1)
-        else:
-            values.masked_fill_(self.same != 0, hidden)
 
     def hide_itself(self, values: Tensor, hidden: float) -> Tensor:
         """Put `hidden` where a sample meets itself, if that is out of scope."""
@@ -175,21 +171,21 @@ class Diagonals(Tile):
         return self.rows.stop - self.rows.start, 2 * self.reach + 1
 
     @property
-    def around(self) -> int:
-        """The margin of the tile: at least `reach`, and such that its first entry is aligned."""
-        return -(-self.reach // _ALIGNED) * _ALIGNED
+    def whole(self) -> Tile:
+        """The tile, with a margin of at least `reach` and such that its first entry is aligned."""
+        margin = -(-self.reach // _ALIGNED) * _ALIGNED
+        return Tile(self.rows, self.columns, self.scope, diagonal=True, margin=margin)
 
     @property
     def size(self) -> int:
         """Entries of storage that the tile needs."""
-        height = self.shape[0]
-        return height * height + 2 * self.around
+        return self.whole.size
 
     def logits(self, layout: Layout, storage: Tensor) -> Tensor:
         """The logits near the diagonal, from those of the whole tile."""
-        whole = Tile(self.rows, self.columns, self.scope, diagonal=True, margin=self.around)
-        storage[: self.around] = 0
-        storage[self.size - self.around : self.size] = 0
+        whole = self.whole
+        storage[: whole.margin] = 0
+        storage[whole.size - whole.margin : whole.size] = 0
         return self.within(whole, whole.logits(layout, storage))
 
     def within(self, tile: Tile, values: Tensor) -> Tensor:
