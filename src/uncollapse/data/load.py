@@ -11,15 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from uncollapse.data._sources import DataSource
-from uncollapse.data._sources.builtin import (
-    list_digits,
-    list_fashion_mnist,
-    list_solar_cells,
-    list_torchvision,
-)
-from uncollapse.data._sources.folder import list_image_folder
-from uncollapse.data._sources.table import list_arrays, list_table
+from uncollapse.data._sources import DataSource, builtin, folder, table
 from uncollapse.data.config import DataConfig
 from uncollapse.data.dataset import Inputs, LabelledData
 from uncollapse.data.labels import Labels, make_labels
@@ -30,13 +22,13 @@ from uncollapse.records import DataDescription
 
 # How each kind of source finds its rows, given the folder that relative paths refer to.
 _LISTED: dict[str, Callable[[Any, Path | None], DataSource]] = {
-    "arrays": list_arrays,
-    "digits": list_digits,
-    "fashion-mnist": list_fashion_mnist,
-    "image-folder": list_image_folder,
-    "solar-cells": list_solar_cells,
-    "table": list_table,
-    "torchvision": list_torchvision,
+    "arrays": table.list_arrays,
+    "digits": builtin.list_digits,
+    "fashion-mnist": builtin.list_fashion_mnist,
+    "image-folder": folder.list_image_folder,
+    "solar-cells": builtin.list_solar_cells,
+    "table": table.list_table,
+    "torchvision": builtin.list_torchvision,
 }
 
 
@@ -66,15 +58,6 @@ def _ids(source: DataSource, name: str | None) -> NDArray[Any]:
             "make the ids unique",
         )
     return ids
-
-
-def _given_split(config: DataConfig, source: DataSource) -> NDArray[Any] | None:
-    name = config.split.column
-    words = source.split if name is None else source.column(name, "split")
-    if words is None:
-        return None
-    origin = config.source if name is None else f"column {name!r}"
-    return part_names(words.tolist(), origin, config.split.rename)
 
 
 def _describe(
@@ -158,20 +141,24 @@ def load_data(
     if config.group is not None:
         groups = _column(source, config.group, "group", "give each row a group")
     ids = _ids(source, config.id)
-    given = _given_split(config, source)
-    split, how = make_split(
-        config.split, given, labels.codes, labels.names, finer, groups, config.seed
-    )
+    given, named = source.split, config.split.column
+    if named is not None:
+        given = source.column(named, "split")
+    if given is not None:
+        origin = config.source if named is None else f"column {named!r}"
+        given = part_names(given.tolist(), origin, config.split.rename)
+    codes, names = labels.codes, labels.names
+    split, how = make_split(config.split, given, codes, names, finer, groups, config.seed)
     rows = np.arange(len(ids))
     if config.limit is not None:
-        rows = limited_rows(config.limit, split, labels.codes, finer, config.seed)
-    labels = replace(labels, codes=labels.codes[rows])
+        rows = limited_rows(config.limit, split, codes, finer, config.seed)
+    labels = replace(labels, codes=codes[rows])
     ids, split = ids[rows], split[rows]
     inputs = source.open(rows, config, progress or quiet)
     return LabelledData(
         inputs=inputs,
         labels=labels.codes,
-        label_names=labels.names,
+        label_names=names,
         columns={name: column[rows] for name, column in columns.items()},
         fine=fine,
         slices=config.slices,

@@ -38,8 +38,7 @@ class DataSource:
     ids: NDArray[Any]  # (N,) text that names each row
     inputs: Encoded | NDArray[Any]  # images are (N, H, W) or (N, H, W, C)
     kind: InputKind = "image"
-    name: str = "inputs"  # of the inputs, for errors
-    mapped: str = ""  # name and size of the file, where they are to stay in it
+    name: str = "inputs"  # of the inputs
     label: str = "label"  # column that is the training label when none is named
     split: NDArray[Any] | None = None  # (N,) words for the parts, if the source has parts
     orders: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # values of a column
@@ -56,24 +55,26 @@ class DataSource:
         return self.columns[name]
 
     def open(self, rows: NDArray[np.int64], config: DataConfig, progress: Progress) -> Inputs:
-        """Some of the rows: in memory where encoded images fit into it, else read when needed."""
-        stored = self.inputs
+        """Some of the rows: in memory where they fit, else as they lie in their files."""
+        stored, image, most = self.inputs, self.kind == "image", config.memory_mib * 2**20
         if isinstance(stored, Encoded):
             decoding = choose_decoding(stored, rows, config.image)
-            if math.prod(decoding.shape) * len(rows) <= config.memory_mib * 2**20:
+            if math.prod(decoding.shape) * len(rows) <= most:
                 return Inputs(decode_images(stored, rows, decoding, progress), "image")
             # To read every file for its fingerprint would cost an epoch.
             digest = hashlib.sha256(repr(decoding).encode())
             for item in rows.tolist():
                 digest.update(f"{stored.name(item)}\0{stored.length(item)}\n".encode())
-            told = (digest.digest(), "names and encoded sizes of the images")
-            return Inputs(DecodedWhenRead(stored, decoding), "image", rows, told)
-        if self.mapped:
-            stored = channels_first(stored) if self.kind == "image" else stored
-            told = (self.mapped.encode(), "name and size of the mapped file")
-            return Inputs(stored, self.kind, rows, told)
+            identity = (digest.digest(), "names and encoded sizes of the images")
+            return Inputs(DecodedWhenRead(stored, decoding), "image", rows, identity)
+        changed = image and (config.image.size, config.image.channels) != (None, None)
+        as_is = stored.dtype == (np.uint8 if image else np.float32) and not changed
+        if isinstance(stored, np.memmap) and stored.nbytes > most and as_is:
+            file = f"{self.name}.npy, {Path(str(stored.filename)).stat().st_size} bytes"
+            identity = (file.encode(), "name and size of the mapped file")
+            return Inputs(channels_first(stored) if image else stored, self.kind, rows, identity)
         values = np.asarray(stored[rows])
-        if self.kind == "image":
+        if image:
             return Inputs(fit_pixels(as_bytes(values, self.name), config.image), "image")
         return Inputs(values.astype(np.float32, copy=False), self.kind)
 

@@ -34,16 +34,16 @@ def _images_under(folder: Path) -> list[Path]:
     )
 
 
-def _class_directories(folder: Path) -> tuple[list[tuple[Path, str]], bool]:
-    """Class directories with their part, and whether the folder has parts."""
+def _class_directories(folder: Path) -> list[tuple[Path, str]]:
+    """Class directories, and their part where the folder has parts."""
     top = _directories(folder)
     if any(d.name.lower().startswith("train") for d in top) and all(is_part(d.name) for d in top):
-        return [(inner, d.name) for d in top for inner in _directories(d)], True
-    return [(d, "") for d in top], False
+        return [(inner, d.name) for d in top for inner in _directories(d)]
+    return [(d, "") for d in top]
 
 
-def _list_directories(config: ImageFolderConfig, root: Path) -> DataSource:
-    directories, has_parts = _class_directories(root)
+def _list_directories(root: Path) -> DataSource:
+    directories = _class_directories(root)
     if not directories:
         raise InputError(
             f"a directory for each class in {root}", "none", "sort the images, or give a `table`"
@@ -70,7 +70,7 @@ def _list_directories(config: ImageFolderConfig, root: Path) -> DataSource:
         ids=np.array(paths),
         inputs=Encoded(paths, root),
         label="class",
-        split=part_names(parts, str(root)) if has_parts else None,
+        split=part_names(parts, str(root)) if any(parts) else None,
     )
 
 
@@ -98,18 +98,14 @@ def _inside(paths: list[Any], root: Path, column: str) -> tuple[str, ...]:
     return tuple(paths)
 
 
-def _list_rows(config: ImageFolderConfig, root: Path, path: Path) -> DataSource:
-    table = Table(path)
-    read = table.read([], [config.path_column, *text_roles(config, table.fullest)])
-    paths = _inside(texts(read.names[config.path_column]).tolist(), root, config.path_column)
-    return of_table(table, read, Encoded(paths, root), ids=paths)
-
-
 def list_image_folder(config: ImageFolderConfig, base: Path | None) -> DataSource:
     """Images of a folder, sorted into directories or listed in a table."""
     root = place(config.path, base, "a folder of images")
     if not root.is_dir():
         raise InputError("a folder of images", f"the file {root}", "give its folder as `path`")
     if config.table is None:
-        return _list_directories(config, root)
-    return _list_rows(config, root, place(config.table, base, "a CSV or parquet file"))
+        return _list_directories(root)
+    table = Table(place(config.table, base, "a CSV or parquet file"))
+    read = table.read([], [config.path_column, *text_roles(config, table.fullest)])
+    paths = _inside(texts(read.names[config.path_column]).tolist(), root, config.path_column)
+    return of_table(table, read, Encoded(paths, root), ids=paths)

@@ -144,18 +144,6 @@ def _check(array: Array, config: ArraysConfig, name: str) -> None:
         check_finite(array, name)
 
 
-def _mapped(array: Array, config: ArraysConfig, stored: ArraysShard) -> str:
-    """Name and size of the .npy file where the rows stay there: beyond the budget, as they are."""
-    image = config.kind == "image"
-    fits = array.dtype == (np.uint8 if image else np.float32)
-    changed = image and (config.image.size is not None or config.image.channels is not None)
-    large = array.nbytes > config.memory_mib * 2**20
-    if not (isinstance(array, np.memmap) and large and fits) or changed:
-        return ""
-    file = stored.path / f"{config.inputs}.npy"
-    return f"{file.name}, {file.stat().st_size} bytes"
-
-
 def _words(config: ArraysConfig, stored: ArraysShard) -> dict[str, str]:
     """Part -> the word for it in the names of the arrays; the training part must be there."""
     return {"train": "train"} | {
@@ -197,6 +185,5 @@ def list_arrays(config: ArraysConfig, base: Path | None) -> DataSource:
         inputs=np.concatenate(arrays) if parts else arrays[0],
         kind=config.kind,
         name=config.inputs,
-        mapped="" if parts else _mapped(arrays[0], config, stored),
         split=np.repeat(list(parts), lengths) if parts else None,
     )
