@@ -50,7 +50,7 @@ class Draws:
 class Operation(Strict):
     """One random change; its fields are the arguments that a configuration may give."""
 
-    of_images: ClassVar[bool] = True  # else of vectors
+    for_images: ClassVar[bool] = True  # else of vectors
     channels: ClassVar[int | None] = None  # None: any number
 
     @property
@@ -77,7 +77,7 @@ class Mask(Operation):
         p: Share of the features, each drawn alone.
     """
 
-    of_images = False
+    for_images = False
 
     p: Probability = 0.2
 
@@ -95,7 +95,7 @@ class Noise(Operation):
         std: Of each feature's noise, as a share of its standard deviation over the training rows.
     """
 
-    of_images = False
+    for_images = False
 
     std: Annotated[float, Field(ge=0)] = 0.1
 

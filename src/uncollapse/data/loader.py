@@ -75,10 +75,6 @@ class Loader:
         bounds = [sampler.size * chunk // chunks for chunk in range(chunks + 1)]
         self._bounds = bounds[self._chunks.start : self._chunks.stop + 1]
 
-    def steps(self, epoch: int) -> int:
-        """Batches of an epoch."""
-        return self._sampler.steps
-
     def epoch(self, epoch: int, start: int = 0) -> Iterator[LoadedBatch]:
         """The batches of an epoch, from step `start` on; a row that cannot be read is refused."""
         batches = self._sampler.batches(epoch)

@@ -160,10 +160,14 @@ class Augmenter:
             named = preset(config.augmentation, image=kind == "image", flip=config.flip)
             self._operations = [step for step in named if step.channels in (None, shape[0])]
         for operation in self._operations:
-            if operation.of_images != (kind == "image"):
-                known = [n for n, o in OPERATIONS.items() if o.of_images == (kind == "image")]
+            if operation.for_images != (kind == "image"):
+                usable = [
+                    name
+                    for name, other in OPERATIONS.items()
+                    if other.for_images != operation.for_images
+                ]
                 raise InputError(
-                    f"augmentations for rows of kind {kind} ({', '.join(known)})",
+                    f"augmentations for rows of kind {kind} ({', '.join(usable)})",
                     operation.name,
                     "leave it out",
                 )
@@ -175,7 +179,7 @@ class Augmenter:
                 "ask for fewer views, or store more",
             )
         length = shape[0] if kind == "image" else shape[-1]
-        scaled = any(not operation.of_images for operation in self._operations)
+        scaled = any(not operation.for_images for operation in self._operations)
         if scales is None and (scaled or config.normalisation == "training"):
             raise InputError(
                 "mean and standard deviation of the training rows",

@@ -78,11 +78,11 @@ def _two_parts(
 ) -> DataSource:
     """Images and class codes with a test part of their own."""
     rows = {part: len(codes) for part, (_, codes) in parts.items()}
-    codes = np.concatenate([codes for _, codes in parts.values()])
+    images, codes = (np.concatenate(arrays) for arrays in zip(*parts.values(), strict=True))
     return DataSource(
         columns={"class": np.array(classes, object)[codes]},
-        ids=np.array([f"{part}-{row:05d}" for part, n in rows.items() for row in range(n)]),
-        inputs=np.concatenate([images for images, _ in parts.values()]),
+        ids=np.array([f"{part}-{row:05d}" for part in rows for row in range(rows[part])]),
+        inputs=images,
         label="class",
         split=np.repeat(list(rows), list(rows.values())),
         orders={"class": classes},
@@ -174,5 +174,8 @@ def list_torchvision(config: TorchvisionConfig, base: Path | None) -> DataSource
         )
         reason = str(error).splitlines()[0].split(" You can use")[0] if str(error) else repr(error)
         raise InputError(f"{config.name} in {root}", reason, remedy) from error
-    arrays = {name: (np.asarray(p.data), np.asarray(p.targets)) for name, p in parts.items()}
+    arrays = {
+        part: (np.asarray(stored.data), np.asarray(stored.targets))
+        for part, stored in parts.items()
+    }
     return _two_parts(config.name, tuple(parts["train"].classes), arrays)

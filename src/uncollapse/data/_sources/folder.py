@@ -10,7 +10,7 @@ import numpy as np
 
 from uncollapse.data._images import Encoded
 from uncollapse.data._sources import DataSource, place, texts
-from uncollapse.data._sources.table import of_table, text_roles
+from uncollapse.data._sources.table import table_source, text_roles
 from uncollapse.data.config import ImageFolderConfig
 from uncollapse.data.splits import is_part, part_names
 from uncollapse.errors import InputError
@@ -108,4 +108,4 @@ def list_image_folder(config: ImageFolderConfig, base: Path | None) -> DataSourc
     table = Table(place(config.table, base, "a CSV or parquet file"))
     read = table.read([], [config.path_column, *text_roles(config, table.fullest)])
     paths = _inside(texts(read.names[config.path_column]).tolist(), root, config.path_column)
-    return of_table(table, read, Encoded(paths, root), ids=paths)
+    return table_source(table, read, Encoded(paths, root), ids=paths)

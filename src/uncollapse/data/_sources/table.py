@@ -42,7 +42,7 @@ def text_roles(config: DataConfig, stored: Shard, word: str = "") -> dict[str, s
     return {role: named_column(stored, role.replace("{split}", word)) for role in roles}
 
 
-def of_table(
+def table_source(
     table: Table,
     read: WholeColumns,
     inputs: Encoded | Array,
@@ -120,11 +120,11 @@ def list_table(config: TableConfig, base: Path | None) -> DataSource:
     if config.image_column is not None:
         read = table.read([], roles)
         origin = f"column {config.image_column!r} of {table.path}"
-        return of_table(table, read, Encoded(table.encoded(config.image_column), origin=origin))
+        return table_source(table, read, Encoded(table.encoded(config.image_column), origin=origin))
     read = table.read(_vectors(config, table, roles), roles)
     stored = config.views is not None
     values = _matrix(read, 3 if stored else 2, table.path)
-    return of_table(table, read, values, "views" if stored else "vector")
+    return table_source(table, read, values, "views" if stored else "vector")
 
 
 def _check(array: Array, config: ArraysConfig, name: str) -> None:
