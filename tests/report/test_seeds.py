@@ -8,7 +8,7 @@ from scipy import stats
 
 from uncollapse import build_report
 from uncollapse.records import Estimate, Gap, SliceMeasurement
-from uncollapse.report.read.over_seeds import mean_record
+from uncollapse.report.read.settings import mean_record
 from uncollapse.statistics import mean_interval
 
 

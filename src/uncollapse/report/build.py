@@ -7,13 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 from uncollapse.progress import OnStep, no_steps
-from uncollapse.report.decide.decide import (
-    absent,
-    compared_measurements,
-    decide,
-    diagram_setting,
-    marks,
-)
+from uncollapse.report.decide import decide as says
 from uncollapse.report.decide.phase import phase_diagram
 from uncollapse.report.inputs_model import ReportOptions
 from uncollapse.report.language import Code
@@ -93,8 +87,8 @@ def build_report(
     spoken(language)
     options = options or ReportOptions()
     inputs = read_inputs(paths, options, progress)
-    decision = decide(inputs, options.layer)
-    setting, placed = diagram_setting(inputs), marks(inputs, decision)
+    decision = says.decide(inputs, options.layer)
+    setting, placed = says.diagram_setting(inputs), says.marks(inputs, decision)
     taus = [mark.tau for mark in placed if mark.role != "recommended"]
     return Report(
         created=(created or datetime.now()).astimezone(),
@@ -102,8 +96,8 @@ def build_report(
         layer=options.layer,
         inputs=inputs,
         decision=decision,
-        comparison=compared_measurements(inputs, options.layer),
+        comparison=says.compared_measurements(inputs, options.layer),
         diagram=None if setting is None else phase_diagram(setting, taus),
         marks=placed,
-        absent=absent(inputs),
+        absent=says.absent(inputs),
     )

@@ -6,8 +6,7 @@ import json
 import re
 
 from uncollapse.report.decide.lookup import judged, label_reading, within_reading
-from uncollapse.report.intervals import Number
-from uncollapse.report.language import Language
+from uncollapse.report.language import Language, Number
 from uncollapse.report.record import Content
 from uncollapse.report.sections.audit import (
     commands_of,
@@ -16,7 +15,8 @@ from uncollapse.report.sections.audit import (
     input_table,
     limit_texts,
 )
-from uncollapse.report.sections.tables import Table, class_table, level_table, probe_table
+from uncollapse.report.sections.section import TextTable
+from uncollapse.report.sections.tables import class_table, level_table, probe_table
 
 _MARKUP = re.compile(r"([\\`*_{}\[\]<>#|~!])")
 
@@ -88,8 +88,8 @@ def _metadata(report: Content) -> list[str]:
     return lines
 
 
-def _markdown(table: Table) -> list[str]:
-    rules = ["---" if table.aligned(k) == "w" else "---:" for k in range(len(table.titles))]
+def _markdown(table: TextTable) -> list[str]:
+    rules = ["---:" if place in table.numbers else "---" for place in range(len(table.titles))]
     rows = [[_plain(cell) for cell in row] for row in [table.titles, *table.rows]]
     lines = [f"| {' | '.join(row)} |" for row in rows]
     return [lines[0], f"| {' | '.join(rules)} |", *lines[1:]]

@@ -56,16 +56,10 @@ class ReportOptions:
 
 @dataclass(frozen=True)
 class Source(Part):
-    """A file that was read.
-
-    Attributes:
-        path: As it was given.
-        kind: "measurement", "comparison", "probe", "prediction", "run", "embeddings" or "pilot".
-        bytes: Its size.
-        sha256: Of its bytes.
-    """
+    """A file that was read: its path as it was given, its size and the hash of its bytes."""
 
     path: str
+    # "measurement", "comparison", "probe", "prediction", "run", "embeddings" or "pilot".
     kind: str
     bytes: int
     sha256: str
@@ -105,26 +99,16 @@ class Points(Part):
 
     def to_dict(self) -> dict[str, Any]:
         """All but the rows, as plain JSON types."""
-        return {
-            "layer": self.layer,
-            "projection": "principal components",
-            "rows": self.rows,
-            "drawn": len(self.x),
-            "seed": self.seed,
-            "shares": list(self.shares),
-            "spectrum": list(self.spectrum),
-        }
+        about = {"layer": self.layer, "projection": "principal components", "rows": self.rows}
+        about |= {"drawn": len(self.x), "seed": self.seed}
+        return about | {"shares": list(self.shares), "spectrum": list(self.spectrum)}
 
 
 @dataclass(frozen=True)
 class Measured(Part):
-    """A measurement and where it comes from.
+    """A measurement, the file it comes from, and layer and split ("" where they are not known).
 
-    Attributes:
-        source: File, and column where there is one.
-        layer, split: Of the embeddings; "" where they are not known.
-        measurement: What was found.
-        streamed: Whether it was made here in one pass, without probe, slices and nulls.
+    A streamed one was made here in one pass, without probe, slices and nulls.
     """
 
     source: str
@@ -142,17 +126,14 @@ class Measured(Part):
 
 @dataclass
 class Case(Part):
-    """One thing that was judged.
+    """One thing that was judged: a run, a measurement, a file of embeddings.
 
     Attributes:
         name: For the reader.
-        kind: "run", "trial" (a pilot's run), "measurement" or "embeddings".
-        run: run.json of a run.
-        config: Its configuration by dotted keys.
+        kind: "run", "trial" (a pilot's run), or the kind of its record.
+        config: The run's configuration by dotted keys.
         history: Lines of its metrics.jsonl.
-        prediction: What theory says of its setting.
         measured: Measurements, the deployed layer first.
-        probes: Records of `uncollapse probe`.
         points: Pictures by layer; of the first run where there are several.
         runs: The runs that it is the mean of, which differ in their seed alone; none where it is
             one run.
@@ -179,6 +160,11 @@ class Case(Part):
         """The run's setting."""
         return None if self.run is None else self.run.setting
 
+    @property
+    def seconds(self) -> float | None:
+        """Training time of a run, which its journal adds up; None where it is not recorded."""
+        return self.history[-1].seconds if self.history else None
+
     def to_dict(self) -> dict[str, Any]:
         """All but the points of the picture, as plain JSON types."""
         record = super().to_dict()
@@ -188,14 +174,7 @@ class Case(Part):
 
 @dataclass
 class Inputs(Part):
-    """Everything that was read.
-
-    Attributes:
-        cases: In the order given; the first is "before", the last "after".
-        comparisons: Records of `uncollapse compare`.
-        pilot: Record of `uncollapse pilot`.
-        sources: The files.
-    """
+    """Everything that was read; the first case is "before", the last "after"."""
 
     cases: list[Case] = field(default_factory=list)
     comparisons: list[Comparison] = field(default_factory=list)
@@ -204,14 +183,20 @@ class Inputs(Part):
 
     @property
     def sides(self) -> list[Case]:
-        """The cases that are shown side by side: the first and the last.
-
-        Beside two cases or more, the runs of a pilot are not among them.
-        """
-        given = [case for case in self.cases if case.kind != "trial"]
+        """The first and the last case: of a pilot's runs, or of the others where there are two."""
         trials = [case for case in self.cases if case.kind == "trial"]
-        cases = trials if trials and len(given) < 2 else given
+        cases = trials if trials and len(self.given) < 2 else self.given
         return cases if len(cases) < 2 else [cases[0], cases[-1]]
+
+    @property
+    def given(self) -> list[Case]:
+        """All cases but the runs of a pilot."""
+        return [case for case in self.cases if case.kind != "trial"]
+
+    @property
+    def measured(self) -> list[Measured]:
+        """Every measurement of every case."""
+        return [measured for case in self.cases for measured in case.measured]
 
     @property
     def runs(self) -> list[Case]:
@@ -221,8 +206,7 @@ class Inputs(Part):
     @property
     def level(self) -> float | None:
         """Of all intervals; None where the inputs differ in it, 0.95 where none says it."""
-        statistics = None if self.pilot is None else self.pilot.statistics
-        levels = {None if statistics is None else statistics.level}
+        levels = {None if self.pilot is None else self.pilot.statistics.level}
         for run in self.runs:
             levels |= {m.measurement.conditions.confidence for m in run.measured}
             levels |= {probe.conditions.settings.confidence for probe in run.probes}

@@ -5,74 +5,76 @@ from __future__ import annotations
 import math
 import re
 import string
+import tomllib
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from decimal import Decimal
 from functools import cache
+from importlib.resources import files
 from importlib.util import find_spec
 from typing import Any, Literal, get_args
 
 from uncollapse.errors import InputError
-from uncollapse.records import Estimate, Message, SettingChange
-from uncollapse.report.catalogues import catalogue, recorded
-from uncollapse.report.intervals import Number
+from uncollapse.records import Estimate, Gap, Interval, Message, NumberChange, SettingChange
 
 Code = Literal["en", "ja"]
+# A number with its interval, whatever record it comes from.
+Number = Estimate | Interval | NumberChange | Gap
+
+# What a slot of an English text holds, see `recorded.ja.toml`.
+_SLOTS = {"num": r"-?(?:\d[\d.,]*(?:e[+-]?\d+)?|inf)", "any": ".+?"}
+
+
+@cache
+def _catalogue(name: str) -> dict[str, Any]:
+    """What a file of words holds; nothing where there is none."""
+    file = files("uncollapse.report") / "words" / f"{name}.toml"
+    return tomllib.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+
+
+@cache
+def _patterns(code: str) -> list[tuple[re.Pattern[str], str]]:
+    """English texts with slots such as {count:num}, as patterns, and what they become."""
+    patterns = []
+    for english, becomes in _catalogue(f"recorded.{code}").items():
+        pattern = ""
+        for literal, slot, kind, _ in string.Formatter().parse(english):
+            pattern += re.escape(literal)
+            if slot is not None:
+                pattern += f"(?P<{slot}>{_SLOTS[kind or 'any']})"
+        patterns.append((re.compile(pattern, re.DOTALL), becomes))
+    return patterns
 
 
 @cache
 def language(code: Code, level: float | None = 0.95) -> Language:
-    """The language of a code.
-
-    Args:
-        code: "en" or "ja".
-        level: Of the intervals that are spoken of; None where they differ.
-
-    Raises:
-        InputError: A language that is not spoken, or Babel is not installed.
-    """
+    """The language of a code; `level` is of the intervals, None where they differ."""
     if code not in get_args(Code):
         raise InputError("en or ja as the language", f"{code!r}", "choose one of the two")
     need("babel")
     return Language(code, level)
 
 
-class _Formatter(string.Formatter):
-    def __init__(self, speaker: Language) -> None:
-        self.speaker = speaker
-
-    def format_field(self, value: Any, format_spec: str) -> str:
-        """By the method or the group of words of that name, else as Python formats."""
-        if format_spec and hasattr(self.speaker, format_spec):
-            return str(getattr(self.speaker, format_spec)(value))
-        if self.speaker.has_group(format_spec):
-            return self.speaker.word(format_spec, value)
-        if format_spec:
-            return f"{value:{format_spec}}".replace("-", "−")
-        if isinstance(value, tuple):
-            return ", ".join(value)
-        return value if isinstance(value, str) else self.speaker.number(value)
-
-
-class Language:
-    """How one language says things.
-
-    Attributes:
-        code: "en" or "ja".
-        level: Of the intervals, in words; "" where they differ.
-    """
+class Language(string.Formatter):
+    """How one language says things; its methods are also what may stand after a slot's colon."""
 
     def __init__(self, code: Code, level: float | None = 0.95) -> None:
         self.code = code
-        self._words = catalogue(code) | catalogue(f"sentences.{code}")
-        self._formatter = _Formatter(self)
+        self._words = _catalogue(code) | _catalogue(f"sentences.{code}")
+        # Of the intervals, in words; "" where they differ.
         self.level = ""
         if level is not None:
             self.level = self.say("format.level", x=f"{100 * level:g}")
 
-    def has_group(self, name: str) -> bool:
-        """Whether there is a group of words of this name."""
-        return name in self._words
+    def format_field(self, value: Any, format_spec: str) -> str:
+        """By the method or the group of words of that name, else as Python formats."""
+        if format_spec and hasattr(self, format_spec):
+            return str(getattr(self, format_spec)(value))
+        if format_spec in self._words:
+            return self.word(format_spec, value)
+        if format_spec:
+            return f"{value:{format_spec}}".replace("-", "−")
+        return ", ".join(value) if isinstance(value, tuple) else self.number(value)
 
     def _find(self, key: str) -> str | None:
         group, _, name = key.partition(".")
@@ -85,8 +87,7 @@ class Language:
         template = self._find(message.key)
         if template is None:
             raise KeyError(message.key)
-        values = {"level": self.level, **message.values}
-        return self._formatter.vformat(template, (), values)
+        return self.vformat(template, (), {"level": self.level, **message.values})
 
     def word(self, group: str, value: Any) -> str:
         """The word for a value of a group, or the value itself where there is none."""
@@ -99,8 +100,11 @@ class Language:
             return english
         if message is not None:
             return self.say(message) if self._find(message.key) else None
-        template, values = recorded(english, self.code) or ("", {})
-        return self._formatter.vformat(template, (), values) if template else None
+        for pattern, becomes in _patterns(self.code):
+            match = pattern.fullmatch(english)
+            if match is not None:
+                return self.vformat(becomes, (), match.groupdict())
+        return None
 
     def record(self, english: str, message: Message | None = None) -> str:
         """The same; what is not known stands as it is, and is marked so."""
@@ -132,6 +136,7 @@ class Language:
 
     def number(self, value: Any, digits: int = 3) -> str:
         """Three significant digits, without exponents between 0.001 and a million."""
+        value = _estimate(value)
         if value is None:
             return "–"
         if isinstance(value, str | bool):
@@ -157,6 +162,9 @@ class Language:
         decimals = 1 if abs(shown) >= 1 or shown == 0 else 2
         return re.sub(r"^[−+](0\D?0*)$", r"\1", self._decimal(shown, decimals, sign))
 
+    def _signed(self, value: float) -> str:
+        return self._percentage(value, sign=True)
+
     def share(self, value: Number | float | None) -> str:
         """A share as a percentage, without its interval."""
         x = _estimate(value)
@@ -164,31 +172,33 @@ class Language:
 
     def percent(self, value: Number | float | None) -> str:
         """A share as a percentage, with its interval where it has one."""
-        return self._with_interval(value, "format.percent", sign=False)
+        return self._with_interval(value, "format.percent", self._percentage)
 
     def points(self, value: Number | float | None) -> str:
         """A difference of shares in percentage points, with its interval where it has one."""
-        return self._with_interval(value, "format.points", sign=True)
+        return self._with_interval(value, "format.points", self._signed)
 
-    def _with_interval(self, value: Number | float | None, unit: str, sign: bool) -> str:
-        x = _estimate(value)
+    def _with_interval(
+        self, value: Number | float | None, unit: str, text: Callable[[float], str]
+    ) -> str:
+        x, ends = _estimate(value), _ends(value)
         if x is None:
             return "–"
-        text = self.say(unit, x=self._percentage(x, sign))
-        ends = _ends(value)
+        said = self.say(unit, x=text(x))
         if ends is None:
-            return text
-        low, high = (self._percentage(end, sign) for end in ends)
-        unit = self.say(f"{unit}-unit")
-        return text + self.say("format.interval-after", low=low, high=high, unit=unit)
+            return said
+        ends_said = {"low": text(ends[0]), "high": text(ends[1]), "unit": self.say(f"{unit}-unit")}
+        return said + self.say("format.interval-after", **ends_said)
 
-    def _bracket(self, value: Number | float | None, end_text: Callable[[float], str]) -> str:
+    def _bracket(self, value: Any, text: Callable[[float], str]) -> str:
         ends = _ends(value)
-        if ends is None:
-            return "–"
-        return self.say("format.interval", low=end_text(ends[0]), high=end_text(ends[1]))
+        return (
+            "–"
+            if ends is None
+            else self.say("format.interval", low=text(ends[0]), high=text(ends[1]))
+        )
 
-    def ends(self, value: Number | None) -> str:
+    def ends(self, value: Number | float | None) -> str:
         """The interval alone."""
         return self._bracket(value, self.number)
 
@@ -198,19 +208,17 @@ class Language:
 
     def point_ends(self, value: Number | None) -> str:
         """The interval of a difference alone, in percentage points."""
-        return self._bracket(value, lambda end: self._percentage(end, sign=True))
+        return self._bracket(value, self._signed)
 
     def interval(self, value: Number | float | None) -> str:
         """A number with its interval."""
-        text = self.number(_estimate(value))
-        return text if _ends(value) is None else f"{text} {self._bracket(value, self.number)}"
+        text = self.number(value)
+        return text if _ends(value) is None else f"{text} {self.ends(value)}"
 
     def points_alone(self, points: Estimate) -> str:
         """A difference in percentage points with its interval, without the unit."""
-        estimate, low, high = (
-            f"{end or 0:+.1f}".replace("-", "−")
-            for end in (points.estimate, points.low, points.high)
-        )
+        numbers = (points.estimate, points.low, points.high)
+        estimate, low, high = (f"{end or 0:+.1f}".replace("-", "−") for end in numbers)
         return f"{estimate} [{low}, {high}]"
 
     def duration(self, seconds: float) -> str:
@@ -265,11 +273,11 @@ class Language:
         return self.say("decision.from-to", name=change.key, before=before, after=after)
 
 
-def _estimate(value: Number | float | None) -> float | None:
-    return value if value is None or isinstance(value, int | float) else value.estimate
+def _estimate(value: Any) -> Any:
+    return getattr(value, "estimate", value)
 
 
-def _ends(value: Number | float | None) -> tuple[float, float] | None:
+def _ends(value: Any) -> tuple[float, float] | None:
     low, high = getattr(value, "low", None), getattr(value, "high", None)
     return None if low is None or high is None else (low, high)
 
@@ -281,11 +289,7 @@ def short(text: object, most: int = 60) -> str:
 
 
 def need(*names: str) -> None:
-    """Refuse to go on without a package.
-
-    Raises:
-        InputError: One of them is not installed.
-    """
+    """Refuse to go on without a package."""
     for name in names:
         if find_spec(name) is None:
             raise InputError(

@@ -82,8 +82,10 @@ def _page(report: Content, points: int) -> str:
         "minus": "−",
         "percent": words.say("format.percent", x=""),
     }
-    sections, data = engineer(report, points)
-    specs = {figure.name: figure.spec for part in sections for figure in part.figures}
+    sections = engineer(report, points)
+    figures = [figure for part in sections for figure in part.figures]
+    specs = {figure.name: figure.spec for figure in figures}
+    data = {figure.spec["data"]["name"]: figure.rows for figure in figures if figure.rows}
     scripts = [_bundle(), _part("report.js")]
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.globals |= {"say": words.say, "word": words.word, "words": words}

@@ -19,8 +19,6 @@ class Content(Document):
     """What a report says.
 
     Attributes:
-        created: When it was made.
-        language: Of the sentences.
         layer: The layer that it is about; None for the projector, or what there is.
         inputs: What was read.
         decision: The first screen.

@@ -7,23 +7,12 @@ from collections.abc import Sequence
 
 import altair as alt
 
-from uncollapse.report.charts.look import Row, Spec, finished, sides, tooltips, values
+from uncollapse.report.charts.look import SIDES, Row, Spec, finished, sides, tooltips, values
 from uncollapse.report.inputs_model import Points
 from uncollapse.report.language import Language, short
 
-# Told apart by the colour-blind: Okabe and Ito (2008), and grey for what is left.
-_LABELS = [
-    "#0072B2",
-    "#E69F00",
-    "#009E73",
-    "#CC79A7",
-    "#56B4E9",
-    "#D55E00",
-    "#7A6A00",
-    "#882255",
-    "#44AA99",
-    "#000000",
-]
+# Those of the sides in another order, and more that the colour-blind tell apart.
+_LABELS = [SIDES[k] for k in (1, 5, 2, 3, 4, 0)] + ["#7A6A00", "#882255", "#44AA99", "#000000"]
 _SHAPES = ["circle", "triangle-up", "square", "diamond", "cross", "triangle-down"]
 
 
@@ -40,47 +29,34 @@ def points_rows(points: Points, words: Language) -> list[Row]:
     other = words.say("legend.other")
     labels = [short(label, 40) for label in points.label]
     fine = [short(label, 40) for label in points.fine]
-    drawn = zip(_drawn(labels, other), _drawn(fine, other), strict=True)
-    return [
-        {
-            "x": float(points.x[row]),
-            "y": float(points.y[row]),
-            "u": float(points.u[row]),
-            "v": float(points.v[row]),
-            "k": label,
-            "g": finer,
-            "c": labels[row],
-            "f": fine[row],
-            "i": short(points.name[row], 48),
-        }
-        for row, (label, finer) in enumerate(drawn)
-    ]
+    columns = {
+        **{axis: getattr(points, axis).tolist() for axis in "xyuv"},
+        "k": _drawn(labels, other),
+        "g": _drawn(fine, other),
+        "c": labels,
+        "f": fine,
+        "i": [short(name, 48) for name in points.name],
+    }
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
-def _domain(names: Sequence[str], other: str) -> tuple[list[str], list[str]]:
-    """Labels in order, what is left last and grey."""
-    known = sorted(set(names) - {other})
-    domain = [*known, *([other] if other in names else [])]
-    return domain, [*_LABELS[: len(known)], "#9aa3ad"][: len(domain)]
+def _domain(names: Sequence[str], other: str) -> list[str]:
+    """Labels in order, what is left last."""
+    return sorted(set(names), key=lambda name: (name == other, name))
 
 
 def embedding_chart(
     rows: Sequence[Row], data: str, words: Language, *, inside: bool, reach: float
 ) -> Spec:
-    """One projection; classes as colours and finer labels as symbols, or finer labels as colours.
+    """One projection of `points_rows`, whose data set it names; both axes run to the reach.
 
-    Args:
-        rows: Of `points_rows`; the chart names their data set and does not hold them.
-        data: Name of the data set.
-        words: The language.
-        inside: Whether residuals from the class means are shown.
-        reach: Both axes run from minus this to this.
+    Classes are colours and finer labels symbols; inside classes, finer labels are colours.
     """
     fine = any(row["f"] for row in rows)
     colour, symbol = ("g", "k") if inside and fine else ("k", "g")
     other = words.say("legend.other")
-    names, ranges = _domain([row[colour] for row in rows], other)
-    marks, _ = _domain([row[symbol] for row in rows], other)
+    names, marks = (_domain([row[key] for row in rows], other) for key in (colour, symbol))
+    ranges = [*_LABELS[: len(set(names) - {other})], "#9aa3ad"][: len(names)]
     titles = {"k": words.say("legend.class"), "g": words.say("legend.fine")}
     scale = alt.Scale(domain=[-reach, reach], nice=False)
     axis = alt.Axis(tickCount=5, format="~g")

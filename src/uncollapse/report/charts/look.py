@@ -1,4 +1,4 @@
-"""How charts look, and what several of them share: colours, tooltips, dots with intervals."""
+"""How charts look, and what several of them share: colours and tooltips."""
 
 from __future__ import annotations
 
@@ -57,10 +57,10 @@ def ordered(rows: Sequence[Row], field: str) -> list[Any]:
 
 def sides(names: Sequence[str], words: Language) -> alt.Color:
     """A colour for each run, in their order."""
+    one = len(names) == 1
     colour = alt.Color("case:N").title(words.say("legend.case"))
-    if len(names) == 1:
-        return colour.scale(domain=list(names), range=[AFTER]).legend(None)
-    return colour.scale(domain=list(names), range=SIDES[: len(names)]).legend(title=None)
+    colour = colour.scale(domain=list(names), range=[AFTER] if one else SIDES[: len(names)])
+    return colour.legend(None) if one else colour.legend(title=None)
 
 
 def tooltips(words: Language, *fields: tuple[str, str] | tuple[str, str, str]) -> list[alt.Tooltip]:
@@ -68,12 +68,4 @@ def tooltips(words: Language, *fields: tuple[str, str] | tuple[str, str, str]) -
     return [
         alt.Tooltip(field, title=words.say(title), **({"format": form[0]} if form else {}))
         for field, title, *form in fields
-    ]
-
-
-def interval_dots(base: alt.Chart, x: alt.X, title: str, tip: list[alt.Tooltip]) -> list[Any]:
-    """Dots at the estimate over lines from low to high."""
-    return [
-        base.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q", title=title), x2="high:Q"),
-        base.mark_point(filled=True, size=60, opacity=1).encode(x=x, tooltip=tip),
     ]

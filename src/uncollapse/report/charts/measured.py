@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import altair as alt
 
@@ -13,7 +14,6 @@ from uncollapse.report.charts.look import (
     Row,
     Spec,
     finished,
-    interval_dots,
     ordered,
     sides,
     tooltips,
@@ -31,6 +31,7 @@ from uncollapse.report.inputs_model import Case
 from uncollapse.report.language import Language, short
 
 _TICKS = [0, 0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8, 1]
+_PARTS = {"between": "#8c959f", "instance": "#0072B2", "within": "#0072B2", "view": "#E69F00"}
 
 
 def least_classes(rows: Sequence[ClassRow]) -> list[ClassRow]:
@@ -43,25 +44,38 @@ def least_classes(rows: Sequence[ClassRow]) -> list[ClassRow]:
     return [row for row in rows if short(row.measured.label) in shown]
 
 
-def _class_data(row: ClassRow) -> Row:
-    return {
-        "case": short(row.case.name, 40),
-        "class": short(row.measured.label),
-        "rows": row.measured.count,
-        "estimate": row.value.estimate,
-        "low": row.value.low,
-        "high": row.value.high,
-        "predicted": row.predicted,
-        "share": row.measured.share.estimate,
-        "verdict": row.measured.verdict,
-    }
+def _interval_dots(
+    rows: Sequence[Row], y: alt.Y, x: alt.X, names: Sequence[str], words: Language, tip: list[Any]
+) -> tuple[alt.Chart, list[Any]]:
+    """A line for each thing and in it one for each case: a dot at the estimate, low to high.
+
+    What they are drawn on comes first.
+    """
+    offset = alt.YOffset("case:N").sort(list(names))
+    base = alt.Chart(values(rows))
+    base = base.encode(y=y.title(None), yOffset=offset, color=sides(names, words))
+    ends = alt.X("low:Q", title=x.to_dict()["title"])
+    line = base.mark_rule(strokeWidth=2).encode(x=ends, x2="high:Q")
+    dot = base.mark_point(filled=True, size=60, opacity=1).encode(x=x, tooltip=tip)
+    return base, [line, dot]
 
 
 def variance_chart(rows: Sequence[ClassRow], views: bool, words: Language) -> Spec | None:
     """Dots with intervals and ticks of the prediction, a line for each of `least_classes`."""
     if not rows:
         return None
-    data = [_class_data(row) for row in rows]
+    data = [
+        {
+            "case": short(row.case.name, 40),
+            "class": short(row.measured.label),
+            "rows": row.measured.count,
+            **{end: row.value[end] for end in ("estimate", "low", "high")},
+            "predicted": row.predicted,
+            "share": row.measured.share.estimate,
+            "verdict": row.measured.verdict,
+        }
+        for row in rows
+    ]
     names, classes = ordered(data, "case"), ordered(data, "class")
     title = words.say("axis.instance" if views else "axis.within")
     ends = [number for row in rows for number in (row.value.high, row.predicted)]
@@ -69,7 +83,6 @@ def variance_chart(rows: Sequence[ClassRow], views: bool, words: Language) -> Sp
     ticks = [t for t in _TICKS if t == 0 or most / 150 <= t <= most]
     x = alt.X("estimate:Q").title(title).axis(values=ticks, format="~g")
     x = x.scale(type="sqrt", nice=False, zero=True, domainMax=1.03 * most)
-    base = _by_name(data, alt.Y("class:N").sort(classes), names, words)
     tip = tooltips(
         words,
         ("class:N", "column.class", ""),
@@ -80,7 +93,7 @@ def variance_chart(rows: Sequence[ClassRow], views: bool, words: Language) -> Sp
         ("high:Q", "column.interval", ".3~g"),
         ("predicted:Q", "column.predicted", ".3~g"),
     )
-    layers = interval_dots(base, x, title, tip)
+    base, layers = _interval_dots(data, alt.Y("class:N").sort(classes), x, names, words, tip)
     if any(row.predicted is not None for row in rows):
         tick = base.mark_tick(thickness=3, size=max(8, 16 // len(names) + 4), orient="vertical")
         layers.append(tick.encode(x=alt.X("predicted:Q", title=title), tooltip=tip))
@@ -89,18 +102,9 @@ def variance_chart(rows: Sequence[ClassRow], views: bool, words: Language) -> Sp
     return finished(alt.layer(*layers), description=description, height=height)
 
 
-def _by_name(rows: Sequence[Row], y: alt.Y, names: Sequence[str], words: Language) -> alt.Chart:
-    """A line for each name, and in it one for each case."""
-    offset, colour = alt.YOffset("case:N").sort(list(names)), sides(names, words)
-    return alt.Chart(values(rows)).encode(y=y.title(None), yOffset=offset, color=colour)
-
-
-def dot_chart(
-    rows: Sequence[Row], names: Sequence[str], words: Language, *, title: str, axis: str
-) -> Spec:
-    """Estimates with intervals: rows of "name", "case", "estimate", "low", "high"."""
+def dot_chart(rows: Sequence[Row], names: Sequence[str], words: Language, *, title: str) -> Spec:
+    """Shares with intervals: rows of "name", "case", "estimate", "low", "high"."""
     order = ordered(rows, "name")
-    base = _by_name(rows, alt.Y("name:N").sort(order).axis(labelLimit=260), names, words)
     tip = tooltips(
         words,
         ("name:N", "column.quantity"),
@@ -109,9 +113,11 @@ def dot_chart(
         ("low:Q", "page.interval", ".1%"),
         ("high:Q", "page.interval", ".1%"),
     )
-    x = alt.X("estimate:Q").title(axis).axis(format="%", tickCount=5).scale(zero=True)
+    x = alt.X("estimate:Q").title(words.say("axis.above-chance"))
+    x = x.axis(format="%", tickCount=5).scale(zero=True)
+    y = alt.Y("name:N").sort(order).axis(labelLimit=260)
     height = 50 + len(order) * (12 + 12 * len(names))
-    layers = interval_dots(base, x, axis, tip)
+    _, layers = _interval_dots(rows, y, x, names, words, tip)
     return finished(alt.layer(*layers), description=title, height=height)
 
 
@@ -119,24 +125,17 @@ def _level_data(name: str, measurement: Measurement, words: Language) -> list[Ro
     """Parts of the variance as shares, measured and predicted."""
     parts = ("between", "instance", "view") if has_views(measurement) else ("between", "within")
     prediction = measurement.prediction
-    bars = {"measured": {part: measurement[LEVELS[part]].estimate for part in parts}}
+    bars = {"measured": [measurement[LEVELS[part]].estimate for part in parts]}
     if prediction is not None:
-        bars["predicted"] = {part: predicted_level(prediction, part) for part in parts}
+        bars["predicted"] = [predicted_level(prediction, part) for part in parts]
     rows: list[Row] = []
     for title, numbers in bars.items():
-        kept = {part: max(0.0, number or 0.0) for part, number in numbers.items()}
-        total = sum(kept.values()) or 1.0
+        kept = [max(0.0, number or 0.0) for number in numbers]
+        total = sum(kept) or 1.0
         bar = words.say(f"page.{title}") + (f" · {name}" if name else "")
-        rows += [
-            {
-                "bar": bar,
-                "part": words.say(f"level.{part}"),
-                "share": kept[part] / total,
-                "value": numbers[part],
-                "order": order,
-            }
-            for order, part in enumerate(parts)
-        ]
+        for order, part in enumerate(parts):
+            row = {"bar": bar, "part": words.say(f"level.{part}"), "share": kept[order] / total}
+            rows.append(row | {"value": numbers[order], "order": order})
     return rows
 
 
@@ -148,19 +147,14 @@ def level_chart(cases: Sequence[Case], layer: str | None, words: Language) -> Sp
     if not rows:
         return None
     bars, parts = ordered(rows, "bar"), ordered(rows, "part")
-    colours = {
-        words.say("level.between"): "#8c959f",
-        words.say("level.instance"): "#0072B2",
-        words.say("level.within"): "#0072B2",
-        words.say("level.view"): "#E69F00",
-    }
-    shown = [colours[part] for part in parts]
+    colours = {words.say(f"level.{part}"): colour for part, colour in _PARTS.items()}
+    part = alt.Color("part:N").title(None)
     x = alt.X("share:Q").title(words.say("axis.share")).axis(format="%", tickCount=5)
     chart = alt.Chart(values(rows)).mark_bar(stroke="white", strokeWidth=1)
     chart = chart.encode(
         y=alt.Y("bar:N").title(None).sort(bars),
         x=x.scale(domain=[0, 1]),
-        color=alt.Color("part:N").title(None).scale(domain=parts, range=shown),
+        color=part.scale(domain=parts, range=[colours[name] for name in parts]),
         order="order:Q",
         tooltip=tooltips(
             words,
@@ -176,24 +170,23 @@ def level_chart(cases: Sequence[Case], layer: str | None, words: Language) -> Sp
 def training_chart(cases: Sequence[Case], layer: str | None, words: Language) -> Spec | None:
     """Share of the variance and what is read inside a class, over the epochs."""
     at = layer or "projector"
-    titles = {"share": "quantity.share", "within_class": "column.readable"}
+    titles = {f"{at}/share": "quantity.share", f"{at}/within_class": "column.readable"}
     rows: list[Row] = [
         {
             "case": short(case.name, 40),
             "epoch": line.epoch,
             "what": words.say(title),
-            "value": line.numbers[f"{at}/{key}"],
+            "value": line.numbers[name],
         }
         for case in cases
         for line in case.history
-        for key, title in titles.items()
-        if f"{at}/{key}" in line.numbers
+        for name, title in titles.items()
+        if name in line.numbers
     ]
     if len(ordered(rows, "epoch")) < 2:
         return None
-    x = alt.X("epoch:Q").title(words.say("axis.epoch")).axis(tickMinStep=1).scale(zero=True)
     both = alt.Chart(values(rows)).encode(
-        x=x,
+        x=alt.X("epoch:Q").title(words.say("axis.epoch")).axis(tickMinStep=1).scale(zero=True),
         y=alt.Y("value:Q").title(None).axis(format="%").scale(zero=True),
         color=sides(ordered(rows, "case"), words),
         tooltip=tooltips(

@@ -3,22 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import altair as alt
 
-from uncollapse.report.charts.look import (
-    AFTER,
-    BEFORE,
-    INK,
-    Row,
-    Spec,
-    finished,
-    tooltips,
-    values,
-)
-from uncollapse.report.decide.phase import EXPONENT, Cell, Mark, PhaseDiagram
+from uncollapse.report.charts.look import AFTER, BEFORE, INK, Row, Spec, finished, tooltips, values
+from uncollapse.report.decide.phase import EXPONENT, Mark, PhaseDiagram
 from uncollapse.report.language import Language, short
 
 # Where things stand: the encodings x and y.
@@ -60,7 +50,12 @@ def _named_cells(diagram: PhaseDiagram, words: Language) -> dict[str, list[Row]]
     """Cells by data set: those that spread, and the others."""
     cells: dict[str, list[Row]] = {"spread": [], "ill": []}
     for cell in diagram.cells:
-        row = _overlapping(cell).to_dict() | {
+        # It reaches a little under the next ones, so that no seams are seen between them.
+        wider = cell.alpha1 + 0.08 * (cell.alpha1 - cell.alpha0)
+        higher = cell.tau1 * (cell.tau1 / cell.tau0) ** 0.08
+        row = cell.to_dict() | {
+            "alpha1": float(f"{wider:.4g}"),
+            "tau1": float(f"{higher:.4g}"),
             "phrase": words.say(f"phase.{cell.phase}"),
             "short": words.word("phase-short", cell.phase),
         }
@@ -68,24 +63,15 @@ def _named_cells(diagram: PhaseDiagram, words: Language) -> dict[str, list[Row]]
     return cells
 
 
-def _overlapping(cell: Cell) -> Cell:
-    """A cell that reaches a little under the next ones, so that no seams are seen between them."""
-    wider = cell.alpha1 + 0.08 * (cell.alpha1 - cell.alpha0)
-    higher = cell.tau1 * (cell.tau1 / cell.tau0) ** 0.08
-    return replace(cell, alpha1=float(f"{wider:.4g}"), tau1=float(f"{higher:.4g}"))
-
-
 def _cells(cells: dict[str, list[Row]], words: Language, axes: Axes) -> list[Any]:
     """A layer for each of the two data sets that is not empty, the grey one below."""
     present = [name for name in _ILL if any(cell["phase"] == name for cell in cells["ill"])]
     names = [words.word("phase-short", name) for name in present]
     ill = alt.Color("short:N").title(words.say("legend.phase"))
+    ill = ill.scale(domain=names, range=[_ILL[name] for name in present])
     spread = alt.Color("variance:Q").title(words.say("axis.predicted-variance"))
-    bar = {"gradientLength": 160, "format": ".2~f", "tickCount": 4}
-    colours = {
-        "ill": ill.scale(domain=names, range=[_ILL[name] for name in present]),
-        "spread": spread.scale(scheme="tealblues", domainMin=0).legend(**bar),
-    }
+    spread = spread.scale(scheme="tealblues", domainMin=0)
+    spread = spread.legend(gradientLength=160, format=".2~f", tickCount=4)
     tip = tooltips(
         words,
         ("alpha:Q", "column.alpha"),
@@ -97,7 +83,7 @@ def _cells(cells: dict[str, list[Row]], words: Language, axes: Axes) -> list[Any
         alt.Chart(alt.NamedData(name=name))
         .mark_rect(clip=True)
         .encode(**axes, x2="alpha1:Q", y2="tau1:Q", color=colour, tooltip=tip)
-        for name, colour in colours.items()
+        for name, colour in (("ill", ill), ("spread", spread))
         if cells[name]
     ]
 
@@ -113,14 +99,9 @@ def _threshold(diagram: PhaseDiagram, axes: Axes) -> list[Any]:
 def _marks(marks: Sequence[Mark], words: Language, axes: Axes) -> list[Any]:
     if not marks:
         return []
-    rows: list[Row] = [
-        {
-            "alpha0": mark.alpha,
-            "tau0": mark.tau,
-            "name": short(mark.name, 40),
-            "role": mark.role,
-            "variance": mark.variance,
-        }
+    rows = [
+        {"alpha0": mark.alpha, "tau0": mark.tau, "name": short(mark.name, 40)}
+        | {"role": mark.role, "variance": mark.variance}
         for mark in marks
     ]
     tip = tooltips(
@@ -131,25 +112,19 @@ def _marks(marks: Sequence[Mark], words: Language, axes: Axes) -> list[Any]:
         ("variance:Q", "legend.variance", ".3~g"),
     )
     roles, (colours, shapes) = list(_ROLES), map(list, zip(*_ROLES.values(), strict=True))
+    colour = alt.Color("role:N").legend(None).scale(domain=roles, range=colours)
+    shape = alt.Shape("role:N").legend(None).scale(domain=roles, range=shapes)
     points = alt.Chart(values(rows)).mark_point(
         filled=True, size=190, stroke="white", strokeWidth=2, opacity=1
     )
-    layers: list[Any] = [
-        points.encode(
-            **axes,
-            color=alt.Color("role:N").legend(None).scale(domain=roles, range=colours),
-            shape=alt.Shape("role:N").legend(None).scale(domain=roles, range=shapes),
-            tooltip=tip,
-        )
-    ]
-    for number, row in enumerate(rows):
+    layers: list[Any] = [points.encode(**axes, color=colour, shape=shape, tooltip=tip)]
+    for number, mark in enumerate(marks):
         # The label lies on the side where there is room, and one above the other where they meet.
-        side = (
-            {"align": "left", "dx": 13} if row["alpha0"] < 0.35 else {"align": "right", "dx": -13}
-        )
-        text = {"fontSize": 12, "fontWeight": 600, "baseline": "middle", **side}
+        left = mark.alpha < 0.35
+        text = {"align": "left" if left else "right", "dx": 13 if left else -13}
+        text |= {"fontSize": 12, "fontWeight": 600, "baseline": "middle"}
         text["dy"] = -14 if number % 2 else 14
-        label = alt.Chart(values([row])).encode(**axes, text="name:N")
+        label = alt.Chart(values([rows[number]])).encode(**axes, text="name:N")
         layers.append(label.mark_text(stroke="white", strokeWidth=4, strokeJoin="round", **text))
         layers.append(label.mark_text(color=INK, **text))
     return layers

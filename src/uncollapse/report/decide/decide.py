@@ -7,7 +7,6 @@ from dataclasses import replace
 from uncollapse.metrics import compare
 from uncollapse.records import (
     Comparison,
-    Confirmation,
     Message,
     PilotResult,
     Prediction,
@@ -23,7 +22,7 @@ from uncollapse.report.decide.decision import (
 from uncollapse.report.decide.lookup import judged, judged_cases, probe_rows
 from uncollapse.report.decide.phase import Mark
 from uncollapse.report.inputs_model import Inputs, compared, confirmation
-from uncollapse.report.read.setting_diff import predicted
+from uncollapse.report.read.settings import predicted
 
 
 def decide(inputs: Inputs, layer: str | None) -> Decision:
@@ -50,23 +49,18 @@ def compared_measurements(inputs: Inputs, layer: str | None) -> Comparison | Non
 
 
 def _pilot_setting(inputs: Inputs) -> Setting | None:
-    conditions = None if inputs.pilot is None else inputs.pilot.conditions
-    return None if conditions is None else conditions.setting
+    return None if inputs.pilot is None else inputs.pilot.conditions.setting
 
 
 def diagram_setting(inputs: Inputs) -> Setting | None:
     """The setting that the phase diagram is of: the last run's, else the pilot's."""
-    given = [case.setting for case in inputs.cases if case.kind != "trial" and case.setting]
-    return given[-1] if given else _pilot_setting(inputs)
+    settings = [case.setting for case in inputs.given if case.setting]
+    return settings[-1] if settings else _pilot_setting(inputs)
 
 
 def marks(inputs: Inputs, decision: Decision) -> tuple[Mark, ...]:
     """Where every run, or the pilot's start, stands in the diagram, and what is recommended."""
-    known = [
-        (case.name, case.setting, case.prediction)
-        for case in inputs.cases
-        if case.kind != "trial" and case.setting is not None
-    ]
+    known = [(c.name, c.setting, c.prediction) for c in inputs.given if c.setting is not None]
     start = _pilot_setting(inputs)
     if not known and start is not None:
         known = [("", start, predicted(start))]
@@ -99,29 +93,49 @@ def _recommended(inputs: Inputs, decision: Decision) -> Setting | None:
 def absent(inputs: Inputs) -> tuple[str, ...]:
     """Keys of what was not given."""
     cases = inputs.cases
-    measured = [measured.measurement for case in cases for measured in case.measured]
+    measured = [measured.measurement for measured in inputs.measured]
     probed = [row for case in cases for row in probe_rows(case)]
     given = {
-        "measurement": bool(measured or inputs.comparisons),
+        "measurement": measured or inputs.comparisons,
         "setting": any(case.setting for case in cases) or _pilot_setting(inputs) is not None,
         "prediction": any(case.prediction for case in cases),
-        "probe": inputs.pilot is not None or bool(probed),
+        "probe": probed or inputs.pilot is not None,
         "fine": any(m.probe for m in measured) or any(row.target.role == "fine" for row in probed),
         "views": any(m.view_variance.estimate is not None for m in measured),
         "slices": any(m.slices for m in measured),
         "embeddings": any(case.points for case in cases),
         "pilot": inputs.pilot is not None,
-        "pair": len(cases) > 1 or bool(inputs.comparisons),
+        "pair": len(cases) > 1 or inputs.comparisons,
     }
     return tuple(name for name, there in given.items() if not there)
 
 
 def pilot_decision(pilot: PilotResult) -> Decision:
-    """What a pilot recommends, with what it measured."""
+    """What a pilot recommends, with what it measured; the test split's word comes first."""
     recommended, confirmed = pilot.recommendation, confirmation(pilot)
-    gain = None if recommended is None else recommended.gain
-    gain = gain if confirmed is None else confirmed.gain
+    shown = confirmed or recommended
+    gain = None if shown is None else shown.gain
+    task = None if shown is None else shown.task_change
     verdict = "cannot-tell" if pilot.verdict == "change" and gain is None else pilot.verdict
+    gains, cost, certainty = [], [], []
+    if recommended is not None and recommended.gain is not None:
+        gains.append(Message("gain.pilot", {"gain": recommended.gain}))
+    if task is not None:
+        cost.append(Message("cost.task", {"change": task}))
+        if recommended is not None and recommended.margin is not None:
+            cost.append(Message("cost.margin", {"margin": recommended.margin}))
+    if confirmed is not None:
+        seeds, split = len(confirmed.seeds), confirmed.split
+        gains.append(Message("gain.confirmed", {"gain": confirmed.gain, "split": split}))
+        certainty.append(Message("certainty.confirmed", {"seeds": seeds, "split": split}))
+    best = next((trial for trial in pilot.trials if trial.name == compared(pilot)), None)
+    if best is not None and not gains:
+        gains.append(Message("gain.best", {"name": best.name, "gain": best.gain}))
+    if spent := sum(trial.seconds for trial in pilot.trials):
+        cost.append(Message("cost.pilot", {"seconds": spent, "trials": len(pilot.trials)}))
+    if family := pilot.statistics.family_size:
+        level = pilot.statistics.level or 0.95
+        certainty.append(Message("certainty.family", {"family": family, "level": level}))
     config = (recommended.config if recommended else "") or "recommended.yaml"
     headline = {"gain": gain, "layer": pilot.layer, "count": len(pilot.trials)}
     return Decision(
@@ -131,46 +145,7 @@ def pilot_decision(pilot: PilotResult) -> Decision:
         tuple(reason for reason in pilot.reasons if reason.text),
         () if recommended is None else recommended.change,
         (Message(f"change.pilot-{verdict}", {"config": config}),),
-        tuple(_gains(pilot, confirmed)),
-        tuple(_costs(pilot, confirmed)),
-        tuple(_certainty(pilot, confirmed)),
+        tuple(gains) or (Message("gain.none"),),
+        tuple(cost),
+        (*certainty, Message("certainty.pilot-small")),
     )
-
-
-def _gains(pilot: PilotResult, confirmed: Confirmation | None) -> list[Message]:
-    messages = []
-    if pilot.recommendation is not None and pilot.recommendation.gain is not None:
-        messages.append(Message("gain.pilot", {"gain": pilot.recommendation.gain}))
-    if confirmed is not None:
-        gain, split = confirmed.gain, confirmed.split
-        messages.append(Message("gain.confirmed", {"gain": gain, "split": split}))
-    if not messages:
-        best = next((trial for trial in pilot.trials if trial.name == compared(pilot)), None)
-        if best is not None:
-            messages.append(Message("gain.best", {"name": best.name, "gain": best.gain}))
-    return messages or [Message("gain.none")]
-
-
-def _costs(pilot: PilotResult, confirmed: Confirmation | None) -> list[Message]:
-    messages, recommended = [], pilot.recommendation
-    task = None if recommended is None else recommended.task_change
-    task = task if confirmed is None else confirmed.task_change
-    if task is not None:
-        messages.append(Message("cost.task", {"change": task}))
-        if recommended is not None and recommended.margin is not None:
-            messages.append(Message("cost.margin", {"margin": recommended.margin}))
-    if spent := sum(trial.seconds for trial in pilot.trials):
-        values = {"seconds": spent, "trials": len(pilot.trials)}
-        messages.append(Message("cost.pilot", values))
-    return messages
-
-
-def _certainty(pilot: PilotResult, confirmed: Confirmation | None) -> list[Message]:
-    messages, statistics = [], pilot.statistics
-    if confirmed is not None:
-        seeds, split = len(confirmed.seeds), confirmed.split
-        messages.append(Message("certainty.confirmed", {"seeds": seeds, "split": split}))
-    if statistics is not None and statistics.family_size:
-        family = {"family": statistics.family_size, "level": statistics.level or 0.95}
-        messages.append(Message("certainty.family", family))
-    return [*messages, Message("certainty.pilot-small")]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from uncollapse.records import (
@@ -16,17 +17,15 @@ from uncollapse.records import (
     SettingChange,
 )
 from uncollapse.report.decide.lookup import (
+    difference,
     has_views,
+    interval_of,
     judged,
     label_reading,
-    seconds,
     within_reading,
 )
 from uncollapse.report.inputs_model import Case, Measured
-from uncollapse.report.intervals import Number, difference, interval_of
-from uncollapse.report.read.setting_diff import TARGET_VARIANCE, advice, differences, predicted
-
-Basis = Literal["pilot", "change", "state", "reading"]
+from uncollapse.report.read.settings import TARGET_VARIANCE, advice, differences, predicted
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ class Decision(Part):
         change, gain, cost, certainty: Sentences.
     """
 
-    basis: Basis
+    basis: Literal["pilot", "change", "state", "reading"]
     verdict: str
     headline: Message
     reasons: tuple[Reason | PilotReason, ...] = ()
@@ -61,12 +60,43 @@ class Decision(Part):
         return super().to_dict() | {"reasons": reasons, "changes": changes}
 
 
-def _direction(gain: Interval | None) -> str:
-    if gain is None or gain.low is None or gain.high is None:
-        return "cannot-tell"
-    if gain.low > 0:
-        return "better"
-    return "worse" if gain.high < 0 else "no-change-seen"
+# What was gained, and from what to what.
+_Gain = tuple[Interval | None, Interval | None, Interval | None]
+
+
+def _of_gains(gains: Mapping[str, _Gain], names: Mapping[str, str]) -> Decision:
+    """By the first of the gains, the verdict of a change between two that are named."""
+    what, (primary, *_) = next(iter(gains.items()), ("share", (None,)))
+    if primary is None or primary.low is None or primary.high is None:
+        verdict = "cannot-tell"
+    elif primary.low > 0:
+        verdict = "better"
+    else:
+        verdict = "worse" if primary.high < 0 else "no-change-seen"
+    return Decision(
+        "change",
+        verdict,
+        Message(f"headline.{verdict}-{what}", {"gain": primary, **names}),
+        change=(Message("change.unknown", names),),
+        gain=tuple(
+            Message(f"gain.{name}", {"gain": gain, "from": before, "to": after})
+            for name, (gain, before, after) in gains.items()
+        ),
+        cost=(Message("cost.task-unknown"),),
+        certainty=(Message("certainty.independent"), Message("certainty.one-seed")),
+    )
+
+
+def comparison_decision(record: Comparison) -> Decision:
+    """What `uncollapse compare` found, where the two measurements are not given."""
+    by_name = {change.name: change for change in record.changes}
+    known = {"within": by_name.get("probe_logistic"), "share": by_name.get("share")}
+    gains = {
+        name: (interval_of(change), Interval(change.before), Interval(change.after))
+        for name, change in known.items()
+        if change is not None
+    }
+    return _of_gains(gains, {"before": "1", "after": "2", "layer": ""})
 
 
 def change_decision(cases: list[Case], layer: str | None) -> Decision | None:
@@ -74,47 +104,35 @@ def change_decision(cases: list[Case], layer: str | None) -> Decision | None:
     before, after = cases[0], cases[-1]
     first, last = judged(before, layer), judged(after, layer)
     at = (first.layer if first else "") or layer or ""
-    ends: dict[str, list[Number | None]] = {
-        "within": [within_reading(side, at) for side in (before, after)],
-        "share": [None if side is None else side.measurement.share for side in (first, last)],
-    }
+    within = [within_reading(side, at) for side in (before, after)]
+    shares = [None if side is None else side.measurement.share for side in (first, last)]
     gains = {
-        name: Message(f"gain.{name}", {"gain": gain, "from": interval_of(a), "to": interval_of(b)})
-        for name, (a, b) in ends.items()
+        name: (gain, interval_of(a), interval_of(b))
+        for name, (a, b) in (("within", within), ("share", shares))
         if (gain := difference(a, b)) is not None
     }
     if not gains:
         return None
-    what = next(iter(gains))
-    primary = difference(ends[what][0], ends[what][1])
-    verdict = _direction(primary)
     names = {"before": before.name, "after": after.name, "layer": at}
+    decision = _of_gains(gains, names)
     changes = tuple(differences(before, after))
-    return Decision(
-        "change",
-        verdict,
-        Message(f"headline.{verdict}-{what}", {"gain": primary, **names}),
-        last.measurement.reasons if last else (),
-        changes,
-        (Message("change.made" if changes else "change.unknown", names),),
-        tuple(gains.values()),
-        _costs(before, after, at),
-        _certainty_of_change(before, after, primary),
+    task = difference(label_reading(before, at), label_reading(after, at))
+    cost = decision.cost if task is None else (Message("cost.task", {"change": task}),)
+    times = {"before": before.seconds, "after": after.seconds}
+    if all(times.values()):
+        cost += (Message("cost.seconds", times),)
+    return replace(
+        decision,
+        reasons=last.measurement.reasons if last else (),
+        changes=changes,
+        change=(Message("change.made", names),) if changes else decision.change,
+        cost=cost,
+        certainty=_certainty_of_change(before, after, next(iter(gains.values()))[0]),
     )
 
 
-def _costs(before: Case, after: Case, layer: str) -> tuple[Message, ...]:
-    task = difference(label_reading(before, layer), label_reading(after, layer))
-    times = {"before": seconds(before), "after": seconds(after)}
-    return (
-        Message("cost.task", {"change": task}) if task else Message("cost.task-unknown"),
-        *([Message("cost.seconds", times)] if all(times.values()) else []),
-    )
-
-
-def _certainty_of_change(before: Case, after: Case, gain: Interval | None) -> tuple[Message, ...]:
-    unsure = gain is not None and gain.low is None
-    messages = [Message("certainty.no-interval" if unsure else "certainty.independent")]
+def _certainty_of_change(before: Case, after: Case, gain: Interval) -> tuple[Message, ...]:
+    messages = [Message("certainty.no-interval" if gain.low is None else "certainty.independent")]
     if before.runs or after.runs:
         key = "certainty.seeds" if before.runs and after.runs else "certainty.seeds-one-side"
         counts = {"before": len(before.each), "after": len(after.each)}
@@ -126,37 +144,6 @@ def _certainty_of_change(before: Case, after: Case, gain: Interval | None) -> tu
     if any(measured.split == "" for measured in (*before.measured, *after.measured)):
         messages.append(Message("certainty.split-unknown"))
     return tuple(messages)
-
-
-def comparison_decision(record: Comparison) -> Decision:
-    """What `uncollapse compare` found, where the two measurements are not given."""
-    by_name = {change.name: change for change in record.changes}
-    known = {"within": by_name.get("probe_logistic"), "share": by_name.get("share")}
-    gain = [
-        Message(
-            f"gain.{name}",
-            {
-                "gain": interval_of(change),
-                "from": Interval(change.before),
-                "to": Interval(change.after),
-            },
-        )
-        for name, change in known.items()
-        if change is not None
-    ]
-    what = "within" if known["within"] else "share"
-    primary = interval_of(known[what])
-    verdict = _direction(primary)
-    names = {"before": "1", "after": "2", "layer": ""}
-    return Decision(
-        "change",
-        verdict,
-        Message(f"headline.{verdict}-{what}", {"gain": primary, **names}),
-        change=(Message("change.unknown", names),),
-        gain=tuple(gain),
-        cost=(Message("cost.task-unknown"),),
-        certainty=(Message("certainty.independent"), Message("certainty.one-seed")),
-    )
 
 
 def state_decision(case: Case, measured: Measured) -> Decision:
@@ -175,10 +162,11 @@ def state_decision(case: Case, measured: Measured) -> Decision:
         gain.append(Message("gain.predicted", {"from": now, "to": TARGET_VARIANCE}))
     elif ill:
         change = Message("change.by-reason")
+    elif verdict == "cannot-tell":
+        change = Message("change.measure-more")
     else:
-        cannot = verdict == "cannot-tell"
-        change = Message("change.measure-more" if cannot else "change.keep")
-        cost += [] if cannot else [Message("cost.nothing")]
+        change = Message("change.keep")
+        cost.append(Message("cost.nothing"))
     if ill:
         gain.append(Message("gain.unmeasured"))
         cost.append(Message("cost.retrain"))
@@ -201,13 +189,10 @@ def state_decision(case: Case, measured: Measured) -> Decision:
 
 
 def _certainty_of_state(case: Case, conditions: Conditions) -> tuple[Message, ...]:
-    size = {
-        "rows": conditions.samples,
-        "units": conditions.units or 0,
-        "classes": conditions.classes,
-    }
+    size = {"rows": conditions.samples, "units": conditions.units or 0}
     seeds = Message("certainty.one-seed")
     if case.runs:
         seeds = Message("certainty.seeds-state", {"count": len(case.runs)})
     unknown = [] if conditions.split else [Message("certainty.split-unknown")]
-    return (Message("certainty.rows", size), seeds, *unknown)
+    rows = Message("certainty.rows", size | {"classes": conditions.classes})
+    return (rows, seeds, *unknown)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+from uncollapse import statistics
 from uncollapse.records import (
     ClassMeasurement,
     Estimate,
@@ -16,8 +17,8 @@ from uncollapse.records import (
     TargetProbe,
 )
 from uncollapse.report.inputs_model import Case, Measured
-from uncollapse.report.intervals import interval_of
-from uncollapse.report.read.over_seeds import mean_record
+from uncollapse.report.language import Number
+from uncollapse.report.read.settings import mean_record
 
 # Classes that a table or a picture of them shows, those with the least variance.
 MOST_CLASSES = 24
@@ -31,13 +32,24 @@ LEVELS = {
 }
 
 
-def judged(case: Case, layer: str | None = None) -> Measured | None:
+def interval_of(number: Number | None) -> Interval | None:
+    """A number with its interval; None where there is none."""
+    if number is None or number.estimate is None:
+        return None
+    return Interval(number.estimate, number.low, number.high)
+
+
+def difference(before: Number | None, after: Number | None) -> Interval | None:
+    """After minus before, as `compare` has it; None where one of them does not exist."""
+    first, second = interval_of(before), interval_of(after)
+    return None if first is None or second is None else statistics.difference(first, second)
+
+
+def judged(case: Case, layer: str | None) -> Measured | None:
     """The measurement that the report is about: of the layer, the projector, or the first."""
-    for wanted in (layer, "projector"):
-        for measured in case.measured:
-            if wanted is not None and measured.layer == wanted:
-                return measured
-    return case.measured[0] if case.measured else None
+    by_layer: dict[str | None, Measured] = {m.layer: m for m in reversed(case.measured)}
+    first = case.measured[0] if case.measured else None
+    return by_layer.get(layer) or by_layer.get("projector", first)
 
 
 def judged_cases(cases: Sequence[Case], layer: str | None) -> list[tuple[Case, Measurement]]:
@@ -62,14 +74,7 @@ def predicted_level(prediction: Prediction | None, level: str) -> float | None:
 
 @dataclass(frozen=True)
 class ClassRow:
-    """One class of one case.
-
-    Attributes:
-        case: Where it was measured.
-        measured: What was found in the class.
-        value: Its instance variance, or within-class variance where there are no views.
-        predicted: The same as it is predicted; None where it is not.
-    """
+    """One class of one case, with its instance variance (within-class where there are no views)."""
 
     case: Case
     measured: ClassMeasurement
@@ -116,10 +121,7 @@ class ProbeRow(NamedTuple):
 
 
 def probe_rows(case: Case) -> list[ProbeRow]:
-    """Every reading of every probe record of a case; means over its runs where it has several.
-
-    What not every run has is left out.
-    """
+    """Every reading of every probe record of a case; means of what all its runs have."""
     runs = [
         [
             ProbeRow(target, reading)
@@ -161,8 +163,3 @@ def label_reading(case: Case, layer: str) -> Interval | None:
         if (row.target.role, row.reading.probe) == ("label", "linear") and row.is_at(layer):
             return row.reading.score.accuracy
     return None
-
-
-def seconds(case: Case) -> float | None:
-    """Training time of a run, which its journal adds up; None where it is not recorded."""
-    return case.history[-1].seconds if case.history else None

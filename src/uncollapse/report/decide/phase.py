@@ -47,8 +47,7 @@ class PhaseDiagram(Part):
 
     Attributes:
         drawn: "exact", or "equal-classes" where classes of one size (the mean) stand in.
-        classes, per_class, views: Of what was drawn; per_class is the mean size.
-        batch: How batches are composed.
+        per_class: The mean size.
         cells: Row by row.
         threshold: Pairs (tau, alpha) below which the classes are collapsed; empty where unknown.
     """
@@ -64,13 +63,9 @@ class PhaseDiagram(Part):
 
 @dataclass(frozen=True)
 class Mark(Part):
-    """Where something stands in the diagram.
+    """Where something stands in the diagram: "before", "after" or "recommended".
 
-    Attributes:
-        name: For the reader.
-        role: "before", "after" or "recommended".
-        alpha, tau: Where.
-        variance: The predicted instance variance there; None where it is not known.
+    The variance is that between instances as it is predicted there; None where it is not known.
     """
 
     name: str
@@ -80,28 +75,21 @@ class Mark(Part):
     variance: float | None
 
 
-@dataclass(frozen=True)
-class _Grid:
-    """Edges of the cells in alpha and tau, and the phase and variance of each, (tau, alpha)."""
-
-    alpha: Floats
-    tau: Floats
-    phase: NDArray[np.str_]
-    variance: Floats
+# Edges of the cells in alpha and tau, and the phase and variance of each, (tau, alpha).
+_Grid = tuple[Floats, Floats, NDArray[np.str_], Floats]
+_Threshold = tuple[tuple[float, float], ...]
 
 
 def phase_diagram(setting: Setting, taus: list[float]) -> PhaseDiagram | None:
-    """The diagram around a setting; None where even equal classes would take long.
+    """The diagram around a setting, in which certain temperatures must lie.
 
-    Args:
-        setting: The run's; alpha and temperature are varied.
-        taus: Temperatures that must be inside the diagram.
+    None where even equal classes would take long.
     """
     drawn: Drawn = "exact"
     counts = setting.counts
     if not setting.balanced:
-        if counts.max() > NEARLY_EQUAL * counts.min() and (grid := _solved(setting, taus)):
-            return _diagram(setting, drawn, grid)
+        if counts.max() > NEARLY_EQUAL * counts.min() and (solved := _solved(setting, taus)):
+            return _diagram(setting, drawn, solved)
         setting, drawn = _equal(setting), "equal-classes"
     if isinstance(setting.batch, RandomBatch):
         solved = _solved(setting, taus)
@@ -111,11 +99,11 @@ def phase_diagram(setting: Setting, taus: list[float]) -> PhaseDiagram | None:
     optimum = balanced_optimum(setting, alpha=a[None, :], temperature=t[:, None])
     phase = np.where(optimum.instance_variance > COLLAPSED, "spread", "collapse")
     phase = np.where(optimum.view_variance > COLLAPSED, "view-splitting", phase)
-    grid = _Grid(alpha, tau, phase, optimum.instance_variance)
+    grid = (alpha, tau, phase, optimum.instance_variance)
     return _diagram(setting, drawn, grid, _threshold(setting, tau))
 
 
-def _threshold(setting: Setting, tau: Floats) -> tuple[tuple[float, float], ...]:
+def _threshold(setting: Setting, tau: Floats) -> _Threshold:
     """Pairs (tau, alpha) of the threshold, from edge to edge."""
     lines = np.geomspace(tau[0], tau[-1], 60)
     limits = np.asarray(alpha_threshold(setting, temperature=lines), dtype=float)
@@ -134,9 +122,8 @@ def _equal(setting: Setting) -> Setting:
     batch = setting.batch
     if isinstance(batch, BalancedBatch) and batch.per_class > mean:
         batch = BalancedBatch(mean, batch.classes)
-    return setting.with_(
-        class_counts=None, classes=len(setting.counts), per_class=mean, batch=batch
-    )
+    classes = len(setting.counts)
+    return setting.with_(class_counts=None, classes=classes, per_class=mean, batch=batch)
 
 
 def _edges(size: tuple[int, int], taus: list[float]) -> tuple[Floats, Floats]:
@@ -164,18 +151,14 @@ def _solved(setting: Setting, taus: list[float]) -> _Grid | None:
         variance[row, column], phase[row, column] = optimum.instance_variance, optimum.phase
         if done >= 4 and (time.monotonic() - began) / done * variance.size > SECONDS:
             return None
-    return _Grid(alpha, tau, phase, variance)
+    return alpha, tau, phase, variance
 
 
 def _diagram(
-    setting: Setting,
-    drawn: Drawn,
-    grid: _Grid,
-    threshold: tuple[tuple[float, float], ...] = (),
+    setting: Setting, drawn: Drawn, grid: _Grid, threshold: _Threshold = ()
 ) -> PhaseDiagram:
-    a, t = (middle.tolist() for middle in _centres(grid.alpha, grid.tau))
-    alpha, tau = grid.alpha.tolist(), grid.tau.tolist()
-    phase, variance = grid.phase.tolist(), grid.variance.tolist()
+    a, t = (middle.tolist() for middle in _centres(*grid[:2]))
+    alpha, tau, phase, variance = (part.tolist() for part in grid)
     cells = tuple(
         Cell(
             alpha=_rounded(a[column], 3),
@@ -187,8 +170,7 @@ def _diagram(
             phase=phase[row][column],
             variance=_rounded(variance[row][column], 3),
         )
-        for row in range(len(t))
-        for column in range(len(a))
+        for row, column in np.ndindex(len(t), len(a))
     )
     counts = setting.counts
     size = float(counts.mean())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +30,8 @@ from uncollapse.report.inputs_model import (
     compared,
     confirmation,
 )
-from uncollapse.report.read.over_seeds import pooled
 from uncollapse.report.read.rows import measured_rows
-from uncollapse.report.read.setting_diff import predicted
+from uncollapse.report.read.settings import pooled, predicted
 from uncollapse.storage import read_lines
 from uncollapse.tables import ENDINGS
 
@@ -53,19 +52,14 @@ def read_inputs(paths: Sequence[str | Path], options: ReportOptions, progress: O
 
     A probe record belongs to the run or measurement before it; JSON files in a run's folder belong
     to that run. Runs of one configuration but the seed become one case.
-
-    Raises:
-        InputError: No path, nothing known in one of them, or a file that cannot be read.
     """
     if not paths:
         raise InputError("a path or more", "none", "name measurements, runs, pilots or embeddings")
     inputs = Inputs()
     for number, path in enumerate(map(Path, paths)):
         progress(Step(number, len(paths), f"reading {path}"))
-        if path.is_dir():
-            _folder(path, inputs, options)
-        else:
-            _file(path, inputs, options)
+        read = _folder if path.is_dir() else _file
+        read(path, inputs, options)
     for name in {case.name for case in inputs.cases}:
         same = [case for case in inputs.cases if case.name == name]
         for number, case in enumerate(same, 1):
@@ -88,16 +82,11 @@ def _folder(path: Path, inputs: Inputs, options: ReportOptions) -> None:
 
 def _shown_runs(pilot: PilotResult | None) -> list[Path]:
     """Folders of one run of the start and of the setting beside it, as they were confirmed."""
-    if pilot is None:
+    seeds = () if pilot is None else (confirmation(pilot) or pilot.conditions).seeds
+    if pilot is None or not seeds:
         return []
-    confirmed, conditions = confirmation(pilot), pilot.conditions
-    seeds = confirmed.seeds if confirmed else () if conditions is None else conditions.seeds
-    names = (None if pilot.start is None else pilot.start.name, compared(pilot))
-    return [
-        Path("trials") / Path(name).name / f"seed-{seeds[0]}"
-        for name in names
-        if name is not None and seeds
-    ]
+    names = [name for name in (pilot.start.name, compared(pilot)) if name is not None]
+    return [Path("trials") / Path(name).name / f"seed-{seeds[0]}" for name in names]
 
 
 def _file(path: Path, inputs: Inputs, options: ReportOptions) -> None:
@@ -147,8 +136,9 @@ def _run(path: Path, inputs: Inputs, options: ReportOptions, kind: str = "run") 
         EpochLine.from_dict(line, str(path / "metrics.jsonl"))
         for line in read_lines(path / "metrics.jsonl")
     ]
-    parts = [path / name for name in ("run.json", "config.yaml", "metrics.jsonl", "splits.parquet")]
-    inputs.sources += [_source(part, "run") for part in parts if part.is_file()]
+    for name in ("run.json", "config.yaml", "metrics.jsonl", "splits.parquet"):
+        if (path / name).is_file():
+            inputs.sources.append(_source(path / name, "run"))
     for file in sorted(path.glob("*.json")):
         record = None if file.name == "run.json" else _record_of(read_json(file), str(file))
         if isinstance(record, Measurement | ProbeResult | Prediction):
@@ -195,15 +185,15 @@ def _config(path: Path) -> dict[str, object]:
         raise InputError(
             f"a configuration in {path}", " ".join(str(error).split())[:200], "restore the file"
         ) from error
-    return dict(_flat(block if isinstance(block, dict) else {}, ""))
+    return _flat(block if isinstance(block, dict) else {}, "")
 
 
-def _flat(block: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, object]]:
+def _flat(block: Mapping[str, Any], prefix: str) -> dict[str, object]:
+    flat: dict[str, object] = {}
     for key, value in block.items():
-        if isinstance(value, dict) and value:
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
+        nested = isinstance(value, dict) and value
+        flat |= _flat(value, f"{prefix}{key}.") if nested else {f"{prefix}{key}": value}
+    return flat
 
 
 def _source(path: Path, kind: str) -> Source:

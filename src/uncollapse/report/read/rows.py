@@ -1,20 +1,23 @@
-"""From a file of embeddings to its measurement and a picture, in one pass over its rows."""
+"""From a file of embeddings to its measurement and a picture, in one pass over its rows.
+
+The picture is of principal components and not a neighbour embedding, because distances are the
+subject: t-SNE and UMAP give every cluster about the same size, so that a collapsed class would look
+healthy.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from uncollapse.errors import InputError
 from uncollapse.metrics import Accumulator, Measurement, measure
 from uncollapse.records import Prediction
-from uncollapse.report.inputs_model import Measured, Points, ReportOptions
-from uncollapse.report.read.picture import picture
+from uncollapse.report.inputs_model import Floats, Measured, Points, ReportOptions
 from uncollapse.tables import (
     Columns,
     Reading,
@@ -26,25 +29,20 @@ from uncollapse.tables import (
     open_shards,
 )
 
-Array = NDArray[Any]
-
 # Embeddings that take more than this as float64 are measured as a stream.
 IN_MEMORY_BYTES = 1 << 28
 STREAM_ROWS = 65536
 CACHED_ROWS = 8192
 # Rows of these splits, the first that is there, are what is judged.
 JUDGED = ("test", "validation")
+# Eigenvalues that a picture keeps.
+SPECTRUM = 30
 
 
-@dataclass(frozen=True)
-class Roles:
-    """Which columns of a file are read.
+class _Roles(NamedTuple):
+    """Which columns of a file are read: those of vectors, the one that is judged first, and others.
 
-    Attributes:
-        layers: Columns of vectors, the one that the report is about first.
-        columns: The others.
-        split: The column of splits; None without one.
-        name: The column that names a row in the picture; None without one.
+    `name` names a row in the picture.
     """
 
     layers: tuple[str, ...]
@@ -58,11 +56,7 @@ def measured_rows(
 ) -> Iterator[tuple[Measured | None, Points]]:
     """The measurement (None for the layers that are `known`) and the picture of every layer.
 
-    Args:
-        path: File or folder of embeddings.
-        options: Columns, size of the picture and seed.
-        prediction: Of the run's setting; it is for the projector, where the loss is.
-        known: Layers that have been measured elsewhere.
+    The prediction is of the run's setting, and so for the projector, where the loss is.
     """
     shards = open_shards([path])
     roles = _roles(shards[0], options)
@@ -72,10 +66,10 @@ def measured_rows(
             raise InputError(f"rows in {path}", "none", "give a file that holds embeddings")
         title = layer if layer in ("projector", "backbone") or len(roles.layers) > 1 else ""
         place = title or options.layer or ""
-        points = picture(rows.drawn(), roles.name, place, rows.count, options.seed)
-        of_loss = prediction if title in ("projector", "") else None
+        points = _picture(rows.drawn(), roles.name, place, rows.count, options.seed)
         measured = None
         if title not in known:
+            of_loss = prediction if title in ("projector", "") else None
             # Of the layers beside, the variances are enough: the probe takes most of the time.
             whole = layer == roles.layers[0]
             measurement = rows.measurement(options.seed, of_loss, title or None, whole=whole)
@@ -84,7 +78,7 @@ def measured_rows(
         yield measured, points
 
 
-def _roles(shard: Shard, options: ReportOptions) -> Roles:
+def _roles(shard: Shard, options: ReportOptions) -> _Roles:
     """By the file's own description, which `uncollapse embed` writes, or as the caller says."""
     about, given = description_of(shard), options.columns
     present = [column.name for column in shard.columns]
@@ -92,7 +86,7 @@ def _roles(shard: Shard, options: ReportOptions) -> Roles:
     name = next((usual for usual in ("id", "name", "path", "file") if usual in present), None)
     if given.embedding is not None or not about.layers:
         embedding = given.embedding or ",".join(embedding_columns(shard))
-        return Roles((embedding,), given, split, name)
+        return _Roles((embedding,), given, split, name)
     wanted = options.layer or ("projector" if "projector" in about.layers else about.layers[0])
     if wanted not in about.layers:
         raise InputError(
@@ -109,21 +103,21 @@ def _roles(shard: Shard, options: ReportOptions) -> Roles:
         slices=given.slices or about.slices,
     )
     others = (layer for layer in about.layers if layer != wanted)
-    return Roles((wanted, *others), columns, split, name)
+    return _Roles((wanted, *others), columns, split, name)
 
 
 @dataclass
 class _Rows:
     """Rows as they are read: all of them in memory, or sums of them, and some for the picture."""
 
-    roles: Roles
+    roles: _Roles
     split: str
     most: int
     generator: np.random.Generator
     parts: list[Rows] = field(default_factory=list)
     state: Accumulator | None = None
     count: int = 0
-    keys: Array = field(default_factory=lambda: np.empty(0))
+    keys: Floats = field(default_factory=lambda: np.empty(0))
     kept: list[Rows] = field(default_factory=list)
 
     def add(self, part: Rows) -> None:
@@ -147,27 +141,22 @@ class _Rows:
         self.kept.append(part.take(chosen))
         self.keys = np.concatenate([self.keys, keys[chosen]])
         if len(self.keys) > 4 * self.most:
-            self._thin()
-
-    def _thin(self) -> None:
-        order = np.sort(np.argsort(self.keys, kind="stable")[: self.most])
-        self.kept, self.keys = [joined(self.kept).take(order)], self.keys[order]
+            self.drawn()
 
     def drawn(self) -> Rows:
-        """The rows of the picture."""
-        self._thin()
+        """The rows of the picture; no others are kept."""
+        order = np.sort(np.argsort(self.keys, kind="stable")[: self.most])
+        self.kept, self.keys = [joined(self.kept).take(order)], self.keys[order]
         return self.kept[0]
 
     def measurement(
         self, seed: int, prediction: Prediction | None, layer: str | None, *, whole: bool
     ) -> Measurement:
         """Of all rows; with the probe, slices and nulls where the whole is wanted."""
+        split = self.split or None
         if self.state is not None:
-            return self.state.measurement(
-                prediction=_fitting(prediction, self.state.classes().names),
-                layer=layer,
-                split=self.split or None,
-            )
+            fitting = _fitting(prediction, self.state.classes().names)
+            return self.state.measurement(prediction=fitting, layer=layer, split=split)
         part = joined(self.parts)
         slices = {name: part.slices[name] for name in self.roles.columns.slices}
         return measure(
@@ -181,19 +170,30 @@ class _Rows:
             prediction=_fitting(prediction, set(part.labels.tolist())),
             seed=seed,
             layer=layer,
-            split=self.split or None,
+            split=split,
             sources=part.sources,
         )
 
 
-def _fitting(prediction: Prediction | None, names: Any) -> Prediction | None:
+def _accumulate(state: Accumulator, part: Rows) -> None:
+    for start in range(0, len(part), CACHED_ROWS):
+        held = part.take(slice(start, start + CACHED_ROWS))
+        state.update(
+            held.embeddings,
+            held.labels,
+            groups=held.groups,
+            sources=held.sources,
+            first_row=held.vectors_place.row,
+        )
+
+
+def _fitting(prediction: Prediction | None, names: Collection[Any]) -> Prediction | None:
     """The prediction where it is of as many classes as the rows have, else nothing."""
-    if prediction is None or len(prediction.phase_per_class) != len(names):
-        return None
-    return prediction
+    same = prediction is not None and len(prediction.phase_per_class) == len(names)
+    return prediction if same else None
 
 
-def _read(shards: list[Shard], roles: Roles, layer: str, options: ReportOptions) -> _Rows:
+def _read(shards: list[Shard], roles: _Roles, layer: str, options: ReportOptions) -> _Rows:
     extra = [*roles.columns.slices, *(n for n in (roles.split, roles.name) if n is not None)]
     columns = replace(roles.columns, embedding=layer, slices=tuple(dict.fromkeys(extra)))
     split = _judged(shards, roles.split)
@@ -217,13 +217,63 @@ def _judged(shards: list[Shard], column: str | None) -> str:
     return next((name for name in JUDGED if name in values), "")
 
 
-def _accumulate(state: Accumulator, part: Rows) -> None:
-    for start in range(0, len(part), CACHED_ROWS):
-        held = part.take(slice(start, start + CACHED_ROWS))
-        state.update(
-            held.embeddings,
-            held.labels,
-            groups=held.groups,
-            sources=held.sources,
-            first_row=held.vectors_place.row,
-        )
+def _picture(drawn: Rows, name: str | None, layer: str, count: int, seed: int) -> Points:
+    """Both projections of rows drawn from so many; of several views, the first is shown."""
+    vectors = np.asarray(drawn.embeddings, dtype=np.float64)
+    vectors = vectors[:, 0] if vectors.ndim == 3 else vectors
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    vectors = vectors / np.maximum(norms, 1e-300)
+    label = [str(value) for value in drawn.labels]
+    placed, values = _components(vectors - vectors.mean(axis=0))
+    _, codes = np.unique(label, return_inverse=True)
+    counts = np.bincount(codes)
+    means = np.zeros((len(counts), vectors.shape[1]))
+    np.add.at(means, codes, vectors)
+    inside, inner = _components(vectors - (means / counts[:, None])[codes])
+    free = len(vectors) / max(1, len(vectors) - len(counts))
+    x, y, u, v = np.round(np.hstack([placed, inside]), 4).T
+    return Points(
+        layer=layer,
+        x=x,
+        y=y,
+        u=u,
+        v=v,
+        shares=(*_shares(values), *_shares(inner)),
+        label=tuple(label),
+        fine=_texts(drawn.fine_labels, len(label)),
+        name=_texts(None if name is None else drawn.slices[name], len(label)),
+        rows=count,
+        seed=seed,
+        spectrum=tuple(float(value * free) for value in inner[:SPECTRUM]),
+    )
+
+
+def _components(rows: Floats) -> tuple[Floats, Floats]:
+    """(n, 2) principal components of centred rows (n, d), and all eigenvalues, largest first.
+
+    Each component has its largest loading positive; the eigenvalues are those of rows' rows / n.
+    """
+    n, d = rows.shape
+    if d <= n:
+        values, vectors = np.linalg.eigh(rows.T @ rows / n)
+        axes = vectors[:, ::-1][:, :2]
+    else:
+        values, vectors = np.linalg.eigh(rows @ rows.T / n)
+        axes = rows.T @ vectors[:, ::-1][:, :2]
+        axes = axes / np.maximum(np.linalg.norm(axes, axis=0), 1e-300)
+    signs = np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])])
+    placed = rows @ (axes * np.where(signs == 0, 1.0, signs))
+    return np.pad(placed, ((0, 0), (0, 2 - placed.shape[1]))), np.clip(values[::-1], 0, None)
+
+
+def _shares(eigenvalues: Floats) -> tuple[float, float]:
+    """Of the first two in the sum."""
+    total = float(eigenvalues.sum())
+    first, second = np.append(eigenvalues, [0.0, 0.0]).tolist()[:2]
+    return (first / total, second / total) if total > 0 else (0.0, 0.0)
+
+
+def _texts(values: Any, count: int) -> tuple[str, ...]:
+    """Values as text; "" for those that are missing, and for all where there are none."""
+    given = [None] * count if values is None else values
+    return tuple("" if value is None else str(value) for value in given)

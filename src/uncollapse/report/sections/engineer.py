@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
-from uncollapse.records import BalancedBatch
+from uncollapse.records import BalancedBatch, Interval, Message, NC1Null, Part, SliceColumn
 from uncollapse.report.charts.embedding import embedding_chart, points_rows, spectrum_chart
-from uncollapse.report.charts.look import Row
 from uncollapse.report.charts.measured import (
     dot_chart,
     least_classes,
@@ -20,28 +19,25 @@ from uncollapse.report.inputs_model import Case, Points
 from uncollapse.report.language import Language, short
 from uncollapse.report.record import Content
 from uncollapse.report.sections.pilot import pilot_section, transfer_section
-from uncollapse.report.sections.section import Figure, Section, charted, section
-from uncollapse.report.sections.tables import (
-    Table,
-    class_table,
-    comparison_table,
-    layer_table,
-    level_table,
-    probe_name,
-    probe_table,
-    secondary_table,
-    slice_table,
-    titles_of,
+from uncollapse.report.sections.section import (
+    MOST_ROWS,
+    Figure,
+    Section,
+    TextTable,
+    charted,
+    table,
 )
+from uncollapse.report.sections.tables import class_table, level_table, probe_name, probe_table
 
 # Readings that one chart of probes shows.
 MOST_DOTS = 40
 
 
-def engineer(report: Content, points: int) -> tuple[list[Section], dict[str, list[Row]]]:
-    """Sections that there are data for, and the data of their pictures, cut to `points` rows."""
-    words, pilot = report.words, report.inputs.pilot
-    data: dict[str, list[Row]] = {}
+def engineer(report: Content, points: int) -> list[Section]:
+    """Sections that there are data for, with pictures of so many points at most."""
+    words, pilot, cases = report.words, report.inputs.pilot, report.inputs.cases
+    training = training_chart(cases, report.layer, words)
+    spectra = [(case.name, drawn.spectrum) for case, drawn in _shown(report)]
     sections = [
         None if pilot is None else pilot_section(pilot, words),
         None if pilot is None else transfer_section(pilot, words),
@@ -51,13 +47,13 @@ def engineer(report: Content, points: int) -> tuple[list[Section], dict[str, lis
         _levels(report, words),
         _layers(report, words),
         _probes(report, words),
-        picture_section(report, words, points, data),
-        spectrum_section(report, words),
+        _picture(report, words, points),
+        charted("spectrum", spectrum_chart(spectra, words), [words.say("intro.spectrum")]),
         _slices(report, words),
-        charted("training", words, training_chart(report.inputs.cases, report.layer, words)),
+        charted("training", training, [words.say("intro.training")]),
         _secondary(report, words),
     ]
-    return [part for part in sections if part is not None], data
+    return [part for part in sections if part is not None]
 
 
 def _comparison(report: Content, words: Language) -> Section | None:
@@ -70,10 +66,14 @@ def _comparison(report: Content, words: Language) -> Section | None:
         intro = [words.say("intro.comparison", before=before.name, after=after.name)]
         if "trial" in (before.kind, after.kind):
             intro.append(words.say("intro.comparison-trial"))
-    tables = [("", comparison_table(record, words))]
+    columns = (
+        "quantity:quantity before:number after:number difference:number interval:ends"
+        " direction:direction"
+    )
+    rows = [(c.name, c.before, c.after, c, c, c.direction) for c in record.changes]
     messages = record.warning_messages or (None,) * len(record.warnings)
     notes = list(map(words.record, record.warnings, messages))
-    return section("comparison", words, *intro, tables=tables, notes=notes)
+    return Section("comparison", intro, tables=[table(words, columns, rows)], notes=notes)
 
 
 def _phase(report: Content, words: Language) -> Section | None:
@@ -94,12 +94,9 @@ def _phase(report: Content, words: Language) -> Section | None:
         mark if mark.name else replace(mark, name=words.say(roles[mark.role]))
         for mark in report.marks
     ]
-    rows = [
-        [short(m.name, 40), *(words.number(x) for x in (m.alpha, m.tau, m.variance))] for m in marks
-    ]
-    table = Table(titles_of(words, "run alpha tau predicted"), rows)
-    chart = phase_chart(diagram, marks, words)
-    return charted("phase", words, chart, *paragraphs, tables=[("", table)])
+    rows = [(short(mark.name, 40), mark.alpha, mark.tau, mark.variance) for mark in marks]
+    numbers = table(words, "run alpha:number tau:number predicted:number", rows)
+    return charted("phase", phase_chart(diagram, marks, words), paragraphs, numbers)
 
 
 def _variance(report: Content, words: Language) -> Section | None:
@@ -113,8 +110,8 @@ def _variance(report: Content, words: Language) -> Section | None:
         paragraphs.append(words.say("intro.variance-many", shown=shown, count=count))
     measured = judged_cases(report.inputs.cases, report.layer)
     spec = variance_chart(least, bool(measured) and has_views(measured[0][1]), words)
-    table = class_table([case for case, _ in measured], report.layer, words)
-    return charted("variance", words, spec, *paragraphs, tables=[("", table)])
+    numbers = class_table([case for case, _ in measured], report.layer, words)
+    return charted("variance", spec, paragraphs, numbers)
 
 
 def _levels(report: Content, words: Language) -> Section | None:
@@ -124,15 +121,22 @@ def _levels(report: Content, words: Language) -> Section | None:
         paragraphs.append(words.say("intro.levels-no-views"))
     cases = [case for case, _ in measured]
     spec = level_chart(cases, report.layer, words)
-    table = level_table(cases, report.layer, words)
-    return charted("levels", words, spec, *paragraphs, tables=[("", table)])
+    return charted("levels", spec, paragraphs, level_table(cases, report.layer, words))
 
 
 def _layers(report: Content, words: Language) -> Section | None:
-    table = layer_table(report.inputs.cases, words)
-    if table is None:
+    """Judged share and verdict of every layer, where a case has several."""
+    cases = report.inputs.cases
+    if not any(len(case.measured) > 1 for case in cases):
         return None
-    return section("layers", words, words.say("intro.layers"), tables=[("", table)])
+    rows = []
+    for case in cases:
+        for measured in case.measured:
+            found, layer = measured.measurement, words.word("layer", measured.layer) or "–"
+            within = found.within_class_variance
+            rows.append((layer, case.name, within, within, found.share, found.verdict))
+    columns = "layer run within:number interval:ends share:share verdict:verdict"
+    return Section("layers", [words.say("intro.layers")], tables=[table(words, columns, rows)])
 
 
 def _probes(report: Content, words: Language) -> Section | None:
@@ -141,7 +145,6 @@ def _probes(report: Content, words: Language) -> Section | None:
     if not named:
         return None
     names = list(dict.fromkeys(name for name, _ in named))
-    axis = words.say("axis.above-chance")
     figures = []
     for number, layer in enumerate(dict.fromkeys(row.target.layer for _, row in named)):
         dots = [
@@ -151,13 +154,12 @@ def _probes(report: Content, words: Language) -> Section | None:
             if row.target.layer == layer
         ]
         title = words.word("layer", short(layer, 60))
-        spec = dot_chart(dots[:MOST_DOTS], names, words, title=title, axis=axis)
+        spec = dot_chart(dots[:MOST_DOTS], names, words, title=title)
         figures.append(Figure(f"probes-{number}", title, spec))
     intro = words.say("intro.probes-seeds" if any(c.runs for c in cases) else "intro.probes")
-    tables = [("", probe_table(cases, words))]
     notes = dict.fromkeys(note for _, row in named for note in row.target.notes)
-    said = list(map(words.record, notes))
-    return section("probes", words, intro, figures=figures, tables=tables, notes=said)
+    tables = [probe_table(cases, words)]
+    return Section("probes", [intro], figures, tables, list(map(words.record, notes)))
 
 
 def _slices(report: Content, words: Language) -> Section | None:
@@ -165,7 +167,7 @@ def _slices(report: Content, words: Language) -> Section | None:
     for case, measurement in judged_cases(report.inputs.cases, report.layer):
         for name, column in (measurement.slices or {}).items():
             caption = f"{short(name)} · {short(case.name, 40)}"
-            tables.append((caption, slice_table(column, words)))
+            tables.append(_slice_table(column, caption, words))
             texts = []
             for what, gap in vars(column.gap).items():
                 if gap is not None:
@@ -176,14 +178,51 @@ def _slices(report: Content, words: Language) -> Section | None:
                 texts.append(words.say("intro.leakage", estimate=column.leakage.logistic))
             notes += [f"{caption}{words.say('format.colon')}{text}" for text in texts]
     intro = words.say("intro.slices")
-    return section("slices", words, intro, tables=tables, notes=notes) if tables else None
+    return Section("slices", [intro], tables=tables, notes=notes) if tables else None
+
+
+def _slice_table(column: SliceColumn, caption: str, words: Language) -> TextTable:
+    columns = (
+        "slice rows:count within:number interval:ends share:share readable:share verdict:verdict"
+    )
+    rows = []
+    for value, entry in column.values.items():
+        within, probe = entry.within_class_variance, entry.probe
+        read = None if probe is None else probe.logistic
+        rows.append((short(value), entry.count, within, within, entry.share, read, entry.verdict))
+    return table(words, columns, rows, caption, MOST_ROWS)
 
 
 def _secondary(report: Content, words: Language) -> Section | None:
-    if not judged_cases(report.inputs.sides, report.layer):
+    """Secondary measures with their caveats, a column for each case."""
+    shown = judged_cases(report.inputs.sides, report.layer)
+    if not shown:
         return None
-    table = secondary_table(report.inputs.sides, report.layer, words)
-    return section("secondary", words, words.say("intro.secondary"), tables=[("", table)])
+    rows = []
+    for name in [measure.name for measure in fields(shown[0][1].secondary)]:
+        measures = [measurement.secondary[name] for _, measurement in shown]
+        caveat = next((measure.caveat for measure in measures if measure is not None), "")
+        said = words.record(caveat, Message(f"caveat.{name}")) if caveat else ""
+        cells = [_numbers(measure, words) for measure in measures]
+        rows.append([words.word("measure", name), *cells, said])
+    names = [short(case.name, 40) for case, _ in shown]
+    titles = [words.say("column.measure"), *names, words.say("column.caveat")]
+    return Section("secondary", [words.say("intro.secondary")], tables=[TextTable(titles, rows)])
+
+
+def _numbers(measure: Part | None, words: Language) -> str:
+    """The numbers of a measure, each with its name but the value itself."""
+    if measure is None:
+        return words.say("measure.not-applicable")
+    parts = []
+    for key, value in vars(measure).items():
+        if isinstance(value, int | float):
+            title = "" if key == "value" else words.word("measure", key) + " "
+            parts.append(f"{title}{words.number(value)}")
+        elif isinstance(value, NC1Null):
+            ends = words.ends(Interval(value.mean, value.low, value.high))
+            parts.append(f"{words.say('measure.null')} {ends}")
+    return words.listed(parts)
 
 
 def _shown(report: Content) -> list[tuple[Case, Points]]:
@@ -200,24 +239,23 @@ def _points(case: Case, layer: str | None) -> Points | None:
     return next(iter(case.points.values()), None)
 
 
-def picture_section(
-    report: Content, words: Language, most: int, data: dict[str, list[Row]]
-) -> Section | None:
-    """Both projections of the first and the last case; their rows go into `data`."""
+def _picture(report: Content, words: Language, most: int) -> Section | None:
+    """Both projections of the first and the last case."""
     shown = _shown(report)
     if not shown:
         return None
     figures = []
+    rows = [points_rows(points, words)[:most] for _, points in shown]
     for inside in (False, True):
         axes = [axis for _, points in shown for axis in points.axes(inside)]
         reach = 1.06 * max(float(abs(axis).max()) for axis in axes) or 1.0
         for number, (case, points) in enumerate(shown):
-            name, key = f"points{number}", "inside" if inside else "classes"
-            rows = data.setdefault(name, points_rows(points, words)[:most])
             x, y = points.shares[2:] if inside else points.shares[:2]
-            title = f"{short(case.name, 40)} · {words.say(f'intro.picture-{key}', x=x, y=y)}"
-            spec = embedding_chart(rows, name, words, inside=inside, reach=reach)
-            figures.append(Figure(f"picture-{number}-{int(inside)}", title, spec))
+            said = words.say(f"intro.picture-{'inside' if inside else 'classes'}", x=x, y=y)
+            title = f"{short(case.name, 40)} · {said}"
+            data = f"points{number}"
+            spec = embedding_chart(rows[number], data, words, inside=inside, reach=reach)
+            figures.append(Figure(f"picture-{number}-{int(inside)}", title, spec, rows[number]))
     first = shown[0][1]
     drawn = min(most, len(first.x))
     paragraphs = [words.say("intro.picture", drawn=drawn, rows=first.rows, seed=first.seed)]
@@ -226,10 +264,4 @@ def picture_section(
     if any(case.runs for case, _ in shown):
         names = words.listed([case.each[0].name for case, _ in shown])
         paragraphs.append(words.say("intro.picture-one-run", names=names))
-    return section("picture", words, *paragraphs, figures=figures)
-
-
-def spectrum_section(report: Content, words: Language) -> Section | None:
-    """Eigenvalues inside classes, of the first and the last case."""
-    shown = [(case.name, points.spectrum) for case, points in _shown(report)]
-    return charted("spectrum", words, spectrum_chart(shown, words))
+    return Section("picture", paragraphs, figures)

@@ -1,7 +1,8 @@
-"""Several runs of one setting that differ in their seed alone: one case, with means over seeds.
+"""Settings of runs: what theory says of one, how two differ, and several seeds of one as one case.
 
-Every number is the mean of the runs with Student's interval (see `uncollapse.statistics`), on the
-rows that all of them were measured on. The verdict is that of the worst run.
+Every number over seeds is the mean of the runs with Student's interval (see
+`uncollapse.statistics`), on the rows that all of them were measured on. The verdict is that of the
+worst run.
 """
 
 from __future__ import annotations
@@ -13,13 +14,71 @@ from dataclasses import fields, is_dataclass, replace
 from statistics import fmean
 from typing import Any
 
-from uncollapse.records import severity
+from uncollapse.records import Prediction, RandomBatch, Setting, SettingChange, severity
 from uncollapse.report.inputs_model import Case, Measured
-from uncollapse.report.read.setting_diff import IDLE
 from uncollapse.statistics import mean_interval
+from uncollapse.theory import advise, predict
 
+# Beyond so many classes of unequal size, and for random batches of them, a solution takes seconds.
+MANY_CLASSES = 200
+# A moderate spread, which docs/choose.md aims at.
+TARGET_VARIANCE = 0.2
+# Keys of a configuration that do not change what is learned.
+IDLE = {
+    "device",
+    "workers",
+    "seed",
+    "validation.every",
+    "validation.rows",
+    "validation.best",
+    "checkpoint.every_steps",
+    "data.memory_mib",
+}
 # The end of a folder's name that tells runs of one setting apart.
 _TAIL = re.compile(r"[-_. /]+(seed|run)?[-_. =]*\d+$")
+
+
+def _slow(setting: Setting) -> bool:
+    """Whether a single prediction may take more than a second."""
+    random = isinstance(setting.batch, RandomBatch)
+    return not setting.balanced and (random or len(setting.counts) > MANY_CLASSES)
+
+
+def predicted(setting: Setting) -> Prediction | None:
+    """Theory's prediction; None where it would take long."""
+    return None if _slow(setting) else predict(setting, thresholds=False)
+
+
+def advice(setting: Setting) -> Setting | None:
+    """The smallest alpha that is predicted to give a moderate spread; None where none does."""
+    if _slow(setting):
+        return None
+    advised = advise(setting, target_variance=TARGET_VARIANCE, levers=("alpha",))
+    return advised[0].setting if advised else None
+
+
+def differences(before: Case, after: Case) -> list[SettingChange]:
+    """What differs between two runs' configurations, the loss first."""
+    a, b = before.config, after.config
+    if not (a and b):
+        a, b = _loss(before), _loss(after)
+    changes = [
+        SettingChange(key, a.get(key), b.get(key))
+        for key in sorted({*a, *b})
+        if key not in IDLE and a.get(key) != b.get(key)
+    ]
+    order = ("loss.", "batch.", "views.")
+    return sorted(changes, key=lambda c: [not c.key.startswith(part) for part in order])
+
+
+def _loss(case: Case) -> dict[str, object]:
+    """The setting's numbers under the configuration's keys."""
+    setting = case.setting
+    if setting is None:
+        return {}
+    batch = {f"batch.{key}": value for key, value in vars(setting.batch).items()}
+    loss = {"loss.alpha": setting.alpha, "loss.temperature": setting.temperature}
+    return {**loss, **batch, "views.count": setting.views}
 
 
 def pooled(cases: Sequence[Case]) -> list[Case]:
@@ -52,15 +111,12 @@ def _pooled(runs: list[Case]) -> Case:
     first = runs[0]
     name = _TAIL.sub("", first.name) or first.name
     layers = [{measured.layer: measured for measured in run.measured} for run in runs]
+    shared = [layer for layer in layers[0] if all(layer in by_layer for by_layer in layers)]
     return replace(
         first,
         name=f"{name} (n = {len(runs)})",
         history=[mean_record(lines) for lines in zip(*(run.history for run in runs), strict=False)],
-        measured=[
-            _mean_measured([by_layer[layer] for by_layer in layers])
-            for layer in layers[0]
-            if all(layer in by_layer for by_layer in layers)
-        ],
+        measured=[_mean_measured([by_layer[layer] for by_layer in layers]) for layer in shared],
         probes=[],
         runs=runs,
     )
@@ -71,19 +127,11 @@ def _mean_measured(runs: list[Measured]) -> Measured:
     measurements = [run.measurement for run in runs]
     worst = min(measurements, key=lambda measurement: severity(measurement.verdict))
     common = set.intersection(*({str(c.label) for c in m.classes} for m in measurements))
-    alike = [
-        replace(
-            measurement,
-            reasons=(),
-            classes=tuple(
-                sorted(
-                    (c for c in measurement.classes if str(c.label) in common),
-                    key=lambda c: str(c.label),
-                )
-            ),
-        )
-        for measurement in measurements
-    ]
+    alike = []
+    for measurement in measurements:
+        kept = [c for c in measurement.classes if str(c.label) in common]
+        classes = tuple(sorted(kept, key=lambda c: str(c.label)))
+        alike.append(replace(measurement, reasons=(), classes=classes))
     interval = f"Student's t over {len(runs)} runs with different seeds"
     conditions = replace(measurements[0].conditions, interval=interval)
     mean = replace(mean_record(alike), reasons=worst.reasons, conditions=conditions)
@@ -117,10 +165,9 @@ def _mean_fields(records: Sequence[Any]) -> Any:
         texts = [column for column in columns.values() if isinstance(column[0], str)]
         if any(text != column[0] for column in texts for text in column):
             return None
-    means = {
-        name: min(column, key=severity) if name == "verdict" else mean_record(column)
-        for name, column in columns.items()
-    }
+    means = {name: mean_record(column) for name, column in columns.items()}
+    if "verdict" in columns:
+        means["verdict"] = min(columns["verdict"], key=severity)
     if estimates is not None:
         known = None not in estimates
         means |= mean_interval(estimates).to_dict() if known else {"low": None, "high": None}
