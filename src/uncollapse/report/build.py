@@ -8,12 +8,12 @@ from pathlib import Path
 
 from uncollapse.progress import OnStep, no_steps
 from uncollapse.report.decide import decide as says
+from uncollapse.report.decide.decide import Content
 from uncollapse.report.decide.phase import phase_diagram
 from uncollapse.report.inputs_model import ReportOptions
 from uncollapse.report.language import Code
 from uncollapse.report.language import language as spoken
 from uncollapse.report.read.inputs import read_inputs
-from uncollapse.report.record import Content
 
 
 class Report(Content):

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
 from uncollapse import __version__
 from uncollapse.errors import InputError
-from uncollapse.records import PilotReason, Reason
+from uncollapse.report.decide.decide import Content
 from uncollapse.report.language import Language, need
-from uncollapse.report.record import Content
 
 MOST_BYTES = 3_000_000
 # Reasons on the first screen.
@@ -58,16 +56,18 @@ def _hash(script: str) -> str:
     return f"'sha256-{digest}'"
 
 
-def _data(value: Any) -> str:
-    """JSON that no HTML parser takes for markup."""
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    for mark in "<>&\u2028\u2029":
-        text = text.replace(mark, f"\\u{ord(mark):04x}")
-    return text
+def template(name: str, words: Language, *, escaped: bool) -> Any:
+    """A template that speaks a language."""
+    from jinja2 import Environment
+
+    environment = Environment(autoescape=escaped, trim_blocks=True, lstrip_blocks=True)
+    environment.globals |= {"say": words.say, "word": words.word, "words": words}
+    strict = {"ensure_ascii": False, "allow_nan": False, "separators": (",", ":")}
+    environment.policies["json.dumps_kwargs"] = strict
+    return environment.from_string(_part(name))
 
 
 def _page(report: Content, points: int) -> str:
-    from jinja2 import Environment
     from markupsafe import Markup
 
     from uncollapse.report.sections import audit
@@ -87,12 +87,10 @@ def _page(report: Content, points: int) -> str:
     specs = {figure.name: figure.spec for figure in figures}
     data = {figure.spec["data"]["name"]: figure.rows for figure in figures if figure.rows}
     scripts = [_bundle(), _part("report.js")]
-    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.globals |= {"say": words.say, "word": words.word, "words": words}
-    return environment.from_string(_part("report.html")).render(
+    page: str = template("report.html", words, escaped=True).render(
         report=report,
         decision=report.decision,
-        reasons=[_reason(reason, words) for reason in report.decision.reasons[:REASONS]],
+        reasons=report.decision.reasons[:REASONS],
         sections=sections,
         audit=audit,
         version=__version__,
@@ -101,17 +99,6 @@ def _page(report: Content, points: int) -> str:
         f"script-src {' '.join(_hash(script) for script in scripts)}",
         style=Markup(_part("report.css")),
         scripts=[Markup(script) for script in scripts],
-        charts=Markup(_data({"specs": specs, "data": data, "locale": locale})),
+        charts={"specs": specs, "data": data, "locale": locale},
     )
-
-
-def _reason(reason: Reason | PilotReason, words: Language) -> dict[str, str | bool]:
-    """A reason in the language; where its English is not known, that stands, and is marked so."""
-    parts: dict[str, str | bool] = {"code": reason.code}
-    messages = reason.messages or (None, None, None)
-    for name, message in zip(("text", "anchor", "advice"), messages, strict=True):
-        english: str = getattr(reason, name)
-        spoken = words.translate(english, message) if english else ""
-        parts[name] = english if spoken is None else spoken
-        parts[f"{name}_english"] = spoken is None
-    return parts
+    return page

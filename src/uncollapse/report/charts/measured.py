@@ -8,25 +8,9 @@ from typing import Any
 import altair as alt
 
 from uncollapse.records import Measurement
-from uncollapse.report.charts.look import (
-    GREY,
-    SIDES,
-    Row,
-    Spec,
-    finished,
-    ordered,
-    sides,
-    tooltips,
-    values,
-)
-from uncollapse.report.decide.lookup import (
-    LEVELS,
-    MOST_CLASSES,
-    ClassRow,
-    has_views,
-    judged_cases,
-    predicted_level,
-)
+from uncollapse.report.charts import look
+from uncollapse.report.charts.look import Row, Spec
+from uncollapse.report.decide import lookup
 from uncollapse.report.inputs_model import Case
 from uncollapse.report.language import Language, short
 
@@ -34,13 +18,13 @@ _TICKS = [0, 0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8, 1]
 _PARTS = {"between": "#8c959f", "instance": "#0072B2", "within": "#0072B2", "view": "#E69F00"}
 
 
-def least_classes(rows: Sequence[ClassRow]) -> list[ClassRow]:
+def least_classes(rows: Sequence[lookup.ClassRow]) -> list[lookup.ClassRow]:
     """Those of the classes with the least variance."""
     least: dict[str, float] = {}
     for row in rows:
         name = short(row.measured.label)
         least[name] = min(least.get(name, float("inf")), row.rank)
-    shown = set(sorted(least, key=lambda name: least[name])[:MOST_CLASSES])
+    shown = set(sorted(least, key=lambda name: least[name])[: lookup.MOST_CLASSES])
     return [row for row in rows if short(row.measured.label) in shown]
 
 
@@ -52,15 +36,15 @@ def _interval_dots(
     What they are drawn on comes first.
     """
     offset = alt.YOffset("case:N").sort(list(names))
-    base = alt.Chart(values(rows))
-    base = base.encode(y=y.title(None), yOffset=offset, color=sides(names, words))
+    base = alt.Chart(look.values(rows))
+    base = base.encode(y=y.title(None), yOffset=offset, color=look.sides(names, words))
     ends = alt.X("low:Q", title=x.to_dict()["title"])
     line = base.mark_rule(strokeWidth=2).encode(x=ends, x2="high:Q")
     dot = base.mark_point(filled=True, size=60, opacity=1).encode(x=x, tooltip=tip)
     return base, [line, dot]
 
 
-def variance_chart(rows: Sequence[ClassRow], views: bool, words: Language) -> Spec | None:
+def variance_chart(rows: Sequence[lookup.ClassRow], views: bool, words: Language) -> Spec | None:
     """Dots with intervals and ticks of the prediction, a line for each of `least_classes`."""
     if not rows:
         return None
@@ -76,14 +60,14 @@ def variance_chart(rows: Sequence[ClassRow], views: bool, words: Language) -> Sp
         }
         for row in rows
     ]
-    names, classes = ordered(data, "case"), ordered(data, "class")
+    names, classes = look.ordered(data, "case"), look.ordered(data, "class")
     title = words.say("axis.instance" if views else "axis.within")
     ends = [number for row in rows for number in (row.value.high, row.predicted)]
     most = max([0.01, *(end for end in ends if end is not None)])
     ticks = [t for t in _TICKS if t == 0 or most / 150 <= t <= most]
     x = alt.X("estimate:Q").title(title).axis(values=ticks, format="~g")
     x = x.scale(type="sqrt", nice=False, zero=True, domainMax=1.03 * most)
-    tip = tooltips(
+    tip = look.tooltips(
         words,
         ("class:N", "column.class", ""),
         ("case:N", "column.run", ""),
@@ -99,13 +83,13 @@ def variance_chart(rows: Sequence[ClassRow], views: bool, words: Language) -> Sp
         layers.append(tick.encode(x=alt.X("predicted:Q", title=title), tooltip=tip))
     height = 60 + len(classes) * (14 + 14 * len(names))
     description = words.say("section.variance") + words.say("format.colon") + title
-    return finished(alt.layer(*layers), description=description, height=height)
+    return look.finished(alt.layer(*layers), description=description, height=height)
 
 
 def dot_chart(rows: Sequence[Row], names: Sequence[str], words: Language, *, title: str) -> Spec:
     """Shares with intervals: rows of "name", "case", "estimate", "low", "high"."""
-    order = ordered(rows, "name")
-    tip = tooltips(
+    order = look.ordered(rows, "name")
+    tip = look.tooltips(
         words,
         ("name:N", "column.quantity"),
         ("case:N", "column.run"),
@@ -118,16 +102,18 @@ def dot_chart(rows: Sequence[Row], names: Sequence[str], words: Language, *, tit
     y = alt.Y("name:N").sort(order).axis(labelLimit=260)
     height = 50 + len(order) * (12 + 12 * len(names))
     _, layers = _interval_dots(rows, y, x, names, words, tip)
-    return finished(alt.layer(*layers), description=title, height=height)
+    return look.finished(alt.layer(*layers), description=title, height=height)
 
 
 def _level_data(name: str, measurement: Measurement, words: Language) -> list[Row]:
     """Parts of the variance as shares, measured and predicted."""
-    parts = ("between", "instance", "view") if has_views(measurement) else ("between", "within")
+    parts = (
+        ("between", "instance", "view") if lookup.has_views(measurement) else ("between", "within")
+    )
     prediction = measurement.prediction
-    bars = {"measured": [measurement[LEVELS[part]].estimate for part in parts]}
+    bars = {"measured": [measurement[lookup.LEVELS[part]].estimate for part in parts]}
     if prediction is not None:
-        bars["predicted"] = [predicted_level(prediction, part) for part in parts]
+        bars["predicted"] = [lookup.predicted_level(prediction, part) for part in parts]
     rows: list[Row] = []
     for title, numbers in bars.items():
         kept = [max(0.0, number or 0.0) for number in numbers]
@@ -142,21 +128,21 @@ def _level_data(name: str, measurement: Measurement, words: Language) -> list[Ro
 def level_chart(cases: Sequence[Case], layer: str | None, words: Language) -> Spec | None:
     """Stacked bars of the shares of the total variance."""
     rows: list[Row] = []
-    for case, measurement in judged_cases(cases, layer):
+    for case, measurement in lookup.judged_cases(cases, layer):
         rows += _level_data(short(case.name, 40) if len(cases) > 1 else "", measurement, words)
     if not rows:
         return None
-    bars, parts = ordered(rows, "bar"), ordered(rows, "part")
+    bars, parts = look.ordered(rows, "bar"), look.ordered(rows, "part")
     colours = {words.say(f"level.{part}"): colour for part, colour in _PARTS.items()}
     part = alt.Color("part:N").title(None)
     x = alt.X("share:Q").title(words.say("axis.share")).axis(format="%", tickCount=5)
-    chart = alt.Chart(values(rows)).mark_bar(stroke="white", strokeWidth=1)
+    chart = alt.Chart(look.values(rows)).mark_bar(stroke="white", strokeWidth=1)
     chart = chart.encode(
         y=alt.Y("bar:N").title(None).sort(bars),
         x=x.scale(domain=[0, 1]),
         color=part.scale(domain=parts, range=[colours[name] for name in parts]),
         order="order:Q",
-        tooltip=tooltips(
+        tooltip=look.tooltips(
             words,
             ("bar:N", "column.run"),
             ("part:N", "legend.part"),
@@ -164,7 +150,7 @@ def level_chart(cases: Sequence[Case], layer: str | None, words: Language) -> Sp
             ("value:Q", "legend.variance", ".3~g"),
         ),
     )
-    return finished(chart, description=words.say("section.levels"), height=40 + 34 * len(bars))
+    return look.finished(chart, description=words.say("section.levels"), height=40 + 34 * len(bars))
 
 
 def training_chart(cases: Sequence[Case], layer: str | None, words: Language) -> Spec | None:
@@ -183,13 +169,13 @@ def training_chart(cases: Sequence[Case], layer: str | None, words: Language) ->
         for name, title in titles.items()
         if name in line.numbers
     ]
-    if len(ordered(rows, "epoch")) < 2:
+    if len(look.ordered(rows, "epoch")) < 2:
         return None
-    both = alt.Chart(values(rows)).encode(
+    both = alt.Chart(look.values(rows)).encode(
         x=alt.X("epoch:Q").title(words.say("axis.epoch")).axis(tickMinStep=1).scale(zero=True),
         y=alt.Y("value:Q").title(None).axis(format="%").scale(zero=True),
-        color=sides(ordered(rows, "case"), words),
-        tooltip=tooltips(
+        color=look.sides(look.ordered(rows, "case"), words),
+        tooltip=look.tooltips(
             words,
             ("case:N", "column.run"),
             ("epoch:Q", "axis.epoch"),
@@ -198,11 +184,11 @@ def training_chart(cases: Sequence[Case], layer: str | None, words: Language) ->
         ),
     )
     # Points in a layer of their own: with the line's own points the legend shows no dashes.
-    dash = alt.StrokeDash("what:N").title(None).sort(ordered(rows, "what"))
-    dash = dash.legend(symbolType="stroke", symbolStrokeColor=GREY, symbolSize=300)
+    dash = alt.StrokeDash("what:N").title(None).sort(look.ordered(rows, "what"))
+    dash = dash.legend(symbolType="stroke", symbolStrokeColor=look.GREY, symbolSize=300)
     lines = both.mark_line(strokeWidth=2).encode(strokeDash=dash)
     chart = lines + both.mark_point(filled=True, opacity=1)
-    return finished(chart, description=words.say("section.training"), height=240)
+    return look.finished(chart, description=words.say("section.training"), height=240)
 
 
 def trial_chart(trials: Sequence[Row], seeds: Sequence[Row], words: Language) -> Spec | None:
@@ -217,9 +203,9 @@ def trial_chart(trials: Sequence[Row], seeds: Sequence[Row], words: Language) ->
     x = x.axis(tickCount=6, format="~g")
     y = alt.Y("objective:Q").title(words.say("axis.objective"))
     y = y.axis(format="%", tickCount=6).scale(zero=False, padding=14)
-    kinds = ordered(trials, "role")
-    colour = alt.Color("role:N").title(None).scale(domain=kinds, range=SIDES[: len(kinds)])
-    tip = tooltips(
+    kinds = look.ordered(trials, "role")
+    colour = alt.Color("role:N").title(None).scale(domain=kinds, range=look.SIDES[: len(kinds)])
+    tip = look.tooltips(
         words,
         ("name:N", "column.change"),
         ("predicted:Q", "axis.predicted-variance", ".3~g"),
@@ -227,17 +213,17 @@ def trial_chart(trials: Sequence[Row], seeds: Sequence[Row], words: Language) ->
         ("task:Q", "column.task", ".1%"),
     )
     dots = [
-        alt.Chart(values(seeds)).mark_point(filled=True, size=18, opacity=0.7),
-        alt.Chart(values(means)).mark_point(filled=True, size=110, opacity=1, stroke="white"),
+        alt.Chart(look.values(seeds)).mark_point(filled=True, size=18, opacity=0.7),
+        alt.Chart(look.values(means)).mark_point(filled=True, size=110, opacity=1, stroke="white"),
     ]
     # Names stand above and below their dots in turn, so that neighbours meet less often.
     ranked = sorted(means, key=lambda row: row["predicted"])
     names = [
-        alt.Chart(values(ranked[side::2])).mark_text(align="left", dx=6, dy=dy, fontSize=11)
+        alt.Chart(look.values(ranked[side::2])).mark_text(align="left", dx=6, dy=dy, fontSize=11)
         for side, dy in ((0, -12), (1, 14))
     ]
     chart = alt.layer(
         *(layer.encode(x=x, y=y, color=colour, tooltip=tip) for layer in dots),
         *(layer.encode(x=x, y=y, text="trial:N") for layer in names),
     )
-    return finished(chart, description=words.say("section.pilot"), height=300)
+    return look.finished(chart, description=words.say("section.pilot"), height=300)

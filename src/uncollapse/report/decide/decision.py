@@ -16,14 +16,7 @@ from uncollapse.records import (
     Reason,
     SettingChange,
 )
-from uncollapse.report.decide.lookup import (
-    difference,
-    has_views,
-    interval_of,
-    judged,
-    label_reading,
-    within_reading,
-)
+from uncollapse.report.decide import lookup
 from uncollapse.report.inputs_model import Case, Measured
 from uncollapse.report.read.settings import TARGET_VARIANCE, advice, differences, predicted
 
@@ -92,7 +85,7 @@ def comparison_decision(record: Comparison) -> Decision:
     by_name = {change.name: change for change in record.changes}
     known = {"within": by_name.get("probe_logistic"), "share": by_name.get("share")}
     gains = {
-        name: (interval_of(change), Interval(change.before), Interval(change.after))
+        name: (lookup.interval_of(change), Interval(change.before), Interval(change.after))
         for name, change in known.items()
         if change is not None
     }
@@ -102,21 +95,21 @@ def comparison_decision(record: Comparison) -> Decision:
 def change_decision(cases: list[Case], layer: str | None) -> Decision | None:
     """The last case against the first; None where they have no number in common."""
     before, after = cases[0], cases[-1]
-    first, last = judged(before, layer), judged(after, layer)
+    first, last = lookup.judged(before, layer), lookup.judged(after, layer)
     at = (first.layer if first else "") or layer or ""
-    within = [within_reading(side, at) for side in (before, after)]
+    within = [lookup.within_reading(side, at) for side in (before, after)]
     shares = [None if side is None else side.measurement.share for side in (first, last)]
     gains = {
-        name: (gain, interval_of(a), interval_of(b))
+        name: (gain, lookup.interval_of(a), lookup.interval_of(b))
         for name, (a, b) in (("within", within), ("share", shares))
-        if (gain := difference(a, b)) is not None
+        if (gain := lookup.difference(a, b)) is not None
     }
     if not gains:
         return None
     names = {"before": before.name, "after": after.name, "layer": at}
     decision = _of_gains(gains, names)
     changes = tuple(differences(before, after))
-    task = difference(label_reading(before, at), label_reading(after, at))
+    task = lookup.difference(lookup.label_reading(before, at), lookup.label_reading(after, at))
     cost = decision.cost if task is None else (Message("cost.task", {"change": task}),)
     times = {"before": before.seconds, "after": after.seconds}
     if all(times.values()):
@@ -170,11 +163,15 @@ def state_decision(case: Case, measured: Measured) -> Decision:
     if ill:
         gain.append(Message("gain.unmeasured"))
         cost.append(Message("cost.retrain"))
-    fine = within_reading(case, measured.layer)
+    fine = lookup.within_reading(case, measured.layer)
     if fine is not None:
         gain.append(Message("gain.readable", {"fine": fine}))
-    values = {"share": interval_of(measurement.share), "layer": measured.layer, "case": case.name}
-    key = f"headline.{verdict}" + ("" if has_views(measurement) else "-no-views")
+    values = {
+        "share": lookup.interval_of(measurement.share),
+        "layer": measured.layer,
+        "case": case.name,
+    }
+    key = f"headline.{verdict}" + ("" if lookup.has_views(measurement) else "-no-views")
     return Decision(
         "state",
         verdict,

@@ -8,10 +8,10 @@ from typing import Any
 
 from uncollapse import __version__
 from uncollapse.records import Conditions, Message
+from uncollapse.report.decide.decide import Content
 from uncollapse.report.decide.lookup import judged
 from uncollapse.report.inputs_model import Case
 from uncollapse.report.language import Language, short
-from uncollapse.report.record import Content
 from uncollapse.report.sections.section import MOST_ROWS, TextTable, table
 
 _DATA = ("source", "licence", "label", "split", "seed", "limit", "fingerprint", "fingerprint_of")

@@ -14,20 +14,13 @@ from uncollapse.report.charts.measured import (
     variance_chart,
 )
 from uncollapse.report.charts.phase import phase_chart
+from uncollapse.report.decide.decide import Content
 from uncollapse.report.decide.lookup import class_rows, has_views, judged, judged_cases, probe_rows
 from uncollapse.report.inputs_model import Case, Points
 from uncollapse.report.language import Language, short
-from uncollapse.report.record import Content
+from uncollapse.report.sections import section
 from uncollapse.report.sections.pilot import pilot_section, transfer_section
-from uncollapse.report.sections.section import (
-    MOST_ROWS,
-    Figure,
-    Section,
-    TextTable,
-    charted,
-    table,
-)
-from uncollapse.report.sections.tables import class_table, level_table, probe_name, probe_table
+from uncollapse.report.sections.section import Figure, Section, TextTable, charted, table
 
 # Readings that one chart of probes shows.
 MOST_DOTS = 40
@@ -110,7 +103,7 @@ def _variance(report: Content, words: Language) -> Section | None:
         paragraphs.append(words.say("intro.variance-many", shown=shown, count=count))
     measured = judged_cases(report.inputs.cases, report.layer)
     spec = variance_chart(least, bool(measured) and has_views(measured[0][1]), words)
-    numbers = class_table([case for case, _ in measured], report.layer, words)
+    numbers = section.class_table([case for case, _ in measured], report.layer, words)
     return charted("variance", spec, paragraphs, numbers)
 
 
@@ -121,7 +114,7 @@ def _levels(report: Content, words: Language) -> Section | None:
         paragraphs.append(words.say("intro.levels-no-views"))
     cases = [case for case, _ in measured]
     spec = level_chart(cases, report.layer, words)
-    return charted("levels", spec, paragraphs, level_table(cases, report.layer, words))
+    return charted("levels", spec, paragraphs, section.level_table(cases, report.layer, words))
 
 
 def _layers(report: Content, words: Language) -> Section | None:
@@ -148,7 +141,7 @@ def _probes(report: Content, words: Language) -> Section | None:
     figures = []
     for number, layer in enumerate(dict.fromkeys(row.target.layer for _, row in named)):
         dots = [
-            {"name": probe_name(row, words), "layer": layer, "case": name}
+            {"name": section.probe_name(row, words), "layer": layer, "case": name}
             | row.reading.score.chance_corrected.to_dict()
             for name, row in named
             if row.target.layer == layer
@@ -158,7 +151,7 @@ def _probes(report: Content, words: Language) -> Section | None:
         figures.append(Figure(f"probes-{number}", title, spec))
     intro = words.say("intro.probes-seeds" if any(c.runs for c in cases) else "intro.probes")
     notes = dict.fromkeys(note for _, row in named for note in row.target.notes)
-    tables = [probe_table(cases, words)]
+    tables = [section.probe_table(cases, words)]
     return Section("probes", [intro], figures, tables, list(map(words.record, notes)))
 
 
@@ -190,7 +183,7 @@ def _slice_table(column: SliceColumn, caption: str, words: Language) -> TextTabl
         within, probe = entry.within_class_variance, entry.probe
         read = None if probe is None else probe.logistic
         rows.append((short(value), entry.count, within, within, entry.share, read, entry.verdict))
-    return table(words, columns, rows, caption, MOST_ROWS)
+    return table(words, columns, rows, caption, section.MOST_ROWS)
 
 
 def _secondary(report: Content, words: Language) -> Section | None:
