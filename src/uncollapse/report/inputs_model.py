@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from uncollapse.metrics import Measurement
 from uncollapse.records import (
     Comparison,
     Confirmation,
     EpochLine,
+    Measurement,
     Part,
     PilotResult,
     Prediction,
@@ -92,10 +92,6 @@ class Points(Part):
     rows: int
     seed: int
     spectrum: tuple[float, ...]
-
-    def axes(self, inside: bool) -> tuple[Floats, Floats]:
-        """The two coordinates of a picture: of the residuals inside classes, or of the rows."""
-        return (self.u, self.v) if inside else (self.x, self.y)
 
     def to_dict(self) -> dict[str, Any]:
         """All but the rows, as plain JSON types."""

@@ -19,7 +19,7 @@ _SHAPES = ["circle", "triangle-up", "square", "diamond", "cross", "triangle-down
 def _drawn(names: Sequence[str], other: str) -> list[str]:
     """What each name is drawn as: itself among the most frequent ones, else `other`."""
     counts = Counter(names)
-    most = sorted(sorted(counts), key=lambda name: -counts[name])
+    most = sorted(counts, key=lambda name: (-counts[name], name))
     kept = set(most if len(most) <= len(_LABELS) else most[: len(_LABELS) - 1])
     return [name if name in kept else other for name in names]
 

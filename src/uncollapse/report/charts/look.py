@@ -28,21 +28,11 @@ def finished(chart: Any, *, description: str, height: int) -> Spec:
     """A chart as a Vega-Lite specification that fills its place and says what it shows."""
     text = {"labelFont": _FONT, "titleFont": _FONT, "labelFontSize": 12, "titleFontSize": 12}
     text |= {"titleColor": GREY, "titleFontWeight": "normal"}
-    chart = (
-        chart.properties(width="container", description=description, height=height)
-        .configure(font=_FONT, background="white", padding=4)
-        .configure_view(stroke=None)
-        .configure_axis(
-            **text,
-            labelColor=INK,
-            gridColor=_LINE,
-            domainColor=GREY,
-            tickColor=GREY,
-            labelLimit=150,
-        )
-        .configure_legend(**text, orient="top", labelLimit=220)
-    )
-    return dict(chart.to_dict())
+    lines = {"gridColor": _LINE, "domainColor": GREY, "tickColor": GREY}
+    chart = chart.properties(width="container", description=description, height=height)
+    chart = chart.configure(font=_FONT, background="white", padding=4).configure_view(stroke=None)
+    chart = chart.configure_axis(**text, **lines, labelColor=INK, labelLimit=150)
+    return dict(chart.configure_legend(**text, orient="top", labelLimit=220).to_dict())
 
 
 def values(rows: Sequence[Row]) -> alt.Data:

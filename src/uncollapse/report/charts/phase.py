@@ -97,8 +97,6 @@ def _threshold(diagram: PhaseDiagram, axes: Axes) -> list[Any]:
 
 
 def _marks(marks: Sequence[Mark], words: Language, axes: Axes) -> list[Any]:
-    if not marks:
-        return []
     rows = [
         {"alpha0": mark.alpha, "tau0": mark.tau, "name": short(mark.name, 40)}
         | {"role": mark.role, "variance": mark.variance}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import NamedTuple
 
 from uncollapse import statistics
@@ -14,6 +14,7 @@ from uncollapse.records import (
     Measurement,
     Prediction,
     Reading,
+    Score,
     TargetProbe,
 )
 from uncollapse.report.inputs_model import Case, Measured
@@ -72,8 +73,7 @@ def predicted_level(prediction: Prediction | None, level: str) -> float | None:
     return float(prediction[LEVELS[level]])
 
 
-@dataclass(frozen=True)
-class ClassRow:
+class ClassRow(NamedTuple):
     """One class of one case, with its instance variance (within-class where there are no views)."""
 
     case: Case
@@ -115,10 +115,6 @@ class ProbeRow(NamedTuple):
         target, reading = self
         return target.data, target.layer, target.target, reading.probe, reading.details.shots
 
-    def is_at(self, layer: str) -> bool:
-        """Whether it is of the run's own data, at the layer ("" for any)."""
-        return not self.target.data and layer in ("", self.target.layer)
-
 
 def probe_rows(case: Case) -> list[ProbeRow]:
     """Every reading of every probe record of a case; means of what all its runs have."""
@@ -144,12 +140,20 @@ def _mean_row(rows: Sequence[ProbeRow]) -> ProbeRow:
     return ProbeRow(replace(target, notes=tuple(notes)), replace(reading, score=score))
 
 
+def _score(case: Case, layer: str, probe: str, role: str | None = None) -> Score | None:
+    """The first reading of the run's own data by a probe, at a layer ("" for any)."""
+    for target, reading in probe_rows(case):
+        own = not target.data and layer in ("", target.layer) and role in (None, target.role)
+        if own and reading.probe == probe:
+            return reading.score
+    return None
+
+
 def within_reading(case: Case, layer: str) -> Interval | None:
     """How well finer labels are read inside a class: the probe's record, else the measurement's."""
-    for probe in ("within-class linear", "within-class knn"):
-        for row in probe_rows(case):
-            if row.reading.probe == probe and row.is_at(layer):
-                return row.reading.score.chance_corrected
+    score = _score(case, layer, "within-class linear") or _score(case, layer, "within-class knn")
+    if score is not None:
+        return score.chance_corrected
     for measured in case.measured:
         probe_inside = measured.measurement.probe
         if layer in ("", measured.layer) and probe_inside is not None:
@@ -159,7 +163,5 @@ def within_reading(case: Case, layer: str) -> Interval | None:
 
 def label_reading(case: Case, layer: str) -> Interval | None:
     """Accuracy of the training label by the linear probe."""
-    for row in probe_rows(case):
-        if (row.target.role, row.reading.probe) == ("label", "linear") and row.is_at(layer):
-            return row.reading.score.accuracy
-    return None
+    score = _score(case, layer, "linear", "label")
+    return None if score is None else score.accuracy

@@ -108,8 +108,8 @@ def _threshold(setting: Setting, tau: Floats) -> _Threshold:
     lines = np.geomspace(tau[0], tau[-1], 60)
     limits = np.asarray(alpha_threshold(setting, temperature=lines), dtype=float)
     kept = np.isfinite(limits) & (limits >= 0) & (limits <= 1)
-    pairs = zip(lines[kept], limits[kept], strict=True)
-    return tuple((_rounded(x, 4), _rounded(y, 4)) for x, y in pairs)
+    places = [[_rounded(x, 4) for x in part[kept]] for part in (lines, limits)]
+    return tuple(zip(*places, strict=True))
 
 
 def _rounded(value: float, digits: int) -> float:
@@ -157,20 +157,13 @@ def _solved(setting: Setting, taus: list[float]) -> _Grid | None:
 def _diagram(
     setting: Setting, drawn: Drawn, grid: _Grid, threshold: _Threshold = ()
 ) -> PhaseDiagram:
-    a, t = (middle.tolist() for middle in _centres(*grid[:2]))
-    alpha, tau, phase, variance = (part.tolist() for part in grid)
+    a, t = ([_rounded(x, 3) for x in middle] for middle in _centres(*grid[:2]))
+    alpha, tau = ([_rounded(x, 4) for x in edges] for edges in grid[:2])
+    phase, variance = (part.tolist() for part in grid[2:])
     cells = tuple(
-        Cell(
-            alpha=_rounded(a[column], 3),
-            alpha0=_rounded(alpha[column], 4),
-            alpha1=_rounded(alpha[column + 1], 4),
-            tau=_rounded(t[row], 3),
-            tau0=_rounded(tau[row], 4),
-            tau1=_rounded(tau[row + 1], 4),
-            phase=phase[row][column],
-            variance=_rounded(variance[row][column], 3),
-        )
-        for row, column in np.ndindex(len(t), len(a))
+        Cell(*across, *up, phase[row][column], _rounded(variance[row][column], 3))
+        for row, up in enumerate(zip(t, tau, tau[1:], strict=False))
+        for column, across in enumerate(zip(a, alpha, alpha[1:], strict=False))
     )
     counts = setting.counts
     size = float(counts.mean())

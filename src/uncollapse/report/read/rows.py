@@ -130,9 +130,20 @@ class _Rows:
         if self.state is None and size > IN_MEMORY_BYTES and streams:
             self.state = Accumulator("blocks")
         if self.state is not None:
-            for held in self.parts:
-                _accumulate(self.state, held)
-            self.parts = []
+            self._accumulate(self.state)
+
+    def _accumulate(self, state: Accumulator) -> None:
+        for part in self.parts:
+            for start in range(0, len(part), CACHED_ROWS):
+                held = part.take(slice(start, start + CACHED_ROWS))
+                state.update(
+                    held.embeddings,
+                    held.labels,
+                    groups=held.groups,
+                    sources=held.sources,
+                    first_row=held.vectors_place.row,
+                )
+        self.parts = []
 
     def _draw(self, part: Rows) -> None:
         """Keep the rows with the smallest of random keys: a uniform draw without replacement."""
@@ -172,18 +183,6 @@ class _Rows:
             layer=layer,
             split=split,
             sources=part.sources,
-        )
-
-
-def _accumulate(state: Accumulator, part: Rows) -> None:
-    for start in range(0, len(part), CACHED_ROWS):
-        held = part.take(slice(start, start + CACHED_ROWS))
-        state.update(
-            held.embeddings,
-            held.labels,
-            groups=held.groups,
-            sources=held.sources,
-            first_row=held.vectors_place.row,
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from uncollapse import __version__
@@ -19,27 +20,22 @@ Facts = dict[str, str]
 
 
 def _by_case(
-    cases: Sequence[Case], facts: Callable[[Case], Facts], missing: str, words: Language
-) -> list[list[str]]:
-    """Facts by name, a cell for each case; all of them where the runs of a case differ."""
+    title: str, cases: Sequence[Case], facts: Callable[[Case], Facts], words: Language, missing: str
+) -> TextTable:
+    """A row for each fact, a column for each case; all of them where the runs of a case differ."""
     columns = [[facts(run) for run in case.each] for case in cases]
     names = dict.fromkeys(name for runs in columns for run in runs for name in run)
     rows = []
     for name in names:
         cells = [dict.fromkeys(run.get(name, missing) for run in runs) for runs in columns]
         rows.append([name, *(words.listed(list(cell)) for cell in cells)])
-    return rows
-
-
-def _names(cases: Sequence[Case]) -> list[str]:
-    return [short(case.name, 40) for case in cases]
+    return TextTable([title, *(short(case.name, 40) for case in cases)], rows)
 
 
 def data_rows(report: Content) -> TextTable:
     """What is recorded of data, splits and conditions, a column for each case."""
     words, cases = report.words, report.inputs.cases
-    rows = _by_case(cases, lambda run: _facts(run, report.layer, words), "–", words)
-    return TextTable(["", *_names(cases)], rows)
+    return _by_case("", cases, lambda run: _facts(run, report.layer, words), words, "–")
 
 
 def _facts(case: Case, layer: str | None, words: Language) -> Facts:
@@ -112,10 +108,6 @@ def pilot_rows(report: Content) -> TextTable | None:
         return None
     conditions, statistics = pilot.conditions, pilot.statistics
     rows, plan, asked = conditions.rows, conditions.plan, conditions.options
-    sizes = {}
-    if rows is not None:
-        sizes = {"train": rows.train_rows, "validation": rows.validation_rows}
-        sizes["test"] = rows.test_rows
     facts: list[tuple[str, Callable[[Any], str], Any]] = [
         ("rows-share", words.share, rows and rows.share),
         ("half-width", words.share, rows and rows.expected_half_width),
@@ -129,7 +121,11 @@ def pilot_rows(report: Content) -> TextTable | None:
         ("family", words.count, statistics.family_size),
         ("method", words.record, statistics.method),
     ]
-    cells = [[words.say("audit.rows-of", part=p), words.count(n)] for p, n in sizes.items()]
+    cells = [
+        [words.say("audit.rows-of", part=part), words.count(rows[f"{part}_rows"])]
+        for part in ("train", "validation", "test")
+        if rows is not None
+    ]
     cells += [[words.say(f"audit.{name}"), said(x)] for name, said, x in facts if x is not None]
     return TextTable(["", words.say("kind.pilot")], cells)
 
@@ -156,10 +152,10 @@ def versions_of(report: Content) -> TextTable:
     """Versions that each run recorded, and that of the report."""
     words = report.words
     cases = [case for case in report.inputs.cases if case.run is not None and case.run.versions]
-    rows = _by_case(cases, lambda run: dict(run.run.versions) if run.run else {}, "–", words)
-    this = [f"uncollapse {__version__}"] * max(1, len(cases))
-    titles = [words.say("audit.versions"), *(_names(cases) or [""])]
-    return TextTable(titles, [*rows, [words.say("audit.this-report"), *this]])
+    title, this = words.say("audit.versions"), words.say("audit.this-report")
+    shown = _by_case(title, cases, lambda c: dict(c.run.versions) if c.run else {}, words, "–")
+    own = [this, *[f"uncollapse {__version__}"] * max(1, len(cases))]
+    return TextTable(shown.titles if cases else [title, ""], [*shown.rows, own])
 
 
 def setting_table(report: Content) -> TextTable | None:
@@ -168,13 +164,12 @@ def setting_table(report: Content) -> TextTable | None:
     cases = [case for case in report.inputs.cases if case.config]
     if not cases:
         return None
-
-    def values(run: Case) -> Facts:
-        return {key: words.value(value) for key, value in run.config.items()}
-
-    rows = sorted(_by_case(cases, values, words.value(None), words))
-    rows.sort(key=lambda row: len(set(row[1:])) == 1)
-    return TextTable([words.say("column.key"), *_names(cases)], rows)
+    key, none = words.say("column.key"), words.value(None)
+    shown = _by_case(
+        key, cases, lambda run: {k: words.value(v) for k, v in run.config.items()}, words, none
+    )
+    rows = sorted(shown.rows, key=lambda row: (len(set(row[1:])) == 1, row[0]))
+    return replace(shown, rows=rows)
 
 
 def convention_texts(report: Content) -> list[str]:

@@ -161,15 +161,15 @@ def _slices(report: Content, words: Language) -> Section | None:
         for name, column in (measurement.slices or {}).items():
             caption = f"{short(name)} · {short(case.name, 40)}"
             tables.append(_slice_table(column, caption, words))
-            texts = []
+            said = f"{caption}{words.say('format.colon')}"
             for what, gap in vars(column.gap).items():
                 if gap is not None:
                     ends = {"smallest": short(gap.smallest), "largest": short(gap.largest)}
                     named = words.word("quantity", what)
-                    texts.append(words.say("intro.gap", quantity=named, gap=gap, **ends))
+                    notes.append(said + words.say("intro.gap", quantity=named, gap=gap, **ends))
             if column.leakage is not None and column.leakage.logistic is not None:
-                texts.append(words.say("intro.leakage", estimate=column.leakage.logistic))
-            notes += [f"{caption}{words.say('format.colon')}{text}" for text in texts]
+                leak = words.say("intro.leakage", estimate=column.leakage.logistic)
+                notes.append(said + leak)
     intro = words.say("intro.slices")
     return Section("slices", [intro], tables=tables, notes=notes) if tables else None
 
@@ -240,7 +240,7 @@ def _picture(report: Content, words: Language, most: int) -> Section | None:
     figures = []
     rows = [points_rows(points, words)[:most] for _, points in shown]
     for inside in (False, True):
-        axes = [axis for _, points in shown for axis in points.axes(inside)]
+        axes = [vars(points)[axis] for _, points in shown for axis in ("uv" if inside else "xy")]
         reach = 1.06 * max(float(abs(axis).max()) for axis in axes) or 1.0
         for number, (case, points) in enumerate(shown):
             x, y = points.shares[2:] if inside else points.shares[:2]

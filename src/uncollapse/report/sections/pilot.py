@@ -116,6 +116,7 @@ def transfer_section(pilot: PilotResult, words: Language) -> Section | None:
     before, after = runs.get(pilot.start.name, ()), runs.get(name, ())
     if not before or len(before) != len(after):
         return None
+    # Of the layer that was judged, the record itself has the intervals.
     recorded = {"objective": judged.gain, "task": judged.task_change}
     rows = []
     first = before[0].measured
@@ -128,7 +129,6 @@ def transfer_section(pilot: PilotResult, words: Language) -> Section | None:
             change = mean_interval([b - a for a, b in zip(*ends, strict=True)])
             known = recorded.get(quantity) if layer == pilot.layer else None
             if known is not None:
-                # The record itself has the intervals of the layer that was judged.
                 change = known
             elif not values:
                 # Chosen among several on these very rows: an interval of one comparison would be

@@ -138,10 +138,9 @@ def probe_table(cases: Sequence[Case], words: Language) -> TextTable:
         " accuracy:share"
     )
     named = [(probe_name(row, words), row, case) for case in cases for row in probe_rows(case)]
+    named.sort(key=lambda entry: (entry[1].target.layer, entry[0]))
     rows = []
-    for name, (target, reading), case in sorted(
-        named, key=lambda entry: (entry[1].target.layer, entry[0])
-    ):
+    for name, (target, reading), case in named:
         above, accuracy = reading.score.chance_corrected, reading.score.accuracy
         place = (short(target.layer, 40), short(case.name, 40), target.sizes.test)
         rows.append((name, target.role, *place, above, above, accuracy))
