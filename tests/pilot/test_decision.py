@@ -39,7 +39,8 @@ def verdict_of(*finished):
     start = trial("start", START, 0.0)
     compared = compare_with_start(start, finished, OPTIONS)
     verdict, reasons, chosen = decide(start, compared, OPTIONS)
-    assert all(reason.code in ("UC801", "UC802", "UC803") for reason in reasons)
+    codes = {"change": "UC801", "keep": "UC802", "cannot-tell": "UC803"}
+    assert [reason.code for reason in reasons] == [codes[verdict]]
     return verdict, chosen.name if chosen else None
 
 

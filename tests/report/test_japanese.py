@@ -8,6 +8,9 @@ import pytest
 from markup import SCRIPT, Text
 
 from uncollapse import ReportOptions, build_report, compare
+from uncollapse.pilot import objective
+from uncollapse.records import SENTENCES, Estimate, Message, PilotReason
+from uncollapse.report.language import language
 from uncollapse.tables import Columns
 
 # Four English words in a row; names, keys and licences are shorter or have capitals.
@@ -93,58 +96,45 @@ def test_a_comparison_and_slices(tmp_path):
     ],
 )
 def test_rare_sentences(sentence):
-    from uncollapse.report.language import language
-
     spoken = language("ja").translate(sentence)
     assert spoken is not None
     assert not re.search("[a-z]{4,}", spoken.replace("alpha", ""))
 
 
+GAIN, TASK = Estimate(13.0, 8.0, 18.0), Estimate(-0.2, -0.9, 0.5)
+# What a pilot says, with values such as it gives.
+DECISIONS = {
+    "pilot.recommended": {
+        "changes": ("loss.alpha 0.0 -> 0.2", "views.count 2 -> 4"),
+        "gain": GAIN,
+    },
+    "pilot.unclear": {"name": "a", "gain": GAIN, "seeds": 7},
+    "pilot.unclear-many": {"name": "a", "gain": GAIN},
+    "pilot.untrained": {},
+    "pilot.costly": {"name": "a", "gain": GAIN, "task": -4.0, "margin": 1.0},
+    "pilot.small": {"least": 2.0, "name": "a", "gain": GAIN},
+    "pilot.confirmed": {"gain": GAIN, "task": TASK},
+    "pilot.failed": {"reason": "seed 3: its process died 3 times"},
+}
+
+
 def test_every_decision_of_a_pilot_is_translated():
-    """The sentences that `decide` writes, for every verdict."""
-    from uncollapse.pilot import PilotOptions, objective
-    from uncollapse.pilot._decide import compare_with_start, decide, more_runs
-    from uncollapse.records import (
-        Interval,
-        LayerScores,
-        Message,
-        PilotReason,
-        SettingChange,
-        Trial,
-        TrialRun,
-    )
-    from uncollapse.report.language import language
+    japanese = language("ja")
+    assert set(DECISIONS) == {key for key in SENTENCES if key.startswith("pilot.")}
+    for key, values in DECISIONS.items():
+        reason = PilotReason.from_key("UC801", key, **values)
+        said = japanese.translate(reason.text, reason.message)
+        for name in ("alpha", "loss.", "views.count"):
+            said = said.replace(name, "")
+        assert not re.search("[a-z]{4,}", said), reason.text
+    failed = PilotReason.from_key("UC804", "pilot.failed", **DECISIONS["pilot.failed"])
+    assert "乱数シード3" in japanese.translate(failed.text, failed.message)
 
-    def trial(name, objectives, task=0.9):
-        change = (SettingChange("loss.alpha", 0.0, 0.2), SettingChange("views.count", 2, 4))
-        scores = [LayerScores(verdict="healthy", task=task, objective=v) for v in objectives]
-        runs = tuple(TrialRun(seed=s, measured={"projector": of}) for s, of in enumerate(scores))
-        return Trial(name=name, change=change, size=1.0, status="complete", runs=runs)
 
-    def said(words, reason):
-        text = words.translate(reason.text, reason.message)
-        return text.replace("alpha", "").replace("loss.", "").replace("views.count", "")
-
-    options, japanese, codes = PilotOptions(), language("ja"), []
-    for finished in (
-        [trial("a", (0.60, 0.63, 0.61))],
-        [trial("a", (0.50, 0.75, 0.45))],
-        [trial("a", (0.51, 0.52, 0.51))],
-        [trial("a", (0.70, 0.72, 0.71), task=0.5)],
-        [],
-    ):
-        start = trial("start", (0.50, 0.52, 0.51))
-        compared = compare_with_start(start, finished, options)
-        for reason in decide(start, compared, options)[1]:
-            codes.append(reason.code)
-            assert not re.search("[a-z]{4,}", said(japanese, reason)), reason.text
-    assert codes == ["UC801", "UC803", "UC802", "UC802", "UC802"]
-    failed = "seed 3: its process died 3 times"
-    failure = PilotReason.from_key("UC804", "pilot.failed", reason=failed)
-    assert "乱数シード3" in said(japanese, failure)
-    for seeds in (0.4, 40.0):
-        reason = more_runs("a", Interval(0.01, -0.02, 0.04), (0.5, 0.5 + seeds), (0.51, 0.5), 0.95)
-        assert not re.search("[a-z]{4,}", said(japanese, reason))
-    for kind, columns in (("within-class", ("a", "b")), ("downstream", ("c",)), ("other-view", ())):
-        message = Message(f"objective.{kind}", {"columns": columns})
-        assert japanese.translate(objective(kind, columns).text, message) is not None
+@pytest.mark.parametrize(
+    ("kind", "columns"), [("within-class", ("a", "b")), ("downstream", ("c",)), ("other-view", ())]
+)
+def test_every_objective_of_a_pilot_is_translated(kind, columns):
+    message = Message(f"objective.{kind}", {"columns": columns})
+    said = language("ja").translate(objective(kind, columns).text, message)
+    assert not re.search("[a-z]{4,}", said)

@@ -58,6 +58,7 @@ def _hash(script: str) -> str:
 
 def template(name: str, words: Language, *, escaped: bool) -> Any:
     """A template that speaks a language."""
+    need("jinja2")
     from jinja2 import Environment
 
     environment = Environment(autoescape=escaped, trim_blocks=True, lstrip_blocks=True)
