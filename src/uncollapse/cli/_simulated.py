@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import mean, stdev
 from typing import Any
 
@@ -20,12 +20,13 @@ from uncollapse.records import (
     Spread,
 )
 
+# Title, key and digits.
 SHOWN = (
-    ("loss", "loss"),
-    ("within", "within_class_variance"),
-    ("instance", "instance_variance"),
-    ("view", "view_variance"),
-    ("between", "between_class_variance"),
+    ("loss", "loss", 6),
+    ("within", "within_class_variance", 4),
+    ("instance", "instance_variance", 4),
+    ("view", "view_variance", 4),
+    ("between", "between_class_variance", 4),
 )
 
 
@@ -37,19 +38,12 @@ class GridPoint:
     setting: Setting
     options: SimulationOptions
     prediction: Prediction
-    runs: list[Reached]
+    runs: list[Reached] = field(default_factory=list)
 
 
 def as_record(points: Sequence[GridPoint], interrupted: bool) -> SimulationRecord:
     """The record of finished runs, and their mean and spread by point of the grid."""
-    finished = [point for point in points if point.runs]
-    runs = [run for point in finished for run in _runs(point)]
-    summary = tuple(_summary(point) for point in finished)
-    return SimulationRecord(interrupted=interrupted, runs=tuple(runs), summary=summary)
-
-
-def _runs(point: GridPoint) -> list[SimulationRun]:
-    return [
+    runs = tuple(
         SimulationRun(
             setting=point.setting,
             options=point.options,
@@ -57,22 +51,21 @@ def _runs(point: GridPoint) -> list[SimulationRun]:
             prediction=point.prediction,
             reached=run,
         )
+        for point in points
         for run in point.runs
-    ]
+    )
+    summary = tuple(_summary(point) for point in points if point.runs)
+    return SimulationRecord(interrupted=interrupted, runs=runs, summary=summary)
 
 
 def _summary(point: GridPoint) -> PointSummary:
-    return PointSummary(
-        varied=point.varied,
-        repeats=len(point.runs),
-        phases=dict(Counter(run.phase for run in point.runs)),
-        **{key: _spread([getattr(run, key) for run in point.runs]) for _, key in SHOWN},
-    )
-
-
-def _spread(values: list[float]) -> Spread:
-    deviation = stdev(values) if len(values) > 1 else None
-    return Spread(mean(values), deviation, min(values), max(values))
+    spreads = {}
+    for _, key, _ in SHOWN:
+        values = [run[key] for run in point.runs]
+        deviation = stdev(values) if len(values) > 1 else None
+        spreads[key] = Spread(mean(values), deviation, min(values), max(values))
+    phases = dict(Counter(run.phase for run in point.runs))
+    return PointSummary(varied=point.varied, repeats=len(point.runs), phases=phases, **spreads)
 
 
 def as_text(points: Sequence[GridPoint]) -> list[str]:
@@ -85,17 +78,16 @@ def as_text(points: Sequence[GridPoint]) -> list[str]:
 
 def _in_full(point: GridPoint) -> list[str]:
     runs, predicted = point.runs, point.prediction
-    rows = [["", *(title for title, _ in SHOWN), "phase"]]
+    rows = [["", *(title for title, _, _ in SHOWN), "phase"]]
     rows.append(["predicted", *_numbers(predicted), predicted.phase])
     if len(runs) == 1:
         rows.append(["reached", *_numbers(runs[0]), runs[0].phase])
-        differences = [getattr(runs[0], k) - getattr(predicted, k) for _, k in SHOWN]
+        differences = [runs[0][key] - predicted[key] for _, key, _ in SHOWN]
         rows.append(["difference", *(f"{v:+.1e}" for v in differences), ""])
     else:
-        spreads = [_spread([getattr(run, key) for run in runs]) for _, key in SHOWN]
+        summary = _summary(point)
         for title, part in (("mean", "mean"), ("sd", "sd"), ("lowest", "min"), ("highest", "max")):
-            digits = [6 if key == "loss" else 4 for _, key in SHOWN]
-            numbers = [f"{s[part]:.{n}f}" for s, n in zip(spreads, digits, strict=True)]
+            numbers = _numbers({key: summary[key][part] for _, key, _ in SHOWN})
             rows.append([title, *numbers, _phases(runs) if part == "mean" else ""])
     lines = [f"setting      {describe(point.setting)}", f"model        {_model(point)}", ""]
     lines += [*_aligned(rows), *_by_size(point), "", f"runs         {_how(runs)}"]
@@ -110,12 +102,13 @@ def _table(points: Sequence[GridPoint]) -> list[str]:
         rows[0] += [title, "reached"]
     for point in points:
         cells = [f"{value:g}" for value in point.varied.values()]
+        summary = _summary(point)
         for key, digits in (("loss", 6), ("instance_variance", 4), ("view_variance", 4)):
-            reached = _spread([getattr(run, key) for run in point.runs])
+            reached = summary[key]
             text = f"{reached.mean:.{digits}f}"
             if repeated:
                 text += f" ±{reached.sd:.{digits}f}" if reached.sd is not None else " one run"
-            cells += [f"{getattr(point.prediction, key):.{digits}f}", text]
+            cells += [f"{point.prediction[key]:.{digits}f}", text]
         rows.append([*cells, point.prediction.phase, _phases(point.runs)])
     everything = [run for point in points for run in point.runs]
     first = points[0]
@@ -126,8 +119,8 @@ def _table(points: Sequence[GridPoint]) -> list[str]:
     return lines + [f"note: {note}" for note in _notes(points)]
 
 
-def _numbers(record: Prediction | Reached) -> list[str]:
-    return [f"{getattr(record, k):.{6 if k == 'loss' else 4}f}" for _, k in SHOWN]
+def _numbers(values: Prediction | Reached | dict[str, float]) -> list[str]:
+    return [f"{values[key]:.{digits}f}" for _, key, digits in SHOWN]
 
 
 def _phases(runs: Sequence[Reached]) -> str:

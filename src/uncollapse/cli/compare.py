@@ -41,15 +41,14 @@ def _show(comparison: Comparison, console: Console) -> None:
 
 
 def compare_command(
-    before: Annotated[Path, typer.Argument(help="JSON of `uncollapse measure`: the reference.")],
-    after: Annotated[Path, typer.Argument(help="JSON of `uncollapse measure` to compare.")],
+    before: Annotated[Path, "JSON of `uncollapse measure`: the reference."],
+    after: Annotated[Path, "JSON of `uncollapse measure` to compare."],
+    *,
     tolerance: Annotated[
-        float, typer.Option(help="Fraction by which the share or a probe may fall, 0 to below 1.")
+        float, "Fraction by which the share or a probe may fall, 0 to below 1."
     ] = 0.0,
     as_json: Json = False,
-    fail_on: Annotated[
-        Literal["regression"] | None, typer.Option(help="Exit with code 1 on a regression.")
-    ] = None,
+    fail_on: Annotated[Literal["regression"] | None, "Exit with code 1 on a regression."] = None,
 ) -> None:
     """Say what changed between two measurements.
 

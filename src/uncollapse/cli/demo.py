@@ -12,8 +12,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from uncollapse.cli._options import grouped
-from uncollapse.cli._setting import Language
+from uncollapse.cli._setting import FromZero, Language, OptionalOutput, Workers
+from uncollapse.cli.app import app
 from uncollapse.errors import InputError
 from uncollapse.records import Measurement, PilotResult
 
@@ -25,20 +25,12 @@ BUDGETS = {"digits": "10m", "fashion-mnist": "20m", "solar-cells": "20m"}
 
 
 def demo_command(
-    data: Annotated[
-        DataName,
-        typer.Option(help="Real data, labelled coarsely."),
-    ] = "digits",
-    seed: Annotated[int, typer.Option(min=0, help="Seed of weights, batches and views.")] = 0,
-    workers: Annotated[
-        int | None,
-        typer.Option(min=1, help="Processes of the pilot, of one thread.", show_default="cores"),
-    ] = None,
+    *,
+    data: Annotated[DataName, "Real data, labelled coarsely."] = "digits",
+    seed: Annotated[FromZero, "Seed of weights, batches and views."] = 0,
+    workers: Annotated[Workers, "Processes of the pilot, of one thread. [default: cores]"] = None,
     language: Language = "en",
-    output: Annotated[
-        Path | None,
-        typer.Option("-o", "--output", help="The demo's folder.", show_default="runs/demo-DATA"),
-    ] = None,
+    output: Annotated[OptionalOutput, "The demo's folder. [default: runs/demo-DATA]"] = None,
 ) -> None:
     """Check, least change, apply: the whole path.
 
@@ -58,13 +50,19 @@ def demo_command(
     _title("1. Check: is it happening?")
     before = _train_and_measure(start, folder / "before")
     _title("2. Least change: which setting prevents it?")
-    result = _pilot(start, folder / "pilot", BUDGETS[data], workers)
-    after = None
+    pilot = folder / "pilot"
+    processes = workers or os.cpu_count() or 1
+    _run("pilot", start, "--budget", BUDGETS[data], "--workers", processes, "-o", pilot)
+    result = PilotResult.read(pilot / "pilot.json")
+    runs, after = [folder / "before"], None
     if result.recommendation is not None:
+        runs.append(folder / "after")
         _title("3. Apply: train what is recommended, at full size")
-        after = _train_and_measure(folder / "pilot" / "recommended.yaml", folder / "after")
-        _compare(folder)
-    report = _report(folder, after is not None, language)
+        after = _train_and_measure(pilot / "recommended.yaml", runs[1])
+        _run("compare", *(run / "measured.json" for run in runs))
+    report = folder / "report.html"
+    _title("Report")
+    _run("report", *runs, pilot, "-o", report, "--lang", language)
     _title("What came out")
     _conclude(before, after, result)
     typer.echo(f"report   {report}")
@@ -114,7 +112,7 @@ def _start(folder: Path, data: DataName, seed: int) -> Path:
         own.write_text(
             (settings / "solar-features.yaml").read_text(encoding="utf-8"), encoding="utf-8"
         )
-        _embed(own, features, views=8)
+        _embed(own, features, "--views", 8)
     return start
 
 
@@ -122,22 +120,25 @@ def _title(text: str) -> None:
     typer.echo(f"\n=== {text}")
 
 
-def _echo(*words: object) -> None:
-    typer.echo(f"$ uncollapse {shlex.join(str(word) for word in words)}")
+def _echo(*words: object) -> list[str]:
+    texts = [str(word) for word in words]
+    typer.echo(f"$ uncollapse {shlex.join(texts)}")
+    return texts
 
 
-def _embed(run: Path, output: Path, *, views: int = 0, split: str | None = None) -> None:
-    from uncollapse.cli.train import Split, embed_command
+def _run(*words: object) -> None:
+    """Show a command and run it; what ends it early ends the demo."""
+    if code := app(_echo(*words), prog_name="uncollapse", standalone_mode=False):
+        raise typer.Exit(code)
 
-    extra = (["--views", views] if views else []) + (["--split", split] if split else [])
-    _echo("embed", run, *extra, "-o", output)
-    if not output.exists():
-        embed_command(run, output=output, views=views, split=[Split(split)] if split else None)
+
+def _embed(run: Path, output: Path, *options: object) -> None:
+    words = ("embed", run, *options, "-o", output)
+    _echo(*words) if output.exists() else _run(*words)
 
 
 def _train_and_measure(config: Path, folder: Path) -> Measurement:
     """Train (or go on), embed, measure the test rows, probe."""
-    from uncollapse.cli.train import train_command
     from uncollapse.metrics import measure_files
     from uncollapse.probes import ProbeOptions, embedded_files, probe
     from uncollapse.storage import write_text
@@ -146,11 +147,10 @@ def _train_and_measure(config: Path, folder: Path) -> Measurement:
 
     begun = (folder / "run.json").exists()
     if not begun or read_run(folder)[1].status != "finished":
-        _echo("train", config, "-o", folder, *(["--resume"] if begun else []))
-        train_command(config, output=folder, resume=begun)
+        _run("train", config, "-o", folder, *(["--resume"] if begun else []))
     everything, tested = folder / "embeddings.parquet", folder / "test.parquet"
     _embed(folder, everything)
-    _embed(folder, tested, split="test")
+    _embed(folder, tested, "--split", "test")
     _echo("measure", tested, "--embedding", LAYER, "--label", "label", "--json")
     measured = measure_files(
         [tested],
@@ -167,34 +167,6 @@ def _train_and_measure(config: Path, folder: Path) -> Measurement:
         probed = probe(embedded_files([folder]), settings=options)
         write_text(folder / "probe.json", probed.to_json())
     return measured
-
-
-def _pilot(start: Path, folder: Path, budget: str, workers: int | None) -> PilotResult:
-    from uncollapse.cli.pilot import pilot_command
-
-    workers = workers or os.cpu_count() or 1
-    _echo("pilot", start, "--budget", budget, "--workers", workers, "-o", folder)
-    grouped(pilot_command)(config=start, budget=budget, workers=workers, output=folder)
-    return PilotResult.read(folder / "pilot.json")
-
-
-def _compare(folder: Path) -> None:
-    from uncollapse.cli.compare import compare_command
-
-    before, after = (folder / name / "measured.json" for name in ("before", "after"))
-    _echo("compare", before, after)
-    compare_command(before, after)
-
-
-def _report(folder: Path, changed: bool, language: Literal["en", "ja"]) -> Path:
-    from uncollapse.cli.report import report_command
-
-    _title("Report")
-    paths = [folder / "before", *([folder / "after"] if changed else []), folder / "pilot"]
-    target = folder / "report.html"
-    _echo("report", *paths, "-o", target, "--lang", language)
-    grouped(report_command)(paths=paths, output=target, language=language)
-    return target
 
 
 def _conclude(before: Measurement, after: Measurement | None, result: PilotResult) -> None:

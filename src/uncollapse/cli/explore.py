@@ -8,14 +8,13 @@ from typing import Annotated
 import typer
 
 from uncollapse.cli._console import print_json
-from uncollapse.cli._setting import Json, Language
+from uncollapse.cli._setting import Json, Language, Output
 from uncollapse.storage import write_text
 
 
 def explore_command(
-    output: Annotated[
-        Path, typer.Option("-o", "--output", help="The HTML file to write; replaced if there.")
-    ] = Path("explorer.html"),
+    *,
+    output: Annotated[Output, "The HTML file to write; replaced if there."] = Path("explorer.html"),
     lang: Language = "en",
     as_json: Json = False,
 ) -> None:

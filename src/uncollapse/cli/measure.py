@@ -10,7 +10,8 @@ from typing import Annotated, Any, Literal
 import typer
 
 from uncollapse.cli._console import bar, plain_console, print_json, say
-from uncollapse.cli._setting import BatchOptions, ColumnOptions, Confidence, ConventionOptions, Json
+from uncollapse.cli._options import Fields, Options
+from uncollapse.cli._setting import CONVENTIONS, BatchOptions, FromZero, Json
 from uncollapse.errors import InputError
 from uncollapse.metrics import (
     Accumulator,
@@ -24,107 +25,61 @@ from uncollapse.metrics import (
 from uncollapse.records import Prediction, Setting
 from uncollapse.tables import Columns
 
-FailOn = Literal["collapsed", "at-risk"]
 
+@dataclass(frozen=True, kw_only=True)
+class MeasureOptions:
+    """How rows are read, the run that made them, how they are judged, what is answered.
 
-@dataclass(frozen=True)
-class RunOptions:
-    """Rows, and the run that made the embeddings."""
+    Attributes:
+        labels_from: File with labels and the other columns, row by row; may be repeated.
+        drop_invalid: Drop and count unusable rows.
+        prediction: JSON of `uncollapse predict` to stand beside.
+        alpha: Weight of the self-supervised term in the run that made the embeddings, 0 to 1; it is
+            predicted from this and the next options.
+        temperature: Temperature tau of that run, 0.001 to 1000.
+        collapsed_margin: Share of total variance below which it is collapsed, above 0.
+        healthy_margin: Share of total variance above which it is healthy, from the other margin to
+            below 1.
+        permutations: Permutations of the nulls; 0 leaves them out.
+        confidence: Confidence of every interval, between 0 and 1.
+        seed: Seed of permutations, splits and subsamples.
+        stream: Read in one pass, without nulls, or hold all rows. [default: stream above 256 MiB]
+        interval: Of a stream: exact (leave one out), or blocks (fast; auto).
+        save: File for a stream's state, to merge with others'.
+        layer: Layer's name, for the record.
+        split: Split's name, for the record.
+        fail_on: Exit with code 1 on this verdict or a worse one.
+    """
 
-    labels_from: Annotated[
-        list[Path] | None,
-        typer.Option(help="File with labels and the other columns, row by row; may be repeated."),
-    ] = None
-    drop_invalid: Annotated[
-        bool, typer.Option("--drop-invalid", help="Drop and count unusable rows.")
-    ] = False
-    prediction: Annotated[
-        Path | None, typer.Option(help="JSON of `uncollapse predict` to stand beside.")
-    ] = None
-    alpha: Annotated[
-        float | None,
-        typer.Option(
-            help="Weight of the self-supervised term in the run that made the embeddings, 0 to 1;"
-            " it is predicted from this and the next options."
-        ),
-    ] = None
-    temperature: Annotated[
-        float | None, typer.Option(help="Temperature tau of that run, 0.001 to 1000.")
-    ] = None
-
-
-@dataclass(frozen=True)
-class JudgingOptions:
-    """Margins, nulls and intervals."""
-
-    collapsed_margin: Annotated[
-        float, typer.Option(help="Share of total variance below which it is collapsed, above 0.")
-    ] = Margins.collapsed
-    healthy_margin: Annotated[
-        float,
-        typer.Option(
-            help="Share of total variance above which it is healthy, from the other margin to"
-            " below 1."
-        ),
-    ] = Margins.healthy
-    permutations: Annotated[
-        int, typer.Option(min=0, help="Permutations of the nulls; 0 leaves them out.")
-    ] = 20
-    confidence: Confidence = 0.95
-    seed: Annotated[
-        int, typer.Option(min=0, help="Seed of permutations, splits and subsamples.")
-    ] = 0
-
-
-@dataclass(frozen=True)
-class StreamOptions:
-    """How rows are read."""
-
-    stream: Annotated[
-        bool | None,
-        typer.Option(
-            "--stream/--in-memory",
-            help="Read in one pass, without nulls, or hold all rows.",
-            show_default="stream above 256 MiB",
-        ),
-    ] = None
-    interval: Annotated[
-        Literal["auto", "exact", "blocks"],
-        typer.Option(help="Of a stream: exact (leave one out), or blocks (fast; auto)."),
-    ] = "auto"
-    save: Annotated[
-        Path | None,
-        typer.Option("--save-state", help="File for a stream's state, to merge with others'."),
-    ] = None
-
-
-@dataclass(frozen=True)
-class AnswerOptions:
-    """What the answer says and how."""
-
-    layer: Annotated[str | None, typer.Option(help="Layer's name, for the record.")] = None
-    split: Annotated[str | None, typer.Option(help="Split's name, for the record.")] = None
+    columns: Columns
+    labels_from: tuple[Path, ...] = ()
+    drop_invalid: bool = False
+    prediction: Path | None = None
+    alpha: float | None = None
+    temperature: float | None = None
+    conventions: Annotated[Options, Fields(Setting, CONVENTIONS)]
+    batch: BatchOptions
+    collapsed_margin: float = Margins.collapsed
+    healthy_margin: float = Margins.healthy
+    permutations: FromZero = 20
+    confidence: float = 0.95
+    seed: FromZero = 0
+    stream: Annotated[bool | None, typer.Option("--stream/--in-memory")] = None
+    interval: Literal["auto", "exact", "blocks"] = "auto"
+    save: Annotated[Path | None, typer.Option("--save-state")] = None
+    layer: str | None = None
+    split: str | None = None
     as_json: Json = False
-    fail_on: Annotated[
-        FailOn | None, typer.Option(help="Exit with code 1 on this verdict or a worse one.")
-    ] = None
+    fail_on: Literal["collapsed", "at-risk"] | None = None
 
 
 def measure_command(
     files: Annotated[
         list[Path],
-        typer.Argument(
-            help="npy, npz, parquet, safetensors, CSV or arrow files, folders of them, Hugging Face"
-            " dataset folders, or states saved by --save-state. Several are shards of one set."
-        ),
+        "npy, npz, parquet, safetensors, CSV or arrow files, folders of them, Hugging Face dataset"
+        " folders, or states saved by --save-state. Several are shards of one set.",
     ],
-    columns: ColumnOptions,
-    run: RunOptions,
-    conventions: ConventionOptions,
-    batch: BatchOptions,
-    judging: JudgingOptions,
-    reading: StreamOptions,
-    answer: AnswerOptions,
+    options: MeasureOptions,
 ) -> None:
     """Say whether embeddings are collapsed.
 
@@ -133,106 +88,89 @@ def measure_command(
 
     Example: `uncollapse measure embeddings.parquet --embedding projector --label label`
     """
-    prediction = _prediction(run, conventions, batch)
-    margins = Margins(collapsed=judging.collapsed_margin, healthy=judging.healthy_margin)
-    if reading.save is not None:
-        state = _saved(files, columns.columns(), run, reading, answer.as_json)
+    prediction = _prediction(options)
+    judged: Options = {
+        "margins": Margins(collapsed=options.collapsed_margin, healthy=options.healthy_margin),
+        "confidence": options.confidence,
+        "layer": options.layer,
+        "split": options.split,
+    }
+    if options.save is not None:
+        state = _saved(files, options, options.save)
         if callable(prediction):
             prediction = prediction(state.classes().counts)
-        measured = state.measurement(
-            prediction=prediction,
-            margins=margins,
-            confidence=judging.confidence,
-            layer=answer.layer,
-            split=answer.split,
-        )
+        measured = state.measurement(prediction=prediction, **judged)
     else:
         with bar("reading", "rows") as progress:
             measured = measure_files(
                 files,
-                columns=columns.columns(),
-                labels_from=run.labels_from or (),
-                stream=reading.stream,
-                interval=reading.interval,
-                drop_invalid=run.drop_invalid,
+                columns=options.columns,
+                labels_from=options.labels_from,
+                stream=options.stream,
+                interval=options.interval,
+                drop_invalid=options.drop_invalid,
                 progress=progress,
                 prediction=prediction,
-                margins=margins,
-                probe=ProbeOptions(permutations=judging.permutations),
-                permutations=judging.permutations,
-                confidence=judging.confidence,
-                seed=judging.seed,
-                layer=answer.layer,
-                split=answer.split,
+                probe=ProbeOptions(permutations=options.permutations),
+                permutations=options.permutations,
+                seed=options.seed,
+                **judged,
             )
-    if answer.as_json:
+    if options.as_json:
         typer.echo(measured.to_json())
     else:
         plain_console().print(measured)
-    if answer.fail_on is not None and measured.fails(answer.fail_on):
+    if options.fail_on is not None and measured.fails(options.fail_on):
         raise typer.Exit(1)
 
 
 def _prediction(
-    run: RunOptions, conventions: ConventionOptions, batch: BatchOptions
+    options: MeasureOptions,
 ) -> Prediction | Callable[[Mapping[Any, int]], Prediction] | None:
     """What is predicted of the run: a record, or a function from the class counts to it."""
-    if run.alpha is None and run.temperature is None:
-        if any(option is not None for option in vars(batch).values()):
+    alpha, temperature = options.alpha, options.temperature
+    if alpha is None and temperature is None:
+        if options.batch != BatchOptions():
             raise InputError(
                 "--alpha and --temperature with the batch", "a batch alone", "give all three"
             )
-        if run.prediction is None:
-            return None
-        return Prediction.read(run.prediction)
-    if run.alpha is None or run.temperature is None:
+        return Prediction.read(options.prediction) if options.prediction else None
+    if alpha is None or temperature is None:
         raise InputError(
             "both --alpha and --temperature", "one of them", "give the run's whole setting"
         )
-    if run.prediction is not None:
+    if options.prediction is not None:
         raise InputError("--prediction or the run's setting", "both", "give one of them")
-    alpha, temperature, composed = run.alpha, run.temperature, batch.batch()
+    loss = options.conventions | {"alpha": alpha, "temperature": temperature}
+    loss["batch"] = options.batch.batch()
 
     def predicted(counts: Mapping[Any, int]) -> Prediction:
         from uncollapse.theory import predict
 
-        return predict(
-            Setting(
-                class_counts=tuple(counts.values()),
-                views=conventions.views,
-                alpha=alpha,
-                temperature=temperature,
-                self_pairs=conventions.self_pairs,
-                reduction=conventions.reduction,
-                batch=composed,
-            )
-        )
+        return predict(Setting(class_counts=tuple(counts.values()), **loss))
 
     return predicted
 
 
-def _saved(
-    files: list[Path], columns: Columns, run: RunOptions, reading: StreamOptions, as_json: bool
-) -> Accumulator:
+def _saved(files: list[Path], options: MeasureOptions, file: Path) -> Accumulator:
     """The saved state of a stream of the files; ends here where it cannot be judged by itself."""
-    assert reading.save is not None
-    check_place(reading.save)
+    check_place(file)
     with bar("reading", "rows") as progress:
         state = accumulate_files(
             files,
-            columns=columns,
-            labels_from=run.labels_from or (),
-            interval="blocks" if reading.interval == "blocks" else "exact",
-            drop_invalid=run.drop_invalid,
+            columns=options.columns,
+            labels_from=options.labels_from,
+            interval="blocks" if options.interval == "blocks" else "exact",
+            drop_invalid=options.drop_invalid,
             progress=progress,
         )
-    save_state(state, reading.save)
+    save_state(state, file)
     try:
         state.classes()
     except InputError as error:
         # A shard may well hold one class only: its state is of use all the same.
-        if as_json:
-            print_json("saved", {"saved": str(reading.save), "verdict": None, "reason": str(error)})
-        say(f"saved {reading.save}; not judged by itself: {error}")
+        if options.as_json:
+            print_json("saved", {"saved": str(file), "verdict": None, "reason": str(error)})
+        say(f"saved {file}; not judged by itself: {error}")
         raise typer.Exit from error
     return state

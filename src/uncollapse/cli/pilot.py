@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from uncollapse.cli._console import INTERRUPTED, bar, need, say
-from uncollapse.cli._setting import Changes, Json
+from uncollapse.cli._setting import Changes, Json, OptionalOutput, Workers
 from uncollapse.cli.train import need_training
 from uncollapse.progress import Step
 from uncollapse.records import PilotResult, Trial
@@ -24,64 +24,40 @@ _SAID = {
 }
 
 
-@dataclass(frozen=True)
-class PlanOptions:
-    """Changes of the setting; time, seeds and processes."""
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Changes of the setting; time, seeds and processes; what is to improve, where, and how much.
 
-    set_: Changes = None
-    budget: Annotated[
-        str,
-        typer.Option(metavar="<time>", help="Wall-clock time for the plan, as 90s, 20m or 2h."),
-    ] = "20m"
-    seeds: Annotated[
-        int, typer.Option(min=2, help="Seeds of whole runs, and fresh ones to confirm by.")
-    ] = 3
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes of one thread.", show_default="cores")
-    ] = None
+    Attributes:
+        budget: Wall-clock time for the plan, as 90s, 20m or 2h.
+        seeds: Seeds of whole runs, and fresh ones to confirm by.
+        workers: Processes of one thread. [default: cores]
+        layer: Layer that is deployed; the objective is measured there.
+        objective: What is to improve; auto takes the first that the data allow.
+        downstream: YAML file with a `data:` block to probe on; may be repeated.
+        margin: Accepted loss of training-label accuracy, 0 to below 1.
+        least_gain: Gain of the objective worth a change, between 0 and 1.
+        half_width: Half-width of one seed's 95 % interval, between 0 and 1; sets the rows used.
+    """
 
-
-@dataclass(frozen=True)
-class GoalOptions:
-    """What is to improve, where, and by how much."""
-
-    layer: Annotated[
-        Literal["projector", "backbone"],
-        typer.Option(help="Layer that is deployed; the objective is measured there."),
-    ] = "projector"
-    objective: Annotated[
-        Literal["auto", "within-class", "downstream", "other-view"],
-        typer.Option(help="What is to improve; auto takes the first that the data allow."),
-    ] = "auto"
-    downstream: Annotated[
-        list[Path] | None,
-        typer.Option(help="YAML file with a `data:` block to probe on; may be repeated."),
-    ] = None
-    margin: Annotated[
-        float, typer.Option(help="Accepted loss of training-label accuracy, 0 to below 1.")
-    ] = 0.01
-    least_gain: Annotated[
-        float, typer.Option(help="Gain of the objective worth a change, between 0 and 1.")
-    ] = 0.02
-    half_width: Annotated[
-        float,
-        typer.Option(
-            help="Half-width of one seed's 95 % interval, between 0 and 1; sets the rows used."
-        ),
-    ] = 0.05
+    set_: Changes = ()
+    budget: Annotated[str, typer.Option(metavar="<time>")] = "20m"
+    seeds: Annotated[int, typer.Option(min=2)] = 3
+    workers: Workers = None
+    layer: Literal["projector", "backbone"] = "projector"
+    objective: Literal["auto", "within-class", "downstream", "other-view"] = "auto"
+    downstream: tuple[Path, ...] = ()
+    margin: float = 0.01
+    least_gain: float = 0.02
+    half_width: float = 0.05
 
 
 def pilot_command(
-    config: Annotated[Path, typer.Argument(help="YAML file of `uncollapse train`: the setting.")],
-    plan: PlanOptions,
-    goal: GoalOptions,
-    ray: Annotated[bool, typer.Option("--ray", help="Run on a Ray cluster.")] = False,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "-o", "--output", help="The pilot's folder.", show_default="runs/CONFIG-pilot"
-        ),
-    ] = None,
+    config: Annotated[Path, "YAML file of `uncollapse train`: the setting."],
+    plan: Plan,
+    *,
+    ray: Annotated[bool, "Run on a Ray cluster."] = False,
+    output: Annotated[OptionalOutput, "The pilot's folder. [default: runs/CONFIG-pilot]"] = None,
     as_json: Json = False,
 ) -> None:
     """Find the least change that prevents collapse.
@@ -96,15 +72,12 @@ def pilot_command(
     from uncollapse.pilot import PilotOptions, on_processes, on_ray, pilot, seconds_of
     from uncollapse.training import load_config, load_data_config
 
-    given = asdict(goal)
-    others = {
-        file.stem: (load_data_config(file), file.parent) for file in given.pop("downstream") or ()
-    }
-    workers = plan.workers or os.cpu_count() or 1
-    options = PilotOptions(
-        budget=seconds_of(plan.budget), seeds=plan.seeds, workers=workers, **given
-    )
-    checked = load_config(config, plan.set_ or ())
+    given = asdict(plan)
+    changes, downstream = given.pop("set_"), given.pop("downstream")
+    others = {file.stem: (load_data_config(file), file.parent) for file in downstream}
+    given["workers"] = plan.workers or os.cpu_count() or 1
+    options = PilotOptions(**given | {"budget": seconds_of(plan.budget)})
+    checked = load_config(config, changes)
     try:
         with bar("reading", "runs") as update:
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import typer
 
 from uncollapse.cli._console import print_json
-from uncollapse.cli._setting import BatchOptions, ClassOptions, Json, LossOptions
+from uncollapse.cli._options import Fields, Options
+from uncollapse.cli._setting import SETTING, BatchOptions, ClassCounts, FromZero, Json, read_counts
 from uncollapse.records import BalancedBatch, FullBatch, Prediction, RandomBatch, Setting
 from uncollapse.theory import LEVERS, Advice, Lever, advise, predict
 
@@ -24,33 +25,26 @@ MEANING = {
 }
 
 
-@dataclass(frozen=True)
-class AdviceOptions:
-    """Dimension, advice and answer."""
+@dataclass(frozen=True, kw_only=True)
+class PredictOptions:
+    """The setting, advice and answer.
 
-    dim: Annotated[
-        int | None,
-        typer.Option(help="Embedding dimension d, from 1.", show_default="large enough"),
-    ] = None
-    target_variance: Annotated[
-        float | None,
-        typer.Option(
-            help="Instance variance that the changes should reach, between 0 and 1.",
-            show_default="0.01 in every class",
-        ),
-    ] = None
-    seed: Annotated[int, typer.Option(min=0, help="Seed of sampled batches.")] = 0
+    Attributes:
+        dim: Embedding dimension d, from 1. [default: large enough]
+        target_variance: Instance variance that the changes should reach, between 0 and 1.
+            [default: 0.01 in every class]
+        seed: Seed of sampled batches.
+    """
+
+    setting: Annotated[Options, Fields(Setting, SETTING, {"class_counts": ClassCounts})]
+    batch: BatchOptions
+    dim: int | None = None
+    target_variance: float | None = None
+    seed: FromZero = 0
     as_json: Json = False
 
 
-def predict_command(
-    alpha: Annotated[float, typer.Option(help="Weight of the self-supervised term, 0 to 1.")],
-    temperature: Annotated[float, typer.Option(help="Temperature tau, 0.001 to 1000.")],
-    classes: ClassOptions,
-    loss: LossOptions,
-    batch: BatchOptions,
-    answer: AdviceOptions,
-) -> None:
+def predict_command(options: PredictOptions) -> None:
     """Say what the loss will do, before training.
 
     Computes the global optimum of L = (1 - alpha) L_sup + alpha L_self over all embeddings: its
@@ -58,19 +52,11 @@ def predict_command(
 
     Example: `uncollapse predict --classes 10 --per-class 50 --alpha 0 --temperature 0.1`
     """
-    setting = Setting(
-        class_counts=classes.counts(),
-        classes=classes.classes,
-        per_class=classes.per_class,
-        alpha=alpha,
-        temperature=temperature,
-        dimension=answer.dim,
-        batch=batch.batch(),
-        **asdict(loss),
-    )
-    prediction = predict(setting, seed=answer.seed)
-    target, seed = answer.target_variance, answer.seed
-    if answer.as_json:
+    given = options.setting | {"class_counts": read_counts(options.setting["class_counts"])}
+    setting = Setting(**given, dimension=options.dim, batch=options.batch.batch())
+    prediction = predict(setting, seed=options.seed)
+    target, seed = options.target_variance, options.seed
+    if options.as_json:
         record = prediction.to_dict()
         if target is not None:
             changes = _advise(setting, target, seed)

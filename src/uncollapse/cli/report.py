@@ -9,67 +9,46 @@ from typing import Annotated, Literal
 import typer
 
 from uncollapse.cli._console import bar, print_json
-from uncollapse.cli._setting import ColumnOptions, Json, Language
+from uncollapse.cli._setting import FromZero, Json, Language, OptionalOutput
 from uncollapse.errors import InputError
 from uncollapse.storage import write_text
+from uncollapse.tables import Columns
 
 ENDINGS = {"html": ".html", "json": ".json", "markdown": ".md"}
 
 
-@dataclass(frozen=True)
-class TargetOptions:
-    """What is written where."""
+@dataclass(frozen=True, kw_only=True)
+class WrittenOptions:
+    """What is written where, of which rows.
 
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "-o",
-            "--output",
-            help="File to write; an earlier report is replaced.",
-            show_default="report.html, .json or .md",
-        ),
-    ] = None
+    Attributes:
+        output: File to write; an earlier report is replaced. [default: report.html, .json or .md]
+        format_: A page, the record for an audit, or a model-card section.
+        layer: Layer that it is about. [default: the projector where there is one]
+        sample: Rows that a picture shows at most.
+        seed: Seed of the rows in pictures and of measurements made here.
+        force: Write over a file that is no report.
+    """
+
+    output: OptionalOutput = None
     language: Language = "en"
-    format_: Annotated[
-        Literal["html", "json", "markdown"],
-        typer.Option("--format", help="A page, the record for an audit, or a model-card section."),
-    ] = "html"
-    layer: Annotated[
-        str | None,
-        typer.Option(
-            help="Layer that it is about.", show_default="the projector where there is one"
-        ),
-    ] = None
-
-
-@dataclass(frozen=True)
-class PictureOptions:
-    """Rows of the pictures, and the answer."""
-
-    sample: Annotated[
-        int, typer.Option(min=10, max=5000, help="Rows that a picture shows at most.")
-    ] = 1500
-    seed: Annotated[
-        int, typer.Option(min=0, help="Seed of the rows in pictures and of measurements made here.")
-    ] = 0
-    force: Annotated[bool, typer.Option("--force", help="Write over a file that is no report.")] = (
-        False
-    )
+    format_: Literal["html", "json", "markdown"] = "html"
+    layer: str | None = None
+    columns: Columns
+    sample: Annotated[int, typer.Option(min=10, max=5000)] = 1500
+    seed: FromZero = 0
+    force: bool = False
     as_json: Json = False
 
 
 def report_command(
     paths: Annotated[
         list[Path],
-        typer.Argument(
-            help="JSON of measure, compare, probe, predict or pilot, folders of runs and pilots,"
-            " embeddings; told apart by their content. The first run or measurement is the"
-            " reference, the last is compared with it; a probe record belongs to the one before it."
-        ),
+        "JSON of measure, compare, probe, predict or pilot, folders of runs and pilots, embeddings;"
+        " told apart by their content. The first run or measurement is the reference, the last is"
+        " compared with it; a probe record belongs to the one before it.",
     ],
-    target: TargetOptions,
-    columns: ColumnOptions,
-    picture: PictureOptions,
+    given: WrittenOptions,
 ) -> None:
     """Write one page for whoever decides.
 
@@ -81,24 +60,24 @@ def report_command(
     """
     from uncollapse.report import ReportOptions, build_report
 
-    file = target.output or Path(f"report{ENDINGS[target.format_]}")
-    _check_target(file, paths, picture.force)
+    file = given.output or Path(f"report{ENDINGS[given.format_]}")
+    _check_target(file, paths, given.force)
     options = ReportOptions(
-        columns=columns.columns(), layer=target.layer, sample=picture.sample, seed=picture.seed
+        columns=given.columns, layer=given.layer, sample=given.sample, seed=given.seed
     )
     with bar("reading", transient=True) as update:
         report = build_report(
             paths,
-            target.language,
+            given.language,
             options=options,
             progress=lambda step: update(step.done, step.total, stage=step.stage),
         )
         update(0, None, stage="writing")
         make = {"html": report.to_html, "json": report.to_json, "markdown": report.to_markdown}
-        text = make[target.format_]()
+        text = make[given.format_]()
     write_text(file, text.rstrip() + "\n")
     size = len(text.encode()) / 1e6
-    if picture.as_json:
+    if given.as_json:
         print_json(
             "written",
             {

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from uncollapse.cli._console import INTERRUPTED, bar, need, print_json, say
-from uncollapse.cli._setting import Changes, Json
+from uncollapse.cli._setting import Changes, FromZero, Json, OptionalOutput, Output
 from uncollapse.progress import Step
 from uncollapse.records import Prediction, to_json_types
 
@@ -88,15 +88,11 @@ def _show(result: TrainResult) -> None:
 
 
 def train_command(
-    config: Annotated[Path, typer.Argument(help="YAML file; docs/training.md has every key.")],
-    set_: Changes = None,
-    output: Annotated[
-        Path | None,
-        typer.Option("-o", "--output", help="The run's folder.", show_default="runs/CONFIG"),
-    ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the run in that folder.")
-    ] = False,
+    config: Annotated[Path, "YAML file; docs/training.md has every key."],
+    *,
+    set_: Changes = (),
+    output: Annotated[OptionalOutput, "The run's folder. [default: runs/CONFIG]"] = None,
+    resume: Annotated[bool, "Go on with the run in that folder."] = False,
     as_json: Json = False,
 ) -> None:
     """Train an encoder, and watch for collapse.
@@ -110,7 +106,7 @@ def train_command(
     from uncollapse.metrics import scores
     from uncollapse.training import build_problem, check_folder, load_config, train
 
-    checked = load_config(config, set_ or ())
+    checked = load_config(config, set_)
     folder = output or Path("runs") / config.stem
     check_folder(folder, resume=resume)
     with bar("reading", "images") as progress:
@@ -138,32 +134,21 @@ def train_command(
 
 def embed_command(
     run: Annotated[
-        Path,
-        typer.Argument(
-            help="Folder of a run, or a YAML configuration: its untrained or pretrained encoder."
-        ),
+        Path, "Folder of a run, or a YAML configuration: its untrained or pretrained encoder."
     ],
     data: Annotated[
-        Path | None,
-        typer.Argument(help="YAML file with a `data:` block; by default the run's own data."),
+        Path | None, "YAML file with a `data:` block; by default the run's own data."
     ] = None,
-    output: Annotated[
-        Path,
-        typer.Option(
-            "-o", "--output", help="The .parquet or .npz file to write; replaced if there."
-        ),
-    ] = Path("embeddings.parquet"),
-    split: Annotated[
-        list[Split] | None,
-        typer.Option(help="Part of the data; may be repeated.", show_default="all"),
-    ] = None,
-    views: Annotated[
-        int, typer.Option(min=0, help="Augmented views of each instance; 0 for none.")
-    ] = 0,
+    *,
+    output: Annotated[Output, "The .parquet or .npz file to write; replaced if there."] = Path(
+        "embeddings.parquet"
+    ),
+    split: Annotated[tuple[Split, ...], "Part of the data; may be repeated. [default: all]"] = (),
+    views: Annotated[FromZero, "Augmented views of each instance; 0 for none."] = 0,
     checkpoint: Annotated[
-        Literal["best", "last"], typer.Option(help="Best by the validation measure, or last.")
+        Literal["best", "last"], "Best by the validation measure, or last."
     ] = "best",
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the views.")] = 0,
+    seed: Annotated[FromZero, "Seed of the views."] = 0,
     as_json: Json = False,
 ) -> None:
     """Write embeddings of backbone and projector.
@@ -182,7 +167,7 @@ def embed_command(
             rows_of,
             problem.augmenter,
             output,
-            splits=[part.value for part in split] if split else None,
+            splits=[part.value for part in split] or None,
             views=views,
             seed=seed,
             precision=problem.config.precision,

@@ -23,12 +23,13 @@ class ProbeColumns:
     """Names of columns; what is None is found in the parquet metadata or by its usual name.
 
     Attributes:
-        layers: Columns of vectors; empty: those that the metadata names, else the usual one.
-        targets: Columns to read; empty: label, finer labels and slices.
-        label: The training label.
-        group: What must not be divided between splits.
-        instance: Instance of each row.
-        split: Split of each row.
+        layers: Column of vectors (backbone, projector, ...); may be repeated. [default: all layers
+            that `uncollapse embed` wrote, else the usual column]
+        targets: Column to read; may be repeated. [default: label, finer labels, slices]
+        label: Column of the class label that the encoder was trained on.
+        group: Column of what must stay in one split (patient, part).
+        instance: Column of instance ids, when rows are views of instances.
+        split: Column of splits: train, validation, test. [default: split; without it, cut here]
     """
 
     layers: tuple[str, ...] = ()

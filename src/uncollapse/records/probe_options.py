@@ -93,11 +93,11 @@ class ProbeOptions(Part):
         temperatures: Temperatures of their weights exp(cosine/temperature), likewise.
         shots: Training rows per class of the few-shot probe; None: those of 1, 5 and 10 that every
             class has.
-        draws: Draws of the shots.
+        draws: Draws of the shots, from 2.
         within: Of the probe inside classes.
         probes: Which to run.
         tolerance: Largest slope of the linear probe's objective at which it is taken as optimal.
-        confidence: Of every interval.
+        confidence: Confidence of every interval, between 0 and 1.
         folds, strengths, permutations, most_rows, least_units, margin, index: Of `within`, to be
             given without it.
 

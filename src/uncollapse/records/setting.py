@@ -30,21 +30,21 @@ MAX_COUNT = 10**9
 class Setting(Part):
     """One SupCL problem: L = (1 - alpha) L_sup + alpha L_self on given data and batches.
 
+    `self_pairs`, `reduction` and `anchors_without_positives` are those of `Conventions`. Under the
+    reduction "pairs" an anchor without positives has no pair, so "drop" and "zero" are the same.
+
     Attributes:
         class_counts: Instances of each class, n_1..n_m (at least two classes). Leave it out and
             give `classes` and `per_class` for m classes of n instances each.
-        classes: Number of classes m, at least 2.
-        per_class: Instances of each class n, at least 1.
-        views: Augmented views of each instance p, at least 1.
-        alpha: Weight of the self-supervised term, in [0, 1].
-        temperature: Temperature tau, in [1e-3, 1e3].
-        self_pairs: Whether the softmax denominator holds the anchor itself, and L_self the pair
-            of a view with itself ("include"), or neither ("exclude").
-        reduction: Mean over all positive pairs of the batch ("pairs"), or over each anchor's
-            positives and then over anchors ("anchors").
-        anchors_without_positives: An anchor that is alone of its class in the batch is left out
-            of the mean ("drop"), counted as zero ("zero"), or refused ("error"). Under "pairs"
-            it has no pair, so "drop" and "zero" are the same.
+        classes: Number of classes m, from 2.
+        per_class: Instances of each class n, from 1.
+        views: Augmented views of an instance p, from 1.
+        alpha: Weight of the self-supervised term, 0 to 1.
+        temperature: Temperature tau, 0.001 to 1000.
+        self_pairs: The anchor itself in the denominator, or not.
+        reduction: Mean over positive pairs, or over anchors.
+        anchors_without_positives: An anchor alone of its class in a batch: left out, zero, or
+            refused.
         dimension: Embedding dimension d, or None for "large enough".
         batch: `FullBatch()`, `BalancedBatch(per_class, classes)` or `RandomBatch(size)`.
 

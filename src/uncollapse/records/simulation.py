@@ -22,28 +22,32 @@ Initial = Literal["random", "collapsed", "ssem"]
 class SimulationOptions(Part):
     """How the loss is minimised, and over what.
 
+    lbfgs needs an objective without chance: full batches, or so few possible batches that all are
+    summed. A cosine schedule ends at 0 with the last step. Vectors start at random on the sphere;
+    "collapsed" in the simplex of the classes; "ssem" in the simplex of simplices. Both are rotated
+    at random, and without noise (Gaussian, then put back on the sphere) their symmetry is never
+    left. The network has ReLU units, and is a linear map at depth 0; instances scatter around their
+    class centre with deviation 1 in each dimension.
+
     Attributes:
-        model: "vectors": the embeddings themselves; "mlp": a network on Gaussian classes.
-        optimiser: "lbfgs" (objectives without chance: full batches, or so few possible batches
-            that all are summed), "sgd" or "adam". None: lbfgs for vectors and full batches, else
-            adam.
-        learning_rate: Of sgd and adam. None: sgd 1, adam 0.01; a tenth of these for a network.
-        momentum: Of sgd, in [0, 1).
-        schedule: Of the learning rate: "cosine" to 0 at the last step, or "constant".
-        steps: Steps at most. None: 3000 for lbfgs, else 2000.
-        initial: Start of vectors: "random" on the sphere; "collapsed": the simplex of the classes;
-            "ssem": the simplex of simplices with `initial_variance`. Both are rotated at random.
-        initial_variance: Within-class variance of "ssem", in (0, 1).
-        initial_noise: Length of the Gaussian noise added to each vector of "collapsed" and "ssem"
-            before it is put back on the sphere. Without noise their symmetry is never left.
-        width: Units of each hidden layer of the network (ReLU).
-        depth: Hidden layers of the network; 0 for a linear map.
-        input_dimension: Dimension of the Gaussian classes.
-        separation: Length of a class centre; instances scatter around it with deviation 1 in each
-            dimension.
-        augmentation: Deviation of the noise of each view around its instance.
-        fresh_views: Whether every step draws new views; reached values are then on another draw.
-        collapsed_below: A variance at or below this counts as none when the phase reached is named.
+        model: Free vectors, or a network on Gaussian classes.
+        optimiser: How the loss is minimised. [default: lbfgs for vectors and full batches, else
+            adam]
+        learning_rate: Learning rate of sgd and adam, above 0. [default: sgd 1, adam 0.01; a tenth
+            of it for a network]
+        momentum: Momentum of sgd, 0 to below 1.
+        schedule: Course of the learning rate.
+        steps: Steps of the optimiser, from 1. [default: at most 3000 for lbfgs, else 2000]
+        initial: Start of free vectors.
+        initial_variance: Within-class variance of the ssem start, between 0 and 1.
+        initial_noise: Length of the noise on a collapsed or ssem start, from 0.
+        width: Units of a hidden layer of the network, 1 to 4096.
+        depth: Hidden layers of the network, 0 to 32.
+        input_dimension: Dimension of the Gaussian classes, 1 to 4096.
+        separation: Length of a class centre, in deviations of its instances, from 0.
+        augmentation: Deviation of a view's noise, in deviations of the instances, from 0.
+        fresh_views: New views at every step; evaluate on others.
+        collapsed_below: A variance up to this counts as none in the phase, 0 to below 1.
 
     Raises:
         InputError: A value is out of its range, or options do not go together.

@@ -19,15 +19,17 @@ _USUAL_LABELS = ("label", "labels", "y", "target", "targets", "class")
 class Columns:
     """Names of the columns (of the arrays, in npz and safetensors files).
 
+    Vectors are a column of lists; or several columns of numbers, by a pattern or separated by
+    commas. Where they are not named: by their usual names, else the only column of lists, else the
+    only family of number columns such as e0, e1, e2. Labels: by their usual names.
+
     Attributes:
-        embedding: A column of lists; or several columns of numbers, by a pattern such as "e*" or
-            separated by commas. None: by its usual names, else the only column of lists, else the
-            only family of number columns such as e0, e1, e2.
-        label: Class of each row. None: by its usual names.
-        instance: Instance of each row.
-        group: Independent group of each row.
-        fine: Finer label of each row.
-        slices: Slice columns.
+        embedding: Column of vectors, or a pattern of number columns such as "e*".
+        label: Column of class labels.
+        instance: Column of instance ids, when rows are views of instances.
+        group: Column of what was drawn independently (patient, part).
+        fine: Column of finer labels, for the within-class probe.
+        slices: Column over whose values to compare; may be repeated.
 
     Examples:
         >>> import numpy as np
