@@ -111,7 +111,7 @@ def test_an_interrupt_is_130_without_a_traceback(monkeypatch, tmp_path):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("uncollapse.cli.compare.Measurement.read", interrupted)
+    monkeypatch.setattr("uncollapse.cli.measure.Measurement.read", interrupted)
     code, text, error = run(monkeypatch, "compare", "a.json", "b.json")
     assert (code, text) == (130, "")
     assert "Traceback" not in error

@@ -50,25 +50,16 @@ def bar(stage: str, unit: str = "", *, transient: bool = False) -> Iterator[Call
     Its update takes what is done, all there is to do (None where that is not known), and, where
     they change, a text beside the bar and the stage.
     """
+    from rich import progress as widgets
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
 
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn(unit),
-        TextColumn("{task.fields[text]}"),
-        TimeRemainingColumn(),
-    )
-    with Progress(
-        *columns,
+    with widgets.Progress(
+        widgets.TextColumn("{task.description}"),
+        widgets.BarColumn(),
+        widgets.MofNCompleteColumn(),
+        widgets.TextColumn(unit),
+        widgets.TextColumn("{task.fields[text]}"),
+        widgets.TimeRemainingColumn(),
         console=Console(stderr=True),
         disable=not sys.stderr.isatty(),
         transient=transient,

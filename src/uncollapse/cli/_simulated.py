@@ -80,26 +80,24 @@ def _in_full(point: GridPoint) -> list[str]:
     runs, predicted = point.runs, point.prediction
     rows = [["", *(title for title, _, _ in SHOWN), "phase"]]
     rows.append(["predicted", *_numbers(predicted), predicted.phase])
+    summary, parts = _summary(point), {"reached": "mean"}
+    if len(runs) > 1:
+        parts = {"mean": "mean", "sd": "sd", "lowest": "min", "highest": "max"}
+    for title, part in parts.items():
+        numbers = _numbers({key: summary[key][part] for _, key, _ in SHOWN})
+        rows.append([title, *numbers, _phases(runs) if part == "mean" else ""])
     if len(runs) == 1:
-        rows.append(["reached", *_numbers(runs[0]), runs[0].phase])
         differences = [runs[0][key] - predicted[key] for _, key, _ in SHOWN]
         rows.append(["difference", *(f"{v:+.1e}" for v in differences), ""])
-    else:
-        summary = _summary(point)
-        for title, part in (("mean", "mean"), ("sd", "sd"), ("lowest", "min"), ("highest", "max")):
-            numbers = _numbers({key: summary[key][part] for _, key, _ in SHOWN})
-            rows.append([title, *numbers, _phases(runs) if part == "mean" else ""])
     lines = [f"setting      {describe(point.setting)}", f"model        {_model(point)}", ""]
     lines += [*_aligned(rows), *_by_size(point), "", f"runs         {_how(runs)}"]
     return lines + [f"note: {note}" for note in _notes([point])]
 
 
 def _table(points: Sequence[GridPoint]) -> list[str]:
-    names = list(points[0].varied)
     repeated = max(len(point.runs) for point in points) > 1
-    rows = [list(names)]
-    for title in ("loss", "instance", "view", "phase"):
-        rows[0] += [title, "reached"]
+    titles = ("loss", "reached", "instance", "reached", "view", "reached", "phase", "reached")
+    rows = [[*points[0].varied, *titles]]
     for point in points:
         cells = [f"{value:g}" for value in point.varied.values()]
         summary = _summary(point)
@@ -119,7 +117,7 @@ def _table(points: Sequence[GridPoint]) -> list[str]:
     return lines + [f"note: {note}" for note in _notes(points)]
 
 
-def _numbers(values: Prediction | Reached | dict[str, float]) -> list[str]:
+def _numbers(values: Prediction | dict[str, float]) -> list[str]:
     return [f"{values[key]:.{digits}f}" for _, key, digits in SHOWN]
 
 
@@ -160,9 +158,8 @@ def _how(runs: Sequence[Reached]) -> str:
     )
     least, most = min(run.steps for run in runs), max(run.steps for run in runs)
     steps = f"{least}" if least == most else f"{least} to {most}"
-    stops = Counter(run.stopped for run in runs)
-    stopped = ", ".join(f"{why} {times}" for why, times in stops.items())
-    stopped = next(iter(stops)) if len(runs) == 1 else stopped
+    stops = Counter(run.stopped for run in runs).items()
+    stopped = ", ".join(why if len(runs) == 1 else f"{why} {times}" for why, times in stops)
     sampled = [run for run in runs if run.loss_error is not None]
     loss = "loss exact"
     if sampled:
@@ -193,22 +190,18 @@ def _by_size(point: GridPoint) -> list[str]:
         for key in ("instance_variance_per_class", "view_variance_per_class"):
             reached = mean(getattr(run, key)[c] for run in point.runs for c in where)
             cells += [f"{getattr(point.prediction, key)[where[0]]:.4f}", f"{reached:.4f}"]
-        phases = Counter(
-            run.phase_per_class[c] or "one instance" for run in point.runs for c in where
-        )
-        several = len(phases) > 1
-        reached = ", ".join(f"{k} {v}" if several else k for k, v in phases.most_common())
-        rows.append([*cells, reached])
+        each = (run.phase_per_class[c] or "one instance" for run in point.runs for c in where)
+        phases = Counter(each).most_common()
+        words = (f"{name} {times}" if len(phases) > 1 else name for name, times in phases)
+        rows.append([*cells, ", ".join(words)])
     return ["", *_aligned(rows)]
 
 
 def _aligned(rows: list[list[str]]) -> list[str]:
-    widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
-    last = len(widths) - 1
-    return [
-        "  ".join(
-            cell.ljust(width) if k == last or rows[0][k] == "" else cell.rjust(width)
-            for k, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
+    """Rows as lines; the last column and one without a title are words, the others numbers."""
+    columns = []
+    for number, column in enumerate(zip(*rows, strict=True), 1):
+        width = max(map(len, column))
+        words = number == len(rows[0]) or column[0] == ""
+        columns.append([cell.ljust(width) if words else cell.rjust(width) for cell in column])
+    return ["  ".join(row).rstrip() for row in zip(*columns, strict=True)]

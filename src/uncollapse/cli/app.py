@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections import UserDict
 from importlib import import_module
 from typing import Annotated, Any
 
@@ -16,38 +16,28 @@ from uncollapse.cli._console import EXIT_CODES, INTERRUPTED
 from uncollapse.cli._options import grouped
 from uncollapse.errors import InputError
 
-# Each is `NAME_command` in the file of its name; embed stands beside train.
 COMMANDS = (
     "demo", "predict", "explore", "measure", "compare", "train", "embed", "probe", "pilot",
     "simulate", "report",
 )  # fmt: skip
+# Each is `NAME_command` in the file of its name, but for those that stand beside another.
+BESIDE = {"explore": "report", "compare": "measure", "embed": "train"}
 
 
-class _Commands(Mapping[str, Any]):
+class _Commands(UserDict[str, Any]):
     """The commands by name, each imported when it is asked for: `--version` needs none of them."""
 
     def __getitem__(self, name: str) -> Any:
-        if name not in COMMANDS:
-            raise KeyError(name)
-        module = import_module(f"uncollapse.cli.{'train' if name == 'embed' else name}")
+        module = import_module(f"uncollapse.cli.{self.data[name] or name}")
         single = typer.Typer(add_completion=False, rich_markup_mode=None)
         single.command(name, epilog=EXIT_CODES)(grouped(getattr(module, f"{name}_command")))
         return typer.main.get_command(single)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(COMMANDS)
-
-    def __len__(self) -> int:
-        return len(COMMANDS)
-
-    def __contains__(self, name: object) -> bool:
-        return name in COMMANDS
 
 
 class _Group(TyperGroup):
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
-        self.commands = _Commands()  # type: ignore[assignment]
+        self.commands = _Commands({name: BESIDE.get(name) for name in COMMANDS})
 
 
 # Plain help: brackets in a text are no markup, and no column is cut at 80 characters.

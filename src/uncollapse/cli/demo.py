@@ -109,9 +109,7 @@ def _start(folder: Path, data: DataName, seed: int) -> Path:
     if data == "solar-cells" and not features.exists():
         _title("0. Features of the cells, by a frozen network (once)")
         own = folder / "features.yaml"
-        own.write_text(
-            (settings / "solar-features.yaml").read_text(encoding="utf-8"), encoding="utf-8"
-        )
+        own.write_bytes((settings / "solar-features.yaml").read_bytes())
         _embed(own, features, "--views", 8)
     return start
 
@@ -134,7 +132,10 @@ def _run(*words: object) -> None:
 
 def _embed(run: Path, output: Path, *options: object) -> None:
     words = ("embed", run, *options, "-o", output)
-    _echo(*words) if output.exists() else _run(*words)
+    if output.exists():
+        _echo(*words)
+    else:
+        _run(*words)
 
 
 def _train_and_measure(config: Path, folder: Path) -> Measurement:

@@ -1,4 +1,4 @@
-"""`uncollapse measure`: parse, measure, print."""
+"""`uncollapse measure` and `uncollapse compare`: parse, measure or compare, print."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from uncollapse.cli._console import bar, plain_console, print_json, say
 from uncollapse.cli._options import Fields, Options
@@ -19,10 +22,11 @@ from uncollapse.metrics import (
     ProbeOptions,
     accumulate_files,
     check_place,
+    compare,
     measure_files,
     save_state,
 )
-from uncollapse.records import Prediction, Setting
+from uncollapse.records import Comparison, Measurement, Prediction, Setting
 from uncollapse.tables import Columns
 
 
@@ -141,13 +145,12 @@ def _prediction(
         )
     if options.prediction is not None:
         raise InputError("--prediction or the run's setting", "both", "give one of them")
-    loss = options.conventions | {"alpha": alpha, "temperature": temperature}
-    loss["batch"] = options.batch.batch()
+    loss: Options = {"alpha": alpha, "temperature": temperature, "batch": options.batch.batch()}
 
     def predicted(counts: Mapping[Any, int]) -> Prediction:
         from uncollapse.theory import predict
 
-        return predict(Setting(class_counts=tuple(counts.values()), **loss))
+        return predict(Setting(class_counts=tuple(counts.values()), **loss, **options.conventions))
 
     return predicted
 
@@ -174,3 +177,53 @@ def _saved(files: list[Path], options: MeasureOptions, file: Path) -> Accumulato
         say(f"saved {file}; not judged by itself: {error}")
         raise typer.Exit from error
     return state
+
+
+def compare_command(
+    before: Annotated[Path, "JSON of `uncollapse measure`: the reference."],
+    after: Annotated[Path, "JSON of `uncollapse measure` to compare."],
+    *,
+    tolerance: Annotated[
+        float, "Fraction by which the share or a probe may fall, 0 to below 1."
+    ] = 0.0,
+    as_json: Json = False,
+    fail_on: Annotated[Literal["regression"] | None, "Exit with code 1 on a regression."] = None,
+) -> None:
+    """Say what changed between two measurements.
+
+    Every difference has its interval; a regression is a fall of the verdict, of a class, of the
+    share or of a probe.
+
+    Example: `uncollapse compare before.json after.json --fail-on regression`
+    """
+    comparison = compare(Measurement.read(before), Measurement.read(after), tolerance=tolerance)
+    if as_json:
+        typer.echo(comparison.to_json())
+    else:
+        _show_comparison(comparison, plain_console())
+    if fail_on == "regression" and comparison.regression:
+        raise typer.Exit(1)
+
+
+def _show_comparison(comparison: Comparison, console: Console) -> None:
+    console.print(f"verdict: {comparison.verdict_before} -> {comparison.verdict_after}")
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for name in ("", "before", "after", "difference", "interval", ""):
+        table.add_column(name, justify="right" if name else "left")
+    for change in comparison.changes:
+        known = change.low is not None and change.high is not None
+        table.add_row(
+            change.name.replace("_", " "),
+            f"{change.before:.4g}",
+            f"{change.after:.4g}",
+            f"{change.estimate:+.4g}",
+            f"[{change.low:+.4g}, {change.high:+.4g}]" if known else "-",
+            Text(change.direction),
+        )
+    console.print(table)
+    for warning in comparison.warnings:
+        console.print(Text(f"not the same conditions: {warning}"))
+    if not comparison.regression:
+        console.print("no regression seen")
+    for reason in comparison.reasons:
+        console.print(Text(f"regression: {reason}"))

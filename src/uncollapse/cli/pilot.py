@@ -17,12 +17,6 @@ from uncollapse.cli.train import need_training
 from uncollapse.progress import Step
 from uncollapse.records import PilotResult, Trial
 
-_SAID = {
-    "change": "CHANGE: {}",
-    "keep": "KEEP YOUR SETTING",
-    "cannot-tell": "CANNOT TELL",
-}
-
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
@@ -107,7 +101,8 @@ def pilot_command(
 def _show(result: PilotResult, console: Console) -> None:
     chosen = result.recommendation
     changes = "" if chosen is None else ", ".join(map(str, chosen.change))
-    console.print(_SAID[result.verdict].format(changes), highlight=False, markup=False)
+    said = {"change": f"CHANGE: {changes}", "keep": "KEEP YOUR SETTING"}
+    console.print(said.get(result.verdict, "CANNOT TELL"), highlight=False, markup=False)
     for reason in result.reasons:
         line = f"{reason.code}  {reason.text}"
         console.print(line, highlight=False, markup=False, soft_wrap=True)

@@ -59,17 +59,18 @@ def predict_command(options: PredictOptions) -> None:
     if options.as_json:
         record = prediction.to_dict()
         if target is not None:
-            changes = _advise(setting, target, seed)
-            record["advice"] = None if changes is None else [_record(a) for a in changes]
+            record["advice"] = None
+            if levers := _levers(setting):
+                changes = advise(setting, target_variance=target, levers=levers, seed=seed)
+                record["advice"] = [_record(change) for change in changes]
         print_json("prediction", record)
-        return
-    for line in _report(setting, prediction, target, seed):
-        typer.echo(line)
+    else:
+        typer.echo("\n".join(_report(setting, prediction, target, seed)))
 
 
 def _report(setting: Setting, prediction: Prediction, target: float | None, seed: int) -> list[str]:
     p = prediction
-    lines = [
+    return [
         f"{p.phase}: {MEANING[p.phase]}",
         "",
         f"setting      {describe(setting)}",
@@ -80,9 +81,10 @@ def _report(setting: Setting, prediction: Prediction, target: float | None, seed
         f"proof        loss {p.loss:.6f}, at most {max(p.certificate_gap, 1e-16):.0e} (relative) "
         "above the global minimum",
         *_by_class(setting, p),
+        "",
+        *_advice(setting, p, target, seed),
+        *(f"note: {note}" for note in p.notes),
     ]
-    lines += ["", *_advice(setting, prediction, target, seed)]
-    return lines + [f"note: {note}" for note in p.notes]
 
 
 def describe(setting: Setting) -> str:
@@ -119,21 +121,15 @@ def _margins(setting: Setting, p: Prediction) -> list[str]:
         )
     if p.view_splitting_threshold is not None:
         lines.append(f"views split below alpha {p.view_splitting_threshold:.4g}")
-    labels = ["margin", *[""] * 2]
-    return [f"{label:12s} {line}" for label, line in zip(labels, lines, strict=False)]
+    return [f"{'' if number else 'margin':12s} {line}" for number, line in enumerate(lines)]
 
 
 def _by_class(setting: Setting, p: Prediction) -> list[str]:
     """Unequal classes: one line per size, at most ten."""
     if setting.balanced:
         return []
-    rows = dict(
-        zip(
-            setting.counts.tolist(),
-            zip(p.phase_per_class, p.instance_variance_per_class, strict=True),
-            strict=True,
-        )
-    )
+    classes = zip(setting.counts, p.phase_per_class, p.instance_variance_per_class, strict=True)
+    rows = {int(size): (phase, variance) for size, phase, variance in classes}
     sizes = sorted(rows, reverse=True)
     shown = sizes if len(sizes) <= 10 else [*sizes[:5], *sizes[-5:]]
     lines = ["", "instances  instance variance  phase"]
@@ -146,6 +142,7 @@ def _by_class(setting: Setting, p: Prediction) -> list[str]:
 
 
 def _levers(setting: Setting) -> tuple[Lever, ...]:
+    """What is quick enough to search."""
     sizes = len(set(setting.counts.tolist()))
     if sizes > ADVISED_BY_ALPHA:
         return ()
@@ -153,35 +150,23 @@ def _levers(setting: Setting) -> tuple[Lever, ...]:
     return ("alpha",) if slow or sizes > ADVISED_SIZES else LEVERS
 
 
-def _advise(setting: Setting, target: float | None, seed: int) -> list[Advice] | None:
-    """Advice by the levers that are quick enough to search; None where none is."""
+def _advice(setting: Setting, p: Prediction, target: float | None, seed: int) -> list[str]:
     levers = _levers(setting)
     if not levers:
-        return None
-    return advise(setting, target_variance=target, levers=levers, seed=seed)
-
-
-def _advice(setting: Setting, p: Prediction, target: float | None, seed: int) -> list[str]:
-    changes = _advise(setting, target, seed)
-    goal = "leave collapse" if target is None else f"reach an instance variance of {target:g}"
-    if changes is None:
         return [f"changes are not searched beyond {ADVISED_BY_ALPHA} different class sizes", ""]
+    goal = "leave collapse" if target is None else f"reach an instance variance of {target:g}"
+    changes = advise(setting, target_variance=target, levers=levers, seed=seed)
     if changes:
-        only = " (only alpha searched)" if len(_levers(setting)) == 1 else ""
+        only = " (only alpha searched)" if len(levers) == 1 else ""
         return [f"smallest single changes that {goal}{only}:", *map(_change, changes), ""]
     there = p.phase == "spread" if target is None else p.instance_variance >= target
-    searched = ", ".join(lever.replace("_", " ") for lever in _levers(setting))
+    searched = ", ".join(lever.replace("_", " ") for lever in levers)
     return [] if there else [f"no single change of {searched} would {goal}", ""]
 
 
 def _record(advice: Advice) -> dict[str, Any]:
-    return {
-        "lever": advice.lever,
-        "before": advice.before,
-        "value": advice.value,
-        "size": advice.size,
-        "instance_variance": advice.prediction.instance_variance,
-    }
+    record = {name: getattr(advice, name) for name in ("lever", "before", "value", "size")}
+    return record | {"instance_variance": advice.prediction.instance_variance}
 
 
 def _change(advice: Advice) -> str:

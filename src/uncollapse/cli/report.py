@@ -1,4 +1,4 @@
-"""`uncollapse report`: parse, build, write."""
+"""`uncollapse report` and `uncollapse explore`: parse, build, write."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from uncollapse.cli._console import bar, print_json
-from uncollapse.cli._setting import FromZero, Json, Language, OptionalOutput
+from uncollapse.cli._setting import FromZero, Json, Language, OptionalOutput, Output
 from uncollapse.errors import InputError
 from uncollapse.storage import write_text
 from uncollapse.tables import Columns
@@ -76,19 +76,12 @@ def report_command(
         make = {"html": report.to_html, "json": report.to_json, "markdown": report.to_markdown}
         text = make[given.format_]()
     write_text(file, text.rstrip() + "\n")
-    size = len(text.encode()) / 1e6
+    size, verdict = len(text.encode()) / 1e6, report.decision.verdict
     if given.as_json:
-        print_json(
-            "written",
-            {
-                "verdict": report.decision.verdict,
-                "headline": report.headline,
-                "output": str(file),
-                "megabytes": round(size, 3),
-            },
-        )
+        answer = {"verdict": verdict, "headline": report.headline, "output": str(file)}
+        print_json("written", answer | {"megabytes": round(size, 3)})
     else:
-        typer.echo(f"{report.decision.verdict}: {report.headline}")
+        typer.echo(f"{verdict}: {report.headline}")
         typer.echo(f"report in {file} ({size:.1f} MB)")
 
 
@@ -114,3 +107,25 @@ def _is_report(path: Path) -> bool:
         return False
     marks = ('content="uncollapse', '"kind": "report"', "- class-collapse")
     return any(mark in head for mark in marks)
+
+
+def explore_command(
+    *,
+    output: Annotated[Output, "The HTML file to write; replaced if there."] = Path("explorer.html"),
+    lang: Language = "en",
+    as_json: Json = False,
+) -> None:
+    """Write a page to explore predictions in.
+
+    One offline HTML page in which phase, threshold and variance follow the setting at once.
+    Balanced classes; its numbers are those of `uncollapse predict`.
+
+    Example: `uncollapse explore -o explorer.html --lang ja`
+    """
+    from uncollapse.report import explorer_page
+
+    write_text(output, explorer_page(lang))
+    if as_json:
+        print_json("explorer", {"output": str(output), "lang": lang})
+    else:
+        typer.echo(f"explorer in {output}")

@@ -30,20 +30,13 @@ if TYPE_CHECKING:
     from uncollapse.cli._simulated import GridPoint
 
 MOST_RUNS = 10_000
-# Options that take several values, in the order of the grid's axes: setting first, then descent.
-LISTS: dict[str, Callable[[str], Any]] = {
-    "alpha": float,
-    "temperature": float,
-    "batch_size": int,
-    "batch_per_class": int,
-    "dim": int,
-    "learning_rate": float,
-    "steps": int,
-    "width": int,
-    "depth": int,
+# Options that take several values, by what these are.
+KINDS: dict[str, Callable[[str], Any]] = {
+    **dict.fromkeys(("alpha", "temperature", "learning_rate"), float),
+    **dict.fromkeys(("batch_size", "batch_per_class", "dim", "steps", "width", "depth"), int),
 }
 SEVERAL: Options = {
-    name: Numbers if kind is float else WholeNumbers for name, kind in LISTS.items()
+    name: Numbers if kind is float else WholeNumbers for name, kind in KINDS.items()
 }
 INPUT = {"input_dimension": Annotated[int, typer.Option("--input-dim")]}
 
@@ -81,9 +74,10 @@ def simulate_command(options: SimulateOptions) -> None:
     from uncollapse.cli._simulated import as_record, as_text
 
     given = options.setting | options.batch | {"dim": options.dim} | options.descent
-    lists = {name: _values(name.replace("_", "-"), given[name], LISTS[name]) for name in LISTS}
+    # The grid's axes in the options' order: setting first, then descent.
+    lists = {name: _values(name, given[name]) for name in given if name in KINDS}
     seeds = range(options.seed, options.seed + options.repeats)
-    wanted = len(seeds) * prod(len(values) for values in lists.values())
+    wanted = options.repeats * prod(len(values) for values in lists.values())
     if wanted > MOST_RUNS:
         raise InputError(f"at most {MOST_RUNS:,} runs", f"{wanted:,}", "take a smaller grid")
     points: list[GridPoint] = []
@@ -104,10 +98,11 @@ def simulate_command(options: SimulateOptions) -> None:
         raise typer.Exit(INTERRUPTED)
 
 
-def _values(name: str, text: str | None, kind: Callable[[str], Any]) -> list[Any]:
+def _values(option: str, text: str | None) -> list[Any]:
     """The values of a list option; [None] where it is left out."""
     if text is None:
         return [None]
+    name, kind = option.replace("_", "-"), KINDS[option]
     values = []
     for part in text.split(","):
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -18,14 +18,8 @@ if TYPE_CHECKING:
     from uncollapse.training import Problem, TrainResult
 
 
-class Split(StrEnum):
-    """A part of the data, as an option that may be repeated."""
-
-    train = "train"
-    validation = "validation"
-    test = "test"
-
-
+# A list of literals is more than typer takes.
+Split = StrEnum("Split", ["train", "validation", "test"])
 # Above this many numbers a prediction for random batches takes minutes; it is then left out.
 MANY_CLASSES = 200
 
@@ -66,11 +60,8 @@ def _tell(problem: Problem, prediction: Prediction | None) -> None:
             "become one point. `uncollapse predict` shows the smallest changes that prevent it"
         )
     elif prediction.phase != "spread":
-        collapsed = [
-            name
-            for name, phase in zip(data.label_names, prediction.phase_per_class, strict=True)
-            if phase not in ("spread", None)
-        ]
+        phases = zip(data.label_names, prediction.phase_per_class, strict=True)
+        collapsed = [name for name, phase in phases if phase not in ("spread", None)]
         say(f"WARNING      predicted to collapse: {', '.join(collapsed)}")
 
 
@@ -160,11 +151,11 @@ def embed_command(
     need_training()
     from uncollapse.training import embed
 
-    problem, rows_of, which = _to_embed(run, data, views, checkpoint)
+    problem, which = _to_embed(run, data, views, checkpoint)
     with bar("embedding", "instances") as progress:
         count = embed(
             problem.model,
-            rows_of,
+            problem.data,
             problem.augmenter,
             output,
             splits=[part.value for part in split] or None,
@@ -182,8 +173,8 @@ def embed_command(
 
 def _to_embed(
     run: Path, data: Path | None, views: int, checkpoint: Literal["best", "last"]
-) -> tuple[Problem, Any, str]:
-    """The encoder with the views that are wanted, the data to embed, and which weights they are."""
+) -> tuple[Problem, str]:
+    """The encoder with the views that are wanted and the data to embed; which weights they are."""
     from uncollapse.data import Augmenter, load_data, training_scales
     from uncollapse.training import (
         build_problem,
@@ -205,14 +196,12 @@ def _to_embed(
         )
     with bar("reading", "images") as progress:
         problem = build_problem(config, base=base, progress=progress)
-        rows_of = problem.data
         if data is not None:
-            rows_of = load_data(load_data_config(data), base=data.parent, progress=progress)
+            other = load_data(load_data_config(data), base=data.parent, progress=progress)
     which = load_trained(run, problem, checkpoint) if run.is_dir() else "initial weights"
     if data is not None:
-        kind, shape = rows_of.inputs.kind, rows_of.inputs.shape
         # Normalised as in training, whatever the other data's own mean is.
         scales = training_scales(problem.data.inputs, problem.rows)
-        augmenter = Augmenter(config.views, kind, shape, scales)
-        problem = replace(problem, augmenter=augmenter)
-    return problem, rows_of, which
+        augmenter = Augmenter(config.views, other.inputs.kind, other.inputs.shape, scales)
+        problem = replace(problem, data=other, augmenter=augmenter)
+    return problem, which
