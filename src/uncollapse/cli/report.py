@@ -9,12 +9,17 @@ from typing import Annotated, Literal
 import typer
 
 from uncollapse.cli._console import bar, print_json
+from uncollapse.cli._options import Fields, Options
 from uncollapse.cli._setting import FromZero, Json, Language, OptionalOutput, Output
 from uncollapse.errors import InputError
+from uncollapse.report import ReportOptions
 from uncollapse.storage import write_text
-from uncollapse.tables import Columns
 
 ENDINGS = {"html": ".html", "json": ".json", "markdown": ".md"}
+SAMPLE = Annotated[int, typer.Option(min=10, max=5000)]
+READING = Fields(
+    ReportOptions, ("layer", "columns", "sample", "seed"), {"sample": SAMPLE, "seed": FromZero}
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,19 +29,13 @@ class WrittenOptions:
     Attributes:
         output: File to write; an earlier report is replaced. [default: report.html, .json or .md]
         format_: A page, the record for an audit, or a model-card section.
-        layer: Layer that it is about. [default: the projector where there is one]
-        sample: Rows that a picture shows at most.
-        seed: Seed of the rows in pictures and of measurements made here.
         force: Write over a file that is no report.
     """
 
     output: OptionalOutput = None
     language: Language = "en"
     format_: Literal["html", "json", "markdown"] = "html"
-    layer: str | None = None
-    columns: Columns
-    sample: Annotated[int, typer.Option(min=10, max=5000)] = 1500
-    seed: FromZero = 0
+    reading: Annotated[Options, READING]
     force: bool = False
     as_json: Json = False
 
@@ -58,18 +57,15 @@ def report_command(
 
     Example: `uncollapse report runs/before runs/after -o report.html --lang ja`
     """
-    from uncollapse.report import ReportOptions, build_report
+    from uncollapse.report import build_report
 
     file = given.output or Path(f"report{ENDINGS[given.format_]}")
     _check_target(file, paths, given.force)
-    options = ReportOptions(
-        columns=given.columns, layer=given.layer, sample=given.sample, seed=given.seed
-    )
     with bar("reading", transient=True) as update:
         report = build_report(
             paths,
             given.language,
-            options=options,
+            options=ReportOptions(**given.reading),
             progress=lambda step: update(step.done, step.total, stage=step.stage),
         )
         update(0, None, stage="writing")

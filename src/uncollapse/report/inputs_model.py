@@ -28,13 +28,13 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class ReportOptions:
-    """How embeddings are read.
+    """What a report reads of embeddings.
 
     Attributes:
         columns: What is where in files that do not say it themselves.
-        layer: The layer that the report is about; None for the projector where there is one.
+        layer: Layer that it is about. [default: the projector where there is one]
         sample: Rows that a picture shows at most.
-        seed: Of the rows in the picture, and of the probes' splits.
+        seed: Seed of the rows in pictures and of measurements made here.
 
     Examples:
         >>> import numpy as np
