@@ -11,21 +11,13 @@ Progress = Callable[[int, "int | None"], None]
 
 @dataclass(frozen=True)
 class Step:
-    """How far work in stages is.
-
-    Attributes:
-        done: Of the whole.
-        total: All there is to do; None where that is not known.
-        stage: What is under way.
-        text: What the reader is to be told at this point, in lines; mostly nothing.
-        numbers: What is known by now, such as the loss.
-    """
+    """How far work in stages is."""
 
     done: int
-    total: int | None = None
-    stage: str = ""
-    text: str = ""
-    numbers: Mapping[str, float] = field(default_factory=dict)
+    total: int | None = None  # all there is to do; None where that is not known
+    stage: str = ""  # what is under way
+    text: str = ""  # for the reader at this point, in lines; mostly nothing
+    numbers: Mapping[str, float] = field(default_factory=dict)  # known by now, such as the loss
 
 
 OnStep = Callable[[Step], None]

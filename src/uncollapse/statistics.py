@@ -13,22 +13,12 @@ from uncollapse.records import Interval
 
 
 def t_quantile(freedom: float, confidence: float = 0.95) -> float:
-    """Two-sided critical value of Student's t: P(|T| < q) = confidence.
-
-    Examples:
-        >>> round(t_quantile(10), 3)
-        2.228
-    """
+    """Two-sided critical value of Student's t: P(|T| < q) = confidence."""
     return float(stdtrit(freedom, 1 - (1 - confidence) / 2))
 
 
 def mean_interval(values: Sequence[float], confidence: float = 0.95) -> Interval:
-    """Mean m -+ t s / sqrt(n) of n values with standard deviation s; no interval for one value.
-
-    Examples:
-        >>> print(mean_interval([0.1, 0.2, 0.3]))
-        0.2 [-0.04841, 0.4484]
-    """
+    """Mean m -+ t s / sqrt(n) of n values with standard deviation s; no interval for one value."""
     mean, count = fmean(values), len(values)
     if count < 2:
         return Interval(mean)
@@ -45,10 +35,6 @@ def wilson_interval(proportion: float, count: float, confidence: float = 0.95) -
 
     Wilson 1927, "Probable inference, the law of succession, and statistical inference", Journal of
     the American Statistical Association 22, 209.
-
-    Examples:
-        >>> print(wilson_interval(0.9, 10))
-        0.9 [0.5958, 0.9821]
     """
     p, n, z = proportion, count, float(ndtri(1 - (1 - confidence) / 2))
     centre = (p + z * z / (2 * n)) / (1 + z * z / n)
@@ -65,10 +51,6 @@ def difference(first: Interval, second: Interval) -> Interval:
 
     Zou & Donner 2008, "Construction of confidence limits about effect measures", Statistics in
     Medicine 27, 1693.
-
-    Examples:
-        >>> print(difference(Interval(0.2, 0.1, 0.3), Interval(0.5, 0.4, 0.6)))
-        0.3 [0.1586, 0.4414]
     """
     a, b = first, second
     d = b.estimate - a.estimate

@@ -17,10 +17,7 @@ def beside(path: Path) -> Iterator[Path]:
     """A path to write to, which takes the place of `path` at the end of the block.
 
     Folders above it are made; a reader never meets half a file, and what was there before stays
-    until the new one is whole.
-
-    Raises:
-        InputError: It cannot be written.
+    until the new one is whole. Refused where it cannot be written.
     """
     if path.is_dir():
         raise InputError("a file to write", f"the folder {path}", "give a file name with -o")
@@ -39,30 +36,18 @@ def beside(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file whole.
-
-    Raises:
-        InputError: It cannot be written.
-    """
+    """Write a text file whole."""
     with beside(path) as part:
         part.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write strict JSON whole.
-
-    Raises:
-        InputError: It cannot be written.
-    """
+    """Write strict JSON whole."""
     write_text(path, json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False))
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The objects of a file of JSON lines; none without a file, and without a last one cut short.
-
-    Raises:
-        InputError: A line before the last one is no JSON object.
-    """
+    """The objects of a file of JSON lines, without a last one cut short; none without a file."""
     if not path.exists():
         return []
     lines = path.read_text(encoding="utf-8").splitlines()

@@ -233,9 +233,40 @@ def test_settings_out_of_range(wrong):
         ProbeOptions(**wrong)
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"folds": "3"},
+        {"folds": 3.5},
+        {"draws": "many"},
+        {"balanced": "yes"},
+        {"neighbours": 5},
+        {"shots": ("1",)},
+        {"l2": np.array([0.1, 1.0])},
+        {"temperatures": ()},
+        {"tolerance": float("nan")},
+        {"margin": "0.2"},
+        {"most_rows": "1000"},
+        {"probes": 5},
+        {"index": 5},
+        {"within": {"folds": 3}},
+    ],
+)
+def test_settings_of_another_type(wrong):
+    with pytest.raises(InputError, match=next(iter(wrong))):
+        ProbeOptions(**wrong)
+
+
+def test_numbers_of_numpy_and_lists_are_settings():
+    options = ProbeOptions(draws=np.int64(5), shots=[1, np.int64(5)], folds=np.int64(3))
+    assert (options.draws, options.folds) == (5, 3)
+
+
 def test_options_inside_classes_are_given_flat_or_as_a_part():
     flat = ProbeOptions(folds=3, strengths=(1.0,), neighbours=(5,))
     assert flat.within == WithinClassOptions(folds=3, strengths=(1.0,), neighbours=(5,))
+    assert (flat.folds, flat.strengths, flat.margin, flat.index) == (3, (1.0,), 0.2, None)
+    assert replace(flat, within=WithinClassOptions(folds=4)).folds == 4
     part = ProbeOptions(neighbours=(5,), within=WithinClassOptions(folds=4))
     assert part.within == WithinClassOptions(folds=4)
     assert replace(flat, draws=3).within == flat.within

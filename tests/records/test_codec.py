@@ -5,17 +5,18 @@ import math
 import re
 from copy import deepcopy
 from dataclasses import dataclass, fields
-from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 
+import uncollapse
 from command_line import call
 from uncollapse.errors import InputError
 from uncollapse.records import (
     Comparison,
     Document,
+    EpochLine,
     Measurement,
     Part,
     PilotResult,
@@ -63,8 +64,8 @@ def subclasses(cls: type) -> list[type]:
 
 
 def test_kinds_are_named_once():
-    for room in ("pilot", "report", "training"):
-        import_module(f"uncollapse.{room}")
+    for name in ("pilot", "Report", "train"):  # Rooms are loaded when they are asked for.
+        assert getattr(uncollapse, name)
     rooms = [cls for cls in subclasses(Document) if cls.__module__.startswith("uncollapse")]
     owners = {cls.kind: cls for cls in rooms if "kind" in vars(cls)}
     assert len(owners) == sum("kind" in vars(cls) for cls in rooms)
@@ -151,9 +152,76 @@ WRONG = [
     (SimulationRecord, "runs.0.setting.temperature", 0.0),
     (SimulationRecord, "summary.0.loss.mean", math.nan),
 ]
+# Numbers that can be read, and are none that the quantity can have.
+IMPOSSIBLE = [
+    (Prediction, "within_class_variance", 1e9),
+    (Prediction, "instance_variance_per_class.0", -7.5),
+    (Prediction, "between_class_variance", -0.5),
+    (Prediction, "alpha_threshold", 1.5),
+    (Prediction, "cosines.a.0", 1.5),
+    (Prediction, "cosines.counts.0", 0),
+    (Measurement, "within_class_variance.estimate", -7.5),
+    (Measurement, "total_variance.plug_in", 1e9),
+    (Measurement, "micro.view_variance.estimate", 2.5),
+    (Measurement, "classes.0.instance_variance.estimate", 1e9),
+    (Measurement, "ssem.fit.tolerance", -0.1),
+    (Measurement, "probe.knn.estimate", 1.5),
+    (Measurement, "probe.null.mean", -7.5),
+    (Measurement, "probe.classes.0.logistic", 1.5),
+    (Measurement, "conditions.seed", -1),
+    (Comparison, "changes.0.direction", "sideways"),
+    (ProbeResult, "targets.0.readings.0.score.accuracy.estimate", 1.5),
+    (ProbeResult, "targets.0.readings.0.score.balanced_accuracy.estimate", -0.5),
+    (ProbeResult, "targets.0.readings.0.score.chance_corrected.estimate", -7.5),
+    (ProbeResult, "targets.0.readings.0.validation", 1e9),
+    (ProbeResult, "conditions.seed", -1),
+    (ProbeResult, "conditions.settings.tolerance", -1.0),
+    (ProbeResult, "conditions.settings.within.margin", 1e9),
+    (ProbeResult, "conditions.settings.within.strengths.0", -1.0),
+    (ProbeResult, "conditions.settings.within.permutations", -1),
+    (PilotResult, "start.runs.0.measured.projector.task", 1.5),
+    (PilotResult, "start.runs.0.measured.projector.objective", -7.5),
+    (PilotResult, "start.runs.0.measured.projector.instance_variance", 1e9),
+    (PilotResult, "start.runs.0.seed", -1),
+    (PilotResult, "conditions.seeds.0", -1),
+    (PilotResult, "recommendation.margin", -0.5),
+    (PilotResult, "recommendation.seconds_per_run.start", -1.0),
+    (TrialFile, "measured.projector.task", -0.5),
+    (RunRecord, "data.unlabelled", -1),
+    (RunRecord, "data.rows.train", -1),
+    (RunRecord, "data.seed", -1),
+    (RunRecord, "data.shape.0", 0),
+    (SimulationRecord, "runs.0.reached.view_variance", -7.5),
+    (SimulationRecord, "runs.0.seed", -1),
+]
+# The same at the end of what is possible, or beyond it by rounding.
+POSSIBLE = [
+    (Prediction, "within_class_variance", -1e-16),
+    (Measurement, "within_class_variance.estimate", 2.0),
+    (Measurement, "instance_variance.estimate", -2.0),
+    (Measurement, "within_class_variance.high", 1e9),
+    (Measurement, "share.estimate", -7.5),
+    (Measurement, "probe.knn.estimate", -1.0),
+    (Measurement, "probe.knn.low", -3.0),
+    (ProbeResult, "targets.0.readings.0.score.accuracy.estimate", 1 + 1e-15),
+    (ProbeResult, "targets.0.readings.0.score.chance_corrected.estimate", -1.0),
+    (ProbeResult, "targets.0.readings.0.score.accuracy.high", 1.5),
+    (PilotResult, "start.runs.0.measured.projector.share", 3.0),
+    (PilotResult, "start.runs.0.measured.projector.objective", -1.0),
+]
 
 
-@pytest.mark.parametrize(("document", "key", "value"), WRONG)
+@pytest.mark.parametrize(("document", "key", "value"), POSSIBLE)
+def test_what_a_quantity_can_be_is_read(document, key, value):
+    read = document.from_dict(changed(written(document), key, value))
+    *above, last = key.split(".")
+    part = read.to_dict()
+    for name in above:
+        part = part[int(name) if name.isdigit() else name]
+    assert part[last] == value
+
+
+@pytest.mark.parametrize(("document", "key", "value"), WRONG + IMPOSSIBLE)
 def test_what_does_not_fit_is_refused_with_file_and_key(document, key, value):
     wrong = changed(written(document), key, value)
     with pytest.raises(InputError) as caught:
@@ -195,3 +263,16 @@ def test_a_record_of_ones_own():
     assert note.to_json(indent=None) == '{"kind": "note", "schema_version": 1, "text": "kept"}'
     assert (note["text"], note.get("other", 2)) == ("kept", 2)
     assert isinstance(note, Part)
+
+
+def test_a_line_that_does_not_fit_is_named_by_file_line_and_key(tmp_path):
+    lines = tmp_path / "metrics.jsonl"
+    lines.write_text('{"step": 1, "epoch": 1}\n{"step": -2, "epoch": 2}\n', "utf-8")
+    with pytest.raises(InputError) as caught:
+        EpochLine.read_all(lines)
+    assert caught.value.expected == f"a complete epoch in line 2 of {lines}"
+    assert "at step: " in caught.value.found
+    lines.write_text('{"step": 1, "epoch": 1, "loss": 0.5, "seconds": 2.0}\n{"step', "utf-8")
+    (read,) = EpochLine.read_all(lines)
+    assert (read["loss"], list(read)) == (0.5, ["step", "epoch", "loss", "seconds"])
+    assert EpochLine.read_all(tmp_path / "none.jsonl") == []

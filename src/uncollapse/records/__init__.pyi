@@ -1,21 +1,11 @@
-from ._english import (
-    SENTENCES,
-)
 from ._text import (
     show_probe,
 )
 from .codec import (
-    Count,
     Document,
-    NotNegative,
     Part,
-    PositiveCount,
     read_json,
     to_json_types,
-)
-from .comparison import (
-    Comparison,
-    NumberChange,
 )
 from .conventions import (
     AnchorsWithoutPositives,
@@ -28,20 +18,27 @@ from .conventions import (
     Reduction,
     SelfPairs,
 )
-from .estimate import (
-    UNKNOWN,
-    Estimate,
-    Interval,
-    Score,
-    number,
-)
 from .measurement import (
+    CAVEATS,
+    Alignment,
+    ClassDistance,
+    ClassSpectrum,
+    Comparison,
+    DirectionalDistance,
     Measurement,
+    NC1Null,
+    NeuralCollapse,
+    NumberChange,
+    RankMe,
+    SecondaryMeasures,
+    SimplexDeviation,
+    SingleMeasure,
 )
 from .measurement_parts import (
     ClassMeasurement,
     Conditions,
     Gap,
+    NeighbourIndex,
     PermutationNull,
     ProbedClassScore,
     SliceColumn,
@@ -51,6 +48,7 @@ from .measurement_parts import (
     Ssem,
     SsemFit,
     Variances,
+    WithinClassOptions,
     WithinClassProbe,
 )
 from .pilot_result import (
@@ -73,34 +71,31 @@ from .pilot_result import (
 )
 from .prediction import (
     BlockCosines,
+    Optimiser,
     Phase,
+    PointSummary,
     PopulationVariances,
     Prediction,
+    Reached,
+    SimulationOptions,
+    SimulationRecord,
+    SimulationRun,
+    Spread,
+    Stopped,
     worst_phase,
 )
-from .probe_options import (
-    NeighbourIndex,
-    ProbeOptions,
-    ProbeSettings,
-    WithinClassOptions,
-)
-from .probe_result import (
+from .probe import (
     ChosenValues,
     ClassReading,
     ProbeConditions,
     ProbedData,
+    ProbeOptions,
     ProbeResult,
+    ProbeSettings,
     Reading,
     ReadingDetails,
     SplitSizes,
     TargetProbe,
-)
-from .reason import (
-    REASONS,
-    Message,
-    Reason,
-    Value,
-    sentence,
 )
 from .run import (
     DataDescription,
@@ -108,43 +103,33 @@ from .run import (
     InputKind,
     RunRecord,
     RunStatus,
-)
-from .secondary import (
-    CAVEATS,
-    Alignment,
-    ClassDistance,
-    ClassSpectrum,
-    DirectionalDistance,
-    NC1Null,
-    NeuralCollapse,
-    RankMe,
-    SecondaryMeasures,
-    SimplexDeviation,
-    SingleMeasure,
-)
-from .setting import (
-    Setting,
-)
-from .setting_change import (
     SettingChange,
     changed_config,
     changed_setting,
 )
-from .simulation import (
-    Optimiser,
-    PointSummary,
-    Reached,
-    SimulationOptions,
-    SimulationRecord,
-    SimulationRun,
-    Spread,
-    Stopped,
+from .scalars import (
+    UNKNOWN,
+    Count,
+    Estimate,
+    Interval,
+    NotNegative,
+    PositiveCount,
+    Score,
+    number,
+)
+from .setting import (
+    Setting,
 )
 from .verdict import (
-    WORST_FIRST,
+    REASONS,
+    SENTENCES,
     Margins,
+    Message,
     ProbeVerdict,
+    Reason,
+    Value,
     Verdict,
+    sentence,
     severity,
 )
 
@@ -153,7 +138,6 @@ __all__ = [
     "REASONS",
     "SENTENCES",
     "UNKNOWN",
-    "WORST_FIRST",
     "Alignment",
     "AnchorsWithoutPositives",
     "BalancedBatch",

@@ -10,29 +10,15 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from uncollapse.records import measurement_parts as parts
 from uncollapse.records.codec import Part
-from uncollapse.records.estimate import Estimate, Interval
-from uncollapse.records.measurement_parts import (
-    ClassMeasurement,
-    Conditions,
-    SliceColumn,
-    SliceGaps,
-    Ssem,
-    Variances,
-    WithinClassProbe,
-)
 from uncollapse.records.prediction import Prediction
-from uncollapse.records.probe_result import ProbeConditions, ProbeResult, Reading, TargetProbe
-from uncollapse.records.reason import Reason
-from uncollapse.records.secondary import NC1Null, SecondaryMeasures
+from uncollapse.records.probe import ProbeConditions, ProbeResult, Reading, TargetProbe
+from uncollapse.records.scalars import Estimate, Interval
+from uncollapse.records.verdict import Reason
 
 FINER = "Finer labels inside a class (0 chance, 1 perfect)"
-_COLOURS = {
-    "healthy": "green",
-    "at-risk": "yellow",
-    "collapsed": "red",
-    "cannot-tell": "cyan",
-}
+_COLOURS = {"healthy": "green", "at-risk": "yellow", "collapsed": "red", "cannot-tell": "cyan"}
 _MOST_CLASSES = 12
 
 
@@ -67,11 +53,13 @@ def _interval(estimate: Estimate | Interval | None, form: str = ".4g") -> str:
     return f"[{estimate.low:{form}}, {estimate.high:{form}}]"
 
 
-def _table(title: str, first: str, *columns: str) -> Table:
+def _table(title: str, columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> Table:
+    """A table whose first column is on the left; numbers in four digits, texts as they are."""
     table = Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column(first)
     for column in columns:
-        table.add_column(column, justify="right")
+        table.add_column(column, justify="right" if table.columns else "left")
+    for row in rows:
+        table.add_row(*(cell if isinstance(cell, str | Text) else _number(cell) for cell in row))
     return table
 
 
@@ -88,34 +76,24 @@ def verdict_text(verdict: str, reasons: Iterable[Reason]) -> Text:
 
 
 def variance_table(
-    macro: Variances, micro: Variances, prediction: Prediction | None, confidence: float
+    macro: parts.Variances, micro: parts.Variances, prediction: Prediction | None, confidence: float
 ) -> Table:
     """The five variances, with the predicted ones beside them."""
     columns = ["", "estimate", f"{100 * confidence:.3g} % interval", "plug-in", "micro"]
-    predicted: dict[str, float] = {}
+    heads = ("within classes", "  between instances", "  between views", "between classes", "total")
+    rows: list[list[Any]] = [
+        [head, value, _interval(value), value.plug_in, micro[name]]
+        for head, (name, value) in zip(heads, macro.items(), strict=True)
+    ]
     if prediction is not None:
         columns.append("predicted")
-        predicted = {key: prediction[key] for key in vars(macro) if key != "total_variance"}
-        predicted["total_variance"] = (
-            prediction.within_class_variance + prediction.between_class_variance
-        )
-    table = _table("Variance on the unit sphere", *columns)
-    titles = (
-        ("within classes", "within_class_variance"),
-        ("  between instances", "instance_variance"),
-        ("  between views", "view_variance"),
-        ("between classes", "between_class_variance"),
-        ("total", "total_variance"),
-    )
-    for title, name in titles:
-        value: Estimate = macro[name]
-        cells = [title, _number(value), _interval(value), _number(value.plug_in)]
-        cells.append(_number(micro[name]))
-        table.add_row(*cells, *([_number(predicted[name])] if predicted else []))
-    return table
+        total = prediction.within_class_variance + prediction.between_class_variance
+        for row, name in zip(rows, macro, strict=True):
+            row.append(prediction.get(name, total))
+    return _table("Variance on the unit sphere", columns, rows)
 
 
-def class_table(classes: Sequence[ClassMeasurement], *, views: bool) -> Table:
+def class_table(classes: Sequence[parts.ClassMeasurement], *, views: bool) -> Table:
     """The classes with the smallest share."""
     ordered = sorted(
         classes, key=lambda c: float("inf") if c.share.estimate is None else c.share.estimate
@@ -124,22 +102,26 @@ def class_table(classes: Sequence[ClassMeasurement], *, views: bool) -> Table:
     title = f"Classes ({len(classes)})"
     if len(shown) < len(ordered):
         title += f", the {len(shown)} with the smallest share"
-    what = "between instances" if views else "within class"
-    table = _table(title, "class", "rows", what, "interval", "share of total", "verdict")
-    for entry in shown:
-        value = entry.instance_variance if views else entry.within_class_variance
-        table.add_row(
-            Text(str(entry.label)),
-            str(entry.count),
-            _number(value),
-            _interval(value),
-            _number(entry.share),
-            _word(entry.verdict),
-        )
-    return table
+    what = "instance_variance" if views else "within_class_variance"
+    head = "between instances" if views else "within class"
+    return _table(
+        title,
+        ("class", "rows", head, "interval", "share of total", "verdict"),
+        (
+            [
+                Text(str(c.label)),
+                str(c.count),
+                c[what],
+                _interval(c[what]),
+                c.share,
+                _word(c.verdict),
+            ]
+            for c in shown
+        ),
+    )
 
 
-def ssem_text(ssem: Ssem) -> Text:
+def ssem_text(ssem: parts.Ssem) -> Text:
     """Delta and omega, or why they mean nothing."""
     if not ssem.fit.describes:
         return Text(ssem.fit.reason)
@@ -149,41 +131,41 @@ def ssem_text(ssem: Ssem) -> Text:
     )
 
 
-def secondary_table(secondary: SecondaryMeasures) -> Table:
+def secondary_table(secondary: Part) -> Table:
     """Each measure with its caveat."""
-    table = _table("Secondary measures", "", "value", "caveat")
-    table.columns[2].justify = "left"
-    for name, measure in vars(secondary).items():
-        if measure is None:
-            table.add_row(name.replace("_", " "), "-", "not applicable here")
-        else:
+    rows: list[list[Any]] = []
+    for name, measure in secondary.items():
+        cells: list[Any] = ["-", "not applicable here"]
+        if measure is not None:
             text = "\n".join(_values(measure)) or "-"
-            table.add_row(name.replace("_", " "), text, Text(measure.caveat, style="dim"))
+            cells = [text, Text(measure.caveat, style="dim")]
+        rows.append([name.replace("_", " "), *cells])
+    table = _table("Secondary measures", ("", "value", "caveat"), rows)
+    table.columns[2].justify = "left"
     return table
 
 
 def _values(measure: Part) -> Iterator[str]:
     for key, value in vars(measure).items():
-        if isinstance(value, NC1Null):
-            yield f"null {value.low:.4g} to {value.high:.4g}"
+        if isinstance(value, Part):
+            yield f"null {value['low']:.4g} to {value['high']:.4g}"
         elif isinstance(value, int | float):
             shown = _number(value) if key in ("value", "median") else f"{key} {value:.4g}"
             yield shown.replace("_", " ")
 
 
-def probe_table(title: str, probe: WithinClassProbe) -> Table:
+def probe_table(title: str, probe: parts.WithinClassProbe) -> Table:
     """What both probes read, with the null."""
-    table = _table(title, "", "estimate", "interval")
-    for shown, value in (("neighbours", probe.knn), ("logistic", probe.logistic)):
-        table.add_row(shown, _number(value), _interval(value))
+    read = (("neighbours", probe.knn), ("logistic", probe.logistic))
+    rows: list[list[Any]] = [[shown, value, _interval(value)] for shown, value in read]
     if probe.null is not None:
-        table.add_row("null", _number(probe.null.mean), f"p {probe.null.p_value:.2g}")
+        rows.append(["null", probe.null.mean, f"p {probe.null.p_value:.2g}"])
     counts = f"{len(probe.classes)} classes, {probe.skipped_classes} without enough labels"
-    table.add_row("verdict", _word(probe.verdict), counts)
-    return table
+    rows.append(["verdict", _word(probe.verdict), counts])
+    return _table(title, ("", "estimate", "interval"), rows)
 
 
-def slice_parts(slices: Mapping[str, SliceColumn]) -> Iterator[RenderableType]:
+def slice_parts(slices: Mapping[str, parts.SliceColumn]) -> Iterator[RenderableType]:
     """Of every slice column: its slices, the largest gaps, the leakage."""
     for name, column in slices.items():
         yield _slice_table(name, column)
@@ -193,36 +175,30 @@ def slice_parts(slices: Mapping[str, SliceColumn]) -> Iterator[RenderableType]:
             yield probe_table(title, column.leakage)
 
 
-def _slice_table(name: str, column: SliceColumn) -> Table:
-    probed = any(entry.probe is not None for entry in column.values.values())
-    columns = ["value", "rows", "within classes", "interval", "share"]
-    table = _table(f"Slices by {name}", *columns, *(["logistic"] if probed else []), "verdict")
+def _slice_table(name: str, column: parts.SliceColumn) -> Table:
+    head = ["value", "rows", "within classes", "interval", "share", "verdict"]
+    rows: list[list[Any]] = []
     for value, entry in column.values.items():
-        within, share = entry.within_class_variance, entry.share
-        cells: list[Any] = [
-            Text(value),
-            str(entry.count),
-            _number(within),
-            _interval(within),
-            _number(share),
-        ]
-        if probed:
-            cells.append("-" if entry.probe is None else str(entry.probe.logistic))
-        table.add_row(*cells, _word(entry.verdict))
-    return table
+        within = entry.within_class_variance
+        numbers = (str(entry.count), within, _interval(within), entry.share)
+        rows.append([Text(value), *numbers, _word(entry.verdict)])
+    if any(entry.probe is not None for entry in column.values.values()):
+        head.insert(-1, "logistic")
+        for row, entry in zip(rows, column.values.values(), strict=True):
+            row.insert(-1, "-" if entry.probe is None else str(entry.probe.logistic))
+    return _table(f"Slices by {name}", head, rows)
 
 
-def _gaps(gaps: SliceGaps) -> Text:
+def _gaps(gaps: parts.SliceGaps) -> Text:
     lines = [
-        f"largest gap in {name.replace('_', ' ')}: {Interval(gap.estimate, gap.low, gap.high)}"
-        f" ({gap.smallest} to {gap.largest})"
+        f"largest gap in {name.replace('_', ' ')}: {gap} ({gap.smallest} to {gap.largest})"
         for name, gap in vars(gaps).items()
         if gap is not None
     ]
     return Text("\n".join(lines) or "no gap can be given: fewer than two slices with an interval")
 
 
-def conditions_text(given: Conditions) -> Text:
+def conditions_text(given: parts.Conditions) -> Text:
     """Under which all this was measured, in one line."""
     parts = [
         f"{given.samples} rows, {given.classes} classes, {given.dimension} dimensions",
@@ -253,18 +229,21 @@ def _target_table(target: TargetProbe, percent: float) -> Table:
         f"{target.layer}: {target.classes} values; rows {sizes.train} train, "
         f"{sizes.validation} validation, {sizes.test} test{missing}"
     )
-    ends = f"{percent:.3g} % interval"
-    table = _table(title, "", "accuracy", "balanced", "above chance", ends, "chosen")
+    head = ("", "accuracy", "balanced", "above chance", f"{percent:.3g} % interval", "chosen")
+    rows = (
+        (
+            _probe_name(reading),
+            *(f"{score.estimate:.3f}" for _, score in reading.score.items()),
+            _interval(reading.score.chance_corrected, ".3f"),
+            Text(_chosen(reading)),
+        )
+        for reading in target.readings
+    )
+    table = _table(title, head, rows)
     table.columns[-1].justify = "left"
     # Notes stand in the caption, so that they cannot be read apart from their numbers.
     table.caption = "\n".join(f"note: {note}" for note in target.notes) or None
     table.caption_justify = "left"
-    for reading in target.readings:
-        score = reading.score
-        forms = (score.accuracy, score.balanced_accuracy, score.chance_corrected)
-        numbers = [f"{form.estimate:.3f}" for form in forms]
-        numbers.append(_interval(score.chance_corrected, ".3f"))
-        table.add_row(_probe_name(reading), *numbers, Text(_chosen(reading)))
     return table
 
 

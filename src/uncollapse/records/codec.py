@@ -9,22 +9,16 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Self, cast
-
-from annotated_types import Ge, Gt, Le
+from typing import TYPE_CHECKING, Any, ClassVar, Self, cast, get_type_hints
 
 from uncollapse.errors import InputError
 
-# Numbers with the range that reading checks.
-Count = Annotated[int, Ge(0)]
-PositiveCount = Annotated[int, Ge(1)]
-Fraction = Annotated[float, Ge(0), Le(1)]
-NotNegative = Annotated[float, Ge(0)]
-Positive = Annotated[float, Gt(0)]
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 
 def to_json_types(value: Any) -> Any:
@@ -41,12 +35,41 @@ def to_json_types(value: Any) -> Any:
 
 
 @cache
-def _reader(record: Hashable) -> Any:
-    """What checks JSON against a record's annotations; made once for each class of record."""
-    from pydantic import TypeAdapter
+def _reader(record: Hashable, *names: str) -> Any:
+    """What checks JSON against a record's annotations; with names, those fields only."""
+    from pydantic import TypeAdapter, create_model
 
     adapted: Any = record
+    if names:
+        hints = get_type_hints(adapted, include_extras=True)
+        chosen: Any = {name: (hints[name], ...) for name in names}
+        config = adapted.__pydantic_config__
+        adapted = create_model(adapted.__name__, __config__=config, **chosen)
     return TypeAdapter(adapted)
+
+
+def _reason(error: ValidationError) -> str:
+    first = error.errors()[0]
+    key = ".".join(map(str, first["loc"])) or "the whole"
+    return f"{key}: {first['msg'].removeprefix('Value error, ')}"
+
+
+def check_fields(record: Part) -> None:
+    """Refuse what was given in Python and could not be read from JSON: by its type, or its range.
+
+    NumPy's numbers count as Python's.
+    """
+    if all(getattr(record, f.name) is f.default for f in fields(record)):  # type: ignore[arg-type]
+        return  # without a wait for pydantic
+    from pydantic import ValidationError
+
+    kind, given = type(record), record.to_dict()
+    text = json.dumps(given, default=lambda v: v.item() if getattr(v, "ndim", 1) == 0 else None)
+    try:
+        _reader(cast(Hashable, kind), *given).validate_json(text)
+    except ValidationError as error:
+        found = f"{error.errors()[0]['input']!r} for {_reason(error)}"
+        raise InputError(f"{kind.__name__} that fit", found, "change it") from error
 
 
 def _not_finite(value: Any, place: str = "") -> Iterator[str]:
@@ -67,24 +90,28 @@ class Part:
 
     # Numbers are finite and of the type that is written; what is not known is left out.
     __pydantic_config__: ClassVar[Any] = {"strict": True, "allow_inf_nan": False}
+    # Class variables that its JSON begins with.
+    head: ClassVar[tuple[str, ...]] = ()
+    # A field whose entries stand in JSON beside the other keys.
+    open_field: ClassVar[str] = ""
 
     def to_dict(self) -> dict[str, Any]:
         """The record as plain JSON types, one key per field."""
-        return {f.name: to_json_types(getattr(self, f.name)) for f in fields(self)}  # type: ignore[arg-type]
+        return {key: to_json_types(value) for key, value in self.items()}
 
     @classmethod
     def from_dict(cls, record: Any, source: str = "") -> Self:
-        """The inverse of `to_dict`.
-
-        Args:
-            record: The parsed JSON.
-            source: Where it came from (a file), for the error.
+        """The inverse of `to_dict`; `source` (a file) is for the error.
 
         Raises:
             InputError: A key is missing, or its value is of another type or out of range.
         """
         from pydantic import ValidationError
 
+        if cls.open_field and isinstance(record, dict):
+            known = {*cls.head, *(field.name for field in fields(cls))}  # type: ignore[arg-type]
+            more = {key: value for key, value in record.items() if key not in known}
+            record = record | {cls.open_field: more}
         kind = InputError
         try:
             reader = _reader(cast(Hashable, cls))
@@ -95,10 +122,8 @@ class Part:
                 return read
             reason = f"{key}: a number must be finite"
         except ValidationError as error:
-            first = error.errors()[0]
-            key = ".".join(map(str, first["loc"])) or "the whole"
-            reason = f"{key}: {first['msg'].removeprefix('Value error, ')}"
-            kind = RefusedError if first["type"] == "value_error" else InputError
+            reason = _reason(error)
+            kind = RefusedError if error.errors()[0]["type"] == "value_error" else InputError
         except (TypeError, ValueError, RecursionError) as error:
             reason = str(error)
         raise kind(
@@ -109,33 +134,29 @@ class Part:
 
     @classmethod
     def _title(cls) -> str:
-        return cls.__name__
-
-    def keys(self) -> list[str]:
-        """The names of its values, in order."""
-        return [field.name for field in fields(self)]  # type: ignore[arg-type]
+        return str(getattr(cls, "kind", cls.__name__))
 
     def items(self) -> list[tuple[str, Any]]:
         """Its values with their names, in order."""
-        return [(key, self[key]) for key in self.keys()]
+        pairs: list[tuple[str, Any]] = []
+        for name in (*self.head, *(field.name for field in fields(self))):  # type: ignore[arg-type]
+            value = getattr(self, name)
+            pairs += value.items() if name == self.open_field else [(name, value)]
+        return pairs
+
+    def keys(self) -> list[str]:
+        """The names of its values, in order."""
+        return [key for key, _ in self.items()]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.keys())
 
-    def __contains__(self, key: object) -> bool:
-        return key in self.keys()
-
     def __getitem__(self, key: str) -> Any:
-        if key not in self.keys():
-            raise KeyError(key)
-        return getattr(self, key)
+        return dict(self.items())[key]
 
     def get(self, key: str, default: Any = None) -> Any:
         """The value of a key, or the default where this record has none."""
-        try:
-            return self[key]
-        except KeyError:
-            return default
+        return dict(self.items()).get(key, default)
 
 
 class Document(Part):
@@ -143,15 +164,7 @@ class Document(Part):
 
     kind: ClassVar[str]
     schema_version: ClassVar[int] = 1
-
-    def to_dict(self) -> dict[str, Any]:
-        """The record as plain JSON types: `kind`, `schema_version`, one key per field."""
-        head = {"kind": self.kind, "schema_version": self.schema_version}
-        return head | super().to_dict()
-
-    def keys(self) -> list[str]:
-        """The names of its values, `kind` and `schema_version` first."""
-        return ["kind", "schema_version", *super().keys()]
+    head: ClassVar[tuple[str, ...]] = ("kind", "schema_version")
 
     def to_json(self, indent: int | None = 2) -> str:
         """Strict JSON: numbers that do not exist are null, never NaN."""
@@ -194,23 +207,18 @@ class Document(Part):
         """The record in a JSON file."""
         return cls.from_dict(read_json(path, f"a {cls._title()}"), str(path))
 
-    @classmethod
-    def _title(cls) -> str:
-        return cls.kind
-
 
 def read_json(path: Path, what: str = "JSON", remedy: str = "write it with --json") -> Any:
-    """What a JSON file holds.
-
-    Args:
-        path: The file.
-        what: Is wanted of it, for the error.
-        remedy: What to do where it cannot be read.
-
-    Raises:
-        InputError: It cannot be read, or is no JSON.
-    """
+    """What a JSON file holds; `what` is wanted of it, and `remedy` mends it, for the error."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{what} in {path}", " ".join(str(error).split()), remedy) from error
+
+
+def check_choice(record: Any, name: str, known: Iterable[str | None], remedy: str) -> None:
+    """Refuse a record whose field is none of the known values."""
+    value = getattr(record, name)
+    if value not in known:
+        expected = f"{name} as one of {', '.join(map(str, known))}"
+        raise InputError(expected, f"{name} = {value!r}", remedy)

@@ -28,10 +28,6 @@ class Conventions:
 
     Raises:
         InputError: A value is none of the choices.
-
-    Examples:
-        >>> Conventions(reduction="pairs").anchors_without_positives
-        'drop'
     """
 
     self_pairs: SelfPairs = "exclude"
@@ -47,18 +43,8 @@ class Conventions:
                 raise InputError(expected, f"{name} = {value!r}", "choose one")
 
 
-class _Kind(Part):
-    """A record whose JSON begins with its kind, by which it is told from its siblings."""
-
-    kind: ClassVar[str]
-
-    def to_dict(self) -> dict[str, Any]:
-        """The record as plain JSON types: `kind`, then one key per field."""
-        return {"kind": self.kind} | super().to_dict()
-
-
 @dataclass(frozen=True)
-class FullBatch(_Kind):
+class FullBatch(Part):
     """Every instance is in every batch.
 
     Examples:
@@ -68,11 +54,12 @@ class FullBatch(_Kind):
         (FullBatch(), 'collapse')
     """
 
+    head: ClassVar[tuple[str, ...]] = ("kind",)
     kind: ClassVar[str] = "full"
 
 
 @dataclass(frozen=True)
-class BalancedBatch(_Kind):
+class BalancedBatch(Part):
     """The same number of instances of every class that is in the batch.
 
     Attributes:
@@ -87,13 +74,14 @@ class BalancedBatch(_Kind):
         (0.2687, 0.3982)
     """
 
+    head: ClassVar[tuple[str, ...]] = ("kind",)
     kind: ClassVar[str] = "balanced"
     per_class: int
     classes: int | None = None
 
 
 @dataclass(frozen=True)
-class RandomBatch(_Kind):
+class RandomBatch(Part):
     """Instances drawn uniformly without replacement, whatever their class.
 
     Attributes:
@@ -107,6 +95,7 @@ class RandomBatch(_Kind):
         (0.2687, 0.4784)
     """
 
+    head: ClassVar[tuple[str, ...]] = ("kind",)
     kind: ClassVar[str] = "random"
     size: int
 

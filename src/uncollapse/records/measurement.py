@@ -1,4 +1,4 @@
-"""What a measurement found, as a record that goes to JSON and back."""
+"""What a measurement found, with its secondary measures, and what changed between two."""
 
 from __future__ import annotations
 
@@ -6,23 +6,124 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from uncollapse.records.codec import Document
-from uncollapse.records.estimate import Estimate
-from uncollapse.records.measurement_parts import (
-    ClassMeasurement,
-    Conditions,
-    SliceColumn,
-    Ssem,
-    Variances,
-    WithinClassProbe,
-)
+from uncollapse.records import measurement_parts as parts
+from uncollapse.records import scalars
+from uncollapse.records.codec import Document, Part
 from uncollapse.records.prediction import Prediction
-from uncollapse.records.reason import Reason
-from uncollapse.records.secondary import SecondaryMeasures
-from uncollapse.records.verdict import Verdict
+from uncollapse.records.scalars import Estimate, Label, VarianceEstimate
+from uncollapse.records.verdict import SENTENCES, Message, Reason, Verdict
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType
+
+CAVEATS = {
+    key.removeprefix("caveat."): english
+    for key, english in SENTENCES.items()
+    if key.startswith("caveat.")
+}
+
+
+@dataclass(frozen=True)
+class SingleMeasure(Part):
+    """One number (None where it does not exist) and what must be known to read it."""
+
+    value: float | None
+    caveat: str
+
+
+@dataclass(frozen=True)
+class ClassDistance(Part):
+    """CDNV over pairs of classes, debiased (infinity is None), and its plug-in as papers print it.
+
+    `pairs_within_noise` are no further apart than sampling makes them; of several seeds the mean.
+    """
+
+    median: float | None
+    mean: float | None
+    plug_in_median: float | None
+    pairs_within_noise: int | float
+    caveat: str = CAVEATS["cdnv"]
+
+
+@dataclass(frozen=True)
+class DirectionalDistance(Part):
+    """Directional CDNV over pairs of classes."""
+
+    median: float | None
+    mean: float | None
+    caveat: str = CAVEATS["directional_cdnv"]
+
+
+@dataclass(frozen=True)
+class NC1Null(Part):
+    """NC1 with the labels permuted: its mean, its range, and where the true one lies."""
+
+    mean: float
+    low: float
+    high: float
+    permutations: scalars.Count
+    p_value: scalars.Fraction
+
+
+@dataclass(frozen=True)
+class NeuralCollapse(Part):
+    """Papyan's NC1, with its null where permutations were asked for."""
+
+    value: float | None
+    null: NC1Null | None
+    caveat: str = CAVEATS["nc1"]
+
+
+@dataclass(frozen=True)
+class SimplexDeviation(Part):
+    """NC2: how far the centred class means are from a simplex."""
+
+    cosine_deviation: float | None
+    norm_variation: float | None
+    caveat: str = CAVEATS["nc2"]
+
+
+@dataclass(frozen=True)
+class RankMe(Part):
+    """RankMe, of `of` dimensions."""
+
+    value: float | None
+    of: scalars.PositiveCount
+    caveat: str = CAVEATS["rankme"]
+
+
+@dataclass(frozen=True)
+class ClassSpectrum(Part):
+    """Shape of the spread inside a class, mean over classes: see `metrics.secondary`."""
+
+    participation: float | None
+    effective_rank: float | None
+    largest_share: Mapping[str, float] | None
+    caveat: str = CAVEATS["class_spectrum"]
+
+
+@dataclass(frozen=True)
+class Alignment(Part):
+    """Mean squared distance between views of an instance, and between instances of a class."""
+
+    views: float | None
+    classes: float | None
+    caveat: str = CAVEATS["alignment"]
+
+
+@dataclass(frozen=True)
+class SecondaryMeasures(Part):
+    """Every secondary measure with its caveat; None where one does not apply."""
+
+    trace_quotient: SingleMeasure | None = None
+    cdnv: ClassDistance | None = None
+    directional_cdnv: DirectionalDistance | None = None
+    nc1: NeuralCollapse | None = None
+    nc2: SimplexDeviation | None = None
+    rankme: RankMe | None = None
+    class_spectrum: ClassSpectrum | None = None
+    alignment: Alignment | None = None
+    uniformity: SingleMeasure | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,42 +168,32 @@ class Measurement(Document):
 
     verdict: Verdict
     reasons: tuple[Reason, ...]
-    classes: tuple[ClassMeasurement, ...]
-    within_class_variance: Estimate
-    instance_variance: Estimate
-    view_variance: Estimate
-    between_class_variance: Estimate
-    total_variance: Estimate
+    classes: tuple[parts.ClassMeasurement, ...]
+    within_class_variance: VarianceEstimate
+    instance_variance: VarianceEstimate
+    view_variance: VarianceEstimate
+    between_class_variance: VarianceEstimate
+    total_variance: VarianceEstimate
     share: Estimate
-    micro: Variances = field(default_factory=Variances)
-    ssem: Ssem
+    micro: parts.Variances = field(default_factory=parts.Variances)
+    ssem: parts.Ssem
     secondary: SecondaryMeasures
-    probe: WithinClassProbe | None
-    slices: Mapping[str, SliceColumn] | None
+    probe: parts.WithinClassProbe | None
+    slices: Mapping[str, parts.SliceColumn] | None
     prediction: Prediction | None = None
-    conditions: Conditions
+    conditions: parts.Conditions
 
     @property
-    def variances(self) -> Variances:
+    def variances(self) -> parts.Variances:
         """The five variances with every class weighing the same."""
-        return Variances(*(self[field.name] for field in fields(Variances)))
+        return parts.Variances(*(self[field.name] for field in fields(parts.Variances)))
 
     def fails(self, on: Literal["collapsed", "at-risk"]) -> bool:
-        """Whether a guard lets this not pass: the verdict is what `on` names, or worse.
+        """Whether a guard lets this not pass: the verdict is `on`, or worse.
 
         A class or a slice that is collapsed counts as the whole does: a guard must not let a model
         pass of which it prints that a part is collapsed. Unless what is left can still be read
         (UC207).
-
-        Args:
-            on: The mildest verdict that fails.
-
-        Examples:
-            >>> import numpy as np
-            >>> from uncollapse.metrics import measure
-            >>> labels = np.repeat([0, 1, 2], 50)
-            >>> measure(np.eye(3, 16)[labels], labels).fails("collapsed")
-            True
         """
         if on == "at-risk":
             return self.verdict in ("collapsed", "at-risk")
@@ -133,3 +224,66 @@ class Measurement(Document):
         from uncollapse.records import _text as text
 
         return text.plain(self)
+
+
+@dataclass(frozen=True)
+class NumberChange(Part):
+    """One number before and after, and `estimate`, after minus before, with its interval.
+
+    No interval where one of the two has none. No change is seen where zero lies in it.
+    """
+
+    name: str
+    before: float
+    after: float
+    estimate: float
+    low: float | None
+    high: float | None
+    direction: Literal["fell", "rose", "no change seen", "cannot-tell"] = "cannot-tell"
+
+    def __post_init__(self) -> None:
+        if self.low is not None and self.high is not None:
+            seen = "fell" if self.high < 0 else "rose" if self.low > 0 else "no change seen"
+            object.__setattr__(self, "direction", seen)
+
+
+@dataclass(frozen=True)
+class Comparison(Document):
+    """What changed from one measurement to the next.
+
+    Attributes:
+        verdict_before, verdict_after: The two verdicts.
+        changes: Every number that both have.
+        classes_worse: Labels whose own verdict fell to at-risk or collapsed.
+        slices_worse: The same of slices, as "column=value".
+        regression: Whether something got worse: the verdict, a class, a slice, the spread, or what
+            a probe reads.
+        reasons: What got worse, in words; empty when nothing did.
+        warnings: parts.Conditions that differ, so that the two may not be comparable.
+        reason_messages, warning_messages: The same two as messages, in the same order; empty in
+            older files.
+
+    Examples:
+        >>> import numpy as np
+        >>> from uncollapse import compare, measure
+        >>> labels = np.repeat([0, 1, 2], 50)
+        >>> rows = np.random.default_rng(0).standard_normal((150, 16))
+        >>> comparison = compare(measure(rows, labels), measure(np.eye(3, 16)[labels], labels))
+        >>> comparison.regression, comparison.reasons[0]
+        (True, 'the verdict fell from healthy to collapsed')
+        >>> comparison.classes_worse
+        (0, 1, 2)
+    """
+
+    kind: ClassVar[str] = "comparison"
+
+    verdict_before: Verdict
+    verdict_after: Verdict
+    changes: tuple[NumberChange, ...]
+    classes_worse: tuple[Label, ...]
+    slices_worse: tuple[str, ...]
+    regression: bool
+    reasons: tuple[str, ...]
+    warnings: tuple[str, ...]
+    reason_messages: tuple[Message, ...] = ()
+    warning_messages: tuple[Message, ...] = ()

@@ -1,175 +1,107 @@
-"""Parts of a measurement: variances, classes, the nearest simplex, probe, slices, conditions."""
+"""Parts of a measurement: variances, classes, nearest simplex, conditions, probe, slices."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from uncollapse.records.codec import Count, Fraction, Part, PositiveCount
-from uncollapse.records.estimate import UNKNOWN, Estimate, Interval
-from uncollapse.records.probe_options import WithinClassOptions
+import numpy as np
+from numpy.typing import NDArray
+
+from uncollapse.errors import InputError
+from uncollapse.records import scalars
+from uncollapse.records.codec import Part, check_fields
+from uncollapse.records.scalars import (
+    UNKNOWN,
+    AboveChanceInterval,
+    Estimate,
+    Label,
+    VarianceEstimate,
+    WithEnds,
+)
 from uncollapse.records.verdict import Margins, ProbeVerdict, Verdict
 
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
 
-@dataclass(frozen=True)
-class PermutationNull(Part):
-    """What the probe reads of labels that were permuted within each class.
-
-    Attributes:
-        observed: The statistic of the true labels.
-        mean, high: Mean and largest of the permuted.
-        permutations: How many there were.
-        p_value: Part of all (the true one counted) that is at least `observed`.
-    """
-
-    observed: float
-    mean: float
-    high: float
-    permutations: Count
-    p_value: Fraction
-
-
-@dataclass(frozen=True)
-class ProbedClassScore(Part):
-    """What was read inside one class.
-
-    Attributes:
-        label: Of the class.
-        fine_labels: How many finer labels it has.
-        rows: How many rows took part.
-        knn, logistic: Balanced accuracy, corrected for chance.
-    """
-
-    label: bool | int | float | str
-    fine_labels: Count
-    rows: Count
-    knn: float
-    logistic: float
-
-
-@dataclass(frozen=True)
-class WithinClassProbe(Part):
-    """How well a finer label is read inside each class: 0 is chance, 1 is perfect.
-
-    Attributes:
-        verdict: "information", "no-information" or "cannot-tell".
-        summary: The numbers in one line.
-        knn, logistic: Mean over classes; None where no class could be probed.
-        null: The same for permuted labels; None where none were asked for.
-        classes: One entry per class that was probed.
-        skipped_classes: Classes without enough finer labels.
-        options: Of the probe.
-    """
-
-    verdict: ProbeVerdict
-    summary: str
-    knn: Interval | None
-    logistic: Interval | None
-    null: PermutationNull | None
-    classes: tuple[ProbedClassScore, ...]
-    skipped_classes: Count
-    options: WithinClassOptions
+# (train (n, d), queries (m, d), k) -> cosines (m, k) and positions in train (m, k), best first.
+NeighbourIndex = Callable[[Floats, Floats, int], tuple[Floats, Integers]]
 
 
 @dataclass(frozen=True)
 class Variances(Part):
     """The five variances; of a level that does not exist, an estimate of None."""
 
-    within_class_variance: Estimate = UNKNOWN
-    instance_variance: Estimate = UNKNOWN
-    view_variance: Estimate = UNKNOWN
-    between_class_variance: Estimate = UNKNOWN
-    total_variance: Estimate = UNKNOWN
+    within_class_variance: VarianceEstimate = UNKNOWN
+    instance_variance: VarianceEstimate = UNKNOWN
+    view_variance: VarianceEstimate = UNKNOWN
+    between_class_variance: VarianceEstimate = UNKNOWN
+    total_variance: VarianceEstimate = UNKNOWN
 
 
 @dataclass(frozen=True)
 class ClassMeasurement(Part):
-    """What was found in one class.
+    """What was found in one class; the verdict is by its own interval, the reason in words."""
 
-    Attributes:
-        label: Its label.
-        count: Rows, all views counted.
-        verdict: By its own interval.
-        reason: Why, in words.
-        within_class_variance, instance_variance, view_variance: Its variances.
-        share: Instance variance (within, where there are no views) over the total of all classes.
-    """
-
-    label: bool | int | float | str
-    count: Count
+    label: Label
+    count: scalars.Count  # of rows, all views counted
     verdict: Verdict
     reason: str = ""
-    within_class_variance: Estimate = UNKNOWN
-    instance_variance: Estimate = UNKNOWN
-    view_variance: Estimate = UNKNOWN
+    within_class_variance: VarianceEstimate = UNKNOWN
+    instance_variance: VarianceEstimate = UNKNOWN
+    view_variance: VarianceEstimate = UNKNOWN
+    # Instance variance (within, where there are no views) over the total of all classes.
     share: Estimate = UNKNOWN
 
 
 @dataclass(frozen=True)
 class SsemFit(Part):
-    """Whether a simplex-to-simplex embedding describes what was measured.
+    """Whether a simplex-to-simplex embedding describes what was measured, and why, in words.
 
-    Attributes:
-        describes: Whether no residual is above the tolerance.
-        reason: Why, in words.
-        tolerance: In units of squared length on the unit sphere.
-        total_variance_deficit, class_spread, mean_product_deviation, view_variance: The residuals;
-            None where one does not exist.
+    It does where no residual (the last four; None where one does not exist) is above the tolerance,
+    in units of squared length on the unit sphere.
     """
 
     describes: bool
     reason: str
-    tolerance: float
-    total_variance_deficit: float | None
-    class_spread: float | None
-    mean_product_deviation: float | None
-    view_variance: float | None
+    tolerance: scalars.Positive
+    total_variance_deficit: scalars.Variance | None
+    class_spread: scalars.NotNegative | None
+    mean_product_deviation: scalars.NotNegative | None
+    view_variance: scalars.Variance | None
 
 
 @dataclass(frozen=True)
 class Ssem(Part):
     """Delta and omega of the nearest simplex-to-simplex embedding, and whether it describes."""
 
-    delta: float
+    delta: scalars.NotNegative
     omega: float
     fit: SsemFit
 
 
 @dataclass(frozen=True, kw_only=True)
 class Conditions(Part):
-    """Under which all this was measured.
+    """Under which all this was measured; layer and split are None where they were not given."""
 
-    Attributes:
-        classes, samples, units, dimension: Classes, rows, independent units, embedding dimensions.
-        confidence: Of every interval.
-        margins: Where healthy ends and collapse begins.
-        layer, split: Of the embeddings; None where it was not given.
-        dtype: Type that the embeddings came in; of several, with commas.
-        normalised: Whether they came as unit vectors.
-        dropped: Rows left out, by fault.
-        views, groups: Whether rows were views of instances, and instances members of groups.
-        interval: How intervals were found; None without them.
-        blocks: Blocks of units that were left out one by one; None where single units were.
-        seed: Of permutations, splits and subsamples; None for a stream, which draws nothing.
-    """
-
-    classes: Count
-    samples: Count
-    units: Count | None = None
-    dimension: PositiveCount
-    confidence: Fraction = 0.95
+    classes: scalars.Count
+    samples: scalars.Count  # rows
+    units: scalars.Count | None = None  # that are independent
+    dimension: scalars.PositiveCount
+    confidence: scalars.Fraction = 0.95  # of every interval
     margins: Margins | None = None
     layer: str | None = None
     split: str | None = None
-    dtype: str
-    normalised: bool
-    dropped: Mapping[str, int] = field(default_factory=dict)
-    views: bool = False
-    groups: bool = False
-    interval: str | None = None
-    blocks: PositiveCount | None = None
-    seed: int | None = None
+    dtype: str  # that the embeddings came in; of several, with commas
+    normalised: bool  # whether they came as unit vectors
+    dropped: Mapping[str, scalars.Count] = field(default_factory=dict)  # rows left out, by fault
+    views: bool = False  # whether rows were views of instances
+    groups: bool = False  # whether instances were members of groups
+    interval: str | None = None  # how intervals were found; None without them
+    blocks: scalars.PositiveCount | None = None  # left out one by one; None where single units were
+    seed: scalars.Count | None = None  # of permutations, splits and subsamples; None for a stream
 
     def to_dict(self) -> dict[str, Any]:
         """One key per field; only a stream has blocks, and it has no seed."""
@@ -178,11 +110,115 @@ class Conditions(Part):
 
 
 @dataclass(frozen=True)
+class WithinClassOptions(Part):
+    """How finer labels are read inside classes.
+
+    Attributes:
+        folds: Every unit is tested once; one of the other folds is the validation split on which
+            hyperparameters are chosen (`measure`; `probe` has its own splits).
+        neighbours: Numbers of neighbours to choose from.
+        temperatures: Temperatures of the neighbours' weights to choose from.
+        strengths: Inverse L2 penalties to choose from.
+        permutations: Permutations of the finer labels within each class.
+        most_rows: Rows of a class that are used, drawn at random; None: 1000 (`measure`), or 2000
+            of each split (`probe`).
+        least_units: Independent units that a finer label needs in a class to take part.
+        margin: No information is claimed only when both probes are below this, interval and all.
+        index: Finds the nearest neighbours; None: by comparing with all. Not in the JSON.
+
+    Examples:
+        >>> import numpy as np
+        >>> from uncollapse import ProbeOptions, measure
+        >>> digit = np.arange(200) % 4
+        >>> rows = np.eye(4, 8)[digit] + 0.3 * np.random.default_rng(0).standard_normal((200, 8))
+        >>> options = ProbeOptions(within=WithinClassOptions(neighbours=(5,), permutations=5))
+        >>> measure(rows, digit % 2, fine_labels=digit, probe=options).probe.knn.estimate > 0.9
+        True
+    """
+
+    folds: scalars.PositiveCount = 5
+    neighbours: tuple[scalars.PositiveCount, ...] = (1, 5, 20)
+    temperatures: tuple[scalars.Positive, ...] = (0.1, 1.0)
+    strengths: tuple[scalars.Positive, ...] = (0.01, 0.1, 1.0, 10.0)
+    permutations: scalars.Count = 20
+    most_rows: scalars.PositiveCount | None = None
+    least_units: scalars.PositiveCount = 10
+    margin: scalars.AboveChance = 0.2
+    index: NeighbourIndex | None = None
+
+    def __post_init__(self) -> None:
+        with suppress(TypeError):
+            if self.folds < 3 or self.least_units < self.folds or self.permutations < 0:
+                raise InputError(
+                    "probe options with folds >= 3, least_units >= folds and permutations >= 0",
+                    f"folds {self.folds}, least_units {self.least_units}, "
+                    f"permutations {self.permutations}",
+                    "leave them at their defaults",
+                )
+        check_fields(self)
+        if not (self.index is None or callable(self.index)):
+            raise InputError("index as a function or None", f"{self.index!r}", "leave it out")
+
+    def to_dict(self) -> dict[str, Any]:
+        """The record as plain JSON types, without the index."""
+        return {key: value for key, value in super().to_dict().items() if key != "index"}
+
+
+@dataclass(frozen=True)
+class PermutationNull(Part):
+    """What the probe reads of the true labels, and mean and largest of those permuted in classes.
+
+    The p-value is the part of all (the true one counted) that is at least `observed`.
+    """
+
+    observed: scalars.AboveChance
+    mean: scalars.AboveChance
+    high: scalars.AboveChance
+    permutations: scalars.Count
+    p_value: scalars.Fraction
+
+
+@dataclass(frozen=True)
+class ProbedClassScore(Part):
+    """What was read inside one class: balanced accuracy, corrected for chance.
+
+    `fine_labels` is how many finer labels it has, `rows` how many rows took part.
+    """
+
+    label: Label
+    fine_labels: scalars.Count
+    rows: scalars.Count
+    knn: scalars.AboveChance
+    logistic: scalars.AboveChance
+
+
+@dataclass(frozen=True)
+class WithinClassProbe(Part):
+    """How well a finer label is read inside each class: 0 is chance, 1 is perfect.
+
+    Attributes:
+        summary: The numbers in one line.
+        knn, logistic: Mean over classes; None where no class could be probed.
+        null: The same for permuted labels; None where none were asked for.
+        classes, skipped_classes: Those that were probed, and how many lack finer labels.
+    """
+
+    verdict: ProbeVerdict
+    summary: str
+    knn: AboveChanceInterval | None
+    logistic: AboveChanceInterval | None
+    null: PermutationNull | None
+    classes: tuple[ProbedClassScore, ...]
+    skipped_classes: scalars.Count
+    options: WithinClassOptions
+
+
+@dataclass(frozen=True)
 class SliceProbe(Part):
     """How well finer labels are read in one slice, by each probe."""
 
-    knn: Interval
-    logistic: Interval
+    knn: AboveChanceInterval
+    logistic: AboveChanceInterval
 
 
 @dataclass(frozen=True)
@@ -193,29 +229,27 @@ class SliceMeasurement(Part):
         count: Its rows.
         classes: Classes with two independent units or more; 0 where there are no two such classes,
             and then no variances.
-        verdict: By its own interval.
+        verdict, reason: By its own interval; in words.
         certainly_collapsed: Whether it is collapsed by an interval that holds for all slices.
-        reason: Why, in words.
-        within_class_variance, instance_variance, share: As of the whole.
         probe: Accuracy of the finer labels; None without them.
     """
 
-    count: Count
-    classes: Count
+    count: scalars.Count
+    classes: scalars.Count
     verdict: Verdict
     certainly_collapsed: bool = False
     reason: str = ""
-    within_class_variance: Estimate | None = None
-    instance_variance: Estimate | None = None
+    within_class_variance: VarianceEstimate | None = None
+    instance_variance: VarianceEstimate | None = None
     share: Estimate | None = None
     probe: SliceProbe | None = None
 
 
 @dataclass(frozen=True)
-class Gap(Part):
+class Gap(WithEnds):
     """The largest difference between two slices, with an interval that holds for all pairs."""
 
-    estimate: float
+    estimate: scalars.NotNegative
     low: float
     high: float
     smallest: str
@@ -244,6 +278,6 @@ class SliceColumn(Part):
     """
 
     values: Mapping[str, SliceMeasurement]
-    missing_rows: Count
+    missing_rows: scalars.Count
     gap: SliceGaps
     leakage: WithinClassProbe | None

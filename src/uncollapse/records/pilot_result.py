@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
-from uncollapse.records.codec import Count, Document, Fraction, NotNegative, Part, read_json
-from uncollapse.records.estimate import Interval
+from uncollapse.records import scalars
+from uncollapse.records.codec import Document, Part, read_json
 from uncollapse.records.prediction import Phase
-from uncollapse.records.reason import Message, Value
+from uncollapse.records.run import SettingChange
+from uncollapse.records.scalars import Interval
 from uncollapse.records.setting import Setting
-from uncollapse.records.setting_change import SettingChange
-from uncollapse.records.verdict import Verdict
+from uncollapse.records.verdict import Message, Value, Verdict
 
 # By layer, the mean of each score over seeds.
 Means = dict[str, dict[str, float]]
@@ -20,28 +20,27 @@ Means = dict[str, dict[str, float]]
 
 @dataclass(frozen=True)
 class LayerScores(Part):
-    """What one run reached at one layer, on rows that it was not trained on.
+    """What one run reached at one layer, on rows that it was not trained on."""
 
-    `share` is of the total variance, `verdict` that of `measure`, `objective` what is maximised.
-    """
-
-    instance_variance: float | None = None  # Unbiased, on unit vectors, where it exists.
+    # Unbiased, on unit vectors, and its share of the total; None where it does not exist.
+    instance_variance: scalars.Variance | None = None
     share: float | None = None
     verdict: Verdict = "cannot-tell"
-    task: float | None = None  # Accuracy of the training label by a linear probe.
-    downstream: dict[str, float] = field(default_factory=dict)  # Balanced accuracy by data set.
-    objective: float | None = None
+    task: scalars.Portion | None = None  # accuracy of the training label by a linear probe
+    # Balanced accuracy on other data, by their names.
+    downstream: dict[str, scalars.Portion] = field(default_factory=dict)
+    objective: scalars.AboveChance | None = None  # what the pilot maximises
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrialRun(Part):
     """One run of a setting: scores by layer, mean loss of the last epoch, epochs, seconds."""
 
-    seed: int
+    seed: scalars.Count
     measured: dict[str, LayerScores]
     loss: float | None = None
-    epochs: Count | None = None
-    seconds: NotNegative = 0.0
+    epochs: scalars.Count | None = None
+    seconds: scalars.NotNegative = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,8 +69,8 @@ class PredictedVariance(Part):
     """What theory says of a setting, in short."""
 
     phase: Phase
-    instance_variance: float
-    within_class_variance: float | None = None
+    instance_variance: scalars.Portion
+    within_class_variance: scalars.Portion | None = None
 
 
 PilotVerdict = Literal["change", "keep", "cannot-tell"]
@@ -82,32 +81,21 @@ TrialStatus = Literal["waiting", "complete", "pruned", "failed", "predicted-coll
 class Trial(Part):
     """A setting: what is predicted and what its runs reached.
 
-    Attributes:
-        name: Of the setting; its folder is called so.
-        change: Of the configuration; none for the start.
-        size: How small the change is: |difference| of alpha, |log2 ratio| of temperature, batch
-            and views, steps of augmentation.
-        prediction: Its optimum by theory; None where theory refuses the setting.
-        note: What theory does not say.
-        status: How far it came.
-        reason: Why it is not complete.
-        seconds: Of all its runs.
-        runs: One per seed.
-        mean: Of their scores; None without runs.
-        gain, task_change: Differences to the start, of the objective and of the training task;
-            None where they were not compared.
+    The size of a change is |difference| of alpha, |log2 ratio| of temperature, batch and views,
+    steps of augmentation. `gain` and `task_change` are the differences to the start, of objective
+    and training task; None where they were not compared.
     """
 
-    name: str = "start"
+    name: str = "start"  # of its folder too
     change: tuple[SettingChange, ...] = ()
-    size: float | None = None
-    prediction: PredictedVariance | None = None
-    note: str = ""
+    size: scalars.NotNegative | None = None
+    prediction: PredictedVariance | None = None  # None where theory refuses the setting
+    note: str = ""  # what theory does not say
     status: TrialStatus = "waiting"
-    reason: str | None = None
-    seconds: NotNegative = 0.0
-    runs: tuple[TrialRun, ...] = ()
-    mean: Means | None = None
+    reason: str | None = None  # why it is not complete
+    seconds: scalars.NotNegative = 0.0
+    runs: tuple[TrialRun, ...] = ()  # one per seed
+    mean: Means | None = None  # of their scores
     gain: Interval | None = None
     task_change: Interval | None = None
 
@@ -123,14 +111,14 @@ class Objective(Part):
 
 @dataclass(frozen=True)
 class PilotReason(Part):
-    """Why the verdict is what it is: UC8xx, and a sentence."""
+    """Why the verdict is what it is: a stable code UC8xx, and a sentence."""
 
     anchor: ClassVar[str] = ""
     advice: ClassVar[str] = ""
 
-    code: str  # Stable.
-    text: str  # In English.
-    message: Message | None = None  # To say in another language; None in older files.
+    code: str
+    text: str
+    message: Message | None = None  # None in older files
 
     @property
     def messages(self) -> tuple[Message, None, None] | None:
@@ -154,7 +142,7 @@ class Confirmation(Part):
     gain: Interval
     task_change: Interval
     split: str = "test"
-    seeds: tuple[int, ...] = ()
+    seeds: tuple[scalars.Count, ...] = ()
     start: Means | None = None
     recommended: Means | None = None
     runs: dict[str, tuple[TrialRun, ...]] = field(default_factory=dict)
@@ -171,9 +159,9 @@ class Recommendation(Part):
     change: tuple[SettingChange, ...] = ()
     gain: Interval | None = None
     task_change: Interval | None = None
-    margin: float | None = None
+    margin: scalars.Fraction | None = None
     confirmed: Confirmation | None = None
-    seconds_per_run: dict[str, float] = field(default_factory=dict)
+    seconds_per_run: dict[str, scalars.NotNegative] = field(default_factory=dict)
     config: str = ""
 
 
@@ -182,8 +170,8 @@ class IntervalMethod(Part):
     """How the intervals are made, of how many comparisons at once, at which level."""
 
     method: str = ""
-    family_size: Count = 0
-    level: Fraction | None = None
+    family_size: scalars.Count = 0
+    level: scalars.Fraction | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,12 +181,12 @@ class PilotRows(Part):
     Half-widths are those of the 95 % interval of one seed's objective.
     """
 
-    share: Fraction
-    train_rows: Count
-    validation_rows: Count
-    test_rows: Count
-    expected_half_width: NotNegative
-    wanted_half_width: NotNegative
+    share: scalars.Fraction
+    train_rows: scalars.Count
+    validation_rows: scalars.Count
+    test_rows: scalars.Count
+    expected_half_width: scalars.NotNegative
+    wanted_half_width: scalars.NotNegative
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -208,11 +196,11 @@ class PilotPlan(Part):
     `runs` is in units of a run to the end, `seconds` the wall-clock time that is expected.
     """
 
-    epochs: Count
-    short: Count
-    seconds_per_epoch: NotNegative
-    runs: NotNegative
-    seconds: NotNegative
+    epochs: scalars.Count
+    short: scalars.Count
+    seconds_per_epoch: scalars.NotNegative
+    runs: scalars.NotNegative
+    seconds: scalars.NotNegative
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -225,8 +213,8 @@ class PilotConditions(Part):
     setting: Setting | None = None
     rows: PilotRows | None = None
     plan: PilotPlan | None = None
-    seeds: tuple[int, ...] = ()
-    fresh_seeds: tuple[int, ...] = ()
+    seeds: tuple[scalars.Count, ...] = ()
+    fresh_seeds: tuple[scalars.Count, ...] = ()
     options: dict[str, str | int | float] = field(default_factory=dict)
     config: dict[str, Any] = field(default_factory=dict)
     chosen_on: str = "validation"
@@ -238,8 +226,7 @@ class PilotResult(Document):
     """What a pilot found.
 
     Attributes:
-        verdict: "change", "keep" or "cannot-tell".
-        reasons: Sentences with codes.
+        verdict, reasons: Whether the setting should change, and why.
         layer: Where the objective was measured.
         objective: What was maximised.
         start: The present setting.
@@ -275,23 +262,23 @@ class PilotResult(Document):
 
     def table(self) -> list[dict[str, Any]]:
         """A row per setting, start first: what a data frame takes."""
-        return [self._row(trial) for trial in self.trials]
+        return [_row(trial, (trial.mean or {}).get(self.layer, {})) for trial in self.trials]
 
-    def _row(self, trial: Trial) -> dict[str, Any]:
-        means = (trial.mean or {}).get(self.layer, {})
-        predicted, gain = trial.prediction, trial.gain
-        return {
-            "setting": trial.name,
-            "status": trial.status,
-            "size": trial.size,
-            "predicted_variance": None if predicted is None else predicted.instance_variance,
-            "measured_variance": means.get("instance_variance"),
-            "objective": means.get("objective"),
-            "task": means.get("task"),
-            "gain": None if gain is None else gain.estimate,
-            "gain_low": None if gain is None else gain.low,
-            "gain_high": None if gain is None else gain.high,
-            "runs": len(trial.runs),
-            "epochs": trial.runs[-1].epochs if trial.runs else None,
-            "seconds": trial.seconds,
-        }
+
+def _row(trial: Trial, means: dict[str, float]) -> dict[str, Any]:
+    predicted, gain = trial.prediction, trial.gain
+    return {
+        "setting": trial.name,
+        "status": trial.status,
+        "size": trial.size,
+        "predicted_variance": predicted and predicted.instance_variance,
+        "measured_variance": means.get("instance_variance"),
+        "objective": means.get("objective"),
+        "task": means.get("task"),
+        "gain": gain and gain.estimate,
+        "gain_low": gain and gain.low,
+        "gain_high": gain and gain.high,
+        "runs": len(trial.runs),
+        "epochs": trial.runs[-1].epochs if trial.runs else None,
+        "seconds": trial.seconds,
+    }

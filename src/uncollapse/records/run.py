@@ -1,13 +1,18 @@
-"""What a training run writes of itself: run.json, and a line of metrics.jsonl for each epoch."""
+"""What a training run writes of itself, and changes of its configuration."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
-from uncollapse.records.codec import Count, Document, NotNegative, Part, RefusedError
+from uncollapse.records import scalars
+from uncollapse.records.codec import Document, Part, RefusedError
 from uncollapse.records.prediction import Prediction
 from uncollapse.records.setting import Setting
+from uncollapse.storage import read_lines
 
 InputKind = Literal["image", "vector", "views"]
 
@@ -16,40 +21,24 @@ InputKind = Literal["image", "vector", "views"]
 class DataDescription(Part):
     """What a record says of the data, in JSON types.
 
-    Attributes:
-        source: Kind of source.
-        licence: Of the data; empty where the source does not say.
-        label: Column of the training label.
-        map: Coarse name -> finer names, when the label was made by a map.
-        rows: Rows of each part.
-        classes: Rows of each class, by part.
-        unlabelled: Rows without a training label.
-        split: How the split came about.
-        seed: Of the split and of the subset.
-        limit: As configured.
-        notes: What the reader must know.
-        kind: What a row is.
-        shape: Shape of a row.
-        fingerprint: SHA-256 of ids, labels, split and inputs: two runs with one fingerprint saw the
-            same data.
-        fingerprint_of: Of what of the inputs.
+    Two runs with one fingerprint, the SHA-256 of ids, labels, split and inputs, saw the same data.
     """
 
-    source: str
-    licence: str
-    label: str
-    map: dict[str, list[str]] | None
-    rows: dict[str, int]
-    classes: dict[str, dict[str, int]]
-    unlabelled: int
-    split: str
-    seed: int
-    limit: int | dict[str, int | None] | None
-    notes: list[str]
-    kind: InputKind
-    shape: list[int]
+    source: str  # kind of source
+    licence: str  # empty where the source does not say
+    label: str  # column of the training label
+    map: dict[str, list[str]] | None  # coarse name -> finer names, when a map made the label
+    rows: dict[str, scalars.Count]  # by part
+    classes: dict[str, dict[str, scalars.Count]]  # rows of each class, by part
+    unlabelled: scalars.Count  # rows without a training label
+    split: str  # how it came about
+    seed: scalars.Count  # of the split and of the subset
+    limit: scalars.Count | dict[str, scalars.Count | None] | None  # as configured
+    notes: list[str]  # what the reader must know
+    kind: InputKind  # what a row is
+    shape: list[scalars.PositiveCount]  # of a row
     fingerprint: str
-    fingerprint_of: str
+    fingerprint_of: str  # of what of the inputs
 
 
 RunStatus = Literal["running", "paused", "interrupted", "failed", "finished"]
@@ -60,23 +49,20 @@ class RunRecord(Document):
     """A run's run.json.
 
     Attributes:
-        status: How far the run came.
         reason: Why it failed.
         base: Folder that relative paths in its configuration refer to.
-        data: Where the data come from, and their fingerprint.
-        label_names: Of the classes.
-        fine, slices: Names of finer labels and of slices.
+        label_names, fine, slices: Names of the classes, of finer labels and of slices.
         setting: What theory is asked; None where it has no answer to such data and batches.
         coverage: What the batches of an epoch reach, in words.
         steps_per_epoch: Batches of an epoch.
         parameters: Of the model.
-        command: That started it.
         versions: Of the packages that matter.
         prediction: What theory says; None where it was not asked.
         more: What else the caller wanted noted; in JSON beside the other keys.
     """
 
     kind: ClassVar[str] = "run"
+    open_field: ClassVar[str] = "more"
     status: RunStatus
     reason: str | None = None
     base: str = ""
@@ -86,18 +72,12 @@ class RunRecord(Document):
     slices: tuple[str, ...] = ()
     setting: Setting | None = None
     coverage: str = ""
-    steps_per_epoch: Count | None = None
-    parameters: Count | None = None
+    steps_per_epoch: scalars.Count | None = None
+    parameters: scalars.Count | None = None
     command: tuple[str, ...] = ()
     versions: dict[str, str] = field(default_factory=dict)
     prediction: Prediction | None = None
     more: dict[str, Any] = field(default_factory=dict)
-
-    def to_dict(self) -> dict[str, Any]:
-        """The record as plain JSON types, what else was noted beside the other keys."""
-        record = super().to_dict()
-        more: dict[str, Any] = record.pop("more")
-        return record | more
 
     @classmethod
     def from_dict(cls, record: Any, source: str = "") -> Self:
@@ -106,59 +86,94 @@ class RunRecord(Document):
         Raises:
             InputError: It is no record of a run, or does not fit.
         """
-        if isinstance(record, dict):
-            known = {"kind", "schema_version", *(f.name for f in fields(cls))}
-            more = {key: value for key, value in record.items() if key not in known}
-            record = record | {"more": more, "setting": _setting(record.get("setting"))}
+        try:
+            if isinstance(record, dict) and record.get("setting") is not None:
+                Setting.from_dict(record["setting"], source)
+        except RefusedError:
+            record = record | {"setting": None}
         return super().from_dict(record, source)
-
-
-def _setting(record: Any) -> Any:
-    try:
-        return None if record is None else Setting.from_dict(record).to_dict()
-    except RefusedError:
-        return None
 
 
 @dataclass(frozen=True, kw_only=True)
 class EpochLine(Part):
-    """A line of metrics.jsonl; read by key it has every number, as its JSON does.
+    """A line of metrics.jsonl: steps taken so far, the epoch from 1, seconds of training so far.
 
-    Attributes:
-        step: Steps taken so far.
-        epoch: From 1.
-        seconds: Of training so far.
-        numbers: Means over the epoch's steps (loss, supervised, self_supervised,
-            anchors_without_positives, learning_rate), and measures of validation rows, whose names
-            have a slash.
+    `numbers` are means over the epoch's steps (loss, supervised, self_supervised,
+    anchors_without_positives, learning_rate), and measures of validation rows, whose names have a
+    slash; in JSON they stand beside the other keys.
     """
 
-    step: Count
-    epoch: Count
-    seconds: NotNegative = 0.0
+    kind: ClassVar[str] = "epoch"
+    open_field: ClassVar[str] = "numbers"
+    step: scalars.Count
+    epoch: scalars.Count
     numbers: dict[str, float] = field(default_factory=dict)
+    seconds: scalars.NotNegative = 0.0
 
     @property
     def measures(self) -> dict[str, float]:
         """What was measured on validation rows."""
         return {name: value for name, value in self.numbers.items() if "/" in name}
 
-    def to_dict(self) -> dict[str, Any]:
-        """One key per number, as a line has them."""
-        numbers = {"step": self.step, "epoch": self.epoch, **self.numbers}
-        return numbers | {"seconds": self.seconds}
-
     @classmethod
-    def from_dict(cls, record: Any, source: str = "") -> Self:
-        """The inverse of `to_dict`."""
-        if isinstance(record, dict):
-            own = {key: record[key] for key in ("step", "epoch", "seconds") if key in record}
-            record = own | {"numbers": {k: v for k, v in record.items() if k not in own}}
-        return super().from_dict(record, source)
+    def read_all(cls, path: Path) -> list[Self]:
+        """The lines of a file; none without one, and without a last one cut short by a kill."""
+        lines = enumerate(read_lines(path), 1)
+        return [cls.from_dict(line, f"line {number} of {path}") for number, line in lines]
 
-    def keys(self) -> list[str]:
-        """Names of all numbers."""
-        return list(self.to_dict())
 
-    def __getitem__(self, key: str) -> Any:
-        return self.to_dict()[key]
+_IN_JSON = {"before": "from", "after": "to"}
+
+
+@dataclass(frozen=True)
+class SettingChange(Part):
+    """One key of the configuration and its values before and after; "from" and "to" in JSON."""
+
+    __pydantic_config__: ClassVar[Any] = {
+        **Part.__pydantic_config__,
+        "alias_generator": lambda name: _IN_JSON.get(name, name),
+    }
+
+    key: str
+    before: Any = None
+    after: Any = None
+
+    def items(self) -> list[tuple[str, Any]]:
+        """As in JSON."""
+        return [(_IN_JSON.get(name, name), value) for name, value in super().items()]
+
+    def __str__(self) -> str:
+        return f"{self.key} {self.before} -> {self.after}"
+
+
+def changed_config(block: Mapping[str, Any], changes: Iterable[SettingChange]) -> dict[str, Any]:
+    """A configuration, as plain types, with some keys changed; the one that is given stays."""
+    changed = dict(block)
+    for change in changes:
+        part, key = change.key.split(".")
+        changed[part] = changed[part] | {key: change.after}
+    return changed
+
+
+def changed_setting(setting: Setting, changes: Iterable[SettingChange]) -> Setting:
+    """The setting after changes of a configuration's keys.
+
+    Keys that theory does not know leave it as it is, and so do values that it refuses.
+    """
+    for change in changes:
+        with suppress(TypeError, ValueError):
+            setting = _changed(setting, change)
+    return setting
+
+
+def _changed(setting: Setting, change: SettingChange) -> Setting:
+    part, _, name = change.key.rpartition(".")
+    value: Any = change.after
+    if part in ("", "loss") and name in ("alpha", "temperature"):
+        return setting.with_(**{name: float(value)})
+    if change.key == "views.count":
+        return setting.with_(views=int(value))
+    if part == "batch" and name in vars(setting.batch):
+        value = None if value is None else int(value)
+        return setting.with_(batch=replace(setting.batch, **{name: value}))
+    return setting

@@ -10,7 +10,7 @@ from typing import Any, get_args
 import numpy as np
 
 from uncollapse.errors import InputError
-from uncollapse.records.codec import Part
+from uncollapse.records.codec import Part, check_choice
 from uncollapse.records.conventions import (
     AnchorsWithoutPositives,
     BalancedBatch,
@@ -104,12 +104,7 @@ class Setting(Part):
         return {name: record[name] for name in record if name not in ("classes", "per_class")}
 
     def with_(self, **changes: Any) -> Setting:
-        """A copy with some attributes changed.
-
-        Examples:
-            >>> Setting(classes=2, per_class=3, alpha=0.5, temperature=1).with_(alpha=0.1).alpha
-            0.1
-        """
+        """A copy with some attributes changed."""
         return replace(self, **changes)
 
 
@@ -120,29 +115,28 @@ def _whole(value: Any, low: int, high: float = math.inf) -> bool:
 
 
 def _check_counts(setting: Setting) -> None:
-    if setting.class_counts is None:
-        if setting.classes is None or setting.per_class is None:
-            raise InputError(
-                "the class sizes",
-                f"classes = {setting.classes}, per_class = {setting.per_class}",
-                "give class_counts, or both classes and per_class",
-            )
-        few, given = not _whole(setting.classes, 2), f"classes = {setting.classes}"
+    given, each = setting.class_counts, (setting.classes, setting.per_class)
+    if given is None and None in each:
+        raise InputError(
+            "the class sizes",
+            f"classes = {setting.classes}, per_class = {setting.per_class}",
+            "give class_counts, or both classes and per_class",
+        )
+    if given is not None and each != (None, None):
+        raise InputError(
+            "either class_counts or classes with per_class", "both", "leave one of the two out"
+        )
+    if given is None:
+        few, found = not _whole(setting.classes, 2), f"classes = {setting.classes}"
         counts: list[Any] = [setting.per_class]
     else:
-        if setting.classes is not None or setting.per_class is not None:
-            raise InputError(
-                "either class_counts or classes with per_class",
-                "both",
-                "leave one of the two out",
-            )
-        counts = list(setting.class_counts)
-        few, given = len(counts) < 2, f"{len(counts)} class count(s)"
+        few, found = len(given) < 2, f"{len(given)} class count(s)"
         # A frozen copy, so that a list changed later does not change the setting.
+        counts = list(given)
         object.__setattr__(setting, "class_counts", tuple(counts))
     if few:
         raise InputError(
-            "at least two classes", given, "class collapse is a question about two or more classes"
+            "at least two classes", found, "class collapse is a question about two or more classes"
         )
     if setting.classes is not None and setting.classes > 10**7:
         raise InputError(
@@ -184,12 +178,7 @@ def _check_loss(setting: Setting) -> None:
         )
     for name in ("self_pairs", "reduction", "anchors_without_positives"):
         known = get_args(Conventions.__annotations__[name])
-        if getattr(setting, name) not in known:
-            raise InputError(
-                f"{name} as one of {', '.join(known)}",
-                f"{name} = {getattr(setting, name)!r}",
-                "see docs/conventions.md for what each means",
-            )
+        check_choice(setting, name, known, "see docs/conventions.md for what each means")
     if setting.dimension is not None and not _whole(setting.dimension, 1):
         raise InputError(
             "an embedding dimension as a whole number from 1",

@@ -1,27 +1,25 @@
-"""Verdicts, which of two is worse, and the margins they are judged by."""
+"""Verdicts with their margins, and why: sentences that can be said in any language."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.resources import files
 from typing import Literal
 
 from uncollapse.errors import InputError
 from uncollapse.records.codec import Part
+from uncollapse.records.scalars import Estimate, Interval
 
 Verdict = Literal["healthy", "at-risk", "collapsed", "cannot-tell"]
 ProbeVerdict = Literal["information", "no-information", "cannot-tell"]
-
-WORST_FIRST = ("collapsed", "at-risk", "no-information", "cannot-tell", "information", "healthy")
+_WORST_FIRST = ("collapsed", "at-risk", "no-information", "cannot-tell", "information", "healthy")
 
 
 def severity(verdict: str) -> int:
-    """The place of a verdict among all, 0 the worst.
-
-    Examples:
-        >>> severity("collapsed") < severity("cannot-tell") < severity("healthy")
-        True
-    """
-    return WORST_FIRST.index(verdict)
+    """The place of a verdict among all, 0 the worst."""
+    return _WORST_FIRST.index(verdict)
 
 
 @dataclass(frozen=True)
@@ -74,10 +72,81 @@ class Margins(Part):
         """The collapsed and healthy margins, given the predicted share."""
         if predicted is None or predicted <= 0:
             return self.collapsed, self.healthy
+        low, high = self.collapsed_of_predicted * predicted, self.healthy_of_predicted * predicted
         return (
-            self._lowered(self.collapsed, self.collapsed_of_predicted * predicted),
-            self._lowered(self.healthy, self.healthy_of_predicted * predicted),
+            min(self.collapsed, max(low, self.lowest_of_declared * self.collapsed)),
+            min(self.healthy, max(high, self.lowest_of_declared * self.healthy)),
         )
 
-    def _lowered(self, declared: float, wanted: float) -> float:
-        return min(declared, max(wanted, self.lowest_of_declared * declared))
+
+Value = bool | int | float | str | Estimate | Interval | tuple[str, ...] | None
+
+_FILE = files("uncollapse.records") / "words" / "sentences.en.toml"
+_WORDS = tomllib.loads(_FILE.read_text(encoding="utf-8"))
+# By code: the keys of its text, of what it was judged by, and of what to try.
+REASONS: dict[str, list[str]] = _WORDS.pop("reasons")
+SENTENCES: dict[str, str] = {
+    f"{group}.{name}": english
+    for group, sentences in _WORDS.items()
+    for name, english in sentences.items()
+}
+
+
+def sentence(key: str, values: Mapping[str, Value] | None = None) -> str:
+    """The English sentence of a key with its values."""
+    shown = {
+        name: ", ".join(value) if isinstance(value, tuple) else value
+        for name, value in (values or {}).items()
+    }
+    return SENTENCES[key].format(**shown)
+
+
+@dataclass(frozen=True)
+class Message(Part):
+    """One sentence: the key of its English in `SENTENCES`, and what stands in it, by name."""
+
+    key: str
+    values: Mapping[str, Value] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return sentence(self.key, self.values)
+
+
+@dataclass(frozen=True)
+class Reason(Part):
+    """Why the verdict is what it is, in plain words, by a stable code.
+
+    UC1xx collapsed, UC2xx at risk, UC3xx cannot tell, UC4xx healthy, UC5xx what the reader must
+    know besides.
+    """
+
+    code: str
+    text: str
+    anchor: str  # what the number was judged by
+    advice: str  # what to try; empty when there is nothing to do
+    variant: str = ""  # which of the texts of this code it is; empty where there is one
+    values: Mapping[str, Value] | None = None  # in the three texts, by name; None in older files
+
+    @classmethod
+    def from_code(cls, code: str, variant: str = "", /, **values: Value) -> Reason:
+        """The reason of a code, with its texts in English."""
+        text, anchor, advice = _messages(code, variant, values)
+        return cls(code, str(text), str(anchor), str(advice or ""), variant, values)
+
+    @property
+    def messages(self) -> tuple[Message, Message, Message | None] | None:
+        """Text, anchor and advice to say in another language; None where only texts are known."""
+        return None if self.values is None else _messages(self.code, self.variant, self.values)
+
+
+def _messages(
+    code: str, variant: str, values: Mapping[str, Value]
+) -> tuple[Message, Message, Message | None]:
+    text, anchor, advice = REASONS[code]
+    if anchor == "margins" and "predicted" in values:
+        anchor = "margins-predicted"
+    return (
+        Message(f"text.{text}.{variant}" if variant else f"text.{text}", values),
+        Message(f"anchor.{anchor}", values),
+        Message(f"advice.{advice}", values) if advice else None,
+    )

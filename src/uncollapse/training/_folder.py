@@ -23,7 +23,7 @@ from uncollapse.records import (
     read_json,
     to_json_types,
 )
-from uncollapse.storage import beside, read_lines, unwritable, write_json, write_text
+from uncollapse.storage import beside, unwritable, write_json, write_text
 from uncollapse.training.config import TrainConfig, parse_config
 from uncollapse.training.problem import Problem
 
@@ -59,8 +59,7 @@ def read_run(folder: Path) -> tuple[TrainConfig, RunRecord]:
 
 def read_journal(folder: Path) -> list[EpochLine]:
     """The lines of a run's metrics.jsonl; one cut short by a kill is left out."""
-    path = folder / "metrics.jsonl"
-    return [EpochLine.from_dict(line, str(path)) for line in read_lines(path)]
+    return EpochLine.read_all(folder / "metrics.jsonl")
 
 
 class RunFolder:

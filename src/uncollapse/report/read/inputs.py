@@ -32,7 +32,6 @@ from uncollapse.report.inputs_model import (
 )
 from uncollapse.report.read.rows import measured_rows
 from uncollapse.report.read.settings import pooled, predicted
-from uncollapse.storage import read_lines
 from uncollapse.tables import ENDINGS
 
 EMBEDDINGS = ("embeddings.parquet", "embeddings.npz")
@@ -132,10 +131,7 @@ def _run(path: Path, inputs: Inputs, options: ReportOptions, kind: str = "run") 
         case.prediction = predicted(run.setting)
     if (path / "config.yaml").is_file():
         case.config = _config(path / "config.yaml")
-    case.history = [
-        EpochLine.from_dict(line, str(path / "metrics.jsonl"))
-        for line in read_lines(path / "metrics.jsonl")
-    ]
+    case.history = EpochLine.read_all(path / "metrics.jsonl")
     for name in ("run.json", "config.yaml", "metrics.jsonl", "splits.parquet"):
         if (path / name).is_file():
             inputs.sources.append(_source(path / name, "run"))

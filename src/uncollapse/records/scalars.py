@@ -1,12 +1,30 @@
-"""Numbers with their intervals."""
+"""Numbers of records: the ranges that reading checks, and estimates with their intervals."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
+
+from annotated_types import Ge, Gt, Le
 
 from uncollapse.records.codec import Part
+
+Count = Annotated[int, Ge(0)]
+PositiveCount = Annotated[int, Ge(1)]
+Fraction = Annotated[float, Ge(0), Le(1)]
+NotNegative = Annotated[float, Ge(0)]
+Positive = Annotated[float, Gt(0)]
+# Those that are computed may leave their range by rounding.
+ROUNDING = 1e-6
+Portion = Annotated[float, Ge(-ROUNDING), Le(1 + ROUNDING)]  # accuracy, variance of a population
+Cosine = Annotated[float, Ge(-1 - ROUNDING), Le(1 + ROUNDING)]
+AboveChance = Cosine  # accuracy corrected for chance: -1/(K - 1) where nothing is right
+# Unbiased: 1 less a mean cosine, or the difference of two such means.
+Variance = Annotated[float, Ge(-2 - ROUNDING), Le(2 + ROUNDING)]
+# Of a class.
+Label = bool | int | float | str
 
 
 def number(value: Any) -> float | None:
@@ -14,7 +32,7 @@ def number(value: Any) -> float | None:
     return None if value is None or not math.isfinite(value) else float(value)
 
 
-class _WithEnds(Part):
+class WithEnds(Part):
     """A number with the ends of its interval."""
 
     estimate: float | None
@@ -35,7 +53,7 @@ class _WithEnds(Part):
 
 
 @dataclass(frozen=True)
-class Estimate(_WithEnds):
+class Estimate(WithEnds):
     """One quantity of the population, with its interval.
 
     Attributes:
@@ -56,7 +74,27 @@ UNKNOWN = Estimate()
 
 
 @dataclass(frozen=True)
-class Interval(_WithEnds):
+class _Range:
+    """Where an estimate lies that is read, but for rounding; the ends of its interval need not."""
+
+    low: float
+    high: float
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Callable[[Any], Any]) -> Any:
+        from pydantic_core import core_schema
+
+        return core_schema.no_info_after_validator_function(self._checked, handler(source))
+
+    def _checked(self, value: WithEnds) -> WithEnds:
+        for key in ("estimate", "plug_in"):
+            read = value.get(key, self.low)
+            if read is not None and not self.low - ROUNDING <= read <= self.high + ROUNDING:
+                raise ValueError(f"{key} from {self.low} to {self.high}, not {read}")
+        return value
+
+
+@dataclass(frozen=True)
+class Interval(WithEnds):
     """A number with the ends of its interval (None where there is none)."""
 
     estimate: float
@@ -76,10 +114,17 @@ class Interval(_WithEnds):
         return f"{centre} [{100 * self.low:+.1f}, {100 * self.high:+.1f}]"
 
 
+# A share of two such variances has no range: where all embeddings lie at one point, it is one of
+# rounding errors.
+VarianceEstimate = Annotated[Estimate, _Range(-2, 2)]
+AccuracyInterval = Annotated[Interval, _Range(0, 1)]
+AboveChanceInterval = Annotated[Interval, _Range(-1, 1)]
+
+
 @dataclass(frozen=True)
 class Score(Part):
     """Accuracy, balanced accuracy and what is left of it above chance."""
 
-    accuracy: Interval
-    balanced_accuracy: Interval
-    chance_corrected: Interval
+    accuracy: AccuracyInterval
+    balanced_accuracy: AccuracyInterval
+    chance_corrected: AboveChanceInterval
