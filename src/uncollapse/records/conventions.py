@@ -17,22 +17,13 @@ OneClass = Literal["error", "allow"]
 class Conventions:
     """Which number "the supervised contrastive loss" is; docs/conventions.md compares them.
 
-    Attributes:
-        self_pairs: "exclude": the anchor is not in its own denominator; "include": it is, and it is
-            a positive of itself in the self-supervised term.
-        reduction: "anchors": mean over each anchor's pairs, then over anchors; "pairs": mean over
-            all pairs of the batch.
-        anchors_without_positives: "drop": left out of the mean over anchors; "zero": counted as 0;
-            "error": refused.
-        one_class: Whether a batch of one class is refused where the supervised term has weight.
-
-    Raises:
-        InputError: A value is none of the choices.
+    Refused where a value is none of the choices. What each means `Setting` says.
     """
 
     self_pairs: SelfPairs = "exclude"
     reduction: Reduction = "anchors"
     anchors_without_positives: AnchorsWithoutPositives = "drop"
+    # Whether a batch of one class is refused where the supervised term has weight.
     one_class: OneClass = "error"
 
     def __post_init__(self) -> None:

@@ -81,11 +81,7 @@ class RunRecord(Document):
 
     @classmethod
     def from_dict(cls, record: Any, source: str = "") -> Self:
-        """The inverse of `to_dict`; a setting that theory refuses is read as none.
-
-        Raises:
-            InputError: It is no record of a run, or does not fit.
-        """
+        """The inverse of `to_dict`; a setting that theory refuses is read as none."""
         try:
             if isinstance(record, dict) and record.get("setting") is not None:
                 Setting.from_dict(record["setting"], source)
