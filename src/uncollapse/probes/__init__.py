@@ -9,9 +9,9 @@ from uncollapse.probes.knn import exact_neighbours, knn_votes
 from uncollapse.probes.within_class import cross_predict, probe_within_classes
 from uncollapse.records import (
     ProbeOptions,
+    ProbeReading,
     ProbeResult,
     ProbeSettings,
-    Reading,
     TargetProbe,
     WithinClassOptions,
 )
@@ -20,9 +20,9 @@ __all__ = [
     "Embedded",
     "ProbeColumns",
     "ProbeOptions",
+    "ProbeReading",
     "ProbeResult",
     "ProbeSettings",
-    "Reading",
     "TargetProbe",
     "WithinClassOptions",
     "chance_corrected",

@@ -24,7 +24,7 @@ from uncollapse.probes._task import (
     whole_units,
 )
 from uncollapse.probes.few_shot import SHOTS, over_draws, shot_values
-from uncollapse.records import ClassReading, ProbeOptions, Reading, ReadingDetails
+from uncollapse.records import ClassReading, ProbeOptions, ProbeReading, ReadingDetails
 from uncollapse.samples import unit_rows
 
 # What the record calls the classifiers.
@@ -37,7 +37,7 @@ MOST_ROWS = 2000
 
 def inside_classes(
     data: Dataset, layer: str, target: str, options: ProbeOptions, seed: list[int]
-) -> tuple[list[Reading], list[str]]:
+) -> tuple[list[ProbeReading], list[str]]:
     """Readings inside the classes of the training label, and notes.
 
     There are none where no class has two finer labels of enough units.
@@ -99,7 +99,7 @@ def _task(
     return Task(label.names[c], tuple(fine.names[k] for k in names), train, validation, test)
 
 
-def _read(classifier: str, tasks: list[Task], options: ProbeOptions, skipped: int) -> Reading:
+def _read(classifier: str, tasks: list[Task], options: ProbeOptions, skipped: int) -> ProbeReading:
     """The reading of one classifier, each class weighing the same."""
     predict, index = CLASSIFIERS[classifier], options.within.index
     hits, table = [], []
@@ -130,7 +130,7 @@ def _read(classifier: str, tasks: list[Task], options: ProbeOptions, skipped: in
         np.concatenate([task.test.units for task in tasks]),
         options.confidence,
     )
-    return Reading(
+    return ProbeReading(
         _NAMES[classifier],
         score,
         validation=float(np.mean([entry.validation for entry in table])),
@@ -138,7 +138,7 @@ def _read(classifier: str, tasks: list[Task], options: ProbeOptions, skipped: in
     )
 
 
-def _few_shot(tasks: list[Task], options: ProbeOptions, seed: list[int]) -> list[Reading]:
+def _few_shot(tasks: list[Task], options: ProbeOptions, seed: list[int]) -> list[ProbeReading]:
     """Nearest mean of a few rows per finer label, each class weighing the same in every draw."""
     shots = tuple(s for s in options.shots or SHOTS if s <= options.within.least_units)
     values = [

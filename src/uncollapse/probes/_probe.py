@@ -19,8 +19,8 @@ from uncollapse.records import (
     ProbeConditions,
     ProbedData,
     ProbeOptions,
+    ProbeReading,
     ProbeResult,
-    Reading,
     SplitSizes,
     TargetProbe,
 )
@@ -99,7 +99,7 @@ def _probe_target(
     data: Dataset, layer: str, target: str, options: ProbeOptions, seed: list[int]
 ) -> TargetProbe:
     task = task_of(data, layer, target)
-    readings: list[Reading] = []
+    readings: list[ProbeReading] = []
     notes: list[str] = []
     if "linear" in options.probes:
         reading, more = linear(task, options)

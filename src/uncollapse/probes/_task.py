@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from uncollapse.records import ChosenValues, Interval, Reading, Score
+from uncollapse.records import ChosenValues, Interval, ProbeReading, Score
 from uncollapse.statistics import wilson_interval
 
 Bools = NDArray[np.bool_]
@@ -160,9 +160,9 @@ def reading(
     chosen: ChosenValues,
     validation: float,
     confidence: float,
-) -> Reading:
+) -> ProbeReading:
     """The reading of a probe from its predictions for the test rows."""
     labels, owners = task.test.labels, np.zeros(len(guess), dtype=np.int64)
     counts = np.array([task.classes])
     score = score_within(guess == labels, owners, labels, counts, task.test.units, confidence)
-    return Reading(probe, score, chosen, validation)
+    return ProbeReading(probe, score, chosen, validation)

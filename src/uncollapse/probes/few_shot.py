@@ -21,7 +21,7 @@ from uncollapse.records import (
     ClassReading,
     Interval,
     ProbeOptions,
-    Reading,
+    ProbeReading,
     ReadingDetails,
     Score,
 )
@@ -31,7 +31,9 @@ from uncollapse.statistics import t_quantile
 SHOTS = (1, 5, 10)
 
 
-def few_shot(task: Task, options: ProbeOptions, seed: list[int]) -> tuple[list[Reading], list[str]]:
+def few_shot(
+    task: Task, options: ProbeOptions, seed: list[int]
+) -> tuple[list[ProbeReading], list[str]]:
     """A reading per number of shots, and what the reader must know.
 
     Raises:
@@ -82,7 +84,7 @@ def over_draws(
     values: Floats,
     confidence: float,
     classes: tuple[ClassReading, ...] | None = None,
-) -> Reading:
+) -> ProbeReading:
     """The reading of a few-shot probe from its (draws, 3) values."""
     draws = len(values)
     means, spread = values.mean(axis=0), values.std(axis=0, ddof=1)
@@ -97,7 +99,7 @@ def over_draws(
         interval="of the mean over draws of the shots; the test rows are fixed",
         classes=classes,
     )
-    return Reading(probe, Score(*forms), details=details)
+    return ProbeReading(probe, Score(*forms), details=details)
 
 
 def _ranks(train: SplitRows, rng: np.random.Generator) -> Integers:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from uncollapse.probes._task import Floats, Integers, SplitRows, Task, balanced_accuracy, reading
-from uncollapse.records import ChosenValues, NeighbourIndex, ProbeOptions, Reading
+from uncollapse.records import ChosenValues, NeighbourIndex, ProbeOptions, ProbeReading
 from uncollapse.samples import unit_rows
 
 
@@ -79,7 +79,7 @@ def votes_at(
     ]
 
 
-def neighbours(task: Task, options: ProbeOptions) -> Reading:
+def neighbours(task: Task, options: ProbeOptions) -> ProbeReading:
     """Votes of the nearest by cosine, weighing exp(cosine/temperature) over the class's frequency.
 
     Number and temperature are chosen on the validation rows, the fewer neighbours of equals.

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from uncollapse.errors import InputError
 from uncollapse.probes._task import Integers, SplitRows, Task, balanced_accuracy, reading
-from uncollapse.records import ChosenValues, ProbeOptions, Reading
+from uncollapse.records import ChosenValues, ProbeOptions, ProbeReading
 
 Rows = NDArray[np.floating[Any]]
 
@@ -98,7 +98,7 @@ def fit_at_penalties(
     return fit_logistic(regression, rows, train.labels, strengths)
 
 
-def linear(task: Task, options: ProbeOptions) -> tuple[Reading, list[str]]:
+def linear(task: Task, options: ProbeOptions) -> tuple[ProbeReading, list[str]]:
     """Logistic regression on the features, the penalty chosen on the validation rows.
 
     Of equals the stronger penalty. Second comes what the reader must know.

@@ -13,7 +13,7 @@ from rich.text import Text
 from uncollapse.records import measurement_parts as parts
 from uncollapse.records.codec import Part
 from uncollapse.records.prediction import Prediction
-from uncollapse.records.probe import ProbeConditions, ProbeResult, Reading, TargetProbe
+from uncollapse.records.probe import ProbeConditions, ProbeReading, ProbeResult, TargetProbe
 from uncollapse.records.scalars import Estimate, Interval
 from uncollapse.records.verdict import Reason
 
@@ -247,13 +247,13 @@ def _target_table(target: TargetProbe, percent: float) -> Table:
     return table
 
 
-def _probe_name(reading: Reading) -> str:
+def _probe_name(reading: ProbeReading) -> str:
     if reading.details.shots is None:
         return reading.probe
     return f"{reading.probe.removesuffix('few-shot')}{reading.details.shots}-shot"
 
 
-def _chosen(reading: Reading) -> str:
+def _chosen(reading: ProbeReading) -> str:
     if reading.details.draws is not None:
         return f"{reading.details.draws} draws"
     # "k", so that a row stays on one line of a hundred columns.

@@ -17,7 +17,15 @@ OneClass = Literal["error", "allow"]
 class Conventions:
     """Which number "the supervised contrastive loss" is; docs/conventions.md compares them.
 
-    Refused where a value is none of the choices. What each means `Setting` says.
+    Refused where a value is none of the choices.
+
+    Attributes:
+        self_pairs: "exclude": the anchor is not in its own denominator; "include": it is, and it is
+            a positive of itself in the self-supervised term.
+        reduction: "anchors": mean over each anchor's pairs, then over anchors; "pairs": mean over
+            all pairs of the batch.
+        anchors_without_positives: "drop": left out of the mean over anchors; "zero": counted as 0;
+            "error": refused.
     """
 
     self_pairs: SelfPairs = "exclude"

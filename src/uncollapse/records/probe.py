@@ -162,7 +162,7 @@ class ReadingDetails(_WhatApplies):
 
 
 @dataclass(frozen=True)
-class Reading(Part):
+class ProbeReading(Part):
     """What one probe read of one target at one layer.
 
     Attributes:
@@ -203,10 +203,10 @@ class TargetProbe(Part):
     role: str  # "label", "fine", "slice" or "target"
     classes: scalars.Count  # labels among the training rows; chance is 1/classes
     sizes: SplitSizes
-    readings: tuple[Reading, ...]
+    readings: tuple[ProbeReading, ...]
     notes: tuple[str, ...] = ()
 
-    def reading(self, probe: str, shots: int | None = None) -> Reading:
+    def reading(self, probe: str, shots: int | None = None) -> ProbeReading:
         """The reading of one probe; a KeyError where it does not apply."""
         for reading in self.readings:
             if reading.probe == probe and shots in (None, reading.details.shots):

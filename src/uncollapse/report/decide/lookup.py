@@ -13,7 +13,7 @@ from uncollapse.records import (
     Interval,
     Measurement,
     Prediction,
-    Reading,
+    ProbeReading,
     Score,
     TargetProbe,
 )
@@ -107,7 +107,7 @@ class ProbeRow(NamedTuple):
     """What one probe read of one target at one layer: a part of the probe's record."""
 
     target: TargetProbe
-    reading: Reading
+    reading: ProbeReading
 
     @property
     def key(self) -> tuple[str, str, str, str, int | None]:
