@@ -19,6 +19,19 @@ def test_a_batch_of_one_class_at_a_small_temperature():
 
 
 @pytest.mark.parametrize(
+    ("counts", "temperature"), [([8] * 4, 0.003475907), ([4] * 2, 0.005309615)]
+)
+def test_views_split_nowhere_where_no_weight_joins_them(counts, temperature):
+    """Slopes that are rounding errors gave a threshold of -0.6, or a division by zero."""
+    size = 16 if len(counts) == 4 else 3
+    given = {"class_counts": counts, "views": 3, "temperature": temperature}
+    setting = Setting(**given, alpha=1.0, self_pairs="include", batch=RandomBatch(size))
+    prediction = predict(setting)
+    assert prediction.view_splitting_threshold is None
+    assert 0 < prediction.alpha_threshold < 1
+
+
+@pytest.mark.parametrize(
     "changes",
     [
         {"batch": BalancedBatch(1)},

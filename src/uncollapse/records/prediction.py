@@ -91,9 +91,9 @@ class Prediction(PopulationVariances, Document):
     kind: ClassVar[str] = "prediction"
     loss: float
     cosines: BlockCosines
-    alpha_threshold: scalars.Fraction | None = None
+    alpha_threshold: scalars.Portion | None = None
     temperature_threshold: scalars.Positive | None = None
-    view_splitting_threshold: scalars.Fraction | None = None
+    view_splitting_threshold: scalars.Portion | None = None
     certificate_gap: scalars.NotNegative
     notes: tuple[str, ...]
 

@@ -83,7 +83,7 @@ def _by_slopes(setting: Setting, halves: Program) -> tuple[float | None, float, 
     views_least, least = slopes(reweighted(halves, 0.5, 0.0))
     views_most, most = slopes(reweighted(halves, 0.5, 1.0))
     alpha = least / (least - most) if most < 0 else None
-    splits = setting.views > 1 and views_least < 0
+    splits = setting.views > 1 and views_least < 0 < views_most
     splitting = views_least / (views_least - views_most) if splits else None
     here = reweighted(halves, 0.5, setting.alpha)
 
