@@ -158,17 +158,14 @@ class _Groups:
         t, k, c = self.sums[index], self.counts[index], self.owner[index]
         gram = t @ t.transpose(0, 2, 1)
         sizes = k[:, :, None] * k[:, None, :]
-        shape = gram.shape
-        rows, columns = np.broadcast_to(c[:, :, None], shape), np.broadcast_to(c[:, None], shape)
+        rows, columns = np.broadcast_arrays(c[:, :, None], c[:, None])
         return gram, sizes, rows, columns
 
 
 def groups_cross(classes: Sequence[ClassMoments]) -> bool:
     """Whether units carry names, and one occurs in two classes or more."""
     names = [moments.names for moments in classes if moments.names is not None]
-    if len(names) < len(classes):
-        return False
-    together = np.concatenate(names)
+    together = np.concatenate(names) if len(names) == len(classes) else np.zeros(0)
     return len(np.unique(together)) < len(together)
 
 
@@ -216,12 +213,8 @@ def _influences(groups: _Groups, P: Floats, Pb: Floats, S: Floats, n: Floats) ->
 
 
 def _stacked(classes: Sequence[ClassMoments]) -> _Groups:
-    sums, counts, codes = [], [], []
-    for moments in classes:
-        assert moments.rows is not None  # units with names are kept as rows
-        assert moments.names is not None  # the caller found that groups cross
-        sums.append(moments.rows[:, : moments.dimension])
-        counts.append(moments.rows[:, COUNT])
-        codes.append(moments.names)
-    owner = np.repeat(np.arange(len(classes)), [len(names) for names in codes])
-    return _Groups(np.concatenate(sums), np.concatenate(counts), owner, np.concatenate(codes))
+    kept = [moments.rows for moments in classes if moments.rows is not None]
+    names = [moments.names for moments in classes if moments.names is not None]
+    sums = np.concatenate([rows[:, :-EXTRA] for rows in kept])
+    owner = np.repeat(np.arange(len(classes)), [len(codes) for codes in names])
+    return _Groups(sums, np.concatenate(kept)[:, COUNT], owner, np.concatenate(names))

@@ -33,13 +33,11 @@ def over_its_file(error: RowError, reading: Reading) -> RowError:
 
     A fault of several rows together, which no part shows by itself, is left as it is.
     """
-    faulty = next(
-        ((p, n) for p in reading.parts() for n, bad in _faults(p).items() if bad.any()), None
-    )
+    every = ((part, n, bad) for part in reading.parts() for n, bad in _faults(part).items())
+    faulty, name, _ = next((fault for fault in every if fault[2].any()), (None, "", None))
     if faulty is None:
         return error
-    faulty_part, name = faulty
-    path, bad, rows, first = _place(faulty_part, name).path, 0, 0, -1
+    path, bad, rows, first = _place(faulty, name).path, 0, 0, -1
     for part in reading.parts():
         if _place(part, name).path != path:
             continue
@@ -47,7 +45,7 @@ def over_its_file(error: RowError, reading: Reading) -> RowError:
         if first < 0 and len(here):
             first = _place(part, name).row + int(here[0])
         bad, rows = bad + len(here), rows + len(part)
-    return row_fault(name, bad, rows, first, faulty_part.sources)
+    return row_fault(name, bad, rows, first, faulty.sources)
 
 
 def _faults(part: Rows) -> dict[str, NDArray[np.bool_]]:
@@ -63,10 +61,7 @@ def _place(part: Rows, fault: str) -> Place:
 
 
 def split_ids(reading: Reading) -> dict[str, Hashes]:
-    """Hashes of the ids in two classes or in two groups, by the fault's name.
-
-    Takes 16 bytes of memory for each id and fault.
-    """
+    """Hashes of ids in two classes or groups, by the fault's name, in 16 bytes for each of them."""
     pairs: dict[str, list[Hashes]] = {}
     for names in reading.named() if reading.columns.instance is not None else ():
         instances = encode(names.instances, "instances", len(names))

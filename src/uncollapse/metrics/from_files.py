@@ -105,11 +105,7 @@ def measure_files(
     try:
         return measure(
             rows.embeddings,
-            rows.labels,
-            instances=rows.instances,
-            groups=rows.groups,
-            fine_labels=rows.fine_labels,
-            slices=rows.slices,
+            **rows.each(lambda column, _: column),
             prediction=prediction,
             margins=margins,
             probe=probe,
@@ -183,11 +179,10 @@ def _reading(
 
 def _bytes(reading: Reading) -> float:
     """Memory that the embeddings take as float64: known rows, or eight times the files."""
-    files = sum(shard.path.stat().st_size for shard in reading.shards)
     widths = [int(np.prod(c.shape)) for c in reading.shards[0].columns if c.shape]
     if reading.rows is not None and len(widths) == 1:
         return 8.0 * reading.rows * widths[0]
-    return 2.0 * files
+    return 2.0 * sum(shard.path.stat().st_size for shard in reading.shards)
 
 
 def _accumulated(
@@ -203,15 +198,19 @@ def _accumulated(
     accumulator = Accumulator(interval, drop_invalid=reading.fill_ragged)
     if accumulator.drop_invalid:
         accumulator.split_ids = split_ids(reading)
-    done, held = 0, None
-    for part in _ahead(reading.parts()):
+    done = 0
+    for part in _whole_instances(_ahead(reading.parts())):
+        sample = sample_of(part.embeddings, part, part.sources)
+        first_row, given_ids = part.vectors_place.row, part.instances is not None
+        try:
+            accumulator.add(sample, first_row, given_ids=given_ids)
+        except RowError as error:
+            split = split_error(reading) if error.fault.startswith("instance_in_two") else None
+            raise split or over_its_file(error, reading) from error
+        except RepeatedInstanceError as error:
+            raise split_error(reading) or error from error
         done += len(part)
-        if part.instances is not None and part.embeddings.ndim == 2:
-            part, held = _whole_instances(held, part)
-        _add(accumulator, part, reading)
         progress(done, reading.rows)
-    if held is not None:
-        _add(accumulator, held, reading)
     return accumulator
 
 
@@ -224,28 +223,19 @@ def _ahead(parts: Iterator[Rows]) -> Iterator[Rows]:
             yield part
 
 
-def _whole_instances(held: Rows | None, part: Rows) -> tuple[Rows, Rows]:
-    """The part with what was held before it, cut where its last instance begins."""
+def _whole_instances(parts: Iterator[Rows]) -> Iterator[Rows]:
+    """The parts, cut where the last instance of each begins: the rest comes with the next."""
+    held = None
+    for part in parts:
+        if part.instances is not None and part.embeddings.ndim == 2:
+            whole = part if held is None else replace(joined([held, part]), sources=part.sources)
+            same = np.asarray(whole.instances != part.instances[-1])
+            cut = int(np.flatnonzero(same)[-1]) + 1 if same.any() else 0
+            part, held = whole.take(slice(0, cut)), whole.take(slice(cut, None))
+        if len(part):
+            yield part
     if held is not None:
-        part = replace(joined([held, part]), sources=part.sources)
-    assert part.instances is not None
-    same = np.asarray(part.instances != part.instances[-1])
-    cut = int(np.flatnonzero(same)[-1]) + 1 if same.any() else 0
-    return part.take(slice(0, cut)), part.take(slice(cut, None))
-
-
-def _add(accumulator: Accumulator, part: Rows, reading: Reading) -> None:
-    if not len(part):
-        return
-    sample = sample_of(part.embeddings, part, part.sources)
-    first_row, given_ids = part.vectors_place.row, part.instances is not None
-    try:
-        accumulator.add(sample, first_row, given_ids=given_ids)
-    except RowError as error:
-        split = split_error(reading) if error.fault.startswith("instance_in_two") else None
-        raise split or over_its_file(error, reading) from error
-    except RepeatedInstanceError as error:
-        raise split_error(reading) or error from error
+        yield held
 
 
 def _counts(rows: Rows) -> ClassCounts:

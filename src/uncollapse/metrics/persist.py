@@ -7,35 +7,24 @@ import zipfile
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from annotated_types import Ge, Le
-from numpy.typing import NDArray
 
 from uncollapse.errors import InputError
-from uncollapse.metrics.stores import BlockStore, GroupStore, ScatterStore
+from uncollapse.metrics.stores import GroupStore
 from uncollapse.metrics.stream import Accumulator
 from uncollapse.records import Count, Document, PositiveCount
 from uncollapse.tables import open_arrays
 
 _HEADER = "uncollapse_accumulator"
-_VERSION = 1
+_Names = list[str | int | float | bool | None]
 
 
 @dataclass(frozen=True, kw_only=True)
 class StateHeader(Document):
-    """What a saved state says of itself beside its arrays.
-
-    Attributes:
-        interval, blocks, dropped, dtypes, normalised, views, dimension, rows: As the accumulator
-            has them.
-        labels: Names of the classes, in the order of the arrays.
-        samples: Rows of each class.
-        grouped: Whether units are groups.
-        groups: Their names.
-        version: What files were counted by before there were kinds.
-    """
+    """What a saved state says of itself beside its arrays; most of it as the accumulator has it."""
 
     kind: ClassVar[str] = "state"
     interval: Literal["exact", "blocks"]
@@ -46,11 +35,11 @@ class StateHeader(Document):
     views: bool
     dimension: Count
     rows: Count
-    labels: list[str | int | float | bool | None]
-    samples: list[Count]
+    labels: _Names  # of the classes, in the order of the arrays
+    samples: list[Count]  # rows of each class
     grouped: bool
-    groups: list[str | int | float | bool | None] | None = None
-    version: Annotated[int, Ge(1), Le(_VERSION)] = _VERSION
+    groups: _Names | None = None
+    version: Annotated[int, Ge(1), Le(1)] = 1  # what files were counted by before there were kinds
 
     def __post_init__(self) -> None:
         if len(self.samples) != len(self.labels):
@@ -123,29 +112,20 @@ def load_state(path: str | Path) -> Accumulator:
         stored = open_arrays(Path(path))
         arrays = {name: stored.whole(name) for name in stored.headers}
         text = bytes(arrays.pop(_HEADER)).decode()
-        return _restored(StateHeader.from_json(text, str(path)), arrays)
+        header = StateHeader.from_json(text, str(path))
+        accumulator = Accumulator()
+        for name in _PLAIN:
+            setattr(accumulator, name, header[name])
+        accumulator.labels = {name: number for number, name in enumerate(header.labels)}
+        accumulator.samples = header.samples
+        accumulator.ids.add(arrays.pop("ids"))
+        if arrays:
+            store, _ = accumulator.begin((header.dimension, header.views, header.grouped))
+            store.restore(arrays, header.groups or [])
+        return accumulator
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         raise InputError(
             "an accumulator saved by uncollapse",
             f"{path}, which is not one or is cut short ({error})",
             "save it again",
         ) from error
-
-
-def _restored(header: StateHeader, arrays: dict[str, NDArray[Any]]) -> Accumulator:
-    """The accumulator of a header and its arrays; a KeyError for what is not there."""
-    accumulator = Accumulator(header.interval, blocks=header.blocks)
-    for name in _PLAIN:
-        setattr(accumulator, name, header[name])
-    accumulator.labels = {name: number for number, name in enumerate(header.labels)}
-    accumulator.samples = header.samples
-    accumulator.ids.add(arrays.pop("ids"))
-    if not arrays:
-        return accumulator
-    if header.grouped:
-        accumulator.store = GroupStore.of_arrays(arrays, header.groups or [])
-    elif header.interval == "exact":
-        accumulator.store = ScatterStore.of_arrays(arrays)
-    else:
-        accumulator.store = BlockStore.of_arrays(arrays, header.blocks)
-    return accumulator

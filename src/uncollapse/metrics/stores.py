@@ -1,7 +1,7 @@
 """Where a stream's moments are kept until it ends: one store for each kind of unit.
 
-Every store adds class by class, merges with another of its kind, gives the moments of its classes,
-and is a set of plain arrays for saving. Classes are numbered by their first appearance.
+Every store adds class by class, absorbs another of its kind, gives the moments of its classes, and
+is a set of plain arrays for saving. Classes are numbered by their first appearance.
 """
 
 from __future__ import annotations
@@ -58,13 +58,10 @@ class ScatterStore:
         names = ("units", "totals", "scatter")
         return {name: np.array([getattr(part, name) for part in self.classes]) for name in names}
 
-    @classmethod
-    def of_arrays(cls, arrays: dict[str, NDArray[Any]]) -> ScatterStore:
+    def restore(self, arrays: dict[str, NDArray[Any]], groups: list[Any]) -> None:
         """The inverse of `arrays`."""
-        store = cls()
         parts = zip(arrays["units"].tolist(), arrays["totals"], arrays["scatter"], strict=True)
-        store.classes = [ClassMoments(units, t, 0, scatter=s) for units, t, s in parts]
-        return store
+        self.classes = [ClassMoments(units, t, 0, scatter=s) for units, t, s in parts]
 
 
 class GroupStore:
@@ -110,14 +107,11 @@ class GroupStore:
             "group_class": np.array([number for number, _ in self.position], dtype=np.int64),
         }
 
-    @classmethod
-    def of_arrays(cls, arrays: dict[str, NDArray[Any]], names: list[Any]) -> GroupStore:
-        """The inverse of `arrays`."""
-        store = cls(arrays["totals"].shape[1] - EXTRA)
-        keys = zip(arrays["group_class"].tolist(), names, strict=True)
-        store.position = {key: row for row, key in enumerate(keys)}
-        store.totals = np.array(arrays["totals"], dtype=np.float64)
-        return store
+    def restore(self, arrays: dict[str, NDArray[Any]], groups: list[Any]) -> None:
+        """The inverse of `arrays`, with the groups' names."""
+        keys = zip(arrays["group_class"].tolist(), groups, strict=True)
+        self.position = {key: row for row, key in enumerate(keys)}
+        self.totals = np.array(arrays["totals"], dtype=np.float64)
 
 
 def _mixed(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
@@ -218,15 +212,12 @@ class BlockStore:
             name: np.asarray(getattr(self, name)) for name in ("sums", "extras", "units", "seen")
         }
 
-    @classmethod
-    def of_arrays(cls, arrays: dict[str, NDArray[Any]], blocks: int) -> BlockStore:
+    def restore(self, arrays: dict[str, NDArray[Any]], groups: list[Any]) -> None:
         """The inverse of `arrays`."""
-        store = cls(blocks, arrays["sums"].shape[1])
-        store.seen = int(arrays["seen"])
-        store.units = np.array(arrays["units"], dtype=np.int64)
-        store.sums = np.array(arrays["sums"], dtype=np.float64)
-        store.extras = np.array(arrays["extras"], dtype=np.float64)
-        return store
+        self.seen = int(arrays["seen"])
+        self.units = np.array(arrays["units"], dtype=np.int64)
+        self.sums = np.array(arrays["sums"], dtype=np.float64)
+        self.extras = np.array(arrays["extras"], dtype=np.float64)
 
 
 Store = ScatterStore | GroupStore | BlockStore

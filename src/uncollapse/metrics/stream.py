@@ -117,7 +117,7 @@ class Accumulator:
         first_row = self.rows if first_row is None else first_row
         self.rows += len(sample.matrix)
         kind = (sample.matrix.shape[1], sample.instances is not None, sample.groups is not None)
-        store, expected = self._begun(kind)
+        store, expected = self.begin(kind)
         if kind != expected:
             before, now = (
                 f"{d} dimensions, instances {_WHETHER[views]}, groups {_WHETHER[groups]}"
@@ -159,7 +159,7 @@ class Accumulator:
             store.add(numbers[code], features, groups)
             self.samples[numbers[code]] += rows
 
-    def _begun(self, kind: _Kind) -> tuple[Store, _Kind]:
+    def begin(self, kind: _Kind) -> tuple[Store, _Kind]:
         """The store, chosen at the first rows, and what kind of rows it is for."""
         if self.store is None:
             self.dimension, self.views, grouped = kind
@@ -211,7 +211,7 @@ class Accumulator:
         if other.store is None:
             return
         kind = (other.dimension, other.views, other.grouped)
-        store, expected = self._begun(kind)
+        store, expected = self.begin(kind)
         mine = (self.interval, self.blocks, *expected)
         theirs = (other.interval, other.blocks, *kind)
         if mine != theirs:

@@ -10,7 +10,7 @@ Classes are averaged with weights w_c: 1/C (macro) or n_c/N (micro), never a mix
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -105,7 +105,7 @@ def decompose(
         Variances(*estimates[:5]),
         share=estimates[5],
         noise_ratio=estimates[6],
-        per_class=_per_class(classes, levels, chance, float(total.value), confidence),
+        per_class=tuple(_per_class(classes, levels, chance, float(total.value), confidence)),
         enough_units=_enough_units(sum(moments.units - 1 for moments in classes), 1 - confidence),
     )
 
@@ -240,35 +240,27 @@ def _per_class(
     chance: _Chance,
     total: float,
     confidence: float,
-) -> tuple[LevelsPerClass, ...]:
+) -> Iterator[LevelsPerClass]:
     alpha = 1 - confidence
     certain = alpha / len(levels)
-    measured = []
     for moments, level, products in zip(classes, levels, chance.products, strict=True):
-        freedom = float(level.degrees)
+        freedom, viewed = float(level.degrees), not np.isnan(level.s)
         # Value, plug-in and variance of each level; without a jackknife there is no variance.
-        variance_a, variance_s = products[0, 0], products[1, 1]
-        if freedom == 0:
-            variance_a = variance_s = np.float64("nan")
-        within = 1 - level.a, level.plug_in[0], variance_a
-        variance = variance_a + variance_s - 2 * products[0, 1]
-        instance = level.s - level.a, level.plug_in[1], variance
-        view = 1 - level.s, level.plug_in[2], variance_s
-        viewed = not np.isnan(level.s)
+        C = products if freedom else np.full((3, 3), np.nan)
+        within = 1 - level.a, level.plug_in[0], C[0, 0]
+        instance = level.s - level.a, level.plug_in[1], C[0, 0] + C[1, 1] - 2 * C[0, 1]
+        view = 1 - level.s, level.plug_in[2], C[1, 1]
         with np.errstate(invalid="ignore", divide="ignore"):
             # Where nothing varies at all there is no share, which NaN says.
             scale = np.float64(total)
             value, plug_in, variance = instance if viewed else within
             share = float(value / scale), float(plug_in / scale), float(variance / scale**2)
         enough = _enough_units(moments.units - 1, certain)
-        measured.append(
-            LevelsPerClass(
-                within=_interval(*within, freedom, alpha),
-                instance=_interval(*instance, freedom, alpha) if viewed else UNKNOWN,
-                view=_interval(*view, freedom, alpha) if viewed else UNKNOWN,
-                share=_interval(*share, freedom, alpha),
-                certain_high=_interval(*share, freedom, certain).high if enough else None,
-                enough_units=_enough_units(moments.units - 1, alpha),
-            )
+        yield LevelsPerClass(
+            within=_interval(*within, freedom, alpha),
+            instance=_interval(*instance, freedom, alpha) if viewed else UNKNOWN,
+            view=_interval(*view, freedom, alpha) if viewed else UNKNOWN,
+            share=_interval(*share, freedom, alpha),
+            certain_high=_interval(*share, freedom, certain).high if enough else None,
+            enough_units=_enough_units(moments.units - 1, alpha),
         )
-    return tuple(measured)

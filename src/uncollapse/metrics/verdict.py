@@ -99,29 +99,30 @@ def judge(
     bounds = margins.for_share(predicted)
     verdict = judge_share(levels.share, bounds, levels.enough_units)
     reasons = [_share(verdict, levels, bounds, predicted)]
+    ratio, view = levels.noise_ratio, levels.variances.view_variance
+    if verdict != "collapsed" and ratio.high is not None and ratio.high < margins.noise:
+        reasons.append(Reason.from_code("UC202", ratio=ratio, view=view, margin=margins.noise))
     # By intervals that hold for all classes (or slices) at once: among 1000 healthy classes, 25
     # would be called something else at 95 % each.
     high = [level.certain_high for level in levels.per_class]
     parts = by_slice(slices)
     surely = [part.certainly_collapsed for part in parts.values()]
-    worse = [
-        None if verdict == "collapsed" else _noise(levels, margins),
-        _collapsed("UC204", names, [h is not None and h < bounds[0] for h in high], bounds[0]),
-        _collapsed("UC208", list(parts), surely, bounds[0]),
-        _optimum(prediction),
-        _probed(probe, "no-information", "UC205"),
-    ]
-    reasons += [reason for reason in worse if reason is not None]
+    reasons += _collapsed(
+        "UC204", names, [h is not None and h < bounds[0] for h in high], bounds[0]
+    )
+    reasons += _collapsed("UC208", list(parts), surely, bounds[0])
+    if prediction is not None and prediction.phase != "spread":
+        variance = prediction.instance_variance
+        reasons.append(Reason.from_code("UC203", phase=prediction.phase, variance=variance))
+    reasons += _probed(probe, "no-information", "UC205")
     if len(reasons) > 1 and verdict != "collapsed":
         # Of cannot-tell too: to know less of the whole does not make a finding milder.
         verdict = "at-risk"
-    if (one_point := _constant(levels, ONE_POINT, "UC103")) is not None:
-        verdict = "collapsed"
-        reasons.insert(0, one_point)
+    if one_point := _constant(levels, ONE_POINT, "UC103"):
+        verdict, reasons = "collapsed", one_point + reasons
     readable = _probed(probe, "information", "UC207")
-    if verdict == "collapsed" and readable is not None:
-        verdict = "at-risk"
-        reasons.insert(0, readable)
+    if verdict == "collapsed" and readable:
+        verdict, reasons = "at-risk", readable + reasons
     if verdict == "at-risk" and reasons[0].code.startswith(("UC3", "UC4")):
         # What turned the verdict is said first, what the share alone would say after it.
         reasons.append(reasons.pop(0))
@@ -154,19 +155,11 @@ def _share(
     return Reason.from_code("UC101" if verdict == "collapsed" else "UC201", level, **values)
 
 
-def _constant(levels: Decomposition, margin: float, code: str) -> Reason | None:
+def _constant(levels: Decomposition, margin: float, code: str) -> list[Reason]:
     total = levels.variances.total_variance
     if total.high is None or total.high >= margin:
-        return None
-    return Reason.from_code(code, total=total, margin=margin)
-
-
-def _noise(levels: Decomposition, margins: Margins) -> Reason | None:
-    ratio = levels.noise_ratio
-    if ratio.high is None or ratio.high >= margins.noise:
-        return None
-    view = levels.variances.view_variance
-    return Reason.from_code("UC202", ratio=ratio, view=view, margin=margins.noise)
+        return []
+    return [Reason.from_code(code, total=total, margin=margin)]
 
 
 def by_slice(columns: Mapping[str, SliceColumn] | None) -> dict[str, SliceMeasurement]:
@@ -180,49 +173,40 @@ def by_slice(columns: Mapping[str, SliceColumn] | None) -> dict[str, SliceMeasur
 
 def _collapsed(
     code: str, parts: Sequence[Any], collapsed: Sequence[bool], margin: float
-) -> Reason | None:
+) -> list[Reason]:
     """The reason that parts of the whole (classes, slices) are collapsed, if any is."""
     names = [str(part) for part in compress(parts, collapsed)]
     if not names:
-        return None
+        return []
     listed = (*names[:MOST_NAMES], *(["..."] if len(names) > MOST_NAMES else []))
-    return Reason.from_code(code, count=len(names), all=len(parts), names=listed, margin=margin)
+    return [Reason.from_code(code, count=len(names), all=len(parts), names=listed, margin=margin)]
 
 
-def _optimum(prediction: Prediction | None) -> Reason | None:
-    if prediction is None or prediction.phase == "spread":
-        return None
-    return Reason.from_code("UC203", phase=prediction.phase, variance=prediction.instance_variance)
-
-
-def _probed(probe: WithinClassProbe | None, verdict: str, code: str) -> Reason | None:
+def _probed(probe: WithinClassProbe | None, verdict: str, code: str) -> list[Reason]:
     """What the probe read, if it came to this verdict."""
     if probe is None or probe.verdict != verdict or probe.null is None:
-        return None
+        return []
     knn, logistic = (
         None if read is None else Estimate(read.estimate, read.low, read.high)
         for read in (probe.knn, probe.logistic)
     )
-    return Reason.from_code(code, knn=knn, logistic=logistic, p_value=probe.null.p_value)
+    return [Reason.from_code(code, knn=knn, logistic=logistic, p_value=probe.null.p_value)]
 
 
 def _besides(
     levels: Decomposition, margins: Margins, prediction: Prediction | None
 ) -> Iterator[Reason]:
     """What the reader must know besides."""
-    constant = _constant(levels, margins.constant, "UC504")
-    if constant is not None:
-        yield constant
+    yield from _constant(levels, margins.constant, "UC504")
     if levels.variances.view_variance.estimate is None:
         yield Reason.from_code("UC501")
     between = levels.variances.between_class_variance
     if between.low is not None and between.low <= 0:
         yield Reason.from_code("UC502", between=between)
     if prediction is not None:
-        measured = levels.variances.within_class_variance
-        expected = _for_new_instances(prediction)
-        side = _side(measured, expected)
-        yield Reason.from_code("UC503", side, measured=measured, predicted=expected)
+        within, expected = levels.variances.within_class_variance, _for_new_instances(prediction)
+        side = _side(within, expected)
+        yield Reason.from_code("UC503", side, measured=within, predicted=expected)
 
 
 def _for_new_instances(prediction: Prediction) -> float:

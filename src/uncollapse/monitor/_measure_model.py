@@ -20,9 +20,9 @@ from uncollapse.records import Measurement, Prediction
 Embed = Callable[[Any, Any], tuple[Any, ...]]
 
 # Up to this dimension intervals are exact: (d + 6)^2 numbers a class; above it, from 16 blocks.
-EXACT_DIMENSION = 256
+_EXACT_DIMENSION = 256
 
-VERDICT_NUMBERS = {"collapsed": 0.0, "at-risk": 1.0, "healthy": 2.0, "cannot-tell": -1.0}
+_VERDICT_NUMBERS = {"collapsed": 0.0, "at-risk": 1.0, "healthy": 2.0, "cannot-tell": -1.0}
 _LOGGED = (
     "instance_variance",
     "view_variance",
@@ -49,12 +49,8 @@ class CollapseWarning(UserWarning):
 
 
 @contextmanager
-def undisturbed(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode without gradients inside the block; after it the model is as before.
-
-    Restored are every module's mode, every buffer (its tensor and its values) and the random state
-    of Python, NumPy and torch (the CPU's, and that of CUDA devices in use). Nothing is moved.
-    """
+def _undisturbed(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode without gradients inside the block; after it the model is as before."""
     modes = [(module, module.training) for module in model.modules()]
     buffers = [
         (module, name, tensor, None if tensor is None else tensor.detach().clone())
@@ -95,7 +91,9 @@ def measure_model(
     """Embed batches in evaluation mode and measure them; the model is left as it was found.
 
     Args:
-        model: The model; see `undisturbed` for what is restored. Batches are moved to its device.
+        model: The model. Restored are every module's mode, every buffer (its tensor and its values)
+            and the random state of Python, NumPy and torch (the CPU's, and that of CUDA devices in
+            use). Batches are moved to its device; the model is not moved.
         batches: What `embed` takes: a DataLoader, or any iterable that ends.
         embed: (model, batch) -> (embeddings, labels) or (embeddings, labels, instances), shaped as
             in `measure`: (N, d), or (N, p, d) for p views of each of N instances.
@@ -141,9 +139,8 @@ def _gathered(model: nn.Module, batches: Iterable[Any], embed: Embed, sharded: b
     except InputError as error:
         # Not raised before the others know: they would wait for this process for ever.
         mine = error
-    gathered: list[Any] = [mine]
+    gathered: list[Any] = [mine] * processes
     if processes > 1:
-        gathered = [None] * processes
         torch.distributed.all_gather_object(gathered, mine)
     whole = Accumulator(drop_invalid=True)
     for number, state in enumerate(gathered):
@@ -162,10 +159,10 @@ def _accumulated(
     """Every n-th of the batches of n processes, from this process's first on."""
     state: Accumulator | None = None
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
-    with undisturbed(model):
+    with _undisturbed(model):
         # Only here, because a loader draws a random number when it is iterated over.
         for batch in islice(batches, part[0], None, part[1]):
-            columns = embed(model, on_device(batch, device))
+            columns = embed(model, _on_device(batch, device))
             if not isinstance(columns, tuple) or not 2 <= len(columns) <= 3:
                 raise InputError(
                     "embed to return (embeddings, labels) or (embeddings, labels, instances)",
@@ -173,22 +170,22 @@ def _accumulated(
                     "return a tuple",
                 )
             if state is None:
-                exact = columns[0].shape[-1] <= EXACT_DIMENSION
+                exact = columns[0].shape[-1] <= _EXACT_DIMENSION
                 state = Accumulator("exact" if exact else "blocks", drop_invalid=True)
             state.update(*columns)
     return state or Accumulator(drop_invalid=True)
 
 
-def on_device(batch: Any, device: torch.device) -> Any:
+def _on_device(batch: Any, device: torch.device) -> Any:
     """The same batch with its tensors on a device; other things stay as they are."""
     if callable(getattr(batch, "to", None)):
         return batch.to(device)
     if isinstance(batch, Mapping):
-        return {key: on_device(value, device) for key, value in batch.items()}
+        return {key: _on_device(value, device) for key, value in batch.items()}
     if isinstance(batch, tuple) and hasattr(batch, "_fields"):
-        return type(batch)(*(on_device(value, device) for value in batch))
+        return type(batch)(*(_on_device(value, device) for value in batch))
     if isinstance(batch, list | tuple):
-        return type(batch)(on_device(value, device) for value in batch)
+        return type(batch)(_on_device(value, device) for value in batch)
     return batch
 
 
@@ -202,13 +199,12 @@ def as_numbers(measurement: Measurement, prefix: str = "") -> dict[str, float]:
     Returns:
         `verdict` is 0 for collapsed, 1 at-risk, 2 healthy, -1 cannot-tell.
     """
-    numbers = {}
-    for name in _LOGGED:
-        value = measurement[name].estimate
-        if value is not None:
-            numbers[prefix + name] = float(value)
-    numbers[prefix + "verdict"] = VERDICT_NUMBERS[measurement.verdict]
-    return numbers
+    numbers = {
+        prefix + name: value
+        for name in _LOGGED
+        if (value := measurement[name].estimate) is not None
+    }
+    return numbers | {prefix + "verdict": _VERDICT_NUMBERS[measurement.verdict]}
 
 
 def warn_of(measurement: Measurement, when: str, stacklevel: int = 2) -> None:
@@ -230,40 +226,32 @@ def warn_of(measurement: Measurement, when: str, stacklevel: int = 2) -> None:
 
 
 class Watch:
-    """Measures a model now and then, remembers what it found and warns when collapse begins.
+    """What the callbacks share: measure a model, remember it, warn when collapse begins."""
 
-    Args:
-        embed: As in `measure_model`.
-        options: Further arguments of `measure_model`.
-
-    Attributes:
-        measurements: (step, record) of every measurement so far.
-    """
-
-    def __init__(self, embed: Embed, **options: Any) -> None:
-        self.embed = embed
-        self.options = options
+    def __init__(self, embed: Embed, batches: Iterable[Any] | None, **options: Any) -> None:
+        super().__init__()
+        self.batches = batches
         self.measurements: list[tuple[int, Measurement]] = []
+        self._embed, self._options = embed, options
 
-    def measure(
+    def _numbers(
         self, model: nn.Module, batches: Iterable[Any], step: int, *, sharded: bool, tell: bool
     ) -> dict[str, float]:
-        """Measure, remember, and warn if the model is collapsed and was not before.
+        """Measure, remember, and warn (where this process is to `tell`) if collapse begins.
 
-        What cannot be measured (one class only, say) is warned of and does not stop the training.
-        The arguments are those of `measure_model`, and whether this process is to `tell`; returned
-        are the numbers to log, none where it could not be measured.
+        What cannot be measured (one class only, say) is warned of and does not stop the training;
+        returned are the numbers to log, none where it could not be measured.
         """
         before = self.measurements[-1][1].verdict if self.measurements else None
         try:
-            measurement = measure_model(model, batches, self.embed, sharded=sharded, **self.options)
+            record = measure_model(model, batches, self._embed, sharded=sharded, **self._options)
         except InputError as error:
             if tell:
                 warnings.warn(
                     f"step {step}: collapse not measured: {error}", CollapseWarning, stacklevel=3
                 )
             return {}
-        self.measurements.append((step, measurement))
+        self.measurements.append((step, record))
         if tell and before != "collapsed":
-            warn_of(measurement, f"step {step}", stacklevel=3)
-        return as_numbers(measurement)
+            warn_of(record, f"step {step}", stacklevel=3)
+        return as_numbers(record)

@@ -26,7 +26,7 @@ def first_and_second(module: Any, batch: Any) -> tuple[Any, Any]:
     return module(batch[0]), batch[1]
 
 
-class CollapseCallback(Callback):
+class CollapseCallback(Watch, Callback):
     """Measures the module's embeddings of validation data at the end of every validation.
 
     Logs `collapse/instance_variance` (where there are views), `view_variance`,
@@ -59,13 +59,10 @@ class CollapseCallback(Callback):
         every: int = 1,
         **options: Any,
     ) -> None:
-        super().__init__()
+        super().__init__(embed, batches, **options)
         if every < 1:
             raise InputError("every >= 1", f"{every}", "1 measures at every validation")
-        self.batches = batches
         self.every = every
-        self._watch = Watch(embed, **options)
-        self.measurements = self._watch.measurements
         self._validations = 0
 
     def on_validation_epoch_end(self, trainer: Any, pl_module: Any) -> None:
@@ -77,7 +74,7 @@ class CollapseCallback(Callback):
             return
         batches = self.batches if self.batches is not None else _only_loader(trainer)
         with trainer.precision_plugin.forward_context():
-            numbers = self._watch.measure(
+            numbers = self._numbers(
                 pl_module,
                 batches,
                 trainer.global_step,

@@ -16,7 +16,7 @@ else:
         raise ImportError("the callback needs it: pip install transformers") from missing
 
 
-class CollapseCallback(TrainerCallback):
+class CollapseCallback(Watch, TrainerCallback):
     """Measures the model's embeddings of evaluation data at every evaluation of a Trainer.
 
     Logs `eval_collapse_instance_variance` (where there are views), `..._view_variance`,
@@ -42,10 +42,8 @@ class CollapseCallback(TrainerCallback):
     def __init__(
         self, trainer: Any, embed: Embed, batches: Iterable[Any] | None = None, **options: Any
     ) -> None:
+        super().__init__(embed, batches, **options)
         self.trainer = trainer
-        self.batches = batches
-        self._watch = Watch(embed, **options)
-        self.measurements = self._watch.measurements
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **event: Any) -> None:
         """Measure and log."""
@@ -54,7 +52,7 @@ class CollapseCallback(TrainerCallback):
         # Several evaluation sets are told apart by a prefix, which every evaluation's time has.
         prefix = next((k.removesuffix("_runtime") for k in metrics if "_runtime" in k), "eval")
         with self.trainer.compute_loss_context_manager():
-            numbers = self._watch.measure(
+            numbers = self._numbers(
                 self.trainer.accelerator.unwrap_model(self.trainer.model),
                 batches,
                 state.global_step,
