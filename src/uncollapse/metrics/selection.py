@@ -23,10 +23,6 @@ from uncollapse.probes import (
 from uncollapse.samples import ByRole, Sample, checked, sample_of, select, to_numpy, unit_rows
 
 _NEIGHBOURS, _TEMPERATURE = 20, 0.1
-# One choice of hyperparameters, three folds: it need rank epochs, not tell the last percent.
-_QUICK = WithinClassOptions(
-    folds=3, neighbours=(20,), temperatures=(1.0,), strengths=(0.1,), permutations=0, most_rows=600
-)
 
 
 def scores(
@@ -133,8 +129,10 @@ def _without_self(nearest: Integers) -> Integers:
 
 
 def _within(sample: Sample, column: str, rng: np.random.Generator) -> float | None:
+    # One penalty, three folds: it need rank epochs, not tell the last percent.
+    options = WithinClassOptions(folds=3, strengths=(0.1,), permutations=0, most_rows=600)
     values = []
-    for probed in probed_classes(sample, sample.slices[column], _QUICK, rng):
-        right = cross_predict(probed, "logistic", _QUICK) == probed.fine
+    for probed in probed_classes(sample, sample.slices[column], options, rng):
+        right = cross_predict(probed, "logistic", options) == probed.fine
         values.append(chance_corrected(right, probed.fine, probed.fine_count))
     return float(np.mean(values)) if values else None
