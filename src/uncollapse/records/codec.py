@@ -55,10 +55,7 @@ def _reason(error: ValidationError) -> str:
 
 
 def check_fields(record: Part) -> None:
-    """Refuse what was given in Python and could not be read from JSON: by its type, or its range.
-
-    NumPy's numbers count as Python's.
-    """
+    """Refuse what is given in Python, NumPy's numbers included, and cannot be read from JSON."""
     if all(getattr(record, f.name) is f.default for f in fields(record)):  # type: ignore[arg-type]
         return  # without a wait for pydantic
     from pydantic import ValidationError
@@ -172,11 +169,7 @@ class Document(Part):
 
     @classmethod
     def from_dict(cls, record: Any, source: str = "") -> Self:
-        """The inverse of `to_dict`; a file of before there were kinds has none.
-
-        Raises:
-            InputError: Another kind, a newer schema, a missing key, a value that does not fit.
-        """
+        """The inverse of `to_dict`; a file of before there were kinds has none."""
         place = f" in {source}" if source else ""
         if not isinstance(record, dict) or record.get("kind", cls.kind) != cls.kind:
             kind = f"kind {record.get('kind')!r}" if isinstance(record, dict) else ""

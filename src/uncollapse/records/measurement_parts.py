@@ -196,20 +196,16 @@ class ProbedClassScore(Part):
 class WithinClassProbe(Part):
     """How well a finer label is read inside each class: 0 is chance, 1 is perfect.
 
-    Attributes:
-        summary: The numbers in one line.
-        knn, logistic: Mean over classes; None where no class could be probed.
-        null: The same for permuted labels; None where none were asked for.
-        classes, skipped_classes: Those that were probed, and how many lack finer labels.
+    `knn` and `logistic` are means over classes; None where no class could be probed.
     """
 
     verdict: ProbeVerdict
-    summary: str
+    summary: str  # the numbers in one line
     knn: AboveChanceInterval | None
     logistic: AboveChanceInterval | None
-    null: PermutationNull | None
+    null: PermutationNull | None  # the same for permuted labels, where they were asked for
     classes: tuple[ProbedClassScore, ...]
-    skipped_classes: scalars.Count
+    skipped_classes: scalars.Count  # without enough finer labels
     options: WithinClassOptions
 
 
@@ -223,21 +219,16 @@ class SliceProbe(Part):
 
 @dataclass(frozen=True)
 class SliceMeasurement(Part):
-    """What was found in the rows of one slice.
+    """What was found in the rows of one slice; the verdict is by its own interval.
 
-    Attributes:
-        count: Its rows.
-        classes: Classes with two independent units or more; 0 where there are no two such classes,
-            and then no variances.
-        verdict, reason: By its own interval; in words.
-        certainly_collapsed: Whether it is collapsed by an interval that holds for all slices.
-        probe: Accuracy of the finer labels; None without them.
+    Classes are those with two independent units or more; 0 where there are no two such classes, and
+    then no variances.
     """
 
-    count: scalars.Count
+    count: scalars.Count  # of rows
     classes: scalars.Count
     verdict: Verdict
-    certainly_collapsed: bool = False
+    certainly_collapsed: bool = False  # by an interval that holds for all slices
     reason: str = ""
     within_class_variance: VarianceEstimate | None = None
     instance_variance: VarianceEstimate | None = None
@@ -268,16 +259,9 @@ class SliceGaps(Part):
 
 @dataclass(frozen=True)
 class SliceColumn(Part):
-    """What was found in the slices of one column.
+    """What was found in the slices of one column."""
 
-    Attributes:
-        values: By the slice's name.
-        missing_rows: Rows without a value.
-        gap: The largest differences between slices.
-        leakage: The within-class probe reading the slice off the embedding; None without probe.
-    """
-
-    values: Mapping[str, SliceMeasurement]
-    missing_rows: scalars.Count
+    values: Mapping[str, SliceMeasurement]  # by the slice's name
+    missing_rows: scalars.Count  # without a value
     gap: SliceGaps
-    leakage: WithinClassProbe | None
+    leakage: WithinClassProbe | None  # reading the slice off the embedding
