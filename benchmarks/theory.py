@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from uncollapse.theory import Setting, balanced_optimum, predict
-from uncollapse.theory.prediction import optimum
+from uncollapse.theory._solve import optimum
 
 
 def timed(function: Callable[[], Any], repeats: int) -> tuple[float, Any]:

@@ -8,9 +8,8 @@ from hypothesis import strategies as st
 from uncollapse.records import BalancedBatch, FullBatch, Prediction, RandomBatch
 from uncollapse.theory import Setting, predict
 from uncollapse.theory._program import Point
-from uncollapse.theory._solve import certify, restore, solve
+from uncollapse.theory._solve import certify, optimum, restore, solve
 from uncollapse.theory._terms import program_of
-from uncollapse.theory.prediction import optimum
 
 CONVENTIONS = st.fixed_dictionaries(
     {
@@ -82,7 +81,8 @@ def _unmerged(setting: Setting, size: np.ndarray):
     np.fill_diagonal(others, 0.0)
     terms = _weighted(setting, np.arange(len(size)), size, others, ones)
     include = setting.self_pairs == "include"
-    return Program(size, ones, setting.views, setting.temperature, include, terms)
+    tau = setting.temperature
+    return Program(size, ones, setting.views, setting.alpha, tau, include, terms)
 
 
 @pytest.mark.parametrize("counts", [[4, 4, 4], [5, 3, 2]])

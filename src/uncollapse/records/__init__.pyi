@@ -82,6 +82,7 @@ from .prediction import (
     SimulationRun,
     Spread,
     Stopped,
+    phases_of,
     worst_phase,
 )
 from .probe import (
@@ -238,6 +239,7 @@ __all__ = [
     "changed_config",
     "changed_setting",
     "number",
+    "phases_of",
     "read_json",
     "sentence",
     "severity",

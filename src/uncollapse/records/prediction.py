@@ -98,6 +98,20 @@ class Prediction(PopulationVariances, Document):
     notes: tuple[str, ...]
 
 
+def phases_of(
+    instance: Iterable[float], view: Iterable[float], counts: Iterable[float], zero: float
+) -> list[Phase | None]:
+    """The phase of each class from its variances, of which one up to `zero` counts as none."""
+
+    def phase(between_instances: float, between_views: float) -> Phase:
+        if between_instances > zero:
+            return "spread"
+        return "view-splitting" if between_views > zero else "collapse"
+
+    classes = zip(instance, view, counts, strict=True)
+    return [phase(i, v) if n > 1 else None for i, v, n in classes]
+
+
 def worst_phase(phases: Iterable[Phase | None]) -> Phase:
     """The phase of all classes together: one collapsed class is a collapse to know of."""
     ranks: tuple[Phase, ...] = ("collapse", "view-splitting", "spread")

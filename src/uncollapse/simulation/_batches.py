@@ -23,8 +23,8 @@ def labels_of(setting: Setting) -> Tensor:
 
 def all_batches(setting: Setting) -> list[tuple[float, Tensor]] | None:
     """Every possible batch as (probability, instances); None beyond `LISTED_BATCHES`."""
-    counts = [int(n) for n in setting.counts]
-    batch, total = setting.batch, sum(counts)
+    counts, total = setting.counts.tolist(), setting.instances
+    batch, m = setting.batch, len(counts)
     if isinstance(batch, RandomBatch):
         if comb(total, batch.size) > LISTED_BATCHES:
             return None
@@ -32,7 +32,7 @@ def all_batches(setting: Setting) -> list[tuple[float, Tensor]] | None:
         return [(1 / len(rows), chosen) for chosen in rows]
     if not isinstance(batch, BalancedBatch):
         return [(1.0, torch.arange(total))]
-    m, k, size = len(counts), batch.classes or len(counts), batch.per_class
+    k, size = batch.classes or m, batch.per_class
     # The cheap bound first: the number of class subsets alone can be astronomical.
     if comb(m, k) > LISTED_BATCHES:
         return None
@@ -40,25 +40,22 @@ def all_batches(setting: Setting) -> list[tuple[float, Tensor]] | None:
     ways = [prod(comb(counts[c], size) for c in subset) for subset in subsets]
     if sum(ways) > LISTED_BATCHES:
         return None
-    first = [sum(counts[:c]) for c in range(m)]
+    members = [rows.tolist() for rows in torch.split(torch.arange(total), counts)]
     batches = []
     for subset, many in zip(subsets, ways, strict=True):
-        choices = [combinations(range(first[c], first[c] + counts[c]), size) for c in subset]
-        for parts in product(*choices):
-            rows_of = torch.tensor([row for part in parts for row in part])
-            batches.append((1 / (len(subsets) * many), rows_of))
+        for parts in product(*(combinations(members[c], size) for c in subset)):
+            batches.append((1 / (len(subsets) * many), torch.tensor(parts).flatten()))
     return batches
 
 
 def draw_batch(setting: Setting, generator: torch.Generator) -> Tensor:
     """Instances of one batch, (b,) int64, without replacement, from the sampler of the setting."""
-    counts = torch.as_tensor(setting.counts)
-    batch, total = setting.batch, int(counts.sum())
+    counts, batch, total = setting.counts, setting.batch, setting.instances
     if isinstance(batch, RandomBatch):
         return torch.randperm(total, generator=generator)[: batch.size]
     if not isinstance(batch, BalancedBatch):
         return torch.arange(total)
-    first = counts.cumsum(0) - counts
+    first = counts.cumsum() - counts
     classes = torch.randperm(len(counts), generator=generator)[: batch.classes or len(counts)]
     return torch.cat(
         [

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,21 +18,23 @@ from uncollapse.simulation._batches import labels_of
 MOST_NUMBERS = 20_000_000
 
 
-def generator_of(seed: int, stream: int) -> torch.Generator:
-    """A generator of its own for each purpose of a seed, so that none depends on another.
+class Embedder(NamedTuple):
+    """What is moved, and the embeddings that it gives."""
 
-    Examples:
-        >>> first, second = generator_of(0, 1), generator_of(0, 2)
-        >>> bool(torch.rand(1, generator=first) == torch.rand(1, generator=second))
-        False
-    """
+    parameters: list[Tensor]
+    embed: Callable[[Tensor], Tensor]  # instances (b,) as they are trained, (b, p, d)
+    population: Callable[[], Tensor]  # all instances as they are evaluated, (n, p, d)
+
+
+def generator_of(seed: int, stream: int) -> torch.Generator:
+    """A generator of its own for each purpose of a seed, so that none depends on another."""
     state = np.random.SeedSequence([seed, stream]).generate_state(1, np.uint64)[0]
     return torch.Generator().manual_seed(int(state >> np.uint64(1)))
 
 
 def check_model(setting: Setting, options: SimulationOptions) -> None:
     """Raise if the start does not fit into the dimension, or the embeddings into memory."""
-    instances, p, m = int(np.sum(setting.counts)), setting.views, len(setting.counts)
+    instances, p, m = setting.instances, setting.views, len(setting.counts)
     d = _dimension(setting)
     free = options.model == "vectors"
     largest = instances * p * max(d, 0 if free else max(options.width, options.input_dimension))
@@ -52,111 +54,69 @@ def check_model(setting: Setting, options: SimulationOptions) -> None:
 
 
 def _dimension(setting: Setting) -> int:
-    return setting.dimension or int(np.sum(setting.counts)) * setting.views
+    return setting.dimension or setting.instances * setting.views
 
 
-def make_model(setting: Setting, options: SimulationOptions, seed: int) -> Model:
-    """The model of a run at its start, once `check_model` has nothing against it."""
-    d = _dimension(setting)
-    model: Model
-    if options.model == "vectors":
-        model = FreeVectors([_start(setting, options, d, generator_of(seed, 0))])
-    else:
-        model = _network(setting, options, d, seed)
-    for parameter in model.parameters:
-        parameter.requires_grad_(True)
-    return model
+def make_model(setting: Setting, options: SimulationOptions, seed: int) -> Embedder:
+    """The model of a run at its start, once `check_model` has nothing against it.
+
+    One free vector per view of each instance, of which the loss sees the direction alone; or a
+    network of linear maps with ReLU between them.
+    """
+    if options.model == "mlp":
+        return _network(setting, options, seed)
+    vectors = _start(setting, options, generator_of(seed, 0)).requires_grad_(True)
+    return Embedder([vectors], lambda rows: vectors[rows], lambda: vectors)
 
 
-@dataclass
-class FreeVectors:
-    """One vector per view of each instance, (n, p, d); the loss sees its direction alone."""
+def _network(setting: Setting, options: SimulationOptions, seed: int) -> Embedder:
+    """Gaussian classes and a network at torch's default weights.
 
-    parameters: list[Tensor]
+    It is evaluated on the stored views that it is trained on; where every step draws fresh ones, on
+    views never trained on.
+    """
+    data, weights, fresh = (generator_of(seed, stream) for stream in (1, 0, 4))
 
-    def embed(self, rows: Tensor) -> Tensor:
-        """Embeddings of instances (b,) as they are trained, (b, p, d)."""
-        return self.parameters[0][rows]
+    def normal(generator: torch.Generator, *shape: int) -> Tensor:
+        return torch.randn(shape, generator=generator, dtype=torch.float64)
 
-    def population(self) -> Tensor:
-        """Embeddings of all instances as they are evaluated, (n, p, d)."""
-        return self.parameters[0]
-
-    def retract(self) -> None:
-        """Unit length: else vectors grow with every step, and their steps on the sphere shrink."""
-        with torch.no_grad():
-            self.parameters[0] /= self.parameters[0].norm(dim=-1, keepdim=True)
-
-
-@dataclass
-class Network:
-    """Linear maps with ReLU between them, on stored or fresh views of Gaussian instances."""
-
-    parameters: list[Tensor]
-    means: Tensor
-    views: Tensor
-    evaluated: Tensor
-    augmentation: float
-    fresh: torch.Generator | None
-
-    def embed(self, rows: Tensor) -> Tensor:
-        """Embeddings of the instances' views."""
-        if self.fresh is None:
-            return self._forward(self.views[rows])
-        shape = (len(rows), *self.views.shape[1:])
-        noise = torch.randn(shape, generator=self.fresh, dtype=torch.float64)
-        return self._forward(self.means[rows][:, None] + self.augmentation * noise)
-
-    def population(self) -> Tensor:
-        """Embeddings of all instances: of the stored views, or of views never trained on."""
-        return self._forward(self.evaluated)
-
-    def retract(self) -> None:
-        """Weights stay where they are."""
-
-    def _forward(self, inputs: Tensor) -> Tensor:
-        layers = list(zip(self.parameters[::2], self.parameters[1::2], strict=True))
-        for depth, (weight, bias) in enumerate(layers):
-            inputs = inputs @ weight.T + bias
-            if depth < len(layers) - 1:
-                inputs = inputs.relu()
-        return inputs
-
-
-Model = FreeVectors | Network
-
-
-def _network(setting: Setting, options: SimulationOptions, d: int, seed: int) -> Network:
-    """Gaussian classes and a network at torch's default weights."""
-    data, weights = generator_of(seed, 1), generator_of(seed, 0)
-
-    def normal(*shape: int) -> Tensor:
-        return torch.randn(shape, generator=data, dtype=torch.float64)
+    def views_of(instances: Tensor, generator: torch.Generator) -> Tensor:
+        noise = normal(generator, len(instances), setting.views, width)
+        return instances[:, None] + options.augmentation * noise
 
     labels, width = labels_of(setting), options.input_dimension
-    centres = normal(len(setting.counts), width)
+    centres = normal(data, len(setting.counts), width)
     centres *= options.separation / centres.norm(dim=1, keepdim=True)
-    means = centres[labels] + normal(len(labels), width)
-    shape = (len(labels), setting.views, width)
-    views = means[:, None] + options.augmentation * normal(*shape)
-    evaluated = means[:, None] + options.augmentation * normal(*shape)
-    sizes = [width, *[options.width] * options.depth, d]
+    instances = centres[labels] + normal(data, len(labels), width)
+    stored, unseen = views_of(instances, data), views_of(instances, data)
     parameters = []
-    for fan_in, fan_out in pairwise(sizes):
-        for layer in ((fan_out, fan_in), (fan_out,)):
-            uniform = torch.rand(layer, generator=weights, dtype=torch.float64)
-            parameters.append((2 * uniform - 1) / fan_in**0.5)
-    fresh = generator_of(seed, 4) if options.fresh_views else None
-    trained_on = views if fresh is None else evaluated
-    return Network(parameters, means, views, trained_on, options.augmentation, fresh)
+    for fan_in, fan_out in pairwise([width, *[options.width] * options.depth, _dimension(setting)]):
+        for shape in ((fan_out, fan_in), (fan_out,)):
+            uniform = torch.rand(shape, generator=weights, dtype=torch.float64)
+            parameters.append(((2 * uniform - 1) / fan_in**0.5).requires_grad_(True))
+
+    def forward(inputs: Tensor) -> Tensor:
+        layers = list(zip(parameters[::2], parameters[1::2], strict=True))
+        for weight, bias in layers[:-1]:
+            inputs = (inputs @ weight.T + bias).relu()
+        weight, bias = layers[-1]
+        outputs: Tensor = inputs @ weight.T + bias
+        return outputs
+
+    if options.fresh_views:
+        return Embedder(
+            parameters,
+            lambda rows: forward(views_of(instances[rows], fresh)),
+            lambda: forward(unseen),
+        )
+    return Embedder(parameters, lambda rows: forward(stored[rows]), lambda: forward(stored))
 
 
-def _start(
-    setting: Setting, options: SimulationOptions, d: int, generator: torch.Generator
-) -> Tensor:
+def _start(setting: Setting, options: SimulationOptions, generator: torch.Generator) -> Tensor:
     """Unit vectors (n, p, d) to start from."""
-    counts, p = [int(n) for n in setting.counts], setting.views
-    noise = torch.randn((sum(counts), p, d), generator=generator, dtype=torch.float64)
+    counts, d = [int(n) for n in setting.counts], _dimension(setting)
+    shape = (sum(counts), setting.views, d)
+    noise = torch.randn(shape, generator=generator, dtype=torch.float64)
     if options.initial == "random":
         return normalize(noise, dim=-1)
     variance = options.initial_variance if options.initial == "ssem" else 0.0
@@ -189,6 +149,6 @@ def _simplices(counts: Sequence[int], variance: float, d: int) -> Tensor:
 def _simplex(vertices: int) -> Tensor:
     """Vertices of a regular simplex on the unit sphere, (k, k - 1)."""
     centred = torch.eye(vertices, dtype=torch.float64) - 1 / vertices
-    basis = torch.linalg.eigh(centred)[1][:, 1:]
-    vertices_of: Tensor = basis * (vertices / (vertices - 1)) ** 0.5
-    return vertices_of
+    length = (vertices / (vertices - 1)) ** 0.5
+    vectors: Tensor = torch.linalg.eigh(centred)[1][:, 1:] * length
+    return vectors

@@ -14,7 +14,7 @@ stiff.
 norm, the second derivative on the spheres is X -> P (dE[X] - 2 y X), P the projection onto their
 tangents. Steps are those of a trust region by preconditioned conjugate gradients (Steihaug 1983; on
 manifolds Absil, Baker, Gallivan 2007, doi:10.1007/s10208-005-0179-9). Turning the columns of C
-leaves H as it is; steps keep clear of that (`_framed`), since the model does not feel it while the
+leaves H as it is; steps keep clear of that (`_model`), since the model does not feel it while the
 loss, in fourth order, does.
 """
 
@@ -46,16 +46,18 @@ MOST_INNER, INNER_ACCURACY = 400, 0.1
 def solve_factorised(program: Program, start: Point) -> Point:
     """Descend from a feasible point."""
     allowed = _allowed(program)
-    raw = np.where(allowed, to_factor(start), 0.0)
-    length = np.sqrt(_influence(program, start))[:, None]
+    raw = np.where(allowed, _to_factor(start), 0.0)
+    # A block's influence on the loss: its weight as anchor plus its pull as negative.
+    influence = program.per_block(program.terms.weight) / program.temperature
+    influence += np.abs(evaluate(program, start)[1].means).sum(1)
+    length = np.sqrt(np.maximum(influence / influence.max(), 1e-12))[:, None]
     steps = MANY_STEPS if program.blocks <= FEW_BLOCKS else STEPS
 
     def descend(flat: Array) -> tuple[float, Array]:
         vectors = np.where(allowed, flat.reshape(allowed.shape), 0.0)
-        norm = np.linalg.norm(vectors, axis=1, keepdims=True)
-        unit = vectors / norm
+        unit, norm = _unit(vectors), np.linalg.norm(vectors, axis=1, keepdims=True)
         loss, gradient = evaluate(program, from_factor(unit))
-        slope = _tangent(unit, np.where(allowed, by_vector(unit, gradient), 0.0))
+        slope = _tangent(unit, np.where(allowed, _by_vector(unit, gradient), 0.0))
         return loss, (slope / norm).ravel()
 
     answer = minimize(
@@ -83,7 +85,7 @@ def from_factor(unit: Array) -> Point:
     return Point(np.square(unit[:, :-4:-1].T, order="C"), columns @ columns.T)
 
 
-def to_factor(point: Point) -> Array:
+def _to_factor(point: Point) -> Array:
     """Raw vectors of a point, moved off the faces nu = 0, iota = 0, mu = 0 and rank H < G.
 
     There the derivative by the factor is zero whatever the loss, so descent could not leave them.
@@ -93,18 +95,10 @@ def to_factor(point: Point) -> Array:
     return np.hstack([columns, np.sqrt(np.maximum(point.fractions[::-1].T, 1e-4))])
 
 
-def by_vector(unit: Array, gradient: Gradient) -> Array:
+def _by_vector(unit: Array, gradient: Gradient) -> Array:
     """The derivative of the loss by the vectors; linear in both arguments."""
     by_fraction = gradient.fractions[::-1].T
     return np.hstack([2 * gradient.means @ unit[:, :-3], 2 * by_fraction * unit[:, -3:]])
-
-
-def _influence(program: Program, point: Point) -> Array:
-    """How much each block matters to the loss: its weight as anchor plus its pull as negative."""
-    _, gradient = evaluate(program, point)
-    weight = program.per_block(program.terms.weight) / program.temperature
-    total = weight + np.abs(gradient.means).sum(1)
-    return np.asarray(np.maximum(total / total.max(), 1e-12))
 
 
 class _Place(NamedTuple):
@@ -120,9 +114,8 @@ class _Place(NamedTuple):
 def solve_by_newton(program: Program, start: Point) -> Point:
     """Descend from a feasible point until only rounding is left."""
     allowed = _allowed(program)
-    place = _place(program, np.where(allowed, to_factor(start), 0.0))
-    place, condition = _framed(program, place, allowed)
-    second = _second(program, place, allowed)
+    place = _place(program, np.where(allowed, _to_factor(start), 0.0))
+    place, condition, second = _model(program, place, allowed)
     rounding = ROUNDING * max(1.0, abs(place.loss))
     # As long as the step that the stand-in takes for the best.
     radius = float(np.sqrt((place.slope * condition(place.slope)).sum()))
@@ -138,8 +131,7 @@ def solve_by_newton(program: Program, start: Point) -> Point:
             place = ahead
             if predicted < rounding:
                 break
-            place, condition = _framed(program, place, allowed)
-            second = _second(program, place, allowed)
+            place, condition, second = _model(program, place, allowed)
     return from_factor(place.unit)
 
 
@@ -147,13 +139,13 @@ def _place(program: Program, vectors: Array) -> _Place:
     """The point of vectors of any length."""
     unit = _unit(vectors)
     loss, gradient = evaluate(program, from_factor(unit))
-    slope = by_vector(unit, gradient)
+    slope = _by_vector(unit, gradient)
     price = (unit * slope).sum(1) / 2
     return _Place(unit, loss, gradient, slope - 2 * price[:, None] * unit, price)
 
 
-def _framed(program: Program, place: _Place, allowed: Any) -> tuple[_Place, Map]:
-    """The place, its columns turned, and the inverse of a stand-in for the second derivative.
+def _model(program: Program, place: _Place, allowed: Any) -> tuple[_Place, Map, Map]:
+    """The place with columns turned, the inverse of a stand-in for the second derivative, and it.
 
     With Z = C_H - diag y the multiplier and d the pull of a block, the matrices d^1/2 H d^1/2 and
     d^-1/2 Z d^-1/2 have the eigenvectors V in common at the optimum, where Z H = 0; elsewhere V are
@@ -192,22 +184,17 @@ def _framed(program: Program, place: _Place, allowed: Any) -> tuple[_Place, Map]
         whole = np.hstack([columns, move[:, G:] / own])
         return _tangent(unit, np.where(allowed, whole, 0.0))
 
-    return place._replace(unit=unit, slope=slope), condition
-
-
-def _second(program: Program, place: _Place, allowed: Any) -> Map:
-    """The second derivative on the spheres, as a map of tangent vectors."""
-    G, unit = program.blocks, place.unit
     along = curvature(program, from_factor(unit))
 
     def second(move: Array) -> Array:
+        """The second derivative on the spheres, a map of tangent vectors."""
         means = move[:, :G] @ unit[:, :G].T
         fractions = (2 * unit[:, G:] * move[:, G:]).T[::-1]
         change = along(Point(fractions, means + means.T))
-        turned = by_vector(unit, change) + by_vector(move, place.gradient)
+        turned = _by_vector(unit, change) + _by_vector(move, gradient)
         return _tangent(unit, np.where(allowed, turned - 2 * place.price[:, None] * move, 0.0))
 
-    return second
+    return place._replace(unit=unit, slope=slope), condition, second
 
 
 def _tangent(unit: Array, move: Array) -> Array:

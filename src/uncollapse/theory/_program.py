@@ -55,6 +55,7 @@ class Program:
     size: Array  # instances n_g of a class of block g, (G,)
     multiplicity: Array  # classes M_g of the block, (G,)
     views: int
+    alpha: float
     temperature: float
     include: bool  # self pairs
     terms: Terms

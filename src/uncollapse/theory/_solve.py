@@ -19,9 +19,12 @@ import numpy as np
 from scipy.linalg import eigvalsh
 from scipy.optimize import brentq
 
+from uncollapse.records import BalancedBatch, RandomBatch, Setting
 from uncollapse.theory._factors import solve_by_newton, solve_factorised
 from uncollapse.theory._program import Array, Gradient, Point, Program, Terms, evaluate, others_of
 from uncollapse.theory._rank_one import point_of, solve_rank_one
+from uncollapse.theory._terms import plain_batch, program_of
+from uncollapse.theory.balanced import balanced_optimum
 
 # A gap, relative to max(1, |loss|), with which the fast solver's answer is taken as it is.
 ACCEPTED_GAP = 1e-9
@@ -49,6 +52,23 @@ class Solution:
         colder = 1 / temperature - 1 / before
         theta = theta - (colder + np.log(temperature / before)) / 2
         return replace(self, multipliers=np.stack([theta, log_d + colder]))
+
+
+def optimum(setting: Setting, *, seed: int = 0, near: Solution | None = None) -> Solution:
+    """The solution of a setting's convex program.
+
+    The seed is that of sampled batches; `near` is the solution of a setting with the same class
+    counts, to begin there.
+    """
+    setting = plain_batch(setting)
+    program = program_of(setting, seed)
+    if setting.alpha == 1 and not isinstance(setting.batch, BalancedBatch):
+        return _simplex(program)
+    if setting.balanced and not isinstance(setting.batch, RandomBatch):
+        best = balanced_optimum(setting)
+        point = _balanced_point(float(best.view_variance), float(best.instance_variance))
+        return certified(program, point)
+    return solve(program, near)
 
 
 def solve(program: Program, near: Solution | None = None) -> Solution:
@@ -143,31 +163,30 @@ def _multipliers(program: Program, point: Point, gradient: Gradient) -> Array:
     return np.asarray(np.minimum(y, limit))
 
 
-def margins(solution: Solution) -> Array:
-    """How far each block is from the edge of collapse: above 0 spread, below 0 collapsed, (G,).
+def smallest_margin(solution: Solution) -> float:
+    """How far the last class is from the edge of collapse: above 0 spread, below 0 collapsed.
 
     Spread: the instance fraction iota. Collapsed: the negative fraction that would make its
     condition an equality, (tau/kappa) log(W A / (S - tau y/kappa)) / (1 - A), where A is the
     softmax share of the instances of the class, W A = S - tau C/kappa with C the derivative by
     iota, and y the price of norm; 1 - A, because the denominator falls with that share (A is near
-    1 for large classes). Both agree at the edge, smoothly. nan where a class has one instance.
+    1 for large classes). Both agree at the edge, smoothly.
     """
     program, point = solution.program, solution.point
     view, instance, _ = point.fractions
     _, gradient = evaluate(program, point)
     unit = program.temperature / program.kappa
     supervised = program.per_block(program.terms.supervised)
-    price = np.where(
-        np.diag(point.means) > 1e-12, _mean_price(point, gradient), gradient.fractions[2]
-    )
-    share = supervised - unit * gradient.fractions[1]
+    _, by_instance, by_member = gradient.fractions
+    price = np.where(np.diag(point.means) > 1e-12, _mean_price(point, gradient), by_member)
+    share = supervised - unit * by_instance
     needed = supervised - unit * price
     with np.errstate(divide="ignore", invalid="ignore"):
         wish = unit * np.log(np.maximum(share, 1e-300) / np.maximum(needed, 1e-300))
         wish /= np.maximum(1 - share / program.per_block(program.terms.weight), 1e-15)
     # At small tau the wish underflows to zero; where views split, their part says how far.
     margin = np.where(instance > 1e-7, instance, np.minimum(wish, 0.0) - view)
-    return np.where(program.size > 1, margin, np.nan)
+    return float(np.nanmin(margin[program.size > 1]))
 
 
 def without_needless_parts(program: Program, point: Point) -> Point:
@@ -202,7 +221,7 @@ def without_needless_parts(program: Program, point: Point) -> Point:
     return Point(np.stack([new_view, new_instance, member]), means)
 
 
-def simplex(program: Program) -> Solution:
+def _simplex(program: Program) -> Solution:
     """All instances as one simplex: the optimum of L_self alone where all are drawn alike."""
     M, others = program.multiplicity, float(program.multiplicity @ program.size) - 1
     instance = np.where(program.size > 1, (1 + 1 / others) / program.kappa, 0.0)
@@ -236,11 +255,11 @@ def _averaged(program: Program) -> Program:
 
 def slopes(program: Program, view: float = 0.0, instance: float = 0.0) -> tuple[float, float]:
     """Balanced classes: derivatives by nu and by iota, against the between-class fraction."""
-    by_view, by_instance, along = evaluate(program, balanced_point(view, instance))[1].fractions
+    by_view, by_instance, along = evaluate(program, _balanced_point(view, instance))[1].fractions
     return float(by_view[0] - along[0]), float(by_instance[0] - along[0])
 
 
-def balanced_point(view: float, instance: float) -> Point:
+def _balanced_point(view: float, instance: float) -> Point:
     """One block: the rest of the norm is between its classes, whose mean is zero."""
     member = max(1 - view - instance, 0.0)
     return Point(np.array([[view], [instance], [member]]), np.zeros((1, 1)))
@@ -255,7 +274,7 @@ def _one_block(program: Program) -> Point:
     view = 0.0
     if program.views > 1:
         view = _root(lambda v: slopes(program, v, best_instance(v))[0], 1.0)
-    return balanced_point(view, best_instance(view))
+    return _balanced_point(view, best_instance(view))
 
 
 def _root(slope: Callable[[float], float], top: float) -> float:

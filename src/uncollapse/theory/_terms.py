@@ -1,4 +1,8 @@
-"""From a setting to its `Program`: the anchors of the batches and their weights."""
+"""From a setting to its `Program`: the anchors of the batches and their weights.
+
+Batches are taken in expectation: in closed form (full, balanced), by generating functions (random
+batches of balanced classes), or over their compositions, all or a sample of them (the rest).
+"""
 
 from __future__ import annotations
 
@@ -9,18 +13,23 @@ from math import comb
 from typing import Any
 
 import numpy as np
-from scipy.special import gammaln
+from scipy.fft import irfft, next_fast_len, rfft
+from scipy.optimize import brentq
+from scipy.special import gammaln, logsumexp
 
 from uncollapse.errors import InputError
 from uncollapse.records import BalancedBatch, FullBatch, RandomBatch, Reduction, Setting
-from uncollapse.theory._program import Array, Program, Terms, others_of
-from uncollapse.theory._random_batches import class_count_distribution, inverse_normaliser
+from uncollapse.theory._program import Array, Program, Terms, log, others_of
 
 # Compositions are enumerated up to this many, and sampled beyond.
 ENUMERATED = 20_000
 # Numbers that the terms of sampled batches may hold, and the batches sampled at most.
 SAMPLED_NUMBERS = 4_000_000
 SAMPLED_BATCHES = 2_000
+# Trapezoidal step in log t; the error is about exp(-pi^2 / step) = 2e-16.
+STEP = 0.27
+# Counts less likely than this are left out: they contribute at most that much.
+NEGLIGIBLE = 1e-22
 
 
 def plain_batch(setting: Setting) -> Setting:
@@ -41,19 +50,19 @@ def program_of(setting: Setting, seed: int = 0) -> Program:
     else:
         size, multiplicity = (x.astype(float) for x in np.unique(counts, return_counts=True))
     terms = _terms(setting, size, multiplicity, seed)
-    include = setting.self_pairs == "include"
-    return Program(size, multiplicity, setting.views, setting.temperature, include, terms)
+    tau, include = setting.temperature, setting.self_pairs == "include"
+    return Program(size, multiplicity, setting.views, setting.alpha, tau, include, terms)
 
 
-def reweighted(program: Program, alpha: float, to: float) -> Program:
-    """The program at another alpha, from one strictly between 0 and 1; weights are linear in it."""
-    terms = program.terms
+def reweighted(program: Program, alpha: float) -> Program:
+    """A program strictly between alpha = 0 and 1 at another alpha; weights are linear in it."""
+    terms, before = program.terms, program.alpha
     changed = replace(
         terms,
-        supervised=terms.supervised * ((1 - to) / (1 - alpha)),
-        self_supervised=terms.self_supervised * (to / alpha),
+        supervised=terms.supervised * ((1 - alpha) / (1 - before)),
+        self_supervised=terms.self_supervised * (alpha / before),
     )
-    return replace(program, terms=changed)
+    return replace(program, alpha=alpha, terms=changed)
 
 
 def _terms(setting: Setting, size: Array, multiplicity: Array, seed: int) -> Terms:
@@ -104,7 +113,7 @@ def _weighted(
 def _symmetric_terms(setting: Setting, B: int) -> Terms:
     """Random batches of balanced classes: one term per count of the anchor's class."""
     m, n = len(setting.counts), int(setting.counts[0])
-    counts, probability = class_count_distribution(m, n, B)
+    counts, probability = _class_counts(m, n, B)
     own, chance = counts[counts > 0], probability[counts > 0]
     share = m * chance * own / B
     supervised = np.where(own > 1, share, 0.0)
@@ -116,16 +125,83 @@ def _symmetric_terms(setting: Setting, B: int) -> Terms:
     return Terms(block, own, others, (1 - setting.alpha) * supervised, self_supervised)
 
 
+def _class_counts(classes: int, per_class: int, size: int) -> tuple[Array, Array]:
+    """Counts b of a class in a random batch that are not negligibly rare, and their probability.
+
+    Hypergeometric, by the recursion of neighbouring probabilities, which stays exact for large
+    populations where differences of log-factorials do not.
+    """
+    rest = (classes - 1) * per_class
+    mean = size / classes
+    width = 12 * np.sqrt(mean) + 60
+    low = max(0, size - rest, int(mean - width))
+    counts = np.arange(low, min(per_class, size, int(mean + width)) + 1, dtype=float)
+    before = counts[:-1]
+    ratio = (per_class - before) * (size - before) / ((before + 1) * (rest - size + before + 1))
+    log_p = np.concatenate([[0.0], np.cumsum(np.log(ratio))])
+    log_p -= logsumexp(log_p)
+    keep = log_p > np.log(NEGLIGIBLE)
+    return counts[keep], np.exp(log_p[keep])
+
+
 @lru_cache(maxsize=64)
 def _shares(classes: int, per_class: int, size: int, reduction: Reduction) -> Array:
-    """Expected share of the anchors with b of their class in L_sup, for every b >= 1.
+    """Expected share of the anchors with b of their class in L_sup, for every count b >= 1.
 
-    Kept, because neither alpha nor the temperature enter and searches vary only those.
+    B of m n instances are drawn without replacement. The loss of a batch divides by a number Y that
+    depends on the whole composition b_1..b_m: Y = sum of b_c over b_c >= 2 ("anchors", lone anchors
+    dropped) or of b_c (b_c - 1) ("pairs"). What an anchor with b of its class contributes is
+
+        E[1{b_c = b} / Y] = integral over t > 0 of E[1{b_c = b} e^(-t Y)] dt,
+
+    and e^(-t Y) factorises over the classes: the expectation is a coefficient of a power of a
+    polynomial, taken by FFT. The integral is a trapezoidal sum in log t, which converges
+    exponentially. Kept, because searches vary only alpha and the temperature, which do not enter.
     """
-    counts, _ = class_count_distribution(classes, per_class, size)
-    pairs = _pairs(reduction, counts)
-    inverse = inverse_normaliser(classes, per_class, size, counts, pairs)
-    return (classes * pairs * inverse)[counts > 0]
+    counts, _ = _class_counts(classes, per_class, size)
+    part = _pairs(reduction, counts)
+    step = np.log((per_class - counts[:-1]) / (counts[:-1] + 1))
+    log_ways = np.concatenate([[0.0], np.cumsum(step)])
+    total = np.zeros(len(counts))
+    if part.any():
+        scale = logsumexp(_log_joint(classes, size, counts, log_ways))
+        largest = min(part.max() * classes, float(size) * float(size))
+        nodes = np.arange(-np.log(largest) - 36.0, np.log(42.0 / part[part > 0].min()), STEP)
+        for log_t in nodes:
+            log_joint = _log_joint(classes, size, counts, log_ways - np.exp(log_t) * part)
+            total += np.exp(log_joint - scale + log_t)
+    return (classes * part * (STEP * total))[counts > 0]
+
+
+def _log_joint(classes: int, size: int, counts: Array, log_weight: Array) -> Array:
+    """log of w(b) times the coefficient of z^(size - b) in (sum_j w(j) z^j)^(classes - 1).
+
+    The weights are tilted to the mean size/classes, so that the coefficients wanted lie in the
+    middle of the distribution of the sum, where the FFT is accurate relatively.
+    """
+    mean = size / classes
+
+    def excess(tilt: float) -> float:
+        weight = log_weight + tilt * (counts - mean)
+        weight = np.exp(weight - weight.max())
+        return float(weight @ (counts - mean) / weight.sum())
+
+    reach = 1.0
+    while reach <= 1e9 and (excess(-reach) > 0 or excess(reach) < 0):
+        reach *= 2
+    tilt = float(brentq(excess, -reach, reach, xtol=1e-12)) if reach <= 1e9 else 0.0
+    tilted = log_weight + tilt * (counts - mean)
+    normaliser = logsumexp(tilted)
+    mass = np.exp(tilted - normaliser)
+    spread = float(np.sqrt(mass @ (counts - mean) ** 2 * (classes - 1)))
+    span = len(counts) - 1
+    length = next_fast_len(int(min((classes - 1) * span + 1, 40 * spread + 4 * span + 16)), True)
+    power = irfft(rfft(mass, length) ** (classes - 1), length)
+    index = (size - counts - (classes - 1) * counts[0]).astype(np.int64)
+    reachable = (index >= 0) & (index <= (classes - 1) * span)
+    log_rest = np.where(reachable, log(np.maximum(power[index % length], 0.0)), -np.inf)
+    # Undo the tilt: both factors carry exp(tilt (count - mean)), whose exponents sum to zero.
+    return tilted + log_rest + (classes - 1) * normaliser
 
 
 def _exchangeable_terms(setting: Setting, size: Array, multiplicity: Array, B: int) -> Terms:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -12,10 +13,14 @@ from scipy.special import expit, logit
 
 from uncollapse.errors import InputError
 from uncollapse.records import FullBatch, RandomBatch, Setting
-from uncollapse.theory import balanced
 from uncollapse.theory._program import Program
-from uncollapse.theory._solve import Solution, margins, slopes, solve
+from uncollapse.theory._solve import Solution, slopes, smallest_margin, solve
 from uncollapse.theory._terms import program_of, reweighted
+from uncollapse.theory.balanced import (
+    alpha_threshold,
+    temperature_threshold,
+    view_splitting_threshold,
+)
 
 # Beyond these, a threshold in temperature (a dozen solutions from far apart) takes minutes, and
 # the threshold in alpha is found to three digits instead of six.
@@ -43,7 +48,8 @@ def thresholds_of(setting: Setting, solution: Solution, seed: int) -> Thresholds
         )
         return Thresholds(notes=(note,))
     if setting.balanced and not isinstance(setting.batch, RandomBatch):
-        return _of_balanced(setting, *_closed(setting))
+        closed = alpha_threshold, temperature_threshold, view_splitting_threshold
+        return _of_balanced(setting, *(float(threshold(setting)) for threshold in closed))
     try:
         halves = setting.with_(alpha=0.5)
     except InputError:
@@ -52,40 +58,34 @@ def thresholds_of(setting: Setting, solution: Solution, seed: int) -> Thresholds
     if setting.balanced:
         return _of_balanced(setting, *_by_slopes(setting, program_of(halves)))
     if 0 < setting.alpha < 1:
-        return _by_solving(setting, solution.program, setting.alpha, solution)
-    return _by_solving(setting, program_of(halves, seed), 0.5, solution)
+        return _by_solving(setting, solution.program, solution)
+    return _by_solving(setting, program_of(halves, seed), solution)
 
 
 def _of_balanced(
-    setting: Setting, alpha: float | None, temperature: float, splitting: float | None
+    setting: Setting, alpha: float, temperature: float, splitting: float
 ) -> Thresholds:
-    """A note in place of a temperature of 0 or infinity."""
+    """None for what alpha and temperature never reach; a note where temperature does not matter."""
+    known, split = alpha if alpha < 1 else None, splitting if splitting > 0 else None
     if 0 < temperature < np.inf:
-        return Thresholds(alpha, temperature, splitting)
+        return Thresholds(known, temperature, split)
     phase = "collapsed" if temperature == 0 else "spread"
     note = f"at alpha = {setting.alpha:g} the classes are {phase} at every temperature"
-    return Thresholds(alpha, None, splitting, (note,))
+    return Thresholds(known, None, split, (note,))
 
 
-def _closed(setting: Setting) -> tuple[float | None, float, float | None]:
-    alpha = float(balanced.alpha_threshold(setting))
-    splitting = float(balanced.view_splitting_threshold(setting))
-    temperature = float(balanced.temperature_threshold(setting))
-    return alpha if alpha < 1 else None, temperature, splitting if splitting > 0 else None
-
-
-def _by_slopes(setting: Setting, halves: Program) -> tuple[float | None, float, float | None]:
+def _by_slopes(setting: Setting, halves: Program) -> tuple[float, float, float]:
     """Random batches of balanced classes: the slopes at collapse are linear in alpha.
 
     Views never split above the alpha where instances begin to spread, so that collapse itself is
     the point to leave.
     """
-    views_least, least = slopes(reweighted(halves, 0.5, 0.0))
-    views_most, most = slopes(reweighted(halves, 0.5, 1.0))
-    alpha = least / (least - most) if most < 0 else None
+    views_least, least = slopes(reweighted(halves, 0.0))
+    views_most, most = slopes(reweighted(halves, 1.0))
+    alpha = least / (least - most) if most < 0 else 1.0
     splits = setting.views > 1 and views_least < 0 < views_most
-    splitting = views_least / (views_least - views_most) if splits else None
-    here = reweighted(halves, 0.5, setting.alpha)
+    splitting = views_least / (views_least - views_most) if splits else 0.0
+    here = reweighted(halves, setting.alpha)
 
     def slope(log_temperature: float) -> float:
         return slopes(replace(here, temperature=float(np.exp(log_temperature))))[1]
@@ -97,10 +97,10 @@ def _by_slopes(setting: Setting, halves: Program) -> tuple[float | None, float, 
     return alpha, float(np.exp(brentq(slope, LOWEST, HIGHEST, xtol=1e-12))), splitting
 
 
-def _by_solving(setting: Setting, base: Program, at: float, solution: Solution) -> Thresholds:
+def _by_solving(setting: Setting, base: Program, solution: Solution) -> Thresholds:
     """Unequal classes: roots of the smallest margin, each evaluation a solution.
 
-    The base is the program at an alpha strictly between 0 and 1, `at`.
+    The base is the program, or where its alpha is 0 or 1 that at another.
     """
     note = (
         "unequal classes: alpha_threshold and temperature_threshold are where the last class "
@@ -109,7 +109,7 @@ def _by_solving(setting: Setting, base: Program, at: float, solution: Solution) 
     if not base.single and base.terms.others.size > MANY_NUMBERS:
         skipped = "too many sampled batches for thresholds: none computed"
         return Thresholds(notes=(note, skipped))
-    alpha = _alpha_by_solving(setting, base, at, solution)
+    alpha = _alpha_by_solving(setting, base, solution)
     if base.blocks > MANY_BLOCKS:
         skipped = (
             f"temperature_threshold is not computed beyond {MANY_BLOCKS} different class sizes"
@@ -139,22 +139,20 @@ def _smallest_class(setting: Setting, program: Program) -> tuple[Setting, float]
     return equal, float(weight)
 
 
-def alpha_guess(setting: Setting, base: Program, at: float) -> float:
-    """About where the last class leaves collapse, in log odds; the base is at alpha = `at`."""
+def alpha_guess(setting: Setting, base: Program) -> float:
+    """About where the last class leaves collapse, in log odds; the base has 0 < alpha < 1."""
     equal, weight = _smallest_class(setting, base)
-    closed = min(float(balanced.alpha_threshold(equal)), 1.0)
-    return float(logit(closed) + logit(at) - logit(weight))
+    closed = min(float(alpha_threshold(equal)), 1.0)
+    return float(logit(closed) + logit(base.alpha) - logit(weight))
 
 
-def _alpha_by_solving(
-    setting: Setting, base: Program, at: float, solution: Solution
-) -> float | None:
-    guess = alpha_guess(setting, base, at)
-    if at == setting.alpha:
+def _alpha_by_solving(setting: Setting, base: Program, solution: Solution) -> float | None:
+    guess = alpha_guess(setting, base)
+    if base is solution.program:
         # The solution shows on which side of it the threshold lies.
-        beyond = max if _smallest(solution) < 0 else min
-        guess = beyond(guess, float(logit(at)))
-    margin = _margin_along(lambda x: reweighted(base, at, float(expit(x))), solution)
+        beyond = max if smallest_margin(solution) < 0 else min
+        guess = beyond(guess, float(logit(base.alpha)))
+    margin = _margin_along(lambda x: reweighted(base, float(expit(x))), solution)
     accuracy = 1e-6 if base.blocks <= MANY_BLOCKS else 1e-3
     # Classes of 1e9 leave collapse at an alpha of about 1e-9: logits to -+30 cover that.
     root = bracketed(margin, guess, rising=True, ends=(-30.0, 30.0), accuracy=accuracy)
@@ -163,7 +161,7 @@ def _alpha_by_solving(
 
 def _temperature_by_solving(setting: Setting, solution: Solution) -> float | None:
     base = solution.program
-    guess = float(balanced.temperature_threshold(*_smallest_class(setting, base)))
+    guess = float(temperature_threshold(*_smallest_class(setting, base)))
     margin = _margin_along(lambda x: replace(base, temperature=float(np.exp(x))), solution)
     begin = float(np.log(np.clip(guess, 1e-3, 1e3)))
     root = bracketed(margin, begin, rising=False, ends=(LOWEST, HIGHEST))
@@ -178,7 +176,7 @@ def _margin_along(path: Callable[[float], Program], solution: Solution) -> Calla
         nonlocal last
         program = path(x)
         last = solve(program, last.moved(program.temperature))
-        return _smallest(last)
+        return smallest_margin(last)
 
     return margin
 
@@ -196,10 +194,6 @@ def _may_spread(program: Program) -> bool:
     return bool(np.all(pull | (program.size == 1)))
 
 
-def _smallest(solution: Solution) -> float:
-    return float(np.nanmin(margins(solution)))
-
-
 def bracketed(
     function: Callable[[float], float],
     guess: float,
@@ -209,18 +203,16 @@ def bracketed(
     accuracy: float = 1e-6,
 ) -> float | None:
     """Root of a monotone function: step outwards from a guess, then Brent; None if none."""
+    known = cache(function)
     near, step = float(np.clip(guess, *ends)), 0.25
-    value = function(near)
+    value = known(near)
     upwards = (value < 0) == rising
     while True:
         far = min(near + step, ends[1]) if upwards else max(near - step, ends[0])
         if far == near:
             return None
-        ahead = function(far)
+        ahead = known(far)
         if (ahead < 0) != (value < 0):
             break
         near, value, step = far, ahead, 2 * step
-    known = {near: value, far: ahead}
-    return float(
-        brentq(lambda x: known[x] if x in known else function(x), near, far, xtol=accuracy)
-    )
+    return float(brentq(known, near, far, xtol=accuracy))

@@ -14,10 +14,10 @@ from scipy.special import expit, logit
 
 from uncollapse.errors import InputError
 from uncollapse.records import BalancedBatch, Prediction, RandomBatch, Setting
-from uncollapse.theory._solve import Solution
+from uncollapse.theory._solve import Solution, optimum
 from uncollapse.theory._terms import program_of
 from uncollapse.theory._thresholds import alpha_guess, bracketed
-from uncollapse.theory.prediction import optimum, predict
+from uncollapse.theory.prediction import predict
 
 Lever = Literal["alpha", "temperature", "batch_per_class", "batch_classes", "views"]
 
@@ -131,7 +131,7 @@ def _by_alpha(setting: Setting, excess: Excess) -> Setting | None:
     low = float(logit(max(setting.alpha, LOWEST_ALPHA)))
     root = bracketed(
         lambda odds: excess(setting.with_(alpha=float(expit(odds)))),
-        alpha_guess(setting, program_of(setting.with_(alpha=0.5)), 0.5),
+        alpha_guess(setting, program_of(setting.with_(alpha=0.5))),
         rising=True,
         ends=(low, max(low, HIGHEST_ODDS)),
         accuracy=1e-7,

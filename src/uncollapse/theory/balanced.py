@@ -3,13 +3,8 @@
 m classes of n instances with p views; every batch holds k of the classes with n_b instances each
 (k = m and n_b = n is the full batch). Derivation, in the symbols of docs/notation.md: the optimum
 is a mixture of fractions nu (between views), iota (between instances) and 1 - nu - iota (between
-classes) of the unit norm, which gives the cosines
-
-    s = 1 - nu p/(p-1)        two views of an instance
-    a = 1 - nu - kappa iota   two instances of a class, kappa = n/(n-1)
-    b = -(1 - nu - iota)/(m-1)  two classes
-
-and, with self pairs or without,
+classes) of the unit norm, which gives the cosines s and a of `_program`, b = -(1 - nu - iota)/(m-1)
+of two classes and, with self pairs or without,
 
     D = [e^(1/tau)] + (p-1) e^(s/tau) + p (n_b-1) e^(a/tau) + p n_b (k-1) e^(b/tau)
     L = log D - (1 - alpha) a/tau - alpha q/tau,   q = s, or (1 + (p-1) s)/p with self pairs.
@@ -30,7 +25,7 @@ import numpy as np
 from uncollapse.records import BalancedBatch, FullBatch, Setting
 from uncollapse.theory._program import Array
 
-# Cells of a grid that are solved together.
+# Cells of a grid that are solved together: they stay in the processor's cache, twice as fast.
 CACHED = 8192
 
 
@@ -70,9 +65,9 @@ def alpha_threshold(setting: Setting, temperature: Any = None) -> Array:
         alpha_c = 1 - (mates - others x / ((m-1) kappa)) / (own + mates + others x)
 
     with mates = p (n_b-1), others = p n_b (k-1), x = exp(-m/((m-1) tau)), kappa = n/(n-1), and
-    own = p with self pairs, p - 1 without. For
-    the full batch with self pairs this is 1 - ((n-1)/n) (1-x)/(1 + (m-1) x). The setting's alpha
-    is not used; 1 or more means "collapsed at every alpha".
+    own = p with self pairs, p - 1 without: for the full batch with self pairs
+    1 - ((n-1)/n) (1-x)/(1 + (m-1) x). At the setting's temperature or an array of any shape, whose
+    shape the thresholds have (the other two alike); 1 or more: collapsed at every alpha.
     """
     c, x = _collapsed(setting, temperature)
     denominator = c.own + c.mates + c.others * x
@@ -82,7 +77,7 @@ def alpha_threshold(setting: Setting, temperature: Any = None) -> Array:
 def temperature_threshold(setting: Setting, alpha: Any = None) -> Array:
     """Temperature below which instances of a class keep apart: alpha_threshold solved for tau.
 
-    The setting's temperature is not used; 0 where every temperature collapses, inf where none.
+    0 where every temperature collapses, inf where none.
     """
     c = _counts(setting)
     keep = 1 - _grid(alpha, setting.alpha)
@@ -98,9 +93,9 @@ def view_splitting_threshold(setting: Setting, temperature: Any = None) -> Array
 
         alpha_s = [1 - others x m/(m-1)] / [1 + (mates + others x)/(p-1)]
 
-    with the symbols of `alpha_threshold`. Only without self pairs: with them the anchor's own
-    term e^(1/tau) makes the derivative in nu positive everywhere. 0 or less means "never", and so
-    does nan: one view, one instance of a class in a batch, or self pairs.
+    with the symbols of `alpha_threshold`. 0 or less: never; and nan with one view, with one
+    instance of a class in a batch, or with self pairs, where the anchor's own term e^(1/tau) makes
+    the derivative in nu positive everywhere.
     """
     c, x = _collapsed(setting, temperature)
     if c.include or c.p == 1 or c.mates == 0:
@@ -125,7 +120,7 @@ class BalancedOptimum:
 def balanced_optimum(
     setting: Setting, alpha: Any = None, temperature: Any = None
 ) -> BalancedOptimum:
-    """The optimal variances for every pair of an alpha and a temperature.
+    """The optimal variances for every pair of an alpha and a temperature, broadcast.
 
     On the instance edge (nu = 0) dL/diota = 0 reads, after multiplication by D,
 
@@ -135,8 +130,8 @@ def balanced_optimum(
     and the view edge alike. The difference of the logarithms of the two sides is convex and
     increasing in the unknown, so Newton's method from the right converges without safeguards.
     """
-    grids = _grid(alpha, setting.alpha), _grid(temperature, setting.temperature)
-    return solve_counts(_counts(setting), *grids)
+    alpha, temperature = _grid(alpha, setting.alpha), _grid(temperature, setting.temperature)
+    return solve_counts(_counts(setting), alpha, temperature)
 
 
 def solve_counts(c: Counts, alpha: Array, temperature: Array) -> BalancedOptimum:
@@ -154,8 +149,7 @@ def solve_counts(c: Counts, alpha: Array, temperature: Array) -> BalancedOptimum
         )
         view = np.zeros_like(instance)
         if not c.include and c.p > 1:
-            ratio = c.p / (c.p - 1)
-            share = alpha_ / (c.p - 1)
+            ratio, share = c.p / (c.p - 1), alpha_ / (c.p - 1)
             # mates fall with e^(-nu/tau): divided out of both sides, which keeps the form.
             view = _increasing_root(
                 fixed=np.log(share * c.mates),
@@ -174,33 +168,25 @@ def _grid(values: Any, default: float) -> Array:
 
 
 def _increasing_root(fixed: Any, rising: Any, rise: Any, target: Any, slope: Any) -> Array:
-    """`_newton_root` in parts that stay in the processor's cache: twice as fast on large grids."""
-    given = np.broadcast_arrays(fixed, rising, rise, target, slope)
-    flat = [np.ravel(values) for values in given]
-    root = np.empty(flat[0].shape)
-    for first in range(0, root.size, CACHED):
-        part = slice(first, first + CACHED)
-        root[part] = _newton_root(*(values[part] for values in flat))
-    return root.reshape(given[0].shape)
-
-
-def _newton_root(fixed: Array, rising: Array, rise: Array, target: Array, slope: Array) -> Array:
     """Root v >= 0 of log(e^fixed + e^(rising + rise v)) + slope v = target; 0 if it is negative.
 
     Both terms bound the root from above when taken alone; Newton descends from the lower of the
     two bounds. The slope changes by less than the factor 1 + rise/slope, so few steps are enough.
     """
-    given = (fixed, rising, rise, target, slope)
-    root = np.zeros(fixed.shape)
-    where = np.logaddexp(given[0], given[1]) < given[3]
-    f, g, r, t, k = (np.asarray(values, dtype=np.float64)[where] for values in given)
-    value = np.minimum((t - f) / k, (t - g) / (k + r))
-    for _ in range(60):
-        exponent = g + r * value
-        total = np.logaddexp(f, exponent)
-        step = (total + k * value - t) / (k + r * np.exp(exponent - total))
-        value = value - step
-        if np.max(np.abs(step) / np.abs(value), initial=0.0) < 1e-14:
-            break
-    root[where] = np.maximum(value, 0.0)
-    return root
+    given = np.broadcast_arrays(fixed, rising, rise, target, slope)
+    flat = [np.ravel(values) for values in given]
+    root = np.zeros(given[0].size)
+    for first in range(0, root.size, CACHED):
+        part = slice(first, first + CACHED)
+        where = first + np.flatnonzero(np.logaddexp(flat[0][part], flat[1][part]) < flat[3][part])
+        f, g, r, t, k = (values[where] for values in flat)
+        value = np.minimum((t - f) / k, (t - g) / (k + r))
+        for _ in range(60):
+            exponent = g + r * value
+            total = np.logaddexp(f, exponent)
+            step = (total + k * value - t) / (k + r * np.exp(exponent - total))
+            value = value - step
+            if np.max(np.abs(step) / np.abs(value), initial=0.0) < 1e-14:
+                break
+        root[where] = np.maximum(value, 0.0)
+    return root.reshape(given[0].shape)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from scipy.linalg import block_diag
 
 from uncollapse.errors import InputError
 from uncollapse.records import Prediction, Setting
@@ -73,36 +74,22 @@ def ssem(
         raise InputError(
             f"a dimension of at least {least}", f"{d}", "the simplices do not fit into fewer"
         )
-    vectors = np.zeros((m, n, views, d))
-    vectors[..., : m - 1] = np.sqrt(1 - variance) * _simplex(m)[:, None, None, :]
+    vectors = np.zeros((m * n, d))
+    vectors[:, : m - 1] = np.sqrt(1 - variance) * np.repeat(_simplex(m), n, axis=0)
     if variance > 0:
-        own = np.sqrt(variance) * _simplex(n)
-        for c in range(m):
-            first = m - 1 + c * (n - 1)
-            vectors[c, :, :, first : first + n - 1] = own[:, None, :]
+        vectors[:, m - 1 : least] = block_diag(*[np.sqrt(variance) * _simplex(n)] * m)
     instances = np.repeat(np.arange(m * n), views)
-    return Embeddings(vectors.reshape(m * n * views, d), instances // n, instances)
+    return Embeddings(vectors[instances], instances // n, instances)
 
 
 def gram(setting: Setting, prediction: Prediction) -> Array:
-    """The Gram matrix of a prediction, (N, N) float64, by class, then instance, then view.
-
-    Args:
-        setting: The setting that was predicted (in the order of its class counts).
-        prediction: Its prediction.
-
-    Raises:
-        InputError: With more than 10,000 embeddings.
-    """
+    """The Gram matrix of a setting's prediction, (N, N), by class, then instance, then view."""
     labels, instances = _identity(setting)
     cosines = prediction.cosines
-    sizes = np.asarray(cosines.counts)
-    block = np.searchsorted(sizes, setting.counts)[labels]
+    block = np.searchsorted(cosines.counts, setting.counts)[labels]
     # nan where no pair exists: never seen, as these cells are what the next line fills.
     s, a, b = (np.array(part, dtype=float) for part in (cosines.s, cosines.a, cosines.b))
-    out = b[np.ix_(block, block)]
-    same_class = labels[:, None] == labels
-    out = np.where(same_class, a[block], out)
+    out = np.where(labels[:, None] == labels, a[block], b[np.ix_(block, block)])
     out = np.where(instances[:, None] == instances, s[block], out)
     np.fill_diagonal(out, 1.0)
     return out
@@ -111,24 +98,7 @@ def gram(setting: Setting, prediction: Prediction) -> Array:
 def realise(
     setting: Setting, prediction: Prediction, *, dimension: int | None = None
 ) -> Embeddings:
-    """Unit vectors whose Gram matrix is the prediction's.
-
-    Args:
-        setting: The setting that was predicted.
-        prediction: Its prediction.
-        dimension: d, at least the rank of the Gram matrix; the rank where left out.
-
-    Raises:
-        InputError: With more than 10,000 embeddings, or where d is below the rank.
-
-    Examples:
-        >>> from uncollapse.theory import Setting, predict
-        >>> setting = Setting(class_counts=[4, 2], alpha=0.5, temperature=0.5)
-        >>> prediction = predict(setting)
-        >>> vectors = realise(setting, prediction).vectors
-        >>> bool(np.allclose(vectors @ vectors.T, gram(setting, prediction), atol=1e-7))
-        True
-    """
+    """Unit vectors whose Gram matrix is the prediction's, in its rank of dimensions or in more."""
     labels, instances = _identity(setting)
     values, vectors = np.linalg.eigh(gram(setting, prediction))
     kept = values > 1e-9 * values[-1]
@@ -161,8 +131,6 @@ def _identity(setting: Setting) -> tuple[IntArray, IntArray]:
 
 def _simplex(vertices: int) -> Array:
     """Vertices of a regular simplex on the unit sphere, (k, k - 1)."""
-    if vertices == 1:
-        return np.zeros((1, 0))
     out = np.zeros((vertices, vertices - 1))
     for i in range(vertices - 1):
         out[i, i] = np.sqrt(1 - np.sum(out[i, :i] ** 2))

@@ -4,20 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from uncollapse.records import (
-    BalancedBatch,
-    BlockCosines,
-    Phase,
-    Prediction,
-    RandomBatch,
-    Setting,
-    worst_phase,
-)
+from uncollapse.records import BlockCosines, Prediction, Setting, phases_of, worst_phase
 from uncollapse.theory._program import Array, IntArray, softmax
-from uncollapse.theory._solve import Solution, balanced_point, certified, simplex, solve
-from uncollapse.theory._terms import plain_batch, program_of
+from uncollapse.theory._solve import Solution, optimum
+from uncollapse.theory._terms import plain_batch
 from uncollapse.theory._thresholds import Thresholds, thresholds_of
-from uncollapse.theory.balanced import balanced_optimum
 
 # Nearer to the threshold than this part of it, an optimiser hardly feels the phase.
 EDGE = 0.02
@@ -30,8 +21,8 @@ def predict(setting: Setting, *, seed: int = 0, thresholds: bool = True) -> Pred
 
     The loss is convex in the Gram matrix of the embeddings; its minimum over all embeddings on
     the unit sphere (dimension at least the number of instances minus one) is computed from a
-    small convex program, see docs/theory.md. No network, optimiser or augmentation enters: it is
-    what training is pulled towards.
+    small convex program. No network, optimiser or augmentation enters: it is what training is
+    pulled towards.
 
     Args:
         setting: Data, loss and batch.
@@ -64,38 +55,12 @@ def predict(setting: Setting, *, seed: int = 0, thresholds: bool = True) -> Pred
             f"alpha lies within {EDGE:.0%} of its threshold: there the loss is almost flat, "
             "and training may end on either side"
         )
-    return _record(setting, solution, limits, tuple(notes))
-
-
-def optimum(setting: Setting, *, seed: int = 0, near: Solution | None = None) -> Solution:
-    """The solution of a setting's convex program.
-
-    The seed is that of sampled batches; `near` is the solution of a setting with the same class
-    counts, to begin there.
-    """
-    setting = plain_batch(setting)
-    program = program_of(setting, seed)
-    if setting.alpha == 1 and not isinstance(setting.batch, BalancedBatch):
-        return simplex(program)
-    if setting.balanced and not isinstance(setting.batch, RandomBatch):
-        best = balanced_optimum(setting)
-        point = balanced_point(float(best.view_variance), float(best.instance_variance))
-        return certified(program, point)
-    return solve(program, near)
-
-
-def _record(
-    setting: Setting, solution: Solution, limits: Thresholds, notes: tuple[str, ...]
-) -> Prediction:
-    program, point = solution.program, solution.point
-    M, (view, instance, _) = program.multiplicity, point.fractions
+    program, means = solution.program, solution.point.means
+    M, (view, instance, _) = program.multiplicity, solution.point.fractions
     within, m = view + instance, float(M.sum())
     block = np.searchsorted(program.size, setting.counts)
-    phases: list[Phase | None] = [
-        _phase(v, i) if n > 1 else None
-        for v, i, n in zip(view, instance, program.size, strict=True)
-    ]
-    between = float(M @ (1 - view - instance)) / m - float(M @ point.means @ M) / m**2
+    phases = phases_of(instance, view, program.size, ZERO)
+    between = float(M @ (1 - view - instance)) / m - float(M @ means @ M) / m**2
     return Prediction(
         phase=worst_phase(phases),
         phase_per_class=tuple(phases[g] for g in block),
@@ -112,14 +77,8 @@ def _record(
         temperature_threshold=limits.temperature,
         view_splitting_threshold=limits.view_splitting,
         certificate_gap=solution.gap,
-        notes=notes,
+        notes=tuple(notes),
     )
-
-
-def _phase(view: float, instance: float) -> Phase:
-    if instance > ZERO:
-        return "spread"
-    return "view-splitting" if view > ZERO else "collapse"
 
 
 def _cosines(solution: Solution) -> BlockCosines:
