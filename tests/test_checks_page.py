@@ -11,8 +11,8 @@ import uncollapse
 SOURCE = Path(uncollapse.__file__).parent
 PAGE = (Path(__file__).parent.parent / "docs" / "checks.md").read_text("utf-8")
 NOTES = {
-    "theory/prediction.py": {"predict", "_notes", "_batch_notes"},
-    "theory/_thresholds.py": {"thresholds_of", "_with_ends", "_by_solving"},
+    "theory/prediction.py": {"predict", "_notes"},
+    "theory/_thresholds.py": {"thresholds_of", "_of_balanced", "_by_solving"},
     "cli/_simulated.py": {"_notes"},
 }
 
