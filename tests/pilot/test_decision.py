@@ -4,7 +4,7 @@ import pytest
 
 from uncollapse.errors import InputError
 from uncollapse.pilot import Outcome, PilotOptions, PilotResult, pilot, seconds_of
-from uncollapse.pilot._decide import compare_with_start, decide, go_on
+from uncollapse.pilot._decide import compare_with_start, decide, pruned
 from uncollapse.pilot.run import _with_runs
 from uncollapse.records import (
     BalancedBatch,
@@ -69,13 +69,14 @@ def test_each_rung_keeps_the_best_third_two_at_least_and_nothing_collapsed():
     found["c8"] = scores(0.8, verdict="collapsed")
     del found["c7"]  # failed
     for order in (names, names[::-1]):
-        kept = go_on({name: found[name] for name in order if name in found})
-        assert sorted(kept) == ["c4", "c5", "c6"]
+        why = pruned({name: found[name] for name in order if name in found}, 3)
+        assert sorted(why) == ["c0", "c1", "c2", "c3", "c8"]
+        assert (why["c8"][:8], why["c0"]) == ("measured", "behind after 3 epochs")
     # A second rung: the order is another.
-    assert go_on({"c4": scores(0.9), "c5": scores(0.2), "c6": scores(0.8)}) == ["c4", "c6"]
+    assert set(pruned({"c4": scores(0.9), "c5": scores(0.2), "c6": scores(0.8)}, 9)) == {"c5"}
     # Of equals the first go on, and one that is alone does if it is not collapsed.
-    assert go_on({name: scores(0.5) for name in names}) == ["c0", "c1", "c2"]
-    assert go_on({"c8": found["c8"]}) == []
+    assert pruned({name: scores(0.5) for name in names}, 9).keys() == set(names[3:])
+    assert set(pruned({"c8": found["c8"]}, 9)) == {"c8"}
 
 
 @pytest.mark.parametrize(

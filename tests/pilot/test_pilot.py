@@ -99,6 +99,20 @@ def test_a_change_that_is_not_confirmed_says_how_many_seeds_would_tell(tmp_path)
     assert found.recommendation is None
 
 
+@pytest.mark.parametrize("text", ["{", "[]", '{"measured": 1}', '{"kind": "pilot"}'])
+def test_a_damaged_trial_is_named_before_anything_runs_and_stays(text, tmp_path):
+    asked = {"config": config().plain(), "options": vars(PilotOptions()).copy()}
+    del asked["options"]["workers"], asked["options"]["budget"]
+    plan = dict.fromkeys(("epochs", "short", "seconds_per_epoch", "runs", "seconds"), 1)
+    (tmp_path / "plan.json").write_text(json.dumps({"asked": asked, "plan": plan}))
+    path = tmp_path / "trials" / "alpha-0.1" / "seed-1" / "measured-test-3.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+    with pytest.raises(InputError, match=r"alpha-0\.1/seed-1/measured-test-3\.json"):
+        pilot(config(), tmp_path, runner=lambda jobs, workers, ended: pytest.fail("it ran"))
+    assert path.read_text() == text
+
+
 def command(folder, workers):
     start = str(folder.parent / "start.yaml")
     few = ["--seeds", "2", "--half-width", "0.2", "--workers", str(workers)]

@@ -155,6 +155,15 @@ def test_a_pilots_folder_has_the_embeddings_of_before_and_after(pilot_folder):
     assert not {"embeddings", "pair", "probe", "pilot", "setting"} & set(report.absent)
 
 
+@pytest.mark.parametrize("text", ["{", "[]", '{"measured": {}, "loss": NaN}', '{"seed": 7}'])
+def test_a_damaged_trial_of_a_pilot_is_named(text, pilot_folder):
+    path = pilot_folder / "trials" / "b" / "seed-0" / "measured-validation-4.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+    with pytest.raises(InputError, match=r"trials/b/seed-0/measured-validation-4\.json"):
+        build_report([pilot_folder])
+
+
 @pytest.mark.parametrize(
     "lacking", ["recommendation", "statistics", "conditions", "start", "layer"]
 )

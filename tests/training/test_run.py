@@ -14,10 +14,10 @@ import torch
 from runs import problem_of
 
 from uncollapse.errors import InputError
+from uncollapse.records import EpochLine
 from uncollapse.theory import predict
 from uncollapse.training import embed, load_trained, read_run, train
 from uncollapse.training._checkpoint import read_checkpoint
-from uncollapse.training._folder import read_journal
 
 HERE = Path(__file__).parent
 
@@ -40,7 +40,7 @@ def weights(folder):
 
 
 def losses(folder):
-    return [line["loss"] for line in read_journal(Path(folder))]
+    return [line["loss"] for line in EpochLine.read_all(Path(folder) / "metrics.jsonl")]
 
 
 @pytest.mark.slow

@@ -40,6 +40,7 @@ from scipy.stats import chi
 
 from uncollapse.pilot.options import PilotOptions
 from uncollapse.records import (
+    Confirmation,
     Estimate,
     Interval,
     LayerScores,
@@ -47,7 +48,6 @@ from uncollapse.records import (
     PilotVerdict,
     Trial,
     Value,
-    Verdict,
 )
 from uncollapse.statistics import t_quantile
 
@@ -85,14 +85,19 @@ class _CollapseHalving(optuna.pruners.BasePruner):
         return trial.number not in [number for _, number in best]
 
 
-def go_on(measured: Mapping[str, LayerScores]) -> list[str]:
-    """Which candidates of a rung go on, in their order, by the objective that each reached."""
+def pruned(measured: Mapping[str, LayerScores], epochs: int) -> dict[str, str]:
+    """Which candidates of a rung do not go on, by the objective that each reached, and why."""
     study = optuna.create_study(direction="maximize", pruner=_CollapseHalving())
     trials = {name: study.ask() for name in measured}
     for name, trial in trials.items():
         trial.set_user_attr("collapsed", measured[name].verdict == "collapsed")
         trial.report(float(measured[name]["objective"]), step=0)
-    return [name for name, trial in trials.items() if not trial.should_prune()]
+    words = {"collapsed": "measured as collapsed"}
+    return {
+        name: f"{words.get(measured[name].verdict, 'behind')} after {epochs} epochs"
+        for name, trial in trials.items()
+        if trial.should_prune()
+    }
 
 
 @lru_cache(maxsize=64)
@@ -250,14 +255,12 @@ def _why_keep(
     if not finished:
         return PilotReason.from_key("UC802", "pilot.untrained")
     best = _best(worth or finished)
-    values: dict[str, Value] = {"name": best.name, "gain": _points(_gain(best))}
-    if worth:
-        values["task"] = 100 * (best.task_change or _NO_GAIN).estimate
-        values["margin"] = 100 * options.margin
-    else:
-        values["least"] = 100 * options.least_gain
-    key = "pilot.costly" if worth else "pilot.small"
-    return PilotReason.from_key("UC802", key, **values)
+    said: dict[str, Value] = {"name": best.name, "gain": _points(_gain(best))}
+    if not worth:
+        least = 100 * options.least_gain
+        return PilotReason.from_key("UC802", "pilot.small", **said, least=least)
+    task, margin = 100 * (best.task_change or _NO_GAIN).estimate, 100 * options.margin
+    return PilotReason.from_key("UC802", "pilot.costly", **said, task=task, margin=margin)
 
 
 def confirmed(gain: Interval, task: Interval, margin: float) -> PilotReason:
@@ -267,8 +270,28 @@ def confirmed(gain: Interval, task: Interval, margin: float) -> PilotReason:
     return PilotReason.from_key(code, "pilot.confirmed", gain=points, task=_points(task))
 
 
-def why_pruned(epochs: int, verdict: Verdict) -> str:
-    """Why a candidate was trained no further, or with no more seeds."""
-    if verdict == "collapsed":
-        return f"measured as collapsed after {epochs} epochs"
-    return f"behind after {epochs} epochs"
+def confirm(
+    start: Trial, chosen: Trial, options: PilotOptions
+) -> tuple[Confirmation | None, list[PilotReason]]:
+    """What fresh seeds on the test split say of the start and the setting to recommend."""
+    both, layer, confidence = (start, chosen), options.layer, options.confidence
+    failed = [str(trial.reason) for trial in both if trial.status == "failed"]
+    if failed:
+        return None, [PilotReason.from_key("UC804", "pilot.failed", reason=failed[0])]
+    before, after = (values(trial, layer, "objective") for trial in both)
+    first, second = (values(trial, layer, "task") for trial in both)
+    gain, task = paired(before, after, confidence), paired(first, second, confidence)
+    reason = confirmed(gain, task, options.margin)
+    if gain.low is None or gain.low <= 0:
+        return None, [reason, more_runs(chosen.name, gain, before, after, confidence)]
+    if reason.code != "UC801":
+        return None, [reason]
+    confirmation = Confirmation(
+        gain=gain,
+        task_change=task,
+        seeds=tuple(run.seed for run in start.runs),
+        start=start.mean,
+        recommended=chosen.mean,
+        runs={trial.name: trial.runs for trial in both},
+    )
+    return confirmation, [reason]

@@ -17,13 +17,7 @@ from operator import itemgetter
 import numpy as np
 from scipy.optimize import brentq
 
-from uncollapse.records import (
-    PredictedVariance,
-    Setting,
-    SettingChange,
-    Trial,
-    changed_setting,
-)
+from uncollapse.records import PredictedVariance, Setting, SettingChange, Trial, changed_setting
 from uncollapse.theory import advise, predict
 from uncollapse.training import Problem
 

@@ -98,7 +98,7 @@ def _train_and_measure(job: Job) -> TrialFile:
     common = job.common
     block = changed_config(common.config.plain(), job.changes) | {"seed": job.seed}
     config = parse_config(block)
-    data = _data(config.data, common.base)
+    data = _data(config.data.model_dump_json(), common.base)
     problem = build_problem(config, base=common.base, data=data)
     resume = (job.folder / "run.json").exists()
     trained = train(problem, job.folder, resume=resume, until=job.until)
@@ -107,7 +107,10 @@ def _train_and_measure(job: Job) -> TrialFile:
     kind, shape = data.inputs.kind, data.inputs.shape
     two = common.config.views.model_copy(update={"count": 2})
     viewer = Augmenter(two, kind, shape, training_scales(data.inputs, problem.rows))
-    others = {name: _data(other, base) for name, (other, base) in common.downstream.items()}
+    others = {
+        name: _data(other.model_dump_json(), base)
+        for name, (other, base) in common.downstream.items()
+    }
     measured = evaluate(problem, job.part, common.goal, viewer=viewer, downstream=others)
     if job.keep:
         embed(
@@ -123,13 +126,9 @@ def _train_and_measure(job: Job) -> TrialFile:
     return TrialFile(seed=job.seed, measured=measured, loss=loss, epochs=job.until)
 
 
-def _data(config: DataConfig, base: Path) -> LabelledData:
-    return _loaded(config.model_dump_json(), base)
-
-
 @lru_cache(maxsize=4)
-def _loaded(block: str, base: Path) -> LabelledData:
-    """Data of a process, read once."""
+def _data(block: str, base: Path) -> LabelledData:
+    """Data of a process, by a `data:` block in JSON, read once."""
     try:
         return load_data(data_config(json.loads(block)), base=base)
     except OSError as error:

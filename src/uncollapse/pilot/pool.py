@@ -95,8 +95,9 @@ def _one_pool(left: dict[int, Job], workers: int, end: Callable[[int, Outcome], 
             end(running[future], _outcome(future))
         pool.shutdown()
     except (KeyboardInterrupt, BrokenProcessPool) as error:
-        for worker in multiprocessing.active_children() if type(error) is KeyboardInterrupt else ():
-            worker.terminate()
+        if isinstance(error, KeyboardInterrupt):
+            for worker in multiprocessing.active_children():
+                worker.terminate()
         pool.shutdown(cancel_futures=True)
         raise
     finally:

@@ -9,20 +9,8 @@ from statistics import fmean, mean
 
 from uncollapse.data import DataConfig
 from uncollapse.errors import InputError
-from uncollapse.pilot._decide import (
-    METHOD,
-    compare_with_start,
-    confirmed,
-    decide,
-    go_on,
-    more_runs,
-    paired,
-    survivors,
-    values,
-    why_pruned,
-)
-from uncollapse.pilot._folder import finish, opened
-from uncollapse.pilot._plan import pilot_config, plan_epochs, plan_text
+from uncollapse.pilot._decide import METHOD, compare_with_start, confirm, decide, pruned, survivors
+from uncollapse.pilot._plan import finish, opened, pilot_config, plan_epochs, plan_text
 from uncollapse.pilot.design import design
 from uncollapse.pilot.goal import choose_goal
 from uncollapse.pilot.jobs import Common, Job
@@ -30,7 +18,6 @@ from uncollapse.pilot.options import PilotOptions
 from uncollapse.pilot.pool import Ended, Outcome, on_processes
 from uncollapse.progress import OnStep, Step, no_steps
 from uncollapse.records import (
-    Confirmation,
     IntervalMethod,
     PilotConditions,
     PilotPlan,
@@ -175,11 +162,10 @@ class _Stages:
         for until, stage in rungs.items():
             trained = self._train(stage, running, self.seeds[:1], until)
             measured = {t.name: t.runs[0].measured[self.options.layer] for t in trained if t.runs}
-            names = go_on(measured)
-            running = [trial for trial in trained if trial.name in names]
+            why = pruned(measured, until)
+            running = [trial for trial in trained if trial.name in measured.keys() - why.keys()]
             known |= {trial.name: trial for trial in trained}
-            for name in measured.keys() - names:
-                reason = why_pruned(until, measured[name].verdict)
+            for name, reason in why.items():
                 known[name] = replace(known[name], status="pruned", reason=reason)
         for trial in self._train("further seeds", running, self.seeds, self.plan.epochs):
             status = "complete" if trial.status == "waiting" else trial.status
@@ -190,28 +176,11 @@ class _Stages:
         self, start: Trial, chosen: Trial
     ) -> tuple[Recommendation | None, list[PilotReason]]:
         """The chosen setting and the start once on the test split, with fresh seeds."""
-        epochs, layer = self.plan.epochs, self.options.layer
+        epochs = self.plan.epochs
         again = self._train("confirmation", [start, chosen], self.fresh, epochs, "test")
-        if failed := next((trial for trial in again if trial.status == "failed"), None):
-            reason = PilotReason.from_key("UC804", "pilot.failed", reason=str(failed.reason))
-            return None, [reason]
-        confidence = self.options.confidence
-        before, after = (values(trial, layer, "objective") for trial in again)
-        first, second = (values(trial, layer, "task") for trial in again)
-        gain, task = paired(before, after, confidence), paired(first, second, confidence)
-        reason = confirmed(gain, task, self.options.margin)
-        if gain.low is None or gain.low <= 0:
-            return None, [reason, more_runs(chosen.name, gain, before, after, confidence)]
-        if reason.code != "UC801":
-            return None, [reason]
-        confirmation = Confirmation(
-            gain=gain,
-            task_change=task,
-            seeds=self.fresh,
-            start=again[0].mean,
-            recommended=again[1].mean,
-            runs={trial.name: trial.runs for trial in again},
-        )
+        confirmation, reasons = confirm(again[0], again[1], self.options)
+        if confirmation is None:
+            return None, reasons
         return Recommendation(
             trial=chosen.name,
             change=chosen.change,
@@ -221,7 +190,7 @@ class _Stages:
             confirmed=confirmation,
             seconds_per_run={t.name: fmean(run.seconds for run in t.runs) for t in again},
             config=str(self.output / "recommended.yaml"),
-        ), [reason]
+        ), reasons
 
     def _train(
         self,

@@ -1,10 +1,6 @@
 from ._checkpoint import (
     load_trained,
 )
-from ._folder import (
-    check_folder,
-    read_run,
-)
 from ._loop import (
     Scores,
 )
@@ -29,6 +25,8 @@ from .problem import (
 )
 from .run import (
     TrainResult,
+    check_folder,
+    read_run,
     train,
 )
 

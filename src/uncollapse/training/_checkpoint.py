@@ -78,7 +78,7 @@ class _Group(Part):
 @dataclass(frozen=True)
 class _Groups(Part):
     groups: tuple[_Group, ...]
-    numbers: dict[str, None]  # What is no tensor: nothing, for a momentum of 0.
+    numbers: dict[str, None]
 
 
 @dataclass(frozen=True)
@@ -163,14 +163,13 @@ def write_checkpoint(
             "lower optimiser.learning_rate; the last good checkpoint is kept",
         )
     stepped = optimiser.state_dict()
-    entries = {
+    tensors = {
         f"{number}.{name}": value
         for number, values in stepped["state"].items()
         for name, value in values.items()
+        if isinstance(value, Tensor)  # None for a momentum of 0.
     }
-    tensors = {key: value for key, value in entries.items() if isinstance(value, Tensor)}
-    numbers = {key: value for key, value in entries.items() if key not in tensors}
-    plain = {"optimiser": {"groups": stepped["param_groups"], "numbers": numbers}}
+    plain = {"optimiser": {"groups": stepped["param_groups"], "numbers": {}}}
     name = f"step-{state.step:09d}"
     beside = folder / f".{name}.part"
     try:
@@ -230,16 +229,12 @@ def read_checkpoint(folder: Path, which: Which = "last") -> Checkpoint | None:
 
 
 def load_trained(folder: Path, problem: Problem, which: Which = "best") -> str:
-    """Put a run's weights into the problem's model; "last" where there is no best.
-
-    Says which checkpoint it is, such as "best, step 70".
-    """
-    saved = read_checkpoint(folder / "checkpoints", which)
-    if saved is None and which == "best":
-        which, saved = "last", read_checkpoint(folder / "checkpoints", "last")
-    if saved is None:
-        raise InputError(
-            f"a checkpoint in {folder}", "none", "train first, or give the run that was trained"
-        )
-    saved.load_model(problem.model)
-    return f"{which}, step {saved.state.step}"
+    """Put a run's weights, "last" where there is no best, into the problem's model; says which."""
+    kinds: tuple[Which, Which] = (which, "last")
+    for kind in kinds:
+        if (saved := read_checkpoint(folder / "checkpoints", kind)) is not None:
+            saved.load_model(problem.model)
+            return f"{kind}, step {saved.state.step}"
+    raise InputError(
+        f"a checkpoint in {folder}", "none", "train first, or give the run that was trained"
+    )

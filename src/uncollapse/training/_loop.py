@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,14 +19,7 @@ from uncollapse.errors import InputError
 from uncollapse.losses import SupCLLoss
 from uncollapse.progress import OnStep, Step
 from uncollapse.records import EpochLine
-from uncollapse.training._checkpoint import (
-    BestEpoch,
-    Checkpoint,
-    Means,
-    RunState,
-    write_checkpoint,
-)
-from uncollapse.training._folder import RunFolder
+from uncollapse.training._checkpoint import BestEpoch, Checkpoint, Means, RunState, write_checkpoint
 from uncollapse.training.config import OptimiserConfig, TrainConfig
 from uncollapse.training.embedding import embed_rows, joined
 from uncollapse.training.problem import Problem
@@ -103,13 +97,14 @@ def _make_schedule(
 
 
 class Loop:
-    """A run while it runs."""
+    """A run while it runs; without a folder for its checkpoints in all processes but the first."""
 
     def __init__(
-        self, problem: Problem, fabric: Any, saved: Checkpoint | None, folder: RunFolder | None
+        self, problem: Problem, fabric: Any, saved: Checkpoint | None, checkpoints: Path | None
     ) -> None:
         config = problem.config
-        self.problem, self.fabric, self.folder = problem, fabric, folder
+        self.problem, self.fabric, self.checkpoints = problem, fabric, checkpoints
+        self.interrupted = False
         self.steps = problem.sampler.steps
         self.state = RunState(epoch=0, offset=0, step=0, means=Means(0, {}), seconds=0.0)
         self.optimiser = _make_optimiser(config.optimiser, problem.model)
@@ -136,17 +131,18 @@ class Loop:
 
     def run(
         self, until: int, requested: Callable[[], bool], scores: Scores | None, progress: OnStep
-    ) -> bool:
-        """Train up to an epoch; True if it was asked to stop before the run's end."""
-        interrupted = False
+    ) -> Iterator[EpochLine]:
+        """Train up to an epoch, or until it is asked to stop; a line for each complete epoch."""
         self.trained.train()
-        while self.state.epoch < until and not interrupted:
-            interrupted = self._epoch(requested, progress)
+        while self.state.epoch < until and not self.interrupted:
+            self.interrupted = self._epoch(requested, progress)
             if self.state.offset == self.steps:
-                self._finish_epoch(scores)
+                former = self.state.best
+                yield self._finished(scores)
+                self._save(best=former is not self.state.best)
+                self.fabric.barrier()
                 left = self.state.epoch < self.problem.config.epochs
-                interrupted = self._anyone(requested()) and left
-        return interrupted
+                self.interrupted = self._anyone(requested()) and left
 
     def _epoch(self, requested: Callable[[], bool], progress: OnStep) -> bool:
         """The steps that are left of an epoch; True if it was asked to stop."""
@@ -166,7 +162,7 @@ class Loop:
                 seconds=state.seconds + now - began,
             )
             began = now
-            if self.folder is not None:
+            if self.checkpoints is not None:
                 progress(Step(self.state.step, total, "training", numbers=means.means()))
             stop = self._anyone(requested())
             ends = self.state.offset == self.steps
@@ -220,7 +216,8 @@ class Loop:
             return here
         return bool(self.fabric.all_reduce(torch.tensor(float(here)), reduce_op="sum") > 0)
 
-    def _finish_epoch(self, scores: Scores | None) -> None:
+    def _finished(self, scores: Scores | None) -> EpochLine:
+        """The line of the epoch whose steps are done."""
         config, state = self.problem.config, self.state
         epoch, numbers = state.epoch + 1, state.means.means()
         due = epoch == config.epochs or epoch % config.validation.every == 0
@@ -230,12 +227,8 @@ class Loop:
             step=state.step, epoch=epoch, seconds=round(state.seconds, 3), numbers=numbers
         )
         best = _best(state.best, line, config.validation.best)
-        improved = best is not state.best
         self.state = replace(state, epoch=epoch, offset=0, means=Means(0, {}), best=best)
-        if self.folder is not None:
-            self.folder.add(line)
-        self._save(best=improved)
-        self.fabric.barrier()
+        return line
 
     def _measured(self, scores: Scores) -> dict[str, float]:
         """Validation measures, of the model as it is at this step."""
@@ -253,9 +246,8 @@ class Loop:
         return scores(layers, data.labels[rows], fine)
 
     def _save(self, *, best: bool = False) -> None:
-        if self.folder is not None:
-            folder = self.folder.path / "checkpoints"
-            write_checkpoint(folder, self.model, self.optimiser, self.state, best=best)
+        if self.checkpoints is not None:
+            write_checkpoint(self.checkpoints, self.model, self.optimiser, self.state, best=best)
 
 
 def _best(former: BestEpoch | None, line: EpochLine, wanted: str | None) -> BestEpoch | None:

@@ -140,7 +140,8 @@ def embed(
     }
     write = _write_npz if output.suffix == ".npz" else _write_parquet
     with beside(output) as part:
-        return write(part, _columns(data, rows), batches, about)
+        write(part, _columns(data, rows), batches, about)
+    return len(rows) * max(1, views)
 
 
 def _columns(data: LabelledData, rows: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
@@ -168,14 +169,13 @@ def _columns(data: LabelledData, rows: NDArray[np.int64]) -> dict[str, NDArray[A
 
 def _write_parquet(
     path: Path, columns: dict[str, NDArray[Any]], batches: Batches, about: dict[str, Any]
-) -> int:
+) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    start, count = 0, 0
+    start, writer = 0, None
     metadata = {"uncollapse": json.dumps(about, ensure_ascii=False)}
     with ExitStack() as files:
-        writer = None
         for layers in batches:
             instances, views, _ = layers["projector"].shape
             table: dict[str, Any] = {}
@@ -193,17 +193,15 @@ def _write_parquet(
                 schema = block.schema.with_metadata(metadata)
                 writer = files.enter_context(pq.ParquetWriter(path, schema))
             writer.write_table(block)
-            start, count = start + instances, count + instances * views
-    return count
+            start += instances
 
 
 def _write_npz(
     path: Path, columns: dict[str, NDArray[Any]], batches: Batches, about: dict[str, Any]
-) -> int:
+) -> None:
     arrays: dict[str, Any] = {name: values.astype(str) for name, values in columns.items()}
     for name, layer in joined(batches).items():
         arrays[name] = layer if about["views"] else layer[:, 0]
     arrays["about"] = np.array(json.dumps(about, ensure_ascii=False))
     with path.open("wb") as file:
         np.savez(file, **arrays)
-    return len(columns["id"]) * max(1, int(about["views"]))

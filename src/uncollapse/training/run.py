@@ -1,22 +1,34 @@
-"""`train`: the loop, which can be killed at any moment and goes on where it was."""
+"""`train`, which can be killed at any moment and goes on where it was; and a run's folder."""
 
 from __future__ import annotations
 
+import json
+import platform
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from uncollapse.errors import InputError
 from uncollapse.progress import OnStep, no_steps
-from uncollapse.records import EpochLine, RunStatus
+from uncollapse.records import EpochLine, RunRecord, RunStatus, Setting, read_json, to_json_types
+from uncollapse.storage import beside, write_json, write_text
 from uncollapse.training._checkpoint import read_checkpoint
-from uncollapse.training._folder import RunFolder
 from uncollapse.training._loop import Loop, Scores, make_fabric
+from uncollapse.training.config import TrainConfig, parse_config
 from uncollapse.training.problem import Problem
+
+PACKAGES = ("uncollapse", "torch", "numpy", "timm", "kornia", "lightning-fabric", "scikit-learn")
+_REMEDY = "give a folder that `uncollapse train` wrote"
+# What may differ between a run and its continuation: neither changes a weight.
+FREE = ("workers", "device", "checkpoint", "validation")
 
 
 @dataclass(frozen=True)
@@ -79,7 +91,7 @@ def train(
     if fabric.global_rank == 0:
         folder = RunFolder(output, problem, resume=resume, noted=record or {})
     saved = read_checkpoint(output / "checkpoints") if resume else None
-    loop = Loop(problem, fabric, saved, folder)
+    loop = Loop(problem, fabric, saved, None if folder is None else output / "checkpoints")
     if folder is not None:
         folder.begin(loop.state.step)
     fabric.barrier()
@@ -87,18 +99,20 @@ def train(
     status: RunStatus = "finished" if last == epochs else "paused"
     try:
         with _stop_requests() as requested:
-            interrupted = loop.run(last, requested, scores if folder else None, progress)
+            for line in loop.run(last, requested, scores if folder else None, progress):
+                if folder is not None:
+                    folder.add(line)
     except InputError as error:
         if folder is not None:
             folder.end("failed", str(error))
         raise
     history, best = [], loop.state.best
     if folder is not None:
-        folder.end("interrupted" if interrupted else status)
+        folder.end("interrupted" if loop.interrupted else status)
         history = folder.lines
     by, at = (None, None) if best is None else (best.by, best.step)
-    line = next((line for line in history if line.step == at), None)
-    return TrainResult(output, loop.state.step, history, line, by, interrupted)
+    chosen = next((line for line in history if line.step == at), None)
+    return TrainResult(output, loop.state.step, history, chosen, by, loop.interrupted)
 
 
 @contextmanager
@@ -121,3 +135,138 @@ def _stop_requests() -> Iterator[Callable[[], bool]]:
     finally:
         for which, handler in before.items():
             signal.signal(which, handler)
+
+
+def check_folder(folder: Path, *, resume: bool) -> None:
+    """Check that the folder holds a run if it is to be resumed, and none otherwise."""
+    there = (folder / "run.json").exists()
+    if resume and not there:
+        raise InputError(f"a run to resume in {folder}", "no run.json", "leave --resume out")
+    if there and not resume:
+        raise InputError(
+            f"a new folder for the run, not {folder}",
+            "one that holds a run",
+            "go on with it by --resume, or choose another folder with -o",
+        )
+
+
+def read_run(folder: Path) -> tuple[TrainConfig, RunRecord]:
+    """The configuration and run.json of a run."""
+    try:
+        block = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise InputError(f"a run in {folder}", str(error), _REMEDY) from error
+    path = folder / "run.json"
+    record = RunRecord.from_dict(read_json(path, "a run", _REMEDY), str(path))
+    return parse_config(block, source=str(folder / "config.yaml")), record
+
+
+class RunFolder:
+    """What the first process writes of a run; nothing before `begin`.
+
+    It is refused where it holds a run without `resume`, or another run with it.
+    """
+
+    def __init__(
+        self, path: Path, problem: Problem, *, resume: bool, noted: Mapping[str, Any]
+    ) -> None:
+        check_folder(path, resume=resume)
+        self.path, self._problem, self._resumed = path, problem, resume
+        self._record = _same_run(path, problem) if resume else _new_run(problem, noted)
+        self.lines = EpochLine.read_all(path / "metrics.jsonl")
+
+    def begin(self, after_step: int) -> None:
+        """Write what there is to say before the first step.
+
+        Lines of steps after `after_step` are dropped: a resumed run writes them again.
+        """
+        if not self._resumed:
+            plain = self._problem.config.plain()
+            text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
+            write_text(self.path / "config.yaml", text)
+            _write_splits(self.path / "splits.parquet", self._problem)
+        write_json(self.path / "run.json", replace(self._record, status="running").to_dict())
+        self.lines = [line for line in self.lines if line.step <= after_step]
+        self._write_lines()
+        # torch.utils.tensorboard looks for a TensorFlow that nothing else here uses.
+        from torch.utils.tensorboard.writer import SummaryWriter
+
+        make: Any = SummaryWriter
+        self._board = make(str(self.path / "tensorboard"), purge_step=after_step + 1)
+
+    def add(self, line: EpochLine) -> None:
+        """Append an epoch's line, and the same numbers to TensorBoard."""
+        self.lines.append(line)
+        self._write_lines()
+        for name, value in [*line.numbers.items(), ("seconds", line.seconds)]:
+            self._board.add_scalar(name, value, line.step)
+        self._board.flush()
+
+    def _write_lines(self) -> None:
+        texts = [json.dumps(line.to_dict(), allow_nan=False) + "\n" for line in self.lines]
+        write_text(self.path / "metrics.jsonl", "".join(texts))
+
+    def end(self, status: RunStatus, reason: str | None = None) -> None:
+        """Note in run.json how the run ended."""
+        self._board.close()
+        record = replace(self._record, status=status, reason=reason)
+        write_json(self.path / "run.json", record.to_dict())
+
+
+def _new_run(problem: Problem, noted: Mapping[str, Any]) -> RunRecord:
+    data = problem.data
+    setting: Setting | None = None
+    with suppress(InputError):
+        setting = problem.setting()
+    versions = {"python": platform.python_version(), "machine": platform.machine()}
+    for name in PACKAGES:
+        with suppress(PackageNotFoundError):
+            versions[name] = version(name)
+    record = RunRecord(
+        status="running",
+        base=str(problem.base),
+        data=data.description,
+        label_names=tuple(data.label_names),
+        fine=tuple(data.fine),
+        slices=tuple(data.slices),
+        setting=setting,
+        coverage=problem.sampler.coverage(0).text,
+        steps_per_epoch=problem.sampler.steps,
+        parameters=sum(p.numel() for p in problem.model.parameters()),
+        command=tuple(sys.argv),
+        versions=versions,
+    )
+    return RunRecord.from_dict(record.to_dict() | to_json_types(noted))
+
+
+def _same_run(folder: Path, problem: Problem) -> RunRecord:
+    """The record of the run, unless it is one of another configuration or other data."""
+    former, record = read_run(folder)
+    before, now = former.plain(), problem.config.plain()
+    differing = [key for key in now if key not in FREE and before.get(key) != now[key]]
+    if differing:
+        raise InputError(
+            f"the configuration of the run in {folder}",
+            f"another one ({', '.join(differing)} differ)",
+            "resume with the same configuration, or start anew with -o",
+        )
+    fingerprint = problem.data.description.fingerprint
+    if record.data.fingerprint != fingerprint:
+        raise InputError(
+            f"the data of the run in {folder}",
+            f"data with another fingerprint ({str(fingerprint)[:12]})",
+            "restore the data as they were, or start anew with -o",
+        )
+    return record
+
+
+def _write_splits(path: Path, problem: Problem) -> None:
+    """Which row is in which part, so that anybody can check it."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    data = problem.data
+    names = [data.label_names[code] if code >= 0 else None for code in data.labels]
+    table = pa.table({"id": data.ids.tolist(), "split": data.split.tolist(), "label": names})
+    with beside(path) as part:
+        pq.write_table(table, part)

@@ -19,6 +19,7 @@ from uncollapse.records import (
     Prediction,
     ProbeResult,
     RunRecord,
+    TrialFile,
     read_json,
 )
 from uncollapse.report.inputs_model import (
@@ -72,6 +73,7 @@ def _folder(path: Path, inputs: Inputs, options: ReportOptions) -> None:
         _run(path, inputs, options)
     elif (path / "pilot.json").is_file():
         _file(path / "pilot.json", inputs, options)
+        TrialFile.read_all(path)  # A damaged one is named.
         for run in _shown_runs(inputs.pilot):
             if (path / run / "run.json").is_file():
                 _run(path / run, inputs, options, kind="trial")
