@@ -44,7 +44,7 @@ class Report(Content):
 
     def to_markdown(self) -> str:
         """A section of a model card, as Hugging Face has them."""
-        from uncollapse.report.card import card
+        from uncollapse.report.page import card
 
         return card(self)
 

@@ -1,9 +1,11 @@
-"""The report as one HTML page that needs no network."""
+"""The report as one HTML page that needs no network, and as a section of a model card."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
+import json
+import re
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -11,11 +13,15 @@ from typing import Any
 from uncollapse import __version__
 from uncollapse.errors import InputError
 from uncollapse.report.decide.decide import Content
-from uncollapse.report.language import Language, need
+from uncollapse.report.decide.lookup import judged, label_reading, within_reading
+from uncollapse.report.language import Language, Number, need
+from uncollapse.report.sections import audit
+from uncollapse.report.sections.section import class_table, level_table, probe_table
 
 MOST_BYTES = 3_000_000
 # Reasons on the first screen.
 REASONS = 4
+_MARKUP = re.compile(r"([\\`*_{}\[\]<>#|~!])")
 
 
 def page(report: Content) -> str:
@@ -56,7 +62,7 @@ def _hash(script: str) -> str:
     return f"'sha256-{digest}'"
 
 
-def template(name: str, words: Language, *, escaped: bool) -> Any:
+def _template(name: str, words: Language, *, escaped: bool) -> Any:
     """A template that speaks a language."""
     need("jinja2")
     from jinja2 import Environment
@@ -71,7 +77,6 @@ def template(name: str, words: Language, *, escaped: bool) -> Any:
 def _page(report: Content, points: int) -> str:
     from markupsafe import Markup
 
-    from uncollapse.report.sections import audit
     from uncollapse.report.sections.engineer import engineer
 
     words = report.words
@@ -88,7 +93,7 @@ def _page(report: Content, points: int) -> str:
     specs = {figure.name: figure.spec for figure in figures}
     data = {figure.spec["data"]["name"]: figure.rows for figure in figures if figure.rows}
     scripts = [_bundle(), _part("report.js")]
-    page: str = template("report.html", words, escaped=True).render(
+    page: str = _template("report.html", words, escaped=True).render(
         report=report,
         decision=report.decision,
         reasons=report.decision.reasons[:REASONS],
@@ -103,3 +108,49 @@ def _page(report: Content, points: int) -> str:
         charts={"specs": specs, "data": data, "locale": locale},
     )
     return page
+
+
+def _plain(text: object) -> str:
+    """Text that markdown and HTML show as it is."""
+    escaped = _MARKUP.sub(r"\\\1", " ".join(str(text).split()))
+    return escaped.replace("&", "&amp;").replace("\\<", "&lt;").replace("\\>", "&gt;")
+
+
+def card(report: Content) -> str:
+    """The whole section; its metadata is to be merged into the card's front matter.
+
+    Metrics are those of the last case; a pilot's trial only where nothing else was given.
+    """
+    words, decision, cases = report.words, report.decision, report.inputs.cases
+    model = next(reversed(report.inputs.given or cases), None)
+    measured = None if model is None else judged(model, report.layer)
+    numbers: dict[str, Number | None] = {}
+    if model is not None and measured is not None:
+        numbers = {
+            "share of variance inside classes": measured.measurement.share,
+            "within-class variance": measured.measurement.within_class_variance,
+            "finer labels inside classes, above chance": within_reading(model, measured.layer),
+            "accuracy of the training label": label_reading(model, measured.layer),
+        }
+    known = ((name, number and number.estimate) for name, number in numbers.items())
+    texts = {
+        name: [*map(words.say, decision[name])] for name in ("change", "gain", "cost", "certainty")
+    }
+    texts["change"] += map(words.change, decision.changes)
+    text: str = _template("card.md", words, escaped=False).render(
+        report=report,
+        decision=decision,
+        texts=texts,
+        model=model,
+        measured=measured,
+        data=model and (model.run.data.source if model.run else model.name),
+        metrics=[(name, f"{value:.4g}") for name, value in known if value is not None],
+        levels=level_table(cases, report.layer, words),
+        variance=class_table(cases, report.layer, words),
+        probes=probe_table(cases, words),
+        audit=audit,
+        absent=[words.say(f"absent.{name}") for name in report.absent],
+        plain=_plain,
+        json=json.dumps,
+    )
+    return text.rstrip() + "\n"

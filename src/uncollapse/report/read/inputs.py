@@ -58,8 +58,7 @@ def read_inputs(paths: Sequence[str | Path], options: ReportOptions, progress: O
     inputs = Inputs()
     for number, path in enumerate(map(Path, paths)):
         progress(Step(number, len(paths), f"reading {path}"))
-        read = _folder if path.is_dir() else _file
-        read(path, inputs, options)
+        _read(path, inputs, options)
     for name in {case.name for case in inputs.cases}:
         same = [case for case in inputs.cases if case.name == name]
         for number, case in enumerate(same, 1):
@@ -68,17 +67,21 @@ def read_inputs(paths: Sequence[str | Path], options: ReportOptions, progress: O
     return inputs
 
 
-def _folder(path: Path, inputs: Inputs, options: ReportOptions) -> None:
+def _read(path: Path, inputs: Inputs, options: ReportOptions) -> None:
+    if not path.is_file() and not path.is_dir():
+        raise InputError(f"a file or folder at {path}", "none", "check the path")
     if (path / "run.json").is_file():
         _run(path, inputs, options)
     elif (path / "pilot.json").is_file():
-        _file(path / "pilot.json", inputs, options)
+        _record(path / "pilot.json", inputs)
         TrialFile.read_all(path)  # A damaged one is named.
         for run in _shown_runs(inputs.pilot):
             if (path / run / "run.json").is_file():
                 _run(path / run, inputs, options, kind="trial")
-    else:
+    elif path.is_dir() or path.suffix in ENDINGS:
         _embeddings(path, inputs, options)
+    else:
+        _record(path, inputs)
 
 
 def _shown_runs(pilot: PilotResult | None) -> list[Path]:
@@ -90,12 +93,7 @@ def _shown_runs(pilot: PilotResult | None) -> list[Path]:
     return [Path("trials") / Path(name).name / f"seed-{seeds[0]}" for name in names]
 
 
-def _file(path: Path, inputs: Inputs, options: ReportOptions) -> None:
-    if not path.is_file():
-        raise InputError(f"a file or folder at {path}", "none", "check the path")
-    if path.suffix in ENDINGS:
-        _embeddings(path, inputs, options)
-        return
+def _record(path: Path, inputs: Inputs) -> None:
     record = _record_of(read_json(path), str(path))
     if record is None or isinstance(record, RunRecord):
         raise InputError(
