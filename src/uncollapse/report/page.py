@@ -25,11 +25,7 @@ _MARKUP = re.compile(r"([\\`*_{}\[\]<>#|~!])")
 
 
 def page(report: Content) -> str:
-    """The page; with fewer points in its pictures where it would be larger than 3 MB.
-
-    Raises:
-        InputError: Altair, its renderer or jinja2 is not installed, or the page stays too large.
-    """
+    """The page; with fewer points in its pictures where it would be larger than 3 MB."""
     need("altair", "jinja2", "vl_convert")
     points = max([1, *(len(p.x) for case in report.inputs.cases for p in case.points.values())])
     while True:

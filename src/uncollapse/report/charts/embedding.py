@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import altair as alt
 
-from uncollapse.report.charts.look import SIDES, Row, Spec, finished, sides, tooltips, values
+from uncollapse.report.charts.look import SIDES, Row, Spec, finished, sides, tooltips
 from uncollapse.report.inputs_model import Points
 from uncollapse.report.language import Language, short
 
@@ -92,7 +92,7 @@ def spectrum_chart(spectra: Sequence[tuple[str, Sequence[float]]], words: Langua
     lowest = min(row["value"] for row in rows)
     decades = [10.0**k for k in range(-12, 1) if 10.0**k >= lowest / 10]
     y = alt.Y("value:Q").title(words.say("axis.eigenvalue")).axis(values=decades, format="~g")
-    chart = alt.Chart(values(rows)).mark_line(point=True, strokeWidth=2)
+    chart = alt.Chart(alt.Data(values=rows)).mark_line(point=True, strokeWidth=2)
     chart = chart.encode(
         x=alt.X("rank:Q").title(words.say("axis.rank")).axis(tickMinStep=1),
         y=y.scale(type="log"),

@@ -35,11 +35,6 @@ def finished(chart: Any, *, description: str, height: int) -> Spec:
     return dict(chart.configure_legend(**text, orient="top", labelLimit=220).to_dict())
 
 
-def values(rows: Sequence[Row]) -> alt.Data:
-    """Rows inside the specification."""
-    return alt.Data(values=list(rows))
-
-
 def ordered(rows: Sequence[Row], field: str) -> list[Any]:
     """The values of a field, each once, in the order of the rows."""
     return list(dict.fromkeys(row[field] for row in rows))

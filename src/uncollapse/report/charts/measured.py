@@ -36,7 +36,7 @@ def _interval_dots(
     What they are drawn on comes first.
     """
     offset = alt.YOffset("case:N").sort(list(names))
-    base = alt.Chart(look.values(rows))
+    base = alt.Chart(alt.Data(values=rows))
     base = base.encode(y=y.title(None), yOffset=offset, color=look.sides(names, words))
     ends = alt.X("low:Q", title=x.to_dict()["title"])
     line = base.mark_rule(strokeWidth=2).encode(x=ends, x2="high:Q")
@@ -136,7 +136,7 @@ def level_chart(cases: Sequence[Case], layer: str | None, words: Language) -> Sp
     colours = {words.say(f"level.{part}"): colour for part, colour in _PARTS.items()}
     part = alt.Color("part:N").title(None)
     x = alt.X("share:Q").title(words.say("axis.share")).axis(format="%", tickCount=5)
-    chart = alt.Chart(look.values(rows)).mark_bar(stroke="white", strokeWidth=1)
+    chart = alt.Chart(alt.Data(values=rows)).mark_bar(stroke="white", strokeWidth=1)
     chart = chart.encode(
         y=alt.Y("bar:N").title(None).sort(bars),
         x=x.scale(domain=[0, 1]),
@@ -171,7 +171,7 @@ def training_chart(cases: Sequence[Case], layer: str | None, words: Language) ->
     ]
     if len(look.ordered(rows, "epoch")) < 2:
         return None
-    both = alt.Chart(look.values(rows)).encode(
+    both = alt.Chart(alt.Data(values=rows)).encode(
         x=alt.X("epoch:Q").title(words.say("axis.epoch")).axis(tickMinStep=1).scale(zero=True),
         y=alt.Y("value:Q").title(None).axis(format="%").scale(zero=True),
         color=look.sides(look.ordered(rows, "case"), words),
@@ -213,13 +213,17 @@ def trial_chart(trials: Sequence[Row], seeds: Sequence[Row], words: Language) ->
         ("task:Q", "column.task", ".1%"),
     )
     dots = [
-        alt.Chart(look.values(seeds)).mark_point(filled=True, size=18, opacity=0.7),
-        alt.Chart(look.values(means)).mark_point(filled=True, size=110, opacity=1, stroke="white"),
+        alt.Chart(alt.Data(values=seeds)).mark_point(filled=True, size=18, opacity=0.7),
+        alt.Chart(alt.Data(values=means)).mark_point(
+            filled=True, size=110, opacity=1, stroke="white"
+        ),
     ]
     # Names stand above and below their dots in turn, so that neighbours meet less often.
     ranked = sorted(means, key=lambda row: row["predicted"])
     names = [
-        alt.Chart(look.values(ranked[side::2])).mark_text(align="left", dx=6, dy=dy, fontSize=11)
+        alt.Chart(alt.Data(values=ranked[side::2])).mark_text(
+            align="left", dx=6, dy=dy, fontSize=11
+        )
         for side, dy in ((0, -12), (1, 14))
     ]
     chart = alt.layer(

@@ -7,7 +7,7 @@ from typing import Any
 
 import altair as alt
 
-from uncollapse.report.charts.look import AFTER, BEFORE, INK, Row, Spec, finished, tooltips, values
+from uncollapse.report.charts.look import AFTER, BEFORE, INK, Row, Spec, finished, tooltips
 from uncollapse.report.decide.phase import EXPONENT, Mark, PhaseDiagram
 from uncollapse.report.language import Language, short
 
@@ -92,7 +92,7 @@ def _threshold(diagram: PhaseDiagram, axes: Axes) -> list[Any]:
     if not diagram.threshold:
         return []
     rows = [{"tau0": tau, "alpha0": alpha} for tau, alpha in diagram.threshold]
-    line = alt.Chart(values(rows)).mark_line(color=INK, strokeWidth=1.5, clip=True)
+    line = alt.Chart(alt.Data(values=rows)).mark_line(color=INK, strokeWidth=1.5, clip=True)
     return [line.encode(**axes, order="tau0:Q")]
 
 
@@ -112,7 +112,7 @@ def _marks(marks: Sequence[Mark], words: Language, axes: Axes) -> list[Any]:
     roles, (colours, shapes) = list(_ROLES), map(list, zip(*_ROLES.values(), strict=True))
     colour = alt.Color("role:N").legend(None).scale(domain=roles, range=colours)
     shape = alt.Shape("role:N").legend(None).scale(domain=roles, range=shapes)
-    points = alt.Chart(values(rows)).mark_point(
+    points = alt.Chart(alt.Data(values=rows)).mark_point(
         filled=True, size=190, stroke="white", strokeWidth=2, opacity=1
     )
     layers: list[Any] = [points.encode(**axes, color=colour, shape=shape, tooltip=tip)]
@@ -122,7 +122,7 @@ def _marks(marks: Sequence[Mark], words: Language, axes: Axes) -> list[Any]:
         text = {"align": "left" if left else "right", "dx": 13 if left else -13}
         text |= {"fontSize": 12, "fontWeight": 600, "baseline": "middle"}
         text["dy"] = -14 if number % 2 else 14
-        label = alt.Chart(values([rows[number]])).encode(**axes, text="name:N")
+        label = alt.Chart(alt.Data(values=[rows[number]])).encode(**axes, text="name:N")
         layers.append(label.mark_text(stroke="white", strokeWidth=4, strokeJoin="round", **text))
         layers.append(label.mark_text(color=INK, **text))
     return layers

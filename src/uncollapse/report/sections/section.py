@@ -43,15 +43,9 @@ def table(
     most: int | None = None,
     **titles: str,
 ) -> TextTable:
-    """A table of values in the formats of its columns, cut to so many rows.
+    """A table of columns such as "class rows:count axis.objective:share", cut to so many rows.
 
-    Args:
-        words: The language; a format is one of its methods or groups of words.
-        columns: Names with formats, such as "class rows:count axis.objective:share".
-        rows: A value for each column.
-        caption: Above the table.
-        most: Rows that are shown; None for all.
-        titles: Of columns that are not in the language, by their names.
+    A format is a method of the language or a group of words; titles that it has not are given.
     """
     pairs = [column.partition(":")[::2] for column in columns.split()]
     cells = [
