@@ -9,18 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from uncollapse.records import (
-    Comparison,
-    Confirmation,
-    EpochLine,
-    Measurement,
-    Part,
-    PilotResult,
-    Prediction,
-    ProbeResult,
-    RunRecord,
-    Setting,
-)
+from uncollapse import records
 from uncollapse.tables import Columns
 
 Floats = NDArray[np.float64]
@@ -55,7 +44,7 @@ class ReportOptions:
 
 
 @dataclass(frozen=True)
-class Source(Part):
+class Source(records.Part):
     """A file that was read: its path as it was given, its size and the hash of its bytes."""
 
     path: str
@@ -66,7 +55,7 @@ class Source(Part):
 
 
 @dataclass(frozen=True)
-class Points(Part):
+class Points(records.Part):
     """Rows drawn from embeddings, projected for a picture.
 
     Attributes:
@@ -101,7 +90,7 @@ class Points(Part):
 
 
 @dataclass(frozen=True)
-class Measured(Part):
+class Measured(records.Part):
     """A measurement, the file it comes from, and layer and split ("" where they are not known).
 
     A streamed one was made here in one pass, without probe, slices and nulls.
@@ -110,7 +99,7 @@ class Measured(Part):
     source: str
     layer: str
     split: str
-    measurement: Measurement
+    measurement: records.Measurement
     streamed: bool = False
 
     def to_dict(self) -> dict[str, Any]:
@@ -121,7 +110,7 @@ class Measured(Part):
 
 
 @dataclass
-class Case(Part):
+class Case(records.Part):
     """One thing that was judged: a run, a measurement, a file of embeddings.
 
     Attributes:
@@ -137,12 +126,12 @@ class Case(Part):
 
     name: str
     kind: str
-    run: RunRecord | None = None
+    run: records.RunRecord | None = None
     config: Mapping[str, object] = field(default_factory=dict)
-    history: list[EpochLine] = field(default_factory=list)
-    prediction: Prediction | None = None
+    history: list[records.EpochLine] = field(default_factory=list)
+    prediction: records.Prediction | None = None
     measured: list[Measured] = field(default_factory=list)
-    probes: list[ProbeResult] = field(default_factory=list)
+    probes: list[records.ProbeResult] = field(default_factory=list)
     points: dict[str, Points] = field(default_factory=dict)
     runs: list[Case] = field(default_factory=list)
 
@@ -152,7 +141,7 @@ class Case(Part):
         return self.runs or [self]
 
     @property
-    def setting(self) -> Setting | None:
+    def setting(self) -> records.Setting | None:
         """The run's setting."""
         return None if self.run is None else self.run.setting
 
@@ -169,12 +158,12 @@ class Case(Part):
 
 
 @dataclass
-class Inputs(Part):
+class Inputs(records.Part):
     """Everything that was read; the first case is "before", the last "after"."""
 
     cases: list[Case] = field(default_factory=list)
-    comparisons: list[Comparison] = field(default_factory=list)
-    pilot: PilotResult | None = None
+    comparisons: list[records.Comparison] = field(default_factory=list)
+    pilot: records.PilotResult | None = None
     sources: list[Source] = field(default_factory=list)
 
     @property
@@ -210,12 +199,12 @@ class Inputs(Part):
         return levels.pop() if len(levels) == 1 else None if levels else 0.95
 
 
-def confirmation(pilot: PilotResult) -> Confirmation | None:
+def confirmation(pilot: records.PilotResult) -> records.Confirmation | None:
     """What the test split says of the recommended setting; None where there was no such test."""
     return None if pilot.recommendation is None else pilot.recommendation.confirmed
 
 
-def compared(pilot: PilotResult) -> str | None:
+def compared(pilot: records.PilotResult) -> str | None:
     """The setting that stands beside the start: the recommended one, else the best finished one."""
     if pilot.recommendation is not None:
         return pilot.recommendation.trial

@@ -6,18 +6,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, ClassVar
 
-from uncollapse import __version__
+from uncollapse import __version__, records
 from uncollapse.metrics import compare
-from uncollapse.records import (
-    Comparison,
-    Document,
-    Message,
-    PilotResult,
-    Prediction,
-    Setting,
-    changed_setting,
-    to_json_types,
-)
+from uncollapse.records import Comparison, Message, Prediction, Setting
 from uncollapse.report.decide.decision import (
     Decision,
     change_decision,
@@ -32,7 +23,7 @@ from uncollapse.report.read.settings import predicted
 
 
 @dataclass(frozen=True)
-class Content(Document):
+class Content(records.Document):
     """What a report says.
 
     Attributes:
@@ -84,9 +75,9 @@ class Content(Document):
             "layer": self.layer,
             "decision": decision,
             **self.inputs.to_dict(),
-            "comparison": to_json_types(self.comparison),
-            "phase_diagram": to_json_types(self.diagram),
-            "marks": to_json_types(self.marks),
+            "comparison": records.to_json_types(self.comparison),
+            "phase_diagram": records.to_json_types(self.diagram),
+            "marks": records.to_json_types(self.marks),
             "absent": list(self.absent),
         }
 
@@ -151,7 +142,7 @@ def _recommended(inputs: Inputs, decision: Decision) -> Setting | None:
     recommends = (decision.basis, decision.verdict) == ("pilot", "change")
     if start is None or not (recommends or decision.basis == "state"):
         return None
-    goal = changed_setting(start, decision.changes)
+    goal = records.changed_setting(start, decision.changes)
     same = (goal.alpha, goal.temperature) == (start.alpha, start.temperature)
     return None if same else goal
 
@@ -176,7 +167,7 @@ def absent(inputs: Inputs) -> tuple[str, ...]:
     return tuple(name for name, there in given.items() if not there)
 
 
-def pilot_decision(pilot: PilotResult) -> Decision:
+def pilot_decision(pilot: records.PilotResult) -> Decision:
     """What a pilot recommends, with what it measured; the test split's word comes first."""
     recommended, confirmed = pilot.recommendation, confirmation(pilot)
     shown = confirmed or recommended

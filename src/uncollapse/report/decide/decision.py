@@ -6,16 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from uncollapse.records import (
-    Comparison,
-    Conditions,
-    Interval,
-    Message,
-    Part,
-    PilotReason,
-    Reason,
-    SettingChange,
-)
+from uncollapse import records
+from uncollapse.records import Interval, Message, Part, SettingChange
 from uncollapse.report.decide import lookup
 from uncollapse.report.inputs_model import Case, Measured
 from uncollapse.report.read.settings import TARGET_VARIANCE, advice, differences, predicted
@@ -39,7 +31,7 @@ class Decision(Part):
     basis: Literal["pilot", "change", "state", "reading"]
     verdict: str
     headline: Message
-    reasons: tuple[Reason | PilotReason, ...] = ()
+    reasons: tuple[records.Reason | records.PilotReason, ...] = ()
     changes: tuple[SettingChange, ...] = ()
     change: tuple[Message, ...] = ()
     gain: tuple[Message, ...] = ()
@@ -80,12 +72,16 @@ def _of_gains(gains: Mapping[str, _Gain], names: Mapping[str, str]) -> Decision:
     )
 
 
-def comparison_decision(record: Comparison) -> Decision:
+def comparison_decision(record: records.Comparison) -> Decision:
     """What `uncollapse compare` found, where the two measurements are not given."""
     by_name = {change.name: change for change in record.changes}
     known = {"within": by_name.get("probe_logistic"), "share": by_name.get("share")}
     gains = {
-        name: (lookup.interval_of(change), Interval(change.before), Interval(change.after))
+        name: (
+            lookup.interval_of(change),
+            Interval(change.before),
+            Interval(change.after),
+        )
         for name, change in known.items()
         if change is not None
     }
@@ -185,7 +181,7 @@ def state_decision(case: Case, measured: Measured) -> Decision:
     )
 
 
-def _certainty_of_state(case: Case, conditions: Conditions) -> tuple[Message, ...]:
+def _certainty_of_state(case: Case, conditions: records.Conditions) -> tuple[Message, ...]:
     size = {"rows": conditions.samples, "units": conditions.units or 0}
     seeds = Message("certainty.one-seed")
     if case.runs:

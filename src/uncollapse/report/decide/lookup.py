@@ -6,17 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from uncollapse import statistics
-from uncollapse.records import (
-    ClassMeasurement,
-    Estimate,
-    Interval,
-    Measurement,
-    Prediction,
-    ProbeReading,
-    Score,
-    TargetProbe,
-)
+from uncollapse import records, statistics
+from uncollapse.records import Interval, Measurement, Prediction
 from uncollapse.report.inputs_model import Case, Measured
 from uncollapse.report.language import Number
 from uncollapse.report.read.settings import mean_record
@@ -77,8 +68,8 @@ class ClassRow(NamedTuple):
     """One class of one case, with its instance variance (within-class where there are no views)."""
 
     case: Case
-    measured: ClassMeasurement
-    value: Estimate
+    measured: records.ClassMeasurement
+    value: records.Estimate
     predicted: float | None
 
     @property
@@ -106,8 +97,8 @@ def class_rows(cases: Sequence[Case], layer: str | None) -> list[ClassRow]:
 class ProbeRow(NamedTuple):
     """What one probe read of one target at one layer: a part of the probe's record."""
 
-    target: TargetProbe
-    reading: ProbeReading
+    target: records.TargetProbe
+    reading: records.ProbeReading
 
     @property
     def key(self) -> tuple[str, str, str, str, int | None]:
@@ -140,7 +131,7 @@ def _mean_row(rows: Sequence[ProbeRow]) -> ProbeRow:
     return ProbeRow(replace(target, notes=tuple(notes)), replace(reading, score=score))
 
 
-def _score(case: Case, layer: str, probe: str, role: str | None = None) -> Score | None:
+def _score(case: Case, layer: str, probe: str, role: str | None = None) -> records.Score | None:
     """The first reading of the run's own data by a probe, at a layer ("" for any)."""
     for target, reading in probe_rows(case):
         own = not target.data and layer in ("", target.layer) and role in (None, target.role)

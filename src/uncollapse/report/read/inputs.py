@@ -8,20 +8,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from uncollapse import records
 from uncollapse.errors import InputError
 from uncollapse.progress import OnStep, Step
-from uncollapse.records import (
-    Comparison,
-    Document,
-    EpochLine,
-    Measurement,
-    PilotResult,
-    Prediction,
-    ProbeResult,
-    RunRecord,
-    TrialFile,
-    read_json,
-)
+from uncollapse.records import Comparison, Measurement, PilotResult, Prediction, ProbeResult
 from uncollapse.report.inputs_model import (
     Case,
     Inputs,
@@ -37,13 +27,13 @@ from uncollapse.tables import ENDINGS
 
 EMBEDDINGS = ("embeddings.parquet", "embeddings.npz")
 # By the kind that a file names; and by keys that only it has, as files of before named none.
-_RECORDS: dict[type[Document], set[str]] = {
+_RECORDS: dict[type[records.Document], set[str]] = {
     PilotResult: {"candidates", "recommendation"},
     Measurement: {"verdict", "within_class_variance", "share", "classes"},
     Comparison: {"verdict_before", "verdict_after", "changes"},
     ProbeResult: {"targets", "conditions"},
     Prediction: {"phase", "instance_variance", "certificate_gap"},
-    RunRecord: {"status", "setting", "command"},
+    records.RunRecord: {"status", "setting", "command"},
 }
 
 
@@ -74,7 +64,7 @@ def _read(path: Path, inputs: Inputs, options: ReportOptions) -> None:
         _run(path, inputs, options)
     elif (path / "pilot.json").is_file():
         _record(path / "pilot.json", inputs)
-        TrialFile.read_all(path)  # A damaged one is named.
+        records.TrialFile.read_all(path)  # A damaged one is named.
         for run in _shown_runs(inputs.pilot):
             if (path / run / "run.json").is_file():
                 _run(path / run, inputs, options, kind="trial")
@@ -94,8 +84,8 @@ def _shown_runs(pilot: PilotResult | None) -> list[Path]:
 
 
 def _record(path: Path, inputs: Inputs) -> None:
-    record = _record_of(read_json(path), str(path))
-    if record is None or isinstance(record, RunRecord):
+    record = _record_of(records.read_json(path), str(path))
+    if record is None or isinstance(record, records.RunRecord):
         raise InputError(
             "a record of measure, compare, probe, predict or pilot, or a run's folder",
             f"JSON of another kind in {path}",
@@ -112,7 +102,7 @@ def _record(path: Path, inputs: Inputs) -> None:
         _attach(inputs.cases[-1], record, path)
 
 
-def _attach(case: Case, record: Document, path: Path) -> None:
+def _attach(case: Case, record: records.Document, path: Path) -> None:
     """Put a record of a case where it belongs."""
     if isinstance(record, ProbeResult):
         case.probes.append(record)
@@ -125,18 +115,18 @@ def _attach(case: Case, record: Document, path: Path) -> None:
 
 
 def _run(path: Path, inputs: Inputs, options: ReportOptions, kind: str = "run") -> None:
-    run = RunRecord.from_dict(read_json(path / "run.json"), str(path / "run.json"))
+    run = records.RunRecord.from_dict(records.read_json(path / "run.json"), str(path / "run.json"))
     case = Case(_name(path), kind, run=run, prediction=run.prediction)
     if case.prediction is None and run.setting is not None:
         case.prediction = predicted(run.setting)
     if (path / "config.yaml").is_file():
         case.config = _config(path / "config.yaml")
-    case.history = EpochLine.read_all(path / "metrics.jsonl")
+    case.history = records.EpochLine.read_all(path / "metrics.jsonl")
     for name in ("run.json", "config.yaml", "metrics.jsonl", "splits.parquet"):
         if (path / name).is_file():
             inputs.sources.append(_source(path / name, "run"))
     for file in sorted(path.glob("*.json")):
-        record = None if file.name == "run.json" else _record_of(read_json(file), str(file))
+        record = None if file.name == "run.json" else _record_of(records.read_json(file), str(file))
         if isinstance(record, Measurement | ProbeResult | Prediction):
             inputs.sources.append(_source(file, record.kind))
             _attach(case, record, file)
@@ -203,7 +193,7 @@ def _source(path: Path, kind: str) -> Source:
         ) from error
 
 
-def _record_of(content: Any, source: str) -> Document | None:
+def _record_of(content: Any, source: str) -> records.Document | None:
     """The record that parsed JSON is; None where it is none of those that a report takes."""
     if not isinstance(content, dict):
         return None
