@@ -154,7 +154,6 @@ class InMemory:
 
 
 def _as_prediction(prediction: Prediction | Mapping[str, Any] | None) -> Prediction | None:
-    """A prediction from the record or from the dictionary of its JSON."""
     if prediction is None or isinstance(prediction, Prediction):
         return prediction
     read = Prediction.from_dict(dict(prediction))
@@ -168,7 +167,6 @@ def _as_prediction(prediction: Prediction | Mapping[str, Any] | None) -> Predict
 
 
 def _check_confidence(confidence: float) -> None:
-    """Raise unless the confidence of intervals lies in (0, 1)."""
     if not 0 < confidence < 1:
         raise InputError("confidence in (0, 1)", f"{confidence}", "0.95 is usual")
 
@@ -187,7 +185,10 @@ def build_record(
     _check_confidence(confidence)
     prediction, margins = _as_prediction(prediction), margins or Margins()
     beside = in_memory or InMemory()
-    interval, blocks = _interval(classes)
+    blocks = next((len(m.rows) for m in classes.units if m.blocked and m.rows is not None), None)
+    interval = sentence(
+        "interval.units" if blocks is None else "interval.blocks", {"blocks": blocks}
+    )
     macro = decompose(classes.units, confidence=confidence)
     verdict, reasons = judge(macro, classes.names, margins, prediction, beside.probe, beside.slices)
     return Measurement(
@@ -216,20 +217,11 @@ def build_record(
             dropped=classes.dropped,
             views=classes.views,
             groups=any(moments.names is not None for moments in classes.units),
-            interval=interval,
+            interval=interval if all(m.has_spread for m in classes.units) else None,
             blocks=blocks,
             seed=beside.seed,
         ),
     )
-
-
-def _interval(classes: Classes) -> tuple[str | None, int | None]:
-    """How intervals were found, and the blocks that were left out one by one."""
-    if not all(moments.has_spread for moments in classes.units):
-        return None, None
-    blocks = next((len(m.rows) for m in classes.units if m.blocked and m.rows is not None), None)
-    key = "interval.units" if blocks is None else "interval.blocks"
-    return sentence(key, {"blocks": blocks}), blocks
 
 
 def _per_class(

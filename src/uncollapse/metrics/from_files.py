@@ -1,4 +1,9 @@
-"""`measure_files`: the same as `measure`, from files; in memory or as a stream."""
+"""`measure_files`: the same as `measure`, from files; in memory or as a stream.
+
+Unusable rows are counted over the file in which they are. A stream sees one part at a time, and the
+second class or group of an instance may come in the last of them: that is found by a pass over the
+columns besides the embedding.
+"""
 
 from __future__ import annotations
 
@@ -9,17 +14,30 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from uncollapse.errors import InputError
 from uncollapse.metrics._measure import DEFAULT_PROBE, measure
-from uncollapse.metrics.file_faults import over_its_file, split_error, split_ids
-from uncollapse.metrics.persist import is_state, load_state
+from uncollapse.metrics.persist import Paths, merged_states
 from uncollapse.metrics.stream import Accumulator
 from uncollapse.probes import ProbeOptions
 from uncollapse.progress import Progress, quiet
 from uncollapse.records import Margins, Measurement, Prediction
-from uncollapse.samples import RepeatedInstanceError, RowError, encode, sample_of
-from uncollapse.tables import Columns, Reading, Rows, joined, open_shards
+from uncollapse.samples import (
+    ByRole,
+    Codes,
+    Hashes,
+    RepeatedInstanceError,
+    RowError,
+    encode,
+    hash_ids,
+    row_fault,
+    row_faults,
+    row_norms,
+    sample_of,
+    split_faults,
+)
+from uncollapse.tables import Columns, Reading, Rows, joined, joined_names, open_shards
 
 ClassCounts = dict[Any, int]
 
@@ -28,6 +46,8 @@ _IN_MEMORY_BYTES = 1 << 28
 # A stream is read and measured this many rows at a time: they stay in the processor's cache, and
 # memory for the next ones is there already (of larger parts it is given back and asked for again).
 _STREAM_ROWS = 16384
+# Faults of the embeddings; the others are of the file with the labels, if that is another.
+_OF_EMBEDDINGS = ("not_finite", "zero")
 
 
 def measure_files(
@@ -87,7 +107,7 @@ def measure_files(
     columns = columns or Columns()
     if probe is None:
         columns = replace(columns, fine=None)
-    state = _merged_states(paths, columns, labels_from, drop_invalid)
+    state = merged_states(paths, columns, labels_from, drop_invalid)
     if state is None:
         reading = _reading(paths, columns, labels_from, drop_invalid)
         memory_only = columns.fine is not None or bool(columns.slices)
@@ -118,7 +138,7 @@ def measure_files(
             sources=rows.sources,
         )
     except RowError as error:
-        raise over_its_file(error, reading) from error
+        raise _over_its_file(error, reading) from error
 
 
 def accumulate_files(
@@ -142,37 +162,7 @@ def accumulate_files(
     return _accumulated(reading, interval, progress)
 
 
-def _merged_states(
-    paths: Sequence[str | Path],
-    columns: Columns,
-    labels_from: Sequence[str | Path],
-    drop_invalid: bool,
-) -> Accumulator | None:
-    """The saved accumulators as one; None if there are none."""
-    states = [path for path in paths if is_state(path)]
-    if not states:
-        return None
-    if len(states) < len(paths):
-        raise InputError("saved accumulators only", "other files besides", "measure them apart")
-    if labels_from or columns != Columns():
-        raise InputError(
-            "saved accumulators alone",
-            "columns or files with labels besides",
-            "name them when the state is saved; it holds neither finer labels nor slices",
-        )
-    merged = load_state(states[0])
-    for path in states[1:]:
-        merged.merge(load_state(path))
-    merged.drop_invalid = merged.drop_invalid or drop_invalid
-    return merged
-
-
-def _reading(
-    paths: Sequence[str | Path],
-    columns: Columns,
-    labels_from: Sequence[str | Path],
-    drop_invalid: bool,
-) -> Reading:
+def _reading(paths: Paths, columns: Columns, labels_from: Paths, drop_invalid: bool) -> Reading:
     others = open_shards(labels_from) if labels_from else []
     return Reading(open_shards(paths), others, columns, fill_ragged=drop_invalid)
 
@@ -197,7 +187,7 @@ def _accumulated(
     reading = replace(reading, batch=_STREAM_ROWS)
     accumulator = Accumulator(interval, drop_invalid=reading.fill_ragged)
     if accumulator.drop_invalid:
-        accumulator.split_ids = split_ids(reading)
+        accumulator.split_ids = _split_ids(reading)
     done = 0
     for part in _whole_instances(_ahead(reading.parts())):
         sample = sample_of(part.embeddings, part, part.sources)
@@ -205,10 +195,10 @@ def _accumulated(
         try:
             accumulator.add(sample, first_row, given_ids=given_ids)
         except RowError as error:
-            split = split_error(reading) if error.fault.startswith("instance_in_two") else None
-            raise split or over_its_file(error, reading) from error
+            split = _split_error(reading) if error.fault.startswith("instance_in_two") else None
+            raise split or _over_its_file(error, reading) from error
         except RepeatedInstanceError as error:
-            raise split_error(reading) or error from error
+            raise _split_error(reading) or error from error
         done += len(part)
         progress(done, reading.rows)
     return accumulator
@@ -247,3 +237,65 @@ def _counts(rows: Rows) -> ClassCounts:
         codes = np.unique(np.stack([codes, units]), axis=1)[0]
     counts = np.bincount(codes[codes >= 0], minlength=len(labels.names))
     return dict(zip(labels.names, counts.tolist(), strict=True))
+
+
+def _over_its_file(error: RowError, reading: Reading) -> RowError:
+    """An error about some rows, unless of several together, as one about their whole file."""
+    name, bad, rows, first, path = "", 0, 0, 0, None
+    for part in reading.parts():
+        faults = _faults(part)
+        name = name or next((fault for fault, faulty in faults.items() if faulty.any()), "")
+        if not name:
+            continue
+        place = part.vectors_place if name in _OF_EMBEDDINGS else part.place
+        here = np.flatnonzero(faults[name])
+        if path is None:
+            rows, path, sources = place.row, place.path, part.sources
+            first = rows + int(here[0])
+        if place.path == path:
+            bad, rows = bad + len(here), rows + len(part)
+    return row_fault(name, bad, rows, first, sources) if name else error
+
+
+def _faults(part: Rows) -> dict[str, NDArray[np.bool_]]:
+    """Which rows of a part have which fault by themselves; views of one row together."""
+    sample = sample_of(part.embeddings, part, part.sources)
+    faults = row_faults(sample, row_norms(sample.matrix))
+    views = {name: bad.reshape(len(part), -1) for name, bad in faults.items()}
+    return {name: np.any(bad, axis=1) for name, bad in views.items()}
+
+
+def _split_ids(reading: Reading) -> dict[str, Hashes]:
+    """Hashes of ids in two classes or groups, by the fault's name, in 16 bytes for each of them."""
+    pairs: dict[str, list[Hashes]] = {}
+    for names in reading.named() if reading.columns.instance is not None else ():
+        instances = encode(names.instances, "instances", len(names))
+        ids = hash_ids(list(instances.names))
+        outers = {"instance_in_two_classes": names.labels, "instance_in_two_groups": names.groups}
+        for fault, values in outers.items():
+            if values is not None:
+                outer = encode(values, fault, len(names))
+                known = ~instances.missing & ~outer.missing
+                both = np.stack([instances.codes[known], outer.codes[known]])
+                inner, place = np.unique(both, axis=1)
+                hashes = np.stack([ids[inner], hash_ids(list(outer.names))[place]])
+                pairs.setdefault(fault, []).append(hashes)
+    return {fault: _in_two(np.concatenate(parts, axis=1)) for fault, parts in pairs.items()}
+
+
+def _split_error(reading: Reading) -> RowError | None:
+    """The error for instances in two classes or groups, counted over all files; None without."""
+    names = joined_names(list(reading.named()))
+    columns = names.each(lambda values, role: encode(values, role, len(names)))
+    for fault, bad in split_faults(ByRole[Codes](**columns)).items():
+        if bad.any():
+            rows = np.flatnonzero(bad)
+            return row_fault(fault, len(rows), len(bad), int(rows[0]), names.sources)
+    return None
+
+
+def _in_two(pairs: Hashes) -> Hashes:
+    """The first of the pairs that come with two seconds."""
+    ids, outers = pairs[:, np.argsort(pairs[0], kind="stable")]
+    differ = (ids[1:] == ids[:-1]) & (outers[1:] != outers[:-1])
+    return np.unique(ids[1:][differ])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import zipfile
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +14,13 @@ import numpy as np
 from annotated_types import Ge, Le
 
 from uncollapse.errors import InputError
-from uncollapse.metrics.stores import GroupStore
+from uncollapse.metrics._stores import GroupStore
 from uncollapse.metrics.stream import Accumulator
 from uncollapse.records import Count, Document, PositiveCount
-from uncollapse.tables import open_arrays
+from uncollapse.tables import Columns, open_arrays
 
 _HEADER = "uncollapse_accumulator"
+Paths = Sequence[str | Path]
 _Names = list[str | int | float | bool | None]
 
 
@@ -48,12 +50,13 @@ class StateHeader(Document):
             )
 
 
-_PLAIN = ("interval", "blocks", "dropped", "dtypes", "normalised", "views", "dimension", "rows")
+_NOTED = ("dtypes", "normalised", "dropped")
+_PLAIN = ("interval", "blocks", "views", "dimension", "rows")
 
 
 def check_place(path: str | Path) -> None:
     """Raise where a state may not be written: over a file that is none (embeddings, say)."""
-    if Path(path).exists() and not is_state(path):
+    if Path(path).exists() and not _is_state(path):
         raise InputError(
             f"a new file, or a saved state to write again, at {path}",
             "something else there",
@@ -70,7 +73,7 @@ def save_state(accumulator: Accumulator, path: str | Path) -> None:
     check_place(path)
     store = accumulator.store
     header = StateHeader(
-        **{name: getattr(accumulator, name) for name in _PLAIN},
+        **{name: getattr(accumulator, name) for name in _NOTED + _PLAIN},
         grouped=accumulator.grouped,
         labels=list(accumulator.labels),
         samples=accumulator.samples,
@@ -93,7 +96,7 @@ def save_state(accumulator: Accumulator, path: str | Path) -> None:
         ) from error
 
 
-def is_state(path: str | Path) -> bool:
+def _is_state(path: str | Path) -> bool:
     """Whether a file is a saved accumulator."""
     try:
         with zipfile.ZipFile(path) as archive:
@@ -116,6 +119,7 @@ def load_state(path: str | Path) -> Accumulator:
         accumulator = Accumulator()
         for name in _PLAIN:
             setattr(accumulator, name, header[name])
+        accumulator.note(*(header[name] for name in _NOTED))
         accumulator.labels = {name: number for number, name in enumerate(header.labels)}
         accumulator.samples = header.samples
         accumulator.ids.add(arrays.pop("ids"))
@@ -129,3 +133,25 @@ def load_state(path: str | Path) -> Accumulator:
             f"{path}, which is not one or is cut short ({error})",
             "save it again",
         ) from error
+
+
+def merged_states(
+    paths: Paths, columns: Columns, labels_from: Paths, drop_invalid: bool
+) -> Accumulator | None:
+    """The saved accumulators as one; None if there are none."""
+    states = [path for path in paths if _is_state(path)]
+    if not states:
+        return None
+    if len(states) < len(paths):
+        raise InputError("saved accumulators only", "other files besides", "measure them apart")
+    if labels_from or columns != Columns():
+        raise InputError(
+            "saved accumulators alone",
+            "columns or files with labels besides",
+            "name them when the state is saved; it holds neither finer labels nor slices",
+        )
+    merged = load_state(states[0])
+    for path in states[1:]:
+        merged.merge(load_state(path))
+    merged.drop_invalid = merged.drop_invalid or drop_invalid
+    return merged

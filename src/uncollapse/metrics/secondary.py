@@ -53,10 +53,7 @@ _SSEM_TOLERANCE = 0.1
 def secondary_measures(
     measured: Classes, variances: Variances, uniformity: float | None, null: NC1Null | None
 ) -> SecondaryMeasures:
-    """Every secondary measure with its caveat; None where it does not apply.
-
-    Where only blocks or groups of instances were kept, what needs a covariance is left out.
-    """
+    """Every secondary measure; None where one does not apply or needs instances one by one."""
     units, classes = measured.units, measured.instances
     chosen = _evenly(len(classes), _MOST_CLASSES)
     spectra = [classes[c] for c in _evenly(len(classes), _MOST_COVARIANCES)]
@@ -285,16 +282,15 @@ def ssem_fit(classes: Sequence[ClassMoments], decomposition: Decomposition) -> S
     over classes (less their sampling error), the root mean square of m_c.m_c' - b, and the view
     variance (in an SSEM views coincide).
     """
-    within = [level.within.estimate for level in decomposition.per_class]
-    cosines = 1 - np.array(within, dtype=np.float64)  # NaN for None
+    within = [level.within for level in decomposition.per_class]
+    cosines = 1 - np.array([each.estimate for each in within], dtype=np.float64)  # NaN for None
     factors = np.array([m.totals[COUNT_SQUARE] / m.totals[COUNT] ** 2 for m in classes])
     V = float(np.mean((1 - cosines) * (1 - factors)))
     m, n = len(classes), 1 / float(np.mean(factors))
     b = -(1 - V) / (m - 1)
     means = np.stack([classes[c].mean for c in _evenly(m, _MOST_CLASSES)])
     products = (means @ means.T)[np.triu_indices(len(means), 1)]
-    halves = [level.within.half_width for level in decomposition.per_class]
-    noise = np.mean([0.0 if half is None else (half / 2) ** 2 for half in halves])
+    noise = np.mean([((each.half_width or 0.0) / 2) ** 2 for each in within])
     spread = np.sqrt(max(0.0, float(np.var(cosines, ddof=1) - noise)))
     total = decomposition.variances.total_variance.plug_in
     residuals = {
@@ -303,7 +299,8 @@ def ssem_fit(classes: Sequence[ClassMoments], decomposition: Decomposition) -> S
         "mean_product_deviation": number(np.sqrt(np.mean((products - b) ** 2))),
         "view_variance": decomposition.variances.view_variance.estimate,
     }
-    poor = tuple(sentence(f"ssem.{n}") for n, v in residuals.items() if v and v > _SSEM_TOLERANCE)
+    large = (name for name, value in residuals.items() if value and value > _SSEM_TOLERANCE)
+    poor = tuple(sentence(f"ssem.{name}") for name in large)
     reason = sentence("ssem.poor", {"residuals": poor}) if poor else sentence("ssem.fits")
     return Ssem(
         delta=float(np.sqrt(max(V, 0.0))),

@@ -70,6 +70,8 @@ def scores(
         >>> found["z/within_class"] > 0.8
         True
     """
+    # One penalty, three folds: it need rank epochs, not tell the last percent.
+    quick = WithinClassOptions(folds=3, strengths=(0.1,), permutations=0, most_rows=600)
     measures: dict[str, float] = {}
     labels = to_numpy(labels)[0]
     if labels.dtype.kind == "i":
@@ -86,10 +88,13 @@ def scores(
             sample, np.random.default_rng([seed, 0]), most_rows
         )
         read = {}
-        for column in sample.slices:
-            value = _within(sample, column, np.random.default_rng([seed, 1]))
-            if value is not None:
-                read[f"{name}/within_class/{column}"] = value
+        for column, codes in sample.slices.items():
+            values = []
+            for probed in probed_classes(sample, codes, quick, np.random.default_rng([seed, 1])):
+                right = cross_predict(probed, "logistic", quick) == probed.fine
+                values.append(chance_corrected(right, probed.fine, probed.fine_count))
+            if values:
+                read[f"{name}/within_class/{column}"] = float(np.mean(values))
         if read:
             measures |= read | {f"{name}/within_class": float(np.mean(list(read.values())))}
     return measures
@@ -126,13 +131,3 @@ def _without_self(nearest: Integers) -> Integers:
     own = nearest == np.arange(len(nearest))[:, None]
     own[~own.any(axis=1), -1] = True
     return np.nonzero(~own)[1].reshape(len(nearest), -1)
-
-
-def _within(sample: Sample, column: str, rng: np.random.Generator) -> float | None:
-    # One penalty, three folds: it need rank epochs, not tell the last percent.
-    options = WithinClassOptions(folds=3, strengths=(0.1,), permutations=0, most_rows=600)
-    values = []
-    for probed in probed_classes(sample, sample.slices[column], options, rng):
-        right = cross_predict(probed, "logistic", options) == probed.fine
-        values.append(chance_corrected(right, probed.fine, probed.fine_count))
-    return float(np.mean(values)) if values else None

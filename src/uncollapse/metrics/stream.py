@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Literal
@@ -11,8 +12,8 @@ from numpy.typing import NDArray
 
 from uncollapse.errors import InputError
 from uncollapse.metrics._measure import build_record
+from uncollapse.metrics._stores import BlockStore, GroupStore, ScatterStore, Store
 from uncollapse.metrics.moments import Classes, ClassMoments, Integers, features_by_class
-from uncollapse.metrics.stores import BlockStore, GroupStore, ScatterStore, Store
 from uncollapse.records import Margins, Measurement, Prediction
 from uncollapse.samples import (
     ByRole,
@@ -77,7 +78,7 @@ class Accumulator:
         self.store: Store | None = None
         self.labels: dict[Any, int] = {}
         self.samples: list[int] = []
-        self.dropped: dict[str, int] = {}
+        self.dropped: Counter[str] = Counter()
         self.dtypes: list[str] = []
         self.normalised = True
         self.views = False
@@ -133,7 +134,7 @@ class Accumulator:
             wide = store.widened(sample.matrix)
             norms = row_norms(wide)
             if norms.min() > 0 and np.isfinite(norms.sum()) and sample.labels.codes.min() >= 0:
-                self._note((sample.dtype,), is_unit(norms, sample.dtype), {})
+                self.note((sample.dtype,), is_unit(norms, sample.dtype), {})
                 numbers = self._numbers(sample.labels.names)[sample.labels.codes]
                 for number, count in enumerate(np.bincount(numbers).tolist()):
                     self.samples[number] += count
@@ -146,11 +147,19 @@ class Accumulator:
             more_faults=self._split(sample),
         )
         if not len(sample.matrix):
-            self._note((), True, sample.dropped)
+            self.note((), True, sample.dropped)
             return
-        self._note((sample.dtype,), sample.normalised, sample.dropped)
-        if given_ids:  # else every row or stack of views is a new instance
-            self._check_ids(sample)
+        self.note((sample.dtype,), sample.normalised, sample.dropped)
+        if given_ids and sample.instances is not None:  # else every row or stack of views is new
+            present = np.unique(sample.instances.codes)
+            ids = hash_ids([sample.instances.names[code] for code in present])
+            if again := self.ids.add(ids):
+                where = sample.sources.get("instances", "instances")
+                raise RepeatedInstanceError(
+                    f"all views of an instance together in {where}",
+                    f"{again} instance ids that came before (rows up to {self.rows})",
+                    "sort the rows by instance, or measure them in one call",
+                )
         numbers = self._numbers(sample.labels.names).tolist()
         for code, features, codes, rows in features_by_class(sample):
             groups = None
@@ -182,29 +191,17 @@ class Accumulator:
             for name, ids in self.split_ids.items()
         }
 
-    def _note(self, dtypes: Iterable[str], normalised: bool, dropped: Mapping[str, int]) -> None:
+    def note(self, dtypes: Iterable[str], normalised: bool, dropped: Mapping[str, int]) -> None:
+        """Remember how rows came, and which of them were left out."""
         self.normalised = self.normalised and normalised
         self.dtypes += [name for name in dtypes if name not in self.dtypes]
-        for name, count in dropped.items():
-            self.dropped[name] = self.dropped.get(name, 0) + count
+        self.dropped.update(dropped)
 
     def _numbers(self, names: Iterable[Any]) -> Integers:
         """Number of each label name, given to new ones in order."""
         numbers = [self.labels.setdefault(name, len(self.labels)) for name in names]
         self.samples += [0] * (len(self.labels) - len(self.samples))
         return np.array(numbers, dtype=np.int64)
-
-    def _check_ids(self, sample: Sample) -> None:
-        if sample.instances is None:
-            return
-        present = np.unique(sample.instances.codes)
-        if again := self.ids.add(hash_ids([sample.instances.names[code] for code in present])):
-            where = sample.sources.get("instances", "instances")
-            raise RepeatedInstanceError(
-                f"all views of an instance together in {where}",
-                f"{again} instance ids that came before (rows up to {self.rows})",
-                "sort the rows by instance, or measure them in one call",
-            )
 
     def merge(self, other: Accumulator) -> None:
         """Add all that another accumulator has seen; it stays as it is."""
@@ -232,7 +229,7 @@ class Accumulator:
         same_kind: Any = other.store
         store.absorb(same_kind, numbers)
         self.rows += other.rows
-        self._note(other.dtypes, other.normalised, other.dropped)
+        self.note(other.dtypes, other.normalised, other.dropped)
 
     def classes(self) -> Classes:
         """Moments in label order.

@@ -1,7 +1,8 @@
 """Where a stream's moments are kept until it ends: one store for each kind of unit.
 
-Every store adds class by class, absorbs another of its kind, gives the moments of its classes, and
-is a set of plain arrays for saving. Classes are numbered by their first appearance.
+Every store adds features of instances (with the names of their groups, where they have some) class
+by class, absorbs another of its kind, gives the moments of its classes, and is a set of plain
+arrays for saving. Classes are numbered by their first appearance.
 """
 
 from __future__ import annotations
@@ -33,7 +34,6 @@ class ScatterStore:
         self.classes: list[ClassMoments] = []
 
     def add(self, number: int, features: Floats, groups: list[Any] | None) -> None:
-        """Add the features of whole units."""
         self._merge(number, ClassMoments.scattered(features))
 
     def _merge(self, number: int, part: ClassMoments) -> None:
@@ -44,22 +44,18 @@ class ScatterStore:
         self.classes[number] = mine.merged(part) if mine.units else part
 
     def absorb(self, other: ScatterStore, numbers: list[int]) -> None:
-        """Merge class by class."""
         for number, part in zip(numbers, other.classes, strict=False):
             if part.units:
                 self._merge(number, part)
 
     def moments(self, number: int) -> ClassMoments:
-        """The class as it stands."""
         return self.classes[number]
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Stacked over classes; a number without rows has zeros."""
         names = ("units", "totals", "scatter")
         return {name: np.array([getattr(part, name) for part in self.classes]) for name in names}
 
     def restore(self, arrays: dict[str, NDArray[Any]], groups: list[Any]) -> None:
-        """The inverse of `arrays`."""
         parts = zip(arrays["units"].tolist(), arrays["totals"], arrays["scatter"], strict=True)
         self.classes = [ClassMoments(units, t, 0, scatter=s) for units, t, s in parts]
 
@@ -79,7 +75,6 @@ class GroupStore:
         self.totals[rows] += totals
 
     def add(self, number: int, features: Floats, groups: list[Any] | None) -> None:
-        """Add the features of instances to their groups."""
         assert groups is not None  # the accumulator chose this store because groups came
         place = {name: k for k, name in enumerate(dict.fromkeys(groups))}
         summed = np.zeros((len(place), features.shape[1]))
@@ -87,7 +82,6 @@ class GroupStore:
         self._add([(number, name) for name in place], summed)
 
     def absorb(self, other: GroupStore, numbers: list[int]) -> None:
-        """Add group by group."""
         keys = [(numbers[c], name) for c, name in other.position]
         self._add(keys, other.totals[: len(keys)])
 
@@ -108,7 +102,6 @@ class GroupStore:
         }
 
     def restore(self, arrays: dict[str, NDArray[Any]], groups: list[Any]) -> None:
-        """The inverse of `arrays`, with the groups' names."""
         keys = zip(arrays["group_class"].tolist(), groups, strict=True)
         self.position = {key: row for row, key in enumerate(keys)}
         self.totals = np.array(arrays["totals"], dtype=np.float64)
@@ -154,7 +147,6 @@ class BlockStore:
         return (_mixed(numbers) % np.uint64(self.blocks)).astype(np.int64)
 
     def add(self, number: int, features: Floats, groups: list[Any] | None) -> None:
-        """Add the features of whole units."""
         d = features.shape[1] - EXTRA
         self._grow(number + 1)
         self.units[number] += len(features)
@@ -187,7 +179,6 @@ class BlockStore:
         self.units += np.bincount(classes, minlength=len(self.units))
 
     def absorb(self, other: BlockStore, numbers: list[int]) -> None:
-        """Add block by block."""
         self._grow(max(numbers, default=-1) + 1)
         for c, number in enumerate(numbers[: len(other.units)]):
             mine, theirs = self._blocks(number), other._blocks(c)
@@ -200,20 +191,17 @@ class BlockStore:
         return slice(number * self.blocks, (number + 1) * self.blocks)
 
     def moments(self, number: int) -> ClassMoments:
-        """The class's blocks."""
         mine = self._blocks(number)
         rows = np.hstack([self.sums[mine], self.extras[mine]])
         units = int(self.units[number])
         return ClassMoments(units, rows.sum(axis=0), 0, rows=rows, blocked=True)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Blocks of all classes."""
         return {
             name: np.asarray(getattr(self, name)) for name in ("sums", "extras", "units", "seen")
         }
 
     def restore(self, arrays: dict[str, NDArray[Any]], groups: list[Any]) -> None:
-        """The inverse of `arrays`."""
         self.seen = int(arrays["seen"])
         self.units = np.array(arrays["units"], dtype=np.int64)
         self.sums = np.array(arrays["sums"], dtype=np.float64)
