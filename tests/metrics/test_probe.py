@@ -13,7 +13,6 @@ from uncollapse.probes import (
     knn_votes,
     probed_classes,
 )
-from uncollapse.probes.within_class import permuted
 from uncollapse.samples import ByRole, sample_of
 
 WITHIN = WithinClassOptions(strengths=(0.1, 1.0), neighbours=(5,), temperatures=(1.0,))
@@ -168,22 +167,6 @@ def test_without_scikit_learn_the_error_says_so(rng, monkeypatch):
     rows, labels, finer = residuals(rng, 0.5, structured=True)
     with pytest.raises(InputError, match="scikit-learn"):
         measure(rows, labels, fine_labels=finer)
-
-
-def test_the_null_keeps_units_of_several_labels_together(rng):
-    # Permuted row by row, groups that are alike inside gave p <= .05 in one of five runs of chance.
-    groups, labels = np.arange(300) // 5, np.repeat([0, 1], 150)
-    noise = rng.integers(0, 2, 300)
-    finer = np.where(rng.random(300) < 0.85, rng.integers(0, 2, 60)[groups], noise)
-    sample = sample_of(
-        rng.standard_normal((300, 4)), ByRole(labels=labels, groups=groups, fine_labels=finer)
-    )
-    for probed in probed_classes(sample, sample.fine_labels, WITHIN, rng):
-        moved = permuted(probed, rng)
-        before, after = ([tuple(m.fine[m.units == u]) for u in range(30)] for m in (probed, moved))
-        assert before != after
-        assert sorted(before) == sorted(after)
-        assert moved.vectors is probed.vectors
 
 
 def test_no_probe_is_none_everywhere(rng, tmp_path):

@@ -64,10 +64,10 @@ def scores(
         >>> rng = np.random.default_rng(0)
         >>> digit = rng.integers(0, 4, 200)
         >>> rows = np.eye(4, 8)[digit] + 0.3 * rng.standard_normal((200, 8))
-        >>> found = scores({"z": rows}, digit % 2, {"digit": digit})
-        >>> sorted(found)[:3]
+        >>> read = scores({"z": rows}, digit % 2, {"digit": digit})
+        >>> sorted(read)[:3]
         ['z/accuracy', 'z/instance_variance', 'z/share']
-        >>> found["z/within_class"] > 0.8
+        >>> read["z/within_class"] > 0.8
         True
     """
     # One penalty, three folds: it need rank epochs, not tell the last percent.

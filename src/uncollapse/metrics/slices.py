@@ -120,23 +120,20 @@ def _accuracy(
         return None
     cells = np.unique(np.stack([labels[probed], fine[probed]]), axis=1)
     counts = np.bincount(cells[0])
+    columns = np.stack([labels, fine, units])[:, used]
     return SliceProbe(
         **{
-            name: _weighted(right[used], labels[used], fine[used], units[used], counts, confidence)
+            name: _weighted(right[used], columns, counts, confidence)
             for name, right in hits.items()
         }
     )
 
 
 def _weighted(
-    right: Floats,
-    labels: Integers,
-    fine: Integers,
-    units: Integers,
-    fine_counts: Integers,
-    confidence: float,
+    right: Floats, columns: Integers, fine_counts: Integers, confidence: float
 ) -> Interval:
     """Every (class, finer label) cell weighs the same in its class; units are independent."""
+    labels, fine, units = columns
     estimate, deviations = 0.0, np.zeros(len(right))
     classes = np.unique(labels)
     for label in classes:

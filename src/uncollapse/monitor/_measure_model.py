@@ -117,8 +117,8 @@ def measure_model(
         >>> import torch
         >>> model = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.Dropout())
         >>> batch = torch.eye(4).repeat(10, 1), torch.arange(40) % 2
-        >>> found = measure_model(model, [batch], lambda model, batch: (model(batch[0]), batch[1]))
-        >>> found.verdict, model.training
+        >>> record = measure_model(model, [batch], lambda model, batch: (model(batch[0]), batch[1]))
+        >>> record.verdict, model.training
         ('healthy', True)
     """
     whole = _gathered(model, batches, embed, sharded)
@@ -142,14 +142,12 @@ def _gathered(model: nn.Module, batches: Iterable[Any], embed: Embed, sharded: b
     gathered: list[Any] = [mine] * processes
     if processes > 1:
         torch.distributed.all_gather_object(gathered, mine)
-    whole = Accumulator(drop_invalid=True)
-    for number, state in enumerate(gathered):
+    for state in gathered:
         if isinstance(state, InputError):
             raise state
-        if number:
-            whole.merge(state)
-        else:
-            whole = state
+    whole: Accumulator = gathered[0]
+    for state in gathered[1:]:
+        whole.merge(state)
     return whole
 
 
@@ -197,7 +195,9 @@ def as_numbers(measurement: Measurement, prefix: str = "") -> dict[str, float]:
         prefix: Put before every name.
 
     Returns:
-        `verdict` is 0 for collapsed, 1 at-risk, 2 healthy, -1 cannot-tell.
+        `instance_variance` and `view_variance` (where there are views), `within_class_variance`,
+        `between_class_variance`, `share`; `verdict` is 0 for collapsed, 1 at-risk, 2 healthy,
+        -1 cannot-tell.
     """
     numbers = {
         prefix + name: value

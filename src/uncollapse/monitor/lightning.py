@@ -29,11 +29,9 @@ def first_and_second(module: Any, batch: Any) -> tuple[Any, Any]:
 class CollapseCallback(Watch, Callback):
     """Measures the module's embeddings of validation data at the end of every validation.
 
-    Logs `collapse/instance_variance` (where there are views), `view_variance`,
-    `within_class_variance`, `between_class_variance`, `share` and `verdict` (0 collapsed,
-    1 at-risk, 2 healthy, -1 cannot tell), so that a logger or a ModelCheckpoint can use them, and
-    warns with `CollapseWarning` when collapse begins. One forward pass over the batches each time;
-    mode, buffers and random state are as before.
+    Logs what `uncollapse.monitor.as_numbers` gives as `collapse/share` and so on, so that a logger
+    or a ModelCheckpoint can use it, and warns with `CollapseWarning` when collapse begins. One
+    forward pass over the batches each time; mode, buffers and random state are as before.
 
     Args:
         embed: (module, batch) -> (embeddings, labels) or (embeddings, labels, instances), as in

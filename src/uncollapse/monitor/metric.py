@@ -34,9 +34,8 @@ def merge_moments(stacked: Tensor) -> Tensor:
     """Moments of several processes or batches as one: (parts, C, w + 2, w) -> (C, w + 2, w).
 
     For each class, row 0 holds the number of units n, row 1 the sum of their features and the rest
-    (where intervals are kept) their centred second moments. All add up, the last with
-    n_1 n_2/(n_1 + n_2) d d' for the difference d of the means; raw second moments would add up
-    plainly and lose every digit of the interval when a class is nearly one point.
+    (where intervals are kept) their centred second moments. All add up, the last as
+    `ClassMoments.merged` says.
     """
     result = stacked[0].clone()
     for part in stacked[1:]:
@@ -110,16 +109,11 @@ class CollapseMetric(Metric):
         self.dimension = dimension
         self.intervals = intervals
         self.drop_invalid = drop_invalid
+        sums = {"types": len(_TYPES), "left_out": len(_FAULTS), "unnormalised": 1}
+        for name, size in {**sums, "samples": num_classes}.items():
+            self.add_state(name, torch.zeros(size, dtype=torch.float64), dist_reduce_fx="sum")
         width = dimension + EXTRA
-
-        def zeros(*shape: int) -> Tensor:
-            return torch.zeros(shape, dtype=torch.float64)
-
-        self.add_state("types", zeros(len(_TYPES)), dist_reduce_fx="sum")
-        self.add_state("left_out", zeros(len(_FAULTS)), dist_reduce_fx="sum")
-        self.add_state("unnormalised", zeros(1), dist_reduce_fx="sum")
-        self.add_state("samples", zeros(num_classes), dist_reduce_fx="sum")
-        empty = zeros(num_classes, 2 + (width if intervals else 0), width)
+        empty = torch.zeros(num_classes, 2 + intervals * width, width, dtype=torch.float64)
         self.add_state("moments", empty, dist_reduce_fx=merge_moments)
 
     def update(self, embeddings: Tensor, labels: Tensor, instances: Tensor | None = None) -> None:
@@ -186,7 +180,7 @@ class CollapseMetric(Metric):
             dtype=", ".join(_named(_TYPES, self.types)),
             normalised=not bool(self.unnormalised.any()),
             dropped=_named(_FAULTS, self.left_out),
-            views=any(moments.has_views for moments in units),
+            views=any(moments.has_views for moments in units if moments.units > 1),
         ).of_several_units()
         return classes if len(classes.names) > 1 else None
 

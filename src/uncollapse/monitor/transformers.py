@@ -19,12 +19,10 @@ else:
 class CollapseCallback(Watch, TrainerCallback):
     """Measures the model's embeddings of evaluation data at every evaluation of a Trainer.
 
-    Logs `eval_collapse_instance_variance` (where there are views), `..._view_variance`,
-    `..._within_class_variance`, `..._between_class_variance`, `..._share` and `..._verdict`
-    (0 collapsed, 1 at-risk, 2 healthy, -1 cannot tell) by `trainer.log`, adds them to the
-    evaluation's metrics, so that `metric_for_best_model` may name one, and warns with
-    `CollapseWarning` when collapse begins. One forward pass over the batches each time; mode,
-    buffers and random state are as before.
+    Logs what `uncollapse.monitor.as_numbers` gives as `eval_collapse_share` and so on by
+    `trainer.log`, adds it to the evaluation's metrics, so that `metric_for_best_model` may name one
+    of them, and warns with `CollapseWarning` when collapse begins. One forward pass over the
+    batches each time; mode, buffers and random state are as before.
 
     Args:
         trainer: The Trainer, which then gets the callback by `trainer.add_callback`.
