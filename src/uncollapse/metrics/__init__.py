@@ -9,14 +9,7 @@ from uncollapse.metrics.selection import scores
 from uncollapse.metrics.stream import Accumulator
 from uncollapse.metrics.variance import decompose
 from uncollapse.probes import ProbeOptions, WithinClassOptions
-from uncollapse.records import (
-    ClassMeasurement,
-    Comparison,
-    Estimate,
-    Margins,
-    Measurement,
-    Reason,
-)
+from uncollapse.records import ClassMeasurement, Comparison, Estimate, Margins, Measurement, Reason
 from uncollapse.tables import Columns
 
 __all__ = [

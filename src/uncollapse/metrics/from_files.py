@@ -190,10 +190,9 @@ def _accumulated(
         accumulator.split_ids = _split_ids(reading)
     done = 0
     for part in _whole_instances(_ahead(reading.parts())):
-        sample = sample_of(part.embeddings, part, part.sources)
-        first_row, given_ids = part.vectors_place.row, part.instances is not None
+        rows = part.embeddings, part.labels, part.instances, part.groups
         try:
-            accumulator.add(sample, first_row, given_ids=given_ids)
+            accumulator.update(*rows, sources=part.sources, first_row=part.vectors_place.row)
         except RowError as error:
             split = _split_error(reading) if error.fault.startswith("instance_in_two") else None
             raise split or _over_its_file(error, reading) from error
@@ -261,8 +260,7 @@ def _faults(part: Rows) -> dict[str, NDArray[np.bool_]]:
     """Which rows of a part have which fault by themselves; views of one row together."""
     sample = sample_of(part.embeddings, part, part.sources)
     faults = row_faults(sample, row_norms(sample.matrix))
-    views = {name: bad.reshape(len(part), -1) for name, bad in faults.items()}
-    return {name: np.any(bad, axis=1) for name, bad in views.items()}
+    return {name: np.any(bad.reshape(len(part), -1), axis=1) for name, bad in faults.items()}
 
 
 def _split_ids(reading: Reading) -> dict[str, Hashes]:

@@ -12,14 +12,7 @@ import numpy as np
 from scipy import sparse
 
 from uncollapse.metrics.cosines import levels_of_class
-from uncollapse.metrics.moments import (
-    COUNT,
-    COUNT_SQUARE,
-    Classes,
-    ClassMoments,
-    Floats,
-    Integers,
-)
+from uncollapse.metrics.moments import COUNT, COUNT_SQUARE, Classes, ClassMoments, Floats, Integers
 from uncollapse.metrics.variance import Decomposition
 from uncollapse.records import (
     CAVEATS,

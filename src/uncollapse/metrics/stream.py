@@ -109,24 +109,10 @@ class Accumulator:
         `first_row` is the number that errors give the first of them; by default they count on.
         """
         columns = ByRole[Any](labels=labels, instances=instances, groups=groups)
-        self.add(
-            sample_of(embeddings, columns, sources), first_row, given_ids=instances is not None
-        )
-
-    def add(self, sample: Sample, first_row: int | None = None, *, given_ids: bool = False) -> None:
-        """Add the rows of a sample; instances that were not `given_ids` are all new."""
+        sample = sample_of(embeddings, columns, sources)
         first_row = self.rows if first_row is None else first_row
         self.rows += len(sample.matrix)
-        kind = (sample.matrix.shape[1], sample.instances is not None, sample.groups is not None)
-        store, expected = self.begin(kind)
-        if kind != expected:
-            before, now = (
-                f"{d} dimensions, instances {_WHETHER[views]}, groups {_WHETHER[groups]}"
-                for d, views, groups in (expected, kind)
-            )
-            raise InputError(
-                f"rows of {before}, as before", now, "measure rows of one kind together"
-            )
+        store = self._store_for(sample)
         if (source := sample.sources.get("labels")) is not None:
             self.label_sources[source] = None
         plain = sample.instances is None and sample.groups is None
@@ -150,7 +136,7 @@ class Accumulator:
             self.note((), True, sample.dropped)
             return
         self.note((sample.dtype,), sample.normalised, sample.dropped)
-        if given_ids and sample.instances is not None:  # else every row or stack of views is new
+        if instances is not None and sample.instances is not None:  # else all of them are new
             present = np.unique(sample.instances.codes)
             ids = hash_ids([sample.instances.names[code] for code in present])
             if again := self.ids.add(ids):
@@ -179,6 +165,20 @@ class Accumulator:
             else:
                 self.store = BlockStore(self.blocks, self.dimension)
         return self.store, (self.dimension, self.views, self.grouped)
+
+    def _store_for(self, sample: Sample) -> Store:
+        """Where these rows go; rows of another kind than those before are refused."""
+        kind = (sample.matrix.shape[1], sample.instances is not None, sample.groups is not None)
+        store, expected = self.begin(kind)
+        if kind != expected:
+            before, now = (
+                f"{d} dimensions, instances {_WHETHER[views]}, groups {_WHETHER[groups]}"
+                for d, views, groups in (expected, kind)
+            )
+            raise InputError(
+                f"rows of {before}, as before", now, "measure rows of one kind together"
+            )
+        return store
 
     def _split(self, sample: Sample) -> dict[str, NDArray[np.bool_]]:
         """Rows of the instances that are known to be split, which this part alone may not show."""

@@ -130,10 +130,7 @@ def judge(
 
 
 def _share(
-    verdict: Verdict,
-    levels: Decomposition,
-    bounds: tuple[float, float],
-    predicted: float | None,
+    verdict: Verdict, levels: Decomposition, bounds: tuple[float, float], predicted: float | None
 ) -> Reason:
     views = levels.variances.view_variance.estimate is not None
     level = "instances" if views else "within"
