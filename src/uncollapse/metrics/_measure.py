@@ -13,11 +13,10 @@ from uncollapse.errors import InputError
 from uncollapse.metrics.moments import Classes, Floats, classes_of
 from uncollapse.metrics.secondary import nc1_null, secondary_measures, ssem_fit, uniformity_of
 from uncollapse.metrics.slices import measure_slices
-from uncollapse.metrics.variance import Decomposition, decompose
-from uncollapse.metrics.verdict import judge, judge_class, predicted_shares
+from uncollapse.metrics.variance import decompose
+from uncollapse.metrics.verdict import judge, judge_classes
 from uncollapse.probes import ProbeOptions, probe_within_classes
 from uncollapse.records import (
-    ClassMeasurement,
     Conditions,
     Margins,
     Measurement,
@@ -128,7 +127,7 @@ def measure(
     if sample.fine_labels is not None and options is not None:
         read = probe_within_classes(sample, sample.fine_labels, options, rng, hits)
     prediction, margins = _as_prediction(prediction), margins or Margins()
-    by_slice = measure_slices(sample, hits, margins, prediction, options, confidence, rng)
+    slice_columns = measure_slices(sample, hits, margins, prediction, options, confidence, rng)
     chosen = np.sort(rng.permutation(len(sample.matrix))[:_UNIFORMITY_ROWS])
     uniformity = uniformity_of(unit_rows(sample.matrix[chosen]))
     return build_record(
@@ -138,7 +137,7 @@ def measure(
         confidence=confidence,
         layer=layer,
         split=split,
-        in_memory=InMemory(uniformity, null, read, by_slice, seed),
+        in_memory=InMemory(uniformity, null, read, slice_columns, seed),
     )
 
 
@@ -194,7 +193,7 @@ def build_record(
     return Measurement(
         verdict=verdict,
         reasons=reasons,
-        classes=_per_class(classes, macro, margins, prediction),
+        classes=tuple(judge_classes(classes, macro, margins, prediction)),
         **vars(macro.variances),
         share=macro.share,
         micro=decompose(classes.units, confidence=confidence, micro=True).variances,
@@ -221,24 +220,4 @@ def build_record(
             blocks=blocks,
             seed=beside.seed,
         ),
-    )
-
-
-def _per_class(
-    classes: Classes, macro: Decomposition, margins: Margins, prediction: Prediction | None
-) -> tuple[ClassMeasurement, ...]:
-    shares = predicted_shares(prediction, len(classes.names))
-    return tuple(
-        ClassMeasurement(
-            name,
-            moments.samples,
-            *judge_class(level, margins, predicted),
-            level.within,
-            level.instance,
-            level.view,
-            level.share,
-        )
-        for name, moments, level, predicted in zip(
-            classes.names, classes.units, macro.per_class, shares, strict=True
-        )
     )

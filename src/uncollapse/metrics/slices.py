@@ -86,7 +86,7 @@ def _one_slice(
     classes = classes_of(select(sample, rows)).of_several_units()
     if len(classes.names) < 2:
         reason = sentence("slice.few")
-        return SliceMeasurement(count, 0, "cannot-tell", False, reason, None, None, None, probe)
+        return SliceMeasurement(count, 0, "cannot-tell", reason=reason, probe=probe)
     levels = decompose(classes.units, confidence=confidence)
     verdict, reasons = judge(levels, classes.names, margins)
     certainly = verdict == "collapsed"

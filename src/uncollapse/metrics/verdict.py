@@ -14,8 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from uncollapse.metrics.variance import Decomposition, LevelsPerClass
+from uncollapse.metrics.moments import Classes
+from uncollapse.metrics.variance import Decomposition
 from uncollapse.records import (
+    ClassMeasurement,
     Estimate,
     Margins,
     Prediction,
@@ -51,19 +53,28 @@ def judge_share(
     return "at-risk" if high < margins[1] else "cannot-tell"
 
 
-def judge_class(
-    level: LevelsPerClass, margins: Margins, predicted: float | None
-) -> tuple[Verdict, str]:
-    """The verdict of one class by its own share, and why."""
-    bounds = margins.for_share(predicted)
-    verdict = judge_share(level.share, bounds, level.enough_units)
-    if level.share.low is None:
-        return verdict, sentence("class.no-interval")
-    if verdict == "cannot-tell" and not level.enough_units:
-        return verdict, sentence("class.few", {"share": level.share})
-    key = "class.margins" if predicted is None else "class.margins-predicted"
-    values: dict[str, Value] = {"low": bounds[0], "high": bounds[1], "predicted": predicted}
-    return verdict, sentence(key, {"share": level.share, **values})
+def judge_classes(
+    classes: Classes, levels: Decomposition, margins: Margins, prediction: Prediction | None
+) -> Iterator[ClassMeasurement]:
+    """Every class with the verdict of its own share, and why."""
+    shares = [predicted_share(prediction)] * len(classes.names)
+    if prediction is not None and len(prediction.instance_variance_per_class) == len(shares):
+        own = zip(prediction.phase_per_class, prediction.instance_variance_per_class, strict=True)
+        shares = [_attainable(prediction, phase, variance) for phase, variance in own]
+    for name, moments, level, predicted in zip(
+        classes.names, classes.units, levels.per_class, shares, strict=True
+    ):
+        low, high = bounds = margins.for_share(predicted)
+        verdict = judge_share(level.share, bounds, level.enough_units)
+        key = "class.margins" if predicted is None else "class.margins-predicted"
+        if level.share.low is None:
+            key = "class.no-interval"
+        elif verdict == "cannot-tell" and not level.enough_units:
+            key = "class.few"
+        values: dict[str, Value] = {"low": low, "high": high, "predicted": predicted}
+        reason = sentence(key, {"share": level.share, **values})
+        estimates = level.within, level.instance, level.view, level.share
+        yield ClassMeasurement(name, moments.samples, verdict, reason, *estimates)
 
 
 def predicted_share(prediction: Prediction | None) -> float | None:
@@ -71,14 +82,6 @@ def predicted_share(prediction: Prediction | None) -> float | None:
     if prediction is None:
         return None
     return _attainable(prediction, prediction.phase, prediction.instance_variance)
-
-
-def predicted_shares(prediction: Prediction | None, classes: int) -> list[float | None]:
-    """The same for each class, from its own phase where the prediction knows the classes."""
-    if prediction is None or len(prediction.instance_variance_per_class) != classes:
-        return [predicted_share(prediction)] * classes
-    phases, variances = prediction.phase_per_class, prediction.instance_variance_per_class
-    return [_attainable(prediction, *own) for own in zip(phases, variances, strict=True)]
 
 
 def _attainable(prediction: Prediction, phase: str | None, variance: float) -> float | None:
