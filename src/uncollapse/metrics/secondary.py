@@ -90,10 +90,9 @@ def cdnv(means: Floats, cosines: Floats) -> ClassDistance:
     gram = means @ means.T
     distance = cosines[i] + cosines[j] - 2 * gram[i, j]
     spread = 1 - (cosines[i] + cosines[j]) / 2
-    plug_distance = squares[i] + squares[j] - 2 * gram[i, j]
     with np.errstate(divide="ignore", invalid="ignore"):
         values = np.where(distance > 0, spread / distance, np.inf)
-        plain = (1 - (squares[i] + squares[j]) / 2) / plug_distance
+        plain = (1 - (squares[i] + squares[j]) / 2) / (squares[i] + squares[j] - 2 * gram[i, j])
     return ClassDistance(
         median=number(np.median(values)),
         mean=number(values.mean()),
@@ -156,8 +155,7 @@ def nc1_null(
     labels = np.repeat(np.arange(len(counts)), counts)
     sizes = np.asarray(counts, dtype=np.float64)
     weights = sizes / sizes.sum()
-    mean = points.mean(axis=0)
-    centred = points - mean
+    centred = points - points.mean(axis=0)
     total = centred.T @ centred / len(points)
 
     def value(permuted: Integers) -> float:
