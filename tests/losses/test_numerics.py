@@ -183,7 +183,7 @@ def test_tiles_computed_again_give_what_kept_ones_give(name, kept, classes, monk
         arguments = {"temperature": temperature, "tile_size": 128}
         expected = value_and_gradient(LOSSES[name], z, labels, **arguments)
         with monkeypatch.context() as patch:
-            patch.setattr("uncollapse.losses._engine.walk._KEEP_BYTES", kept)
+            patch.setattr("uncollapse.losses._engine.partition._KEEP_BYTES", kept)
             again = value_and_gradient(LOSSES[name], z, labels, **arguments)
         if name == "sincere":  # The product of a block rounds differently from that of a tile.
             torch.testing.assert_close(again, expected, rtol=1e-4, atol=1e-7)

@@ -77,12 +77,9 @@ def backward_in_chunks(
             "call backward_in_chunks outside of it",
         )
     call = embed or (lambda module, chunk: module(chunk))
-    bare = encoder
-    without_exchange: Callable[[], contextlib.AbstractContextManager[None]]
-    without_exchange = contextlib.nullcontext
-    if isinstance(encoder, DistributedDataParallel):
-        # The first pass must exchange nothing between processes, the last chunk's backward must.
-        bare, without_exchange = cast(nn.Module, encoder.module), encoder.no_sync
+    # The first pass must exchange nothing between processes, the last chunk's backward must.
+    parallel = encoder if isinstance(encoder, DistributedDataParallel) else None
+    bare = cast(nn.Module, parallel.module) if parallel else encoder
     devices = sorted({weight.get_device() for weight in bare.parameters() if weight.is_cuda})
     states, parts = [], []
     with torch.no_grad(), _buffers_restored(bare):
@@ -109,7 +106,7 @@ def backward_in_chunks(
     gradients = embeddings.grad.split_with_sizes(sizes)
     for index, (chunk, state, gradient) in enumerate(zip(chunks, states, gradients, strict=True)):
         is_last = index + 1 == len(chunks)
-        context = contextlib.nullcontext() if is_last else without_exchange()
+        context = parallel.no_sync() if parallel and not is_last else contextlib.nullcontext()
         with context, _replayed(*state):
             torch.autograd.backward(call(encoder, chunk), gradient)
     return loss.detach()

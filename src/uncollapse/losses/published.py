@@ -28,7 +28,6 @@ def nt_xent_loss(
         l_ij = -log( exp(z_i.z_j / tau) / sum_{k != i} exp(z_i.z_k / tau) ),  j another view of i
 
     With two views this is the published loss; with more, each anchor's mean over its other views.
-
     Args and errors: as in `supcl_loss`.
 
     References:
@@ -94,9 +93,7 @@ def ssem_imagenet_loss(
 ) -> Tensor:
     """The loss of Lee et al.'s ImageNet code: self pairs excluded, mean over anchors.
 
-    An anchor without positives counts as zero, as in that code.
-
-    Args and errors: as in `supcl_loss`.
+    An anchor without positives counts as zero, as in that code. Args and errors: as in `supcl_loss`.
 
     References:
         Lee et al., AISTATS 2025 (arXiv 2503.08203), and its code leechungpa/ssem-supcl,
@@ -137,7 +134,6 @@ def supcon_loss(
     For n_b instances of p views of every class this is `supcl_loss` with alpha = (p-1)/(p n_b - 1),
     which lies in the collapse phase at every temperature. Unlabelled samples (-1) have their own
     views as positives, as in SimCLR. There is no factor tau / base_temperature.
-
     Args and errors: as in `supcl_loss`.
 
     References:
@@ -214,7 +210,6 @@ def class_conditional_info_nce_loss(
 
     averaged over each anchor's other views and then over anchors. It spreads a class and says
     nothing about other classes; unlabelled samples take no part.
-
     Args and errors: as in `supcl_loss`.
 
     References:

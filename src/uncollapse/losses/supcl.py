@@ -8,13 +8,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from uncollapse.losses._engine.arguments import (
-    UNLABELLED,
-    Options,
-    check_number,
-    compute_dtype,
-    read_samples,
-)
+from uncollapse.losses._engine.arguments import UNLABELLED, Options, check_number, read_samples
 from uncollapse.losses._engine.definition import Definition, Scope, Term
 from uncollapse.losses._engine.objective import evaluate
 from uncollapse.records import AnchorsWithoutPositives, Conventions, OneClass, Reduction, SelfPairs
@@ -58,7 +52,7 @@ def reference_supcl(
     alpha, tau = float(alpha), Options(temperature, normalize).temperature
     samples = read_samples(embeddings, labels, instances)
     classes, instances = samples.labels, samples.instances
-    z = samples.embeddings.to(compute_dtype(samples.embeddings.dtype))
+    z = samples.embeddings.to(samples.compute_dtype)
     z = torch.nn.functional.normalize(z, dim=1) if normalize else z
 
     labelled = classes != UNLABELLED
@@ -265,9 +259,6 @@ def supcl_terms(
     definition = supcl_definition(alpha, conventions)
     options = Options(temperature, normalize, gather, process_group, tile_size)
     evaluated = evaluate(embeddings, labels, instances, definition, options)
-    supervised, self_supervised = (
-        value if pairs.count else None
-        for pairs, value in zip(evaluated.terms, evaluated.values, strict=True)
-    )
-    lacking = [pairs.anchors_without_positives for pairs in evaluated.terms]
+    supervised, self_supervised = evaluated.values
+    lacking = evaluated.anchors_without_positives
     return SupCLTerms(evaluated.loss, supervised, self_supervised, *lacking)

@@ -4,8 +4,7 @@ arguments      what the caller gave, checked
 definition     what a loss is: terms, each a mean over positive pairs, and what each pair weighs
 batch          from embeddings to sorted, scaled rows and columns: grouping
 objective      value and gradient, from two passes over the similarity matrix and positive pairs:
-  row_sums       first pass: denominators
-  sincere        between them: denominators of single pairs
-  backward       second pass: the gradient of denominators
-tiles          the similarity matrix in pieces: partition; walk, over them, by threads
+  row_sums       first pass: denominators, and those of single pairs
+  backward       second pass: their gradient
+tiles          the similarity matrix in pieces: partition, and who computes which
 """

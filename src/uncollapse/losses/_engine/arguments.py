@@ -14,7 +14,7 @@ from uncollapse.errors import InputError
 
 UNLABELLED = -1
 
-_FLOATS = {torch.float16, torch.bfloat16, torch.float32, torch.float64}
+FLOATS = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
 _INTEGERS = {torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64}
 
 
@@ -52,10 +52,10 @@ class Samples:
     instances: Tensor  # (N,) int64.
     instances_given: bool  # Or they were counted from zero.
 
-
-def compute_dtype(dtype: torch.dtype) -> torch.dtype:
-    """The dtype in which similarities and sums are computed: at least float32."""
-    return torch.float64 if dtype == torch.float64 else torch.float32
+    @property
+    def compute_dtype(self) -> torch.dtype:
+        """The dtype in which similarities are computed: at least float32."""
+        return torch.promote_types(self.embeddings.dtype, torch.float32)
 
 
 def precise_dtype(device: torch.device) -> torch.dtype:
@@ -112,7 +112,7 @@ def _check_embeddings(embeddings: Tensor, allow_empty: bool) -> None:
     expected = "embeddings of shape (N, d), or (b, p, d) for p views of b instances"
     if not isinstance(embeddings, Tensor):
         raise InputError(expected, type(embeddings).__name__, "give a torch tensor")
-    if embeddings.dtype not in _FLOATS:
+    if embeddings.dtype not in FLOATS:
         raise InputError(
             "embeddings of dtype float16, bfloat16, float32 or float64",
             f"{embeddings.dtype}",

@@ -3,37 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from itertools import product
 
 import torch
 from torch import Tensor
 
 from uncollapse.losses._engine.definition import Scope
-from uncollapse.losses._engine.partition import partition
-from uncollapse.losses._engine.row_sums import DROPPED, Denominators, exponentials, is_exact
-from uncollapse.losses._engine.sincere import PairsAgainstNegatives
-from uncollapse.losses._engine.tiles import Layout, Sides, Tile, storage_for
-from uncollapse.losses._engine.walk import share_tiles
+from uncollapse.losses._engine.partition import partition, share_tiles
+from uncollapse.losses._engine.row_sums import (
+    Denominators,
+    PairsAgainstNegatives,
+    exp_or_zero,
+    exponentials,
+)
+from uncollapse.losses._engine.tiles import Layout, Tile, storage_for
 
 
-@dataclass(frozen=True)
 class Quotients:
     """w_i / D_i of one scope, for rows and columns."""
 
-    layout: Layout
-    logs: Sides  # log D_i, inf for idle anchors.
-    weights: Sides  # w_i.
-    values: Sides  # w_i / D_i, `Layout.held`, of use where no tile is shifted.
-
-    @classmethod
-    def build(
-        cls, layout: Layout, log_columns: Tensor, weights: Tensor, has_idle: bool
-    ) -> Quotients:
+    def __init__(
+        self, layout: Layout, log_columns: Tensor, weights: Tensor, has_idle: bool
+    ) -> None:
         """From (N,) log D_j and (N,) w_j; idle anchors, of weight 0, may have an empty sum."""
         if has_idle:
             log_columns = log_columns.masked_fill(weights == 0, torch.inf)
         values = torch.mul(weights, log_columns.neg().exp_(), out=layout.held(len(weights)))
-        return cls(layout, *(layout.sides(side) for side in (log_columns, weights, values)))
+        self.layout = layout
+        self.logs = layout.sides(log_columns)
+        self.weights = layout.sides(weights)
+        self.values = layout.sides(values)  # Of use where no tile is shifted.
 
     def of_tile(self, tile: Tile, shift: Tensor | None) -> tuple[Tensor, Tensor]:
         """w_i / D_i exp(shift) of the tile's rows, w_j / D_j exp(shift) of its columns."""
@@ -47,15 +46,12 @@ class Quotients:
 
     def softmax(self, tile: Tile, logits: Tensor) -> Tensor:
         """w_i exp(s_ij - log D_i) + w_j exp(s_ij - log D_j), whatever the magnitudes."""
-        dropped = DROPPED[logits.dtype]
         (row_weights, column_weights), (log_rows, log_columns) = (
             [part.to(logits.dtype) for part in sides.of_tile(tile)]
             for sides in (self.weights, self.logs)
         )
-        entries = torch.threshold_(logits - log_rows[:, None], dropped, -torch.inf).exp_()
-        entries.mul_(row_weights[:, None])
-        torch.threshold_(logits.sub_(log_columns), dropped, -torch.inf).exp_()
-        return entries.addcmul_(logits, column_weights)
+        entries = exp_or_zero(logits - log_rows[:, None]).mul_(row_weights[:, None])
+        return entries.addcmul_(exp_or_zero(logits.sub_(log_columns)), column_weights)
 
 
 def add_gradient(
@@ -69,15 +65,16 @@ def add_gradient(
 
         G_i += sum_j (w_i / D_i + w_j / D_j) exp(y_i . y_j) y_j
 
-    Entry (i, j) is in the scope of i exactly when (j, i) is in the scope of j, so the sum over
-    other anchors' denominators needs no other tiles, and no row of another process. The gradient of
-    a loss of pairs is added as well, if given; kept pairs are its slopes already.
+    Entry (i, j) is in the scope of i exactly when (j, i) is in that of j, so the sum over other
+    anchors' denominators needs no other tile, and no row of another process. The gradient of a loss
+    of pairs is added as well; kept pairs are its slopes already.
     """
-    for scope, shifts in denominators.largest_shifts.items():
-        if not is_exact(quotients[scope].logs.columns, shifts, layout):
+    for scope, floors in denominators.floors.items():
+        if not bool((quotients[scope].logs.columns >= floors).all()):
             _add_apart(layout, quotients, gradient, against)
             return
-    is_shifted = bool(denominators.largest_shifts)
+    is_shifted = bool(denominators.floors)
+    first, *others = quotients.values()
 
     def entries_of(mine: list[Tile]) -> Iterator[tuple[Tile, Tensor]]:
         again = (tile for tile in mine if tile not in denominators.kept)
@@ -89,7 +86,16 @@ def add_gradient(
             else:
                 lacking = [b for b in tile.blocks if against and b not in denominators.pairs]
                 values, shift, pairs = exponentials(layout, tile, is_shifted, storage, lacking)
-            combined = _combine(list(quotients.values()), tile, shift, outer).mul_(values)
+            # w_i / D_i + w_j / D_j, the second scope's in the tile's blocks.
+            combined = torch.add(*first.of_tile(tile, shift), out=tile.place(outer))
+            for block, of_scope in product(tile.blocks, others):
+                within = block.within(tile, combined)
+                for of_side in of_scope.of_tile(block, shift):
+                    if block.same is None:
+                        within.add_(of_side)
+                    else:
+                        within.addcmul_(of_side, block.same)
+            combined.mul_(values)
             if against is not None:
                 for block in tile.blocks:
                     is_new = block in pairs
@@ -100,22 +106,6 @@ def add_gradient(
             yield tile, combined
 
     _add_products(layout, denominators.tiles, entries_of, gradient)
-
-
-def _combine(
-    quotients: list[Quotients], tile: Tile, shift: Tensor | None, storage: Tensor
-) -> Tensor:
-    """w_i / D_i + w_j / D_j of a tile, the second scope's in its blocks."""
-    combined = torch.add(*quotients[0].of_tile(tile, shift), out=tile.place(storage))
-    for of_scope in quotients[1:]:
-        for block in tile.blocks:
-            within = block.within(tile, combined)
-            for of_side in of_scope.of_tile(block, shift):
-                if block.same is None:
-                    within.add_(of_side)
-                else:
-                    within.addcmul_(of_side, block.same)
-    return combined
 
 
 def _add_apart(

@@ -14,13 +14,13 @@ import torch.distributed as dist
 from torch import Tensor
 
 from uncollapse.errors import InputError
-from uncollapse.losses._engine.arguments import Options, Samples, compute_dtype, read_samples
+from uncollapse.losses._engine.arguments import FLOATS, Options, Samples, read_samples
 from uncollapse.losses._engine.definition import Definition
 from uncollapse.losses._engine.grouping import group
-from uncollapse.losses._engine.tiles import Layout, default_tile_size
-from uncollapse.losses._engine.walk import single_threaded
+from uncollapse.losses._engine.partition import single_threaded
+from uncollapse.losses._engine.tiles import Layout
 
-_DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
+_SMALL_BATCH = 1024
 
 
 @dataclass(frozen=True)
@@ -28,14 +28,8 @@ class Processes:
     """The processes that share a batch, and how many rows each has."""
 
     group: dist.ProcessGroup | None  # None for the default one.
-    rank: int  # This process's number in the group.
-    sizes: tuple[int, ...]  # Rows of each process.
-
-    @property
-    def own_rows(self) -> slice:
-        """Where this process's rows stand in the gathered batch."""
-        start = sum(self.sizes[: self.rank])
-        return slice(start, start + self.sizes[self.rank])
+    sizes: list[int]  # Rows of each process.
+    own_rows: slice  # Where this process's rows stand in the gathered batch.
 
     def gather(self, rows: Tensor) -> Tensor:
         """Rows of all processes, one after the other; each pads to the longest for the exchange."""
@@ -119,7 +113,7 @@ def read_batch(
     try:
         samples = read_samples(embeddings, labels, instances, allow_empty=distributed)
         with single_threaded(samples.embeddings.device):
-            scales = _row_scales(samples.embeddings.detach(), options)
+            scales = _row_scales(samples, options)
     except InputError:
         if distributed:
             device = embeddings.device if isinstance(embeddings, Tensor) else torch.device("cpu")
@@ -132,9 +126,9 @@ def read_batch(
     return Checked(options, samples, scales, processes)
 
 
-def _row_scales(embeddings: Tensor, options: Options) -> Tensor:
+def _row_scales(samples: Samples, options: Options) -> Tensor:
     """(n,): 1 / (|e| sqrt(tau)), or 1 / sqrt(tau) if embeddings are taken as they are."""
-    dtype = compute_dtype(embeddings.dtype)
+    embeddings, dtype = samples.embeddings.detach(), samples.compute_dtype
     norms: Tensor = torch.linalg.vector_norm(embeddings, dim=1, dtype=dtype)
     scale = options.temperature**-0.5
     if len(norms) == 0:
@@ -169,7 +163,7 @@ def _row_scales(embeddings: Tensor, options: Options) -> Tensor:
 def lay_out(checked: Checked, threads: int) -> Batch:
     """Sort and scale the batch; gather it first if it is spread over processes."""
     options, samples, processes = checked.options, checked.samples, checked.processes
-    embeddings, dtype = samples.embeddings, compute_dtype(samples.embeddings.dtype)
+    embeddings, dtype = samples.embeddings, samples.compute_dtype
     if processes is None:
         grouping = group(samples.labels, samples.instances)
         order = grouping.order
@@ -194,7 +188,9 @@ def lay_out(checked: Checked, threads: int) -> Batch:
             f"{len(columns)} view(s) of one",
             "give a larger batch; with nothing to contrast the loss says nothing",
         )
-    tile_size = options.tile_size or default_tile_size(len(columns), columns.device)
+    # In cache on a CPU, large enough to fill a GPU.
+    default = 320 if len(columns) <= _SMALL_BATCH else 512
+    tile_size = options.tile_size or (default if columns.device.type == "cpu" else 4096)
     largest = 1 / options.temperature
     if not options.normalize:
         largest = float(torch.linalg.vector_norm(columns, dim=1).max()) ** 2
@@ -221,7 +217,7 @@ def _join(
     """
     mine = [0, 0, 0, 0, 0, fingerprint]
     if samples is not None:
-        dtype = _DTYPES.index(samples.embeddings.dtype)
+        dtype = FLOATS.index(samples.embeddings.dtype)
         mine[:5] = [1, int(samples.instances_given), *samples.embeddings.shape, dtype]
     world = dist.get_world_size(group)
     everyone = torch.empty(world * len(mine), dtype=torch.int64, device=device)
@@ -237,7 +233,7 @@ def _join(
     for what, values in (
         ("instances given or not", [("none", "given")[is_given] for is_given in given]),
         ("embedding size", list(map(str, widths))),
-        ("dtype", [str(_DTYPES[dtype]) for dtype in dtypes]),
+        ("dtype", [str(FLOATS[dtype]) for dtype in dtypes]),
     ):
         if len(set(values)) > 1:
             raise InputError(
@@ -254,4 +250,5 @@ def _join(
         )
     if not any(sizes):
         raise InputError("a batch with samples", "no row on any process", "give embeddings")
-    return Processes(group, dist.get_rank(group), tuple(sizes))
+    rank = dist.get_rank(group)
+    return Processes(group, sizes, slice(sum(sizes[:rank]), sum(sizes[: rank + 1])))

@@ -54,11 +54,7 @@ def _sum_runs(rows: Tensor, starts: Tensor, weights: Tensor | None) -> Tensor:
 
 @dataclass(frozen=True)
 class Grouping:
-    """A batch sorted by class, and within a class by instance.
-
-    Each unlabelled instance is a class of its own: its views are then together, and nothing else
-    is of its class.
-    """
+    """A batch sorted by class and instance; each unlabelled instance is a class of its own."""
 
     order: Tensor  # (N,) int64: row k of the sorted batch is row order[k] of the caller's.
     labelled: Tensor  # (N,) bool, in sorted order like everything below.

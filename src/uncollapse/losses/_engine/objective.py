@@ -16,19 +16,18 @@ from uncollapse.losses._engine.arguments import Options, precise_dtype
 from uncollapse.losses._engine.backward import Quotients, add_gradient
 from uncollapse.losses._engine.batch import Batch, lay_out, read_batch
 from uncollapse.losses._engine.definition import Definition, Positives, TermPairs, weigh_pairs
-from uncollapse.losses._engine.row_sums import log_denominators
-from uncollapse.losses._engine.sincere import PairsAgainstNegatives
+from uncollapse.losses._engine.partition import single_threaded
+from uncollapse.losses._engine.row_sums import PairsAgainstNegatives, log_denominators
 from uncollapse.losses._engine.tiles import Layout
-from uncollapse.losses._engine.walk import single_threaded
 
 
 @dataclass(frozen=True)
 class Evaluated:
-    """A loss of a batch."""
+    """A loss of a batch, and of each term what a user may see."""
 
     loss: Tensor  # Scalar, part of the caller's graph.
-    terms: list[TermPairs]
-    values: list[Tensor]  # Scalars, of the terms, not part of it.
+    values: list[Tensor | None]  # Scalars, not part of it; None if the batch has no such pair.
+    anchors_without_positives: list[int]
 
 
 def evaluate(
@@ -38,10 +37,9 @@ def evaluate(
     definition: Definition,
     options: Options,
 ) -> Evaluated:
-    """The loss of a batch.
+    """The loss of a batch, and its gradient if it is needed, because both come from the same tiles.
 
-    The gradient is computed along with the value, because both come from the same tiles; only
-    gradient and embeddings live until the backward pass. Without a need for it, it is left out.
+    Only gradient and embeddings live until the backward pass.
     """
     if torch.compiler.is_compiling():
         # Opaque to the compiler. As a decorator this would import the compiler for everybody.
@@ -64,7 +62,11 @@ def evaluate(
         pulled = None if gradient is None else batch.pull_back(gradient)
     apply: Callable[..., Tensor] = _Loss.apply
     loss = apply(flat, total.to(rows.dtype), pulled)
-    return Evaluated(loss, terms, [value.to(rows.dtype) for value in values])
+    shown = [
+        value.to(rows.dtype) if pairs.count else None
+        for pairs, value in zip(terms, values, strict=True)
+    ]
+    return Evaluated(loss, shown, [pairs.anchors_without_positives for pairs in terms])
 
 
 class _Loss(torch.autograd.Function):
@@ -103,7 +105,7 @@ class _Gradient(torch.autograd.Function):
 def _evaluate_terms(batch: Batch, terms: list[TermPairs], gradient: Tensor | None) -> list[Tensor]:
     """Each term's value, not yet weighed; the loss's gradient is added to `gradient`.
 
-    L = sum_t weight_t sum_i sum_{j in P_t(i)} w_ti (log D_i - s_ij),  D_i of the term's scope
+        L = sum_t weight_t sum_i sum_{j in P_t(i)} w_ti (log D_i - s_ij),  D_i of the term's scope
 
     Each scope has a term of weight other than 0; a second scope is "own class".
     """
@@ -121,7 +123,7 @@ def _evaluate_terms(batch: Batch, terms: list[TermPairs], gradient: Tensor | Non
             weighed = [p for p in terms if p.term.scope == scope and p.term.weight]
             weights = reduce(torch.add, [p.per_anchor * p.term.weight for p in weighed])
             has_idle = any(p.has_idle for p in weighed)
-            quotients[scope] = Quotients.build(layout, log_columns[scope], weights, has_idle)
+            quotients[scope] = Quotients(layout, log_columns[scope], weights, has_idle)
         add_gradient(layout, denominators, quotients, gradient)
         views, classes = _pair_weights(terms, "views"), _pair_weights(terms, "class")
         positives.subtract_gradient(views, classes, gradient)
@@ -160,12 +162,12 @@ def _against_negatives(batch: Batch, pairs: TermPairs, gradient: Tensor | None) 
     if pairs.has_idle:
         log_negatives = log_columns.masked_fill(pairs.per_pair == 0, -torch.inf)
     weights = pairs.per_pair * weight
-    is_shifted = bool(negatives.largest_shifts)
-    against = PairsAgainstNegatives.build(layout, log_negatives, weights, is_shifted)
+    is_shifted = bool(negatives.floors)
+    against = PairsAgainstNegatives(layout, log_negatives, weights, is_shifted)
     losses, shares = batch.to_columns(*against.sums(negatives))
     if gradient is not None:
         weights = pairs.per_pair * shares * weight
-        quotients = Quotients.build(layout, log_columns, weights, pairs.has_idle)
+        quotients = Quotients(layout, log_columns, weights, pairs.has_idle)
         add_gradient(layout, negatives, {"other classes": quotients}, gradient, against)
     return pairs.per_pair.dot(losses)
 

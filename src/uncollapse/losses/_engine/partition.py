@@ -1,11 +1,19 @@
-"""Cuts the similarity matrix into tiles."""
+"""The similarity matrix cut into tiles, and these shared out over the CPU's threads.
+
+Torch's own threads work together on every single operation and wait for the slowest at its end. A
+walk over tiles has hundreds of operations, so a machine that is busy with something else would
+mostly be waiting. Here each thread has its share of the tiles, and all meet once, at the end.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import math
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
-from itertools import pairwise
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import accumulate, pairwise
+from typing import NamedTuple, TypeVar
 
 import torch
 
@@ -13,12 +21,20 @@ from uncollapse.losses._engine import tiles
 from uncollapse.losses._engine.definition import Scope
 from uncollapse.losses._engine.tiles import Diagonals, Layout, Tile
 
+Result = TypeVar("Result")
+
 # Classes up to this size share a block, since more work in one operation costs less than another.
 _SMALL_CLASS = 128
 # The same where all that is done with a block is a sum and a product: a comparison of classes,
 # which a class alone does not need, costs as much as another block.
 _SMALL_CLASS_SUMMED = 80
 _SMALL_CLASS_GPU = 256
+# A thread is worth its start from this many entries of the similarity matrix on.
+_SMALLEST_SHARE = 2**22
+# Each thread has a gradient of its own; all of them together are kept below this.
+_LARGEST_GRADIENTS = 2**28
+_KEEP_BYTES = 36 * 2**20
+_KEEP_BYTES_GPU = 256 * 2**20
 
 
 def partition(layout: Layout, scope: Scope, *, with_blocks: bool = False) -> list[Tile]:
@@ -154,22 +170,88 @@ def _class_bands(layout: Layout, scope: Scope) -> list[_Band]:
     if layout.rows.device.type != "cpu":
         largest = _SMALL_CLASS_GPU
     largest = min(layout.tile_size, largest)
-    starts = layout.grouping.classes.starts.tolist()
-    ends = [*starts[1:], len(layout.columns)]
-    bounds, is_one_class, first = [0], [], 0
-    while first < len(ends):
-        next_first = max(first + 1, bisect_right(ends, bounds[-1] + largest))
-        is_one_class.append(next_first == first + 1)
-        bounds.append(ends[next_first - 1])
-        first = next_first
-    row_bounds = bounds
+    starts = [*layout.grouping.classes.starts.tolist(), len(layout.columns)]
+    firsts = [0]
+    while firsts[-1] < len(starts) - 1:
+        after = bisect_right(starts, starts[firsts[-1]] + largest) - 1
+        firsts.append(max(firsts[-1] + 1, after))
+    bounds = row_bounds = [starts[first] for first in firsts]
     if layout.own_column is not None:
         edges = torch.tensor(bounds, device=layout.rows.device)
         row_bounds = torch.searchsorted(layout.own_column, edges).tolist()
+    bands = zip(pairwise(row_bounds), pairwise(bounds), pairwise(firsts), strict=True)
     return [
-        _Band(slice(top, bottom), slice(left, right), alone)
-        for (top, bottom), (left, right), alone in zip(
-            pairwise(row_bounds), pairwise(bounds), is_one_class, strict=True
-        )
+        _Band(slice(top, bottom), slice(*columns), after == first + 1)
+        for (top, bottom), columns, (first, after) in bands
         if bottom > top
     ]
+
+
+@contextlib.contextmanager
+def single_threaded(device: torch.device) -> Iterator[int]:
+    """Operations inside the block, in new threads too, use one thread; gives how many they had."""
+    threads = torch.get_num_threads()
+    if device.type != "cpu" or threads == 1:
+        yield 1
+        return
+    torch.set_num_threads(1)
+    try:
+        yield threads
+    finally:
+        torch.set_num_threads(threads)
+
+
+def share_tiles(
+    layout: Layout, tiles: list[Tile], work: Callable[[int, list[Tile]], Result]
+) -> list[Result]:
+    """Call `work` on a share's number and tiles in each thread; at least one result.
+
+    Shares depend on sizes and the number of threads only: sums in order have the same bits again.
+    """
+    ends = list(accumulate(math.prod(tile.shape) for tile in tiles))
+    total = ends[-1] if ends else 0
+    gradients = _LARGEST_GRADIENTS // (layout.rows.nbytes + 1)
+    count = min(layout.threads, total // _SMALLEST_SHARE, max(1, gradients))
+    if count <= 1:
+        return [work(0, tiles)]
+    shares: list[list[Tile]] = [[] for _ in range(count)]
+    for tile, end in zip(tiles, ends, strict=True):
+        shares[min(count - 1, (end - 1) * count // total)].append(tile)
+    inference = torch.is_inference_mode_enabled()
+
+    def in_callers_mode(number: int) -> Result:
+        # The mode is each thread's own, and outside of it the caller's tensors cannot be changed.
+        with torch.inference_mode(inference):
+            return work(number, shares[number])
+
+    with ThreadPoolExecutor(count) as executor:
+        return list(executor.map(in_callers_mode, range(count)))
+
+
+def tiles_to_keep(
+    layout: Layout, tiles: list[Tile], with_pairs: bool
+) -> tuple[set[Tile], set[Tile]]:
+    """Tiles that fit into memory together, and tiles whose blocks do.
+
+    With pairs, blocks are kept apart and come first: without them value and gradient of their pairs
+    both need them again. A tile that has blocks is then kept only if these are.
+    """
+    keep_bytes = _KEEP_BYTES if layout.rows.device.type == "cpu" else _KEEP_BYTES_GPU
+    budget = keep_bytes // layout.rows.element_size()
+    in_blocks = {
+        tile: sum(math.prod(block.shape) for block in tile.blocks) if with_pairs else 0
+        for tile in tiles
+    }
+    keeps_blocks = _spread(in_blocks, budget)
+    budget -= sum(in_blocks[tile] for tile in keeps_blocks)
+    sizes = {tile: tile.size for tile in tiles if tile in keeps_blocks or not in_blocks[tile]}
+    return _spread(sizes, budget), keeps_blocks
+
+
+def _spread(sizes: dict[Tile, int], budget: int) -> set[Tile]:
+    """Tiles whose sizes fit, 0 left out; if not all, then evenly: threads share the tiles."""
+    tiles = [tile for tile, size in sizes.items() if size]
+    if sum(sizes.values()) <= budget:
+        return set(tiles)
+    count = budget // max(sizes.values())
+    return {tiles[index * len(tiles) // count] for index in range(count)}

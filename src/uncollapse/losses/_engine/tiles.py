@@ -17,7 +17,6 @@ from uncollapse.losses._engine.grouping import Grouping
 NEAR_DIAGONAL = 80
 # Entries that products want to begin at a multiple of: 64 bytes of float32.
 _ALIGNED = 16
-_SMALL_BATCH = 1024
 
 
 @dataclass(frozen=True)
@@ -46,10 +45,7 @@ class Layout:
         return Sides(self.of_rows(values), values)
 
     def held(self, count: int) -> Tensor:
-        """(count,) zeros in the rows' dtype for numbers of columns, with zeros before and behind.
-
-        Those around it are what `Diagonals.beside` reads past the ends.
-        """
+        """(count,) zeros in the rows' dtype, between those that `Diagonals.beside` reads too."""
         around = min(self.grouping.classes.longest, NEAR_DIAGONAL)
         return self.rows.new_zeros(count + 2 * around)[around : around + count]
 
@@ -157,10 +153,9 @@ class Tile:
 class Diagonals(Tile):
     """The entries near the diagonal of a diagonal tile: all of own classes, if classes are small.
 
-    Samples are sorted by class, so that a row's own class lies within the size of the largest one
-    of the row itself. Row i of the block holds columns i - reach to i + reach of the tile's row i,
-    one operation for however many classes. At the ends these are entries of the rows before and
-    behind, or of the tile's margin: never of one class.
+    As samples are sorted by class, row i of the block holds columns i - reach to i + reach of the
+    tile's row i: one operation for however many classes. At the ends these are entries of the rows
+    before and behind, or of the tile's margin: never of one class.
     """
 
     reach: int = 0  # One less than the size of the largest class, at most half a row of the tile.
@@ -205,18 +200,8 @@ class Diagonals(Tile):
 
 
 def storage_for(like: Tensor, tiles: Iterable[Tile]) -> Tensor:
-    """Memory for the largest of the tiles, with their margin.
-
-    Not more: what is large comes page by page from the system, at the price of an operation each.
-    """
+    """Memory for the largest of the tiles, and no more, since each page costs an operation."""
     size, margin = 0, 0
     for tile in tiles:
         size, margin = max(size, tile.size), max(margin, tile.margin)
     return like.new_zeros(size) if margin else like.new_empty(size)
-
-
-def default_tile_size(sample_count: int, device: torch.device) -> int:
-    """Largest side of a tile: in cache on a CPU, large enough to fill a GPU."""
-    if device.type != "cpu":
-        return 4096
-    return 320 if sample_count <= _SMALL_BATCH else 512
