@@ -12,7 +12,7 @@ from uncollapse.losses._engine.arguments import Options, check_number
 from uncollapse.losses.supcl import SupCLTerms, supcl_terms
 from uncollapse.records import AnchorsWithoutPositives, Conventions, OneClass, Reduction, SelfPairs
 
-# All after the batch.
+# Those after the batch; the last two say how the loss is computed, not which it is.
 _ARGUMENTS = tuple(signature(supcl_terms).parameters)[3:]
 
 
@@ -73,6 +73,4 @@ class SupCLLoss(nn.Module):
 
     def extra_repr(self) -> str:
         """The arguments that define the loss."""
-        computing = ("process_group", "tile_size")
-        defining = [name for name in _ARGUMENTS if name not in computing]
-        return ", ".join(f"{name}={getattr(self, name)!r}" for name in defining)
+        return ", ".join(f"{name}={getattr(self, name)!r}" for name in _ARGUMENTS[:-2])

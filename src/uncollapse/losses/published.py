@@ -39,8 +39,7 @@ def nt_xent_loss(
         >>> round(nt_xent_loss(torch.eye(4).reshape(2, 2, 4), temperature=0.5).item(), 4)
         1.0986
     """
-    conventions = Conventions(anchors_without_positives=anchors_without_positives)
-    definition = supcl_definition(1.0, conventions)
+    definition = supcl_definition(1.0, Conventions("exclude", "anchors", anchors_without_positives))
     options = Options(temperature, normalize, gather, process_group, tile_size)
     return evaluate(embeddings, None, instances, definition, options).loss
 
@@ -93,7 +92,8 @@ def ssem_imagenet_loss(
 ) -> Tensor:
     """The loss of Lee et al.'s ImageNet code: self pairs excluded, mean over anchors.
 
-    An anchor without positives counts as zero, as in that code. Args and errors: as in `supcl_loss`.
+    An anchor without positives counts as zero, as in that code.
+    Args and errors: as in `supcl_loss`.
 
     References:
         Lee et al., AISTATS 2025 (arXiv 2503.08203), and its code leechungpa/ssem-supcl,
@@ -106,8 +106,7 @@ def ssem_imagenet_loss(
         >>> round(ssem_imagenet_loss(views, labels, alpha=0, temperature=1).item(), 4)  # log 7
         1.9459
     """
-    conventions = Conventions(anchors_without_positives="zero", one_class=one_class)
-    definition = supcl_definition(alpha, conventions)
+    definition = supcl_definition(alpha, Conventions("exclude", "anchors", "zero", one_class))
     options = Options(temperature, normalize, gather, process_group, tile_size)
     return evaluate(embeddings, labels, instances, definition, options).loss
 
@@ -129,11 +128,11 @@ def supcon_loss(
 
         L = mean_i  -1/|P(i)| sum_{j in P(i)} log( exp(s_ij) / sum_{k != i} exp(s_ik) )
 
-    with s_ij = z_i.z_j / tau and P(i) all other samples of the class.
+    with s_ij = z_i.z_j / tau and P(i) all other samples of the class, and without a factor
+    tau / base_temperature. For n_b instances of p views of every class this is `supcl_loss` with
+    alpha = (p-1)/(p n_b - 1), which lies in the collapse phase at every temperature. Unlabelled
+    samples (-1) have their own views as positives, as in SimCLR.
 
-    For n_b instances of p views of every class this is `supcl_loss` with alpha = (p-1)/(p n_b - 1),
-    which lies in the collapse phase at every temperature. Unlabelled samples (-1) have their own
-    views as positives, as in SimCLR. There is no factor tau / base_temperature.
     Args and errors: as in `supcl_loss`.
 
     References:
@@ -170,10 +169,8 @@ def sincere_loss(
         L = mean_i  -1/|P(i)| sum_{j in P(i)} log( exp(s_ij) / (exp(s_ij) + N_i) )
         N_i = sum over k of other classes of exp(s_ik)
 
-    with s_ij = z_i.z_j / tau and P(i) as in `supcon_loss`.
-
-    Args and errors: as in `supcl_loss`; a batch of one class is always an error, because nothing
-    is then in the sum over other classes.
+    with s_ij = z_i.z_j / tau and P(i) as in `supcon_loss`. Args and errors: as in `supcl_loss`; a
+    batch of one class is always an error, because nothing is then in the sum over other classes.
 
     References:
         Feeney and Hughes, "SINCERE: Supervised Information Noise-Contrastive Estimation

@@ -49,6 +49,7 @@ def reference_supcl(
     """
     conventions = Conventions(self_pairs, reduction, anchors_without_positives, one_class)
     refusals = supcl_definition(alpha, conventions)
+    supervised, self_supervised = refusals.terms
     alpha, tau = float(alpha), Options(temperature, normalize).temperature
     samples = read_samples(embeddings, labels, instances)
     classes, instances = samples.labels, samples.instances
@@ -76,14 +77,13 @@ def reference_supcl(
         per_anchor = pair_losses.where(pairs, 0).sum(1) / positives.clamp(min=1)
         return per_anchor.sum() / counted.sum()
 
-    L = s.new_zeros(())
+    everyone = torch.ones_like(labelled)
+    L_sup = L_self = s.new_zeros(())
     if alpha < 1:
-        L = L + (1 - alpha) * mean(same_class & ~same_instance, labelled, refusals.terms[0])
+        L_sup = mean(same_class & ~same_instance, labelled, supervised)
     if alpha > 0:
-        L = L + alpha * mean(
-            same_instance & ~left_out, torch.ones_like(labelled), refusals.terms[1]
-        )
-    return L
+        L_self = mean(same_instance & ~left_out, everyone, self_supervised)
+    return (1 - alpha) * L_sup + alpha * L_self
 
 
 def supcl_definition(alpha: float, conventions: Conventions) -> Definition:

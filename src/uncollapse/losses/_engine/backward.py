@@ -10,12 +10,7 @@ from torch import Tensor
 
 from uncollapse.losses._engine.definition import Scope
 from uncollapse.losses._engine.partition import partition, share_tiles
-from uncollapse.losses._engine.row_sums import (
-    Denominators,
-    PairsAgainstNegatives,
-    exp_or_zero,
-    exponentials,
-)
+from uncollapse.losses._engine.row_sums import Denominators, exp_or_zero, exponentials
 from uncollapse.losses._engine.tiles import Layout, Tile, storage_for
 
 
@@ -59,19 +54,19 @@ def add_gradient(
     denominators: Denominators,
     quotients: dict[Scope, Quotients],
     gradient: Tensor,
-    against: PairsAgainstNegatives | None = None,
+    slopes_of: Callable[[Tile, Tensor], Tensor] | None = None,
 ) -> None:
     """Second pass: add the gradient of sum_i w_i log D_i to (R, d), for every scope at once.
 
         G_i += sum_j (w_i / D_i + w_j / D_j) exp(y_i . y_j) y_j
 
     Entry (i, j) is in the scope of i exactly when (j, i) is in that of j, so the sum over other
-    anchors' denominators needs no other tile, and no row of another process. The gradient of a loss
-    of pairs is added as well; kept pairs are its slopes already.
+    anchors' denominators needs no other tile, and no row of another process. Slopes of a loss of
+    pairs are added as well; kept pairs are such slopes already.
     """
     for scope, floors in denominators.floors.items():
         if not bool((quotients[scope].logs.columns >= floors).all()):
-            _add_apart(layout, quotients, gradient, against)
+            _add_apart(layout, quotients, gradient, slopes_of)
             return
     is_shifted = bool(denominators.floors)
     first, *others = quotients.values()
@@ -84,7 +79,7 @@ def add_gradient(
             if tile in denominators.kept:
                 values, shift = denominators.kept[tile]
             else:
-                lacking = [b for b in tile.blocks if against and b not in denominators.pairs]
+                lacking = [b for b in tile.blocks if slopes_of and b not in denominators.pairs]
                 values, shift, pairs = exponentials(layout, tile, is_shifted, storage, lacking)
             # w_i / D_i + w_j / D_j, the second scope's in the tile's blocks.
             combined = torch.add(*first.of_tile(tile, shift), out=tile.place(outer))
@@ -96,12 +91,10 @@ def add_gradient(
                     else:
                         within.addcmul_(of_side, block.same)
             combined.mul_(values)
-            if against is not None:
+            if slopes_of is not None:
                 for block in tile.blocks:
-                    is_new = block in pairs
-                    slopes = (
-                        against.slopes(block, pairs[block]) if is_new else denominators.pairs[block]
-                    )
+                    kept = denominators.pairs.get(block)
+                    slopes = slopes_of(block, pairs[block]) if kept is None else kept
                     block.within(tile, combined).add_(slopes)
             yield tile, combined
 
@@ -112,7 +105,7 @@ def _add_apart(
     layout: Layout,
     quotients: dict[Scope, Quotients],
     gradient: Tensor,
-    against: PairsAgainstNegatives | None,
+    slopes_of: Callable[[Tile, Tensor], Tensor] | None,
 ) -> None:
     """The same gradient with a shift of its own for every row and column, scope by scope."""
 
@@ -126,8 +119,8 @@ def _add_apart(
 
     for scope, of_scope in quotients.items():
         add(scope, -torch.inf, of_scope.softmax)
-    if against is not None:
-        add("own class", torch.inf, against.slopes)
+    if slopes_of is not None:
+        add("own class", torch.inf, slopes_of)
 
 
 def _add_products(

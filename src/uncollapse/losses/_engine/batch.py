@@ -1,7 +1,4 @@
-"""From the caller's embeddings to sorted, scaled rows and columns, and their gradient back.
-
-The batch is this process's, or that of all processes of a torch.distributed group.
-"""
+"""From embeddings, of one process or of a group, to sorted and scaled rows, and back."""
 
 from __future__ import annotations
 

@@ -75,8 +75,7 @@ class TermPairs:
 
 def weigh_pairs(definition: Definition, grouping: Grouping) -> list[TermPairs]:
     """The pairs of every term, if the batch has those that the loss needs."""
-    is_one_class = len(grouping.classes.sizes) == 1 and bool(grouping.labelled[0])
-    definition.check(is_one_class)
+    definition.check(len(grouping.classes.sizes) == 1 and bool(grouping.labelled[0]))
     return [_term_pairs(term, definition.conventions, grouping) for term in definition.terms]
 
 
@@ -88,7 +87,10 @@ def _term_pairs(term: Term, conventions: Conventions, grouping: Grouping) -> Ter
               anchors ("zero")
     """
     # An unlabelled instance is a class of its own.
-    views, members = grouping.instances.size_of_row, grouping.classes.size_of_row
+    views, members = (
+        runs.sizes.index_select(0, runs.run_of_row)
+        for runs in (grouping.instances, grouping.classes)
+    )
     positives = torch.zeros_like(views)
     if "views" in term.positives:
         positives = views if term.scope == "all" else views - 1

@@ -23,11 +23,6 @@ class Runs:
     sizes: Tensor  # (R,) int64.
     longest: int  # Size of the longest run.
 
-    @property
-    def size_of_row(self) -> Tensor:
-        """(N,): the size of each row's run."""
-        return self.sizes.index_select(0, self.run_of_row)
-
     def sums(self, rows: Tensor, weights: Tensor | None = None) -> Tensor:
         """(R, d): sum of weights_i rows_i over each run; the same bits for the same input.
 

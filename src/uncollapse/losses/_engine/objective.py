@@ -168,7 +168,7 @@ def _against_negatives(batch: Batch, pairs: TermPairs, gradient: Tensor | None) 
     if gradient is not None:
         weights = pairs.per_pair * shares * weight
         quotients = Quotients(layout, log_columns, weights, pairs.has_idle)
-        add_gradient(layout, negatives, {"other classes": quotients}, gradient, against)
+        add_gradient(layout, negatives, {"other classes": quotients}, gradient, against.slopes)
     return pairs.per_pair.dot(losses)
 
 
