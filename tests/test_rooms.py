@@ -150,6 +150,15 @@ def test_between_rooms_only_doors():
     assert wrong == []
 
 
+def test_tests_of_a_room_enter_other_rooms_by_their_doors():
+    wrong = []
+    for path in Path(__file__).parent.rglob("*.py"):
+        folder = path.parent.name if path.parent.name in MAY_IMPORT else "tests"
+        names = around_doors(path.read_text("utf-8"), f"uncollapse.{folder}")
+        wrong += [f"{path.name}: {name}" for name in names if path != Path(__file__)]
+    assert wrong == []
+
+
 def test_no_circle_of_imports():
     assert circle(FILES) == []
 
