@@ -70,12 +70,7 @@ class Dataset:
 
 
 def as_dataset(given: Embedded, seed: int) -> Dataset:
-    """Check an `Embedded` and settle its splits.
-
-    Raises:
-        InputError: Rows that are not finite or zero, lengths that differ, no target, unknown names
-            of splits, a split without rows, a group in two splits, a finer label that is the label.
-    """
+    """Check an `Embedded` and settle its splits; refuses what `probe` lists."""
     layers: dict[str, NDArray[Any]] = {}
     for name, values in given.layers.items():
         matrix = as_matrix(values)[0]

@@ -43,16 +43,9 @@ class ProbeColumns:
 def embedded_files(
     paths: Sequence[str | Path], columns: ProbeColumns | None = None, *, name: str = ""
 ) -> Embedded:
-    """Embeddings of one data set from files.
+    """Embeddings of one data set from files that any command reads, several being shards of one.
 
-    Args:
-        paths: Files (npz, parquet, safetensors, CSV, arrow; several are shards of one set), folders
-            of them, or the folder of a run, which means its embeddings.parquet.
-        columns: What is where in them.
-        name: Of the data set.
-
-    Raises:
-        InputError: A run that was not embedded, a column that is not there, an unreadable file.
+    The folder of a run means its embeddings.parquet; one that was not embedded is refused.
     """
     columns = columns or ProbeColumns()
     shards = open_shards([_embeddings_of(Path(path)) for path in paths])

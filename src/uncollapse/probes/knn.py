@@ -13,23 +13,10 @@ from uncollapse.samples import unit_rows
 
 
 def exact_neighbours(train: Floats, queries: Floats, k: int) -> tuple[Floats, Integers]:
-    """The k nearest by cosine, by comparing with all.
+    """The k nearest unit vectors of each query by cosine: cosines and positions (m, k), best first.
 
-    Distances are taken after subtracting the mean, which changes none of them, and not as
-    1 - cosine: at a variance of 1e-12 that difference has no digits left.
-
-    Args:
-        train: (n, d) unit vectors.
-        queries: (m, d) unit vectors.
-        k: At most n.
-
-    Returns:
-        Cosines (m, k) and positions in train (m, k), best first.
-
-    Examples:
-        >>> cosines, positions = exact_neighbours(np.eye(3), np.eye(3)[:1], 2)
-        >>> int(positions[0, 0]), abs(cosines[0]).round(6).tolist()
-        (0, [1.0, 0.0])
+    By comparing with all. Distances are taken after subtracting the mean, which changes none of
+    them, and not as 1 - cosine: at a variance of 1e-12 that difference has no digits left.
     """
     from sklearn.neighbors import NearestNeighbors
 
@@ -44,17 +31,8 @@ def knn_votes(
 ) -> Integers:
     """Label with the largest sum of weights exp(cosine/(temperature * spread)), over its frequency.
 
-    Args:
-        cosines: (m, k) cosines of the nearest, best first.
-        neighbours: (m, k) their positions in the training set.
-        labels: (n,) labels of the training set, 0..K-1.
-        spread: Variance of the training set, which makes the temperature free of scale.
-        temperature: Of the weights.
-
-    Examples:
-        >>> cosines, positions = np.array([[0.9, 0.8, 0.1]]), np.array([[0, 1, 2]])
-        >>> knn_votes(cosines, positions, np.array([1, 1, 0]), 1.0, 0.1).tolist()
-        [1]
+    Of the nearest: `cosines` and positions, (m, k), best first, and the labels of all. `spread` is
+    the variance of the training set, which makes the temperature free of scale.
     """
     weights = np.exp((cosines - cosines[:, :1]) / (temperature * max(spread, 1e-300)))
     counts = np.bincount(labels)

@@ -37,13 +37,7 @@ from uncollapse.statistics import t_quantile
 
 
 def cross_predict(probed: ProbedClass, classifier: str, options: WithinClassOptions) -> Integers:
-    """Out-of-fold predictions, -1 where there are none.
-
-    Args:
-        probed: One of `probed_classes`.
-        classifier: "knn" or "logistic".
-        options: Of the probe; hyperparameters are chosen on the fold after the test fold.
-    """
+    """Out-of-fold predictions, -1 where there are none; chosen on the fold after the test fold."""
     predicted = np.full(len(probed.fine), -1, dtype=np.int64)
     for fold in range(options.folds):
         test, validation = probed.folds == fold, probed.folds == (fold + 1) % options.folds
@@ -66,18 +60,9 @@ def probe_within_classes(
 ) -> WithinClassProbe:
     """Read the finer labels inside every class, and say what chance would give.
 
-    Args:
-        sample: Checked rows.
-        fine: Their finer labels, -1 where missing.
-        options: Of the probe.
-        rng: Draws folds, subsamples and permutations.
-        right: Filled, when given, with whether each row was read right out of fold (NaN where it
-            took no part), by classifier.
-
-    Returns:
-        The record. Its intervals are over folds, with the variance of overlapping training sets
-        (Nadeau & Bengio 2003, equation 9): (1/folds + 1/(folds - 1)) times the variance between
-        folds.
+    Intervals are over folds, with the variance of overlapping training sets (Nadeau & Bengio 2003,
+    equation 9): (1/folds + 1/(folds - 1)) times the variance between folds. `right` is filled, when
+    given, with whether each row was read right out of fold (NaN where it took no part).
     """
     options = replace(options, most_rows=options.most_rows or MOST_ROWS)
     classes = probed_classes(sample, fine, options, rng)

@@ -41,11 +41,7 @@ def open_shards(paths: Sequence[str | Path]) -> list[Shard]:
 def open_splits(path: Path) -> list[tuple[Shard, str]]:
     """The tables of one path, each with the split that its name or the dataset says, or "".
 
-    Args:
-        path: A file, a folder of parquet files at any depth, or a saved Hugging Face dataset.
-
-    Raises:
-        InputError: As `open_shards`.
+    Of a file, of a folder of parquet files at any depth, or of a saved Hugging Face dataset.
     """
     if not path.is_dir():
         return [(_open(file), "") for file in _files_of(path)]
@@ -64,11 +60,7 @@ def open_splits(path: Path) -> list[tuple[Shard, str]]:
 
 
 def open_arrays(path: Path) -> ArraysShard:
-    """An npz archive, or a folder of npy files.
-
-    Raises:
-        InputError: As `open_shards`.
-    """
+    """An npz archive, or a folder of npy files."""
     return NpyShard(path) if path.is_dir() else NpzShard(path)
 
 
