@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -210,3 +211,12 @@ def compared(pilot: records.PilotResult) -> str | None:
         return pilot.recommendation.trial
     gains = {trial.name: trial.gain.estimate for trial in pilot.trials if trial.gain is not None}
     return max(gains, key=lambda name: gains[name]) if gains else None
+
+
+def shown_runs(pilot: records.PilotResult | None) -> list[Path]:
+    """Folders of one run of the start and of the setting beside it, as they were confirmed."""
+    seeds = () if pilot is None else (confirmation(pilot) or pilot.conditions).seeds
+    if pilot is None or not seeds:
+        return []
+    names = [name for name in (pilot.start.name, compared(pilot)) if name is not None]
+    return [Path("trials") / Path(name).name / f"seed-{seeds[0]}" for name in names]

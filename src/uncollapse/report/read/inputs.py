@@ -12,15 +12,7 @@ from uncollapse import records
 from uncollapse.errors import InputError
 from uncollapse.progress import OnStep, Step
 from uncollapse.records import Comparison, Measurement, PilotResult, Prediction, ProbeResult
-from uncollapse.report.inputs_model import (
-    Case,
-    Inputs,
-    Measured,
-    ReportOptions,
-    Source,
-    compared,
-    confirmation,
-)
+from uncollapse.report.inputs_model import Case, Inputs, Measured, ReportOptions, Source, shown_runs
 from uncollapse.report.read.rows import measured_rows
 from uncollapse.report.read.settings import pooled, predicted
 from uncollapse.tables import ENDINGS
@@ -65,22 +57,13 @@ def _read(path: Path, inputs: Inputs, options: ReportOptions) -> None:
     elif (path / "pilot.json").is_file():
         _record(path / "pilot.json", inputs)
         records.TrialFile.read_all(path)  # A damaged one is named.
-        for run in _shown_runs(inputs.pilot):
+        for run in shown_runs(inputs.pilot):
             if (path / run / "run.json").is_file():
                 _run(path / run, inputs, options, kind="trial")
     elif path.is_dir() or path.suffix in ENDINGS:
         _embeddings(path, inputs, options)
     else:
         _record(path, inputs)
-
-
-def _shown_runs(pilot: PilotResult | None) -> list[Path]:
-    """Folders of one run of the start and of the setting beside it, as they were confirmed."""
-    seeds = () if pilot is None else (confirmation(pilot) or pilot.conditions).seeds
-    if pilot is None or not seeds:
-        return []
-    names = [name for name in (pilot.start.name, compared(pilot)) if name is not None]
-    return [Path("trials") / Path(name).name / f"seed-{seeds[0]}" for name in names]
 
 
 def _record(path: Path, inputs: Inputs) -> None:

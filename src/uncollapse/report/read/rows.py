@@ -14,20 +14,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from uncollapse import tables
 from uncollapse.errors import InputError
 from uncollapse.metrics import Accumulator, Measurement, measure
 from uncollapse.records import Prediction
 from uncollapse.report.inputs_model import Floats, Measured, Points, ReportOptions
-from uncollapse.tables import (
-    Columns,
-    Reading,
-    Rows,
-    Shard,
-    description_of,
-    embedding_columns,
-    joined,
-    open_shards,
-)
+from uncollapse.tables import Columns, Reading, Rows, Shard
 
 # Embeddings that take more than this as float64 are measured as a stream.
 IN_MEMORY_BYTES = 1 << 28
@@ -58,7 +50,7 @@ def measured_rows(
 
     The prediction is of the run's setting, and so for the projector, where the loss is.
     """
-    shards = open_shards([path])
+    shards = tables.open_shards([path])
     roles = _roles(shards[0], options)
     for layer in roles.layers:
         rows = _read(shards, roles, layer, options)
@@ -80,12 +72,12 @@ def measured_rows(
 
 def _roles(shard: Shard, options: ReportOptions) -> _Roles:
     """By the file's own description, which `uncollapse embed` writes, or as the caller says."""
-    about, given = description_of(shard), options.columns
+    about, given = tables.description_of(shard), options.columns
     present = [column.name for column in shard.columns]
     split = "split" if "split" in present and given.label != "split" else None
     name = next((usual for usual in ("id", "name", "path", "file") if usual in present), None)
     if given.embedding is not None or not about.layers:
-        embedding = given.embedding or ",".join(embedding_columns(shard))
+        embedding = given.embedding or ",".join(tables.embedding_columns(shard))
         return _Roles((embedding,), given, split, name)
     wanted = options.layer or ("projector" if "projector" in about.layers else about.layers[0])
     if wanted not in about.layers:
@@ -157,7 +149,7 @@ class _Rows:
     def drawn(self) -> Rows:
         """The rows of the picture; no others are kept."""
         order = np.sort(np.argsort(self.keys, kind="stable")[: self.most])
-        self.kept, self.keys = [joined(self.kept).take(order)], self.keys[order]
+        self.kept, self.keys = [tables.joined(self.kept).take(order)], self.keys[order]
         return self.kept[0]
 
     def measurement(
@@ -168,7 +160,7 @@ class _Rows:
         if self.state is not None:
             fitting = _fitting(prediction, self.state.classes().names)
             return self.state.measurement(prediction=fitting, layer=layer, split=split)
-        part = joined(self.parts)
+        part = tables.joined(self.parts)
         slices = {name: part.slices[name] for name in self.roles.columns.slices}
         return measure(
             part.embeddings,

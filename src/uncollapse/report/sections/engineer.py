@@ -5,14 +5,8 @@ from __future__ import annotations
 from dataclasses import fields, replace
 
 from uncollapse.records import BalancedBatch, Interval, Message, NC1Null, Part, SliceColumn
+from uncollapse.report.charts import measured as charts
 from uncollapse.report.charts.embedding import embedding_chart, points_rows, spectrum_chart
-from uncollapse.report.charts.measured import (
-    dot_chart,
-    least_classes,
-    level_chart,
-    training_chart,
-    variance_chart,
-)
 from uncollapse.report.charts.phase import phase_chart
 from uncollapse.report.decide.decide import Content
 from uncollapse.report.decide.lookup import class_rows, has_views, judged, judged_cases, probe_rows
@@ -29,7 +23,7 @@ MOST_DOTS = 40
 def engineer(report: Content, points: int) -> list[Section]:
     """Sections that there are data for, with pictures of so many points at most."""
     words, pilot, cases = report.words, report.inputs.pilot, report.inputs.cases
-    training = training_chart(cases, report.layer, words)
+    training = charts.training_chart(cases, report.layer, words)
     spectra = [(case.name, drawn.spectrum) for case, drawn in _shown(report)]
     sections = [
         None if pilot is None else pilot_section(pilot, words),
@@ -94,7 +88,7 @@ def _phase(report: Content, words: Language) -> Section | None:
 
 def _variance(report: Content, words: Language) -> Section | None:
     rows = class_rows(report.inputs.cases, report.layer)
-    least = least_classes(rows)
+    least = charts.least_classes(rows)
     count, shown = (len({short(row.measured.label) for row in part}) for part in (rows, least))
     paragraphs = [words.say("intro.variance")]
     if any(row.predicted is not None for row in least):
@@ -102,7 +96,7 @@ def _variance(report: Content, words: Language) -> Section | None:
     if shown < count:
         paragraphs.append(words.say("intro.variance-many", shown=shown, count=count))
     measured = judged_cases(report.inputs.cases, report.layer)
-    spec = variance_chart(least, bool(measured) and has_views(measured[0][1]), words)
+    spec = charts.variance_chart(least, bool(measured) and has_views(measured[0][1]), words)
     numbers = section.class_table([case for case, _ in measured], report.layer, words)
     return charted("variance", spec, paragraphs, numbers)
 
@@ -113,7 +107,7 @@ def _levels(report: Content, words: Language) -> Section | None:
     if not any(measurement.view_variance.estimate is not None for _, measurement in measured):
         paragraphs.append(words.say("intro.levels-no-views"))
     cases = [case for case, _ in measured]
-    spec = level_chart(cases, report.layer, words)
+    spec = charts.level_chart(cases, report.layer, words)
     return charted("levels", spec, paragraphs, section.level_table(cases, report.layer, words))
 
 
@@ -147,7 +141,7 @@ def _probes(report: Content, words: Language) -> Section | None:
             if row.target.layer == layer
         ]
         title = words.word("layer", short(layer, 60))
-        spec = dot_chart(dots[:MOST_DOTS], names, words, title=title)
+        spec = charts.dot_chart(dots[:MOST_DOTS], names, words, title=title)
         figures.append(Figure(f"probes-{number}", title, spec))
     intro = words.say("intro.probes-seeds" if any(c.runs for c in cases) else "intro.probes")
     notes = dict.fromkeys(note for _, row in named for note in row.target.notes)

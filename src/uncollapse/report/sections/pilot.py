@@ -2,15 +2,8 @@
 
 from __future__ import annotations
 
-from uncollapse.records import (
-    Confirmation,
-    Interval,
-    LayerScores,
-    Message,
-    PilotResult,
-    Trial,
-    TrialRun,
-)
+from uncollapse import records
+from uncollapse.records import Interval, LayerScores, Message, PilotResult, Trial
 from uncollapse.report.charts.look import Row, Spec
 from uncollapse.report.charts.measured import trial_chart
 from uncollapse.report.inputs_model import compared, confirmation
@@ -108,7 +101,7 @@ def transfer_section(pilot: PilotResult, words: Language) -> Section | None:
     if name is None:
         return None
     runs = {trial.name: trial.runs for trial in pilot.trials}
-    judged: Trial | Confirmation = next(trial for trial in pilot.trials if trial.name == name)
+    judged: Trial | records.Confirmation = {trial.name: trial for trial in pilot.trials}[name]
     key, values = "intro.transfer-chosen", {}
     if confirmed is not None and confirmed.runs:
         runs, judged = confirmed.runs, confirmed
@@ -145,6 +138,6 @@ def transfer_section(pilot: PilotResult, words: Language) -> Section | None:
     return Section("transfer", [text], tables=[table(words, columns, rows, after=short(name))])
 
 
-def _number(run: TrialRun, layer: str, quantity: str, data: str) -> float:
+def _number(run: records.TrialRun, layer: str, quantity: str, data: str) -> float:
     value = run.measured.get(layer, LayerScores())[quantity]
     return (value.get(data) if data else value) or 0.0

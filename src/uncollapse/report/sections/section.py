@@ -6,15 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from uncollapse.report.decide.lookup import (
-    LEVELS,
-    MOST_CLASSES,
-    ProbeRow,
-    class_rows,
-    judged_cases,
-    predicted_level,
-    probe_rows,
-)
+from uncollapse.report.decide import lookup
 from uncollapse.report.inputs_model import Case
 from uncollapse.report.language import Language, short
 
@@ -96,26 +88,27 @@ def class_table(cases: Sequence[Case], layer: str | None, words: Language) -> Te
         " verdict:verdict"
     )
     rows = []
-    for row in sorted(class_rows(cases, layer), key=lambda row: row.rank):
+    for row in sorted(lookup.class_rows(cases, layer), key=lambda row: row.rank):
         measured, value = row.measured, row.value
         about = (short(measured.label), row.case.name, measured.count)
         rows.append((*about, value, value, row.predicted, measured.share, measured.verdict))
-    return table(words, columns, rows, most=MOST_CLASSES * max(1, len(cases)))
+    return table(words, columns, rows, most=lookup.MOST_CLASSES * max(1, len(cases)))
 
 
 def level_table(cases: Sequence[Case], layer: str | None, words: Language) -> TextTable:
     """The levels with their intervals, plug-ins and predictions."""
     rows = []
-    for case, measurement in judged_cases(cases, layer):
-        for level, name in LEVELS.items():
-            value, predicted = measurement[name], predicted_level(measurement.prediction, level)
+    for case, measurement in lookup.judged_cases(cases, layer):
+        for level, name in lookup.LEVELS.items():
+            value = measurement[name]
+            predicted = lookup.predicted_level(measurement.prediction, level)
             said = words.say(f"level.{level}")
             rows.append((said, case.name, value, value, value.plug_in, predicted))
     columns = "quantity run measured:number interval:ends plug-in:number predicted:number"
     return table(words, columns, rows)
 
 
-def probe_name(row: ProbeRow, words: Language) -> str:
+def probe_name(row: lookup.ProbeRow, words: Language) -> str:
     """Data, target and probe in words, with its shots."""
     target, reading = row
     name = words.word("probe", reading.probe)
@@ -131,7 +124,9 @@ def probe_table(cases: Sequence[Case], words: Language) -> TextTable:
         "target kind:role layer run rows:count axis.above-chance:share interval:share_ends"
         " accuracy:share"
     )
-    named = [(probe_name(row, words), row, case) for case in cases for row in probe_rows(case)]
+    named = [
+        (probe_name(row, words), row, case) for case in cases for row in lookup.probe_rows(case)
+    ]
     named.sort(key=lambda entry: (entry[1].target.layer, entry[0]))
     rows = []
     for name, (target, reading), case in named:
