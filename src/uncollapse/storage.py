@@ -46,24 +46,6 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     write_text(path, json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False))
 
 
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The objects of a file of JSON lines, without a last one cut short; none without a file."""
-    if not path.exists():
-        return []
-    lines = path.read_text(encoding="utf-8").splitlines()
-    records: list[dict[str, Any]] = []
-    for number, line in enumerate(lines, 1):
-        try:
-            records.append(dict(json.loads(line)))
-        except (ValueError, TypeError, RecursionError) as error:
-            if number == len(lines):
-                break
-            raise InputError(
-                f"JSON in line {number} of {path}", line[:40], "take the line out"
-            ) from error
-    return records
-
-
 def unwritable(path: Path, error: Exception) -> InputError:
     """The error for a place that cannot be written to."""
     return InputError(

@@ -36,18 +36,15 @@ class PopulationVariances(Part):
 
     Variances are on the unit sphere, in [0, 1] (plug-in quantities), each class weighing the same;
     view + instance = within, and within + between = 1 - squared norm of the mean of class means.
+    What ends in `_per_class` is the same for each class.
 
     Attributes:
         phase: "spread" if instances of every class keep apart; "collapse" if those of some class
             become one point; "view-splitting" if they do so only after averaging their views.
-        phase_per_class: The same for each class; None for a class of one instance, which has
-            nothing to collapse.
+        phase_per_class: None for a class of one instance, which has nothing to collapse.
         within_class_variance: 1 - squared norm of the class mean, mean over classes.
-        within_class_variance_per_class: The same for each class.
         instance_variance: The part of it between instances (views averaged).
-        instance_variance_per_class: The same for each class.
         view_variance: The part of it between views of one instance.
-        view_variance_per_class: The same for each class.
         between_class_variance: Variance of the class means, each class weighing the same.
     """
 
@@ -102,14 +99,11 @@ def phases_of(
     instance: Iterable[float], view: Iterable[float], counts: Iterable[float], zero: float
 ) -> list[Phase | None]:
     """The phase of each class from its variances, of which one up to `zero` counts as none."""
-
-    def phase(between_instances: float, between_views: float) -> Phase:
-        if between_instances > zero:
-            return "spread"
-        return "view-splitting" if between_views > zero else "collapse"
-
-    classes = zip(instance, view, counts, strict=True)
-    return [phase(i, v) if n > 1 else None for i, v, n in classes]
+    phases: list[Phase | None] = []
+    for between_instances, between_views, count in zip(instance, view, counts, strict=True):
+        without: Phase = "view-splitting" if between_views > zero else "collapse"
+        phases.append(None if count < 2 else "spread" if between_instances > zero else without)
+    return phases
 
 
 def worst_phase(phases: Iterable[Phase | None]) -> Phase:
@@ -204,23 +198,20 @@ class SimulationOptions(Part):
 
 
 def _check_numbers(options: SimulationOptions) -> None:
-    rules: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
-        ("learning_rate", "a positive number", lambda v: v > 0),
-        ("momentum", "a number in [0, 1)", lambda v: 0 <= v < 1),
-        ("steps", "a whole number from 1", lambda v: v >= 1),
-        ("initial_variance", "a number between 0 and 1", lambda v: 0 < v < 1),
-        ("initial_noise", "a number from 0", lambda v: v >= 0),
-        ("width", "a whole number from 1 to 4096", lambda v: 1 <= v <= 4096),
-        ("depth", "a whole number from 0 to 32", lambda v: 0 <= v <= 32),
-        ("input_dimension", "a whole number from 1 to 4096", lambda v: 1 <= v <= 4096),
-        ("separation", "a number from 0", lambda v: v >= 0),
-        ("augmentation", "a number from 0", lambda v: v >= 0),
-        ("collapsed_below", "a number in [0, 1)", lambda v: 0 <= v < 1),
+    rules: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
+        ("a positive number", lambda v: v > 0, "learning_rate"),
+        ("a number in [0, 1)", lambda v: 0 <= v < 1, "momentum collapsed_below"),
+        ("a whole number from 1", lambda v: v >= 1, "steps"),
+        ("a number between 0 and 1", lambda v: 0 < v < 1, "initial_variance"),
+        ("a number from 0", lambda v: v >= 0, "initial_noise separation augmentation"),
+        ("a whole number from 1 to 4096", lambda v: 1 <= v <= 4096, "width input_dimension"),
+        ("a whole number from 0 to 32", lambda v: 0 <= v <= 32, "depth"),
     )
-    for name, expected, holds in rules:
-        value = getattr(options, name)
-        if value is not None and not (math.isfinite(value) and holds(value)):
-            raise InputError(f"{name} as {expected}", f"{name} = {value!r}", "change it")
+    for expected, holds, names in rules:
+        for name in names.split():
+            value = getattr(options, name)
+            if value is not None and not (math.isfinite(value) and holds(value)):
+                raise InputError(f"{name} as {expected}", f"{name} = {value!r}", "change it")
     check_choice(options, "model", get_args(Model), "choose one")
     check_choice(options, "optimiser", (*get_args(Optimiser), None), "choose one")
     check_choice(options, "schedule", get_args(Schedule), "choose one")
@@ -228,8 +219,6 @@ def _check_numbers(options: SimulationOptions) -> None:
 
 
 Stopped = Literal["converged", "precision", "steps", "diverged"]
-# Thresholds are the business of `predict`, where they are wanted more often and computed once.
-_LEFT_OUT = ("alpha_threshold", "temperature_threshold", "view_splitting_threshold")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -268,7 +257,8 @@ class SimulationRun(Part):
     def to_dict(self) -> dict[str, Any]:
         """The record as plain JSON types; the prediction without thresholds, the seed once."""
         record = super().to_dict()
-        for name in _LEFT_OUT:
+        # They are the business of `predict`, where they are wanted more often and computed once.
+        for name in ("alpha_threshold", "temperature_threshold", "view_splitting_threshold"):
             del record["prediction"][name]
         del record["reached"]["seed"]
         return record

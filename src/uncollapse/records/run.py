@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
+from uncollapse.errors import InputError
 from uncollapse.records import scalars
 from uncollapse.records.codec import Document, Part, RefusedError
 from uncollapse.records.prediction import Prediction
 from uncollapse.records.setting import Setting
-from uncollapse.storage import read_lines
 
 InputKind = Literal["image", "vector", "views"]
 
@@ -114,8 +115,18 @@ class EpochLine(Part):
     @classmethod
     def read_all(cls, path: Path) -> list[Self]:
         """The lines of a file; none without one, and without a last one cut short by a kill."""
-        lines = enumerate(read_lines(path), 1)
-        return [cls.from_dict(line, f"line {number} of {path}") for number, line in lines]
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        records: list[Self] = []
+        for number, line in enumerate(lines, 1):
+            place = f"line {number} of {path}"
+            try:
+                record = dict(json.loads(line))
+            except (ValueError, TypeError, RecursionError) as error:
+                if number == len(lines):
+                    break
+                raise InputError(f"JSON in {place}", line[:40], "take the line out") from error
+            records.append(cls.from_dict(record, place))
+        return records
 
 
 _IN_JSON = {"before": "from", "after": "to"}
