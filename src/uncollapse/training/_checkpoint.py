@@ -81,9 +81,9 @@ class _Groups(Part):
     numbers: dict[str, None]
 
 
-@dataclass(frozen=True)
-class OptimiserState(Part):
-    """What state.json says of the optimiser, whose tensors are in a file of their own."""
+@dataclass(frozen=True, kw_only=True)
+class _StateFile(RunState):
+    """state.json, with what is said of the optimiser beside its tensors' own file."""
 
     optimiser: _Groups
 
@@ -219,7 +219,7 @@ def read_checkpoint(folder: Path, which: Which = "last") -> Checkpoint | None:
     path = folder / "state.json"
     record = read_json(path, remedy=_REMEDY)
     state = RunState.from_dict(record, str(path))
-    groups = OptimiserState.from_dict(record, str(path)).optimiser.groups
+    groups = _StateFile.from_dict(record, str(path)).optimiser.groups
     try:
         model = load_file(folder / "model.safetensors")
         tensors = load_file(folder / "optimiser.safetensors")
