@@ -1,7 +1,9 @@
 """`reference_supcl`, the definition to read: the loops give its numbers, and so does the engine."""
 
+import importlib
 import inspect
 import itertools
+from dataclasses import replace
 
 import loss_definitions as definitions
 import pytest
@@ -64,6 +66,35 @@ def test_engine_and_loops_equal_the_reference(name, conventions):
             ),
             len(labels),
         )
+
+
+MISTAKES = {
+    "the weights": lambda first, second: (
+        replace(first, weight=second.weight),
+        replace(second, weight=first.weight),
+    ),
+    "the positives": lambda first, second: (replace(first, positives=("views", "class")), second),
+    "the denominators": lambda *terms: tuple(replace(term, scope="all") for term in terms),
+    "the anchors": lambda first, second: (replace(first, labelled_anchors=False), second),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_in_the_definition_of_the_engine_is_not_the_reference_s(name, monkeypatch):
+    module = importlib.import_module(supcl_loss.__module__)
+    right = module.supcl_definition
+
+    def wrong(alpha, conventions):
+        definition = right(alpha, conventions)
+        return replace(definition, terms=MISTAKES[name](*definition.terms))
+
+    batch = vectors(15), *map(torch.tensor, UNEVEN)
+    arguments = {"alpha": 0.3, "temperature": 0.2, "anchors_without_positives": "zero"}
+    expected, before = reference_supcl(*batch, **arguments), supcl_loss(*batch, **arguments)
+    torch.testing.assert_close(before, expected)
+    monkeypatch.setattr(module, "supcl_definition", wrong)
+    assert torch.equal(reference_supcl(*batch, **arguments), expected)
+    assert not torch.isclose(supcl_loss(*batch, **arguments), expected)
 
 
 def test_every_convention_is_another_number():
