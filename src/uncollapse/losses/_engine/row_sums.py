@@ -1,7 +1,8 @@
 """Denominators of the softmax and of single pairs, by tiles: the first pass over the matrix.
 
 This and `backward.py` are the only parts of the loss whose cost grows with N^2, and the place for a
-fused kernel: a backend replaces `log_denominators` and `add_gradient` and nothing else.
+fused kernel: a backend replaces `log_denominators`, `add_gradient` and, for losses of single pairs,
+`PairsAgainstNegatives`; nothing else.
 """
 
 from __future__ import annotations
