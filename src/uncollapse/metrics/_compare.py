@@ -5,19 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from uncollapse import records
 from uncollapse.errors import InputError
 from uncollapse.metrics.verdict import MOST_NAMES, by_slice
-from uncollapse.records import (
-    UNKNOWN,
-    Comparison,
-    Estimate,
-    Interval,
-    Measurement,
-    Message,
-    NumberChange,
-    Value,
-    severity,
-)
+from uncollapse.records import Comparison, Estimate, Interval, Measurement, Message, severity
 from uncollapse.statistics import difference
 
 
@@ -52,20 +43,21 @@ def compare(before: Measurement, after: Measurement, *, tolerance: float = 0.0) 
     """
     if not 0 <= tolerance < 1:
         raise InputError("tolerance in [0, 1)", f"{tolerance}", "0.1 allows a fall by a tenth")
-    changes, warnings = list[NumberChange](), list(_conditions_differ(before, after))
+    changes, warnings = list[records.NumberChange](), list(_conditions_differ(before, after))
     second = _numbers(after)
     for name, a in _numbers(before).items():
         b = second[name]
         if a.estimate is not None and b.estimate is not None:
             ends = Interval(a.estimate, a.low, a.high), Interval(b.estimate, b.low, b.high)
-            changes.append(NumberChange(name, a.estimate, b.estimate, **vars(difference(*ends))))
+            gap = difference(*ends)
+            changes.append(records.NumberChange(name, a.estimate, b.estimate, **vars(gap)))
         elif a.estimate is not None or b.estimate is not None:
             # Not compared, and so no sign that nothing fell.
             side = "before" if b.estimate is None else "after"
             warnings.append(Message(f"compare.only-{side}", {"name": name.replace("_", " ")}))
     reasons = []
     if severity(after.verdict) < min(severity(before.verdict), severity("cannot-tell")):
-        verdicts: dict[str, Value] = {"before": before.verdict, "after": after.verdict}
+        verdicts: dict[str, records.Value] = {"before": before.verdict, "after": after.verdict}
         reasons.append(Message("compare.verdict", verdicts))
     classes = _worse(*({c.label: c.verdict for c in m.classes} for m in (before, after)))
     slices = _worse(
@@ -99,7 +91,7 @@ def _numbers(measurement: Measurement) -> dict[str, Estimate | Interval]:
     numbers = dict(measurement.variances.items()) | {"share": measurement.share}
     for name in ("knn", "logistic"):
         read = None if measurement.probe is None else measurement.probe[name]
-        numbers[f"probe_{name}"] = UNKNOWN if read is None else read
+        numbers[f"probe_{name}"] = records.UNKNOWN if read is None else read
     return numbers
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from uncollapse import records
 from uncollapse.errors import InputError
 from uncollapse.metrics.moments import Classes, Floats, classes_of
 from uncollapse.metrics.secondary import nc1_null, secondary_measures, ssem_fit, uniformity_of
@@ -16,16 +17,7 @@ from uncollapse.metrics.slices import measure_slices
 from uncollapse.metrics.variance import decompose
 from uncollapse.metrics.verdict import judge, judge_classes
 from uncollapse.probes import ProbeOptions, probe_within_classes
-from uncollapse.records import (
-    Conditions,
-    Margins,
-    Measurement,
-    NC1Null,
-    Prediction,
-    SliceColumn,
-    WithinClassProbe,
-    sentence,
-)
+from uncollapse.records import Margins, Measurement, Prediction
 from uncollapse.samples import ByRole, checked, sample_of, unit_rows
 
 DEFAULT_PROBE = ProbeOptions()
@@ -146,9 +138,9 @@ class InMemory:
     """What only all rows together tell; the seed is that of everything that was drawn."""
 
     uniformity: float | None = None
-    nc1_null: NC1Null | None = None
-    probe: WithinClassProbe | None = None
-    slices: Mapping[str, SliceColumn] | None = None
+    nc1_null: records.NC1Null | None = None
+    probe: records.WithinClassProbe | None = None
+    slices: Mapping[str, records.SliceColumn] | None = None
     seed: int | None = None
 
 
@@ -185,7 +177,7 @@ def build_record(
     prediction, margins = _as_prediction(prediction), margins or Margins()
     beside = in_memory or InMemory()
     blocks = next((len(m.rows) for m in classes.units if m.blocked and m.rows is not None), None)
-    interval = sentence(
+    interval = records.sentence(
         "interval.units" if blocks is None else "interval.blocks", {"blocks": blocks}
     )
     macro = decompose(classes.units, confidence=confidence)
@@ -202,7 +194,7 @@ def build_record(
         probe=beside.probe,
         slices=beside.slices,
         prediction=prediction,
-        conditions=Conditions(
+        conditions=records.Conditions(
             classes=len(classes.names),
             samples=sum(moments.samples for moments in classes.units),
             units=sum(moments.units for moments in classes.units),

@@ -16,6 +16,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from uncollapse import samples
 from uncollapse.errors import InputError
 from uncollapse.metrics._measure import DEFAULT_PROBE, measure
 from uncollapse.metrics.persist import Paths, merged_states
@@ -23,20 +24,6 @@ from uncollapse.metrics.stream import Accumulator
 from uncollapse.probes import ProbeOptions
 from uncollapse.progress import Progress, quiet
 from uncollapse.records import Margins, Measurement, Prediction
-from uncollapse.samples import (
-    ByRole,
-    Codes,
-    Hashes,
-    RepeatedInstanceError,
-    RowError,
-    encode,
-    hash_ids,
-    row_fault,
-    row_faults,
-    row_norms,
-    sample_of,
-    split_faults,
-)
 from uncollapse.tables import Columns, Reading, Rows, joined, joined_names, open_shards
 
 ClassCounts = dict[Any, int]
@@ -137,7 +124,7 @@ def measure_files(
             split=split,
             sources=rows.sources,
         )
-    except RowError as error:
+    except samples.RowError as error:
         raise _over_its_file(error, reading) from error
 
 
@@ -193,10 +180,10 @@ def _accumulated(
         rows = part.embeddings, part.labels, part.instances, part.groups
         try:
             accumulator.update(*rows, sources=part.sources, first_row=part.vectors_place.row)
-        except RowError as error:
+        except samples.RowError as error:
             split = _split_error(reading) if error.fault.startswith("instance_in_two") else None
             raise split or _over_its_file(error, reading) from error
-        except RepeatedInstanceError as error:
+        except samples.RepeatedInstanceError as error:
             raise _split_error(reading) or error from error
         done += len(part)
         progress(done, reading.rows)
@@ -229,16 +216,16 @@ def _whole_instances(parts: Iterator[Rows]) -> Iterator[Rows]:
 
 def _counts(rows: Rows) -> ClassCounts:
     """Instances of each class."""
-    labels = encode(rows.labels, "labels", len(rows))
+    labels = samples.encode(rows.labels, "labels", len(rows))
     codes = labels.codes
     if rows.instances is not None:
-        units = encode(rows.instances, "instances", len(rows)).codes
+        units = samples.encode(rows.instances, "instances", len(rows)).codes
         codes = np.unique(np.stack([codes, units]), axis=1)[0]
     counts = np.bincount(codes[codes >= 0], minlength=len(labels.names))
     return dict(zip(labels.names, counts.tolist(), strict=True))
 
 
-def _over_its_file(error: RowError, reading: Reading) -> RowError:
+def _over_its_file(error: samples.RowError, reading: Reading) -> samples.RowError:
     """An error about some rows, unless of several together, as one about their whole file."""
     name, bad, rows, first, path = "", 0, 0, 0, None
     for part in reading.parts():
@@ -253,46 +240,46 @@ def _over_its_file(error: RowError, reading: Reading) -> RowError:
             first = rows + int(here[0])
         if place.path == path:
             bad, rows = bad + len(here), rows + len(part)
-    return row_fault(name, bad, rows, first, sources) if name else error
+    return samples.row_fault(name, bad, rows, first, sources) if name else error
 
 
 def _faults(part: Rows) -> dict[str, NDArray[np.bool_]]:
     """Which rows of a part have which fault by themselves; views of one row together."""
-    sample = sample_of(part.embeddings, part, part.sources)
-    faults = row_faults(sample, row_norms(sample.matrix))
+    sample = samples.sample_of(part.embeddings, part, part.sources)
+    faults = samples.row_faults(sample, samples.row_norms(sample.matrix))
     return {name: np.any(bad.reshape(len(part), -1), axis=1) for name, bad in faults.items()}
 
 
-def _split_ids(reading: Reading) -> dict[str, Hashes]:
+def _split_ids(reading: Reading) -> dict[str, samples.Hashes]:
     """Hashes of ids in two classes or groups, by the fault's name, in 16 bytes for each of them."""
-    pairs: dict[str, list[Hashes]] = {}
+    pairs: dict[str, list[samples.Hashes]] = {}
     for names in reading.named() if reading.columns.instance is not None else ():
-        instances = encode(names.instances, "instances", len(names))
-        ids = hash_ids(list(instances.names))
+        instances = samples.encode(names.instances, "instances", len(names))
+        ids = samples.hash_ids(list(instances.names))
         outers = {"instance_in_two_classes": names.labels, "instance_in_two_groups": names.groups}
         for fault, values in outers.items():
             if values is not None:
-                outer = encode(values, fault, len(names))
+                outer = samples.encode(values, fault, len(names))
                 known = ~instances.missing & ~outer.missing
                 both = np.stack([instances.codes[known], outer.codes[known]])
                 inner, place = np.unique(both, axis=1)
-                hashes = np.stack([ids[inner], hash_ids(list(outer.names))[place]])
+                hashes = np.stack([ids[inner], samples.hash_ids(list(outer.names))[place]])
                 pairs.setdefault(fault, []).append(hashes)
     return {fault: _in_two(np.concatenate(parts, axis=1)) for fault, parts in pairs.items()}
 
 
-def _split_error(reading: Reading) -> RowError | None:
+def _split_error(reading: Reading) -> samples.RowError | None:
     """The error for instances in two classes or groups, counted over all files; None without."""
     names = joined_names(list(reading.named()))
-    columns = names.each(lambda values, role: encode(values, role, len(names)))
-    for fault, bad in split_faults(ByRole[Codes](**columns)).items():
+    columns = names.each(lambda values, role: samples.encode(values, role, len(names)))
+    for fault, bad in samples.split_faults(samples.ByRole[samples.Codes](**columns)).items():
         if bad.any():
             rows = np.flatnonzero(bad)
-            return row_fault(fault, len(rows), len(bad), int(rows[0]), names.sources)
+            return samples.row_fault(fault, len(rows), len(bad), int(rows[0]), names.sources)
     return None
 
 
-def _in_two(pairs: Hashes) -> Hashes:
+def _in_two(pairs: samples.Hashes) -> samples.Hashes:
     """The first of the pairs that come with two seconds."""
     ids, outers = pairs[:, np.argsort(pairs[0], kind="stable")]
     differ = (ids[1:] == ids[:-1]) & (outers[1:] != outers[:-1])

@@ -11,27 +11,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from scipy import sparse
 
+from uncollapse import records
 from uncollapse.metrics.cosines import levels_of_class
 from uncollapse.metrics.moments import COUNT, COUNT_SQUARE, Classes, ClassMoments, Floats, Integers
 from uncollapse.metrics.variance import Decomposition
-from uncollapse.records import (
-    CAVEATS,
-    Alignment,
-    ClassDistance,
-    ClassSpectrum,
-    DirectionalDistance,
-    NC1Null,
-    NeuralCollapse,
-    RankMe,
-    SecondaryMeasures,
-    SimplexDeviation,
-    SingleMeasure,
-    Ssem,
-    SsemFit,
-    Variances,
-    number,
-    sentence,
-)
+from uncollapse.records import CAVEATS, NC1Null, SingleMeasure, Variances, number, sentence
 
 # Measures over pairs of classes look at this many classes, evenly spaced in label order.
 _MOST_CLASSES = 1000
@@ -45,7 +29,7 @@ _SSEM_TOLERANCE = 0.1
 
 def secondary_measures(
     measured: Classes, variances: Variances, uniformity: float | None, null: NC1Null | None
-) -> SecondaryMeasures:
+) -> records.SecondaryMeasures:
     """Every secondary measure; None where one does not apply or needs instances one by one."""
     units, classes = measured.units, measured.instances
     chosen = _evenly(len(classes), _MOST_CLASSES)
@@ -56,15 +40,15 @@ def secondary_measures(
     within, view = variances.within_class_variance.estimate, variances.view_variance.estimate
     between = variances.between_class_variance.estimate
     quotient = within / between if within is not None and between and between > 0 else None
-    return SecondaryMeasures(
+    return records.SecondaryMeasures(
         trace_quotient=SingleMeasure(number(quotient), CAVEATS["trace_quotient"]),
         cdnv=cdnv(means[chosen], a[chosen]),
         directional_cdnv=directional_cdnv(spectra) if whole else None,
-        nc1=NeuralCollapse(nc1_of_classes(classes), null) if whole else None,
+        nc1=records.NeuralCollapse(nc1_of_classes(classes), null) if whole else None,
         nc2=nc2(means[chosen]),
-        rankme=RankMe(rankme(classes), means.shape[1]) if whole else None,
+        rankme=records.RankMe(rankme(classes), means.shape[1]) if whole else None,
         class_spectrum=class_spectrum(spectra) if whole else None,
-        alignment=Alignment(
+        alignment=records.Alignment(
             views=None if view is None else 2 * view,
             classes=None if within is None else 2 * within,
         ),
@@ -76,7 +60,7 @@ def _evenly(total: int, most: int) -> Integers:
     return np.linspace(0, total - 1, min(total, most)).round().astype(np.int64)
 
 
-def cdnv(means: Floats, cosines: Floats) -> ClassDistance:
+def cdnv(means: Floats, cosines: Floats) -> records.ClassDistance:
     """Class-distance normalised variance over pairs of classes, debiased.
 
         V_ij = (W_i + W_j)/2 / (||m_i - m_j||^2 - b_i - b_j),   b_i = ||m_i||^2 - a_i
@@ -93,7 +77,7 @@ def cdnv(means: Floats, cosines: Floats) -> ClassDistance:
     with np.errstate(divide="ignore", invalid="ignore"):
         values = np.where(distance > 0, spread / distance, np.inf)
         plain = (1 - (squares[i] + squares[j]) / 2) / (squares[i] + squares[j] - 2 * gram[i, j])
-    return ClassDistance(
+    return records.ClassDistance(
         median=number(np.median(values)),
         mean=number(values.mean()),
         plug_in_median=number(np.median(plain)),
@@ -101,7 +85,7 @@ def cdnv(means: Floats, cosines: Floats) -> ClassDistance:
     )
 
 
-def directional_cdnv(classes: Sequence[ClassMoments]) -> DirectionalDistance:
+def directional_cdnv(classes: Sequence[ClassMoments]) -> records.DirectionalDistance:
     """Variance along the line between two class means, over its squared length, mean over pairs.
 
     V_ij = u' Sigma_i u / ||u||^4,   u = m_i - m_j        (Luthra et al. 2025, definition 2)
@@ -113,7 +97,7 @@ def directional_cdnv(classes: Sequence[ClassMoments]) -> DirectionalDistance:
         with np.errstate(divide="ignore", invalid="ignore"):
             values.append(moments.along(u) / np.einsum("ij,ij->i", u, u) ** 2)
     together = np.concatenate(values)
-    return DirectionalDistance(number(np.median(together)), number(together.mean()))
+    return records.DirectionalDistance(number(np.median(together)), number(together.mean()))
 
 
 def nc1(within_along: Callable[[Floats], Floats], centred_means: Floats, weights: Floats) -> float:
@@ -179,15 +163,15 @@ def nc1_null(
     )
 
 
-def nc2(means: Floats) -> SimplexDeviation:
+def nc2(means: Floats) -> records.SimplexDeviation:
     """How far the centred class means are from a simplex: cosines -1/(C-1), equal norms."""
     centred = means - means.mean(axis=0)
     norms = np.linalg.norm(centred, axis=1)
     if not norms.min() > 0:
-        return SimplexDeviation(None, None)
+        return records.SimplexDeviation(None, None)
     cosines = (centred @ centred.T) / np.outer(norms, norms)
     off = cosines[np.triu_indices(len(means), 1)] + 1 / (len(means) - 1)
-    return SimplexDeviation(
+    return records.SimplexDeviation(
         cosine_deviation=number(np.sqrt(np.mean(off**2))),
         norm_variation=number(norms.std() / norms.mean()),
     )
@@ -223,7 +207,7 @@ def rankme(classes: Sequence[ClassMoments]) -> float | None:
     return number(effective_rank(np.sqrt(np.clip(np.linalg.eigvalsh(second), 0, None))))
 
 
-def class_spectrum(classes: Sequence[ClassMoments]) -> ClassSpectrum:
+def class_spectrum(classes: Sequence[ClassMoments]) -> records.ClassSpectrum:
     """Shape of the spread inside a class, mean over classes.
 
     `participation` is (tr Sigma)^2 / tr Sigma^2 with both debiased; `effective_rank` is
@@ -242,9 +226,9 @@ def class_spectrum(classes: Sequence[ClassMoments]) -> ClassSpectrum:
         ranks.append(effective_rank(eigenvalues))
         shares.append([float(eigenvalues[:k].sum()) / total for k in (1, 2, 5, 10)])
     if not ranks:
-        return ClassSpectrum(None, None, None)
+        return records.ClassSpectrum(None, None, None)
     firsts = np.mean(shares, axis=0).tolist()
-    return ClassSpectrum(
+    return records.ClassSpectrum(
         participation=number(np.mean(participation)) if participation else None,
         effective_rank=number(np.mean(ranks)),
         largest_share=dict(zip(("1", "2", "5", "10"), firsts, strict=True)),
@@ -258,7 +242,7 @@ def uniformity_of(rows: Floats, t: float = 2.0) -> float:
     return float(np.log((potential.sum() - np.trace(potential)) / (n * (n - 1))))
 
 
-def ssem_fit(classes: Sequence[ClassMoments], decomposition: Decomposition) -> Ssem:
+def ssem_fit(classes: Sequence[ClassMoments], decomposition: Decomposition) -> records.Ssem:
     """Delta and omega of the nearest SSEM, and the residuals that say whether it describes.
 
     In an exact SSEM of m classes of n instances, with V = delta^2,
@@ -293,8 +277,8 @@ def ssem_fit(classes: Sequence[ClassMoments], decomposition: Decomposition) -> S
     large = (name for name, value in residuals.items() if value and value > _SSEM_TOLERANCE)
     poor = tuple(sentence(f"ssem.{name}") for name in large)
     reason = sentence("ssem.poor", {"residuals": poor}) if poor else sentence("ssem.fits")
-    return Ssem(
+    return records.Ssem(
         delta=float(np.sqrt(max(V, 0.0))),
         omega=V * (m * n - 1) / (m * (n - 1)),
-        fit=SsemFit(not poor, reason, _SSEM_TOLERANCE, **residuals),
+        fit=records.SsemFit(not poor, reason, _SSEM_TOLERANCE, **residuals),
     )

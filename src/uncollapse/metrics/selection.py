@@ -8,18 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from uncollapse import probes
 from uncollapse.errors import InputError
 from uncollapse.metrics.moments import Integers, classes_of
 from uncollapse.metrics.variance import decompose
 from uncollapse.metrics.verdict import ONE_POINT
-from uncollapse.probes import (
-    WithinClassOptions,
-    chance_corrected,
-    cross_predict,
-    exact_neighbours,
-    knn_votes,
-    probed_classes,
-)
+from uncollapse.probes import WithinClassOptions, probed_classes
 from uncollapse.samples import ByRole, Sample, checked, sample_of, select, to_numpy, unit_rows
 
 _NEIGHBOURS, _TEMPERATURE = 20, 0.1
@@ -91,8 +85,8 @@ def scores(
         for column, codes in sample.slices.items():
             values = []
             for probed in probed_classes(sample, codes, quick, np.random.default_rng([seed, 1])):
-                right = cross_predict(probed, "logistic", quick) == probed.fine
-                values.append(chance_corrected(right, probed.fine, probed.fine_count))
+                right = probes.cross_predict(probed, "logistic", quick) == probed.fine
+                values.append(probes.chance_corrected(right, probed.fine, probed.fine_count))
             if values:
                 read[f"{name}/within_class/{column}"] = float(np.mean(values))
         if read:
@@ -114,9 +108,9 @@ def _accuracy(sample: Sample, rng: np.random.Generator, most: int) -> float:
     chosen = np.sort(rng.permutation(len(sample.matrix))[:most])
     vectors, labels = unit_rows(sample.matrix[chosen]), sample.labels.codes[chosen]
     k = min(_NEIGHBOURS, len(chosen) - 1)
-    cosines, nearest = exact_neighbours(vectors, vectors, k + 1)
+    cosines, nearest = probes.exact_neighbours(vectors, vectors, k + 1)
     others = _without_self(nearest)
-    guess = knn_votes(
+    guess = probes.knn_votes(
         np.take_along_axis(cosines, others, axis=1),
         np.take_along_axis(nearest, others, axis=1),
         labels,

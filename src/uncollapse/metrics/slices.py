@@ -16,22 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
+from uncollapse import records
 from uncollapse.metrics.moments import Floats, Integers, classes_of
 from uncollapse.metrics.variance import decompose
 from uncollapse.metrics.verdict import judge, predicted_share
 from uncollapse.probes import WithinClassOptions, probe_within_classes
-from uncollapse.records import (
-    Estimate,
-    Gap,
-    Interval,
-    Margins,
-    Prediction,
-    SliceColumn,
-    SliceGaps,
-    SliceMeasurement,
-    SliceProbe,
-    sentence,
-)
+from uncollapse.records import Estimate, Gap, Interval, Margins
 from uncollapse.samples import Sample, select
 from uncollapse.statistics import t_quantile
 
@@ -40,11 +30,11 @@ def measure_slices(
     sample: Sample,
     hits: dict[str, Floats],
     margins: Margins,
-    prediction: Prediction | None,
+    prediction: records.Prediction | None,
     options: WithinClassOptions | None,
     confidence: float,
     rng: np.random.Generator,
-) -> dict[str, SliceColumn] | None:
+) -> dict[str, records.SliceColumn] | None:
     """What each slice column shows; None when there is none.
 
     Hits say of each row whether its finer label was read right out of fold, by probe. Options are
@@ -63,7 +53,7 @@ def measure_slices(
             str(value): _one_slice(sample, column.codes == code, margins, confidence, certain, hits)
             for code, value in enumerate(column.names)
         }
-        columns[name] = SliceColumn(
+        columns[name] = records.SliceColumn(
             values,
             missing_rows=int(np.count_nonzero(column.codes < 0)),
             gap=_gaps(values, confidence),
@@ -79,21 +69,21 @@ def _one_slice(
     confidence: float,
     certain: float,
     hits: dict[str, Floats],
-) -> SliceMeasurement:
+) -> records.SliceMeasurement:
     """Variances, verdict and probe accuracy of the rows of one slice."""
     count = int(rows.sum())
     probe = _accuracy(sample, rows, hits, confidence) if hits else None
     classes = classes_of(select(sample, rows)).of_several_units()
     if len(classes.names) < 2:
-        reason = sentence("slice.few")
-        return SliceMeasurement(count, 0, "cannot-tell", reason=reason, probe=probe)
+        reason = records.sentence("slice.few")
+        return records.SliceMeasurement(count, 0, "cannot-tell", reason=reason, probe=probe)
     levels = decompose(classes.units, confidence=confidence)
     verdict, reasons = judge(levels, classes.names, margins)
     certainly = verdict == "collapsed"
     if certainly:
         surer = decompose(classes.units, confidence=certain)
         certainly = judge(surer, classes.names, margins)[0] == "collapsed"
-    return SliceMeasurement(
+    return records.SliceMeasurement(
         count,
         len(classes.names),
         verdict,
@@ -108,7 +98,7 @@ def _one_slice(
 
 def _accuracy(
     sample: Sample, rows: NDArray[np.bool_], hits: dict[str, Floats], confidence: float
-) -> SliceProbe | None:
+) -> records.SliceProbe | None:
     """Chance-corrected accuracy of the finer labels in a slice, from out-of-fold predictions."""
     assert sample.fine_labels is not None  # else there are no hits
     labels, fine = sample.labels.codes, sample.fine_labels.codes
@@ -121,7 +111,7 @@ def _accuracy(
     cells = np.unique(np.stack([labels[probed], fine[probed]]), axis=1)
     counts = np.bincount(cells[0])
     columns = np.stack([labels, fine, units])[:, used]
-    return SliceProbe(
+    return records.SliceProbe(
         **{
             name: _weighted(right[used], columns, counts, confidence)
             for name, right in hits.items()
@@ -154,10 +144,10 @@ def _weighted(
     return Interval(float(estimate), float(estimate - half), float(estimate + half))
 
 
-def _gaps(values: dict[str, SliceMeasurement], confidence: float) -> SliceGaps:
+def _gaps(values: dict[str, records.SliceMeasurement], confidence: float) -> records.SliceGaps:
     """The largest difference between two slices, for variance and for each probe."""
     probes = {key: value.probe for key, value in values.items() if value.probe is not None}
-    return SliceGaps(
+    return records.SliceGaps(
         _gap({key: value.within_class_variance for key, value in values.items()}, confidence),
         _gap({key: value.instance_variance for key, value in values.items()}, confidence),
         _gap({key: probe.knn for key, probe in probes.items()}, confidence),

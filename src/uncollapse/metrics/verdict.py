@@ -14,21 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from uncollapse import records
 from uncollapse.metrics.moments import Classes
 from uncollapse.metrics.variance import Decomposition
-from uncollapse.records import (
-    ClassMeasurement,
-    Estimate,
-    Margins,
-    Prediction,
-    Reason,
-    SliceColumn,
-    SliceMeasurement,
-    Value,
-    Verdict,
-    WithinClassProbe,
-    sentence,
-)
+from uncollapse.records import Margins, Prediction, Reason, SliceColumn, Value, Verdict
 
 # Total variance below which float64 knows no shares of it: one point, and so collapsed.
 ONE_POINT = 1e-9
@@ -37,7 +26,7 @@ MOST_NAMES = 5
 
 
 def judge_share(
-    share: Estimate, margins: tuple[float, float], enough_units: bool = True
+    share: records.Estimate, margins: tuple[float, float], enough_units: bool = True
 ) -> Verdict:
     """The verdict of one interval: where it lies against the two margins.
 
@@ -55,7 +44,7 @@ def judge_share(
 
 def judge_classes(
     classes: Classes, levels: Decomposition, margins: Margins, prediction: Prediction | None
-) -> Iterator[ClassMeasurement]:
+) -> Iterator[records.ClassMeasurement]:
     """Every class with the verdict of its own share, and why."""
     shares = [predicted_share(prediction)] * len(classes.names)
     if prediction is not None and len(prediction.instance_variance_per_class) == len(shares):
@@ -72,9 +61,9 @@ def judge_classes(
         elif verdict == "cannot-tell" and not level.enough_units:
             key = "class.few"
         values: dict[str, Value] = {"low": low, "high": high, "predicted": predicted}
-        reason = sentence(key, {"share": level.share, **values})
+        reason = records.sentence(key, {"share": level.share, **values})
         estimates = level.within, level.instance, level.view, level.share
-        yield ClassMeasurement(name, moments.samples, verdict, reason, *estimates)
+        yield records.ClassMeasurement(name, moments.samples, verdict, reason, *estimates)
 
 
 def predicted_share(prediction: Prediction | None) -> float | None:
@@ -94,7 +83,7 @@ def judge(
     names: Sequence[Any],
     margins: Margins,
     prediction: Prediction | None = None,
-    probe: WithinClassProbe | None = None,
+    probe: records.WithinClassProbe | None = None,
     slices: Mapping[str, SliceColumn] | None = None,
 ) -> tuple[Verdict, tuple[Reason, ...]]:
     """The overall verdict and its reasons, the deciding one first."""
@@ -162,7 +151,7 @@ def _constant(levels: Decomposition, margin: float, code: str) -> list[Reason]:
     return [Reason.from_code(code, total=total, margin=margin)]
 
 
-def by_slice(columns: Mapping[str, SliceColumn] | None) -> dict[str, SliceMeasurement]:
+def by_slice(columns: Mapping[str, SliceColumn] | None) -> dict[str, records.SliceMeasurement]:
     """The slices of all columns by name, as COLUMN=VALUE."""
     return {
         f"{name}={value}": part
@@ -182,12 +171,12 @@ def _collapsed(
     return [Reason.from_code(code, count=len(names), all=len(parts), names=listed, margin=margin)]
 
 
-def _probed(probe: WithinClassProbe | None, verdict: str, code: str) -> list[Reason]:
+def _probed(probe: records.WithinClassProbe | None, verdict: str, code: str) -> list[Reason]:
     """What the probe read, if it came to this verdict."""
     if probe is None or probe.verdict != verdict or probe.null is None:
         return []
     knn, logistic = (
-        None if read is None else Estimate(read.estimate, read.low, read.high)
+        None if read is None else records.Estimate(read.estimate, read.low, read.high)
         for read in (probe.knn, probe.logistic)
     )
     return [Reason.from_code(code, knn=knn, logistic=logistic, p_value=probe.null.p_value)]
@@ -221,7 +210,7 @@ def _for_new_instances(prediction: Prediction) -> float:
     return float(1 - np.average(cosines, weights=classes))
 
 
-def _side(measured: Estimate, expected: float) -> str:
+def _side(measured: records.Estimate, expected: float) -> str:
     if measured.low is None or measured.high is None:
         return "beside"
     if measured.high < expected:

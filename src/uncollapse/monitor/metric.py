@@ -10,15 +10,9 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+from uncollapse import metrics
 from uncollapse.errors import InputError
-from uncollapse.metrics import (
-    EXTRA,
-    Classes,
-    ClassMoments,
-    build_record,
-    decompose,
-    features_by_class,
-)
+from uncollapse.metrics import Classes, ClassMoments
 from uncollapse.records import Measurement, Variances
 from uncollapse.samples import ByRole, Sample, sample_of, usable
 
@@ -112,7 +106,7 @@ class CollapseMetric(Metric):
         sums = {"types": len(_TYPES), "left_out": len(_FAULTS), "unnormalised": 1}
         for name, size in {**sums, "samples": num_classes}.items():
             self.add_state(name, torch.zeros(size, dtype=torch.float64), dist_reduce_fx="sum")
-        width = dimension + EXTRA
+        width = dimension + metrics.EXTRA
         empty = torch.zeros(num_classes, 2 + intervals * width, width, dtype=torch.float64)
         self.add_state("moments", empty, dist_reduce_fx=merge_moments)
 
@@ -127,7 +121,7 @@ class CollapseMetric(Metric):
         sample = self._checked(
             sample_of(embeddings, ByRole[Any](labels=labels, instances=instances))
         )
-        for code, features, _, rows in features_by_class(sample):
+        for code, features, _, rows in metrics.features_by_class(sample):
             label = sample.labels.names[code]
             self.samples[label] += rows
             part = np.zeros((1, *self.moments.shape[1:]))
@@ -187,7 +181,7 @@ class CollapseMetric(Metric):
     def compute(self) -> dict[str, Tensor]:
         """The five variances by name; NaN where one does not exist."""
         classes = self._classes()
-        variances = Variances() if classes is None else decompose(classes.units).variances
+        variances = Variances() if classes is None else metrics.decompose(classes.units).variances
         values = {}
         for key, variance in variances.items():
             value = float("nan") if variance.estimate is None else variance.estimate
@@ -208,7 +202,7 @@ class CollapseMetric(Metric):
                 "fewer so far",
                 "update the metric with more rows",
             )
-        return build_record(classes, **options)
+        return metrics.build_record(classes, **options)
 
 
 def _named(names: Sequence[str], counts: Tensor) -> dict[str, int]:
