@@ -217,6 +217,11 @@ def test_bad_input(rng, change, message):
         probe(replace(coarse_to_fine(rng, True, n=300), **change), settings=QUICK)
 
 
+def test_a_seed_below_0(rng):
+    with pytest.raises(InputError, match="seed >= 0; found -1"):
+        probe(coarse_to_fine(rng, True, n=300), settings=QUICK, seed=-1)
+
+
 def test_a_finer_label_that_is_the_label_renamed(rng):
     data = coarse_to_fine(rng, True, n=300)
     names = np.array(["even", "odd"])[data.targets["label"]]
