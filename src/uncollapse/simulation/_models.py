@@ -36,9 +36,8 @@ def check_model(setting: Setting, options: SimulationOptions) -> None:
     """Raise if the start does not fit into the dimension, or the embeddings into memory."""
     instances, p, m = setting.instances, setting.views, len(setting.counts)
     d = _dimension(setting)
-    free = options.model == "vectors"
-    largest = instances * p * max(d, 0 if free else max(options.width, options.input_dimension))
-    if largest > MOST_NUMBERS:
+    inner = () if options.model == "vectors" else (options.width, options.input_dimension)
+    if instances * p * max(d, *inner, 0) > MOST_NUMBERS:
         raise InputError(
             f"at most {MOST_NUMBERS:,} numbers in the embeddings",
             f"{instances * p:,} embeddings of dimension {d:,}",
@@ -149,6 +148,5 @@ def _simplices(counts: Sequence[int], variance: float, d: int) -> Tensor:
 def _simplex(vertices: int) -> Tensor:
     """Vertices of a regular simplex on the unit sphere, (k, k - 1)."""
     centred = torch.eye(vertices, dtype=torch.float64) - 1 / vertices
-    length = (vertices / (vertices - 1)) ** 0.5
-    vectors: Tensor = torch.linalg.eigh(centred)[1][:, 1:] * length
-    return vectors
+    basis: Tensor = torch.linalg.eigh(centred)[1][:, 1:]
+    return basis.mul((vertices / (vertices - 1)) ** 0.5)

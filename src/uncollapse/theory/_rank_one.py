@@ -157,16 +157,14 @@ def _guess(program: Program, target: Weights) -> Array:
     views = np.logaddexp(views, 1 / tau) if program.include else views
     others = np.log(p * others_of(M, weights.own).sum(1)) + between / tau
     log_d = np.logaddexp(np.logaddexp(views, mates), others)
+    # The equation of b_gg solved for 2 theta, with others_gg = (M_g - 1) own_g.
     log_u = between / tau + np.log(p / tau * M * M * weight * weights.own) - log_d
     return np.stack([0.5 * log_u, log_d])
 
 
 def _weights(program: Program) -> Weights:
-    """Per-class weights; a class without weight (alpha = 0, one instance) gets a negligible one.
-
-    That picks, among the optima that differ only in where such a class lies, the limit of a
-    vanishing weight.
-    """
+    """Per-class weights; a class without weight (alpha = 0, one instance) gets a negligible one."""
+    # Of the optima that differ only in where such a class lies: the limit of a vanishing weight.
     terms, M = program.terms, program.multiplicity
     S, T = terms.supervised / M, terms.self_supervised / M
     floor = 1e-13 * terms.own / (M @ terms.own)

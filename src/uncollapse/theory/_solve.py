@@ -55,11 +55,7 @@ class Solution:
 
 
 def optimum(setting: Setting, *, seed: int = 0, near: Solution | None = None) -> Solution:
-    """The solution of a setting's convex program.
-
-    The seed is that of sampled batches; `near` is the solution of a setting with the same class
-    counts, to begin there.
-    """
+    """The solution of a setting, begun at that of one with the same class counts if given."""
     setting = plain_batch(setting)
     program = program_of(setting, seed)
     if setting.alpha == 1 and not isinstance(setting.batch, BalancedBatch):
@@ -151,11 +147,8 @@ def _mean_price(point: Point, gradient: Gradient) -> Array:
 
 
 def _multipliers(program: Program, point: Point, gradient: Gradient) -> Array:
-    """y by block: at an optimum the derivative in every fraction that is not zero.
-
-    Taken from the largest fraction, which rounding disturbs least. Then lowered to what the bound
-    allows.
-    """
+    """y by block: the derivative in the largest fraction, lowered to what the bound allows."""
+    # At an optimum it is that in every fraction that is not zero; rounding disturbs this one least.
     fractions = np.vstack([np.diag(point.means), point.fractions])
     derivatives = np.vstack([_mean_price(point, gradient), gradient.fractions])
     y = np.take_along_axis(derivatives, fractions.argmax(0)[None], axis=0)[0]

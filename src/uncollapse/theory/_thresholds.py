@@ -98,10 +98,7 @@ def _by_slopes(setting: Setting, halves: Program) -> tuple[float, float, float]:
 
 
 def _by_solving(setting: Setting, base: Program, solution: Solution) -> Thresholds:
-    """Unequal classes: roots of the smallest margin, each evaluation a solution.
-
-    The base is the program, or where its alpha is 0 or 1 that at another.
-    """
+    """Unequal classes: roots of the smallest margin; the base is a program with 0 < alpha < 1."""
     note = (
         "unequal classes: alpha_threshold and temperature_threshold are where the last class "
         "leaves collapse; view_splitting_threshold is not defined for all classes together"

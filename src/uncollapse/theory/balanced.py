@@ -139,6 +139,7 @@ def solve_counts(c: Counts, alpha: Array, temperature: Array) -> BalancedOptimum
     alpha_, tau = np.broadcast_arrays(alpha, temperature)
     keep = 1 - alpha_
     with np.errstate(divide="ignore"):
+        # Logarithms, with b - 1 = -m/(m-1) + iota/(m-1) and a - 1 = -kappa iota.
         log_others = np.log(c.others) - c.m / ((c.m - 1) * tau)
         instance = _increasing_root(
             fixed=np.log(c.kappa * keep * c.own),
