@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import lru_cache
-from itertools import combinations, islice
+from itertools import combinations
 from math import comb
 from typing import Any
 
@@ -273,15 +273,18 @@ def _all_compositions(counts: Any, size: int) -> Array | None:
 
     Every beginning has an end, so more beginnings than that are more compositions.
     """
-    rows: list[tuple[tuple[int, ...], int]] = [((), size)]
+    left, steps = np.array([size]), []
     for c, count in enumerate(counts):
-        after = int(np.sum(counts[c + 1 :]))
-        longer = (
-            ((*head, b), left - b)
-            for head, left in rows
-            for b in range(max(0, left - after), min(int(count), left) + 1)
-        )
-        rows = list(islice(longer, ENUMERATED + 1))
-        if len(rows) > ENUMERATED:
+        low = np.maximum(0, left - counts[c + 1 :].sum())
+        choices = np.minimum(count, left) - low + 1
+        if choices.sum() > ENUMERATED:
             return None
-    return np.array([head for head, _ in rows], dtype=float)
+        parent = np.repeat(np.arange(len(left)), choices)
+        taken = low[parent] + np.arange(len(parent)) - (np.cumsum(choices) - choices)[parent]
+        steps.append((parent, taken))
+        left = left[parent] - taken
+    out, row = np.empty((len(left), len(counts))), np.arange(len(left))
+    for c, (parent, taken) in reversed(list(enumerate(steps))):
+        out[:, c] = taken[row]
+        row = parent[row]
+    return out
