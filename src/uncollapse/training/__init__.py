@@ -1,4 +1,4 @@
-"""Encoders, the training loop and simulations (torch, Lightning Fabric, timm)."""
+"""Encoders, the training loop, embeddings of a run (torch, Lightning Fabric, timm)."""
 
 import lazy_loader
 
