@@ -213,6 +213,7 @@ def _influences(groups: _Groups, P: Floats, Pb: Floats, S: Floats, n: Floats) ->
 
 
 def _stacked(classes: Sequence[ClassMoments]) -> _Groups:
+    # Units with names are kept as rows, and here all have names: no class is left out.
     kept = [moments.rows for moments in classes if moments.rows is not None]
     names = [moments.names for moments in classes if moments.names is not None]
     sums = np.concatenate([rows[:, :-EXTRA] for rows in kept])

@@ -189,11 +189,18 @@ class Measurement(Document):
         return parts.Variances(*(self[field.name] for field in fields(parts.Variances)))
 
     def fails(self, on: Literal["collapsed", "at-risk"]) -> bool:
-        """Whether a guard lets this not pass: the verdict is `on`, or worse.
+        """Whether a guard lets this not pass: the verdict is `on`, or a worse one.
 
         A class or a slice that is collapsed counts as the whole does: a guard must not let a model
         pass of which it prints that a part is collapsed. Unless what is left can still be read
         (UC207).
+
+        Examples:
+            >>> import numpy as np
+            >>> from uncollapse import measure
+            >>> labels = np.repeat([0, 1, 2], 50)
+            >>> measure(np.eye(3, 16)[labels], labels).fails("collapsed")
+            True
         """
         if on == "at-risk":
             return self.verdict in ("collapsed", "at-risk")
@@ -243,7 +250,9 @@ class NumberChange(Part):
 
     def __post_init__(self) -> None:
         if self.low is not None and self.high is not None:
-            seen = "fell" if self.high < 0 else "rose" if self.low > 0 else "no change seen"
+            seen = "no change seen"
+            if self.high < 0 or self.low > 0:
+                seen = "fell" if self.high < 0 else "rose"
             object.__setattr__(self, "direction", seen)
 
 
@@ -259,7 +268,7 @@ class Comparison(Document):
         regression: Whether something got worse: the verdict, a class, a slice, the spread, or what
             a probe reads.
         reasons: What got worse, in words; empty when nothing did.
-        warnings: parts.Conditions that differ, so that the two may not be comparable.
+        warnings: Conditions that differ, so that the two may not be comparable.
         reason_messages, warning_messages: The same two as messages, in the same order; empty in
             older files.
 

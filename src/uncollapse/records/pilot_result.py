@@ -226,7 +226,8 @@ class PilotResult(Document):
     """What a pilot found.
 
     Attributes:
-        verdict, reasons: Whether the setting should change, and why.
+        verdict: Whether the setting should "change", one should "keep" it, or "cannot-tell".
+        reasons: Why, each with its code.
         layer: Where the objective was measured.
         objective: What was maximised.
         start: The present setting.

@@ -70,10 +70,11 @@ class ProbeOptions(Part):
         with suppress(TypeError):
             self._check()
         check_fields(self)
+        # From JSON none of them comes, since they are no fields.
         given = dict(zip(_OF_WITHIN, of_within, strict=False))
         if self.within is _WITHIN:
             for name in ("neighbours", "temperatures"):
-                # Told by identity from the default.
+                # Identity tells what was given from the default, though it be equal.
                 if self[name] is not getattr(ProbeOptions, name):
                     given[name] = self[name]
         given = {name: value for name, value in given.items() if value is not None}
@@ -105,7 +106,8 @@ class ProbeOptions(Part):
 
 _OF_WITHIN = ("folds", "strengths", "permutations", "most_rows", "least_units", "margin", "index")
 for _name in _OF_WITHIN:
-    # An option's value is that of `within`; `dataclasses.replace` must not hand it on as given.
+    # Read, it is the option of `within`. As no field: else `dataclasses.replace` would hand that
+    # value on as if it were given, and it would win over the `within` that is put in its place.
     del ProbeOptions.__dataclass_fields__[_name]
     setattr(ProbeOptions, _name, property(attrgetter(f"within.{_name}")))
 

@@ -104,7 +104,12 @@ class Setting(Part):
         return {name: record[name] for name in record if name not in ("classes", "per_class")}
 
     def with_(self, **changes: Any) -> Setting:
-        """A copy with some attributes changed."""
+        """A copy with some attributes changed.
+
+        Examples:
+            >>> Setting(classes=2, per_class=3, alpha=0.5, temperature=1).with_(alpha=0.1).alpha
+            0.1
+        """
         return replace(self, **changes)
 
 
@@ -127,16 +132,16 @@ def _check_counts(setting: Setting) -> None:
             "either class_counts or classes with per_class", "both", "leave one of the two out"
         )
     if given is None:
-        few, found = not _whole(setting.classes, 2), f"classes = {setting.classes}"
+        few, text = not _whole(setting.classes, 2), f"classes = {setting.classes}"
         counts: list[Any] = [setting.per_class]
     else:
-        few, found = len(given) < 2, f"{len(given)} class count(s)"
-        # A frozen copy, so that a list changed later does not change the setting.
+        few, text = len(given) < 2, f"{len(given)} class count(s)"
         counts = list(given)
+        # A frozen copy, so that a list changed later does not change the setting.
         object.__setattr__(setting, "class_counts", tuple(counts))
     if few:
         raise InputError(
-            "at least two classes", found, "class collapse is a question about two or more classes"
+            "at least two classes", text, "class collapse is a question about two or more classes"
         )
     if setting.classes is not None and setting.classes > 10**7:
         raise InputError(

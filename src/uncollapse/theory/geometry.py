@@ -83,7 +83,7 @@ def ssem(
 
 
 def gram(setting: Setting, prediction: Prediction) -> Array:
-    """The Gram matrix of a setting's prediction, (N, N), by class, then instance, then view."""
+    """The Gram matrix of a setting's prediction, (N, N), N up to 10,000, in the order of `ssem`."""
     labels, instances = _identity(setting)
     cosines = prediction.cosines
     block = np.searchsorted(cosines.counts, setting.counts)[labels]

@@ -64,7 +64,7 @@ def train(
         output: The run's folder: config.yaml, run.json, splits.parquet, metrics.jsonl,
             tensorboard/, checkpoints/.
         resume: Go on with the run that is in `output`.
-        scores: Measures of validation embeddings, such as `uncollapse.probes.scores`.
+        scores: Measures of validation embeddings, such as `uncollapse.metrics.scores`.
         record: What else run.json is to hold, such as theory's prediction.
         until: Stop after this epoch of the configured ones; `resume` goes on from there.
         progress: Called after every step, with the means of the epoch so far.

@@ -41,6 +41,7 @@ class Decision(Part):
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types."""
         reasons = [{"anchor": "", "advice": ""} | reason.to_dict() for reason in self.reasons]
+        # Under "before" and "after", as a report always had them: a pilot's are "from" and "to".
         changes = [vars(change) for change in self.changes]
         return super().to_dict() | {"reasons": reasons, "changes": changes}
 
