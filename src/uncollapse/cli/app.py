@@ -34,7 +34,7 @@ class _Commands(UserDict[str, Any]):
         return typer.main.get_command(single)
 
 
-class _Group(TyperGroup):
+class _CommandGroup(TyperGroup):
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
         self.commands = _Commands({name: BESIDE.get(name) for name in COMMANDS})
@@ -43,7 +43,7 @@ class _Group(TyperGroup):
 # Plain help: brackets in a text are no markup, and no column is cut at 80 characters.
 app = typer.Typer(
     name="uncollapse",
-    cls=_Group,
+    cls=_CommandGroup,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,

@@ -19,9 +19,9 @@ from uncollapse.errors import InputError
 
 # YAML has lists where Python has tuples, so a tuple takes a list; its items stay strict.
 Names = Annotated[tuple[str, ...], Field(strict=False)]
-Fraction = Annotated[float, Field(ge=0, lt=1)]
-Count = Annotated[int, Field(ge=1)]
-HeightWidth = Annotated[tuple[Count, Count], Field(strict=False)]
+BelowOne = Annotated[float, Field(ge=0, lt=1)]
+PositiveCount = Annotated[int, Field(ge=1)]
+HeightWidth = Annotated[tuple[PositiveCount, PositiveCount], Field(strict=False)]
 
 
 class Strict(BaseModel):
@@ -63,7 +63,7 @@ class ImageOptions(Strict):
             dropped and no EXIF rotation is applied, as in torchvision's ImageFolder.
     """
 
-    size: Count | HeightWidth | None = None
+    size: PositiveCount | HeightWidth | None = None
     fit: Literal["stretch", "crop"] = "stretch"
     channels: Literal["grey", "rgb"] | None = None
 
@@ -84,8 +84,8 @@ class SplitConfig(Strict):
     """
 
     column: str | None = None
-    validation: Fraction = 0.1
-    test: Fraction = 0.2
+    validation: BelowOne = 0.1
+    test: BelowOne = 0.2
     rename: dict[str, Literal["train", "validation", "test"]] = {}
 
     @model_validator(mode="after")
@@ -98,9 +98,9 @@ class SplitConfig(Strict):
 class LimitConfig(Strict):
     """Rows at most of each part; None for all of it."""
 
-    train: Count | None = None
-    validation: Count | None = None
-    test: Count | None = None
+    train: PositiveCount | None = None
+    validation: PositiveCount | None = None
+    test: PositiveCount | None = None
 
 
 class _SourceConfig(Strict):
@@ -132,7 +132,7 @@ class _SourceConfig(Strict):
     id: str | None = None
     unlabelled: Literal["refuse", "allow"] = "refuse"
     split: SplitConfig = SplitConfig()
-    limit: Count | LimitConfig | None = None
+    limit: PositiveCount | LimitConfig | None = None
     seed: Annotated[int, Field(ge=0)] = 0
     image: ImageOptions = ImageOptions()
     memory_mib: Annotated[float, Field(ge=0)] = 1024

@@ -95,11 +95,11 @@ def backward_in_chunks(
     loss = loss_of(embeddings)
     remedy = "compute the loss from the embeddings that loss_of is given"
     if not isinstance(loss, Tensor) or loss.numel() != 1 or not loss.requires_grad:
-        found = type(loss).__name__
+        given = type(loss).__name__
         if isinstance(loss, Tensor):
-            found = f"shape {tuple(loss.shape)}, requires_grad = {loss.requires_grad}"
+            given = f"shape {tuple(loss.shape)}, requires_grad = {loss.requires_grad}"
         expected = "loss_of to give a scalar with a gradient in the embeddings"
-        raise InputError(expected, found, remedy)
+        raise InputError(expected, given, remedy)
     torch.autograd.backward(scale(loss) if scale else loss)
     if embeddings.grad is None:
         raise InputError("a loss that depends on the embeddings", "a loss that does not", remedy)

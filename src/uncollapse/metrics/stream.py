@@ -29,7 +29,7 @@ from uncollapse.samples import (
     usable,
 )
 
-Interval = Literal["exact", "blocks"]
+IntervalKind = Literal["exact", "blocks"]
 # Dimension, whether instances are given, and whether groups are.
 _Kind = tuple[int, bool, bool]
 _WHETHER = {True: "given", False: "not given"}
@@ -68,11 +68,11 @@ class Accumulator:
     """
 
     def __init__(
-        self, interval: Interval = "exact", *, blocks: int = 16, drop_invalid: bool = False
+        self, interval: IntervalKind = "exact", *, blocks: int = 16, drop_invalid: bool = False
     ) -> None:
         if interval not in ("exact", "blocks"):
             raise InputError('interval "exact" or "blocks"', f'"{interval}"', "choose one")
-        self.interval: Interval = interval
+        self.interval: IntervalKind = interval
         self.blocks = blocks
         self.drop_invalid = drop_invalid
         self.store: Store | None = None
@@ -240,7 +240,8 @@ class Accumulator:
         sources = list(self.label_sources)
         where = f" in {sources[0]}" if sources else ""
         where += f" and {len(sources) - 1} more" if len(sources) > 1 else ""
-        named, units = list[Any](), list[ClassMoments]()
+        named: list[Any] = []
+        units: list[ClassMoments] = []
         for name in sorted_names(self.labels):
             number = self.labels[name]
             if self.store is None or self.samples[number] == 0:

@@ -200,17 +200,17 @@ def _gaps(gaps: parts.SliceGaps) -> Text:
 
 def conditions_text(given: parts.Conditions) -> Text:
     """Under which all this was measured, in one line."""
-    parts = [
+    facts = [
         f"{given.samples} rows, {given.classes} classes, {given.dimension} dimensions",
         f"type {given.dtype}",
         "unit vectors as they came" if given.normalised else "normalised to unit vectors",
         f"intervals: {given.interval or 'none'}" + (", clustered by group" if given.groups else ""),
     ]
-    parts += [f"{name} {given[name]}" for name in ("layer", "split") if given[name]]
+    facts += [f"{name} {given[name]}" for name in ("layer", "split") if given[name]]
     if given.dropped:
         counts = [f"{name.replace('_', ' ')} {count}" for name, count in given.dropped.items()]
-        parts.append(f"dropped rows: {', '.join(counts)}")
-    return Text("; ".join(parts), style="dim")
+        facts.append(f"dropped rows: {', '.join(counts)}")
+    return Text("; ".join(facts), style="dim")
 
 
 def show_probe(result: ProbeResult, console: Console) -> None:

@@ -65,8 +65,8 @@ def check_fields(record: Part) -> None:
     try:
         _reader(cast(Hashable, kind), *given).validate_json(text)
     except ValidationError as error:
-        found = f"{error.errors()[0]['input']!r} for {_reason(error)}"
-        raise InputError(f"{kind.__name__} that fit", found, "change it") from error
+        wrong = f"{error.errors()[0]['input']!r} for {_reason(error)}"
+        raise InputError(f"{kind.__name__} that fit", wrong, "change it") from error
 
 
 def _not_finite(value: Any, place: str = "") -> Iterator[str]:

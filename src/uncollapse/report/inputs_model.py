@@ -159,7 +159,7 @@ class Case(records.Part):
 
 
 @dataclass
-class Inputs(records.Part):
+class ReportInputs(records.Part):
     """Everything that was read; the first case is "before", the last "after"."""
 
     cases: list[Case] = field(default_factory=list)
@@ -197,7 +197,9 @@ class Inputs(records.Part):
             levels |= {m.measurement.conditions.confidence for m in run.measured}
             levels |= {probe.conditions.settings.confidence for probe in run.probes}
         levels -= {None}
-        return levels.pop() if len(levels) == 1 else None if levels else 0.95
+        if len(levels) > 1:
+            return None
+        return levels.pop() if levels else 0.95
 
 
 def confirmation(pilot: records.PilotResult) -> records.Confirmation | None:

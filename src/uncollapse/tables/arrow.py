@@ -62,7 +62,7 @@ class TableShard(Shard):
         self, vectors: Sequence[str], names: Sequence[str], batch: int, fill_ragged: bool = False
     ) -> Iterator[dict[str, Array]]:
         """Rows in order."""
-        first, columns = 0, [_Vectors(name, self.path, fill_ragged) for name in vectors]
+        first, columns = 0, [_VectorColumn(name, self.path, fill_ragged) for name in vectors]
         with self._reading("a complete"):
             for whole in self._batches(vectors, names, batch):
                 for start in range(0, whole.num_rows, batch):
@@ -159,7 +159,7 @@ def _column(name: str, kind: Any) -> Column:
     return Column(name, "name")
 
 
-class _Vectors:
+class _VectorColumn:
     """A column of numbers, lists, or lists of lists, whose lists have one length in all parts."""
 
     def __init__(self, name: str, path: Path, fill_ragged: bool) -> None:

@@ -67,7 +67,7 @@ class RunState(Document):
 
 
 @dataclass(frozen=True)
-class _Group(Part):
+class _ParameterGroup(Part):
     """Of a group of parameters what tells it from another; the rest the configuration says."""
 
     params: tuple[Count, ...]
@@ -76,16 +76,16 @@ class _Group(Part):
 
 
 @dataclass(frozen=True)
-class _Groups(Part):
-    groups: tuple[_Group, ...]
-    numbers: dict[str, None]
+class _OptimiserNote(Part):
+    groups: tuple[_ParameterGroup, ...]
+    numbers: dict[str, None]  # Empty: a state that is no tensor is none of these optimisers'.
 
 
 @dataclass(frozen=True, kw_only=True)
 class _StateFile(RunState):
     """state.json, with what is said of the optimiser beside its tensors' own file."""
 
-    optimiser: _Groups
+    optimiser: _OptimiserNote
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class Checkpoint:
     folder: Path
     state: RunState
     model: dict[str, Tensor]
-    groups: tuple[_Group, ...]
+    groups: tuple[_ParameterGroup, ...]
     tensors: dict[str, Tensor]
 
     def load_model(self, model: nn.Module) -> None:
@@ -144,8 +144,8 @@ class Checkpoint:
                 f"step {state.step}, means.steps {state.means.steps}, which do not fit together",
             )
 
-    def _damaged(self, file: str, found: str) -> InputError:
-        return InputError(f"a whole checkpoint in {self.folder / file}", found, _REMEDY)
+    def _damaged(self, file: str, wrong: str) -> InputError:
+        return InputError(f"a whole checkpoint in {self.folder / file}", wrong, _REMEDY)
 
 
 def write_checkpoint(

@@ -15,9 +15,9 @@ from uncollapse.data import BatchConfig, DataConfig, Strict, ViewsConfig, data_c
 from uncollapse.errors import InputError
 from uncollapse.records import AnchorsWithoutPositives, Reduction, SelfPairs
 
-Positive = Annotated[int, Field(ge=1)]
+PositiveCount = Annotated[int, Field(ge=1)]
 # YAML writes 1 where a fraction is meant, and 1e-4 without a dot is text to it.
-Number = Annotated[float, Field(strict=False)]
+YamlNumber = Annotated[float, Field(strict=False)]
 
 
 class EncoderConfig(Strict):
@@ -39,7 +39,7 @@ class EncoderConfig(Strict):
     """
 
     kind: Literal["convnet", "resnet", "mlp", "timm"]
-    widths: Annotated[tuple[Positive, ...], Field(strict=False)] | None = None
+    widths: Annotated[tuple[PositiveCount, ...], Field(strict=False)] | None = None
     norm: Literal["batch", "group", "none"] = "batch"
     depth: Literal[18, 34, 50, 101] = 18
     stem: Literal["small", "imagenet"] = "small"
@@ -68,17 +68,17 @@ class HeadConfig(Strict):
         norm: "batch" or "none".
     """
 
-    dimension: Positive = 128
+    dimension: PositiveCount = 128
     layers: Literal[0, 1, 2] = 2
-    hidden: Positive | None = None
+    hidden: PositiveCount | None = None
     norm: Literal["batch", "none"] = "batch"
 
 
 class LossConfig(Strict):
     """The `loss:` block; see `uncollapse.losses.supcl_loss` and docs/conventions.md."""
 
-    alpha: Annotated[Number, Field(ge=0, le=1)]
-    temperature: Annotated[Number, Field(ge=1e-3, le=1e3)]
+    alpha: Annotated[YamlNumber, Field(ge=0, le=1)]
+    temperature: Annotated[YamlNumber, Field(ge=1e-3, le=1e3)]
     self_pairs: SelfPairs = "exclude"
     reduction: Reduction = "anchors"
     anchors_without_positives: AnchorsWithoutPositives = "drop"
@@ -99,13 +99,13 @@ class OptimiserConfig(Strict):
     """
 
     kind: Literal["sgd", "adamw"] = "sgd"
-    learning_rate: Annotated[Number, Field(gt=0)] = 0.05
-    momentum: Annotated[Number, Field(ge=0, lt=1)] = 0.9
-    weight_decay: Annotated[Number, Field(ge=0)] = 1e-4
-    warmup_epochs: Annotated[Number, Field(ge=0)] = 0
+    learning_rate: Annotated[YamlNumber, Field(gt=0)] = 0.05
+    momentum: Annotated[YamlNumber, Field(ge=0, lt=1)] = 0.9
+    weight_decay: Annotated[YamlNumber, Field(ge=0)] = 1e-4
+    warmup_epochs: Annotated[YamlNumber, Field(ge=0)] = 0
     schedule: Literal["cosine", "constant"] = "cosine"
-    final: Annotated[Number, Field(ge=0, le=1)] = 0.001
-    clip: Annotated[Number, Field(gt=0)] | None = None
+    final: Annotated[YamlNumber, Field(ge=0, le=1)] = 0.001
+    clip: Annotated[YamlNumber, Field(gt=0)] | None = None
 
 
 class ValidationConfig(Strict):
@@ -118,15 +118,15 @@ class ValidationConfig(Strict):
             within-class probe of the projector where there are finer labels, else its accuracy.
     """
 
-    every: Positive = 1
-    rows: Positive = 3000
+    every: PositiveCount = 1
+    rows: PositiveCount = 3000
     best: str | None = None
 
 
 class CheckpointConfig(Strict):
     """The `checkpoint:` block: one after every epoch, and after every so many steps."""
 
-    every_steps: Positive | None = None
+    every_steps: PositiveCount | None = None
 
 
 class TrainConfig(Strict):
@@ -150,7 +150,7 @@ class TrainConfig(Strict):
     head: HeadConfig = HeadConfig()
     loss: LossConfig
     optimiser: OptimiserConfig = OptimiserConfig()
-    epochs: Positive
+    epochs: PositiveCount
     seed: Annotated[int, Field(ge=0)] = 0
     device: Literal["cpu", "cuda", "auto"] = "auto"
     precision: Literal["fp32", "bf16"] = "fp32"

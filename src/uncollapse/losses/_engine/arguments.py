@@ -68,8 +68,8 @@ def check_number(name: str, value: object, low: float, high: float) -> float:
     expected = f"{name} a number in [{low:g}, {high:g}]"
     if isinstance(value, Tensor):
         if value.requires_grad:
-            found = f"{name} = a tensor that requires a gradient"
-            raise InputError(expected, found, f"give float({name}); no gradient reaches it")
+            given = f"{name} = a tensor that requires a gradient"
+            raise InputError(expected, given, f"give float({name}); no gradient reaches it")
         if value.numel() != 1:
             shape = f"{name} = a tensor of shape {tuple(value.shape)}"
             raise InputError(expected, shape, "give one number")

@@ -42,10 +42,10 @@ def ordered(rows: Sequence[Row], field: str) -> list[Any]:
 
 def sides(names: Sequence[str], words: Language) -> alt.Color:
     """A colour for each run, in their order."""
-    one = len(names) == 1
+    alone = len(names) == 1
     colour = alt.Color("case:N").title(words.say("legend.case"))
-    colour = colour.scale(domain=list(names), range=[AFTER] if one else SIDES[: len(names)])
-    return colour.legend(None) if one else colour.legend(title=None)
+    colour = colour.scale(domain=list(names), range=[AFTER] if alone else SIDES[: len(names)])
+    return colour.legend(None) if alone else colour.legend(title=None)
 
 
 def tooltips(words: Language, *fields: tuple[str, str] | tuple[str, str, str]) -> list[alt.Tooltip]:

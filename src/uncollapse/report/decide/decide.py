@@ -17,7 +17,7 @@ from uncollapse.report.decide.decision import (
 )
 from uncollapse.report.decide.lookup import judged, judged_cases, probe_rows
 from uncollapse.report.decide.phase import Mark, PhaseDiagram
-from uncollapse.report.inputs_model import Inputs, compared, confirmation
+from uncollapse.report.inputs_model import ReportInputs, compared, confirmation
 from uncollapse.report.language import Code, Language, language
 from uncollapse.report.read.settings import predicted
 
@@ -41,7 +41,7 @@ class Content(records.Document):
     created: datetime
     language: Code
     layer: str | None
-    inputs: Inputs
+    inputs: ReportInputs
     decision: Decision
     comparison: Comparison | None
     diagram: PhaseDiagram | None
@@ -82,7 +82,7 @@ class Content(records.Document):
         }
 
 
-def decide(inputs: Inputs, layer: str | None) -> Decision:
+def decide(inputs: ReportInputs, layer: str | None) -> Decision:
     """The strongest thing that the inputs can say: a pilot, a change, a state, or a reading."""
     if inputs.pilot is not None:
         return pilot_decision(inputs.pilot)
@@ -97,7 +97,7 @@ def decide(inputs: Inputs, layer: str | None) -> Decision:
     return Decision("reading", "none", Message("headline.reading"))
 
 
-def compared_measurements(inputs: Inputs, layer: str | None) -> Comparison | None:
+def compared_measurements(inputs: ReportInputs, layer: str | None) -> Comparison | None:
     """First against last measurement, else the last record of `compare`; None without."""
     sides = judged_cases(inputs.sides, layer)
     if len(sides) == 2:
@@ -105,17 +105,17 @@ def compared_measurements(inputs: Inputs, layer: str | None) -> Comparison | Non
     return inputs.comparisons[-1] if inputs.comparisons else None
 
 
-def _pilot_setting(inputs: Inputs) -> Setting | None:
+def _pilot_setting(inputs: ReportInputs) -> Setting | None:
     return None if inputs.pilot is None else inputs.pilot.conditions.setting
 
 
-def diagram_setting(inputs: Inputs) -> Setting | None:
+def diagram_setting(inputs: ReportInputs) -> Setting | None:
     """The setting that the phase diagram is of: the last run's, else the pilot's."""
     settings = [case.setting for case in inputs.given if case.setting]
     return settings[-1] if settings else _pilot_setting(inputs)
 
 
-def marks(inputs: Inputs, decision: Decision) -> tuple[Mark, ...]:
+def marks(inputs: ReportInputs, decision: Decision) -> tuple[Mark, ...]:
     """Where every run, or the pilot's start, stands in the diagram, and what is recommended."""
     known = [(c.name, c.setting, c.prediction) for c in inputs.given if c.setting is not None]
     start = _pilot_setting(inputs)
@@ -135,7 +135,7 @@ def _mark(name: str, role: str, setting: Setting, prediction: Prediction | None)
     return Mark(name, role, setting.alpha, setting.temperature, variance)
 
 
-def _recommended(inputs: Inputs, decision: Decision) -> Setting | None:
+def _recommended(inputs: ReportInputs, decision: Decision) -> Setting | None:
     """The setting that is recommended; None where it is not another place in the diagram."""
     settings = [*(case.setting for case in inputs.cases), _pilot_setting(inputs)]
     start = next((setting for setting in reversed(settings) if setting is not None), None)
@@ -147,7 +147,7 @@ def _recommended(inputs: Inputs, decision: Decision) -> Setting | None:
     return None if same else goal
 
 
-def absent(inputs: Inputs) -> tuple[str, ...]:
+def absent(inputs: ReportInputs) -> tuple[str, ...]:
     """Keys of what was not given."""
     cases = inputs.cases
     measured = [measured.measurement for measured in inputs.measured]

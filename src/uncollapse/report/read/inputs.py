@@ -12,7 +12,14 @@ from uncollapse import records
 from uncollapse.errors import InputError
 from uncollapse.progress import OnStep, Step
 from uncollapse.records import Comparison, Measurement, PilotResult, Prediction, ProbeResult
-from uncollapse.report.inputs_model import Case, Inputs, Measured, ReportOptions, Source, shown_runs
+from uncollapse.report.inputs_model import (
+    Case,
+    Measured,
+    ReportInputs,
+    ReportOptions,
+    Source,
+    shown_runs,
+)
 from uncollapse.report.read.rows import measured_rows
 from uncollapse.report.read.settings import pooled, predicted
 from uncollapse.tables import ENDINGS
@@ -29,7 +36,9 @@ _RECORDS: dict[type[records.Document], set[str]] = {
 }
 
 
-def read_inputs(paths: Sequence[str | Path], options: ReportOptions, progress: OnStep) -> Inputs:
+def read_inputs(
+    paths: Sequence[str | Path], options: ReportOptions, progress: OnStep
+) -> ReportInputs:
     """Read every path, in order.
 
     A probe record belongs to the run or measurement before it; JSON files in a run's folder belong
@@ -37,7 +46,7 @@ def read_inputs(paths: Sequence[str | Path], options: ReportOptions, progress: O
     """
     if not paths:
         raise InputError("a path or more", "none", "name measurements, runs, pilots or embeddings")
-    inputs = Inputs()
+    inputs = ReportInputs()
     for number, path in enumerate(map(Path, paths)):
         progress(Step(number, len(paths), f"reading {path}"))
         _read(path, inputs, options)
@@ -49,7 +58,7 @@ def read_inputs(paths: Sequence[str | Path], options: ReportOptions, progress: O
     return inputs
 
 
-def _read(path: Path, inputs: Inputs, options: ReportOptions) -> None:
+def _read(path: Path, inputs: ReportInputs, options: ReportOptions) -> None:
     if not path.is_file() and not path.is_dir():
         raise InputError(f"a file or folder at {path}", "none", "check the path")
     if (path / "run.json").is_file():
@@ -66,7 +75,7 @@ def _read(path: Path, inputs: Inputs, options: ReportOptions) -> None:
         _record(path, inputs)
 
 
-def _record(path: Path, inputs: Inputs) -> None:
+def _record(path: Path, inputs: ReportInputs) -> None:
     record = _record_of(records.read_json(path), str(path))
     if record is None or isinstance(record, records.RunRecord):
         raise InputError(
@@ -97,7 +106,7 @@ def _attach(case: Case, record: records.Document, path: Path) -> None:
         case.prediction = case.prediction or record.prediction
 
 
-def _run(path: Path, inputs: Inputs, options: ReportOptions, kind: str = "run") -> None:
+def _run(path: Path, inputs: ReportInputs, options: ReportOptions, kind: str = "run") -> None:
     run = records.RunRecord.from_dict(records.read_json(path / "run.json"), str(path / "run.json"))
     case = Case(_name(path), kind, run=run, prediction=run.prediction)
     if case.prediction is None and run.setting is not None:
@@ -127,7 +136,7 @@ def _name(path: Path) -> str:
     return "/".join(parts[-2:] if re.fullmatch(r"seed-?\d+", parts[-1]) else parts[-1:])
 
 
-def _embeddings(path: Path, inputs: Inputs, options: ReportOptions) -> None:
+def _embeddings(path: Path, inputs: ReportInputs, options: ReportOptions) -> None:
     case = Case(path.stem or str(path), "embeddings")
     _measure(case, path, options)
     files = [path] if path.is_file() else sorted(p for p in path.iterdir() if p.is_file())

@@ -152,10 +152,10 @@ def versions_of(report: Content) -> TextTable:
     """Versions that each run recorded, and that of the report."""
     words = report.words
     cases = [case for case in report.inputs.cases if case.run is not None and case.run.versions]
-    title, this = words.say("audit.versions"), words.say("audit.this-report")
+    title, own = words.say("audit.versions"), words.say("audit.this-report")
     shown = _by_case(title, cases, lambda c: dict(c.run.versions) if c.run else {}, words, "–")
-    own = [this, *[f"uncollapse {__version__}"] * max(1, len(cases))]
-    return TextTable(shown.titles if cases else [title, ""], [*shown.rows, own])
+    last = [own, *[f"uncollapse {__version__}"] * max(1, len(cases))]
+    return TextTable(shown.titles if cases else [title, ""], [*shown.rows, last])
 
 
 def setting_table(report: Content) -> TextTable | None:

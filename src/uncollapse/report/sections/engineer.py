@@ -119,9 +119,9 @@ def _layers(report: Content, words: Language) -> Section | None:
     rows = []
     for case in cases:
         for measured in case.measured:
-            found, layer = measured.measurement, words.word("layer", measured.layer) or "–"
-            within = found.within_class_variance
-            rows.append((layer, case.name, within, within, found.share, found.verdict))
+            layer, record = words.word("layer", measured.layer) or "–", measured.measurement
+            within, share = record.within_class_variance, record.share
+            rows.append((layer, case.name, within, within, share, record.verdict))
     columns = "layer run within:number interval:ends share:share verdict:verdict"
     return Section("layers", [words.say("intro.layers")], tables=[table(words, columns, rows)])
 
