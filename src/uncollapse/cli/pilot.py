@@ -111,8 +111,13 @@ def _show(result: PilotResult, console: Console) -> None:
     for title in ("setting", "theory", "W", "score", "gain, points", "task", "runs"):
         # On a narrow terminal names are cut, never numbers.
         name = title == "setting"
-        least = None if name else 20 if title == "gain, points" else 5
-        table.add_column(title, justify="left" if name else "right", no_wrap=True, min_width=least)
+        least = 20 if title == "gain, points" else 5
+        table.add_column(
+            title,
+            justify="left" if name else "right",
+            no_wrap=True,
+            min_width=None if name else least,
+        )
     for trial, row in zip(result.trials, result.table(), strict=True):
         keys = ("predicted_variance", "measured_variance", "objective", "task")
         predicted, measured, objective, task = (_number(row[key]) for key in keys)

@@ -43,7 +43,8 @@ def compare(before: Measurement, after: Measurement, *, tolerance: float = 0.0) 
     """
     if not 0 <= tolerance < 1:
         raise InputError("tolerance in [0, 1)", f"{tolerance}", "0.1 allows a fall by a tenth")
-    changes, warnings = list[records.NumberChange](), list(_conditions_differ(before, after))
+    changes: list[records.NumberChange] = []
+    warnings = list(_conditions_differ(before, after))
     second = _numbers(after)
     for name, a in _numbers(before).items():
         b = second[name]
@@ -59,10 +60,8 @@ def compare(before: Measurement, after: Measurement, *, tolerance: float = 0.0) 
     if severity(after.verdict) < min(severity(before.verdict), severity("cannot-tell")):
         verdicts: dict[str, records.Value] = {"before": before.verdict, "after": after.verdict}
         reasons.append(Message("compare.verdict", verdicts))
-    classes = _worse(*({c.label: c.verdict for c in m.classes} for m in (before, after)))
-    slices = _worse(
-        *({key: part.verdict for key, part in by_slice(m.slices).items()} for m in (before, after))
-    )
+    classes = _worse(_class_verdicts(before), _class_verdicts(after))
+    slices = _worse(_slice_verdicts(before), _slice_verdicts(after))
     for key, names in (("compare.classes", classes), ("compare.slices", slices)):
         if names:
             listed = tuple(map(str, names[:MOST_NAMES]))
@@ -93,6 +92,14 @@ def _numbers(measurement: Measurement) -> dict[str, Estimate | Interval]:
         read = None if measurement.probe is None else measurement.probe[name]
         numbers[f"probe_{name}"] = records.UNKNOWN if read is None else read
     return numbers
+
+
+def _class_verdicts(measurement: Measurement) -> dict[Any, str]:
+    return {entry.label: entry.verdict for entry in measurement.classes}
+
+
+def _slice_verdicts(measurement: Measurement) -> dict[str, str]:
+    return {name: part.verdict for name, part in by_slice(measurement.slices).items()}
 
 
 def _worse(before: Mapping[Any, str], after: Mapping[Any, str]) -> tuple[Any, ...]:

@@ -53,8 +53,8 @@ def judge_classes(
     for name, moments, level, predicted in zip(
         classes.names, classes.units, levels.per_class, shares, strict=True
     ):
-        low, high = bounds = margins.for_share(predicted)
-        verdict = judge_share(level.share, bounds, level.enough_units)
+        low, high = margins.for_share(predicted)
+        verdict = judge_share(level.share, (low, high), level.enough_units)
         key = "class.margins" if predicted is None else "class.margins-predicted"
         if level.share.low is None:
             key = "class.no-interval"

@@ -220,22 +220,23 @@ class _Stages:
             self.done += 1
             self.progress(Step(self.done, self.total, stage))
 
-        outcomes = iter(self.runner(jobs, self.options.workers, ended) if jobs else ())
-        return [_with_runs(trial, dict(zip(seeds, outcomes, strict=False))) for trial in trials]
+        outcomes = list(self.runner(jobs, self.options.workers, ended)) if jobs else []
+        finished = []
+        for number, trial in enumerate(trials):
+            own = outcomes[number * len(seeds) : (number + 1) * len(seeds)]
+            finished.append(_with_runs(trial, dict(zip(seeds, own, strict=True))))
+        return finished
 
 
 def _with_runs(trial: Trial, outcomes: Mapping[int, Outcome]) -> Trial:
     """The trial after a run per seed; failed where one has no result."""
     results = [outcome.result for outcome in outcomes.values() if outcome.result is not None]
     runs = tuple(TrialRun(**vars(result)) for result in results)
-    means = {
-        layer: {
-            score: mean(run.measured[layer][score] for run in runs)
-            for score in _SCORES
-            if all(run.measured[layer][score] is not None for run in runs)
-        }
-        for layer in (runs[0].measured if runs else ())
-    }
+    means: dict[str, dict[str, float]] = {}
+    for layer in runs[0].measured if runs else ():
+        scores = {name: [run.measured[layer][name] for run in runs] for name in _SCORES}
+        known = {name: numbers for name, numbers in scores.items() if None not in numbers}
+        means[layer] = {name: mean(numbers) for name, numbers in known.items()}
     seconds = round(sum(run.seconds for run in runs), 2)
     trial = replace(trial, runs=runs, mean=means or None, seconds=seconds)
     for seed, outcome in outcomes.items():

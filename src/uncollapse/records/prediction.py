@@ -101,8 +101,12 @@ def phases_of(
     """The phase of each class from its variances, of which one up to `zero` counts as none."""
     phases: list[Phase | None] = []
     for between_instances, between_views, count in zip(instance, view, counts, strict=True):
-        without: Phase = "view-splitting" if between_views > zero else "collapse"
-        phases.append(None if count < 2 else "spread" if between_instances > zero else without)
+        if count < 2:
+            phases.append(None)
+        elif between_instances > zero:
+            phases.append("spread")
+        else:
+            phases.append("view-splitting" if between_views > zero else "collapse")
     return phases
 
 

@@ -26,22 +26,23 @@ class ByRole(Generic[T]):
     fine_labels: T | None = None
     slices: Mapping[str, T] = field(default_factory=dict)
 
-    def each(self, change: Callable[[T, str], Any]) -> dict[str, Any]:
-        """Every column changed, as the arguments of a `ByRole`; `change` is given column and role.
-
-        The role of a slice column is "slice 'NAME'", as errors call it.
-        """
-
-        def optional(column: T | None, role: str) -> Any:
-            return None if column is None else change(column, role)
-
-        return {
-            "labels": change(self.labels, "labels"),
-            "instances": optional(self.instances, "instances"),
-            "groups": optional(self.groups, "groups"),
-            "fine_labels": optional(self.fine_labels, "fine_labels"),
-            "slices": {n: change(column, f"slice {n!r}") for n, column in self.slices.items()},
+    def all(self) -> dict[str, T]:
+        """The columns that there are, by role: of a slice "slice 'NAME'", as errors call it."""
+        columns = {
+            "labels": self.labels,
+            "instances": self.instances,
+            "groups": self.groups,
+            "fine_labels": self.fine_labels,
         }
+        there = {role: column for role, column in columns.items() if column is not None}
+        return there | {f"slice {name!r}": column for name, column in self.slices.items()}
+
+    def each(self, change: Callable[[T, str], Any]) -> dict[str, Any]:
+        """Every column changed, by column and role, as the arguments of a `ByRole`."""
+        changed = {role: change(column, role) for role, column in self.all().items()}
+        slices = {name: changed.pop(f"slice {name!r}") for name in self.slices}
+        absent = dict.fromkeys(("labels", "instances", "groups", "fine_labels"))
+        return absent | changed | {"slices": slices}
 
 
 @dataclass(frozen=True, kw_only=True)

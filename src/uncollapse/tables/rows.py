@@ -152,11 +152,9 @@ class Reading:
     def _read(
         self, shard: Shard, vectors: list[str], columns: ByRole[str] | None
     ) -> Iterator[tuple[Place, dict[str, Array]]]:
-        names: list[str] = []
-        if columns is not None:
-            columns.each(lambda column, _: names.append(column))
+        names = [] if columns is None else list(dict.fromkeys(columns.all().values()))
         row = 0
-        for part in shard.read(vectors, list(dict.fromkeys(names)), self.batch, self.fill_ragged):
+        for part in shard.read(vectors, names, self.batch, self.fill_ragged):
             yield Place(shard.path, row), part
             row += len(next(iter(part.values())))
 
@@ -218,10 +216,8 @@ def joined_names(parts: Sequence[AnyNames]) -> AnyNames:
         several = list(dict.fromkeys(part.sources[role] for part in parts))
         more = f" and {len(several) - 1} more" if len(several) > 1 else ""
         sources[role] = several[0] + more
-    columns: dict[str, list[Array]] = {}
-    for part in parts:
-        part.each(lambda column, role: columns.setdefault(role, []).append(column))
-    whole = first.each(lambda _, role: together(columns[role]))
+    columns = [part.all() for part in parts]
+    whole = first.each(lambda _, role: together([by_role[role] for by_role in columns]))
     return replace(first, **whole, sources=sources)
 
 

@@ -80,12 +80,12 @@ def _vectors(config: TableConfig, table: Table, roles: list[str]) -> list[str]:
 
 def check_finite(values: NDArray[Any], name: str) -> None:
     """Refuses NaN, infinity, and what becomes infinity as float32, in (N, ...) numbers."""
-    bad = [
-        start + np.flatnonzero(~(np.abs(part.reshape(len(part), -1)) <= _LARGEST).all(axis=1))
-        for start in range(0, len(values), _ROWS)
-        for part in [values[start : start + _ROWS]]
-    ]
-    rows = np.concatenate(bad) if bad else np.empty(0, int)
+    bad = [np.empty(0, int)]
+    for start in range(0, len(values), _ROWS):
+        part = values[start : start + _ROWS]
+        good = (np.abs(part.reshape(len(part), -1)) <= _LARGEST).all(axis=1)
+        bad.append(start + np.flatnonzero(~good))
+    rows = np.concatenate(bad)
     if len(rows):
         raise InputError(
             f"finite numbers in column {name!r}",
