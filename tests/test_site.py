@@ -9,6 +9,7 @@ from pathlib import Path
 import typer
 from typer.cli import get_docs_for_click
 
+import uncollapse
 from uncollapse.cli import app
 
 ROOT = Path(__file__).parent.parent
@@ -20,6 +21,12 @@ def test_the_page_of_the_command_line_is_the_commands_own():
     text = get_docs_for_click(obj=commands, ctx=typer.Context(commands), name="uncollapse")
     page = (ROOT / "docs" / "cli.md").read_text("utf-8")
     assert page == text.strip() + "\n", "docs/cli.md is stale: make docs"
+
+
+def test_the_reference_has_every_public_name_and_no_other():
+    page = (ROOT / "docs" / "reference.md").read_text("utf-8")
+    listed = re.findall(r"^::: uncollapse\.(?:\w+\.)*(\w+)$", page, re.MULTILINE)
+    assert sorted(listed) == sorted(set(uncollapse.__all__) - {"__version__"})
 
 
 def test_the_site_builds_without_a_warning_and_fetches_nothing(tmp_path):
