@@ -9,6 +9,7 @@ from test_record import prediction
 from typer.testing import CliRunner
 
 from uncollapse.cli import app
+from uncollapse.errors import InputError
 from uncollapse.metrics import Margins, ProbeOptions, WithinClassOptions, compare, measure
 
 WITHIN = WithinClassOptions(permutations=0, strengths=(1.0,))
@@ -101,6 +102,14 @@ def test_a_guard_fails_on_a_collapsed_part(rng, tmp_path, part, code):
     assert answer.exit_code == (0 if part is None else 1)
     assert code is None or code in answer.output
     assert CliRunner().invoke(app, command).exit_code == 0
+
+
+def test_a_guard_that_does_not_exist_is_refused(rng):
+    rows, labels, _ = sites(rng)
+    measured = measure(rows, labels, permutations=0)
+    for guard in ("healthy", "at_risk", None):
+        with pytest.raises(InputError, match="collapsed or at-risk"):
+            measured.fails(guard)
 
 
 def test_a_guard_lets_pass_what_can_still_be_read(rng, tmp_path):

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from uncollapse.errors import InputError
 from uncollapse.records import measurement_parts as parts
 from uncollapse.records import scalars
 from uncollapse.records.codec import Document, Part
@@ -195,6 +196,9 @@ class Measurement(Document):
         pass of which it prints that a part is collapsed. Unless what is left can still be read
         (UC207).
 
+        Raises:
+            InputError: `on` is neither of the two.
+
         Examples:
             >>> import numpy as np
             >>> from uncollapse import measure
@@ -202,6 +206,8 @@ class Measurement(Document):
             >>> measure(np.eye(3, 16)[labels], labels).fails("collapsed")
             True
         """
+        if on not in ("collapsed", "at-risk"):
+            raise InputError("collapsed or at-risk as a guard", f"{on!r}", "choose one of the two")
         if on == "at-risk":
             return self.verdict in ("collapsed", "at-risk")
         codes = {reason.code for reason in self.reasons}
