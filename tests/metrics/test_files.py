@@ -469,3 +469,19 @@ def test_bfloat16_rows_have_unit_norm_to_their_precision(rng):
         stream.update(tensor, labels)
     found = [measure(tensor, labels, permutations=0), *(s.measurement() for s in streams)]
     assert [one.conditions["normalised"] for one in found] == [True] * 3
+
+
+@pytest.mark.parametrize(("norm", "normalised"), [(1.004, True), (1.02, False)])
+def test_bfloat16_rows_of_files_are_judged_as_those_in_memory(rng, tmp_path, norm, normalised):
+    rows, labels, _ = cloud(rng, (30, 30))
+    tensor, shards = torch.tensor(norm * rows).bfloat16(), []
+    for start in (0, 25):
+        part = slice(start, start + 25 if start == 0 else None)
+        tensors = {"z": tensor[part].contiguous(), "label": torch.tensor(labels[part])}
+        shards.append(tmp_path / f"{start}.safetensors")
+        save_file(tensors, shards[-1])
+    found = [measure(tensor, labels, permutations=0).conditions]
+    found += [measure_files(shards, permutations=0).conditions]
+    for interval in ("exact", "blocks"):
+        found += [measure_files(shards, stream=True, interval=interval).conditions]
+    assert {(one["normalised"], one["dtype"]) for one in found} == {(normalised, "bfloat16")}

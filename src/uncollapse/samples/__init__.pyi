@@ -18,6 +18,7 @@ from .codes import (
     sorted_names,
 )
 from .embeddings import (
+    as_it_came,
     as_matrix,
     is_unit,
     row_norms,
@@ -39,6 +40,7 @@ __all__ = [
     "RepeatedInstanceError",
     "RowError",
     "Sample",
+    "as_it_came",
     "as_matrix",
     "checked",
     "encode",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,10 @@ Floats = NDArray[np.float64]
 _CHUNK = 65536
 # Rows of these types are of unit norm only to about their precision.
 _HALF = ("float16", "bfloat16", "float8_e4m3fn", "float8_e5m2")
+
+
+# Where an array's type says the name of another that numpy does not have.
+_CAME_AS = "came_as"
 
 
 def to_numpy(values: Any) -> tuple[NDArray[Any], str]:
@@ -37,7 +42,19 @@ def to_numpy(values: Any) -> tuple[NDArray[Any], str]:
         raise InputError(
             "rows of one length", f"rows that make no array ({error})", "give every row one length"
         ) from error
-    return array, str(array.dtype)
+    remembered: Mapping[str, Any] = array.dtype.metadata or {}
+    return array, remembered.get(_CAME_AS, str(array.dtype))
+
+
+def as_it_came(values: Any) -> NDArray[Any]:
+    """The values as a numpy array whose type remembers the name of the one they came in.
+
+    Slices keep it, copies and sums do not.
+    """
+    array, name = to_numpy(values)
+    if name == str(array.dtype):
+        return array
+    return array.view(np.dtype(array.dtype, metadata={_CAME_AS: name}))
 
 
 def as_matrix(embeddings: Any) -> tuple[NDArray[Any], str, int]:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.lib.format import MAGIC_PREFIX
 
 from uncollapse.errors import InputError
-from uncollapse.samples import to_numpy
+from uncollapse.samples import as_it_came
 from uncollapse.tables._npy import (
     DAMAGED,
     OBJECTS,
@@ -226,7 +226,7 @@ class SafetensorsShard(Shard):
                 for start in range(0, rows, batch):
                     stop = min(start + batch, rows)
                     cut = {name: file.get_slice(name)[start:stop] for name in wanted}
-                    part = {name: to_numpy(values)[0] for name, values in cut.items()}
+                    part = {name: as_it_came(values) for name, values in cut.items()}
                     yield _one_each(self.path, part, names)
         except (self._error, OSError, AttributeError) as error:
             # AttributeError: a type of which numpy has no arrays, such as the 8-bit floats.

@@ -236,5 +236,8 @@ def joined(parts: Sequence[Rows]) -> Rows:
             " and ".join(str(shape) for shape in sorted(shapes)),
             "use files of one model together",
         )
-    embeddings = np.concatenate([part.embeddings for part in parts])
+    arrays = [part.embeddings for part in parts]
+    types = {(str(array.dtype), str(array.dtype.metadata)) for array in arrays}
+    # Given the type, numpy keeps what it remembers.
+    embeddings = np.concatenate(arrays, dtype=arrays[0].dtype if len(types) == 1 else None)
     return replace(joined_names(parts), embeddings=embeddings)
