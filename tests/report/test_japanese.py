@@ -138,3 +138,8 @@ def test_every_objective_of_a_pilot_is_translated(kind, columns):
     message = Message(f"objective.{kind}", {"columns": columns})
     said = language("ja").translate(objective(kind, columns).text, message)
     assert not re.search("[a-z]{4,}", said)
+
+
+def test_names_in_a_sentence_are_listed_as_the_language_does():
+    message = Message("objective.downstream", {"columns": ("a", "b")})
+    assert "a、b" in language("ja").say(message)

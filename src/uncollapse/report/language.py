@@ -74,7 +74,7 @@ class Language(string.Formatter):
             return self.word(format_spec, value)
         if format_spec:
             return f"{value:{format_spec}}".replace("-", "−")
-        return ", ".join(value) if isinstance(value, tuple) else self.number(value)
+        return self.listed(value) if isinstance(value, tuple) else self.number(value)
 
     def _find(self, key: str) -> str | None:
         group, _, name = key.partition(".")
@@ -218,7 +218,7 @@ class Language(string.Formatter):
     def points_alone(self, points: Estimate) -> str:
         """A difference in percentage points with its interval, without the unit."""
         numbers = (points.estimate, points.low, points.high)
-        estimate, low, high = (f"{end or 0:+.1f}".replace("-", "−") for end in numbers)
+        estimate, low, high = (self._decimal(end or 0, 1, sign=True) for end in numbers)
         return f"{estimate} [{low}, {high}]"
 
     def duration(self, seconds: float) -> str:

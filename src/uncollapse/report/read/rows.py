@@ -58,7 +58,6 @@ def measured_rows(
             raise InputError(f"rows in {path}", "none", "give a file that holds embeddings")
         title = layer if layer in ("projector", "backbone") or len(roles.layers) > 1 else ""
         place = title or options.layer or ""
-        points = _picture(rows.drawn(), roles.name, place, rows.count, options.seed)
         measured = None
         if title not in known:
             of_loss = prediction if title in ("projector", "") else None
@@ -67,7 +66,8 @@ def measured_rows(
             measurement = rows.measurement(options.seed, of_loss, title or None, whole=whole)
             streamed = rows.state is not None
             measured = Measured(str(path), title, rows.split, measurement, streamed)
-        yield measured, points
+        # After it, which refuses rows that cannot be used, and says how many there are.
+        yield measured, _picture(rows.drawn(), roles.name, place, rows.count, options.seed)
 
 
 def _roles(shard: Shard, options: ReportOptions) -> _Roles:
@@ -213,6 +213,9 @@ def _picture(drawn: Rows, name: str | None, layer: str, count: int, seed: int) -
     vectors = np.asarray(drawn.embeddings, dtype=np.float64)
     vectors = vectors[:, 0] if vectors.ndim == 3 else vectors
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    if not np.isfinite(norms).all():
+        where = drawn.sources["embeddings"]
+        raise InputError(f"finite numbers in {where}", "a NaN or an infinity", "take the rows out")
     vectors = vectors / np.maximum(norms, 1e-300)
     label = [str(value) for value in drawn.labels]
     placed, values = _components(vectors - vectors.mean(axis=0))

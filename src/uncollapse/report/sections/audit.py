@@ -97,7 +97,7 @@ def _conditions(conditions: Conditions, words: Language) -> Facts:
     }
     if conditions.dropped:
         dropped = [f"{fault} {count}" for fault, count in conditions.dropped.items()]
-        facts["audit.dropped"] = ", ".join(dropped)
+        facts["audit.dropped"] = words.listed(dropped)
     return {words.say(title): text for title, text in facts.items()}
 
 
