@@ -131,7 +131,7 @@ def test_tables(table, tmp_path):
     holes = np.where(np.arange(40) % 10 == 3, np.nan, 1)
     refused(
         table(y=holes),
-        r"column 'y'; found NaN or infinity .as float32. in 4 of 40 rows, the first row 3",
+        r"column 'y' of \S+; found 4 of 40 rows with a NaN or an infinity .first: row 3.",
     )
     refused(table(y=np.full(40, np.inf)), "'y'.*40 of 40")
     refused(table(y=np.full(40, 1e39)), "'y'.*40 of 40")
@@ -211,10 +211,13 @@ def test_arrays(tmp_path):
 
     good = np.ones((20, 3))
     refused(write(x=good), r"column 'inputs' in .*a\.npz; found columns label, x")
-    refused(write(inputs=np.where(np.eye(20, 3) > 0, np.nan, 1)), "3 of 20 rows, the first row 0")
+    refused(
+        write(inputs=np.where(np.eye(20, 3) > 0, np.nan, 1)),
+        "3 of 20 rows with a NaN or an infinity .first: row 0.",
+    )
     holes = np.where(np.arange(20)[:, None] == 15, np.nan, good)
     refused(write(inputs=holes) | {"limit": 9}, "1 of 20 rows, the first row 15")
-    refused(write(inputs=good * 1e39), "as float32. in 20 of 20 rows")
+    refused(write(inputs=good * 1e39), "20 of 20 rows with a NaN or an infinity .*float32")
     refused(write(inputs=np.ones((20, 3, 2))), r"vectors \(N, D\).*\(20, 3, 2\)")
     refused(write(inputs=np.ones((20, 3, 4, 4))) | {"kind": "image"}, "move the channels last")
     refused(write(inputs=np.full((20, 4, 4), 7.5)) | {"kind": "image"}, r"float64 from 7\.5")

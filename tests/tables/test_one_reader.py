@@ -13,7 +13,7 @@ import pytest
 from uncollapse.data import data_config, load_data
 from uncollapse.errors import InputError
 from uncollapse.metrics import measure, measure_files
-from uncollapse.probes import ProbeColumns, embedded_files
+from uncollapse.probes import ProbeColumns, embedded_files, probe
 from uncollapse.report import ReportOptions, build_report
 from uncollapse.tables import Columns
 
@@ -208,6 +208,24 @@ def test_text_among_numbers_is_the_same_error(tmp_path, rows, kind, column):
         pq.write_table(table.set_column(0, "z", pa.array([["a"]] * len(table))), path)
     (message,) = errors_of(path)
     assert message[0] == f"numbers in column {column!r} of {path}"
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("kind", FORMATS[:-1])  # Of a folder, measure counts the rows of one file.
+def test_a_number_that_is_none_is_the_same_error(tmp_path, rows, kind, value):
+    rows[[3, 30], 2] = value
+    path = write(tmp_path, kind, rows)
+    messages = set()
+    for reader in [by_measure, by_stream, by_report, by_training]:
+        with pytest.raises(InputError) as error:
+            reader(path)
+        messages.add((error.value.expected, error.value.found))
+    expected = "2 of 47 rows with a NaN or an infinity (first: row 3)"
+    assert {found for _, found in messages} == {expected}
+    assert all(text.startswith("finite numbers in column 'z") for text, _ in messages)
+    assert all(f" of {tmp_path}" in text for text, _ in messages)
+    with pytest.raises(InputError, match=r"2 of 47 rows with a NaN or an infinity \(first: row 3"):
+        probe(embedded_files([path], ProbeColumns((), ("label",), "label")))
 
 
 def test_lists_of_several_lengths_are_the_same_error(tmp_path, rows):

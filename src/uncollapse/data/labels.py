@@ -109,8 +109,9 @@ def make_labels(source: DataSource, config: DataConfig, base: Path | None) -> La
     known = np.array([value is not None for value in values.tolist()], bool)
     if not known.all() and config.unlabelled == "refuse":
         first = source.ids[np.flatnonzero(~known)[0]]
+        path = getattr(config, "path", None)
         raise InputError(
-            f"a label in every row of column {column!r}",
+            f"a label in every row of column {column!r}" + (f" of {path}" if path else ""),
             f"{np.count_nonzero(~known)} rows of {len(known)} without one, the first {first}",
             "complete them, or set `unlabelled: allow`",
         )

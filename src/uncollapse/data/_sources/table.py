@@ -78,7 +78,7 @@ def _vectors(config: TableConfig, table: Table, roles: list[str]) -> list[str]:
     return names
 
 
-def check_finite(values: NDArray[Any], name: str) -> None:
+def check_finite(values: NDArray[Any], where: str) -> None:
     """Refuses NaN, infinity, and what becomes infinity as float32, in (N, ...) numbers."""
     bad = [np.empty(0, int)]
     for start in range(0, len(values), _ROWS):
@@ -88,10 +88,9 @@ def check_finite(values: NDArray[Any], name: str) -> None:
     rows = np.concatenate(bad)
     if len(rows):
         raise InputError(
-            f"finite numbers in column {name!r}",
-            f"NaN or infinity (as float32) in {len(rows)} of {len(values)} rows, "
-            f"the first row {rows[0]}",
-            "fill them or take the rows out",
+            f"finite numbers in {where}",
+            f"{len(rows)} of {len(values)} rows with a NaN or an infinity (first: row {rows[0]})",
+            "correct them or take the rows out; float32 holds up to 3.4e38",
         )
 
 
@@ -109,7 +108,7 @@ def _matrix(read: WholeColumns, dimensions: int, path: Path) -> NDArray[np.float
             )
         with np.errstate(over="ignore"):  # what is too large is refused by name in check_finite
             columns.append(values.astype(np.float32))
-        check_finite(columns[-1], name)
+        check_finite(columns[-1], f"column {name!r} of {path}")
     return np.stack(columns, axis=1) if columns[0].ndim == 1 else columns[0]
 
 
@@ -127,7 +126,7 @@ def list_table(config: TableConfig, base: Path | None) -> DataSource:
     return table_source(table, read, values, "views" if stored else "vector")
 
 
-def _check(array: Array, config: ArraysConfig, name: str) -> None:
+def _check(array: Array, config: ArraysConfig, name: str, path: Path) -> None:
     dimensions, wanted = _WANTED[config.kind]
     colours = config.kind == "image" and array.ndim == 4
     wrong = array.ndim not in dimensions or 0 in array.shape
@@ -141,7 +140,7 @@ def _check(array: Array, config: ArraysConfig, name: str) -> None:
     if array.dtype.kind not in "iufb":
         raise InputError(f"numbers in {name!r}", f"dtype {array.dtype}", "check `inputs`")
     if array.dtype.kind == "f":
-        check_finite(array, name)
+        check_finite(array, f"column {name!r} of {path}")
 
 
 def _words(config: ArraysConfig, stored: ArraysShard) -> dict[str, str]:
@@ -173,7 +172,7 @@ def list_arrays(config: ArraysConfig, base: Path | None) -> DataSource:
         named_column(stored, name, "an embedding column")
         columns.append(_columns(stored, config, name, word))
         array = stored.mapped(name)
-        _check(array, config, name)
+        _check(array, config, name, stored.path)
         if arrays and array.shape[1:] != arrays[0].shape[1:]:
             raise InputError("parts of one shape", f"{array.shape} in {name!r}", "check the arrays")
         arrays.append(as_bytes(array, name) if parts and config.kind == "image" else array)
