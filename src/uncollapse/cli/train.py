@@ -104,7 +104,7 @@ def train_command(
         problem = build_problem(checked, base=config.parent, progress=progress)
     prediction = _predicted(problem)
     _tell(problem, prediction)
-    record = {"prediction": None if prediction is None else prediction.to_dict()}
+    record = {"prediction": prediction}
     with bar("training", "steps") as update:
 
         def progress(step: Step) -> None:
@@ -114,9 +114,8 @@ def train_command(
             problem, folder, resume=resume, scores=scores, record=record, progress=progress
         )
     if as_json:
-        print_json(
-            "training", to_json_types(vars(result)) | {"folder": str(result.folder), **record}
-        )
+        answer = to_json_types(vars(result) | record)
+        print_json("training", answer | {"folder": str(result.folder)})
     else:
         _show(result)
     if result.interrupted:

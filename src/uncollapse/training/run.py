@@ -18,7 +18,15 @@ import yaml
 
 from uncollapse.errors import InputError
 from uncollapse.progress import OnStep, no_steps
-from uncollapse.records import EpochLine, RunRecord, RunStatus, Setting, read_json, to_json_types
+from uncollapse.records import (
+    EpochLine,
+    Prediction,
+    RunRecord,
+    RunStatus,
+    Setting,
+    read_json,
+    to_json_types,
+)
 from uncollapse.storage import beside, write_json, write_text
 from uncollapse.training._checkpoint import read_checkpoint
 from uncollapse.training._loop import Loop, Scores, make_fabric
@@ -222,7 +230,11 @@ def _new_run(problem: Problem, noted: Mapping[str, Any]) -> RunRecord:
     for name in PACKAGES:
         with suppress(PackageNotFoundError):
             versions[name] = version(name)
-    record = RunRecord(
+    more = dict(noted)
+    prediction = more.pop("prediction", None)
+    if isinstance(prediction, Mapping):
+        prediction = Prediction.from_dict(dict(prediction))
+    return RunRecord(
         status="running",
         base=str(problem.base),
         data=data.description,
@@ -235,8 +247,9 @@ def _new_run(problem: Problem, noted: Mapping[str, Any]) -> RunRecord:
         parameters=sum(p.numel() for p in problem.model.parameters()),
         command=tuple(sys.argv),
         versions=versions,
+        prediction=prediction,
+        more=to_json_types(more),
     )
-    return RunRecord.from_dict(record.to_dict() | to_json_types(noted))
 
 
 def _same_run(folder: Path, problem: Problem) -> RunRecord:
