@@ -74,9 +74,9 @@ def scores(
     for name, rows in layers.items():
         sample = _usable(sample_of(rows, ByRole[Any](labels=labels, slices=fine or {})))
         levels = decompose(classes_of(sample).units)
-        within, total = (levels.variances[f"{k}_variance"] for k in ("within_class", "total"))
+        within = levels.variances.within_class_variance
         measures[f"{name}/instance_variance"] = within.estimate or 0.0
-        varies = (total.estimate or 0.0) > ONE_POINT
+        varies = (levels.variances.total_variance.estimate or 0.0) > ONE_POINT
         measures[f"{name}/share"] = (levels.share.estimate or 0.0) if varies else 0.0
         measures[f"{name}/accuracy"] = _accuracy(
             sample, np.random.default_rng([seed, 0]), most_rows

@@ -144,7 +144,7 @@ def _null(
             choices = choices_of(name, options)
             middle, values = choices[len(choices) // 2], []
             for probed in probed_ones:
-                test, train = (probed.part(rows) for rows in (probed.folds == 0, probed.folds != 0))
+                test, train = probed.part(probed.folds == 0), probed.part(probed.folds != 0)
                 guess = predict(train, test.features, [middle], options.index)[0]
                 right = guess == test.labels
                 values.append(chance_corrected(right, test.labels, probed.fine_count))

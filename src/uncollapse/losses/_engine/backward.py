@@ -41,12 +41,10 @@ class Quotients:
 
     def softmax(self, tile: Tile, logits: Tensor) -> Tensor:
         """w_i exp(s_ij - log D_i) + w_j exp(s_ij - log D_j), whatever the magnitudes."""
-        (row_weights, column_weights), (log_rows, log_columns) = (
-            [part.to(logits.dtype) for part in sides.of_tile(tile)]
-            for sides in (self.weights, self.logs)
-        )
-        entries = exp_or_zero(logits - log_rows[:, None]).mul_(row_weights[:, None])
-        return entries.addcmul_(exp_or_zero(logits.sub_(log_columns)), column_weights)
+        log_rows, log_columns = [part.to(logits.dtype) for part in self.logs.of_tile(tile)]
+        of_rows, of_columns = [part.to(logits.dtype) for part in self.weights.of_tile(tile)]
+        entries = exp_or_zero(logits - log_rows[:, None]).mul_(of_rows[:, None])
+        return entries.addcmul_(exp_or_zero(logits.sub_(log_columns)), of_columns)
 
 
 def add_gradient(

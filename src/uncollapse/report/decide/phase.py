@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,8 +75,15 @@ class Mark(Part):
     variance: float | None
 
 
-# Edges of the cells in alpha and tau, and the phase and variance of each, (tau, alpha).
-_Grid = tuple[Floats, Floats, NDArray[np.str_], Floats]
+class _Grid(NamedTuple):
+    """Edges of the cells, and what is predicted in each, (tau, alpha)."""
+
+    alpha: Floats
+    tau: Floats
+    phase: NDArray[np.str_]
+    variance: Floats
+
+
 _Threshold = tuple[tuple[float, float], ...]
 
 
@@ -99,7 +106,7 @@ def phase_diagram(setting: Setting, taus: list[float]) -> PhaseDiagram | None:
     optimum = balanced_optimum(setting, alpha=a[None, :], temperature=t[:, None])
     phase = np.where(optimum.instance_variance > COLLAPSED, "spread", "collapse")
     phase = np.where(optimum.view_variance > COLLAPSED, "view-splitting", phase)
-    grid = (alpha, tau, phase, optimum.instance_variance)
+    grid = _Grid(alpha, tau, phase, optimum.instance_variance)
     return _diagram(setting, drawn, grid, _threshold(setting, tau))
 
 
@@ -112,7 +119,7 @@ def _threshold(setting: Setting, tau: Floats) -> _Threshold:
     return tuple(zip(*places, strict=True))
 
 
-def _rounded(value: float, digits: int) -> float:
+def _rounded(value: Any, digits: int) -> float:
     return float(f"{value:.{digits}g}")
 
 
@@ -151,20 +158,27 @@ def _solved(setting: Setting, taus: list[float]) -> _Grid | None:
         variance[row, column], phase[row, column] = optimum.instance_variance, optimum.phase
         if done >= 4 and (time.monotonic() - began) / done * variance.size > SECONDS:
             return None
-    return alpha, tau, phase, variance
+    return _Grid(alpha, tau, phase, variance)
 
 
 def _diagram(
     setting: Setting, drawn: Drawn, grid: _Grid, threshold: _Threshold = ()
 ) -> PhaseDiagram:
-    a, t = ([_rounded(x, 3) for x in middle] for middle in _centres(*grid[:2]))
-    alpha, tau = ([_rounded(x, 4) for x in edges] for edges in grid[:2])
-    phase, variance = (part.tolist() for part in grid[2:])
-    cells = tuple(
-        Cell(*across, *up, phase[row][column], _rounded(variance[row][column], 3))
-        for row, up in enumerate(zip(t, tau, tau[1:], strict=False))
-        for column, across in enumerate(zip(a, alpha, alpha[1:], strict=False))
-    )
-    counts = setting.counts
+    a, t = _centres(grid.alpha, grid.tau)
+    phases: Any = grid.phase.tolist()
+    cells = []
+    for row, column in np.ndindex(grid.variance.shape):
+        cell = Cell(
+            alpha=_rounded(a[column], 3),
+            alpha0=_rounded(grid.alpha[column], 4),
+            alpha1=_rounded(grid.alpha[column + 1], 4),
+            tau=_rounded(t[row], 3),
+            tau0=_rounded(grid.tau[row], 4),
+            tau1=_rounded(grid.tau[row + 1], 4),
+            phase=phases[row][column],
+            variance=_rounded(grid.variance[row, column], 3),
+        )
+        cells.append(cell)
+    counts, batch = setting.counts, setting.batch
     size = float(counts.mean())
-    return PhaseDiagram(drawn, len(counts), size, setting.views, setting.batch, cells, threshold)
+    return PhaseDiagram(drawn, len(counts), size, setting.views, batch, tuple(cells), threshold)

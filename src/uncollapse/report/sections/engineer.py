@@ -89,7 +89,8 @@ def _phase(report: Content, words: Language) -> Section | None:
 def _variance(report: Content, words: Language) -> Section | None:
     rows = class_rows(report.inputs.cases, report.layer)
     least = charts.least_classes(rows)
-    count, shown = (len({short(row.measured.label) for row in part}) for part in (rows, least))
+    count = len({short(row.measured.label) for row in rows})
+    shown = len({short(row.measured.label) for row in least})
     paragraphs = [words.say("intro.variance")]
     if any(row.predicted is not None for row in least):
         paragraphs.append(words.say("intro.variance-predicted"))
