@@ -60,8 +60,8 @@ def compare(before: Measurement, after: Measurement, *, tolerance: float = 0.0) 
     if severity(after.verdict) < min(severity(before.verdict), severity("cannot-tell")):
         verdicts: dict[str, records.Value] = {"before": before.verdict, "after": after.verdict}
         reasons.append(Message("compare.verdict", verdicts))
-    classes = _worse(_class_verdicts(before), _class_verdicts(after))
-    slices = _worse(_slice_verdicts(before), _slice_verdicts(after))
+    classes = _worse({c.label: c for c in before.classes}, {c.label: c for c in after.classes})
+    slices = _worse(by_slice(before.slices), by_slice(after.slices))
     for key, names in (("compare.classes", classes), ("compare.slices", slices)):
         if names:
             listed = tuple(map(str, names[:MOST_NAMES]))
@@ -94,21 +94,13 @@ def _numbers(measurement: Measurement) -> dict[str, Estimate | Interval]:
     return numbers
 
 
-def _class_verdicts(measurement: Measurement) -> dict[Any, str]:
-    return {entry.label: entry.verdict for entry in measurement.classes}
-
-
-def _slice_verdicts(measurement: Measurement) -> dict[str, str]:
-    return {name: part.verdict for name, part in by_slice(measurement.slices).items()}
-
-
-def _worse(before: Mapping[Any, str], after: Mapping[Any, str]) -> tuple[Any, ...]:
-    """Names whose verdict fell to at-risk or collapsed."""
+def _worse(before: Mapping[Any, Any], after: Mapping[Any, Any]) -> tuple[Any, ...]:
+    """Names of the classes, or slices, whose verdict fell to at-risk or collapsed."""
     return tuple(
         name
-        for name, verdict in after.items()
-        if verdict in ("collapsed", "at-risk")
-        and severity(verdict) < severity(before.get(name, verdict))
+        for name, part in after.items()
+        if part.verdict in ("collapsed", "at-risk")
+        and severity(part.verdict) < severity(before.get(name, part).verdict)
     )
 
 

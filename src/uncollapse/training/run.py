@@ -18,15 +18,7 @@ import yaml
 
 from uncollapse.errors import InputError
 from uncollapse.progress import OnStep, no_steps
-from uncollapse.records import (
-    EpochLine,
-    Prediction,
-    RunRecord,
-    RunStatus,
-    Setting,
-    read_json,
-    to_json_types,
-)
+from uncollapse.records import EpochLine, Prediction, RunRecord, RunStatus, read_json, to_json_types
 from uncollapse.storage import beside, write_json, write_text
 from uncollapse.training._checkpoint import read_checkpoint
 from uncollapse.training._loop import Loop, Scores, make_fabric
@@ -223,7 +215,7 @@ class RunFolder:
 
 def _new_run(problem: Problem, noted: Mapping[str, Any]) -> RunRecord:
     data = problem.data
-    setting: Setting | None = None
+    setting = None
     with suppress(InputError):
         setting = problem.setting()
     versions = {"python": platform.python_version(), "machine": platform.machine()}
