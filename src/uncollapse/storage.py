@@ -1,4 +1,4 @@
-"""Files that are whole: written beside their place and renamed, and read though a kill cut them."""
+"""Files that are whole: written beside their place and then renamed."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ import pytest
 import typer
 
 from uncollapse.cli import app
-from uncollapse.cli._options import Fields, Options, grouped
+from uncollapse.cli._options import Fields, Keywords, grouped
 
 GROUP = typer.main.get_command(app)
 
@@ -40,7 +40,7 @@ class Bed:
         light_: Hours of light.
     """
 
-    soil: Annotated[Options, Fields(Soil, ("wet", "weight"), {"weight": Annotated[str, "Any."]})]
+    soil: Annotated[Keywords, Fields(Soil, ("wet", "weight"), {"weight": Annotated[str, "Any."]})]
     light_: int = 8
 
 

@@ -18,8 +18,8 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 import typer
 from typer.models import OptionInfo, ParameterInfo
 
-# Fields of a library's dataclass as keywords: `Annotated[Options, Fields(Setting, ("alpha",))]`.
-Options = dict[str, Any]
+# Fields of a library's dataclass as keywords: `Annotated[Keywords, Fields(Setting, ("alpha",))]`.
+Keywords = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Fields:
                 text = " ".join(texts.get(parameter.name, "").split())
                 yield _option(parameter, text, typer.Argument() if positional else typer.Option())
 
-    def taken(self, given: Mapping[str, Any]) -> Options:
+    def taken(self, given: Mapping[str, Any]) -> Keywords:
         """The keywords of the owner from all that typer gives."""
         keywords = {}
         for name, hint in ((p.name, p.annotation) for p in self.parameters()):

@@ -33,7 +33,7 @@ SETTING = (
     "alpha", "temperature", "classes", "per_class", "class_counts", *CONVENTIONS,
     "anchors_without_positives",
 )  # fmt: skip
-ClassCounts = Annotated[
+CountsText = Annotated[
     WholeNumbers,
     "Instances of each class, from 1, as 10,4,2 or @file (one number a line); instead of --classes"
     " and --per-class.",

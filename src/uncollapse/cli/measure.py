@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from uncollapse.cli._console import bar, plain_console, print_json, say
-from uncollapse.cli._options import Fields, Options
+from uncollapse.cli._options import Fields, Keywords
 from uncollapse.cli._setting import CONVENTIONS, BatchOptions, FromZero, Json
 from uncollapse.errors import InputError
 from uncollapse.metrics import (
@@ -61,7 +61,7 @@ class MeasureOptions:
     prediction: Path | None = None
     alpha: float | None = None
     temperature: float | None = None
-    conventions: Annotated[Options, Fields(Setting, CONVENTIONS)]
+    conventions: Annotated[Keywords, Fields(Setting, CONVENTIONS)]
     batch: BatchOptions
     collapsed_margin: float = Margins.collapsed
     healthy_margin: float = Margins.healthy
@@ -93,7 +93,7 @@ def measure_command(
     Example: `uncollapse measure embeddings.parquet --embedding projector --label label`
     """
     prediction = _prediction(options)
-    judged: Options = {
+    judged: Keywords = {
         "margins": Margins(collapsed=options.collapsed_margin, healthy=options.healthy_margin),
         "confidence": options.confidence,
         "layer": options.layer,
@@ -145,7 +145,7 @@ def _prediction(
         )
     if options.prediction is not None:
         raise InputError("--prediction or the run's setting", "both", "give one of them")
-    loss: Options = {"alpha": alpha, "temperature": temperature, "batch": options.batch.batch()}
+    loss: Keywords = {"alpha": alpha, "temperature": temperature, "batch": options.batch.batch()}
 
     def predicted(counts: Mapping[Any, int]) -> Prediction:
         from uncollapse.theory import predict

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from uncollapse.cli._console import print_json
-from uncollapse.cli._options import Fields, Options
-from uncollapse.cli._setting import SETTING, BatchOptions, ClassCounts, FromZero, Json, read_counts
+from uncollapse.cli._options import Fields, Keywords
+from uncollapse.cli._setting import SETTING, BatchOptions, CountsText, FromZero, Json, read_counts
 from uncollapse.records import BalancedBatch, FullBatch, Prediction, RandomBatch, Setting
 from uncollapse.theory import LEVERS, Advice, Lever, advise, predict
 
@@ -36,7 +36,7 @@ class PredictOptions:
         seed: Seed of sampled batches.
     """
 
-    setting: Annotated[Options, Fields(Setting, SETTING, {"class_counts": ClassCounts})]
+    setting: Annotated[Keywords, Fields(Setting, SETTING, {"class_counts": CountsText})]
     batch: BatchOptions
     dim: int | None = None
     target_variance: float | None = None

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from uncollapse.cli._console import bar, plain_console
-from uncollapse.cli._options import Fields, Options
+from uncollapse.cli._options import Fields, Keywords
 from uncollapse.cli._setting import FromZero, Json, OptionalOutput, WholeNumbers
 from uncollapse.errors import InputError
 from uncollapse.probes import ProbeColumns, ProbeOptions, embedded_files, probe
@@ -33,12 +33,12 @@ def probe_command(
         " files; several are shards of one set.",
     ],
     *,
-    reading: Annotated[Options, COLUMNS],
+    reading: Annotated[Keywords, COLUMNS],
     downstream: Annotated[
         tuple[Path, ...],
         "File of another data set's embeddings, with its own label and split; may be repeated.",
     ] = (),
-    settings: Annotated[Options, SETTINGS],
+    settings: Annotated[Keywords, SETTINGS],
     seed: Annotated[FromZero, "Seed of splits cut here, shots and subsamples."] = 0,
     as_json: Json = False,
     output: Annotated[

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from uncollapse.cli._console import bar, print_json
-from uncollapse.cli._options import Fields, Options
+from uncollapse.cli._options import Fields, Keywords
 from uncollapse.cli._setting import FromZero, Json, Language, OptionalOutput, Output
 from uncollapse.errors import InputError
 from uncollapse.report import ReportOptions
@@ -35,7 +35,7 @@ class WrittenOptions:
     output: OptionalOutput = None
     language: Language = "en"
     format_: Literal["html", "json", "markdown"] = "html"
-    reading: Annotated[Options, READING]
+    reading: Annotated[Keywords, READING]
     force: bool = False
     as_json: Json = False
 

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from uncollapse.cli._console import INTERRUPTED, bar, need, say
-from uncollapse.cli._options import Fields, Options
+from uncollapse.cli._options import Fields, Keywords
 from uncollapse.cli._setting import (
     SETTING,
     BatchOptions,
-    ClassCounts,
+    CountsText,
     FromZero,
     Json,
     Numbers,
@@ -35,7 +35,7 @@ KINDS: dict[str, Callable[[str], Any]] = {
     **dict.fromkeys(("alpha", "temperature", "learning_rate"), float),
     **dict.fromkeys(("batch_size", "batch_per_class", "dim", "steps", "width", "depth"), int),
 }
-SEVERAL: Options = {
+SEVERAL: Keywords = {
     name: Numbers if kind is float else WholeNumbers for name, kind in KINDS.items()
 }
 INPUT = {"input_dimension": Annotated[int, typer.Option("--input-dim")]}
@@ -51,10 +51,10 @@ class SimulateOptions:
         seed: Seed of data, start and batches.
     """
 
-    setting: Annotated[Options, Fields(Setting, SETTING, SEVERAL | {"class_counts": ClassCounts})]
-    batch: Annotated[Options, Fields(BatchOptions, instead=SEVERAL)]
+    setting: Annotated[Keywords, Fields(Setting, SETTING, SEVERAL | {"class_counts": CountsText})]
+    batch: Annotated[Keywords, Fields(BatchOptions, instead=SEVERAL)]
     dim: WholeNumbers = None
-    descent: Annotated[Options, Fields(SimulationOptions, instead=SEVERAL | INPUT)]
+    descent: Annotated[Keywords, Fields(SimulationOptions, instead=SEVERAL | INPUT)]
     repeats: Annotated[int, typer.Option(min=1)] = 1
     seed: FromZero = 0
     as_json: Json = False
@@ -139,7 +139,7 @@ def _grid(options: SimulateOptions, lists: dict[str, list[Any]]) -> list[GridPoi
     return [GridPoint(*point, predicted(point[1])) for point in checked]
 
 
-def _replaced(options: Options, at: Options) -> Options:
+def _replaced(options: Keywords, at: Keywords) -> Keywords:
     return {name: at.get(name, value) for name, value in options.items()}
 
 

@@ -31,7 +31,7 @@ from uncollapse.theory._program import Array, Gradient, Point, Program, curvatur
 Map = Callable[[Array], Array]
 
 # Of the loss, relative to max(1, |loss|): a gain below this is rounding.
-ROUNDING = 1e-14
+LOSS_ROUNDING = 1e-14
 # Columns of C smaller than this, of an even share, are taken to be that large.
 FLATTEST = 1e-6
 # Steps of a trust region at most (20 to 100 are usual), and of one descent: few blocks are cheap,
@@ -116,7 +116,7 @@ def solve_by_newton(program: Program, start: Point) -> Point:
     allowed = _allowed(program)
     place = _place(program, np.where(allowed, _to_factor(start), 0.0))
     place, condition, second = _model(program, place, allowed)
-    rounding = ROUNDING * max(1.0, abs(place.loss))
+    rounding = LOSS_ROUNDING * max(1.0, abs(place.loss))
     # As long as the step that the stand-in takes for the best.
     radius = float(np.sqrt((place.slope * condition(place.slope)).sum()))
     for _ in range(NEWTON_STEPS):

@@ -31,7 +31,7 @@ MOST_STEPS = 15
 # Shorter than this, a step means that the guess was too far off: a shorter way is taken instead.
 SHORTEST_STEP = 1 / 32
 # Relative residuals that rounding may leave: at tau = 1000 cosines are 1e-2 from sums of 10 tau.
-ROUNDING = 1e-7
+RESIDUAL_ROUNDING = 1e-7
 
 
 class Weights(NamedTuple):
@@ -128,14 +128,14 @@ def _newton(
                 ahead = _equations(program, weights, at + length * move)
                 if float(np.linalg.norm(ahead[0])) < norm:
                     break
-                if size < ROUNDING:
+                if size < RESIDUAL_ROUNDING:
                     return at
                 length /= 2
                 if length < SHORTEST_STEP:
                     return None
             at = at + length * move
             residual, scale, jacobian = ahead
-    return at if np.max(np.abs(residual) / scale) < ROUNDING else None
+    return at if np.max(np.abs(residual) / scale) < RESIDUAL_ROUNDING else None
 
 
 def _guess(program: Program, target: Weights) -> Array:

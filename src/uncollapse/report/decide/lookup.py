@@ -1,4 +1,4 @@
-"""Numbers that are looked up in several places: a case's judged layer, its probes, its cost."""
+"""Numbers that are looked up in several places: a case's judged layer, its classes, its probes."""
 
 from __future__ import annotations
 

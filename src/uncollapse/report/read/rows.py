@@ -99,7 +99,7 @@ def _roles(shard: Shard, options: ReportOptions) -> _Roles:
 
 
 @dataclass
-class _Rows:
+class _RowsRead:
     """Rows as they are read: all of them in memory, or sums of them, and some for the picture."""
 
     roles: _Roles
@@ -184,11 +184,11 @@ def _fitting(prediction: Prediction | None, names: Collection[Any]) -> Predictio
     return prediction if same else None
 
 
-def _read(shards: list[Shard], roles: _Roles, layer: str, options: ReportOptions) -> _Rows:
+def _read(shards: list[Shard], roles: _Roles, layer: str, options: ReportOptions) -> _RowsRead:
     extra = [*roles.columns.slices, *(n for n in (roles.split, roles.name) if n is not None)]
     columns = replace(roles.columns, embedding=layer, slices=tuple(dict.fromkeys(extra)))
     split = _judged(shards, roles.split)
-    rows = _Rows(roles, split, options.sample, np.random.default_rng((options.seed, 7)))
+    rows = _RowsRead(roles, split, options.sample, np.random.default_rng((options.seed, 7)))
     for part in Reading(shards, [], columns, batch=STREAM_ROWS).parts():
         if roles.split is not None and split:
             part = part.take(np.flatnonzero(part.slices[roles.split].astype(str) == split))
