@@ -182,3 +182,14 @@ def test_no_probe_is_none_everywhere(rng, tmp_path):
     again = measure_files([tmp_path / "a.npz"], columns=columns, probe=None, permutations=0)
     assert again.probe is None
     assert again.slices["fine"].leakage is None
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_options_of_another_type_are_refused(rng, tmp_path, stream):
+    rows, labels = unit(rng.standard_normal((60, 4))), np.arange(60) % 3
+    np.savez(tmp_path / "a.npz", z=rows, label=labels)
+    for wrong in (False, WithinClassOptions(), {}):
+        with pytest.raises(InputError, match="probe as ProbeOptions, or None"):
+            measure(rows, labels, probe=wrong)
+        with pytest.raises(InputError, match="probe as ProbeOptions, or None"):
+            measure_files([tmp_path / "a.npz"], probe=wrong, stream=stream)

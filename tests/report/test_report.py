@@ -11,6 +11,7 @@ from markup import IMAGE, SCRIPT, Text
 
 from uncollapse import InputError, ReportOptions, build_report, compare, measure
 from uncollapse.report.page import MOST_BYTES
+from uncollapse.report.read.rows import measured_rows
 from uncollapse.tables import Columns
 
 WHEN = datetime(2026, 11, 25, 9, 5, tzinfo=UTC)
@@ -287,6 +288,16 @@ def test_what_cannot_be_used_is_refused(tmp_path, name, text, words):
         path.write_text(text)
     with pytest.raises(InputError, match=words):
         build_report([path])
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_a_picture_of_rows_that_are_no_numbers_is_refused(tmp_path, known):
+    rows, labels = np.random.default_rng(0).standard_normal((60, 4)), np.arange(60) % 3
+    rows[5, 2] = np.nan
+    np.savez(tmp_path / "rows.npz", z=rows, label=labels)
+    shard, options = tmp_path / "rows.npz", ReportOptions()
+    with pytest.raises(InputError, match="finite numbers in column 'z' of"):
+        list(measured_rows(shard, options, None, {""} if known else set()))
 
 
 def test_no_path_and_no_such_language():

@@ -16,7 +16,7 @@ from uncollapse.metrics.secondary import nc1_null, secondary_measures, ssem_fit,
 from uncollapse.metrics.slices import measure_slices
 from uncollapse.metrics.variance import decompose
 from uncollapse.metrics.verdict import judge, judge_classes
-from uncollapse.probes import ProbeOptions, probe_within_classes
+from uncollapse.probes import ProbeOptions, WithinClassOptions, probe_within_classes
 from uncollapse.records import Margins, Measurement, Prediction
 from uncollapse.samples import ByRole, checked, sample_of, unit_rows
 
@@ -114,7 +114,7 @@ def measure(
     null = None
     if permutations and classes.points is not None:
         null = nc1_null(classes.points, list(classes.counts.values()), permutations, rng)
-    options = None if probe is None else probe.within
+    options = within_options(probe)
     read, hits = None, dict[str, Floats]()
     if sample.fine_labels is not None and options is not None:
         read = probe_within_classes(sample, sample.fine_labels, options, rng, hits)
@@ -131,6 +131,13 @@ def measure(
         split=split,
         in_memory=InMemory(uniformity, null, read, slice_columns, seed),
     )
+
+
+def within_options(probe: ProbeOptions | None) -> WithinClassOptions | None:
+    """The options of the within-class probe; None leaves it out."""
+    if not isinstance(probe, ProbeOptions | None):
+        raise InputError("probe as ProbeOptions, or None", f"{probe!r}", "None leaves it out")
+    return None if probe is None else probe.within
 
 
 @dataclass(frozen=True)

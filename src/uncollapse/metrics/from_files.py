@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from uncollapse import samples
 from uncollapse.errors import InputError
-from uncollapse.metrics._measure import DEFAULT_PROBE, measure
+from uncollapse.metrics._measure import DEFAULT_PROBE, measure, within_options
 from uncollapse.metrics.persist import Paths, merged_states
 from uncollapse.metrics.stream import Accumulator
 from uncollapse.probes import ProbeOptions
@@ -92,7 +92,7 @@ def measure_files(
         'collapsed'
     """
     columns = columns or Columns()
-    if probe is None:
+    if within_options(probe) is None:
         columns = replace(columns, fine=None)
     state = merged_states(paths, columns, labels_from, drop_invalid)
     if state is None:
