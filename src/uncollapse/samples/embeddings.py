@@ -18,8 +18,7 @@ _CHUNK = 65536
 _HALF = ("float16", "bfloat16", "float8_e4m3fn", "float8_e5m2")
 
 
-# Where an array's type says the name of another that numpy does not have.
-_CAME_AS = "came_as"
+_CAME_AS = "came_as"  # where an array's type says the name of another that numpy does not have
 
 
 def to_numpy(values: Any) -> tuple[NDArray[Any], str]:
@@ -47,10 +46,7 @@ def to_numpy(values: Any) -> tuple[NDArray[Any], str]:
 
 
 def as_it_came(values: Any) -> NDArray[Any]:
-    """The values as a numpy array whose type remembers the name of the one they came in.
-
-    Slices keep it, copies and sums do not.
-    """
+    """The values as a numpy array whose type, and its slices', remembers the one they came in."""
     array, name = to_numpy(values)
     if name == str(array.dtype):
         return array
