@@ -151,6 +151,13 @@ WRONG = [
     (SimulationRecord, "runs.0.reached.steps", -1),
     (SimulationRecord, "runs.0.setting.temperature", 0.0),
     (SimulationRecord, "summary.0.loss.mean", math.nan),
+    (RunRecord, "setting.class_counts.0", "many"),
+    (RunRecord, "setting.alpha", math.nan),
+    (RunRecord, "setting.batch.kind", []),
+    (RunRecord, "prediction.kind", "probe"),
+    (RunRecord, "prediction.schema_version", 2),
+    (SimulationRecord, "runs.0.prediction.kind", "run"),
+    (Measurement, "classes.0.label", None),
 ]
 # Numbers that can be read, and are none that the quantity can have.
 IMPOSSIBLE = [
@@ -193,6 +200,7 @@ IMPOSSIBLE = [
     (RunRecord, "data.shape.0", 0),
     (SimulationRecord, "runs.0.reached.view_variance", -7.5),
     (SimulationRecord, "runs.0.seed", -1),
+    (SimulationRecord, "summary.0.phases.collapse", -1),
 ]
 # The same at the end of what is possible, or beyond it by rounding.
 POSSIBLE = [
@@ -231,6 +239,18 @@ def test_what_does_not_fit_is_refused_with_file_and_key(document, key, value):
     named = re.search(r"at ([\w.]+): ", caught.value.found)
     assert named, caught.value.found
     assert key.startswith(named[1]) or named[1].startswith(key)
+
+
+def test_the_key_is_that_of_the_file():
+    """Names that the checker gives to members of a union are no part of it."""
+    setting = {"class_counts": [4, 4], "alpha": 0.1, "temperature": 0.5}
+    run = written(RunRecord) | {"setting": setting | {"batch": {"kind": "balanced"}}}
+    for record, document, key in (
+        (run, RunRecord, "setting.batch.per_class"),
+        (changed(written(Measurement), "classes.0.label", None), Measurement, "classes.0.label"),
+    ):
+        with pytest.raises(InputError, match=rf"in file\.json; found .* at {key}: "):
+            document.from_dict(record, "file.json")
 
 
 def test_text_that_is_no_json_and_json_that_is_no_object():
@@ -276,3 +296,11 @@ def test_a_line_that_does_not_fit_is_named_by_file_line_and_key(tmp_path):
     (read,) = EpochLine.read_all(lines)
     assert (read["loss"], list(read)) == (0.5, ["step", "epoch", "loss", "seconds"])
     assert EpochLine.read_all(tmp_path / "none.jsonl") == []
+
+
+@pytest.mark.parametrize("line", [b"null", b'[["step", 1], ["epoch", 1]]', b"\xe9", b'{"step'])
+def test_a_whole_line_that_is_no_object_is_not_passed_over(tmp_path, line):
+    lines = tmp_path / "metrics.jsonl"
+    lines.write_bytes(line + b"\n")
+    with pytest.raises(InputError, match=r"metrics\.jsonl"):
+        EpochLine.read_all(lines)

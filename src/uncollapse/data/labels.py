@@ -56,7 +56,7 @@ def _label_map(
     path = place(asked, base, "a file with a label map")
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"a label map in {path}", reason, "mend the YAML") from error
     if not isinstance(content, dict):

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from functools import cache
 from pathlib import Path
@@ -48,9 +49,15 @@ def _reader(record: Hashable, *names: str) -> Any:
     return TypeAdapter(adapted)
 
 
-def _reason(error: ValidationError) -> str:
-    first = error.errors()[0]
-    key = ".".join(map(str, first["loc"])) or "the whole"
+def _reason(error: ValidationError, record: Any) -> str:
+    first, keys = error.errors()[0], []
+    for key in first["loc"]:
+        with suppress(LookupError, TypeError):  # pydantic names members of unions among the keys
+            record = record[key]
+            keys.append(key)
+    if first["type"] == "missing":
+        keys.append(first["loc"][-1])
+    key = ".".join(map(str, keys)) or "the whole"
     return f"{key}: {first['msg'].removeprefix('Value error, ')}"
 
 
@@ -65,7 +72,7 @@ def check_fields(record: Part) -> None:
     try:
         _reader(cast(Hashable, kind), *given).validate_json(text)
     except ValidationError as error:
-        wrong = f"{error.errors()[0]['input']!r} for {_reason(error)}"
+        wrong = f"{error.errors()[0]['input']!r} for {_reason(error, given)}"
         raise InputError(f"{kind.__name__} that fit", wrong, "change it") from error
 
 
@@ -105,21 +112,21 @@ class Part:
         """
         from pydantic import ValidationError
 
+        given, kind = record, InputError
         if cls.open_field and isinstance(record, dict):
             known = {*cls.head, *(field.name for field in fields(cls))}  # type: ignore[arg-type]
             more = {key: value for key, value in record.items() if key not in known}
-            record = record | {cls.open_field: more}
-        kind = InputError
+            given = record | {cls.open_field: more}
         try:
             reader = _reader(cast(Hashable, cls))
-            text = json.dumps(record)
+            text = json.dumps(given)
             key = next(_not_finite(record), "")
             if not key:
                 read: Self = reader.validate_json(text)
                 return read
             reason = f"{key}: a number must be finite"
         except ValidationError as error:
-            reason = _reason(error)
+            reason = _reason(error, record)
             kind = RefusedError if error.errors()[0]["type"] == "value_error" else InputError
         except (TypeError, ValueError, RecursionError) as error:
             reason = str(error)
@@ -163,6 +170,27 @@ class Document(Part):
     schema_version: ClassVar[int] = 1
     head: ClassVar[tuple[str, ...]] = ("kind", "schema_version")
 
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Callable[[Any], Any]) -> Any:
+        """What checks it within another record: there, too, it is of its kind and schema."""
+        from pydantic_core import core_schema
+
+        title = f"{cls._title()} of schema {cls.schema_version} or older"
+        return core_schema.tagged_union_schema(
+            {"": handler(source)},
+            lambda record: None if isinstance(record, dict) and cls._misfit(record) else "",
+            custom_error_type="kind",
+            custom_error_message=f"must be a {title}",
+        )
+
+    @classmethod
+    def _misfit(cls, record: dict[str, Any]) -> str:
+        """Which key of its head says that it is another record."""
+        version = record.get("schema_version", 1)
+        newer = type(version) is not int or not 1 <= version <= cls.schema_version
+        other = record.get("kind", cls.kind) != cls.kind
+        return "kind" if other else "schema_version" if newer else ""
+
     def to_json(self, indent: int | None = 2) -> str:
         """Strict JSON: numbers that do not exist are null, never NaN."""
         return json.dumps(self.to_dict(), indent=indent, allow_nan=False, ensure_ascii=False)
@@ -171,17 +199,17 @@ class Document(Part):
     def from_dict(cls, record: Any, source: str = "") -> Self:
         """The inverse of `to_dict`; a file of before there were kinds has none."""
         place = f" in {source}" if source else ""
-        if not isinstance(record, dict) or record.get("kind", cls.kind) != cls.kind:
-            kind = f"kind {record.get('kind')!r}" if isinstance(record, dict) else ""
-            other = kind or f"JSON of type {type(record).__name__}"
-            raise InputError(f"a {cls._title()}{place}", other, f"give a {cls._title()}")
-        version = record.get("schema_version", 1)
-        if type(version) is not int or not 1 <= version <= cls.schema_version:
+        misfit = cls._misfit(record) if isinstance(record, dict) else "type"
+        if misfit == "schema_version":
             raise InputError(
                 f"a {cls._title()} of schema {cls.schema_version} or older{place}",
-                f"schema_version {version!r}",
+                f"schema_version {record[misfit]!r}",
                 "install a newer uncollapse",
             )
+        if misfit:
+            given = record["kind"] if misfit == "kind" else type(record).__name__
+            found = f"kind {given!r}" if misfit == "kind" else f"JSON of type {given}"
+            raise InputError(f"a {cls._title()}{place}", found, f"give a {cls._title()}")
         return super().from_dict(record, source)
 
     @classmethod

@@ -102,7 +102,7 @@ class RandomBatch(Part):
 def _kind_of(record: Any) -> str:
     """The kind that JSON names; "BalancedBatch" in files of before, and "full" where none is."""
     kind = record.get("kind") if isinstance(record, dict) else getattr(record, "kind", "none")
-    return str(kind or "full").lower().removesuffix("batch")
+    return str("full" if kind is None else kind).lower().removesuffix("batch")
 
 
 class _ByKind:

@@ -284,7 +284,7 @@ class PointSummary(Part):
 
     varied: dict[str, int | float | None]
     repeats: scalars.PositiveCount
-    phases: dict[Phase, int]
+    phases: dict[Phase, scalars.Count]
     loss: Spread
     within_class_variance: Spread
     instance_variance: Spread

@@ -86,8 +86,9 @@ class RunRecord(Document):
         try:
             if isinstance(record, dict) and record.get("setting") is not None:
                 Setting.from_dict(record["setting"], source)
-        except RefusedError:
-            record = record | {"setting": None}
+        except InputError as error:
+            if isinstance(error, RefusedError):  # What else is wrong is named by its whole key.
+                record = record | {"setting": None}
         return super().from_dict(record, source)
 
 
@@ -115,14 +116,17 @@ class EpochLine(Part):
     @classmethod
     def read_all(cls, path: Path) -> list[Self]:
         """The lines of a file; none without one, and without a last one cut short by a kill."""
-        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        try:
+            text = path.read_text(encoding="utf-8") if path.exists() else ""
+        except (OSError, ValueError) as error:
+            raise InputError(f"lines of epochs in {path}", f"{error}", "restore it") from error
         records: list[Self] = []
-        for number, line in enumerate(lines, 1):
+        for number, line in enumerate(lines := text.splitlines(), 1):
             place = f"line {number} of {path}"
             try:
-                record = dict(json.loads(line))
+                record = {**json.loads(line)}
             except (ValueError, TypeError, RecursionError) as error:
-                if number == len(lines):
+                if number == len(lines) and not text.endswith("\n"):
                     break
                 raise InputError(f"JSON in {place}", line[:40], "take the line out") from error
             records.append(cls.from_dict(record, place))

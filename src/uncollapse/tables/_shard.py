@@ -88,7 +88,7 @@ def description_of(shard: Shard) -> Description:
     """
     try:
         return Description.from_dict(json.loads(shard.about or "{}"))
-    except ValueError as error:  # an InputError is one
+    except (ValueError, RecursionError) as error:  # an InputError is a ValueError
         raise InputError(
             f"JSON in the metadata of {shard.path}", f"{error}", "embed the run again"
         ) from error

@@ -135,6 +135,7 @@ class Checkpoint:
 
     def check_progress(self, problem: Problem) -> None:
         """Refuse a state that no run of this problem reaches."""
+        _name(self.folder.parent, "best")  # It is read again at the end of an epoch.
         state, steps, epochs = self.state, problem.sampler.steps, problem.config.epochs
         fits = state.epoch * steps + state.offset == state.step and state.epoch <= epochs
         if not fits or not state.means.steps == state.offset < steps:
@@ -220,12 +221,13 @@ def read_checkpoint(folder: Path, which: Which = "last") -> Checkpoint | None:
     record = read_json(path, remedy=_REMEDY)
     state = RunState.from_dict(record, str(path))
     groups = _StateFile.from_dict(record, str(path)).optimiser.groups
-    try:
-        model = load_file(folder / "model.safetensors")
-        tensors = load_file(folder / "optimiser.safetensors")
-    except (OSError, SafetensorError) as error:
-        raise InputError(f"a whole checkpoint in {folder}", str(error), _REMEDY) from error
-    return Checkpoint(folder, state, model, groups, tensors)
+    tensors = []
+    for part in (folder / "model.safetensors", folder / "optimiser.safetensors"):
+        try:
+            tensors.append(load_file(part))
+        except (OSError, SafetensorError) as error:
+            raise InputError(f"a whole checkpoint in {part}", str(error), _REMEDY) from error
+    return Checkpoint(folder, state, tensors[0], groups, tensors[1])
 
 
 def load_trained(folder: Path, problem: Problem, which: Which = "best") -> str:

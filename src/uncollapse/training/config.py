@@ -226,7 +226,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         block = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"a YAML file at {path}", str(error), "check the path") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         where = " ".join(str(error).split())
         raise InputError(f"YAML in {path}", where, "correct the line that is named") from error
     if not isinstance(block, dict):
@@ -247,7 +247,7 @@ def _change(block: dict[str, Any], setting: str) -> None:
             )
     try:
         block[last] = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise InputError(f"a YAML value for --set {key}", repr(text), "quote it") from error
     if isinstance(block[last], str):
         # 1e-4 is text to YAML 1.1, and a number to everybody else.

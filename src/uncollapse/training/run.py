@@ -22,7 +22,7 @@ from uncollapse.records import EpochLine, Prediction, RunRecord, RunStatus, read
 from uncollapse.storage import beside, write_json, write_text
 from uncollapse.training._checkpoint import read_checkpoint
 from uncollapse.training._loop import Loop, Scores, make_fabric
-from uncollapse.training.config import TrainConfig, parse_config
+from uncollapse.training.config import TrainConfig, load_config
 from uncollapse.training.problem import Problem
 
 PACKAGES = ("uncollapse", "torch", "numpy", "timm", "kornia", "lightning-fabric", "scikit-learn")
@@ -152,13 +152,9 @@ def check_folder(folder: Path, *, resume: bool) -> None:
 
 def read_run(folder: Path) -> tuple[TrainConfig, RunRecord]:
     """The configuration and run.json of a run."""
-    try:
-        block = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise InputError(f"a run in {folder}", str(error), _REMEDY) from error
     path = folder / "run.json"
     record = RunRecord.from_dict(read_json(path, "a run", _REMEDY), str(path))
-    return parse_config(block, source=str(folder / "config.yaml")), record
+    return load_config(folder / "config.yaml"), record
 
 
 class RunFolder:

@@ -18,6 +18,7 @@ from uncollapse.report.inputs_model import (
     ReportInputs,
     ReportOptions,
     Source,
+    compared,
     shown_runs,
 )
 from uncollapse.report.read.rows import measured_rows
@@ -85,6 +86,10 @@ def _record(path: Path, inputs: ReportInputs) -> None:
         )
     inputs.sources.append(_source(path, record.kind))
     if isinstance(record, PilotResult):
+        name, known = compared(record), [trial.name for trial in record.trials]
+        if name not in (None, *known):
+            found = f"recommendation.trial {name!r}, none of {', '.join(known)}"
+            raise InputError(f"a complete pilot in {path}", found, "restore the file")
         inputs.pilot = record
     elif isinstance(record, Comparison):
         inputs.comparisons.append(record)
@@ -159,7 +164,7 @@ def _config(path: Path) -> dict[str, object]:
 
     try:
         block = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise InputError(
             f"a configuration in {path}", " ".join(str(error).split())[:200], "restore the file"
         ) from error
