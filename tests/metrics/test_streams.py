@@ -299,3 +299,22 @@ def test_a_state_is_overwritten_whole_or_not_at_all(rng, tmp_path, monkeypatch):
             save_state(stream, tmp_path / "s.npz")
     assert load_state(tmp_path / "s.npz").rows == 12
     assert [path.name for path in tmp_path.iterdir()] == ["s.npz"]
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("totals", np.full((2, 12), np.nan)),
+        ("totals", np.zeros((2, 11))),
+        ("units", np.array(["a", "b"])),
+    ],
+)
+def test_arrays_of_a_state_that_do_not_fit_are_named(rng, tmp_path, name, values):
+    state, path = Accumulator(), tmp_path / "state.npz"
+    state.update(rng.standard_normal((20, 6)), np.arange(20) % 2)
+    save_state(state, path)
+    with np.load(path) as saved:
+        arrays = {key: saved[key] for key in saved.files}
+    np.savez(path, **arrays | {name: values})
+    with pytest.raises(InputError, match=rf"{path.name}.*\({name} "):
+        load_state(path)

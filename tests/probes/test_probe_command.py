@@ -76,6 +76,20 @@ def test_a_run_is_read_by_its_own_metadata(run_folder, tmp_path):
     assert site.chance_corrected.low < 0.2
 
 
+@pytest.mark.parametrize(
+    ("key", "value"), [("schema_version", 2), ("views", -1), ("layers", "z"), ("kind", "run")]
+)
+def test_metadata_that_do_not_fit_are_named(run_folder, key, value):
+    path = run_folder / "embeddings.parquet"
+    table = pq.read_table(path)
+    head = json.loads(table.schema.metadata[b"uncollapse"]) | {key: value}
+    pq.write_table(table.replace_schema_metadata({"uncollapse": json.dumps(head)}), path)
+    answer = invoke(run_folder, "--json")
+    assert isinstance(answer.exception, InputError)
+    assert str(path) in str(answer.exception)
+    assert key in str(answer.exception)
+
+
 def test_an_archive_says_what_it_holds_as_parquet_does(run_folder, tmp_path):
     table = pq.read_table(run_folder / "embeddings.parquet")
     arrays = {name: np.array(table[name].to_pylist()) for name in table.column_names}

@@ -177,6 +177,13 @@ def test_a_pilot_that_lacks_a_part_is_still_reported(pilot, lacking, tmp_path):
     report.to_html()
 
 
+def test_a_pilot_that_recommends_none_of_its_settings_is_refused(pilot, tmp_path):
+    path = tmp_path / "pilot.json"
+    path.write_text(json.dumps(pilot | {"candidates": []}))
+    with pytest.raises(InputError, match=r"pilot\.json; found recommendation\.trial '"):
+        build_report([path])
+
+
 def test_the_level_of_the_intervals_is_that_of_the_inputs(pilot, tmp_path):
     rng, labels = np.random.default_rng(0), np.repeat([0, 1], 30)
     vectors = np.eye(2, 8)[labels] + 0.3 * rng.standard_normal((60, 8))

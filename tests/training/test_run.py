@@ -124,12 +124,16 @@ def test_a_run_of_before_there_were_kinds_is_resumed(tmp_path):
         ("checkpoints/*/state.json", '{"step": "x"}'),
         ("checkpoints/*/state.json", "{}"),
         ("metrics.jsonl", '{"epoch": 1}\n{}\n'),
+        ("checkpoints/best.json", '{"checkpoint": 1}'),
+        ("checkpoints/*/model.safetensors", "short"),
+        ("config.yaml", ""),
+        ("config.yaml", "[" * 5000),
     ],
 )
 def test_a_damaged_file_is_named(name, text, tmp_path):
     problem = problem_of(epochs=2)
     train(problem, tmp_path, until=1)
-    for path in tmp_path.glob(name):
+    for path in [*tmp_path.glob(name)] or [tmp_path / name]:
         path.write_text(text)
     with pytest.raises(InputError, match=Path(name).name):
         train(problem, tmp_path, resume=True)

@@ -7,12 +7,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from numpy.typing import NDArray
 
 from uncollapse.errors import InputError
-from uncollapse.records import Part
+from uncollapse.records import Count, Document
 
 Array = NDArray[Any]
 
@@ -70,14 +70,15 @@ def without_package(package: str, path: Path) -> InputError:
 
 
 @dataclass(frozen=True)
-class Description(Part):
+class Description(Document):
     """Names of the columns that a file of embeddings has, as far as it says."""
 
+    kind: ClassVar[str] = "embeddings"
     layers: tuple[str, ...] = ()
     label: str | None = None
     fine: tuple[str, ...] = ()
     slices: tuple[str, ...] = ()
-    views: int = 0  # of each instance; 0 for one row per instance, not augmented
+    views: Count = 0  # of each instance; 0 for one row per instance, not augmented
 
 
 def description_of(shard: Shard) -> Description:

@@ -126,6 +126,7 @@ def embed(
         model, data, rows, augmenter, key=key, precision=precision, progress=progress
     )
     about = {
+        "kind": "embeddings",
         "schema_version": 1,
         "layers": list(LAYERS),
         "label": "label",
