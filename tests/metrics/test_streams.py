@@ -305,7 +305,6 @@ def test_a_state_is_overwritten_whole_or_not_at_all(rng, tmp_path, monkeypatch):
     ("name", "values"),
     [
         ("totals", np.full((2, 12), np.nan)),
-        ("totals", np.zeros((2, 11))),
         ("units", np.array(["a", "b"])),
     ],
 )

@@ -172,24 +172,23 @@ class Document(Part):
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: Callable[[Any], Any]) -> Any:
-        """What checks it within another record: there, too, it is of its kind and schema."""
+        """Within another record, too, it is of its kind and schema."""
         from pydantic_core import core_schema
 
-        title = f"{cls._title()} of schema {cls.schema_version} or older"
         return core_schema.tagged_union_schema(
             {"": handler(source)},
-            lambda record: None if isinstance(record, dict) and cls._misfit(record) else "",
+            lambda record: cls._misfit(record) if isinstance(record, dict) else "",
             custom_error_type="kind",
-            custom_error_message=f"must be a {title}",
+            custom_error_message=f"must be a {cls._title()}, schema {cls.schema_version} or older",
         )
 
     @classmethod
     def _misfit(cls, record: dict[str, Any]) -> str:
-        """Which key of its head says that it is another record."""
+        """The key of its head by which it is another record."""
         version = record.get("schema_version", 1)
-        newer = type(version) is not int or not 1 <= version <= cls.schema_version
+        fits = type(version) is int and 1 <= version <= cls.schema_version
         other = record.get("kind", cls.kind) != cls.kind
-        return "kind" if other else "schema_version" if newer else ""
+        return "kind" if other else "" if fits else "schema_version"
 
     def to_json(self, indent: int | None = 2) -> str:
         """Strict JSON: numbers that do not exist are null, never NaN."""
@@ -198,18 +197,15 @@ class Document(Part):
     @classmethod
     def from_dict(cls, record: Any, source: str = "") -> Self:
         """The inverse of `to_dict`; a file of before there were kinds has none."""
-        place = f" in {source}" if source else ""
-        misfit = cls._misfit(record) if isinstance(record, dict) else "type"
-        if misfit == "schema_version":
-            raise InputError(
-                f"a {cls._title()} of schema {cls.schema_version} or older{place}",
-                f"schema_version {record[misfit]!r}",
-                "install a newer uncollapse",
-            )
-        if misfit:
-            given = record["kind"] if misfit == "kind" else type(record).__name__
-            found = f"kind {given!r}" if misfit == "kind" else f"JSON of type {given}"
-            raise InputError(f"a {cls._title()}{place}", found, f"give a {cls._title()}")
+        title, place = f"a {cls._title()}", f" in {source}" if source else ""
+        if not isinstance(record, dict):
+            found = f"JSON of type {type(record).__name__}"
+            raise InputError(title + place, found, f"give {title}")
+        if key := cls._misfit(record):
+            newer = key == "schema_version"
+            remedy = "install a newer uncollapse" if newer else f"give {title}"
+            title += f" of schema {cls.schema_version} or older" if newer else ""
+            raise InputError(title + place, f"{key} {record[key]!r}", remedy)
         return super().from_dict(record, source)
 
     @classmethod

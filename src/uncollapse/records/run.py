@@ -116,10 +116,7 @@ class EpochLine(Part):
     @classmethod
     def read_all(cls, path: Path) -> list[Self]:
         """The lines of a file; none without one, and without a last one cut short by a kill."""
-        try:
-            text = path.read_text(encoding="utf-8") if path.exists() else ""
-        except (OSError, ValueError) as error:
-            raise InputError(f"lines of epochs in {path}", f"{error}", "restore it") from error
+        text = path.read_text("utf-8", "backslashreplace") if path.exists() else ""
         records: list[Self] = []
         for number, line in enumerate(lines := text.splitlines(), 1):
             place = f"line {number} of {path}"

@@ -221,13 +221,12 @@ def read_checkpoint(folder: Path, which: Which = "last") -> Checkpoint | None:
     record = read_json(path, remedy=_REMEDY)
     state = RunState.from_dict(record, str(path))
     groups = _StateFile.from_dict(record, str(path)).optimiser.groups
-    tensors = []
-    for part in (folder / "model.safetensors", folder / "optimiser.safetensors"):
-        try:
-            tensors.append(load_file(part))
-        except (OSError, SafetensorError) as error:
-            raise InputError(f"a whole checkpoint in {part}", str(error), _REMEDY) from error
-    return Checkpoint(folder, state, tensors[0], groups, tensors[1])
+    try:
+        model = load_file(part := folder / "model.safetensors")
+        tensors = load_file(part := folder / "optimiser.safetensors")
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"a whole checkpoint in {part}", str(error), _REMEDY) from error
+    return Checkpoint(folder, state, model, groups, tensors)
 
 
 def load_trained(folder: Path, problem: Problem, which: Which = "best") -> str:

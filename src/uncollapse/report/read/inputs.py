@@ -86,9 +86,8 @@ def _record(path: Path, inputs: ReportInputs) -> None:
         )
     inputs.sources.append(_source(path, record.kind))
     if isinstance(record, PilotResult):
-        name, known = compared(record), [trial.name for trial in record.trials]
-        if name not in (None, *known):
-            found = f"recommendation.trial {name!r}, none of {', '.join(known)}"
+        if (name := compared(record)) not in (None, *(trial.name for trial in record.trials)):
+            found = f"recommendation.trial {name!r} of no candidate"
             raise InputError(f"a complete pilot in {path}", found, "restore the file")
         inputs.pilot = record
     elif isinstance(record, Comparison):
