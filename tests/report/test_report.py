@@ -166,7 +166,7 @@ def test_a_damaged_trial_of_a_pilot_is_named(text, pilot_folder):
 
 
 @pytest.mark.parametrize(
-    "lacking", ["recommendation", "statistics", "conditions", "start", "layer"]
+    "lacking", ["recommendation", "statistics", "conditions", "start", "layer", "candidates"]
 )
 def test_a_pilot_that_lacks_a_part_is_still_reported(pilot, lacking, tmp_path):
     del pilot[lacking]
@@ -175,13 +175,6 @@ def test_a_pilot_that_lacks_a_part_is_still_reported(pilot, lacking, tmp_path):
     report = build_report([path], "ja")
     assert report.decision.basis == "pilot"
     report.to_html()
-
-
-def test_a_pilot_that_recommends_none_of_its_settings_is_refused(pilot, tmp_path):
-    path = tmp_path / "pilot.json"
-    path.write_text(json.dumps(pilot | {"candidates": []}))
-    with pytest.raises(InputError, match=r"pilot\.json; found recommendation\.trial '"):
-        build_report([path])
 
 
 def test_the_level_of_the_intervals_is_that_of_the_inputs(pilot, tmp_path):

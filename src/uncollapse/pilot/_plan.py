@@ -38,7 +38,6 @@ from uncollapse.records import (
     Trial,
     TrialFile,
     changed_config,
-    read_json,
     to_json_types,
 )
 from uncollapse.storage import write_json, write_text
@@ -103,8 +102,7 @@ def _plan(path: Path, config: TrainConfig, options: PilotOptions) -> PlanFile:
     file = path / "plan.json"
     if not file.exists():
         return new
-    record = read_json(file, "a plan", "restore the file, or choose another folder with -o")
-    former = PlanFile.from_dict(record, str(file))
+    former = PlanFile.read(file, "restore the file, or choose another folder with -o")
     if former.asked != new.asked:
         raise InputError(
             f"the configuration and options of the pilot in {path}",

@@ -118,12 +118,9 @@ class Part:
             more = {key: value for key, value in record.items() if key not in known}
             given = record | {cls.open_field: more}
         try:
-            reader = _reader(cast(Hashable, cls))
             text = json.dumps(given)
-            key = next(_not_finite(record), "")
-            if not key:
-                read: Self = reader.validate_json(text)
-                return read
+            if not (key := next(_not_finite(record), "")):
+                return cast(Self, _reader(cast(Hashable, cls)).validate_json(text))
             reason = f"{key}: a number must be finite"
         except ValidationError as error:
             reason = _reason(error, record)
@@ -220,9 +217,9 @@ class Document(Part):
         return cls.from_dict(record, source)
 
     @classmethod
-    def read(cls, path: Path) -> Self:
+    def read(cls, path: Path, remedy: str = "write it with --json") -> Self:
         """The record in a JSON file."""
-        return cls.from_dict(read_json(path, f"a {cls._title()}"), str(path))
+        return cls.from_dict(read_json(path, f"a {cls._title()}", remedy), str(path))
 
 
 def read_json(path: Path, what: str = "JSON", remedy: str = "write it with --json") -> Any:

@@ -50,9 +50,9 @@ class TrialFile(TrialRun, Document):
     kind: ClassVar[str] = "trial"
 
     @classmethod
-    def read(cls, path: Path) -> Self:
+    def read(cls, path: Path, remedy: str = "take it out, and its run is measured again") -> Self:
         """The record in a JSON file; the first ones had their seed in the folder's name alone."""
-        record = read_json(path, "a trial", "take the file out, and its run is measured again")
+        record = read_json(path, "a trial", remedy)
         seed = path.parent.name.removeprefix("seed-")
         if isinstance(record, dict) and seed.isdecimal():
             record = {"seed": int(seed)} | record

@@ -18,7 +18,7 @@ import yaml
 
 from uncollapse.errors import InputError
 from uncollapse.progress import OnStep, no_steps
-from uncollapse.records import EpochLine, Prediction, RunRecord, RunStatus, read_json, to_json_types
+from uncollapse.records import EpochLine, Prediction, RunRecord, RunStatus, to_json_types
 from uncollapse.storage import beside, write_json, write_text
 from uncollapse.training._checkpoint import read_checkpoint
 from uncollapse.training._loop import Loop, Scores, make_fabric
@@ -152,8 +152,7 @@ def check_folder(folder: Path, *, resume: bool) -> None:
 
 def read_run(folder: Path) -> tuple[TrainConfig, RunRecord]:
     """The configuration and run.json of a run."""
-    path = folder / "run.json"
-    record = RunRecord.from_dict(read_json(path, "a run", _REMEDY), str(path))
+    record = RunRecord.read(folder / "run.json", _REMEDY)
     return load_config(folder / "config.yaml"), record
 
 

@@ -18,7 +18,6 @@ from uncollapse.report.inputs_model import (
     ReportInputs,
     ReportOptions,
     Source,
-    compared,
     shown_runs,
 )
 from uncollapse.report.read.rows import measured_rows
@@ -86,9 +85,6 @@ def _record(path: Path, inputs: ReportInputs) -> None:
         )
     inputs.sources.append(_source(path, record.kind))
     if isinstance(record, PilotResult):
-        if (name := compared(record)) not in (None, *(trial.name for trial in record.trials)):
-            found = f"recommendation.trial {name!r} of no candidate"
-            raise InputError(f"a complete pilot in {path}", found, "restore the file")
         inputs.pilot = record
     elif isinstance(record, Comparison):
         inputs.comparisons.append(record)
@@ -111,7 +107,7 @@ def _attach(case: Case, record: records.Document, path: Path) -> None:
 
 
 def _run(path: Path, inputs: ReportInputs, options: ReportOptions, kind: str = "run") -> None:
-    run = records.RunRecord.from_dict(records.read_json(path / "run.json"), str(path / "run.json"))
+    run = records.RunRecord.read(path / "run.json")
     case = Case(_name(path), kind, run=run, prediction=run.prediction)
     if case.prediction is None and run.setting is not None:
         case.prediction = predicted(run.setting)
@@ -164,9 +160,8 @@ def _config(path: Path) -> dict[str, object]:
     try:
         block = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        raise InputError(
-            f"a configuration in {path}", " ".join(str(error).split())[:200], "restore the file"
-        ) from error
+        found = " ".join(str(error).split())[:200]
+        raise InputError(f"a configuration in {path}", found, "restore the file") from error
     return _flat(block if isinstance(block, dict) else {}, "")
 
 

@@ -98,9 +98,9 @@ def transfer_section(pilot: PilotResult, words: Language) -> Section | None:
     None where no setting was trained to the end. Runs are those of the confirmation, if there was.
     """
     name, confirmed = compared(pilot), confirmation(pilot)
-    if name is None:
-        return None
     runs = {trial.name: trial.runs for trial in pilot.trials}
+    if name is None or name not in runs:
+        return None
     judged: Trial | records.Confirmation = {trial.name: trial for trial in pilot.trials}[name]
     key, values = "intro.transfer-chosen", {}
     if confirmed is not None and confirmed.runs:
