@@ -182,10 +182,11 @@ class Document(Part):
     @classmethod
     def _misfit(cls, record: dict[str, Any]) -> str:
         """The key of its head by which it is another record."""
+        if record.get("kind", cls.kind) != cls.kind:
+            return "kind"
         version = record.get("schema_version", 1)
         fits = type(version) is int and 1 <= version <= cls.schema_version
-        other = record.get("kind", cls.kind) != cls.kind
-        return "kind" if other else "" if fits else "schema_version"
+        return "" if fits else "schema_version"
 
     def to_json(self, indent: int | None = 2) -> str:
         """Strict JSON: numbers that do not exist are null, never NaN."""
@@ -196,8 +197,8 @@ class Document(Part):
         """The inverse of `to_dict`; a file of before there were kinds has none."""
         title, place = f"a {cls._title()}", f" in {source}" if source else ""
         if not isinstance(record, dict):
-            found = f"JSON of type {type(record).__name__}"
-            raise InputError(title + place, found, f"give {title}")
+            given = f"JSON of type {type(record).__name__}"
+            raise InputError(title + place, given, f"give {title}")
         if key := cls._misfit(record):
             newer = key == "schema_version"
             remedy = "install a newer uncollapse" if newer else f"give {title}"

@@ -160,8 +160,8 @@ def _config(path: Path) -> dict[str, object]:
     try:
         block = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        found = " ".join(str(error).split())[:200]
-        raise InputError(f"a configuration in {path}", found, "restore the file") from error
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"a configuration in {path}", reason, "restore the file") from error
     return _flat(block if isinstance(block, dict) else {}, "")
 
 
