@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from uncollapse.cli._console import INTERRUPTED, bar, need, say
+from uncollapse.cli._options import Fields, Keywords
 from uncollapse.cli._setting import Changes, Json, OptionalOutput, Workers
 from uncollapse.cli.train import need_training
 from uncollapse.progress import Step
-from uncollapse.records import PilotResult, Trial
+from uncollapse.records import PilotOptions, PilotResult, Trial
+
+OPTIONS = Fields(
+    PilotOptions,
+    ("seeds", "layer", "objective", "margin", "least_gain", "half_width"),
+    {"seeds": Annotated[int, typer.Option(min=2)]},
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,26 +31,15 @@ class Plan:
 
     Attributes:
         budget: Wall-clock time for the plan, as 90s, 20m or 2h.
-        seeds: Seeds of whole runs, and fresh ones to confirm by.
         workers: Processes of one thread. [default: cores]
-        layer: Layer that is deployed; the objective is measured there.
-        objective: What is to improve; auto takes the first that the data allow.
         downstream: YAML file with a `data:` block to probe on; may be repeated.
-        margin: Accepted loss of training-label accuracy, 0 to below 1.
-        least_gain: Gain of the objective worth a change, between 0 and 1.
-        half_width: Half-width of one seed's 95 % interval, between 0 and 1; sets the rows used.
     """
 
     set_: Changes = ()
     budget: Annotated[str, typer.Option(metavar="<time>")] = "20m"
-    seeds: Annotated[int, typer.Option(min=2)] = 3
     workers: Workers = None
-    layer: Literal["projector", "backbone"] = "projector"
-    objective: Literal["auto", "within-class", "downstream", "other-view"] = "auto"
+    options: Annotated[Keywords, OPTIONS]
     downstream: tuple[Path, ...] = ()
-    margin: float = 0.01
-    least_gain: float = 0.02
-    half_width: float = 0.05
 
 
 def pilot_command(
@@ -63,15 +59,13 @@ def pilot_command(
     """
     need_training()
     need("the packages that pilots use", "pilot", "optuna")
-    from uncollapse.pilot import PilotOptions, on_processes, on_ray, pilot, seconds_of
+    from uncollapse.pilot import on_processes, on_ray, pilot, seconds_of
     from uncollapse.training import load_config, load_data_config
 
-    given = asdict(plan)
-    changes, downstream = given.pop("set_"), given.pop("downstream")
-    others = {file.stem: (load_data_config(file), file.parent) for file in downstream}
-    given["workers"] = plan.workers or os.cpu_count() or 1
-    options = PilotOptions(**given | {"budget": seconds_of(plan.budget)})
-    checked = load_config(config, changes)
+    others = {file.stem: (load_data_config(file), file.parent) for file in plan.downstream}
+    workers = plan.workers or os.cpu_count() or 1
+    options = PilotOptions(budget=seconds_of(plan.budget), workers=workers, **plan.options)
+    checked = load_config(config, plan.set_)
     try:
         with bar("reading", "runs") as update:
 

@@ -17,13 +17,13 @@ import inspect
 import sys
 from types import ModuleType
 
+from uncollapse.pilot._plan import seconds_of
 from uncollapse.pilot.design import design
 from uncollapse.pilot.goal import objective
 from uncollapse.pilot.jobs import Common, Job
-from uncollapse.pilot.options import PilotOptions, seconds_of
 from uncollapse.pilot.pool import Outcome, on_processes, on_ray
 from uncollapse.pilot.run import pilot
-from uncollapse.records import PilotResult, SettingChange
+from uncollapse.records import PilotOptions, PilotResult, SettingChange
 
 __all__ = [
     "Common",

@@ -38,12 +38,12 @@ from scipy.optimize import brentq
 from scipy.special import ndtr
 from scipy.stats import chi
 
-from uncollapse.pilot.options import PilotOptions
 from uncollapse.records import (
     Confirmation,
     Estimate,
     Interval,
     LayerScores,
+    PilotOptions,
     PilotReason,
     PilotVerdict,
     Trial,

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import math
+import re
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -27,11 +28,11 @@ from filelock import FileLock, Timeout
 from uncollapse.errors import InputError
 from uncollapse.pilot._decide import survivors
 from uncollapse.pilot.goal import expected_half_width
-from uncollapse.pilot.options import PilotOptions
 from uncollapse.progress import Step
 from uncollapse.records import (
     Document,
     Objective,
+    PilotOptions,
     PilotPlan,
     PilotResult,
     PilotRows,
@@ -44,6 +45,7 @@ from uncollapse.storage import write_json, write_text
 from uncollapse.training import Problem, TrainConfig, parse_config, train
 
 # What may differ when a pilot is gone on with.
+_UNITS = {"s": 1, "m": 60, "h": 3600}
 _FREE = ("workers", "budget")
 # Where a configuration names files.
 _PATHS = [*(("data", key) for key in ("path", "table", "root", "folder")), ("encoder", "weights")]
@@ -248,3 +250,16 @@ def _seconds_per_epoch(problem: Problem) -> float:
         torch.set_num_threads(threads)
     steps = [b - a for a, b in pairwise(times)]
     return (median_high(steps) if steps else 0.1) * problem.sampler.steps
+
+
+def seconds_of(text: str) -> float:
+    """Seconds from text such as "90s", "20m" or "1.5h".
+
+    Examples:
+        >>> seconds_of("20m")
+        1200.0
+    """
+    parts = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", text.strip())
+    if parts is None or float(parts[1]) == 0:
+        raise InputError("a budget such as 90s, 20m or 2h", repr(text), "give number and unit")
+    return float(parts[1]) * _UNITS[parts[2]]

@@ -24,9 +24,8 @@ from numpy.typing import NDArray
 from uncollapse.data import Augmenter, LabelledData
 from uncollapse.errors import InputError
 from uncollapse.metrics import measure
-from uncollapse.pilot.options import PilotOptions
 from uncollapse.probes import Embedded, ProbeOptions, probe
-from uncollapse.records import LayerScores, Objective, Score
+from uncollapse.records import LayerScores, Objective, PilotOptions, Score
 from uncollapse.training import Problem, embed_rows, joined
 
 LAYERS = ("projector", "backbone")

@@ -14,12 +14,12 @@ from uncollapse.pilot._plan import finish, opened, pilot_config, plan_epochs, pl
 from uncollapse.pilot.design import design
 from uncollapse.pilot.goal import choose_goal
 from uncollapse.pilot.jobs import Common, Job
-from uncollapse.pilot.options import PilotOptions
 from uncollapse.pilot.pool import Ended, Outcome, on_processes
 from uncollapse.progress import OnStep, Step, no_steps
 from uncollapse.records import (
     IntervalMethod,
     PilotConditions,
+    PilotOptions,
     PilotPlan,
     PilotReason,
     PilotResult,

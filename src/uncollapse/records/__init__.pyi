@@ -51,6 +51,9 @@ from .measurement_parts import (
     WithinClassOptions,
     WithinClassProbe,
 )
+from .pilot_options import (
+    PilotOptions,
+)
 from .pilot_result import (
     Confirmation,
     IntervalMethod,
@@ -180,6 +183,7 @@ __all__ = [
     "PermutationNull",
     "Phase",
     "PilotConditions",
+    "PilotOptions",
     "PilotPlan",
     "PilotReason",
     "PilotResult",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -10,25 +9,23 @@ from uncollapse.errors import InputError
 
 Layer = Literal["projector", "backbone"]
 ObjectiveName = Literal["auto", "within-class", "downstream", "other-view"]
-_UNITS = {"s": 1, "m": 60, "h": 3600}
 
 
 @dataclass(frozen=True, kw_only=True)
 class PilotOptions:
-    """How a pilot is run and what it counts as worth a change.
+    """How a pilot is run and what it counts as worth a change; two seeds or more.
+
+    The objective is "within-class", "downstream" or "other-view" (see `uncollapse.pilot.goal`).
 
     Attributes:
         budget: Wall-clock seconds that the plan may take with this many workers, above 0.
-        seeds: Seeds of every setting that is trained to the end, and fresh ones of the
-            confirmation; at least 2.
+        seeds: Seeds of whole runs, and fresh ones to confirm by.
         workers: Processes of one thread each, at least 1.
-        layer: The layer that is deployed; the objective is measured there.
-        objective: "within-class", "downstream" or "other-view" (see `uncollapse.pilot.goal`);
-            "auto" for the first of them that the data allow.
-        margin: Largest loss of accuracy on the training label that is accepted, in [0, 1).
-        least_gain: Gain of the objective that is worth a change, in (0, 1).
-        half_width: Half-width of the 95 % interval that one seed's objective may have; it decides
-            how much of the data is used.
+        layer: Layer that is deployed; the objective is measured there.
+        objective: What is to improve; auto takes the first that the data allow.
+        margin: Accepted loss of training-label accuracy, 0 to below 1.
+        least_gain: Gain of the objective worth a change, between 0 and 1.
+        half_width: Half-width of one seed's 95 % interval, between 0 and 1; sets the rows used.
         confidence: Of every interval.
 
     Examples:
@@ -66,16 +63,3 @@ class PilotOptions:
                 raise InputError(
                     f"{name} {wanted}", f"{getattr(self, name)!r}", "see docs/pilot.md"
                 )
-
-
-def seconds_of(text: str) -> float:
-    """Seconds from text such as "90s", "20m" or "1.5h".
-
-    Examples:
-        >>> seconds_of("20m")
-        1200.0
-    """
-    parts = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", text.strip())
-    if parts is None or float(parts[1]) == 0:
-        raise InputError("a budget such as 90s, 20m or 2h", repr(text), "give number and unit")
-    return float(parts[1]) * _UNITS[parts[2]]
