@@ -5,6 +5,7 @@ Images are float32 (n, C, H, W) in [0, 1], vectors float32 (n, D).
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, Any, ClassVar
@@ -58,9 +59,9 @@ class Operation(Strict):
         """As a configuration writes it."""
         return type(self).__name__.lower()
 
+    @abstractmethod
     def apply(self, values: Tensor, draws: Draws) -> Tensor:
         """The changed batch, a new tensor."""
-        raise NotImplementedError
 
     def check(self, shape: tuple[int, ...]) -> None:
         """Refuse it for rows of that shape that it cannot change."""

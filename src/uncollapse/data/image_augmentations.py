@@ -6,6 +6,7 @@ Functions of kornia and torch apply what is drawn here, for each image apart.
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -23,9 +24,9 @@ Range = Annotated[tuple[float, float], Field(strict=False)]
 class Geometric(Operation):
     """An affine map of the image plane."""
 
+    @abstractmethod
     def matrices(self, count: int, height: int, width: int, draws: Draws) -> Tensor:
         """(count, 2, 3): where in the old image each place of the new one is, in [-1, 1]."""
-        raise NotImplementedError
 
     def apply(self, values: Tensor, draws: Draws) -> Tensor:
         """The image, interpolated; places beyond the border take the nearest border pixel."""

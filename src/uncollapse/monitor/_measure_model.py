@@ -58,7 +58,7 @@ def _undisturbed(model: nn.Module) -> Iterator[None]:
         for name, tensor in module._buffers.items()
     ]
     states = random.getstate(), np.random.get_state()  # noqa: NPY002  (kept, never drawn from)
-    in_use = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    in_use = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]  # torch's has no types
     devices = list(range(torch.cuda.device_count())) if in_use else []
     try:
         with torch.random.fork_rng(devices), torch.no_grad():
@@ -66,7 +66,7 @@ def _undisturbed(model: nn.Module) -> Iterator[None]:
             yield
     finally:
         random.setstate(states[0])
-        np.random.set_state(states[1])  # noqa: NPY002
+        np.random.set_state(states[1])  # noqa: NPY002  (put back as it was)
         with torch.no_grad():
             for module, name, tensor, values in buffers:
                 module._buffers[name] = tensor

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -218,15 +218,14 @@ def read_checkpoint(folder: Path, which: Which = "last") -> Checkpoint | None:
         return None
     folder = folder / name
     path = folder / "state.json"
-    record = read_json(path, remedy=_REMEDY)
-    state = RunState.from_dict(record, str(path))
-    groups = _StateFile.from_dict(record, str(path)).optimiser.groups
+    stored = _StateFile.from_dict(read_json(path, remedy=_REMEDY), str(path))
+    state = RunState(**{field.name: getattr(stored, field.name) for field in fields(RunState)})
     try:
         model = load_file(part := folder / "model.safetensors")
         tensors = load_file(part := folder / "optimiser.safetensors")
     except (OSError, SafetensorError) as error:
         raise InputError(f"a whole checkpoint in {part}", str(error), _REMEDY) from error
-    return Checkpoint(folder, state, model, groups, tensors)
+    return Checkpoint(folder, state, model, stored.optimiser.groups, tensors)
 
 
 def load_trained(folder: Path, problem: Problem, which: Which = "best") -> str:
