@@ -9,6 +9,7 @@ from safetensors.torch import save_file
 from uncollapse.errors import InputError
 from uncollapse.training import build_encoder
 from uncollapse.training.config import EncoderConfig, HeadConfig
+from uncollapse.training.weights import load_weights
 
 
 def build(shape=(1, 32, 32), head=None, base=None, seed=0, **encoder):
@@ -86,3 +87,79 @@ def test_what_does_not_fit_is_said():
         build((10,))
     with pytest.raises(InputError, match="the name of a timm model"):
         build((3, 32, 32), kind="timm", name="resnet1")
+
+
+def pt(path, state):
+    torch.save(state, path)
+    return path
+
+
+def test_order_pairs_what_means_the_same(tmp_path):
+    model = torch.nn.Sequential(torch.nn.LayerNorm(4), torch.nn.BatchNorm1d(4))
+    state = model.state_dict()
+    by_name = dict(sorted(state.items()))  # bias before weight, as a safetensors file has them
+    save_file(state, tmp_path / "sorted.safetensors")
+    with pytest.raises(InputError, match="a safetensors file has none"):
+        load_weights(model, tmp_path / "sorted.safetensors", "order")
+    with pytest.raises(InputError, match=r"'0.bias' where the model has '0.weight'"):
+        load_weights(model, pt(tmp_path / "sorted.pt", by_name), "order")
+    # Names that end alike, but in which one module's tensors are another two's.
+    mixed = {"a.weight": 0, "b.bias": 1, "c.weight": 2, "c.bias": 3}
+    four = dict.fromkeys(mixed, torch.zeros(4))
+    with pytest.raises(InputError, match=r"'b.bias' where the model has '0.bias'"):
+        load_weights(
+            torch.nn.Sequential(torch.nn.LayerNorm(4)), pt(tmp_path / "m.pt", four), "order"
+        )
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda state: list(state.values()), "list without tensors by name"),
+        (lambda state: torch.zeros(3), "Tensor without tensors by name"),
+        (lambda state: {k: (v * 99).to(torch.int8) for k, v in state.items()}, "found torch.int8"),
+        (lambda state: {k: v * 1j for k, v in state.items()}, "found torch.complex64"),
+        (lambda state: {k: v * float("nan") for k, v in state.items()}, "NaN or infinity"),
+    ],
+)
+def test_files_without_usable_weights(tmp_path, change, words):
+    model = torch.nn.Linear(3, 4)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    with pytest.raises(InputError, match=words):
+        load_weights(model, pt(tmp_path / "w.pt", change(before)), "name")
+    assert all(torch.equal(model.state_dict()[name], tensor) for name, tensor in before.items())
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "evil.sub/w.pt",
+        "evil/../other/w.pt",
+        "evil//etc/w.pt",
+        "evil",
+        "ev-il/w.pt",
+        "__main__/w.pt",
+    ],
+)
+def test_a_package_is_found_without_being_run(tmp_path, monkeypatch, given, capsys):
+    folder = tmp_path / "evil" / "sub"
+    folder.mkdir(parents=True)
+    for file in (folder.parent / "__init__.py", folder / "__init__.py"):
+        file.write_text("print('imported')")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(InputError):
+        build(weights=f"package:{given}")
+    pt(folder / "w.pt", build(seed=5).backbone.state_dict())
+    build(weights="package:evil/sub/w.pt")
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(("name", "size"), [("vit_tiny_patch16_224", 32), ("resnet10t", 40)])
+def test_a_timm_model_is_made_for_the_images(name, size):
+    model = build((3, size, size), kind="timm", name=name)
+    assert model(torch.zeros(2, 3, size, size)).shape == (2, 16)
+
+
+def test_an_image_size_that_a_model_cannot_take_is_said():
+    with pytest.raises(InputError, match="images of 8 x 8 pixels"):
+        build((3, 8, 8), kind="timm", name="vit_tiny_patch16_224")

@@ -33,8 +33,8 @@ class EncoderConfig(Strict):
         name: Of timm's model.
         weights: File with pretrained weights: safetensors, or a state dict that loads with
             weights_only; "package:NAME/FILE" for one that an installed package holds.
-        match: How its tensors are found: by "name", or by "order" where names differ and shapes
-            agree one by one.
+        match: How its tensors are found: by "name", or by "order" where names differ and a state
+            dict's modules, last names and shapes agree one by one.
         frozen: Whether the backbone stays as it is (evaluation mode, no gradient).
     """
 

@@ -1,26 +1,21 @@
-"""Encoders: a backbone and a projection head (torch, timm); weights are never unpickled."""
+"""Encoders: a backbone and a projection head (torch, timm)."""
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
-from pickle import UnpicklingError
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from uncollapse.errors import InputError
 from uncollapse.training.config import EncoderConfig, HeadConfig
+from uncollapse.training.weights import load_weights, weights_path
 
 CONVNET_WIDTHS = (32, 64, 128)
 MLP_WIDTHS = (512, 512)
-# Wrappers in which public checkpoints keep their state dict.
-_INSIDE = ("state_dict", "model", "model_state_dict")
-_UNREADABLE = (UnpicklingError, OSError, RuntimeError, ValueError, EOFError, KeyError)
 
 
 class Encoder(nn.Module):
@@ -87,7 +82,7 @@ def build_encoder(
         backbone, width = _backbone(encoder, shape)
         projection = _head(head, width)
     if encoder.weights is not None:
-        _load_weights(backbone, encoder, encoder.weights, base)
+        load_weights(backbone, weights_path(encoder.weights, base), encoder.match)
     return Encoder(backbone, projection, frozen=encoder.frozen)
 
 
@@ -125,14 +120,41 @@ def _timm(config: EncoderConfig, shape: tuple[int, ...]) -> tuple[nn.Module, int
             repr(name),
             f"for example {', '.join(near)}" if near else "see timm.list_models()",
         )
-    model: nn.Module = timm.create_model(name, pretrained=False, in_chans=shape[0], num_classes=0)
+    model = _created(name, shape)
     if config.kind == "resnet" and config.stem == "small":
         # As SimCLR and SupCon do on CIFAR: 32 px must not shrink to 8 before the first block.
         stem = nn.Conv2d(shape[0], 64, 3, stride=1, padding=1, bias=False)
         nn.init.kaiming_normal_(stem.weight, mode="fan_out", nonlinearity="relu")
         model.conv1, model.maxpool = stem, nn.Identity()
-    with evaluation_mode(model):
+    with _fitting(name, shape), evaluation_mode(model):
         return model, int(model(torch.zeros(1, *shape)).shape[1])
+
+
+def _created(name: str, shape: tuple[int, ...]) -> nn.Module:
+    """The model without a classifier; one of a fixed image size is made for these images."""
+    import timm
+
+    options = {"pretrained": False, "in_chans": shape[0], "num_classes": 0}
+    size = timm.get_pretrained_cfg(name)
+    if size is not None and size.fixed_input_size and tuple(size.input_size[1:]) != shape[1:]:
+        options["img_size"] = shape[1:]
+    with _fitting(name, shape):
+        model: nn.Module = timm.create_model(name, **options)
+        return model
+
+
+@contextmanager
+def _fitting(name: str, shape: tuple[int, ...]) -> Iterator[None]:
+    """timm's models raise anything for a size that they cannot take."""
+    try:
+        yield
+    except Exception as error:
+        reason = " ".join(str(error).split())[:120] or type(error).__name__
+        raise InputError(
+            f"a timm model for images of {shape[1]} x {shape[2]} pixels",
+            f"{name}, which says: {reason}",
+            "set data.image.size to the model's own size, or choose another encoder.name",
+        ) from error
 
 
 def _head(config: HeadConfig, width: int) -> nn.Module:
@@ -148,78 +170,3 @@ def _head(config: HeadConfig, width: int) -> nn.Module:
         nn.ReLU(),
         nn.Linear(hidden, config.dimension),
     )
-
-
-def _load_weights(model: nn.Module, config: EncoderConfig, given: str, base: Path | None) -> None:
-    """Load every parameter and buffer of a model from a file.
-
-    Tensors are matched by "name" (what the model has no place for, such as a classifier, is left
-    out), or by "order", each of the same shape as its counterpart.
-    """
-    path = _weights_path(given, base)
-    tensors, wanted = _tensors(path), model.state_dict()
-    if config.match == "order":
-        # Counters of batch norm do not count: older files have none.
-        names = [name for name in wanted if not name.endswith("num_batches_tracked")]
-        tensors = {k: v for k, v in tensors.items() if not k.endswith("num_batches_tracked")}
-        if len(tensors) < len(names):
-            raise InputError(
-                f"{len(names)} tensors in {path}", f"{len(tensors)}", "give weights of this model"
-            )
-        tensors = wanted | dict(zip(names, tensors.values(), strict=False))
-    missing = [name for name in wanted if name not in tensors]
-    if missing:
-        raise InputError(
-            f"all {len(wanted)} tensors of the model in {path}",
-            f"{len(missing)} missing, the first {missing[0]!r}",
-            "give weights of this model, or match: order where only names differ",
-        )
-    for name, tensor in wanted.items():
-        if tensors[name].shape != tensor.shape:
-            raise InputError(
-                f"shape {tuple(tensor.shape)} for {name!r} in {path}",
-                f"{tuple(tensors[name].shape)}",
-                "give weights of this model, with as many input channels",
-            )
-    model.load_state_dict({name: tensors[name] for name in wanted})
-
-
-def _weights_path(given: str, base: Path | None) -> Path:
-    """Where a file of weights is: a path from `base`, or "package:NAME/FILE" in a package."""
-    if not given.startswith("package:"):
-        return Path(given) if base is None else base / given
-    name, _, file = given.removeprefix("package:").partition("/")
-    spec = importlib.util.find_spec(name)
-    if spec is None or not spec.submodule_search_locations:
-        raise InputError(
-            f"the installed package {name}, for {given!r}",
-            "an environment without it",
-            f"pip install {name.replace('_', '-')}",
-        )
-    return Path(next(iter(spec.submodule_search_locations))) / file
-
-
-def _tensors(path: Path) -> dict[str, Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    if not path.is_file():
-        raise InputError(f"a file of weights at {path}", "none", "check encoder.weights")
-    try:
-        state: Any = (
-            load_file(path)
-            if path.suffix == ".safetensors"
-            else torch.load(path, map_location="cpu", weights_only=True)
-        )
-    except (*_UNREADABLE, SafetensorError) as error:
-        reason = " ".join(str(error).split())[:120]
-        raise InputError(
-            f"weights in {path} that load without unpickling", reason, "save them as safetensors"
-        ) from error
-    for key in _INSIDE:
-        if isinstance(state, dict) and isinstance(state.get(key), dict):
-            state = state[key]
-    tensors = {k: v for k, v in state.items() if isinstance(v, Tensor)} if state else {}
-    if not tensors:
-        raise InputError(f"a state dict in {path}", "no tensors by name", "save model.state_dict()")
-    return tensors
