@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -134,12 +135,18 @@ def _created(name: str, shape: tuple[int, ...]) -> nn.Module:
     """The model without a classifier; one of a fixed image size is made for these images."""
     import timm
 
-    options = {"pretrained": False, "in_chans": shape[0], "num_classes": 0}
-    size = timm.get_pretrained_cfg(name)
-    if size is not None and size.fixed_input_size and tuple(size.input_size[1:]) != shape[1:]:
-        options["img_size"] = shape[1:]
+    published = timm.get_pretrained_cfg(name)
+    size: dict[str, Any] = {}
+    if published is not None and published.fixed_input_size:
+        size = {"img_size": shape[1:]}
     with _fitting(name, shape):
-        model: nn.Module = timm.create_model(name, **options)
+        model: nn.Module = timm.create_model(
+            name,
+            pretrained=False,
+            in_chans=shape[0],
+            num_classes=0,
+            **size,
+        )
         return model
 
 
