@@ -108,17 +108,6 @@ def test_resizing_cropping_and_colour(tmp_path):
     assert load(block | {"image": {"channels": "grey"}}).inputs.shape == (1, 10, 20)
 
 
-def test_sixteen_bit_images_keep_their_range(tmp_path):
-    for name in ("a", "b"):
-        (tmp_path / name).mkdir()
-        for row in range(4):
-            Image.fromarray(np.array([[0, 65535], [32896, 257]], np.uint16)).save(
-                tmp_path / name / f"{row}.png"
-            )
-    data = load({"source": "image-folder", "path": str(tmp_path), "split": {"test": 0.25}})
-    assert data.inputs.read(np.array([0]))[0, 0].tolist() == [[0, 255], [128, 1]]
-
-
 def test_directories_for_parts(folder, digits, tmp_path):
     for part, rows in (("train", range(40)), ("val", range(40, ROWS))):
         for row in rows:

@@ -43,6 +43,8 @@ def _tell(problem: Problem, prediction: Prediction | None) -> None:
     config, data = problem.config, problem.data
     rows = ", ".join(f"{n} {part}" for part, n in data.description.rows.items())
     say(f"data         {data.description.source}: {rows}; {len(data.label_names)} classes")
+    for note in data.description.notes:
+        say(f"note         {note}")
     if data.description.licence:
         say(f"licence      {data.description.licence}")
     say(f"batches      {problem.sampler.coverage(0).text}")

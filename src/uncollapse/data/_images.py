@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import struct
-import zlib
+import hashlib
+from collections import Counter
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,16 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from uncollapse.data._pixels import (
+    BROKEN,
+    eight_bits,
+    is_grey,
+    opened,
+    shown_size,
+    turned_by_exif,
+)
 from uncollapse.data.config import ImageOptions
 from uncollapse.errors import InputError
 from uncollapse.progress import Progress, quiet
-
-# What Pillow raises for a broken file, by format.
-_BROKEN = (
-    OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error,
-    Image.DecompressionBombError,
-)  # fmt: skip
-_GREY = {"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N"}
 
 
 @dataclass(frozen=True)
@@ -39,11 +39,11 @@ class Encoded:
             return f"row {item} of {self.origin}"
         return str(self.folder / self.items[item])
 
-    def open(self, item: int) -> Image.Image:
-        """The image, of which only the header is read yet."""
+    def source(self, item: int) -> Path | bytes:
+        """The file, or its bytes."""
         if self.origin:
-            return Image.open(BytesIO(self.items[item].as_py() or b""))
-        return Image.open(self.folder / self.items[item])
+            return bytes(self.items[item].as_py() or b"")
+        return Path(self.folder, self.items[item])
 
     def length(self, item: int) -> int:
         """Number of bytes, which are not read for it."""
@@ -54,12 +54,12 @@ class Encoded:
 
 @dataclass(frozen=True)
 class Decoding:
-    """What images are decoded to; `fit` says how, where the size differs."""
+    """What images are decoded to; the options say how, where the size differs."""
 
     height: int
     width: int
     channels: Literal["grey", "rgb"]
-    fit: Literal["stretch", "crop"] = "stretch"
+    options: ImageOptions
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -86,21 +86,11 @@ class DecodedWhenRead:
         return pixels
 
 
-def _eight_bits(image: Image.Image) -> Image.Image:
-    """Sixteen bits as eight: Pillow's own conversion would clip them at 255."""
-    if not image.mode.startswith("I"):
-        return image
-    wide = np.asarray(image).astype(np.int64)
-    if wide.min() < 0 or wide.max() > 65535:
-        raise ValueError("more than 16 bits a pixel")
-    return Image.fromarray(((wide + 128) // 257).astype(np.uint8))
-
-
 def _fit(image: Image.Image, decoding: Decoding) -> NDArray[Any]:
     image = image.convert("L" if decoding.channels == "grey" else "RGB")
     size = (decoding.width, decoding.height)
     if image.size != size:
-        if decoding.fit == "crop":
+        if decoding.options.fit == "crop":
             image = ImageOps.fit(image, size, Image.Resampling.BILINEAR)
         else:
             image = image.resize(size, Image.Resampling.BILINEAR)
@@ -136,10 +126,9 @@ def _decode(
     broken = []
     for place, item in enumerate(items.tolist()):
         try:
-            with encoded.open(item) as image:
-                image.load()
-                pixels[place] = _fit(_eight_bits(image), decoding)
-        except _BROKEN as error:
+            with opened(encoded.source(item), decoding.options) as image:
+                pixels[place] = _fit(eight_bits(image, decoding.options), decoding)
+        except BROKEN as error:
             broken.append(_reason(encoded, item, error))
         progress(place + 1, len(items))
     return pixels, broken
@@ -158,19 +147,22 @@ def _decoding(options: ImageOptions, height: int, width: int, *, grey: bool) -> 
     """The options, or else what the images are."""
     if options.size is not None:
         height, width = (options.size,) * 2 if isinstance(options.size, int) else options.size
-    return Decoding(height, width, options.channels or ("grey" if grey else "rgb"), options.fit)
+    return Decoding(height, width, options.channels or ("grey" if grey else "rgb"), options)
 
 
-def choose_decoding(encoded: Encoded, items: NDArray[np.int64], options: ImageOptions) -> Decoding:
-    """Size and channels for all images, from the options and the headers of the files."""
+def choose_decoding(
+    encoded: Encoded, items: NDArray[np.int64], options: ImageOptions
+) -> tuple[Decoding, list[str]]:
+    """Size and channels for all images, from the options and the headers; what is to be said."""
     sizes: dict[tuple[int, int], str] = {}
-    grey, broken = True, []
+    grey, turned, broken = True, 0, []
     for item in items.tolist():
         try:
-            with encoded.open(item) as image:
-                sizes.setdefault(image.size, encoded.name(item))
-                grey &= image.mode in _GREY
-        except _BROKEN as error:
+            with opened(encoded.source(item), options) as image:
+                sizes.setdefault(shown_size(image), encoded.name(item))
+                grey &= is_grey(image)
+                turned += turned_by_exif(image)
+        except BROKEN as error:
             broken.append(_reason(encoded, item, error))
     _refuse(broken, len(items))
     if options.size is None and len(sizes) > 1:
@@ -181,7 +173,28 @@ def choose_decoding(encoded: Encoded, items: NDArray[np.int64], options: ImageOp
             "set image.size to resize them",
         )
     width, height = next(iter(sizes))
-    return _decoding(options, height, width, grey=grey)
+    notes = [f"{turned} of {len(items)} images are turned as their EXIF data say"] if turned else []
+    return _decoding(options, height, width, grey=grey), notes
+
+
+def distinct_files(encoded: Encoded, items: NDArray[np.int64]) -> int:
+    """Number of different files or cells; only those of equal length are read for it."""
+    lengths = [encoded.length(item) for item in items.tolist()]
+    several = Counter(lengths)
+    seen: set[int | bytes] = set()
+    for item, length in zip(items.tolist(), lengths, strict=True):
+        if several[length] == 1:
+            seen.add(length)
+            continue
+        source = encoded.source(item)
+        content = source.read_bytes() if isinstance(source, Path) else source
+        seen.add(hashlib.sha256(content).digest())
+    return len(seen)
+
+
+def distinct_rows(pixels: NDArray[np.uint8]) -> int:
+    """Number of different images (N, C, H, W)."""
+    return len({hashlib.sha256(np.ascontiguousarray(image).data).digest() for image in pixels})
 
 
 def as_bytes(images: NDArray[Any], name: str) -> NDArray[np.uint8]:

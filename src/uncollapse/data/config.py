@@ -59,13 +59,30 @@ class ImageOptions(Strict):
         size: Side, or (height, width), to resize to (bilinear, antialiased); None keeps the size,
             which must then be the same for all.
         fit: "stretch" changes the aspect ratio, "crop" cuts the middle to the wanted one first.
-        channels: "grey" or "rgb"; None for grey where every image is grey, and else rgb. Alpha is
-            dropped and no EXIF rotation is applied, as in torchvision's ImageFolder.
+        channels: "grey" or "rgb"; None for grey where every image is grey, and else rgb.
+        range: (low, high), the values that become 0 and 255, of images with more than eight bits a
+            pixel (12 bits in 16: [0, 4095]; CT: the window). They are refused without it.
+        alpha: What becomes of transparency: "white" or "black" lies behind the picture, "drop"
+            ignores it. None refuses images in which it varies.
+        frame: Frame or page to take of files with several, from 0. None refuses them.
+
+    Images are turned as their EXIF data say, as viewers show them.
     """
 
     size: PositiveCount | HeightWidth | None = None
     fit: Literal["stretch", "crop"] = "stretch"
     channels: Literal["grey", "rgb"] | None = None
+    range: Annotated[tuple[float, float], Field(strict=False)] | None = None
+    alpha: Literal["white", "black", "drop"] | None = None
+    frame: Annotated[int, Field(ge=0)] | None = None
+
+    @model_validator(mode="after")
+    def _range_rises(self) -> ImageOptions:
+        if self.range is not None and not self.range[0] < self.range[1]:
+            raise ValueError(
+                f"range is {list(self.range)}, but must be [low, high] with low < high"
+            )
+        return self
 
 
 class SplitConfig(Strict):

@@ -32,6 +32,7 @@ class Inputs:
     kind: InputKind
     rows: NDArray[np.int64] | None = None  # of the array, when not all belong to the data
     identity: tuple[bytes, str] | None = None  # in place of the bytes that are not in memory
+    notes: tuple[str, ...] = ()  # what was noticed when they were opened
 
     @property
     def shape(self) -> tuple[int, ...]:

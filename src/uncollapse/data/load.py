@@ -70,7 +70,7 @@ def _describe(
     split: NDArray[Any],
 ) -> DataDescription:
     """What a record says of rows that are `labels`, `inputs`, `ids` and `split`."""
-    classes, notes = {}, list(source.notes)
+    classes, notes = {}, [*source.notes, *inputs.notes]
     for part in SPLITS:
         codes = labels.codes[(split == part) & (labels.codes >= 0)]
         counts = np.bincount(codes, minlength=len(labels.names))

@@ -19,6 +19,8 @@ from uncollapse.data._images import (
     channels_first,
     choose_decoding,
     decode_images,
+    distinct_files,
+    distinct_rows,
     fit_pixels,
 )
 from uncollapse.data.config import DataConfig
@@ -58,15 +60,18 @@ class DataSource:
         """Some of the rows: in memory where they fit, else as they lie in their files."""
         stored, image, most = self.inputs, self.kind == "image", config.memory_mib * 2**20
         if isinstance(stored, Encoded):
-            decoding = choose_decoding(stored, rows, config.image)
+            decoding, notes = choose_decoding(stored, rows, config.image)
             if math.prod(decoding.shape) * len(rows) <= most:
-                return Inputs(decode_images(stored, rows, decoding, progress), "image")
+                pixels = decode_images(stored, rows, decoding, progress)
+                notes += _copies(distinct_rows(pixels), len(rows))
+                return Inputs(pixels, "image", notes=tuple(notes))
+            notes += _copies(distinct_files(stored, rows), len(rows))
             # To read every file for its fingerprint would cost an epoch.
             digest = hashlib.sha256(repr(decoding).encode())
             for item in rows.tolist():
                 digest.update(f"{stored.name(item)}\0{stored.length(item)}\n".encode())
             identity = (digest.digest(), "names and encoded sizes of the images")
-            return Inputs(DecodedWhenRead(stored, decoding), "image", rows, identity)
+            return Inputs(DecodedWhenRead(stored, decoding), "image", rows, identity, tuple(notes))
         changed = image and (config.image.size, config.image.channels) != (None, None)
         as_is = stored.dtype == (np.uint8 if image else np.float32) and not changed
         if isinstance(stored, np.memmap) and stored.nbytes > most and as_is:
@@ -77,6 +82,10 @@ class DataSource:
         if image:
             return Inputs(fit_pixels(as_bytes(values, self.name), config.image), "image")
         return Inputs(values.astype(np.float32, copy=False), self.kind)
+
+
+def _copies(distinct: int, images: int) -> list[str]:
+    return [f"{distinct} distinct images of {images}"] if distinct < images else []
 
 
 def quoted(names: Iterable[str], most: int = 12) -> str:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 
 from uncollapse.data._images import Encoded
+from uncollapse.data._pixels import image_suffixes
 from uncollapse.data._sources import DataSource, place, texts
 from uncollapse.data._sources.table import table_source, text_roles
 from uncollapse.data.config import ImageFolderConfig
@@ -16,41 +19,71 @@ from uncollapse.data.splits import is_part, part_names
 from uncollapse.errors import InputError
 from uncollapse.tables import Table
 
-_SUFFIXES = {
-    ".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".pgm", ".ppm", ".jp2",
-}  # fmt: skip
+
+@dataclass
+class _LeftOut:
+    """What lies in a folder and is not taken, by what it is."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+
+    def notes(self) -> tuple[str, ...]:
+        """One sentence for each kind."""
+        return tuple(f"left out: {count} {what}" for what, count in sorted(self.counts.items()))
 
 
-def _directories(folder: Path) -> list[Path]:
-    return sorted(d for d in folder.iterdir() if d.is_dir() and not d.name.startswith("."))
+def _directories(folder: Path, left_out: _LeftOut) -> list[Path]:
+    inside = sorted(d for d in folder.iterdir() if d.is_dir())
+    hidden = [d for d in inside if d.name.startswith(".")]
+    if hidden:
+        left_out.counts["hidden folder(s)"] += len(hidden)
+    return [d for d in inside if d not in hidden]
 
 
-def _images_under(folder: Path) -> list[Path]:
-    return sorted(
-        Path(where) / file
-        for where, _, files in os.walk(folder, followlinks=True)
-        for file in files
-        if Path(file).suffix.lower() in _SUFFIXES and not file.startswith(".")
-    )
+def _images_under(folder: Path, root: Path, left_out: _LeftOut) -> list[Path]:
+    """Images of a class, in its folder and those inside; a link out of `root` is followed once."""
+    images, followed, inside = [], set[Path](), root.resolve()
+    for where, folders, files in os.walk(folder, followlinks=True):
+        for name in list(folders):
+            path = Path(where, name)
+            real = path.resolve()
+            back = path.is_symlink() and (
+                real in followed or real.is_relative_to(inside) or inside.is_relative_to(real)
+            )
+            followed.add(real)
+            if back or name.startswith("."):
+                folders.remove(name)
+                left_out.counts[
+                    "link(s) to a folder that is here" if back else "hidden folder(s)"
+                ] += 1
+        for name in files:
+            ending = Path(name).suffix.lower()
+            if name.startswith("."):
+                left_out.counts["hidden file(s)"] += 1
+            elif ending not in image_suffixes():
+                left_out.counts[f"file(s) that end in {ending!r}"] += 1
+            else:
+                images.append(Path(where, name))
+    return sorted(images)
 
 
-def _class_directories(folder: Path) -> list[tuple[Path, str]]:
+def _class_directories(folder: Path, left_out: _LeftOut) -> list[tuple[Path, str]]:
     """Class directories, and their part where the folder has parts."""
-    top = _directories(folder)
+    top = _directories(folder, left_out)
     if any(d.name.lower().startswith("train") for d in top) and all(is_part(d.name) for d in top):
-        return [(inner, d.name) for d in top for inner in _directories(d)]
+        return [(inner, d.name) for d in top for inner in _directories(d, left_out)]
     return [(d, "") for d in top]
 
 
 def _list_directories(root: Path) -> DataSource:
-    directories = _class_directories(root)
+    left_out = _LeftOut()
+    directories = _class_directories(root, left_out)
     if not directories:
         raise InputError(
             f"a directory for each class in {root}", "none", "sort the images, or give a `table`"
         )
     rows = []
     for directory, part in directories:
-        images = _images_under(directory)
+        images = _images_under(directory, root, left_out)
         if not images:
             raise InputError(
                 f"images in each class directory of {root}",
@@ -71,6 +104,7 @@ def _list_directories(root: Path) -> DataSource:
         inputs=Encoded(paths, root),
         label="class",
         split=part_names(parts, str(root)) if any(parts) else None,
+        notes=left_out.notes(),
     )
 
 
