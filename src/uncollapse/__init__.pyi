@@ -15,7 +15,7 @@ from .losses import (
     supcl_terms,
     supcon_loss,
 )
-from .metrics import Accumulator, Margins, compare, measure, measure_files
+from .metrics import Accumulator, Margins, compare, measure, measure_files, retention
 from .monitor import CollapseMetric, CollapseWarning, measure_model
 from .pilot import PilotOptions, pilot
 from .probes import Embedded, ProbeOptions, WithinClassOptions, probe
@@ -81,6 +81,7 @@ __all__ = [
     "predict",
     "probe",
     "reference_supcl",
+    "retention",
     "simulate",
     "sincere_loss",
     "ssem",

@@ -2,6 +2,7 @@
 
 from uncollapse.metrics._compare import compare
 from uncollapse.metrics._measure import build_record, measure
+from uncollapse.metrics._retention import retention
 from uncollapse.metrics.from_files import accumulate_files, measure_files
 from uncollapse.metrics.moments import EXTRA, Classes, ClassMoments, features_by_class
 from uncollapse.metrics.persist import check_place, load_state, save_state
@@ -35,6 +36,7 @@ __all__ = [
     "load_state",
     "measure",
     "measure_files",
+    "retention",
     "save_state",
     "scores",
 ]

@@ -107,7 +107,7 @@ class GroupStore:
         self.totals = np.array(arrays["totals"], dtype=np.float64)
 
 
-def _mixed(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
+def mixed(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """Integers scrambled (the finaliser of splitmix64): blocks must not follow a file's period."""
     x = numbers * np.uint64(0x9E3779B97F4A7C15)
     x ^= x >> np.uint64(30)
@@ -144,7 +144,7 @@ class BlockStore:
     def _next(self, count: int) -> Integers:
         numbers = np.arange(self.seen, self.seen + count, dtype=np.uint64)
         self.seen += count
-        return (_mixed(numbers) % np.uint64(self.blocks)).astype(np.int64)
+        return (mixed(numbers) % np.uint64(self.blocks)).astype(np.int64)
 
     def add(self, number: int, features: Floats, groups: list[Any] | None) -> None:
         d = features.shape[1] - EXTRA

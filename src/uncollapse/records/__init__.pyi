@@ -101,6 +101,13 @@ from .probe import (
     SplitSizes,
     TargetProbe,
 )
+from .reference import (
+    JoinedBy,
+    ReferenceClass,
+    ReferenceComparison,
+    ReferenceProbe,
+    Retention,
+)
 from .run import (
     DataDescription,
     EpochLine,
@@ -167,6 +174,7 @@ __all__ = [
     "InputKind",
     "Interval",
     "IntervalMethod",
+    "JoinedBy",
     "LayerScores",
     "Margins",
     "Measurement",
@@ -209,6 +217,10 @@ __all__ = [
     "Reason",
     "Recommendation",
     "Reduction",
+    "ReferenceClass",
+    "ReferenceComparison",
+    "ReferenceProbe",
+    "Retention",
     "RunRecord",
     "RunStatus",
     "Score",

@@ -11,6 +11,7 @@ from uncollapse.records import measurement_parts as parts
 from uncollapse.records import scalars
 from uncollapse.records.codec import Document, Part
 from uncollapse.records.prediction import Prediction
+from uncollapse.records.reference import ReferenceComparison
 from uncollapse.records.scalars import Estimate, Label, VarianceEstimate
 from uncollapse.records.verdict import SENTENCES, Message, Reason, Verdict
 
@@ -152,6 +153,7 @@ class Measurement(Document):
         probe: What the within-class probe found; None without finer labels.
         slices: What was found per slice column; None without slices.
         prediction: What theory predicts for the run's setting; None when it was not given.
+        reference: What is left of a reference's structure; None without a reference.
         conditions: Under which all this was measured.
 
     Examples:
@@ -182,6 +184,7 @@ class Measurement(Document):
     probe: parts.WithinClassProbe | None
     slices: Mapping[str, parts.SliceColumn] | None
     prediction: Prediction | None = None
+    reference: ReferenceComparison | None = None
     conditions: parts.Conditions
 
     @property

@@ -26,6 +26,8 @@ class _Fault(NamedTuple):
 _FAULTS = {
     "not_finite": _Fault("embeddings", "finite numbers", "a NaN or an infinity"),
     "zero": _Fault("embeddings", "vectors with a direction", "all zeros"),
+    "reference_not_finite": _Fault("reference", "finite numbers", "a NaN or an infinity"),
+    "reference_zero": _Fault("reference", "vectors with a direction", "all zeros"),
     "no_label": _Fault("labels", "a label in every row", "no label"),
     "no_instance": _Fault("instances", "an instance in every row", "no instance"),
     "no_group": _Fault("groups", "a group in every row", "no group"),
@@ -80,7 +82,15 @@ def row_faults(sample: Sample, norms: NDArray[np.float64]) -> dict[str, Bools]:
         "no_group": sample.groups,
     }
     missing = {name: column.missing for name, column in columns.items() if column is not None}
-    return vector_faults(norms) | missing
+    return vector_faults(norms) | _reference_faults(sample) | missing
+
+
+def _reference_faults(sample: Sample) -> dict[str, Bools]:
+    """Rows whose embedding in the reference cannot be used."""
+    if sample.reference is None:
+        return {}
+    faults = vector_faults(row_norms(sample.reference))
+    return {f"reference_{name}": bad for name, bad in faults.items()}
 
 
 def usable(

@@ -51,6 +51,7 @@ class Sample(ByRole[Codes]):
 
     matrix: NDArray[Any]  # (N, d) rows as they came
     dtype: str  # name of the type that they came in
+    reference: NDArray[Any] | None = None  # (N, e) another embedding of the same rows
     normalised: bool = True  # whether they came with unit norm
     dropped: Mapping[str, int] = field(default_factory=dict)  # rows left out, by fault
     # Where "embeddings", "labels", ... came from, for errors.
@@ -58,9 +59,16 @@ class Sample(ByRole[Codes]):
 
 
 def sample_of(
-    embeddings: Any, columns: ByRole[Any], sources: Mapping[str, str] | None = None
+    embeddings: Any,
+    columns: ByRole[Any],
+    sources: Mapping[str, str] | None = None,
+    *,
+    reference: Any = None,
 ) -> Sample:
-    """Arrays or tensors of one length as a `Sample`; with (N, p, d) embeddings, N labels."""
+    """Arrays or tensors of one length as a `Sample`; with (N, p, d) embeddings, N labels.
+
+    The reference is another embedding of the same rows, (N, e) or (N, p, e).
+    """
     sources = dict(sources or {})
     try:
         matrix, dtype, views = as_matrix(embeddings)
@@ -80,10 +88,31 @@ def sample_of(
         codes = encode(values, sources.get(role, f"{role}{file}"), rows)
         return codes.take(np.repeat(np.arange(rows), views)) if views > 1 else codes
 
-    return Sample(**columns.each(coded), matrix=matrix, dtype=dtype, sources=sources)
+    return Sample(
+        **columns.each(coded),
+        matrix=matrix,
+        dtype=dtype,
+        reference=None if reference is None else _beside(reference, rows, views, sources),
+        sources=sources,
+    )
+
+
+def _beside(reference: Any, rows: int, views: int, sources: Mapping[str, str]) -> NDArray[Any]:
+    """The reference row by row; one row for each instance stands for all of its views."""
+    matrix, _, its_views = as_matrix(reference)
+    where = sources.get("reference", "the reference")
+    if len(matrix) != rows * its_views or its_views not in (1, views):
+        raise InputError(
+            f"one row in {where} for each of the {rows} rows of the embeddings",
+            f"{len(matrix) // its_views} rows"
+            + (f" of {its_views} views" if its_views > 1 else ""),
+            "give the same rows in the same order, or join them by an id column (--key)",
+        )
+    return np.repeat(matrix, views // its_views, axis=0)
 
 
 def select(sample: Sample, rows: NDArray[Any]) -> Sample:
     """Some of the rows, by a mask or by their numbers."""
     columns = sample.each(lambda column, _: column.take(rows))
-    return replace(sample, **columns, matrix=sample.matrix[rows])
+    reference = None if sample.reference is None else sample.reference[rows]
+    return replace(sample, **columns, matrix=sample.matrix[rows], reference=reference)

@@ -1,0 +1,130 @@
+"""Retention against its definition, and where the answer is known."""
+
+import numpy as np
+import pytest
+
+from uncollapse.errors import InputError
+from uncollapse.metrics import retention
+
+
+def unit(rows):
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def hsic(K, L):
+    """Song et al. 2012, equation 5, as it stands there."""
+    n, one = len(K), np.ones(len(K))
+    K, L = K - np.diag(np.diag(K)), L - np.diag(np.diag(L))
+    whole = np.trace(K @ L) + (one @ K @ one) * (one @ L @ one) / ((n - 1) * (n - 2))
+    return (whole - 2 / (n - 2) * (one @ K @ L @ one)) / (n * (n - 3))
+
+
+def cka(x, y):
+    K, L = x @ x.T, y @ y.T
+    return hsic(K, L) / np.sqrt(hsic(K, K) * hsic(L, L))
+
+
+def pair(rng, n=40, classes=3, d=6, e=9):
+    """Embeddings, a reference that holds them and more, and labels."""
+    base = rng.standard_normal((n * classes, e)) + 2
+    rows = base[:, :d] + 0.5 * rng.standard_normal((n * classes, d))
+    return rows, base, np.arange(n * classes) % classes
+
+
+def test_it_is_the_unbiased_cka_of_cosines_inside_classes(rng):
+    rows, base, labels = pair(rng)
+    found = retention(rows, base, labels)
+    naive = [cka(unit(rows)[labels == c], unit(base)[labels == c]) for c in range(3)]
+    for one, expected in zip(found.classes, naive, strict=True):
+        assert one.retention.estimate == pytest.approx(expected, rel=1e-10)
+    assert found.retention.estimate == pytest.approx(np.mean(naive), rel=1e-10)
+
+
+def test_the_interval_is_the_jackknife(rng):
+    rows, base, labels = pair(rng, n=30, classes=2)
+    found = retention(rows, base, labels)
+    variances = []
+    for c in range(2):
+        x, y = unit(rows)[labels == c], unit(base)[labels == c]
+        left = [cka(np.delete(x, i, 0), np.delete(y, i, 0)) for i in range(30)]
+        variances.append(29 * np.var(left))
+    deviation = found.retention.half_width / np.sqrt(sum(variances) / 4)
+    assert 2.0 < deviation < 2.05  # Student's quantile of 29 to 58 degrees of freedom
+
+
+def test_groups_leave_pairs_inside_them_out(rng):
+    rows, base, labels = pair(rng, n=12, classes=2)
+    groups = labels * 10 + np.arange(24) // 2 % 5
+    found = retention(rows, base, labels, groups=groups)
+    for c, one in enumerate(found.classes):
+        x, y, g = unit(rows)[labels == c], unit(base)[labels == c], groups[labels == c]
+        x, y = x - x.mean(axis=0), y - y.mean(axis=0)
+
+        def mean_over_groups(K, L, g=g):
+            n = range(len(g))
+            two = [K[i, j] * L[i, j] for i in n for j in n if g[i] != g[j]]
+            three = [
+                K[i, j] * L[i, k] for i in n for j in n for k in n if len({g[i], g[j], g[k]}) == 3
+            ]
+            four = [
+                K[i, j] * L[k, m]
+                for i in n
+                for j in n
+                for k in n
+                for m in n
+                if len({g[i], g[j], g[k], g[m]}) == 4
+            ]
+            return np.mean(two) - 2 * np.mean(three) + np.mean(four)
+
+        K, L = x @ x.T, y @ y.T
+        both, own, theirs = (mean_over_groups(*pair) for pair in ((K, L), (K, K), (L, L)))
+        assert one.retention.estimate == pytest.approx(both / np.sqrt(own * theirs), rel=1e-9)
+        assert one.units == len(set(g))
+
+
+def test_rotation_and_scale_keep_all(rng):
+    _, base, labels = pair(rng)
+    turned = 3 * base @ np.linalg.qr(rng.standard_normal((9, 9)))[0]
+    found = retention(turned, base, labels).retention
+    assert (found.estimate, found.low, found.high) == pytest.approx((1, 1, 1), abs=1e-9)
+
+
+@pytest.mark.parametrize("n", [8, 32])
+def test_unrelated_rows_keep_nothing_on_average(rng, n):
+    values = [
+        retention(*rng.standard_normal((2, 2 * n, 20)), np.arange(2 * n) % 2, permutations=0)
+        for _ in range(200)
+    ]
+    estimates = np.array([value.retention.estimate for value in values])
+    # Its deviation is that of all permutations, whatever the data.
+    deviation = np.sqrt(2 / (n * (n - 3)) / 2)
+    assert abs(estimates.mean()) < 3 * deviation / np.sqrt(200)
+    assert estimates.std() == pytest.approx(deviation, rel=0.2)
+
+
+def test_classes_without_an_answer_say_why(rng):
+    labels = np.repeat([0, 1, 2, 3], [3, 10, 10, 10])
+    rows, base = rng.standard_normal((33, 5)), rng.standard_normal((33, 7))
+    rows[labels == 1] = 1
+    base[labels == 2] = np.eye(10, 7)[:1]
+    found = retention(rows, base, labels)
+    assert [one.retention.estimate is None for one in found.classes] == [True, True, True, False]
+    assert "four" in found.classes[0].reason
+    assert found.classes[1].reason.endswith("in the embedding")
+    assert found.classes[2].reason.endswith("in the reference")
+    assert found.retention.estimate == found.classes[3].retention.estimate
+
+
+def test_views_count_by_the_mean_of_their_cosines(rng):
+    rows, base, labels = pair(rng, n=10, classes=2)
+    views = unit(rows)[:, None] + 0.1 * rng.standard_normal((20, 3, 6))
+    found = retention(views, base, labels)
+    x = np.stack([unit(view) for view in views]).mean(axis=1)
+    naive = [cka(x[labels == c], unit(base)[labels == c]) for c in range(2)]
+    assert found.retention.estimate == pytest.approx(np.mean(naive), rel=1e-10)
+
+
+def test_a_reference_of_other_length_is_refused(rng):
+    rows, base, labels = pair(rng)
+    with pytest.raises(InputError, match="one row in the reference for each of the 120 rows"):
+        retention(rows, base[:-1], labels)
