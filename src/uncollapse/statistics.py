@@ -1,10 +1,10 @@
-"""Intervals that several rooms need: Student's, Wilson's, and of a difference of two estimates."""
+"""Intervals that several rooms need: Student's, Welch's, Wilson's, and of a difference."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from math import sqrt
-from statistics import fmean, stdev
+from statistics import fmean, stdev, variance
 
 import numpy as np
 from scipy.special import ndtri, stdtrit
@@ -24,6 +24,52 @@ def mean_interval(values: Sequence[float], confidence: float = 0.95) -> Interval
         return Interval(mean)
     half = t_quantile(count - 1, confidence) * stdev(values) / sqrt(count)
     return Interval(mean, mean - half, mean + half)
+
+
+Rounds = Sequence[Sequence[float]]
+
+
+def mean_difference(
+    before: Rounds, after: Rounds, confidence: float = 0.95, *, same_runs: bool = False
+) -> Interval:
+    """Difference of means (after less before) in the last round; its spread is that of all rounds.
+
+    Earlier rounds may have chosen what is compared: their means, which the choice favours, take no
+    part, but their spread says how far a mean errs. With n_r values x_r of one side in round r,
+
+        s^2 = sum_r (n_r - 1) var(x_r) / nu,   nu = sum_r (n_r - 1),   v = s^2 / n_last
+
+    of each side, and d the difference of the last round's means, Welch's interval is
+
+        d -+ t(f) sqrt(v_a + v_b),   f = (v_a + v_b)^2 / (v_a^2 / nu_a + v_b^2 / nu_b)
+
+    With `same_runs`, values at one place of a round are of one run, measured twice: d -+ t(nu)
+    sqrt(v) of their differences. Rounds of one value each have no spread, and d has no interval.
+
+    Welch 1947, "The generalization of Student's problem when several different population variances
+    are involved", Biometrika 34, 28.
+    """
+    if same_runs:
+        pairs = [np.subtract(b, a).tolist() for a, b in zip(before, after, strict=True)]
+        sides: list[Rounds] = [pairs]
+        gain = fmean(pairs[-1])
+    else:
+        sides = [before, after]
+        gain = fmean(after[-1]) - fmean(before[-1])
+    freedoms = [sum(len(values) - 1 for values in side) for side in sides]
+    if 0 in freedoms:
+        return Interval(gain)
+    variances = [
+        sum((len(values) - 1) * variance(values) for values in side if len(values) > 1)
+        / (freedom * len(side[-1]))
+        for side, freedom in zip(sides, freedoms, strict=True)
+    ]
+    total = sum(variances)
+    if total == 0:
+        return Interval(gain, gain, gain)
+    parts = (v**2 / freedom for v, freedom in zip(variances, freedoms, strict=True))
+    half = t_quantile(total**2 / sum(parts), confidence) * sqrt(total)
+    return Interval(gain, gain - half, gain + half)
 
 
 def wilson_interval(proportion: float, count: float, confidence: float = 0.95) -> Interval:

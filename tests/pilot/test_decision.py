@@ -1,10 +1,12 @@
 """From trials to a verdict, and which trials go on."""
 
 import pytest
+from scipy import stats
 
 from uncollapse.errors import InputError
 from uncollapse.pilot import Outcome, PilotOptions, PilotResult, pilot, seconds_of
-from uncollapse.pilot._decide import compare_with_start, decide, pruned
+from uncollapse.pilot._decide import compare_with_start, confirm, decide
+from uncollapse.pilot._halving import pruned
 from uncollapse.pilot.run import _with_runs
 from uncollapse.records import (
     BalancedBatch,
@@ -38,7 +40,7 @@ START = (0.50, 0.52, 0.51)
 def verdict_of(*finished):
     start = trial("start", START, 0.0)
     compared = compare_with_start(start, finished, OPTIONS)
-    verdict, reasons, chosen = decide(start, compared, OPTIONS)
+    verdict, reasons, chosen = decide(compared, OPTIONS)
     codes = {"change": "UC801", "keep": "UC802", "cannot-tell": "UC803"}
     assert [reason.code for reason in reasons] == [codes[verdict]]
     return verdict, chosen.name if chosen else None
@@ -58,9 +60,65 @@ def test_a_change_that_costs_the_training_task_or_collapses_is_refused():
 
 
 def test_keep_where_nothing_gains_and_cannot_tell_where_seeds_disagree():
-    assert verdict_of(trial("same", (0.51, 0.52, 0.51))) == ("keep", None)
-    assert verdict_of(trial("worse", (0.41, 0.42, 0.41))) == ("keep", None)
-    assert verdict_of(trial("noisy", (0.50, 0.75, 0.45))) == ("cannot-tell", None)
+    same, worse = trial("same", (0.51, 0.51, 0.51)), trial("worse", (0.41, 0.42, 0.41))
+    assert verdict_of(same) == verdict_of(worse) == ("keep", None)
+    # A little wider, and a gain of two points is not ruled out; nor is it where another is seen.
+    assert verdict_of(trial("wide", (0.50, 0.52, 0.51))) == ("cannot-tell", None)
+    assert verdict_of(same, trial("noisy", (0.50, 0.54, 0.44))) == ("cannot-tell", None)
+
+
+def test_seeds_that_would_decide_do():
+    """Of the same spread: from as many on, two points more than nothing are ruled out."""
+    start, wide = trial("start", START), trial("wide", START)
+    (compared,) = compare_with_start(start, [wide], OPTIONS)
+    _, (reason,), _ = decide([compared], OPTIONS)
+    needed = reason.message.values["seeds"]
+    half = {n: stats.t.ppf(0.975, 2 * n - 2) * 0.01 * (2 / n) ** 0.5 for n in (needed - 1, needed)}
+    assert half[needed] < OPTIONS.least_gain <= half[needed - 1]
+    assert needed == 4
+
+
+def test_what_is_best_goes_on_where_none_is_seen_to_gain():
+    small, large = trial("small", (0.5, 0.6, 0.5), 0.1), trial("large", (0.6, 0.5, 0.6), 1.0)
+    assert verdict_of(small, large) == ("change", "large")
+
+
+def confirmed(task, objectives=(0.60, 0.63, 0.61)):
+    """What fresh seeds say of a change that the first round was sure of."""
+    start, chosen = trial("start", START, 0.0), trial("a", (0.60, 0.63, 0.61))
+    files = {
+        seed: TrialFile(seed=seed, measured={"projector": scores(v, t)})
+        for seed, (v, t) in enumerate(zip(objectives, task, strict=True))
+    }
+    again = _with_runs(chosen, {seed: Outcome(file) for seed, file in files.items()})
+    finished = compare_with_start(start, [chosen], OPTIONS)
+    return confirm([(start, chosen), (start, again)], finished, OPTIONS)
+
+
+def test_a_loss_that_is_not_ruled_out_is_said():
+    verdict, confirmation, reasons = confirmed((0.90, 0.901, 0.902))
+    assert (verdict, [r.code for r in reasons]) == ("change", ["UC801"])
+    verdict, confirmation, reasons = confirmed((0.85, 0.90, 0.95))
+    assert (verdict, [r.code for r in reasons]) == ("change", ["UC801", "UC805"])
+    loss = -100 * confirmation.task_change.low
+    assert loss > 1
+    said = f"a loss of up to {loss:.1f} points of accuracy on the training label is not ruled out"
+    assert said in reasons[1].text
+    # Seen to be lost: no change, and with no other finalist open the setting is kept.
+    verdict, confirmation, reasons = confirmed((0.80, 0.801, 0.802))
+    assert (verdict, confirmation) == ("keep", None)
+    assert [r.code for r in reasons] == ["UC804", "UC802"]
+    # Lost by the estimate only: open.
+    verdict, _, reasons = confirmed((0.80, 0.88, 0.96))
+    assert (verdict, [r.code for r in reasons]) == ("cannot-tell", ["UC804", "UC803"])
+
+
+def test_a_gain_that_fresh_seeds_rule_out_is_kept_out():
+    verdict, _, reasons = confirmed((0.90, 0.901, 0.902), objectives=START)
+    assert [r.code for r in reasons] == ["UC804", "UC802" if verdict == "keep" else "UC803"]
+    assert verdict == "cannot-tell"
+    verdict, _, reasons = confirmed((0.90, 0.901, 0.902), objectives=(0.45, 0.46, 0.47))
+    assert (verdict, reasons[-1].code) == ("keep", "UC802")
 
 
 def test_each_rung_keeps_the_best_third_two_at_least_and_nothing_collapsed():

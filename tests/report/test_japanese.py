@@ -110,10 +110,13 @@ DECISIONS = {
     },
     "pilot.unclear": {"name": "a", "gain": GAIN, "seeds": 7},
     "pilot.unclear-many": {"name": "a", "gain": GAIN},
+    "pilot.undecided": {"name": "a", "gain": GAIN, "least": 2.0, "seeds": 7},
+    "pilot.undecided-many": {"name": "a", "gain": GAIN, "least": 2.0},
     "pilot.untrained": {},
     "pilot.costly": {"name": "a", "gain": GAIN, "task": -4.0, "margin": 1.0},
     "pilot.small": {"least": 2.0, "name": "a", "gain": GAIN},
     "pilot.confirmed": {"gain": GAIN, "task": TASK},
+    "pilot.not-ruled-out": {"loss": 5.6, "margin": 1.0},
     "pilot.failed": {"reason": "seed 3: its process died 3 times"},
 }
 

@@ -26,7 +26,7 @@ import yaml
 from filelock import FileLock, Timeout
 
 from uncollapse.errors import InputError
-from uncollapse.pilot._decide import survivors
+from uncollapse.pilot._halving import survivors
 from uncollapse.pilot.goal import expected_half_width
 from uncollapse.progress import Step
 from uncollapse.records import (

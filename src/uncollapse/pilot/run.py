@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from statistics import fmean, mean
+from statistics import fmean
 
 from uncollapse.data import DataConfig
 from uncollapse.errors import InputError
-from uncollapse.pilot._decide import METHOD, compare_with_start, confirm, decide, pruned, survivors
+from uncollapse.pilot._decide import METHOD, compare_with_start, confirm, decide
+from uncollapse.pilot._halving import pruned, survivors
 from uncollapse.pilot._plan import finish, opened, pilot_config, plan_epochs, plan_text
 from uncollapse.pilot.design import design
 from uncollapse.pilot.goal import choose_goal
@@ -23,6 +24,7 @@ from uncollapse.records import (
     PilotPlan,
     PilotReason,
     PilotResult,
+    PilotVerdict,
     Recommendation,
     Trial,
     TrialRun,
@@ -138,11 +140,11 @@ class _Stages:
         complete = [trial for trial in trials if trial.status == "complete"]
         finished = compare_with_start(start, complete, options)
         known = {trial.name: trial for trial in (*trials, *finished)}
-        verdict, reasons, chosen = decide(start, finished, options)
+        verdict, reasons, chosen = decide(finished, options)
         recommendation = None
         if chosen is not None:
-            recommendation, more = self._confirm(start, chosen)
-            verdict, reasons = "change" if recommendation else "cannot-tell", [*reasons, *more]
+            verdict, recommendation, more = self._confirm(start, chosen, finished)
+            reasons += more
         return PilotResult(
             verdict=verdict,
             reasons=tuple(reasons),
@@ -173,24 +175,27 @@ class _Stages:
         return list(known.values())
 
     def _confirm(
-        self, start: Trial, chosen: Trial
-    ) -> tuple[Recommendation | None, list[PilotReason]]:
+        self, start: Trial, chosen: Trial, finished: Sequence[Trial]
+    ) -> tuple[PilotVerdict, Recommendation | None, list[PilotReason]]:
         """The chosen setting and the start once on the test split, with fresh seeds."""
         epochs = self.plan.epochs
         again = self._train("confirmation", [start, chosen], self.fresh, epochs, "test")
-        confirmation, reasons = confirm(again[0], again[1], self.options)
+        rounds = [(start, chosen), (again[0], again[1])]
+        verdict, confirmation, reasons = confirm(rounds, finished, self.options)
         if confirmation is None:
-            return None, reasons
-        return Recommendation(
+            return verdict, None, reasons
+        recommendation = Recommendation(
             trial=chosen.name,
             change=chosen.change,
             gain=chosen.gain,
             task_change=chosen.task_change,
             margin=self.options.margin,
+            margin_shown=all(reason.code != "UC805" for reason in reasons),
             confirmed=confirmation,
             seconds_per_run={t.name: fmean(run.seconds for run in t.runs) for t in again},
             config=str(self.output / "recommended.yaml"),
-        ), reasons
+        )
+        return verdict, recommendation, reasons
 
     def _train(
         self,
@@ -236,7 +241,7 @@ def _with_runs(trial: Trial, outcomes: Mapping[int, Outcome]) -> Trial:
     for layer in runs[0].measured if runs else ():
         scores = {name: [run.measured[layer][name] for run in runs] for name in _SCORES}
         known = {name: numbers for name, numbers in scores.items() if None not in numbers}
-        means[layer] = {name: mean(numbers) for name, numbers in known.items()}
+        means[layer] = {name: fmean(numbers) for name, numbers in known.items()}
     seconds = round(sum(run.seconds for run in runs), 2)
     trial = replace(trial, runs=runs, mean=means or None, seconds=seconds)
     for seed, outcome in outcomes.items():

@@ -136,7 +136,8 @@ class PilotReason(Part):
 class Confirmation(Part):
     """The recommended setting and the start once more, on the test split with fresh seeds.
 
-    Intervals are paired; `start` and `recommended` are means of scores, `runs` go by setting.
+    Welch's intervals: means of the fresh seeds, spread of both rounds. `start` and `recommended`
+    are means of scores, `runs` go by setting.
     """
 
     gain: Interval
@@ -153,6 +154,7 @@ class Recommendation(Part):
     """The setting that is recommended, and the file of its whole configuration (`config`).
 
     Intervals are the simultaneous ones on validation rows; `confirmed` is what the test split says.
+    `margin_shown`: whether the interval there rules out a loss on the training task above `margin`.
     """
 
     trial: str
@@ -160,6 +162,7 @@ class Recommendation(Part):
     gain: Interval | None = None
     task_change: Interval | None = None
     margin: scalars.Fraction | None = None
+    margin_shown: bool | None = None  # None in older files
     confirmed: Confirmation | None = None
     seconds_per_run: dict[str, scalars.NotNegative] = field(default_factory=dict)
     config: str = ""

@@ -181,6 +181,8 @@ def pilot_decision(pilot: records.PilotResult) -> Decision:
         cost.append(Message("cost.task", {"change": task}))
         if recommended is not None and recommended.margin is not None:
             cost.append(Message("cost.margin", {"margin": recommended.margin}))
+            if task.low is None or task.low < -recommended.margin:
+                cost.append(Message("cost.not-ruled-out", {"loss": -(task.low or 0.0)}))
     if confirmed is not None:
         seeds, split = len(confirmed.seeds), confirmed.split
         gains.append(Message("gain.confirmed", {"gain": confirmed.gain, "split": split}))

@@ -9,7 +9,7 @@ from uncollapse.report.charts.measured import trial_chart
 from uncollapse.report.inputs_model import compared, confirmation
 from uncollapse.report.language import Language, short
 from uncollapse.report.sections.section import MOST_ROWS, Figure, Section, table
-from uncollapse.statistics import mean_interval
+from uncollapse.statistics import mean_difference
 
 
 def pilot_section(pilot: PilotResult, words: Language) -> Section:
@@ -119,7 +119,7 @@ def transfer_section(pilot: PilotResult, words: Language) -> Section | None:
             ends = [
                 [_number(run, layer, quantity, data) for run in side] for side in (before, after)
             ]
-            change = mean_interval([b - a for a, b in zip(*ends, strict=True)])
+            change = mean_difference(ends[:1], ends[1:])
             known = recorded.get(quantity) if layer == pilot.layer else None
             if known is not None:
                 change = known

@@ -1,0 +1,57 @@
+"""Which candidates of a pilot go on: synchronous rungs, each the best third of the one before.
+
+Every candidate of a rung has reported before any is pruned, so that the order in which processes
+end changes nothing (Optuna's own halving is asynchronous).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import optuna
+
+from uncollapse.records import LayerScores
+
+_FACTOR, _LEAST = 3, 2
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+def survivors(count: int) -> int:
+    """How many of so many candidates a rung lets go on: a third of them, two at least.
+
+    Examples:
+        >>> [survivors(k) for k in (1, 2, 6, 7)]
+        [1, 2, 2, 3]
+    """
+    return min(count, max(_LEAST, math.ceil(count / _FACTOR)))
+
+
+class _CollapseHalving(optuna.pruners.BasePruner):
+    """Prune what is measured as collapsed, and all but the best `survivors` of the rest."""
+
+    def prune(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> bool:
+        """Whether the trial ends here."""
+        rivals = [
+            (-other.intermediate_values[0], other.number)
+            for other in study.get_trials(deepcopy=False)
+            if not other.user_attrs["collapsed"]
+        ]
+        best = sorted(rivals)[: survivors(len(rivals))]
+        return trial.number not in [number for _, number in best]
+
+
+def pruned(measured: Mapping[str, LayerScores], epochs: int) -> dict[str, str]:
+    """Which candidates of a rung do not go on, by the objective that each reached, and why."""
+    study = optuna.create_study(direction="maximize", pruner=_CollapseHalving())
+    trials = {name: study.ask() for name in measured}
+    for name, trial in trials.items():
+        trial.set_user_attr("collapsed", measured[name].verdict == "collapsed")
+        trial.report(float(measured[name]["objective"]), step=0)
+    words = {"collapsed": "measured as collapsed"}
+    return {
+        name: f"{words.get(measured[name].verdict, 'behind')} after {epochs} epochs"
+        for name, trial in trials.items()
+        if trial.should_prune()
+    }
