@@ -15,7 +15,7 @@ from .losses import (
     supcl_terms,
     supcon_loss,
 )
-from .metrics import Accumulator, Margins, compare, measure, measure_files, retention
+from .metrics import Accumulator, Margins, Reference, compare, measure, measure_files, retention
 from .monitor import CollapseMetric, CollapseWarning, measure_model
 from .pilot import PilotOptions, pilot
 from .probes import Embedded, ProbeOptions, WithinClassOptions, probe
@@ -54,6 +54,7 @@ __all__ = [
     "ProbeOptions",
     "ProbeResult",
     "RandomBatch",
+    "Reference",
     "Report",
     "ReportOptions",
     "Setting",

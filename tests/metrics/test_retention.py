@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from uncollapse.errors import InputError
-from uncollapse.metrics import retention
+from uncollapse.metrics import Reference, measure, retention
+from uncollapse.records import Interval
 
 
 def unit(rows):
@@ -128,3 +129,38 @@ def test_a_reference_of_other_length_is_refused(rng):
     rows, base, labels = pair(rng)
     with pytest.raises(InputError, match="one row in the reference for each of the 120 rows"):
         retention(rows, base[:-1], labels)
+
+
+def test_measure_holds_a_reference_beside_the_embedding(rng):
+    rows, base, labels = pair(rng)
+    base[0] = 0
+    plain = measure(rows, labels, permutations=0)
+    found = measure(
+        rows, labels, reference=Reference(base, "base"), permutations=0, drop_invalid=True
+    )
+    assert found.share == plain.share  # what the reference lacks changes nothing else
+    assert found.conditions == plain.conditions
+    kept = found.reference
+    assert (kept.name, kept.rows, kept.joined_by) == ("base", 119, "position")
+    assert kept.dropped == {"reference_zero": 1}
+    expected = retention(rows[1:], base[1:], labels[1:], permutations=0)
+    assert kept.retention == expected.retention
+    assert "Against the reference base: 119 rows" in str(found)
+    with pytest.raises(InputError, match="vectors with a direction in reference"):
+        measure(rows, labels, reference=base)
+
+
+def test_finer_labels_by_both_embeddings(rng):
+    labels, kinds = np.arange(600) % 2, np.arange(600) // 2 % 4
+    base = np.eye(8)[kinds + 4 * labels] + 0.25 * rng.standard_normal((600, 8))
+    rows = np.eye(2)[labels] @ rng.standard_normal((2, 6)) + rng.standard_normal((600, 6))
+    found = measure(rows, labels, fine_labels=kinds, reference=base, permutations=0).reference.probe
+    assert (found.shots, found.classes) == (10, 2)
+    assert found.embedding == pytest.approx(0.25, abs=0.05)  # chance of four
+    assert found.reference > 0.95
+    assert found.difference.low < found.embedding - found.reference < found.difference.high < -0.5
+    line = str(measure(rows, labels, fine_labels=kinds, reference=base, permutations=0))
+    assert "ten-shot accuracy 2" in line
+    assert "points lost [" in line
+    same = measure(base, labels, fine_labels=kinds, reference=3 * base, permutations=0)
+    assert same.reference.probe.difference == Interval(0, 0, 0)

@@ -2,7 +2,7 @@
 
 from uncollapse.metrics._compare import compare
 from uncollapse.metrics._measure import build_record, measure
-from uncollapse.metrics._retention import retention
+from uncollapse.metrics._reference import Reference, retention
 from uncollapse.metrics.from_files import accumulate_files, measure_files
 from uncollapse.metrics.moments import EXTRA, Classes, ClassMoments, features_by_class
 from uncollapse.metrics.persist import check_place, load_state, save_state
@@ -26,6 +26,7 @@ __all__ = [
     "Measurement",
     "ProbeOptions",
     "Reason",
+    "Reference",
     "WithinClassOptions",
     "accumulate_files",
     "build_record",

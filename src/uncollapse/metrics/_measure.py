@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,14 +11,21 @@ from numpy.typing import ArrayLike
 
 from uncollapse import records
 from uncollapse.errors import InputError
+from uncollapse.metrics._reference import Reference, as_reference, compared
+from uncollapse.metrics._retention import PERMUTATIONS, Drawing
 from uncollapse.metrics.moments import Classes, Floats, classes_of
 from uncollapse.metrics.secondary import nc1_null, secondary_measures, ssem_fit, uniformity_of
 from uncollapse.metrics.slices import measure_slices
 from uncollapse.metrics.variance import decompose
 from uncollapse.metrics.verdict import judge, judge_classes
-from uncollapse.probes import ProbeOptions, WithinClassOptions, probe_within_classes
-from uncollapse.records import Margins, Measurement, Prediction
-from uncollapse.samples import ByRole, checked, sample_of, unit_rows
+from uncollapse.probes import (
+    ProbeOptions,
+    WithinClassOptions,
+    paired_few_shot,
+    probe_within_classes,
+)
+from uncollapse.records import Margins, Measurement, Prediction, ReferenceComparison
+from uncollapse.samples import ByRole, Sample, checked, sample_of, unit_rows
 
 DEFAULT_PROBE = ProbeOptions()
 
@@ -38,6 +45,7 @@ def measure(
     groups: Column | None = None,
     fine_labels: Column | None = None,
     slices: Mapping[str, Column] | Column | None = None,
+    reference: Reference | ArrayLike | Any | None = None,
     prediction: Prediction | Mapping[str, Any] | None = None,
     margins: Margins | None = None,
     probe: ProbeOptions | None = DEFAULT_PROBE,
@@ -66,6 +74,10 @@ def measure(
             instances. Intervals are clustered by it, and variance is taken across groups.
         fine_labels: (N,) finer label; inside each class a probe tries to read it.
         slices: (N,) column, or columns by name, over whose values to compare (site, machine, ...).
+        reference: Another embedding of the same rows in the same order, (N, e) or a `Reference`
+            with its name: another layer, the untrained or pretrained encoder, raw inputs, the model
+            in production. What of its structure inside the classes is kept is the record's
+            `reference` (see `retention`); with finer labels, few-shot accuracy of both.
         prediction: What `uncollapse.theory.predict` says of the run's setting, or its JSON. Its
             classes are in sorted label order.
         margins: Where healthy ends and collapse begins.
@@ -108,7 +120,10 @@ def measure(
     columns = ByRole[Any](
         labels=labels, instances=instances, groups=groups, fine_labels=fine_labels, slices=slices
     )
-    sample = checked(sample_of(embeddings, columns, sources), drop_invalid=drop_invalid)
+    given = None if reference is None else as_reference(reference)
+    other, paired = (None, None) if given is None else (given.array, given.paired)
+    sample = sample_of(embeddings, columns, sources, reference=other, paired=paired)
+    sample = checked(sample, drop_invalid=drop_invalid)
     rng = np.random.default_rng(seed)
     classes = classes_of(sample, keep_bytes=_KEEP_BYTES if permutations else 0)
     null = None
@@ -118,6 +133,11 @@ def measure(
     read, hits = None, dict[str, Floats]()
     if sample.fine_labels is not None and options is not None:
         read = probe_within_classes(sample, sample.fine_labels, options, rng, hits)
+    kept = None
+    if given is not None:
+        drawing = Drawing(confidence, PERMUTATIONS if permutations else 0, seed)
+        kept = _against(sample, given, drawing, options)
+        sample = replace(sample, beside=None)
     prediction, margins = _as_prediction(prediction), margins or Margins()
     slice_columns = measure_slices(sample, hits, margins, prediction, options, confidence, rng)
     chosen = np.sort(rng.permutation(len(sample.matrix))[:_UNIFORMITY_ROWS])
@@ -129,8 +149,25 @@ def measure(
         confidence=confidence,
         layer=layer,
         split=split,
+        reference=kept,
         in_memory=InMemory(uniformity, null, read, slice_columns, seed),
     )
+
+
+def _against(
+    sample: Sample, reference: Reference, drawing: Drawing, options: WithinClassOptions | None
+) -> ReferenceComparison:
+    """The comparison with a reference, by finer labels too where there are any."""
+    probe = None
+    if sample.fine_labels is not None and options is not None:
+        probe = paired_few_shot(
+            sample,
+            sample.fine_labels,
+            least_units=options.least_units,
+            confidence=drawing.confidence,
+            seed=drawing.seed,
+        )
+    return compared(sample, reference, drawing, probe)
 
 
 def within_options(probe: ProbeOptions | None) -> WithinClassOptions | None:
@@ -177,6 +214,7 @@ def build_record(
     confidence: float = 0.95,
     layer: str | None = None,
     split: str | None = None,
+    reference: ReferenceComparison | None = None,
     in_memory: InMemory | None = None,
 ) -> Measurement:
     """The whole record from the moments of the classes and what was found beside them."""
@@ -201,6 +239,7 @@ def build_record(
         probe=beside.probe,
         slices=beside.slices,
         prediction=prediction,
+        reference=reference,
         conditions=records.Conditions(
             classes=len(classes.names),
             samples=sum(moments.samples for moments in classes.units),

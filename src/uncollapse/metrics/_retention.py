@@ -1,4 +1,4 @@
-"""`retention`: how much of a reference's structure inside the classes an embedding keeps.
+"""Retention of one class and of all: estimate, jackknife, and null by permutation.
 
     retention = HSIC(K, L) / sqrt(HSIC(K, K) HSIC(L, L))
 
@@ -8,22 +8,21 @@ CKA, Kornblith et al. 2019), each HSIC unbiased (see `_hsic`); the mean over cla
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from uncollapse.errors import InputError
 from uncollapse.metrics._hsic import PairSums
 from uncollapse.metrics._hsic_groups import grouped_hsic, summed
 from uncollapse.metrics._stores import mixed
-from uncollapse.metrics.moments import EXTRA, Floats, Integers, features_by_class
-from uncollapse.records import ReferenceClass, ReferenceComparison, Retention, sentence
-from uncollapse.samples import ByRole, Sample, checked, sample_of
+from uncollapse.metrics.moments import Floats, Integers
+from uncollapse.records import ReferenceClass, Retention, sentence
 from uncollapse.statistics import t_quantile
 
+PERMUTATIONS = 100
 # Instances of a class that are left out in turn; their spread stands for that of all.
 _LEFT_OUT = 512
 # Units of a class that are permuted; the null of more is narrower by a known factor.
@@ -33,87 +32,12 @@ _POINT, _ROUNDING = 1e-22, 1e-12
 _LEAST = 4
 
 
-def retention(
-    embeddings: ArrayLike | Any,
-    reference: ArrayLike | Any,
-    labels: ArrayLike | Any,
-    *,
-    instances: ArrayLike | Any | None = None,
-    groups: ArrayLike | Any | None = None,
-    confidence: float = 0.95,
-    permutations: int = 100,
-    drop_invalid: bool = False,
-    seed: int = 0,
-) -> ReferenceComparison:
-    """How much of a reference's structure inside the classes an embedding of the same rows keeps.
-
-    Inside each class, with K_ij the cosine of rows i and j and L_ij that of the reference,
-
-        retention = HSIC(K, L) / sqrt(HSIC(K, K) HSIC(L, L))
-
-    with unbiased HSIC (Song et al. 2012, equation 5): 1 for the same up to rotation and scale, 0 on
-    average for unrelated rows, whatever their number. Between instances of several views K_ij is
-    the mean cosine over their views; pairs inside a group are left out.
-
-    Args:
-        embeddings: (N, d) array or tensor, or (N, p, d) for p views of each of N instances.
-        reference: (N, e), or (N, p, e), of the same rows in the same order.
-        labels: (N,) class of each row.
-        instances: (N,) instance of each row, when rows are views of instances.
-        groups: (N,) what was drawn independently, when it holds several instances.
-        confidence: Of every interval, in (0, 1): a jackknife that leaves out units (instances, or
-            groups), with Student's t.
-        permutations: Of the reference's rows inside the class, for the null; 0 leaves it out.
-        drop_invalid: Drop and count unusable rows instead of refusing them.
-        seed: Of permutations, and of the rows that are left out where a class has many.
-
-    Returns:
-        Retention of every class and its mean over those that have one (four units or more, and
-        pairs that differ in both), each from -1 to 1.
-
-    Raises:
-        InputError: As `measure` does; also a reference of another number of rows.
-
-    Examples:
-        >>> rng = np.random.default_rng(0)
-        >>> labels, base = np.repeat([0, 1], 100), rng.standard_normal((200, 8))
-        >>> round(retention(2 * base, base, labels).retention.estimate, 6)
-        1.0
-        >>> kept = retention(base[:, :2], base, labels).retention
-        >>> kept.null < kept.low < kept.estimate < kept.high < 1
-        True
-
-    Reference: Kornblith, Norouzi, Lee & Hinton 2019 (arXiv 1905.00414), there over all rows and
-    with a biased HSIC.
-    """
-    columns = ByRole[Any](labels=labels, instances=instances, groups=groups)
-    sample = checked(sample_of(embeddings, columns, reference=reference), drop_invalid=drop_invalid)
-    drawing = Drawing(confidence, permutations, seed)
-    rows = enumerate(paired_rows(sample))
-    parts = [part_of_class(*of_class, drawing.of(number)) for number, of_class in rows]
-    names = [sample.labels.names[code] for code in np.unique(sample.labels.codes)]
-    classes, whole = judged(names, parts, drawing)
-    assert sample.reference is not None  # it was given above
-    return ReferenceComparison(
-        name="reference",
-        rows=len(sample.matrix),
-        joined_by="position",
-        retention=whole,
-        classes=classes,
-        dimension=sample.reference.shape[1],
-        confidence=confidence,
-        permutations=permutations,
-        seed=seed,
-        dropped=sample.dropped,
-    )
-
-
 @dataclass(frozen=True)
 class Drawing:
     """What intervals and nulls are drawn by."""
 
     confidence: float = 0.95
-    permutations: int = 100
+    permutations: int = PERMUTATIONS
     seed: int = 0
     number: int = 0  # of the class
 
@@ -131,7 +55,7 @@ class Drawing:
 
 @dataclass(frozen=True)
 class PartOfClass:
-    """What was found in one class."""
+    """What was found in one class, or why there is nothing."""
 
     units: int
     estimate: float | None
@@ -141,51 +65,39 @@ class PartOfClass:
     null: Floats | None = None  # the estimate of each permutation
 
 
-def paired_rows(sample: Sample) -> Iterator[tuple[Floats, Floats, Integers | None]]:
-    """Of each class: instances (n, d), those of the reference (n, e), groups of them or None."""
-    assert sample.reference is not None  # the callers give one
-    both = replace(sample, matrix=sample.reference)
-    for mine, others in zip(features_by_class(sample), features_by_class(both), strict=True):
-        yield mine[1][:, :-EXTRA], others[1][:, :-EXTRA], mine[2]
+def too_few(units: int) -> PartOfClass:
+    """A class of fewer units than retention needs."""
+    return PartOfClass(units, None, sentence("reference.few", {"units": units}))
 
 
 def part_of_class(x: Floats, y: Floats, groups: Integers | None, drawing: Drawing) -> PartOfClass:
-    """Retention of one class whose instances are all here."""
-    x, y = x - x.mean(axis=0), y - y.mean(axis=0)
+    """Retention of one class: instances (n, d) and (n, e), and the group of each."""
+    x, y = _narrowed(x - x.mean(axis=0)), _narrowed(y - y.mean(axis=0))
+    pairs, spreads = ((x, y), (x, x), (y, y)), (_spread(x), _spread(y))
     if groups is None:
-        kept = drawn(np.arange(len(x)), _LEFT_OUT, drawing.seed)
-        sums = ClassSums(PairSums.of(x, y), PairSums.of(x, x), PairSums.of(y, y))
-        return part_of_sums(sums, x[kept], y[kept], drawing)
+        some = _drawn(len(x), drawing.seed)
+        sums = [PairSums.of(*pair) for pair in pairs]
+        whole = [each.value() for each in sums]
+        without = [
+            each.without_each(first[some], second[some])
+            for each, (first, second) in zip(sums, pairs, strict=True)
+        ]
+        hsics = _Hsics(np.array(whole), np.array(without))
+        return _part(len(x), hsics, spreads, (x[some], y[some]), drawing)
     names, codes = np.unique(groups, return_inverse=True)
-    values = [grouped_hsic(*pair, codes) for pair in ((x, y), (x, x), (y, y))]
+    values = [grouped_hsic(*pair, codes) for pair in pairs]
     hsics = _Hsics(*(np.array([value[k] for value in values]) for k in (0, 1)))
     # The null as if groups were rows: exact where the instances of a group are alike, else wide.
     x_g, y_g = (summed(rows, codes) / np.bincount(codes)[:, None] for rows in (x, y))
-    return _part(len(names), hsics, (_spread(x), _spread(y)), (x_g, y_g), drawing, names)
+    return _part(len(names), hsics, spreads, (x_g, y_g), drawing, names)
 
 
-@dataclass(frozen=True)
-class ClassSums:
-    """Sums over a class that its three HSIC are made of."""
-
-    both: PairSums
-    own: PairSums
-    reference: PairSums
-
-    @property
-    def pairs(self) -> tuple[PairSums, PairSums, PairSums]:
-        """HSIC(K, L), HSIC(K, K) and HSIC(L, L)."""
-        return self.both, self.own, self.reference
-
-
-def part_of_sums(sums: ClassSums, x: Floats, y: Floats, drawing: Drawing) -> PartOfClass:
-    """Retention of one class from its sums and some of its instances, drawn at random."""
-    sides = ((x, y), (x, x), (y, y))
-    whole = np.array([pair.value() for pair in sums.pairs])
-    without = [pair.without_each(*rows) for pair, rows in zip(sums.pairs, sides, strict=True)]
-    spreads = sums.own.squares[0] / sums.own.n, sums.reference.squares[0] / sums.own.n
-    hsics = _Hsics(whole, np.array(without))
-    return _part(int(sums.both.n), hsics, spreads, (x, y), drawing)
+def _narrowed(rows: Floats) -> Floats:
+    """The rows turned into as many dimensions as there are rows, if those are fewer."""
+    if len(rows) < rows.shape[1]:
+        triangle: Any = np.linalg.qr(rows.T, mode="r")
+        return np.asarray(triangle.T)
+    return rows
 
 
 def _spread(rows: Floats) -> float:
@@ -208,13 +120,13 @@ def _part(
     units: int,
     hsics: _Hsics,
     spreads: tuple[float, float],
-    drawn_rows: tuple[Floats, Floats],
+    permuted: tuple[Floats, Floats],
     drawing: Drawing,
     codes: Integers | None = None,
 ) -> PartOfClass:
     """Estimate, influences and null of one class; `codes` name the units of the influences."""
     if units < _LEAST:
-        return PartOfClass(units, None, sentence("reference.few", {"units": units}))
+        return too_few(units)
     for side, spread, own in zip(("embedding", "reference"), spreads, hsics.whole[1:], strict=True):
         if not (spread > _POINT and own > _ROUNDING * spread**2):
             return PartOfClass(units, None, sentence(f"reference.alike-{side}"))
@@ -223,7 +135,7 @@ def _part(
         float(np.clip(_cka(hsics.whole), -1, 1)),
         influences=_influences(units, _cka(hsics.without)),
         codes=codes,
-        null=_null(units, *drawn_rows, drawing),
+        null=_null(units, *permuted, drawing),
     )
 
 
@@ -269,29 +181,26 @@ def _centred_gram(rows: Floats) -> Floats:
     return np.asarray(gram)
 
 
-def drawn(numbers: Integers, most: int, seed: int) -> Integers:
-    """Positions of at most so many instances, drawn by the seed and by their number in the class.
-
-    A stream draws the same ones, whatever its parts.
-    """
-    keys = mixed(numbers.astype(np.uint64) + np.uint64((seed + 1) << 32))
-    return np.sort(np.argsort(keys, kind="stable")[:most])
+def _drawn(count: int, seed: int) -> Integers:
+    """Positions of some of the instances, drawn by the seed alone: a stream draws the same."""
+    keys = mixed(np.arange(count, dtype=np.uint64) + np.uint64((seed + 1) << 32))
+    return np.argsort(keys, kind="stable")[:_LEFT_OUT]
 
 
 def judged(
-    names: Sequence[Any], parts: Sequence[PartOfClass], drawing: Drawing
+    parts: Sequence[tuple[Any, PartOfClass]], drawing: Drawing
 ) -> tuple[tuple[ReferenceClass, ...], Retention]:
-    """Retention of every class, and its mean over the classes that have one."""
-    known = [part for part in parts if part.estimate is not None]
+    """Retention of every class by its label, and its mean over the classes that have one."""
     classes = tuple(
-        ReferenceClass(name, _of([part], drawing), part.units, part.reason)
-        for name, part in zip(names, parts, strict=True)
+        ReferenceClass(label, _of([part], drawing), part.units, part.reason)
+        for label, part in parts
     )
-    return classes, _of(known, drawing)
+    return classes, _of([part for _, part in parts], drawing)
 
 
 def _of(parts: Sequence[PartOfClass], drawing: Drawing) -> Retention:
     """Mean retention of some classes with its interval and the upper end of its null."""
+    parts = [part for part in parts if part.estimate is not None]
     estimates = [part.estimate for part in parts if part.estimate is not None]
     if not estimates:
         return Retention()

@@ -6,6 +6,7 @@ from uncollapse.probes._residuals import probed_classes
 from uncollapse.probes._task import chance_corrected
 from uncollapse.probes.files import ProbeColumns, embedded_files
 from uncollapse.probes.knn import exact_neighbours, knn_votes
+from uncollapse.probes.paired_few_shot import paired_few_shot
 from uncollapse.probes.within_class import cross_predict, probe_within_classes
 from uncollapse.records import (
     ProbeOptions,
@@ -30,6 +31,7 @@ __all__ = [
     "embedded_files",
     "exact_neighbours",
     "knn_votes",
+    "paired_few_shot",
     "probe",
     "probe_within_classes",
     "probed_classes",

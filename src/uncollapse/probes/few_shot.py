@@ -12,7 +12,6 @@ from uncollapse.errors import InputError
 from uncollapse.probes._task import (
     Floats,
     Integers,
-    SplitRows,
     Task,
     balanced_accuracy,
     chance_corrected,
@@ -67,12 +66,10 @@ def shot_values(
     labels, truth = task.train.labels, task.test.labels
     values: dict[int, list[list[float]]] = {s: [] for s in shots}
     for draw in range(draws):
-        ranks = _ranks(task.train, np.random.default_rng([*seed, draw]))
+        ranks = unit_ranks(labels, task.train.units, np.random.default_rng([*seed, draw]))
         for s in shots:
             drawn = (ranks >= 0) & (ranks < s)
-            means = np.zeros((task.classes, vectors.shape[1]))
-            np.add.at(means, labels[drawn], vectors[drawn] / s)
-            right = np.argmax(tested @ means.T - np.sum(means**2, axis=1) / 2, axis=1) == truth
+            right = nearest_mean(vectors[drawn], labels[drawn], tested) == truth
             corrected = chance_corrected(right, truth, task.classes)
             values[s].append([float(right.mean()), balanced_accuracy(right, truth), corrected])
     return {s: np.array(rows) for s, rows in values.items()}
@@ -102,14 +99,22 @@ def over_draws(
     return ProbeReading(probe, Score(*forms), details=details)
 
 
-def _ranks(train: SplitRows, rng: np.random.Generator) -> Integers:
+def nearest_mean(vectors: Floats, labels: Integers, tested: Floats) -> Integers:
+    """The label, of as many rows each as any other, whose mean is nearest to each tested row."""
+    means = np.zeros((int(labels.max()) + 1, vectors.shape[1]))
+    np.add.at(means, labels, vectors)
+    means /= np.bincount(labels)[:, None]
+    return np.asarray(np.argmax(tested @ means.T - np.sum(means**2, axis=1) / 2, axis=1))
+
+
+def unit_ranks(labels: Integers, units: Integers, rng: np.random.Generator) -> Integers:
     """Place of each row's unit in a random order of its class's units; -1 for its other rows."""
-    order = rng.permutation(len(train.labels))
-    pairs = np.stack([train.labels[order], train.units[order]])
+    order = rng.permutation(len(labels))
+    pairs = np.stack([labels[order], units[order]])
     _, first = np.unique(pairs, axis=1, return_index=True)
     kept = order[np.sort(first)]
-    by_class = kept[np.argsort(train.labels[kept], kind="stable")]
-    starts = np.searchsorted(train.labels[by_class], train.labels[by_class])
-    ranks = np.full(len(train.labels), -1, dtype=np.int64)
+    by_class = kept[np.argsort(labels[kept], kind="stable")]
+    starts = np.searchsorted(labels[by_class], labels[by_class])
+    ranks = np.full(len(labels), -1, dtype=np.int64)
     ranks[by_class] = np.arange(len(by_class)) - starts
     return ranks

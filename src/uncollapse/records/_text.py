@@ -14,7 +14,7 @@ from uncollapse.records import measurement_parts as parts
 from uncollapse.records.codec import Part
 from uncollapse.records.prediction import Prediction
 from uncollapse.records.probe import ProbeConditions, ProbeReading, ProbeResult, TargetProbe
-from uncollapse.records.scalars import Estimate, Interval
+from uncollapse.records.scalars import Estimate, Interval, WithEnds
 from uncollapse.records.verdict import Reason
 
 FINER = "Finer labels inside a class (0 chance, 1 perfect)"
@@ -47,13 +47,13 @@ def _number(value: float | Estimate | Interval | None) -> str:
     return "-" if value is None else f"{value:.4g}"
 
 
-def _interval(estimate: Estimate | Interval | None, form: str = ".4g") -> str:
+def ends_of(estimate: WithEnds | None, form: str = ".4g") -> str:
     if estimate is None or estimate.low is None or estimate.high is None:
         return "-"
     return f"[{estimate.low:{form}}, {estimate.high:{form}}]"
 
 
-def _table(title: str, columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> Table:
+def number_table(title: str, columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> Table:
     """A table whose first column is on the left; numbers in four digits, texts as they are."""
     table = Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for column in columns:
@@ -82,7 +82,7 @@ def variance_table(
     columns = ["", "estimate", f"{100 * confidence:.3g} % interval", "plug-in", "micro"]
     heads = ("within classes", "  between instances", "  between views", "between classes", "total")
     rows: list[list[Any]] = [
-        [head, value, _interval(value), value.plug_in, micro[name]]
+        [head, value, ends_of(value), value.plug_in, micro[name]]
         for head, (name, value) in zip(heads, macro.items(), strict=True)
     ]
     if prediction is not None:
@@ -90,7 +90,7 @@ def variance_table(
         total = prediction.within_class_variance + prediction.between_class_variance
         for row, name in zip(rows, macro, strict=True):
             row.append(prediction.get(name, total))
-    return _table("Variance on the unit sphere", columns, rows)
+    return number_table("Variance on the unit sphere", columns, rows)
 
 
 def class_table(classes: Sequence[parts.ClassMeasurement], *, views: bool) -> Table:
@@ -104,7 +104,7 @@ def class_table(classes: Sequence[parts.ClassMeasurement], *, views: bool) -> Ta
         title += f", the {len(shown)} with the smallest share"
     what = "instance_variance" if views else "within_class_variance"
     head = "between instances" if views else "within class"
-    return _table(
+    return number_table(
         title,
         ("class", "rows", head, "interval", "share of total", "verdict"),
         (
@@ -112,7 +112,7 @@ def class_table(classes: Sequence[parts.ClassMeasurement], *, views: bool) -> Ta
                 Text(str(c.label)),
                 str(c.count),
                 c[what],
-                _interval(c[what]),
+                ends_of(c[what]),
                 c.share,
                 _word(c.verdict),
             ]
@@ -140,7 +140,7 @@ def secondary_table(secondary: Part) -> Table:
             text = "\n".join(_values(measure)) or "-"
             cells = [text, Text(measure.caveat, style="dim")]
         rows.append([name.replace("_", " "), *cells])
-    table = _table("Secondary measures", ("", "value", "caveat"), rows)
+    table = number_table("Secondary measures", ("", "value", "caveat"), rows)
     table.columns[2].justify = "left"
     return table
 
@@ -157,12 +157,12 @@ def _values(measure: Part) -> Iterator[str]:
 def probe_table(title: str, probe: parts.WithinClassProbe) -> Table:
     """What both probes read, with the null."""
     read = (("neighbours", probe.knn), ("logistic", probe.logistic))
-    rows: list[list[Any]] = [[shown, value, _interval(value)] for shown, value in read]
+    rows: list[list[Any]] = [[shown, value, ends_of(value)] for shown, value in read]
     if probe.null is not None:
         rows.append(["null", probe.null.mean, f"p {probe.null.p_value:.2g}"])
     counts = f"{len(probe.classes)} classes, {probe.skipped_classes} without enough labels"
     rows.append(["verdict", _word(probe.verdict), counts])
-    return _table(title, ("", "estimate", "interval"), rows)
+    return number_table(title, ("", "estimate", "interval"), rows)
 
 
 def slice_parts(slices: Mapping[str, parts.SliceColumn]) -> Iterator[RenderableType]:
@@ -180,13 +180,13 @@ def _slice_table(name: str, column: parts.SliceColumn) -> Table:
     rows: list[list[Any]] = []
     for value, entry in column.values.items():
         within = entry.within_class_variance
-        numbers = (str(entry.count), within, _interval(within), entry.share)
+        numbers = (str(entry.count), within, ends_of(within), entry.share)
         rows.append([Text(value), *numbers, _word(entry.verdict)])
     if any(entry.probe is not None for entry in column.values.values()):
         head.insert(-1, "logistic")
         for row, entry in zip(rows, column.values.values(), strict=True):
             row.insert(-1, "-" if entry.probe is None else str(entry.probe.logistic))
-    return _table(f"Slices by {name}", head, rows)
+    return number_table(f"Slices by {name}", head, rows)
 
 
 def _gaps(gaps: parts.SliceGaps) -> Text:
@@ -234,12 +234,12 @@ def _target_table(target: TargetProbe, percent: float) -> Table:
         (
             _probe_name(reading),
             *(f"{score.estimate:.3f}" for _, score in reading.score.items()),
-            _interval(reading.score.chance_corrected, ".3f"),
+            ends_of(reading.score.chance_corrected, ".3f"),
             Text(_chosen(reading)),
         )
         for reading in target.readings
     )
-    table = _table(title, head, rows)
+    table = number_table(title, head, rows)
     table.columns[-1].justify = "left"
     # Notes stand in the caption, so that they cannot be read apart from their numbers.
     table.caption = "\n".join(f"note: {note}" for note in target.notes) or None

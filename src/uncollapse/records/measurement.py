@@ -222,9 +222,11 @@ class Measurement(Document):
     ) -> Iterator[RenderableType]:
         """The parts in the order in which they are read, a blank line after each."""
         from uncollapse.records import _text as text
+        from uncollapse.records._reference_text import reference_parts
 
         yield from text.spaced(
             text.verdict_text(self.verdict, self.reasons),
+            *([] if self.reference is None else reference_parts(self.reference)),
             text.variance_table(
                 self.variances, self.micro, self.prediction, self.conditions.confidence
             ),

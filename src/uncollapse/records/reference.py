@@ -74,7 +74,8 @@ class ReferenceComparison(Part):
         confidence: Of every interval.
         permutations: Of the null.
         seed: Of everything that was drawn.
-        dropped: Rows that have no partner or no class, by fault.
+        dropped: Rows without a partner that can be used, by fault.
+        drawn_from: Rows of a long stream, of which `rows` were drawn; None where all were used.
     """
 
     name: str
@@ -88,3 +89,4 @@ class ReferenceComparison(Part):
     permutations: scalars.Count = 0
     seed: scalars.Count = 0
     dropped: Mapping[str, scalars.Count] = field(default_factory=dict)
+    drawn_from: scalars.Count | None = None

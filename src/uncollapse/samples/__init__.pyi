@@ -6,6 +6,7 @@ from .checks import (
     row_faults,
     split_faults,
     usable,
+    usable_reference,
     vector_faults,
 )
 from .codes import (
@@ -26,6 +27,7 @@ from .embeddings import (
     unit_rows,
 )
 from .sample import (
+    Beside,
     ByRole,
     Sample,
     sample_of,
@@ -33,6 +35,7 @@ from .sample import (
 )
 
 __all__ = [
+    "Beside",
     "ByRole",
     "Codes",
     "Hashes",
@@ -57,5 +60,6 @@ __all__ = [
     "to_numpy",
     "unit_rows",
     "usable",
+    "usable_reference",
     "vector_faults",
 ]

@@ -82,15 +82,25 @@ def row_faults(sample: Sample, norms: NDArray[np.float64]) -> dict[str, Bools]:
         "no_group": sample.groups,
     }
     missing = {name: column.missing for name, column in columns.items() if column is not None}
-    return vector_faults(norms) | _reference_faults(sample) | missing
+    return vector_faults(norms) | missing
 
 
-def _reference_faults(sample: Sample) -> dict[str, Bools]:
-    """Rows whose embedding in the reference cannot be used."""
-    if sample.reference is None:
-        return {}
-    faults = vector_faults(row_norms(sample.reference))
-    return {f"reference_{name}": bad for name, bad in faults.items()}
+def usable_reference(sample: Sample, *, drop_invalid: bool, first_row: int = 0) -> Sample:
+    """The sample with the rows of its reference that have a fault unpaired, or refused.
+
+    They stay in the sample: what the reference lacks changes nothing about the embeddings.
+    """
+    if (beside := sample.beside) is None:
+        return sample
+    paired, dropped = beside.paired, dict(beside.dropped)
+    for fault, bad in vector_faults(row_norms(beside.matrix)).items():
+        bad, name = bad & paired, f"reference_{fault}"
+        if bad.any() and not drop_invalid:
+            raise_fault(name, bad, sample.sources, first_row)
+        if bad.any():
+            dropped[name] = dropped.get(name, 0) + int(bad.sum())
+            paired = paired & ~bad
+    return replace(sample, beside=replace(beside, paired=paired, dropped=dropped))
 
 
 def usable(
@@ -105,6 +115,7 @@ def usable(
     `first_row` is what the error calls the first; `more_faults` the sample itself may not show.
     """
     norms = row_norms(sample.matrix)
+    sample = usable_reference(sample, drop_invalid=drop_invalid, first_row=first_row)
     good = np.ones(len(norms), dtype=bool)
     dropped: dict[str, int] = {}
     faults = row_faults(sample, norms) | split_faults(sample) | dict(more_faults or {})

@@ -45,13 +45,26 @@ class ByRole(Generic[T]):
         return absent | changed | {"slices": slices}
 
 
+@dataclass(frozen=True)
+class Beside:
+    """Another embedding of the same rows, the reference."""
+
+    matrix: NDArray[Any]  # (N, e)
+    paired: NDArray[np.bool_]  # rows that it has and that can be used
+    dropped: Mapping[str, int] = field(default_factory=dict)  # those that cannot, by fault
+
+    def take(self, rows: NDArray[Any]) -> Beside:
+        """Some of the rows."""
+        return replace(self, matrix=self.matrix[rows], paired=self.paired[rows])
+
+
 @dataclass(frozen=True, kw_only=True)
 class Sample(ByRole[Codes]):
     """Rows to measure."""
 
     matrix: NDArray[Any]  # (N, d) rows as they came
     dtype: str  # name of the type that they came in
-    reference: NDArray[Any] | None = None  # (N, e) another embedding of the same rows
+    beside: Beside | None = None  # another embedding of the same rows
     normalised: bool = True  # whether they came with unit norm
     dropped: Mapping[str, int] = field(default_factory=dict)  # rows left out, by fault
     # Where "embeddings", "labels", ... came from, for errors.
@@ -64,10 +77,12 @@ def sample_of(
     sources: Mapping[str, str] | None = None,
     *,
     reference: Any = None,
+    paired: Any = None,
 ) -> Sample:
     """Arrays or tensors of one length as a `Sample`; with (N, p, d) embeddings, N labels.
 
-    The reference is another embedding of the same rows, (N, e) or (N, p, e).
+    The reference is another embedding of the same rows, (N, e) or (N, p, e); `paired` (N,) says
+    which of them it has, by default all.
     """
     sources = dict(sources or {})
     try:
@@ -88,31 +103,33 @@ def sample_of(
         codes = encode(values, sources.get(role, f"{role}{file}"), rows)
         return codes.take(np.repeat(np.arange(rows), views)) if views > 1 else codes
 
-    return Sample(
-        **columns.each(coded),
-        matrix=matrix,
-        dtype=dtype,
-        reference=None if reference is None else _beside(reference, rows, views, sources),
-        sources=sources,
-    )
+    beside = None
+    if reference is not None:
+        where = sources.get("reference", "the reference")
+        beside = _beside(reference, paired, rows, views, where)
+    return Sample(**columns.each(coded), matrix=matrix, dtype=dtype, beside=beside, sources=sources)
 
 
-def _beside(reference: Any, rows: int, views: int, sources: Mapping[str, str]) -> NDArray[Any]:
+def _beside(reference: Any, paired: Any, rows: int, views: int, where: str) -> Beside:
     """The reference row by row; one row for each instance stands for all of its views."""
     matrix, _, its_views = as_matrix(reference)
-    where = sources.get("reference", "the reference")
     if len(matrix) != rows * its_views or its_views not in (1, views):
+        viewed = f" of {its_views} views" if its_views > 1 else ""
         raise InputError(
             f"one row in {where} for each of the {rows} rows of the embeddings",
-            f"{len(matrix) // its_views} rows"
-            + (f" of {its_views} views" if its_views > 1 else ""),
+            f"{len(matrix) // its_views} rows{viewed}",
             "give the same rows in the same order, or join them by an id column (--key)",
         )
-    return np.repeat(matrix, views // its_views, axis=0)
+    known = np.ones(rows, dtype=bool) if paired is None else np.asarray(paired, dtype=bool)
+    if known.shape != (rows,):
+        shape = f"shape {known.shape}"
+        raise InputError(f"paired with one entry for each of {rows} rows", shape, "leave it out")
+    matrix = np.repeat(matrix, views // its_views, axis=0) if views > its_views else matrix
+    return Beside(matrix, np.repeat(known, views))
 
 
 def select(sample: Sample, rows: NDArray[Any]) -> Sample:
     """Some of the rows, by a mask or by their numbers."""
     columns = sample.each(lambda column, _: column.take(rows))
-    reference = None if sample.reference is None else sample.reference[rows]
-    return replace(sample, **columns, matrix=sample.matrix[rows], reference=reference)
+    beside = None if sample.beside is None else sample.beside.take(rows)
+    return replace(sample, **columns, matrix=sample.matrix[rows], beside=beside)
