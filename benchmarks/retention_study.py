@@ -1,0 +1,208 @@
+"""Trained heads for the study of retention (docs/retention.md): train, and keep the embeddings.
+
+    uncollapse embed configs/solar-features.yaml --views 8 -o solar-features.npz
+    HF_HUB_OFFLINE=1 python benchmarks/wordnet_features.py wordnet-features.npz
+    OMP_NUM_THREADS=1 python benchmarks/retention_study.py -o runs/study
+    OMP_NUM_THREADS=1 python benchmarks/retention_measures.py runs/study -o docs/study
+
+Four data sets; on each a grid of alpha and temperature with several seeds, an untrained network and
+a cross-entropy network of the same size for every seed. A run leaves one file, DATA/NAME-SEED.npz:
+both layers of test rows and of training rows. What they start from (pixels, frozen features) is in
+DATA/base.npz, with labels. Finished runs are kept, so the command goes on where it was stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import torch
+from torch import nn
+
+from uncollapse.data import LabelledData, Loader
+from uncollapse.training import Problem, build_problem, embed_rows, joined, load_config, train
+
+HERE = Path(__file__).resolve().parent.parent
+TRAINED_ROWS = 4000  # Of the training rows whose embeddings are kept, at most.
+
+
+@dataclass(frozen=True)
+class Study:
+    """A data set, its configuration, and what is changed in it."""
+
+    name: str
+    config: str
+    fine: str
+    seeds: int
+    temperatures: tuple[float, ...]
+    changes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Run:
+    """A network: trained by the loss at a setting, by cross-entropy, or not at all."""
+
+    kind: str
+    seed: int
+    alpha: float = 0.2
+    temperature: float = 0.1
+
+    @property
+    def name(self) -> str:
+        """Of its file."""
+        setting = f"-{self.alpha:g}-{self.temperature:g}" if self.kind == "supcl" else ""
+        return f"{self.kind}{setting}-{self.seed}"
+
+
+ALPHAS = (0.0079, 0.05, 0.2, 0.5, 0.9)
+STUDIES = (
+    Study("digits", "digits.yaml", "digit", 4, (0.1, 0.3, 0.05)),
+    Study("cells", "solar-cells.yaml", "condition", 4, (0.1, 0.3, 0.05)),
+    Study("text", "wordnet.yaml", "kind", 4, (0.1, 0.3, 0.05)),
+    Study(
+        "garments",
+        "fashion-mnist.yaml",
+        "garment",
+        3,
+        (0.1,),
+        ("data.limit.test=5000", "epochs=6"),
+    ),
+)
+
+
+def runs_of(study: Study, temperature: float | None) -> Iterator[Run]:
+    """Networks of every seed; those that are not of the loss come with no temperature."""
+    for seed in range(study.seeds):
+        if temperature is None:
+            yield from (Run("untrained", seed), Run("cross-entropy", seed))
+        elif temperature in study.temperatures:
+            yield from (Run("supcl", seed, alpha, temperature) for alpha in ALPHAS)
+
+
+def load(study: Study, inputs: Path | None, data: LabelledData | None, run: Run) -> Problem:
+    """The problem of one run; the same data, rows and views for every run of a study."""
+    changes = [*study.changes, "validation.every=1000", f"seed={run.seed}"]
+    changes += [f"loss.alpha={run.alpha}", f"loss.temperature={run.temperature}"]
+    if inputs is not None:
+        changes.append(f"data.path={inputs}")
+    return build_problem(
+        load_config(HERE / "configs" / study.config, changes), base=HERE / "configs", data=data
+    )
+
+
+def cross_entropy(problem: Problem) -> None:
+    """Train body, head and a linear layer on the head's output by cross-entropy."""
+    config, model = problem.config, problem.model
+    classes = len(problem.data.label_names)
+    with torch.no_grad():
+        model.eval()
+        width = model(problem.augmenter.plain(problem.data.inputs.read(problem.rows[:2]))).shape[1]
+    torch.manual_seed(config.seed)
+    linear = nn.Linear(width, classes)
+    rate, decay = config.optimiser.learning_rate, config.optimiser.weight_decay
+    parameters = [*model.parameters(), *linear.parameters()]
+    optimiser = torch.optim.SGD(parameters, lr=rate, momentum=0.9, weight_decay=decay)
+    steps = config.epochs * problem.sampler.steps
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
+    loader = Loader(
+        problem.data, problem.rows, problem.sampler, problem.augmenter, seed=config.seed
+    )
+    model.train()
+    for epoch in range(config.epochs):
+        for batch in loader.epoch(epoch):
+            logits = linear(model(batch.views.flatten(0, 1)))
+            labels = batch.labels.repeat_interleave(batch.views.shape[1])
+            loss = nn.functional.cross_entropy(logits, labels)
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            schedule.step()
+
+
+def kept_rows(problem: Problem) -> dict[str, np.ndarray]:
+    """Test rows, and training rows drawn once for all runs."""
+    rng = np.random.default_rng(0)
+    drawn = rng.permutation(len(problem.rows))[:TRAINED_ROWS]
+    return {"test": problem.data.rows("test"), "train": problem.rows[np.sort(drawn)]}
+
+
+def write(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    """A file that is whole or not there."""
+    part = path.with_suffix(".part.npz")
+    np.savez(part, **arrays)
+    part.replace(path)
+
+
+def write_base(path: Path, problem: Problem, study: Study) -> None:
+    """What the networks start from, with the labels of the kept rows."""
+    arrays: dict[str, np.ndarray] = {}
+    data = problem.data
+    for part, rows in kept_rows(problem).items():
+        raw = data.inputs.read(rows)
+        plain = raw[:, 0] if data.inputs.kind == "views" else raw
+        arrays[f"{part}/base"] = plain.flatten(1).numpy().astype(np.float32)
+        arrays[f"{part}/label"] = np.array(data.label_names)[data.labels[rows]]
+        arrays[f"{part}/fine"] = data.columns[study.fine][rows].astype(str)
+        arrays[f"{part}/id"] = data.ids[rows].astype(str)
+    write(path, arrays)
+
+
+def write_run(path: Path, problem: Problem, run: Run) -> None:
+    """Train the network and keep its embeddings."""
+    began = time.process_time()
+    if run.kind == "supcl":
+        with TemporaryDirectory() as folder:
+            train(problem, Path(folder, "run"))
+    elif run.kind == "cross-entropy":
+        cross_entropy(problem)
+    arrays: dict[str, np.ndarray] = {"seconds": np.array(time.process_time() - began)}
+    for part, rows in kept_rows(problem).items():
+        layers = joined(embed_rows(problem.model, problem.data, rows, problem.augmenter))
+        for layer, values in layers.items():
+            values = values[:, 0]
+            # Length does not matter to any measure here, and float16 has no room for long rows.
+            lengths = np.linalg.norm(values, axis=1, keepdims=True)
+            arrays[f"{part}/{layer}"] = (values / np.maximum(lengths, 1e-12)).astype(np.float16)
+    write(path, arrays)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    parser.add_argument("--cells", type=Path, default=HERE / "solar-features.npz")
+    parser.add_argument("--text", type=Path, default=HERE / "wordnet-features.npz")
+    parser.add_argument("--only", nargs="+", choices=[study.name for study in STUDIES])
+    options = parser.parse_args()
+    inputs = {"cells": options.cells.resolve(), "text": options.text.resolve()}
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    data: dict[str, LabelledData] = {}
+    # First what every data set needs, then the other temperatures.
+    for temperature in (0.1, None, 0.3, 0.05):
+        for study in STUDIES:
+            if options.only and study.name not in options.only:
+                continue
+            folder = options.output / study.name
+            folder.mkdir(parents=True, exist_ok=True)
+            for run in runs_of(study, temperature):
+                path = folder / f"{run.name}.npz"
+                if path.exists():
+                    continue
+                known = data.get(study.name)
+                problem = load(study, inputs.get(study.name), known, run)
+                data[study.name] = problem.data
+                if not (folder / "base.npz").exists():
+                    write_base(folder / "base.npz", problem, study)
+                began = time.time()
+                write_run(path, problem, run)
+                print(f"{study.name} {run.name} {time.time() - began:.0f} s", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
