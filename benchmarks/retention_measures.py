@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from uncollapse.records import to_json_types
 
 LAYERS = ("projector", "backbone")
 SHOTS = (1, 5, 10, 50)
+PACKAGES = ("uncollapse", "torch", "numpy")
 _ROUND = 5
 
 
@@ -93,9 +95,7 @@ def of_layer(
         found[part]["retention"] = {
             name: {
                 **to_json_types(record.retention),
-                "classes": {
-                    str(c.label): to_json_types(c.retention) for c in record.classes
-                },
+                "classes": {str(c.label): to_json_types(c.retention) for c in record.classes},
             }
             for name, record in kept.items()
         }
@@ -163,6 +163,7 @@ def measure_folder(folder: Path, output: Path, anew: bool) -> None:
     record: dict[str, Any] = {"data": folder.name, "networks": {}}
     if output.exists() and not anew:
         record = json.loads(output.read_text(encoding="utf-8"))
+    record["versions"] = {name: version(name) for name in PACKAGES}
     if "base" not in record:
         record["rows"] = {part: len(base[part]) for part in base}
         record["classes"] = {
