@@ -77,6 +77,10 @@ STUDIES = (
 )
 
 
+# By temperature of the loss; first what every data set needs.
+STAGES = {"tau-0.1": 0.1, "other-losses": None, "tau-0.3": 0.3, "tau-0.05": 0.05}
+
+
 def runs_of(study: Study, temperature: float | None) -> Iterator[Run]:
     """Networks of every seed; those that are not of the loss come with no temperature."""
     for seed in range(study.seeds):
@@ -179,12 +183,13 @@ def main() -> None:
     parser.add_argument("--cells", type=Path, default=HERE / "solar-features.npz")
     parser.add_argument("--text", type=Path, default=HERE / "wordnet-features.npz")
     parser.add_argument("--only", nargs="+", choices=[study.name for study in STUDIES])
+    parser.add_argument("--stages", nargs="+", choices=STAGES, default=list(STAGES))
     options = parser.parse_args()
     inputs = {"cells": options.cells.resolve(), "text": options.text.resolve()}
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     data: dict[str, LabelledData] = {}
-    # First what every data set needs, then the other temperatures.
-    for temperature in (0.1, None, 0.3, 0.05):
+    for stage in options.stages:
+        temperature = STAGES[stage]
         for study in STUDIES:
             if options.only and study.name not in options.only:
                 continue
