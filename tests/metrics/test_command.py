@@ -33,8 +33,8 @@ def test_digits_read_as_a_person_reads_them(digits):
     assert answer.exit_code == 0, answer.output
     text = answer.output
     for words in (
-        "HEALTHY",
-        "judged by: margins 0.01 (collapsed) and 0.05 (healthy)",
+        "NOT-COLLAPSED",
+        "judged by: margins 0.01 (collapsed) and 0.05 (at risk)",
         "between instances",
         "not centred on the origin",
         "Finer labels inside a class",
@@ -50,7 +50,7 @@ def test_digits_read_as_a_person_reads_them(digits):
 def test_json_is_the_record_and_nothing_else(digits):
     answer = invoke("measure", digits, "--json", "--permutations", 0, "--layer", "pixels")
     record = json.loads(answer.stdout)
-    assert record["verdict"] == "healthy"
+    assert record["verdict"] == "not-collapsed"
     assert record["conditions"]["layer"] == "pixels"
     assert record["conditions"]["samples"] == 1797
 
@@ -79,7 +79,7 @@ def test_prediction_file_and_margins(tmp_path):
     assert found.output.startswith("HEALTHY")
     assert "predicted" in found.output
     found = invoke("measure", tmp_path / "d.npz", "--healthy-margin", 0.015)
-    assert found.output.startswith("HEALTHY")
+    assert found.output.startswith("NOT-COLLAPSED")
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_compare_prints_and_guards(tmp_path, rng):
     a, b = tmp_path / "a.json", tmp_path / "b.json"
     worse = invoke("compare", a, b, "--fail-on", "regression")
     assert worse.exit_code == 1
-    assert "regression: the verdict fell from healthy" in worse.output
+    assert "regression: the verdict fell from not-collapsed" in worse.output
     better = invoke("compare", b, a, "--fail-on", "regression")
     assert better.exit_code == 0
     assert "no regression seen" in better.output

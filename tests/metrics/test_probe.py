@@ -39,8 +39,8 @@ def test_structured_and_isotropic_residuals_are_told_apart(rng, V):
     assert found.probe["logistic"]["estimate"] > 0.9
     assert found.probe["verdict"] == "information"
     # Collapsed in size, not in what it knows.
-    assert found.verdict == ("healthy" if V == 0.5 else "at-risk")
-    assert found.reasons[0].code == ("UC401" if V == 0.5 else "UC207")
+    assert found.verdict == ("not-collapsed" if V == 0.5 else "at-risk")
+    assert found.reasons[0].code == ("UC402" if V == 0.5 else "UC207")
 
     rows, labels, finer = residuals(rng, V, structured=False)
     found = measure(rows, labels, fine_labels=finer, probe=QUICK, permutations=0)
@@ -136,7 +136,7 @@ def test_slices_show_gap_and_leakage(rng):
         rows, labels, fine_labels=finer, slices={"site": site}, probe=QUICK, permutations=0
     ).slices["site"]
     a, b = found["values"]["a"], found["values"]["b"]
-    assert (a["verdict"], b["verdict"]) == ("healthy", "collapsed")
+    assert (a["verdict"], b["verdict"]) == ("not-collapsed", "collapsed")
     assert a["count"] + b["count"] == 360
     gap = found["gap"]["within_class_variance"]
     assert (gap["smallest"], gap["largest"]) == ("b", "a")

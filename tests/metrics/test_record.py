@@ -65,7 +65,7 @@ def prediction(variance, phase="spread", classes=3):
 @pytest.mark.parametrize(
     ("low", "high", "verdict"),
     [
-        (0.06, 0.08, "healthy"),
+        (0.06, 0.08, "not-collapsed"),
         (0.04, 0.06, "cannot-tell"),
         (0.002, 0.9, "cannot-tell"),
         (0.02, 0.04, "at-risk"),

@@ -33,10 +33,10 @@ def test_a_collapsed_slice_is_named_and_makes_the_whole_at_risk(rng):
     assert found.verdict == "at-risk"
     assert found.reasons[0].code == "UC208"
     assert found.reasons[0].text == "1 of 6 slices are collapsed: site=c"
-    assert "UC401" in [reason.code for reason in found.reasons]
-    assert measure(rows, labels, **QUICK).verdict == "healthy"
+    assert "UC402" in [reason.code for reason in found.reasons]
+    assert measure(rows, labels, **QUICK).verdict == "not-collapsed"
     healthy = measure(rows, labels, slices={"parity": parity}, **QUICK)
-    assert healthy.verdict == "healthy"
+    assert healthy.verdict == "not-collapsed"
     assert "UC208" not in [reason.code for reason in healthy.reasons]
 
 
@@ -82,7 +82,7 @@ def test_compare_names_a_slice_that_fell(rng):
     before = measure(rows, labels, slices={"site": site}, **QUICK)
     rows, labels, site = sites(rng, V=0.02)
     after = measure(rows, labels, slices={"site": site}, **QUICK)
-    assert before.verdict == after.verdict == "healthy"
+    assert before.verdict == after.verdict == "not-collapsed"
     found = compare(before, after)
     assert found.slices_worse == ("site=c",)
     assert found.regression

@@ -24,7 +24,7 @@ def test_exact_ssem(V):
     assert found.secondary["nc1"]["value"] < 1e-10
     assert found.secondary["directional_cdnv"]["median"] < 1e-10
     assert found.secondary["trace_quotient"]["value"] > 0.9 * V / (1 - V)
-    assert found.verdict == {0.5: "healthy", 0.05: "healthy", 1e-4: "collapsed"}[V]
+    assert found.verdict == {0.5: "not-collapsed", 0.05: "not-collapsed", 1e-4: "collapsed"}[V]
 
 
 def test_ssem_that_does_not_describe_says_so(rng):
@@ -53,7 +53,7 @@ def test_view_splitting_is_collapse(rng, views_are):
         assert found.instance_variance.low < 0 < found.instance_variance.high
     assert found.verdict == "collapsed"
     assert found.reasons[0].code == "UC102"
-    assert "healthy" not in {c.verdict for c in found.classes}
+    assert not {"healthy", "not-collapsed"} & {c.verdict for c in found.classes}
 
 
 @pytest.mark.parametrize("kind", ["random", "anisotropic", "collapsed to its own classes", "small"])
@@ -68,8 +68,8 @@ def test_random_labels_are_never_collapsed(rng, kind):
     for seed in range(5):
         shuffled = np.random.default_rng(seed).permutation(labels)
         found = measure(rows, shuffled, permutations=0)
-        assert found.verdict in {"healthy", "cannot-tell"}
-        assert {c.verdict for c in found.classes} <= {"healthy", "cannot-tell"}
+        assert found.verdict in {"not-collapsed", "cannot-tell"}
+        assert {c.verdict for c in found.classes} <= {"not-collapsed", "cannot-tell"}
         # At 95 %, one shuffle in twenty may look as if the classes differed.
     assert "UC502" in [r.code for r in found.reasons]
 
@@ -77,7 +77,7 @@ def test_random_labels_are_never_collapsed(rng, kind):
 def test_imbalance_keeps_between_positive_and_names_the_collapsed(rng):
     rows, labels, _ = cloud(rng, (1000, 100, 10), V=0.4)
     healthy = measure(rows, labels, permutations=0)
-    assert healthy.verdict == "healthy"
+    assert healthy.verdict == "not-collapsed"
     large = measure(*cloud(rng, (20000,) * 3, V=0.4)[:2], permutations=0)
     for name in ("within_class_variance", "between_class_variance"):
         truth, found = getattr(large, name), getattr(healthy, name)
@@ -86,7 +86,7 @@ def test_imbalance_keeps_between_positive_and_names_the_collapsed(rng):
         assert value.low > 0
     rows[labels == 2] = rows[labels == 2].mean(axis=0)
     found = measure(rows, labels, permutations=0)
-    assert [c.verdict for c in found.classes] == ["healthy", "healthy", "collapsed"]
+    assert [c.verdict for c in found.classes] == ["not-collapsed", "not-collapsed", "collapsed"]
     assert found.verdict == "at-risk"
     assert found.reasons[0].code == "UC204"
     assert "2" in found.reasons[0].text
@@ -113,7 +113,7 @@ def test_few_units_cannot_tell(rng):
 def test_one_class_of_two_rows_does_not_silence_the_rest(rng):
     rows, labels, _ = cloud(rng, (60, 60, 60, 60, 2))
     found = measure(rows, labels, permutations=0)
-    assert found.verdict == "healthy"
+    assert found.verdict == "not-collapsed"
     assert found.classes[4].verdict == "cannot-tell"
 
 
@@ -149,7 +149,7 @@ def test_one_point_for_all(rng, d):
     # The norm of four ones is exact, so that every variance is exactly zero.
     rows, labels = np.ones((40, d)), np.arange(40) % 2
     found = measure(rows + 1e-3 * rng.standard_normal((40, d)), labels, permutations=0)
-    assert found.verdict == "healthy"
+    assert found.verdict == "not-collapsed"
     assert "UC504" in [reason.code for reason in found.reasons]
     found = measure(rows, labels, permutations=0)
     assert found.verdict == "collapsed"
@@ -188,7 +188,7 @@ def test_few_units_at_one_point_are_no_collapsed_class(rng):
     points = rng.integers(0, 3, 40)
     points[labels == 9] = 1
     found = measure(np.eye(3)[points], labels, permutations=0)
-    assert found.verdict in {"healthy", "cannot-tell"}
+    assert found.verdict in {"not-collapsed", "cannot-tell"}
     assert found.classes[9].verdict == "cannot-tell"
     assert "chance" in found.classes[9].reason
     # Two classes of three may agree by chance, two of twenty may not.

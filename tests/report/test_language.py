@@ -7,7 +7,7 @@ from importlib.resources import files
 import numpy as np
 import pytest
 
-from uncollapse.records import SENTENCES, Interval, Message
+from uncollapse.records import SENTENCES, Interval, Margins, Message
 from uncollapse.report.language import language
 
 
@@ -68,6 +68,7 @@ def test_every_reason_that_a_measurement_can_give_is_translated():
         measure(means, labels, **options),
         measure(means + 0.3 * noise, labels, prediction=spread, **options),
         measure(means + 0.3 * noise, labels, prediction=collapse, **options),
+        measure(noise, labels, prediction=spread, margins=Margins(reached=0.2), **options),
         measure(means + 0.03 * noise, labels, **options),
         measure(told, labels, fine_labels=fine, **options),
         measure(means + 0.3 * noise, labels, fine_labels=fine, **options),
@@ -85,7 +86,17 @@ def test_every_reason_that_a_measurement_can_give_is_translated():
             codes.add(reason.code)
             for message in reason.messages:
                 assert message is None or japanese.translate(str(message), message) is not None
-    assert {"UC101", "UC103", "UC203", "UC204", "UC208", "UC401", "UC501", "UC503"} <= codes
+    assert {
+        "UC101",
+        "UC103",
+        "UC203",
+        "UC204",
+        "UC208",
+        "UC402",
+        "UC405",
+        "UC501",
+        "UC503",
+    } <= codes
 
 
 def test_notes_are_translated():

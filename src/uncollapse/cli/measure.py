@@ -42,7 +42,7 @@ class MeasureOptions:
             predicted from this and the next options.
         temperature: Temperature tau of that run, 0.001 to 1000.
         collapsed_margin: Share of total variance below which it is collapsed, above 0.
-        healthy_margin: Share of total variance above which it is healthy, from the other margin to
+        healthy_margin: Share of total variance below which it is at risk, from the other margin to
             below 1.
         permutations: Permutations of the nulls; 0 leaves them out.
         confidence: Confidence of every interval, between 0 and 1.

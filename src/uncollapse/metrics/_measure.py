@@ -80,7 +80,7 @@ def measure(
             `reference` (see `retention`); with finer labels, few-shot accuracy of both.
         prediction: What `uncollapse.theory.predict` says of the run's setting, or its JSON. Its
             classes are in sorted label order.
-        margins: Where healthy ends and collapse begins.
+        margins: Where collapse begins, and what counts as kept.
         probe: Options of the within-class probe: its `within`; None leaves it out.
         permutations: Permutations of the null of NC1; 0 leaves it out.
         confidence: Of every interval, in (0, 1).
@@ -103,7 +103,7 @@ def measure(
         >>> labels = np.repeat([0, 1, 2], 50)
         >>> spread = np.eye(3, 16)[labels] + 0.3 * rng.standard_normal((150, 16))
         >>> measure(spread, labels).verdict
-        'healthy'
+        'not-collapsed'
         >>> measure(np.eye(3, 16)[labels], labels).verdict
         'collapsed'
 

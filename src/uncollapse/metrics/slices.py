@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from uncollapse import records
+from uncollapse.metrics._expected import expected_of
 from uncollapse.metrics.moments import Floats, Integers, classes_of
 from uncollapse.metrics.variance import decompose
-from uncollapse.metrics.verdict import judge, predicted_share
+from uncollapse.metrics.verdict import judge
 from uncollapse.probes import WithinClassOptions, probe_within_classes
 from uncollapse.records import Estimate, Gap, Interval, Margins
 from uncollapse.samples import Sample, select
@@ -42,7 +43,8 @@ def measure_slices(
     """
     if not sample.slices:
         return None
-    low, high = margins.for_share(predicted_share(prediction))
+    expected = expected_of(prediction)
+    low, high = margins.for_share(None if expected is None else expected.share)
     margins = replace(margins, collapsed=low, healthy=high)
     count = sum(len(column.names) for column in sample.slices.values())
     # The level of one slice at which what is said of all of them holds at once (Bonferroni).

@@ -64,7 +64,7 @@ class Accumulator:
         >>> second.update(rows[150:], labels[150:])
         >>> first.merge(second)
         >>> first.measurement().verdict
-        'healthy'
+        'not-collapsed'
     """
 
     def __init__(

@@ -53,6 +53,17 @@ class Decomposition:
     per_class: tuple[LevelsPerClass, ...]
     enough_units: bool  # for little variance not to be chance
 
+    @property
+    def has_views(self) -> bool:
+        """Whether instances can be distinguished from their views."""
+        return self.variances.view_variance.estimate is not None
+
+    @property
+    def judged(self) -> Estimate:
+        """The variance that the share is of: between instances, else within classes."""
+        variances = self.variances
+        return variances.instance_variance if self.has_views else variances.within_class_variance
+
 
 def decompose(
     classes: Sequence[ClassMoments], *, confidence: float = 0.95, micro: bool = False

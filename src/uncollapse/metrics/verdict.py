@@ -12,9 +12,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import compress
 from typing import Any
 
-import numpy as np
-
 from uncollapse import records
+from uncollapse.metrics._expected import (
+    Expected,
+    expected_of,
+    expected_per_class,
+    for_new_instances,
+    reached,
+)
 from uncollapse.metrics.moments import Classes
 from uncollapse.metrics.variance import Decomposition
 from uncollapse.records import Margins, Prediction, Reason, SliceColumn, Value, Verdict
@@ -30,7 +35,8 @@ def judge_share(
 ) -> Verdict:
     """The verdict of one interval: where it lies against the two margins.
 
-    Without enough units, little variance may be nothing but chance.
+    Without enough units, little variance may be nothing but chance. A share says nothing about
+    information, so that it is never healthy.
     """
     low, high = share.low, share.high
     if low is None or high is None or (high < margins[1] and not enough_units):
@@ -38,7 +44,7 @@ def judge_share(
     if high < margins[0]:
         return "collapsed"
     if low > margins[1]:
-        return "healthy"
+        return "not-collapsed"
     return "at-risk" if high < margins[1] else "cannot-tell"
 
 
@@ -46,36 +52,27 @@ def judge_classes(
     classes: Classes, levels: Decomposition, margins: Margins, prediction: Prediction | None
 ) -> Iterator[records.ClassMeasurement]:
     """Every class with the verdict of its own share, and why."""
-    shares = [predicted_share(prediction)] * len(classes.names)
-    if prediction is not None and len(prediction.instance_variance_per_class) == len(shares):
-        own = zip(prediction.phase_per_class, prediction.instance_variance_per_class, strict=True)
-        shares = [_attainable(prediction, phase, variance) for phase, variance in own]
+    expected: Sequence[Expected | None] = [expected_of(prediction)] * len(classes.names)
+    if prediction is not None and len(prediction.instance_variance_per_class) == len(expected):
+        expected = expected_per_class(prediction)
     for name, moments, level, predicted in zip(
-        classes.names, classes.units, levels.per_class, shares, strict=True
+        classes.names, classes.units, levels.per_class, expected, strict=True
     ):
-        low, high = margins.for_share(predicted)
+        attainable = None if predicted is None else predicted.share
+        low, high = margins.for_share(attainable)
         verdict = judge_share(level.share, (low, high), level.enough_units)
-        key = "class.margins" if predicted is None else "class.margins-predicted"
+        key = "class.margins" if attainable is None else "class.margins-predicted"
         if level.share.low is None:
             key = "class.no-interval"
         elif verdict == "cannot-tell" and not level.enough_units:
             key = "class.few"
-        values: dict[str, Value] = {"low": low, "high": high, "predicted": predicted}
+        judged = level.within if level.instance.estimate is None else level.instance
+        if verdict == "not-collapsed" and reached(level.share, judged, predicted, margins):
+            verdict, key = "healthy", "class.reached"
+        values: dict[str, Value] = {"low": low, "high": high, "predicted": attainable}
         reason = records.sentence(key, {"share": level.share, **values})
         estimates = level.within, level.instance, level.view, level.share
         yield records.ClassMeasurement(name, moments.samples, verdict, reason, *estimates)
-
-
-def predicted_share(prediction: Prediction | None) -> float | None:
-    """Instance variance over total variance at an optimum that keeps instances apart, else None."""
-    if prediction is None:
-        return None
-    return _attainable(prediction, prediction.phase, prediction.instance_variance)
-
-
-def _attainable(prediction: Prediction, phase: str | None, variance: float) -> float | None:
-    total = prediction.within_class_variance + prediction.between_class_variance
-    return variance / total if phase == "spread" and total > 0 else None
 
 
 def judge(
@@ -87,61 +84,98 @@ def judge(
     slices: Mapping[str, SliceColumn] | None = None,
 ) -> tuple[Verdict, tuple[Reason, ...]]:
     """The overall verdict and its reasons, the deciding one first."""
-    predicted = predicted_share(prediction)
-    bounds = margins.for_share(predicted)
+    expected = expected_of(prediction)
+    bounds = margins.for_share(None if expected is None else expected.share)
     verdict = judge_share(levels.share, bounds, levels.enough_units)
-    reasons = [_share(verdict, levels, bounds, predicted)]
-    ratio, view = levels.noise_ratio, levels.variances.view_variance
-    if verdict != "collapsed" and ratio.high is not None and ratio.high < margins.noise:
-        reasons.append(Reason.from_code("UC202", ratio=ratio, view=view, margin=margins.noise))
-    # By intervals that hold for all classes (or slices) at once: among 1000 healthy classes, 25
-    # would be called something else at 95 % each.
-    high = [level.certain_high for level in levels.per_class]
-    parts = by_slice(slices)
-    surely = [part.certainly_collapsed for part in parts.values()]
-    reasons += _collapsed(
-        "UC204", names, [h is not None and h < bounds[0] for h in high], bounds[0]
-    )
-    reasons += _collapsed("UC208", list(parts), surely, bounds[0])
-    if prediction is not None and prediction.phase != "spread":
-        variance = prediction.instance_variance
-        reasons.append(Reason.from_code("UC203", phase=prediction.phase, variance=variance))
-    reasons += _probed(probe, "no-information", "UC205")
-    if len(reasons) > 1 and verdict != "collapsed":
-        # Of cannot-tell too: to know less of the whole does not make a finding milder.
+    reasons = [_share(verdict, levels, bounds, expected)]
+    kept = _reached(levels, expected, margins) if verdict == "not-collapsed" else []
+    findings = [
+        *_findings(levels, names, margins, bounds[0], slices),
+        *_optimum(prediction),
+        *_probed(probe, "no-information", "UC205"),
+    ]
+    if verdict == "collapsed" or not findings:
+        if kept:
+            verdict, reasons = "healthy", kept
+        reasons += findings
+    else:
+        # Of cannot-tell too: to know less of the whole does not make a finding milder. What turned
+        # the verdict is said first, what the share alone would say after it.
+        reasons = reasons + findings if verdict == "at-risk" else findings + reasons
         verdict = "at-risk"
     if one_point := _constant(levels, ONE_POINT, "UC103"):
         verdict, reasons = "collapsed", one_point + reasons
     readable = _probed(probe, "information", "UC207")
     if verdict == "collapsed" and readable:
         verdict, reasons = "at-risk", readable + reasons
-    if verdict == "at-risk" and reasons[0].code.startswith(("UC3", "UC4")):
-        # What turned the verdict is said first, what the share alone would say after it.
-        reasons.append(reasons.pop(0))
     return verdict, (*reasons, *_besides(levels, margins, prediction))
 
 
 def _share(
-    verdict: Verdict, levels: Decomposition, bounds: tuple[float, float], predicted: float | None
+    verdict: Verdict,
+    levels: Decomposition,
+    bounds: tuple[float, float],
+    expected: Expected | None,
 ) -> Reason:
-    views = levels.variances.view_variance.estimate is not None
+    views = levels.has_views
     level = "instances" if views else "within"
     values: dict[str, Value] = {"low": bounds[0], "high": bounds[1]}
-    if predicted:
-        values["predicted"] = predicted
+    if expected is not None:
+        values["predicted"] = expected.share
     if verdict == "cannot-tell" and levels.share.low is None:
         return Reason.from_code("UC301", **values)
     values["share"] = levels.share
     if verdict == "cannot-tell":
         variant = level if levels.enough_units else f"few-{level}"
         return Reason.from_code("UC302", variant, **values)
-    if verdict == "healthy":
-        return Reason.from_code("UC401", level, **values)
+    if verdict == "not-collapsed":
+        return Reason.from_code("UC402", level, **values)
     within = levels.variances.within_class_variance
     if views and within.low is not None and within.low > bounds[1]:
         code = "UC102" if verdict == "collapsed" else "UC206"
         return Reason.from_code(code, **values, within=within)
     return Reason.from_code("UC101" if verdict == "collapsed" else "UC201", level, **values)
+
+
+def _reached(levels: Decomposition, expected: Expected | None, margins: Margins) -> list[Reason]:
+    """That the spread predicted for the setting is there, if it is."""
+    if expected is None or not reached(levels.share, levels.judged, expected, margins):
+        return []
+    low, high = margins.reached * expected.share, expected.share / margins.reached
+    variant = "instances" if levels.has_views else "within"
+    ends: dict[str, Value] = {"low": low, "high": high, "predicted": expected.share}
+    return [Reason.from_code("UC405", variant, share=levels.share, **ends)]
+
+
+def _findings(
+    levels: Decomposition,
+    names: Sequence[Any],
+    margins: Margins,
+    collapsed: float,
+    slices: Mapping[str, SliceColumn] | None,
+) -> Iterator[Reason]:
+    """What speaks against an embedding whatever its share: noise, collapsed classes and slices."""
+    ratio, view = levels.noise_ratio, levels.variances.view_variance
+    whole = levels.share.high
+    one_point = whole is not None and whole < collapsed and levels.enough_units
+    if not one_point and ratio.high is not None and ratio.high < margins.noise:
+        yield Reason.from_code("UC202", ratio=ratio, view=view, margin=margins.noise)
+    # By intervals that hold for all classes (or slices) at once: among 1000 healthy classes, 25
+    # would be called something else at 95 % each.
+    high = [level.certain_high for level in levels.per_class]
+    yield from _collapsed(
+        "UC204", names, [h is not None and h < collapsed for h in high], collapsed
+    )
+    parts = by_slice(slices)
+    surely = [part.certainly_collapsed for part in parts.values()]
+    yield from _collapsed("UC208", list(parts), surely, collapsed)
+
+
+def _optimum(prediction: Prediction | None) -> Iterator[Reason]:
+    """That the loss of this setting is lowest where nothing is spread, if it is."""
+    if prediction is not None and prediction.phase != "spread":
+        variance = prediction.instance_variance
+        yield Reason.from_code("UC203", phase=prediction.phase, variance=variance)
 
 
 def _constant(levels: Decomposition, margin: float, code: str) -> list[Reason]:
@@ -193,21 +227,9 @@ def _besides(
     if between.low is not None and between.low <= 0:
         yield Reason.from_code("UC502", between=between)
     if prediction is not None:
-        within, expected = levels.variances.within_class_variance, _for_new_instances(prediction)
+        within, expected = levels.variances.within_class_variance, for_new_instances(prediction)
         side = _side(within, expected)
         yield Reason.from_code("UC503", side, measured=within, predicted=expected)
-
-
-def _for_new_instances(prediction: Prediction) -> float:
-    """Predicted within-class variance as the estimate has it: 1 - mean cosine of two instances.
-
-    The prediction's own is that of the n instances as a whole population, low by 1 - 1/n.
-    """
-    cosines = [cosine for cosine in prediction.cosines.a if cosine is not None]
-    classes = prediction.cosines.multiplicity
-    if not cosines or len(cosines) != len(classes):
-        return prediction.within_class_variance
-    return float(1 - np.average(cosines, weights=classes))
 
 
 def _side(measured: records.Estimate, expected: float) -> str:

@@ -22,7 +22,13 @@ Embed = Callable[[Any, Any], tuple[Any, ...]]
 # Up to this dimension intervals are exact: (d + 6)^2 numbers a class; above it, from 16 blocks.
 _EXACT_DIMENSION = 256
 
-_VERDICT_NUMBERS = {"collapsed": 0.0, "at-risk": 1.0, "healthy": 2.0, "cannot-tell": -1.0}
+_VERDICT_NUMBERS = {
+    "collapsed": 0.0,
+    "at-risk": 1.0,
+    "not-collapsed": 2.0,
+    "healthy": 3.0,
+    "cannot-tell": -1.0,
+}
 _LOGGED = (
     "instance_variance",
     "view_variance",
@@ -98,7 +104,7 @@ def measure_model(
         embed: (model, batch) -> (embeddings, labels) or (embeddings, labels, instances), shaped as
             in `measure`: (N, d), or (N, p, d) for p views of each of N instances.
         prediction: What theory predicts for the run's setting.
-        margins: Where healthy ends and collapse begins.
+        margins: Where collapse begins, and what counts as kept.
         confidence: Of every interval.
         layer: Name of the layer, for the record.
         split: Name of the data split, for the record.
@@ -119,7 +125,7 @@ def measure_model(
         >>> batch = torch.eye(4).repeat(10, 1), torch.arange(40) % 2
         >>> record = measure_model(model, [batch], lambda model, batch: (model(batch[0]), batch[1]))
         >>> record.verdict, model.training
-        ('healthy', True)
+        ('not-collapsed', True)
     """
     whole = _gathered(model, batches, embed, sharded)
     return whole.measurement(
@@ -196,8 +202,8 @@ def as_numbers(measurement: Measurement, prefix: str = "") -> dict[str, float]:
 
     Returns:
         `instance_variance` and `view_variance` (where there are views), `within_class_variance`,
-        `between_class_variance`, `share`; `verdict` is 0 for collapsed, 1 at-risk, 2 healthy,
-        -1 cannot-tell.
+        `between_class_variance`, `share`; `verdict` is 0 for collapsed, 1 at-risk,
+        2 not-collapsed, 3 healthy, -1 cannot-tell.
     """
     numbers = {
         prefix + name: value

@@ -18,7 +18,13 @@ from uncollapse.records.scalars import Estimate, Interval, WithEnds
 from uncollapse.records.verdict import Reason
 
 FINER = "Finer labels inside a class (0 chance, 1 perfect)"
-_COLOURS = {"healthy": "green", "at-risk": "yellow", "collapsed": "red", "cannot-tell": "cyan"}
+_COLOURS = {
+    "healthy": "green",
+    "not-collapsed": "blue",
+    "at-risk": "yellow",
+    "collapsed": "red",
+    "cannot-tell": "cyan",
+}
 _MOST_CLASSES = 12
 
 

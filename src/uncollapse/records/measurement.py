@@ -136,7 +136,7 @@ class Measurement(Document):
     instance weighing the same); within = instance + view, total = within + between.
 
     Attributes:
-        verdict: "healthy", "at-risk", "collapsed" or "cannot-tell".
+        verdict: "healthy", "not-collapsed", "at-risk", "collapsed" or "cannot-tell".
         reasons: Why, the deciding one first.
         classes: One entry per class, in label order.
         within_class_variance: 1 - mean cosine across instances of a class.
@@ -290,7 +290,7 @@ class Comparison(Document):
         >>> rows = np.random.default_rng(0).standard_normal((150, 16))
         >>> comparison = compare(measure(rows, labels), measure(np.eye(3, 16)[labels], labels))
         >>> comparison.regression, comparison.reasons[0]
-        (True, 'the verdict fell from healthy to collapsed')
+        (True, 'the verdict fell from not-collapsed to collapsed')
         >>> comparison.classes_worse
         (0, 1, 2)
     """

@@ -12,9 +12,17 @@ from uncollapse.errors import InputError
 from uncollapse.records.codec import Part
 from uncollapse.records.scalars import Estimate, Interval
 
-Verdict = Literal["healthy", "at-risk", "collapsed", "cannot-tell"]
+Verdict = Literal["healthy", "not-collapsed", "at-risk", "collapsed", "cannot-tell"]
 ProbeVerdict = Literal["information", "no-information", "cannot-tell"]
-_WORST_FIRST = ("collapsed", "at-risk", "no-information", "cannot-tell", "information", "healthy")
+_WORST_FIRST = (
+    "collapsed",
+    "at-risk",
+    "no-information",
+    "cannot-tell",
+    "not-collapsed",
+    "information",
+    "healthy",
+)
 
 
 def severity(verdict: str) -> int:
@@ -24,11 +32,12 @@ def severity(verdict: str) -> int:
 
 @dataclass(frozen=True)
 class Margins(Part):
-    """Where healthy ends and collapse begins.
+    """Where collapse begins, and from where on what is left counts as kept.
 
     Attributes:
         collapsed: Collapsed when the whole interval of the share is below this.
-        healthy: Healthy only when the whole interval of the share is above this.
+        healthy: At risk when the whole interval of the share is below this; above it, all that the
+            share alone says is "not-collapsed".
         collapsed_of_predicted: The same two as fractions of the share that is predicted for a
         healthy_of_predicted: setting that keeps instances apart; the smaller of each pair counts.
         lowest_of_declared: But a prediction lowers the first two to no less than this part of them:
@@ -36,6 +45,13 @@ class Margins(Part):
         noise: At risk when instance variance is below this fraction of view variance.
         constant: Total variance below which it is said that all embeddings lie nearly at one point.
             It does not turn the verdict: the share is free of scale.
+        retention: Retention against a reference: healthy when its whole interval is above this, at
+            risk when it is below.
+        fine_loss: Accuracy of the finer labels (as a fraction) that may be lost against the
+            reference: at risk when the whole interval of the loss is above this, healthy when it
+            is below.
+        reached: A prediction is reached when the whole intervals of the share and of the variance
+            that it judges lie between this part of those predicted and its reciprocal.
 
     Examples:
         >>> import numpy as np
@@ -43,7 +59,7 @@ class Margins(Part):
         >>> labels, noise = np.arange(150) % 3, np.random.default_rng(0).standard_normal((150, 16))
         >>> rows = np.eye(3, 16)[labels] + 0.05 * noise
         >>> measure(rows, labels).verdict
-        'healthy'
+        'not-collapsed'
         >>> measure(rows, labels, margins=Margins(healthy=0.2)).verdict
         'at-risk'
     """
@@ -55,6 +71,9 @@ class Margins(Part):
     lowest_of_declared: float = 0.1
     noise: float = 0.1
     constant: float = 0.01
+    retention: float = 0.3
+    fine_loss: float = 0.1
+    reached: float = 0.8
 
     def __post_init__(self) -> None:
         for low, high in (
@@ -67,6 +86,9 @@ class Margins(Part):
                     f"{self[low]} and {self[high]}",
                     "give shares of the total variance",
                 )
+        for name in ("retention", "fine_loss", "reached"):
+            if not 0 < self[name] < 1:
+                raise InputError(f"a margin {name} in (0, 1)", f"{self[name]}", "give a fraction")
 
     def for_share(self, predicted: float | None) -> tuple[float, float]:
         """The collapsed and healthy margins, given the predicted share."""
@@ -116,8 +138,8 @@ class Message(Part):
 class Reason(Part):
     """Why the verdict is what it is, in plain words, by a stable code.
 
-    UC1xx collapsed, UC2xx at risk, UC3xx cannot tell, UC4xx healthy, UC5xx what the reader must
-    know besides.
+    UC1xx collapsed, UC2xx at risk, UC3xx cannot tell, UC4xx healthy or not collapsed, UC5xx what
+    the reader must know besides.
     """
 
     code: str
@@ -143,8 +165,10 @@ def _messages(
     code: str, variant: str, values: Mapping[str, Value]
 ) -> tuple[Message, Message, Message | None]:
     text, anchor, advice = REASONS[code]
-    if anchor == "margins" and "predicted" in values:
-        anchor = "margins-predicted"
+    # What more it was judged by, where that is known.
+    for known in ("predicted", "null"):
+        if values.get(known) is not None and f"anchor.{anchor}-{known}" in SENTENCES:
+            anchor = f"{anchor}-{known}"
     return (
         Message(f"text.{text}.{variant}" if variant else f"text.{text}", values),
         Message(f"anchor.{anchor}", values),

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from uncollapse import __version__, records
 from uncollapse.metrics import compare
 from uncollapse.records import Comparison, Message, Prediction, Setting
+from uncollapse.report.decide import lookup
 from uncollapse.report.decide.decision import (
     Decision,
     change_decision,
@@ -56,7 +57,12 @@ class Content(records.Document):
     @property
     def headline(self) -> str:
         """The verdict in one sentence."""
-        return self.words.say(self.decision.headline)
+        words, headline = self.words, self.decision.headline
+        if headline.key != lookup.BY_REASON:
+            return words.say(headline)
+        first = self.decision.reasons[0]
+        reason = words.record(first.text, first.messages[0] if first.messages else None)
+        return words.say(headline.key, **headline.values, reason=reason)
 
     def to_dict(self) -> dict[str, Any]:
         """The record for an audit, as plain JSON types; sentences are in the report's language."""

@@ -154,10 +154,13 @@ def state_decision(case: Case, measured: Measured) -> Decision:
         change = Message("change.by-reason")
     elif verdict == "cannot-tell":
         change = Message("change.measure-more")
+    elif lookup.is_known(measurement):
+        change = Message("change.none-called-for")
     else:
-        change = Message("change.keep")
-        cost.append(Message("cost.nothing"))
-    if ill:
+        change = Message("change.reference")
+    if not ill:
+        cost.append(Message("cost.unmeasured"))
+    else:
         gain.append(Message("gain.unmeasured"))
         cost.append(Message("cost.retrain"))
     fine = lookup.within_reading(case, measured.layer)
@@ -168,11 +171,15 @@ def state_decision(case: Case, measured: Measured) -> Decision:
         "layer": measured.layer,
         "case": case.name,
     }
-    key = f"headline.{verdict}" + ("" if lookup.has_views(measurement) else "-no-views")
+    headline = Message(
+        f"headline.{verdict}" + ("" if lookup.has_views(measurement) else "-no-views"), values
+    )
+    if lookup.is_by_reason(measurement):
+        headline = Message(lookup.BY_REASON, {"verdict": verdict})
     return Decision(
         "state",
         verdict,
-        Message(key, values),
+        headline,
         measurement.reasons,
         changes,
         (change,),

@@ -22,6 +22,12 @@ LEVELS = {
     "view": "view_variance",
     "total": "total_variance",
 }
+# Codes of reasons that the share alone gives; a headline that names the share goes with them.
+_BY_SHARE = {"UC101", "UC102", "UC201", "UC206", "UC301", "UC302", "UC401", "UC402"}
+# Those that rest on what is known of information.
+_KNOWN = {"UC403", "UC404", "UC405"}
+# The key of a headline that says the first reason.
+BY_REASON = "headline.by-reason"
 
 
 def interval_of(number: Number | None) -> Interval | None:
@@ -53,6 +59,16 @@ def judged_cases(cases: Sequence[Case], layer: str | None) -> list[tuple[Case, M
 def has_views(measurement: Measurement) -> bool:
     """Whether view noise was told from the spread between instances."""
     return measurement.instance_variance.estimate is not None
+
+
+def is_by_reason(measurement: Measurement) -> bool:
+    """Whether something other than the share decided, which is then the headline."""
+    return bool(measurement.reasons) and measurement.reasons[0].code not in _BY_SHARE
+
+
+def is_known(measurement: Measurement) -> bool:
+    """Whether the verdict rests on evidence about information."""
+    return bool(measurement.reasons) and measurement.reasons[0].code in _KNOWN
 
 
 def predicted_level(prediction: Prediction | None, level: str) -> float | None:
