@@ -163,6 +163,24 @@ def test_impossible_configurations_are_refused(block):
         BatchConfig.model_validate(block)
 
 
+@pytest.mark.parametrize(
+    "labels",
+    [
+        np.array([0.2, 0.2, 0.7, 0.7]),
+        np.array([0, 0, np.nan, np.nan]),
+        np.array(["a", "a", "b", "b"]),
+        np.array([0, 0, -100, -100]),
+        np.array([2**63 + 5] * 2 + [1] * 2, np.uint64),
+        np.array([[0, 0], [1, 1]]),
+    ],
+)
+@pytest.mark.parametrize("sampler", ["shuffled", "balanced"])
+def test_labels_that_the_losses_refuse_are_refused(labels, sampler):
+    size = {"size": 2} if sampler == "shuffled" else {"per_class": 2}
+    with pytest.raises(InputError, match="integer dtype, 0 or more, or -1"):
+        make_sampler(BatchConfig(sampler=sampler, **size), labels, seed=0)
+
+
 def test_a_million_rows_take_seconds():
     labels = np.random.default_rng(0).integers(0, 1000, 1_200_000)
     sampler = make_sampler(

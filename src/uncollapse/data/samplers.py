@@ -13,7 +13,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -230,6 +230,10 @@ def make_sampler(
         seed: Non-negative; what the batches are a function of, with the epoch.
         names: Class names by code, for messages.
 
+    Raises:
+        InputError: Labels that the losses would refuse too (fractions, words, NaN, below -1), a
+            batch larger than the data, a class with fewer rows than a batch takes of it.
+
     Examples:
         >>> labels = np.array([0] * 6 + [1] * 4)
         >>> sampler = make_sampler(BatchConfig(sampler="balanced", per_class=2), labels, seed=0)
@@ -240,7 +244,7 @@ def make_sampler(
         >>> sampler.coverage(0).text
         'epoch 0 reaches 10 of 10 rows; 2 places repeat a row'
     """
-    codes: Integers = np.asarray(labels).astype(np.int64)
+    codes = _class_codes(np.asarray(labels))
     if config.sampler == "shuffled":
         size = len(codes) if config.size == "full" else config.size or 256
         if not 0 < size <= len(codes):
@@ -271,6 +275,18 @@ def make_sampler(
             f"give per_class of at most {counts.min():,}, or merge or leave out small classes",
         )
     return _ByClass(codes, seed, per_class, classes, restart=config.sampler == "class-aware")
+
+
+def _class_codes(labels: NDArray[Any]) -> Integers:
+    """The labels as int64, if they are what the losses take: whole numbers from 0, or -1."""
+    expected = "labels of shape (N,) and an integer dtype, 0 or more, or -1 for unlabelled"
+    if labels.ndim != 1 or labels.dtype.kind not in "iub":
+        given = f"dtype {labels.dtype}, shape {labels.shape}"
+        raise InputError(expected, given, "number the classes from 0")
+    if len(labels) and not -1 <= int(labels.min()) <= int(labels.max()) < 2**63:
+        wrong = labels.min() if labels.min() < -1 else labels.max()
+        raise InputError(expected, f"label {wrong}", "number the classes from 0")
+    return labels.astype(np.int64)
 
 
 def _first_few(items: Sequence[object], most: int = 5) -> str:
