@@ -12,8 +12,10 @@ import torch.distributed as dist
 # and DistributedDataParallel would import it later, which keeps the group alive for good.
 import torch.distributed.nn
 import torch.multiprocessing as multiprocessing
+from torch.distributed.algorithms.join import Join
 from torch.nn.parallel import DistributedDataParallel
 
+import uncollapse.losses._engine.batch as batch_module
 from uncollapse.errors import InputError
 from uncollapse.losses import (
     backward_in_chunks,
@@ -45,6 +47,24 @@ LOSSES = {
 }
 
 
+class Around(torch.nn.Module):
+    """A module of the caller's around a parallel model."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.inner = model
+
+    def forward(self, rows):
+        return self.inner(rows)
+
+
+WRAPPERS = {
+    "bare": lambda model: model,
+    "inside": Around,
+    "compiled": lambda model: torch.compile(model, backend="eager"),
+}
+
+
 def whole_batch():
     generator = torch.Generator().manual_seed(3)
     inputs = torch.randn(INSTANCES, VIEWS, FEATURES, dtype=torch.float64, generator=generator)
@@ -53,9 +73,11 @@ def whole_batch():
 
 def encoder():
     torch.manual_seed(5)  # The process is this test's own.
-    return torch.nn.Sequential(
-        torch.nn.Linear(FEATURES, 8), torch.nn.Tanh(), torch.nn.Linear(8, DIMENSION)
-    ).double()
+    layers = [torch.nn.Linear(FEATURES, 8), torch.nn.Tanh(), torch.nn.Linear(8, DIMENSION)]
+    module = torch.nn.Sequential(*layers).double()
+    # Buffers are what DDP exchanges in forward passes.
+    module.register_buffer("steps", torch.zeros(1))
+    return module
 
 
 def in_group(rank, function, world, arguments, folder):
@@ -93,13 +115,17 @@ def train_step(rank, bounds):
             )
             loss.backward()
             results[name, given] = loss.item(), gradients(model)
-    model = DistributedDataParallel(encoder())
-    loss = backward_in_chunks(
-        model,
-        inputs[mine].split(2),
-        lambda z: LOSSES["exclude"](z, labels[mine], None, gather=True),
-    )
-    results["exclude", "chunks"] = loss.item(), gradients(model)
+    for kind, wrap in WRAPPERS.items():
+        if kind == "compiled" and len(bounds) > 3:
+            continue  # once is enough: the compiler is slow to start
+        model = DistributedDataParallel(encoder())
+        # As many chunks as the rank has rows: 9 and 8, or 3, 13 and 1.
+        loss = backward_in_chunks(
+            wrap(model),
+            inputs[mine].split(1),
+            lambda z: LOSSES["exclude"](z, labels[mine], None, gather=True),
+        )
+        results["exclude", f"chunks, {kind}"] = loss.item(), gradients(model)
     return results
 
 
@@ -167,6 +193,36 @@ def bad_step(rank):
         terms.loss.backward()
         messages.append(f"gradient {tuple(mine.grad.shape)}")
     messages.append(f"{terms.supervised_anchors_without_positives} lack positives")
+    return messages + odd_steps(rank, z)
+
+
+def odd_steps(rank, z):
+    """What each rank says to other errors, groups of others, unequal chunks, the join context."""
+    messages = []
+    arguments = {"alpha": 0.5, "temperature": 0.1, "gather": True}
+    labels = torch.tensor([0, 0, 1])
+    only_first = dist.new_group([0])
+    for loss_of in (
+        lambda: supcl_loss(z, labels.to("meta") if rank == 1 else labels, **arguments),
+        lambda: supcl_loss(z, labels, process_group=only_first, **arguments),
+        lambda: backward_in_chunks(
+            torch.nn.Sequential(torch.nn.SyncBatchNorm(4), torch.nn.Linear(4, 2)),
+            [z[:, 0]] * (1 + rank),
+            torch.sum,
+        ),
+    ):
+        try:
+            messages.append(f"value {loss_of().item():.6f}")
+        except InputError as error:
+            messages.append(str(error))
+    batch_module._in_join_context.cache_clear()
+    model = DistributedDataParallel(torch.nn.Linear(4, 2))
+    with Join([model]):
+        try:
+            supcl_loss(model(z), labels, **arguments)
+        except InputError as error:
+            messages.append(str(error))
+    batch_module._in_join_context.cache_clear()
     return messages
 
 
@@ -179,5 +235,12 @@ def test_a_bad_batch_on_one_rank_is_an_error_on_all():
     assert "the same embedding size" in first[2] == second[2]
     for message in first[3:6] + second[3:6]:
         assert "the same loss with the same arguments" in message
-    assert first[6:] == ["2 lack positives"]
-    assert second[6:] == ["gradient (0, 2, 4)", "2 lack positives"]
+    assert first[6] == "2 lack positives"
+    assert second[6:8] == ["gradient (0, 2, 4)", "2 lack positives"]
+    of_a_kind, group, chunks, join = first[7:]
+    assert "an unusable one on rank 1" in of_a_kind
+    assert group.startswith("value ")
+    assert "a usable batch on this process; found NotImplementedError" in second[8]
+    assert "a process group that this process belongs to" in second[9]
+    assert "as many chunks on every process" in chunks == second[10]
+    assert "outside of torch's Join context" in join == second[11]

@@ -1,5 +1,8 @@
 """The gradient of a batch in chunks is that of the whole batch."""
 
+import random
+
+import numpy as np
 import pytest
 import torch
 
@@ -115,6 +118,31 @@ def test_under_autocast_the_gradient_reaches_the_weights():
     assert all(gradient is not None for gradient in gradients(module))
 
 
+class Drawing(torch.nn.Module):
+    """Noise from a generator that is not torch's global one."""
+
+    def __init__(self, draw):
+        super().__init__()
+        self.draw = draw
+
+    def forward(self, rows):
+        return rows * (0.5 + self.draw())
+
+
+@pytest.mark.parametrize("draw", [np.random.rand, random.random], ids=["numpy", "python"])
+def test_other_global_generators_draw_the_same_in_both_passes(draw):
+    module = encoder(Drawing(draw))
+    backward_in_chunks(module, iter(INPUTS.split(8)), loss_of)
+    assert all(gradient is not None for gradient in gradients(module))
+
+
+def test_a_second_pass_that_differs_is_refused():
+    own, calls = np.random.default_rng(0), iter(range(100))
+    for draw in (own.random, lambda: next(calls), lambda: 1e-6 * next(calls)):
+        with pytest.raises(InputError, match="others in the second pass over chunk 0"):
+            backward_in_chunks(encoder(Drawing(draw)), INPUTS.split(8), loss_of)
+
+
 def test_unusable_calls():
     module = encoder()
     with pytest.raises(InputError, match="at least one chunk"):
@@ -125,3 +153,7 @@ def test_unusable_calls():
         backward_in_chunks(module, INPUTS.split(8), lambda z: loss_of(z).item())
     with torch.no_grad(), pytest.raises(InputError, match=r"under torch\.no_grad"):
         backward_in_chunks(module, INPUTS.split(8), loss_of)
+    with pytest.raises(InputError, match="one tensor"):
+        backward_in_chunks(module, INPUTS, loss_of)
+    with pytest.raises(InputError, match="parameters that take gradients"):
+        backward_in_chunks(module.requires_grad_(False), INPUTS.split(8), loss_of)

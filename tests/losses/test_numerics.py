@@ -1,5 +1,6 @@
 """Precision, dtypes, symmetries and autograd of the tiled loss."""
 
+import functools
 import math
 
 import loss_definitions as definitions
@@ -301,12 +302,55 @@ def test_module_keeps_the_terms_of_its_last_call():
 
 
 @pytest.mark.slow
-# Raised by the compiler itself at every graph break whose input is not a leaf.
-@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")
-def test_under_torch_compile_the_loss_is_an_opaque_call():
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_torch_compile_takes_the_module_whole(dtype):
     z, labels = batch()
+    z = z.to(dtype)
     criterion = SupCLLoss(alpha=0.4, temperature=0.1)
     plain = value_and_gradient(lambda x, y: criterion(2 * x, y) + 1, z, labels)
-    compiled = torch.compile(lambda x, y: criterion(2 * x, y) + 1, backend="aot_eager")
+    compiled = torch.compile(
+        lambda x, y: criterion(2 * x, y) + 1, backend="aot_eager", fullgraph=True
+    )
     through = value_and_gradient(compiled, z, labels)
     torch.testing.assert_close(through, plain)
+    with torch.no_grad():
+        torch.testing.assert_close(compiled(z, labels), plain[0])
+
+
+@pytest.mark.slow
+# Raised by the compiler itself at every graph break whose input is not a leaf.
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")
+def test_under_torch_compile_the_function_is_an_opaque_call():
+    z, labels = batch()
+    call = functools.partial(supcl_loss, alpha=0.4, temperature=0.1)
+    plain = value_and_gradient(lambda x, y: call(2 * x, y) + 1, z, labels)
+    compiled = torch.compile(lambda x, y: call(2 * x, y) + 1, backend="aot_eager")
+    torch.testing.assert_close(value_and_gradient(compiled, z, labels), plain)
+
+
+# Raised by torch's own forward mode.
+@pytest.mark.filterwarnings("ignore:`torch.jit.script`")
+@pytest.mark.parametrize(
+    "transformed",
+    [
+        lambda loss, z: torch.func.grad(loss)(z),
+        lambda loss, z: torch.func.jacrev(loss)(z),
+        lambda loss, z: torch.func.jvp(loss, (z,), (z,)),
+        lambda loss, z: torch.func.vmap(loss)(z[None]),
+    ],
+)
+def test_functional_transforms_are_refused(transformed):
+    z, labels = batch()
+    with pytest.raises(InputError, match=r"outside of torch\.func's transforms"):
+        transformed(lambda rows: supcl_loss(rows, labels, alpha=0.4, temperature=0.1), z)
+
+
+# Raised by torch's own forward mode.
+@pytest.mark.filterwarnings("ignore:`torch.jit.script`")
+def test_forward_mode_is_refused():
+    z, labels = batch()
+    z = z.detach().requires_grad_()
+    with torch.autograd.forward_ad.dual_level():
+        dual = torch.autograd.forward_ad.make_dual(z, z.detach())
+        with pytest.raises(InputError, match="one in forward mode"):
+            supcl_loss(dual, labels, alpha=0.4, temperature=0.1)

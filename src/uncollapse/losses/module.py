@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from inspect import signature
 
+import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
 from uncollapse.losses._engine.arguments import Options, check_number
+from uncollapse.losses.compiled import supcl_operator
 from uncollapse.losses.supcl import SupCLTerms, supcl_terms
 from uncollapse.records import AnchorsWithoutPositives, Conventions, OneClass, Reduction, SelfPairs
 
@@ -19,8 +21,11 @@ _ARGUMENTS = tuple(signature(supcl_terms).parameters)[3:]
 class SupCLLoss(nn.Module):
     """`supcl_loss` as a module with the same arguments.
 
+    torch.compile takes it whole (fullgraph=True), unless it gathers from several processes.
+
     Attributes:
-        last: The terms of the latest call, without the graph; None before the first.
+        last: The terms of the latest call, without the graph; None before the first, and not
+            changed by compiled calls.
 
     Examples:
         >>> import torch
@@ -66,10 +71,31 @@ class SupCLLoss(nn.Module):
         self, embeddings: Tensor, labels: Tensor | None, instances: Tensor | None = None
     ) -> Tensor:
         """The loss of a batch."""
+        if torch.compiler.is_compiling() and not self.gather:
+            return self._compiled(embeddings, labels, instances)
         arguments = {name: getattr(self, name) for name in _ARGUMENTS}
         terms = supcl_terms(embeddings, labels, instances, **arguments)
         self.last = replace(terms, loss=terms.loss.detach())
         return terms.loss
+
+    def _compiled(
+        self, embeddings: Tensor, labels: Tensor | None, instances: Tensor | None
+    ) -> Tensor:
+        loss: Tensor = supcl_operator(
+            embeddings,
+            labels,
+            instances,
+            self.alpha,
+            self.temperature,
+            self.self_pairs,
+            self.reduction,
+            self.anchors_without_positives,
+            self.one_class,
+            self.normalize,
+            self.tile_size,
+            torch.is_grad_enabled() and embeddings.requires_grad,
+        )[0]
+        return loss
 
     def extra_repr(self) -> str:
         """The arguments that define the loss."""

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import gc
+import sys
 import zlib
 from dataclasses import dataclass
 
@@ -104,23 +107,56 @@ def read_batch(
     """Check this process's input, and with the other processes that theirs fits."""
     process_group = options.process_group
     distributed = options.gather and dist.is_available() and dist.is_initialized()
-    distributed = distributed and dist.get_world_size(process_group) > 1
+    if distributed:
+        _check_membership(process_group)
+        distributed = dist.get_world_size(process_group) > 1
     # Equal for equal losses, whatever the process and the machine.
     fingerprint = zlib.crc32(repr((options.temperature, options.normalize, definition)).encode())
     try:
         samples = read_samples(embeddings, labels, instances, allow_empty=distributed)
         with single_threaded(samples.embeddings.device):
             scales = _row_scales(samples, options)
-    except InputError:
+    except Exception as error:
         if distributed:
-            device = embeddings.device if isinstance(embeddings, Tensor) else torch.device("cpu")
             # The other processes raise that one rank's input is unusable; this one, why.
             with contextlib.suppress(InputError):
-                _join(None, device, fingerprint, process_group)
-        raise
+                _join(None, _exchange_device(process_group), fingerprint, process_group)
+        if isinstance(error, InputError) or not distributed:
+            raise
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
+        raise InputError("a usable batch on this process", reason, "see the cause above") from error
     device = samples.embeddings.device
     processes = _join(samples, device, fingerprint, process_group) if distributed else None
     return Checked(options, samples, scales, processes)
+
+
+def _check_membership(group: dist.ProcessGroup | None) -> None:
+    if dist.get_rank(group) < 0:
+        raise InputError(
+            "a process group that this process belongs to",
+            "one without it",
+            "give the group that holds this rank, or gather=False for its own batch alone",
+        )
+    if _in_join_context():
+        raise InputError(
+            "gather=True outside of torch's Join context",
+            "a call inside of it",
+            "give every process as many batches (drop_last, DistributedSampler): only DDP's own "
+            "exchanges go on without a process that has ended",
+        )
+
+
+@functools.cache
+def _in_join_context() -> bool:
+    """Whether there is a Join context in this process; looked for once, as objects are many."""
+    module = sys.modules.get("torch.distributed.algorithms.join")
+    return module is not None and any(type(item) is module.Join for item in gc.get_objects())
+
+
+def _exchange_device(group: dist.ProcessGroup | None) -> torch.device:
+    """Where tensors must be to be exchanged, whatever the caller gave."""
+    on_gpu = dist.get_backend(group) == "nccl"
+    return torch.device("cuda", torch.cuda.current_device()) if on_gpu else torch.device("cpu")
 
 
 def _row_scales(samples: Samples, options: Options) -> Tensor:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.forward_ad import unpack_dual
 from torch.linalg import vecdot
 
 from uncollapse.errors import InputError
@@ -43,30 +44,67 @@ def evaluate(
     """
     if torch.compiler.is_compiling():
         # Opaque to the compiler. As a decorator this would import the compiler for everybody.
-        disable: Callable[[Any], Any] = torch.compiler.disable
-        opaque: Evaluated = disable(evaluate)(embeddings, labels, instances, definition, options)
-        return opaque
+        disable: Callable[..., Any] = torch.compiler.disable
+        reason = "with fullgraph=True use SupCLLoss with gather=False"
+        opaque = disable(evaluate, reason=reason)
+        alone: Evaluated = opaque(embeddings, labels, instances, definition, options)
+        return alone
+    _check_mode(embeddings)
+    flat, computed = compute(embeddings, labels, instances, definition, options)
+    apply: Callable[..., Tensor] = _Loss.apply
+    return replace(computed.shown, loss=apply(flat, computed.shown.loss, computed.gradient))
+
+
+def _check_mode(embeddings: Tensor) -> None:
+    """Backward passes only: torch would refuse the others in its own words, or half way."""
+    remedy = "use loss.backward() or torch.autograd.grad, or reference_supcl, which knows them all"
+    if torch._C._are_functorch_transforms_active():
+        expected = "a call outside of torch.func's transforms"
+        raise InputError(expected, "one inside (grad, jacrev, jvp, vmap or another)", remedy)
+    unpack: Callable[..., Any] = unpack_dual
+    if isinstance(embeddings, Tensor) and unpack(embeddings).tangent is not None:
+        raise InputError("a derivative by backward passes", "one in forward mode", remedy)
+
+
+@dataclass(frozen=True)
+class Computed:
+    """A loss without a graph, and its gradient in the rows of the embeddings."""
+
+    shown: Evaluated
+    gradient: Tensor | None  # (N, d) in the dtype of the computation; None where not asked for
+
+
+def compute(
+    embeddings: Tensor,
+    labels: Tensor | None,
+    instances: Tensor | None,
+    definition: Definition,
+    options: Options,
+    *,
+    with_gradient: bool | None = None,
+) -> tuple[Tensor, Computed]:
+    """The embeddings as (N, d) rows, and their loss; with its gradient where they ask for one."""
     checked = read_batch(embeddings, labels, instances, definition, options)
     flat = checked.samples.embeddings
-    needs_gradient = torch.is_grad_enabled() and flat.requires_grad
+    if with_gradient is None:
+        with_gradient = torch.is_grad_enabled() and flat.requires_grad
     without_autocast = torch.autocast(flat.device.type, enabled=False)
     with torch.no_grad(), without_autocast, single_threaded(flat.device) as threads:
         batch = lay_out(checked, threads)
         rows = batch.layout.rows
-        gradient = torch.zeros_like(rows) if needs_gradient else None
+        gradient = torch.zeros_like(rows) if with_gradient else None
         terms = weigh_pairs(definition, batch.layout.grouping)
         values = _evaluate_terms(batch, terms, gradient)
         total = rows.new_zeros((), dtype=precise_dtype(rows.device))
         for pairs, value in zip(terms, values, strict=True):
             total.add_(value, alpha=pairs.term.weight)
         pulled = None if gradient is None else batch.pull_back(gradient)
-    apply: Callable[..., Tensor] = _Loss.apply
-    loss = apply(flat, total.to(rows.dtype), pulled)
     shown = [
         value.to(rows.dtype) if pairs.count else None
         for pairs, value in zip(terms, values, strict=True)
     ]
-    return Evaluated(loss, shown, [pairs.anchors_without_positives for pairs in terms])
+    lacking = [pairs.anchors_without_positives for pairs in terms]
+    return flat, Computed(Evaluated(total.to(rows.dtype), shown, lacking), pulled)
 
 
 class _Loss(torch.autograd.Function):

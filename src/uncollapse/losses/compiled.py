@@ -1,0 +1,64 @@
+"""The loss as an operator that torch.compile takes whole, without a break in its graph."""
+
+# No future annotations: the operator's schema is read from the types themselves.
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from uncollapse.losses._engine.arguments import Options
+from uncollapse.losses._engine.objective import compute
+from uncollapse.losses.supcl import supcl_definition
+from uncollapse.records import AnchorsWithoutPositives, Conventions, OneClass, Reduction, SelfPairs
+
+
+@torch.library.custom_op("uncollapse::supcl_loss", mutates_args=())
+def supcl_operator(
+    embeddings: Tensor,
+    labels: Tensor | None,
+    instances: Tensor | None,
+    alpha: float,
+    temperature: float,
+    self_pairs: str,
+    reduction: str,
+    anchors_without_positives: str,
+    one_class: str,
+    normalize: bool,
+    tile_size: int | None,
+    with_gradient: bool,
+) -> tuple[Tensor, Tensor]:
+    """The loss and its gradient in the embeddings, which is empty where it is not asked for."""
+    conventions = Conventions(
+        cast(SelfPairs, self_pairs),
+        cast(Reduction, reduction),
+        cast(AnchorsWithoutPositives, anchors_without_positives),
+        cast(OneClass, one_class),
+    )
+    definition = supcl_definition(alpha, conventions)
+    options = Options(temperature, normalize, tile_size=tile_size)
+    _, computed = compute(
+        embeddings, labels, instances, definition, options, with_gradient=with_gradient
+    )
+    gradient = embeddings.new_empty(0)
+    if computed.gradient is not None:
+        gradient = computed.gradient.to(embeddings.dtype).view_as(embeddings)
+    return computed.shown.loss, gradient
+
+
+@supcl_operator.register_fake
+def _shapes(embeddings: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
+    dtype = torch.promote_types(embeddings.dtype, torch.float32)
+    gradient = torch.empty_like(embeddings) if rest[-1] else embeddings.new_empty(0)
+    return embeddings.new_empty((), dtype=dtype), gradient
+
+
+def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    ctx.save_for_backward(output[1])
+
+
+def _backward(ctx: Any, upstream: Tensor, _: Tensor) -> tuple[Any, ...]:
+    (gradient,) = ctx.saved_tensors
+    return ((gradient * upstream).to(gradient.dtype), *(None,) * 11)
+
+
+supcl_operator.register_autograd(_backward, setup_context=_keep)
