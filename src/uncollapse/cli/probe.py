@@ -17,7 +17,7 @@ from uncollapse.probes import ProbeColumns, ProbeOptions, embedded_files, probe
 from uncollapse.records import show_probe
 from uncollapse.storage import write_text
 
-COLUMNS = Fields(ProbeColumns, ("layers", "targets", "label", "group", "split"))
+COLUMNS = Fields(ProbeColumns, ("layers", "targets", "label", "group", "split", "text"))
 SHOTS = Annotated[
     WholeNumbers,
     "Rows of each value in the few-shot probes, from 1: one number or several."
@@ -55,7 +55,9 @@ def probe_command(
     options = ProbeOptions(**settings | {"shots": _shots(settings["shots"])})
     columns = ProbeColumns(**reading)
     embedded = embedded_files(files, columns)
-    elsewhere = replace(columns, layers=tuple(embedded.layers), targets=(), label=None, group=None)
+    elsewhere = replace(
+        columns, layers=tuple(embedded.layers), targets=(), label=None, group=None, text=()
+    )
     others = [embedded_files([path], elsewhere, name=path.stem) for path in downstream]
     with bar("probing") as progress:
         result = probe(

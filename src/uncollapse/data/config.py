@@ -131,6 +131,8 @@ class _SourceConfig(Strict):
         slices: Columns that cut the data for evaluation only.
         group: Column of groups that no split divides (patient, scene, module).
         id: Column of unique names of the rows.
+        text: Columns that are read as text, whatever their type: -1 is a name in them, and no row
+            without a label.
         unlabelled: Whether a row without label is refused, or kept with code -1.
         split: See `SplitConfig`.
         limit: A stratified subset: rows in all, or of each part. It is drawn after the split, so a
@@ -147,6 +149,7 @@ class _SourceConfig(Strict):
     slices: Names = ()
     group: str | None = None
     id: str | None = None
+    text: Names = ()
     unlabelled: Literal["refuse", "allow"] = "refuse"
     split: SplitConfig = SplitConfig()
     limit: PositiveCount | LimitConfig | None = None

@@ -24,7 +24,7 @@ from uncollapse.metrics.stream import Accumulator
 from uncollapse.probes import ProbeOptions
 from uncollapse.progress import Progress, quiet
 from uncollapse.records import Margins, Measurement, Prediction
-from uncollapse.tables import Columns, Reading, Rows, joined, joined_names, open_shards
+from uncollapse.tables import Columns, Reading, Rows, check_order, joined, joined_names, open_shards
 
 ClassCounts = dict[Any, int]
 
@@ -151,6 +151,9 @@ def accumulate_files(
 
 def _reading(paths: Paths, columns: Columns, labels_from: Paths, drop_invalid: bool) -> Reading:
     others = open_shards(labels_from) if labels_from else []
+    if others:
+        check_order(paths)
+        check_order(labels_from)
     return Reading(open_shards(paths), others, columns, fill_ragged=drop_invalid)
 
 
@@ -216,7 +219,7 @@ def _whole_instances(parts: Iterator[Rows]) -> Iterator[Rows]:
 
 def _counts(rows: Rows) -> ClassCounts:
     """Instances of each class."""
-    labels = samples.encode(rows.labels, "labels", len(rows))
+    labels = samples.label_codes(rows.labels, rows.sources["labels"], len(rows))
     codes = labels.codes
     if rows.instances is not None:
         units = samples.encode(rows.instances, "instances", len(rows)).codes
@@ -247,7 +250,10 @@ def _faults(part: Rows) -> dict[str, NDArray[np.bool_]]:
     """Which rows of a part have which fault by themselves; views of one row together."""
     sample = samples.sample_of(part.embeddings, part, part.sources)
     faults = samples.row_faults(sample, samples.row_norms(sample.matrix))
-    return {name: np.any(bad.reshape(len(part), -1), axis=1) for name, bad in faults.items()}
+    kept = ~sample.labels.unlabelled
+    return {
+        name: np.any((bad & kept).reshape(len(part), -1), axis=1) for name, bad in faults.items()
+    }
 
 
 def _split_ids(reading: Reading) -> dict[str, samples.Hashes]:
@@ -259,8 +265,9 @@ def _split_ids(reading: Reading) -> dict[str, samples.Hashes]:
         outers = {"instance_in_two_classes": names.labels, "instance_in_two_groups": names.groups}
         for fault, values in outers.items():
             if values is not None:
-                outer = samples.encode(values, fault, len(names))
-                known = ~instances.missing & ~outer.missing
+                coded = samples.encode if values is names.groups else samples.label_codes
+                outer = coded(values, fault, len(names))
+                known = ~instances.missing & (outer.codes >= 0)
                 both = np.stack([instances.codes[known], outer.codes[known]])
                 inner, place = np.unique(both, axis=1)
                 hashes = np.stack([ids[inner], samples.hash_ids(list(outer.names))[place]])
@@ -271,7 +278,11 @@ def _split_ids(reading: Reading) -> dict[str, samples.Hashes]:
 def _split_error(reading: Reading) -> samples.RowError | None:
     """The error for instances in two classes or groups, counted over all files; None without."""
     names = joined_names(list(reading.named()))
-    columns = names.each(lambda values, role: samples.encode(values, role, len(names)))
+    columns = names.each(
+        lambda values, role: (samples.label_codes if role == "labels" else samples.encode)(
+            values, role, len(names)
+        )
+    )
     for fault, bad in samples.split_faults(samples.ByRole[samples.Codes](**columns)).items():
         if bad.any():
             rows = np.flatnonzero(bad)

@@ -187,7 +187,9 @@ class Accumulator:
             return {}
         hashes, codes = hash_ids(list(sample.instances.names)), sample.instances.codes
         return {
-            name: np.isin(hashes, ids)[codes] & ~sample.instances.missing & ~sample.labels.missing
+            name: np.isin(hashes, ids)[codes]
+            & ~sample.instances.missing
+            & (sample.labels.codes >= 0)
             for name, ids in self.split_ids.items()
         }
 

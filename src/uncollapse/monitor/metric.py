@@ -16,7 +16,10 @@ from uncollapse.metrics import Classes, ClassMoments
 from uncollapse.records import Measurement, Variances
 from uncollapse.samples import ByRole, Sample, sample_of, usable
 
-_FAULTS = ("not_finite", "zero", "no_label", "no_instance", "instance_in_two_classes")
+_FAULTS = (
+    *("unlabelled", "not_finite", "zero", "no_label", "no_instance"),
+    "instance_in_two_classes",
+)
 # Types of embeddings: counted in a state, so that they merge and are reset as the rows are.
 _TYPES = (
     *("float64", "float32", "float16", "bfloat16", "float8_e4m3fn", "float8_e5m2"),
@@ -115,7 +118,7 @@ class CollapseMetric(Metric):
 
         Args:
             embeddings: (N, d) rows, or (N, p, d) for p views of each of N instances.
-            labels: (N,) integers.
+            labels: (N,) integers; rows of -1 are unlabelled: left out and counted.
             instances: (N,) instance of each row; ids need to differ within this batch only.
         """
         sample = self._checked(

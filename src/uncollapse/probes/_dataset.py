@@ -11,7 +11,15 @@ from numpy.typing import NDArray
 
 from uncollapse.errors import InputError
 from uncollapse.probes._task import Integers, SplitRows, Task
-from uncollapse.samples import Codes, as_matrix, encode, raise_fault, row_norms, vector_faults
+from uncollapse.samples import (
+    Codes,
+    as_matrix,
+    encode,
+    label_codes,
+    raise_fault,
+    row_norms,
+    vector_faults,
+)
 
 SPLITS = ("train", "validation", "test")
 _ALIASES = {"training": "train", "val": "validation", "valid": "validation", "dev": "validation"}
@@ -23,7 +31,8 @@ class Embedded:
 
     Attributes:
         layers: (N, d) array or tensor by the layer's name.
-        targets: (N,) column by name; entries that are None, NaN or "" take no part.
+        targets: (N,) column by name; entries that are None, NaN or "" take no part, and -1 in other
+            targets than slices.
         split: (N,) "train", "validation" or "test". Without validation, a fifth of train is cut off
             for it; None: a fifth of all is cut off for test first.
         label: The target that the encoder was trained on; inside its classes the others are probed.
@@ -87,7 +96,10 @@ def as_dataset(given: Embedded, seed: int) -> Dataset:
     if any(len(matrix) != count for matrix in layers.values()):
         listed = ", ".join(f"{name} {len(matrix)}" for name, matrix in layers.items())
         raise InputError("layers of as many rows", listed, "give one row per sample in each")
-    targets = {name: encode(v, f"target {name!r}", count) for name, v in given.targets.items()}
+    targets = {
+        name: (encode if name in given.slices else label_codes)(values, f"target {name!r}", count)
+        for name, values in given.targets.items()
+    }
     units, unit = _units(given, count)
     stratum = targets[given.label if given.label in targets else next(iter(targets))]
     rows, cut = _split(given.split, stratum.codes, units, seed)

@@ -14,6 +14,7 @@ from uncollapse.tables import (
     description_of,
     embedding_columns,
     label_column,
+    named_text,
     open_shards,
 )
 
@@ -30,6 +31,7 @@ class ProbeColumns:
         group: Column of what must stay in one split (patient, part).
         instance: Column of instance ids, when rows are views of instances.
         split: Column of splits: train, validation, test. [default: split; without it, cut here]
+        text: Column that is read as text, whatever its type; may be repeated.
     """
 
     layers: tuple[str, ...] = ()
@@ -38,6 +40,7 @@ class ProbeColumns:
     group: str | None = None
     instance: str | None = None
     split: str | None = None
+    text: tuple[str, ...] = ()
 
 
 def embedded_files(
@@ -65,6 +68,7 @@ def embedded_files(
         instance=columns.instance
         or ("instance" if first.about and "instance" in present else None),
         slices=tuple(read if split is None else read | {split: None}),
+        text=columns.text,
     )
     matrices, sources = {}, {}
     for layer in layers:
@@ -74,7 +78,14 @@ def embedded_files(
         matrices[title], sources[f"layer {title}"] = rows.embeddings, rows.sources["embeddings"]
     return Embedded(
         matrices,
-        {target: rows.slices[target] for target in read},
+        {
+            target: named_text(
+                rows.slices[target],
+                target in columns.text,
+                first.untyped and target not in about.slices,
+            )
+            for target in read
+        },
         split=None if split is None else rows.slices[split],
         label=label,
         fine=tuple(n for n in targets if n != label and n not in about.slices),

@@ -16,6 +16,8 @@ from .codes import (
     RepeatedInstanceError,
     encode,
     hash_ids,
+    label_codes,
+    refuse_lookalikes,
     sorted_names,
 )
 from .embeddings import (
@@ -49,7 +51,9 @@ __all__ = [
     "encode",
     "hash_ids",
     "is_unit",
+    "label_codes",
     "raise_fault",
+    "refuse_lookalikes",
     "row_fault",
     "row_faults",
     "row_norms",

@@ -112,12 +112,14 @@ def usable(
 ) -> Sample:
     """The sample without the rows that have a fault, which are counted, or refused as a RowError.
 
+    Rows that are marked as unlabelled have none; they are left out and counted.
+
     `first_row` is what the error calls the first; `more_faults` the sample itself may not show.
     """
     norms = row_norms(sample.matrix)
     sample = usable_reference(sample, drop_invalid=drop_invalid, first_row=first_row)
-    good = np.ones(len(norms), dtype=bool)
-    dropped: dict[str, int] = {}
+    good = ~sample.labels.unlabelled
+    dropped: dict[str, int] = {} if good.all() else {"unlabelled": int(np.count_nonzero(~good))}
     faults = row_faults(sample, norms) | split_faults(sample) | dict(more_faults or {})
     for name, bad in faults.items():
         bad = bad & good
@@ -151,9 +153,14 @@ def checked(sample: Sample, *, drop_invalid: bool) -> Sample:
         )
     present = [str(sample.labels.names[code]) for code in np.unique(sample.labels.codes)]
     if len(present) < 2:
+        found = (
+            f"{len(present)} ({', '.join(present) or 'none'}) in {len(sample.matrix)} usable rows"
+        )
+        if unlabelled := sample.dropped.get("unlabelled"):
+            found += f", and {unlabelled} rows of -1, which means unlabelled"
         raise InputError(
             f"two classes or more in {sample.sources.get('labels', 'labels')}",
-            f"{len(present)} ({', '.join(present) or 'none'}) in {len(sample.matrix)} usable rows",
+            found,
             "measure several classes together",
         )
     return sample
@@ -175,7 +182,7 @@ def split_faults(columns: ByRole[Codes]) -> dict[str, Bools]:
 
 def _in_two(inner: Codes, outer: Codes) -> Bools:
     """Rows whose inner code occurs with more than one outer code."""
-    known = ~inner.missing & ~outer.missing
+    known = (inner.codes >= 0) & (outer.codes >= 0)
     first = np.full(len(inner.names), -1, dtype=np.int64)
     divided = np.zeros(len(inner.names), dtype=bool)
     inner_codes, outer_codes = inner.codes[known], outer.codes[known]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,18 +18,27 @@ from uncollapse.samples.embeddings import to_numpy
 Integers = NDArray[np.int64]
 Hashes = NDArray[np.uint64]
 
+# Codes of rows without a name, and of those with the label -1.
+MISSING, UNLABELLED = -1, -2
+_WHOLE = re.compile(r"0|-?[1-9][0-9]{0,30}")
+
 
 @dataclass(frozen=True)
 class Codes:
     """A column of names as integers."""
 
-    codes: Integers  # index of each row's name, -1 where it is missing
+    codes: Integers  # index of each row's name; below 0 without one: `MISSING`, `UNLABELLED`
     names: tuple[Any, ...]  # in sorted order
 
     @property
     def missing(self) -> NDArray[np.bool_]:
-        """Rows without a name."""
-        return self.codes < 0
+        """Rows without a name, where there should be one."""
+        return np.asarray(self.codes == MISSING)
+
+    @property
+    def unlabelled(self) -> NDArray[np.bool_]:
+        """Rows that are marked as unlabelled, by the label -1."""
+        return np.asarray(self.codes == UNLABELLED)
 
     def take(self, rows: NDArray[Any]) -> Codes:
         """Some of the rows, with all names."""
@@ -36,7 +46,7 @@ class Codes:
 
 
 def encode(values: Any, what: str, expected: int) -> Codes:
-    """A column of labels or ids as integer codes; None, NaN and empty text are missing (-1).
+    """A column of names as integer codes; None, NaN and empty text are missing.
 
     `what` is its name in errors, `expected` the number of rows.
     """
@@ -58,9 +68,39 @@ def encode(values: Any, what: str, expected: int) -> Codes:
         missing = np.isnat(array)
     elif array.dtype.kind in "US":
         missing = array == array.dtype.type()
-    codes = np.full(expected, -1, dtype=np.int64)
-    names, codes[~missing] = np.unique(array[~missing], return_inverse=True)
-    return Codes(codes, tuple(_plain(name) for name in names.tolist()))
+    codes = np.full(expected, MISSING, dtype=np.int64)
+    unique, codes[~missing] = np.unique(array[~missing], return_inverse=True)
+    names = unique.tolist()
+    order = np.argsort([int(name) for name in names]) if _whole_numbers(names) else None
+    if order is not None:
+        place = np.argsort(order)
+        names, codes[~missing] = [names[k] for k in order], place[codes[~missing]]
+    return Codes(codes, tuple(_plain(name) for name in names))
+
+
+def label_codes(values: Any, what: str, expected: int) -> Codes:
+    """Labels as codes: -1 means that a row is unlabelled, other negative numbers mean nothing.
+
+    Raises:
+        InputError: A whole number below -1; text is a name whatever it says.
+    """
+    array, _ = to_numpy(values)
+    codes = encode(array, what, expected)
+    number = [isinstance(name, int) and not isinstance(name, bool) for name in codes.names]
+    for code, name in enumerate(codes.names):
+        if number[code] and name < -1:
+            rows = np.flatnonzero(codes.codes == code)
+            raise InputError(
+                f"labels of 0 or more, or -1 for unlabelled, in {what}",
+                f"{name} in {len(rows)} of {expected} rows (first: row {rows[0]})",
+                "mark rows without a label by -1; if it is a class, name it in text (--text)",
+            )
+    if -1 not in codes.names:
+        return codes
+    gone = codes.names.index(-1)
+    shift = np.where(codes.codes > gone, codes.codes - 1, codes.codes)
+    kept = tuple(name for code, name in enumerate(codes.names) if code != gone)
+    return Codes(np.where(codes.codes == gone, UNLABELLED, shift), kept)
 
 
 def _encode_integers(array: NDArray[Any]) -> Codes:
@@ -69,9 +109,12 @@ def _encode_integers(array: NDArray[Any]) -> Codes:
     if high - low > 4 * len(array) + 1024:
         names, codes = np.unique(array, return_inverse=True)
         return Codes(codes.astype(np.int64), tuple(names.tolist()))
-    offsets = (array - array.dtype.type(low)).astype(np.int64)
+    # In 64 bits: the difference of two small integers may need more bits than they have.
+    wide = array.astype(np.uint64 if low >= 0 else np.int64)
+    offsets = (wide - wide.dtype.type(low)).astype(np.int64)
     present = np.bincount(offsets, minlength=high - low + 1) > 0
-    return Codes((np.cumsum(present) - 1)[offsets], tuple((np.flatnonzero(present) + low).tolist()))
+    listed = tuple(low + offset for offset in np.flatnonzero(present).tolist())
+    return Codes((np.cumsum(present) - 1)[offsets], listed)
 
 
 def _encode_objects(array: NDArray[Any], what: str) -> Codes:
@@ -79,26 +122,46 @@ def _encode_objects(array: NDArray[Any], what: str) -> Codes:
     codes = np.empty(len(array), dtype=np.int64)
     for row, value in enumerate(array.tolist()):
         if value is None or value == "" or value != value:
-            codes[row] = -1
+            codes[row] = MISSING
             continue
         try:
-            codes[row] = numbers.setdefault(value, len(numbers))
+            # True is no 1.
+            key = (isinstance(value, bool), value)
+            codes[row] = numbers.setdefault(key, len(numbers))
         except TypeError as error:
             raise InputError(
                 f"{what} of one name or number per row", f"a {type(value).__name__}", "flatten it"
             ) from error
-    names = sorted_names(numbers)
+    names = sorted_names(value for _, value in numbers)
     position = np.empty(len(names) + 1, dtype=np.int64)
-    position[[numbers[name] for name in names]] = np.arange(len(names))
-    position[-1] = -1
+    position[[numbers[isinstance(name, bool), name] for name in names]] = np.arange(len(names))
+    position[-1] = MISSING
     return Codes(position[codes], tuple(_plain(name) for name in names))
 
 
+def refuse_lookalikes(names: Iterable[Any], what: str) -> None:
+    """Raise where names of several types are written alike, as 1 and "1" are."""
+    seen: dict[str, Any] = {}
+    for name in names:
+        other = seen.setdefault(str(_plain(name)), name)
+        if other is not name:
+            raise InputError(
+                f"{what} of one type",
+                f"{other!r} ({type(other).__name__}) and {name!r} ({type(name).__name__})",
+                "write them alike: all as text (--text), or all as numbers",
+            )
+
+
+def _whole_numbers(names: list[Any]) -> bool:
+    """Whether names are text, and all of it whole numbers as Python writes them."""
+    return all(isinstance(name, str) and _WHOLE.fullmatch(name) for name in names)
+
+
 def sorted_names(names: Iterable[Any]) -> list[Any]:
-    """Names in sorted order; names of several types by type first."""
+    """Names in sorted order, whole numbers in text too; names of several types by type first."""
     names = list(names)
     try:
-        return sorted(names)
+        return sorted(names, key=int) if _whole_numbers(names) else sorted(names)
     except TypeError:
         return sorted(names, key=lambda name: (type(name).__name__, str(name)))
 

@@ -10,10 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uncollapse.errors import InputError
-from uncollapse.samples.codes import Codes, encode
+from uncollapse.samples.codes import Codes, encode, label_codes, refuse_lookalikes
 from uncollapse.samples.embeddings import as_matrix
 
 T = TypeVar("T")
+
+# Roles whose -1 means unlabelled; an instance, group or slice may well be called so.
+_LABELS = ("labels", "fine_labels")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +103,10 @@ def sample_of(
     file = f" of {sources['slices']}" if "slices" in sources else ""
 
     def coded(values: Any, role: str) -> Codes:
-        codes = encode(values, sources.get(role, f"{role}{file}"), rows)
+        what = sources.get(role, f"{role}{file}")
+        codes = (label_codes if role in _LABELS else encode)(values, what, rows)
+        if role.startswith("slice "):
+            refuse_lookalikes(codes.names, what)  # A record has them by their text.
         return codes.take(np.repeat(np.arange(rows), views)) if views > 1 else codes
 
     beside = None

@@ -7,10 +7,13 @@ from .columns import (
     embedding_columns,
     label_column,
     named_column,
+    named_text,
     number_columns,
+    plain_names,
 )
 from .formats import (
     ENDINGS,
+    check_order,
     open_arrays,
     open_shards,
 )
@@ -39,13 +42,16 @@ __all__ = [
     "Shard",
     "Table",
     "WholeColumns",
+    "check_order",
     "description_of",
     "embedding_columns",
     "joined",
     "joined_names",
     "label_column",
     "named_column",
+    "named_text",
     "number_columns",
     "open_arrays",
     "open_shards",
+    "plain_names",
 ]

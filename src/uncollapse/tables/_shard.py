@@ -24,6 +24,7 @@ class Column:
     name: str
     kind: Literal["matrix", "number", "name"]
     shape: tuple[int, ...] = ()  # of one entry, where it is known
+    type: str = ""  # as its file names it
 
 
 class Shard(ABC):
@@ -32,6 +33,7 @@ class Shard(ABC):
     path: Path
     columns: list[Column]
     rows: int | None = None  # None where only reading tells
+    untyped: ClassVar[bool] = False  # whether names are text because the format has no types
     # Names of the codes of the columns that hold codes; they are read as these names.
     classes: Mapping[str, tuple[str, ...]] = {}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ import numpy as np
 
 from uncollapse.errors import InputError
 from uncollapse.tables._shard import Array, Column, Shard, unreadable, without_package
-from uncollapse.tables.huggingface import class_names
+from uncollapse.tables.huggingface import class_names, names_of_codes
 
 # Bytes of a parquet column that are read at once.
 _PAGES = 1 << 20
@@ -67,7 +68,7 @@ class TableShard(Shard):
             for whole in self._batches(vectors, names, batch):
                 for start in range(0, whole.num_rows, batch):
                     part = whole.slice(start, batch)
-                    arrays = {c.name: c.rows(part.column(c.name), first) for c in columns}
+                    arrays = {c.name: c.read(part.column(c.name), first) for c in columns}
                     yield arrays | {name: self._names(part.column(name), name) for name in names}
                     first += part.num_rows
 
@@ -87,20 +88,13 @@ class TableShard(Shard):
             raise InputError(
                 f"one name or number per row in column {name!r} of {self.path}",
                 str(column.type),
-                "name another column",
+                "name another column, or make one name of each list",
             )
         if kinds.is_dictionary(column.type):
             column = column.dictionary_decode()
-        if (known := self.classes.get(name)) is not None:
-            codes = column.fill_null(-1).to_numpy(zero_copy_only=False)
-            if (codes >= len(known)).any():
-                raise InputError(
-                    f"codes below {len(known)} in column {name!r} of {self.path}",
-                    f"{int(codes.max())}",
-                    "save it with a name for every code",
-                )
-            # A code below 0 means that the label is withheld.
-            return np.asarray(np.array([*known, None], dtype=object)[np.maximum(codes, -1)])
+        if name in self.classes and _is_number(column.type):  # else what it says is out of date
+            where = f"column {name!r} of {self.path}"
+            return names_of_codes(column.to_pylist(), self.classes[name], where)
         if _is_number(column.type) and column.null_count == 0:
             return np.asarray(column.to_numpy(zero_copy_only=False))
         return np.array([*column.to_pylist(), None], dtype=object)[:-1]
@@ -148,15 +142,20 @@ def _is_list(kind: Any) -> bool:
     return any(is_(kind) for is_ in (kinds.is_list, kinds.is_large_list, kinds.is_fixed_size_list))
 
 
+def _stored(kind: Any) -> Any:
+    """The type that an extension type, such as a tensor of fixed shape, is stored as."""
+    return getattr(kind, "storage_type", kind)
+
+
 def _column(name: str, kind: Any) -> Column:
     import pyarrow.types as kinds
 
-    if _is_list(kind):
-        fixed = kinds.is_fixed_size_list(kind)
-        return Column(name, "matrix", (kind.list_size,) if fixed else ())
-    if _is_number(kind):
-        return Column(name, "number")
-    return Column(name, "name")
+    stored = _stored(kind)
+    if _is_list(stored):
+        fixed = kinds.is_fixed_size_list(stored)
+        shape = tuple(getattr(kind, "shape", ())) or ((stored.list_size,) if fixed else ())
+        return Column(name, "matrix", shape, str(kind))
+    return Column(name, "number" if _is_number(kind) else "name", (), str(kind))
 
 
 class _VectorColumn:
@@ -165,6 +164,19 @@ class _VectorColumn:
     def __init__(self, name: str, path: Path, fill_ragged: bool) -> None:
         self.name, self.path, self.fill_ragged = name, path, fill_ragged
         self.widths: dict[int, int] = {}
+
+    def read(self, column: Any, first_row: int) -> Array:
+        """The rows of a part; tensors of a fixed shape in theirs."""
+        shape = getattr(column.type, "shape", ())
+        order = getattr(column.type, "permutation", None)
+        if order and list(order) != sorted(order):
+            raise InputError(
+                f"tensors in the order of their dimensions in column {self.name!r} of {self.path}",
+                "a permutation",
+                "save them without",
+            )
+        rows = self.rows(getattr(column, "storage", column), first_row)
+        return rows.reshape(len(rows), *shape) if shape else rows
 
     def rows(self, column: Any, first_row: int, depth: int = 0) -> Array:
         """The usual length of the lists in the first part is that of all.
@@ -268,54 +280,46 @@ class ArrowShard(TableShard):
 class CsvShard(TableShard):
     """A CSV file with a header line, one column per dimension.
 
-    Labels and ids stay as they are written (007, 1.0, NA), and only empty ones are missing; but a
-    column in which all are whole numbers as Python writes them is one of whole numbers.
+    What a column is follows from what it is read for, never from its first rows: vectors are
+    numbers, and labels and ids stay the text that is written (007, 1.10, 1e2, TRUE, NA), of which
+    only empty text is missing.
     """
 
     kind = "CSV table with a header line"
+    untyped = True
 
     def _open(self, vectors: Sequence[str] = (), names: Sequence[str] = ()) -> Any:
         import pyarrow as pa
         from pyarrow import csv
 
+        types = dict.fromkeys(vectors, pa.float64()) | dict.fromkeys(names, pa.string())
         return csv.open_csv(
             self.path,
-            convert_options=csv.ConvertOptions(
-                column_types=dict.fromkeys(names, pa.string()),
-                include_columns=list(dict.fromkeys([*vectors, *names])),
-            ),
+            convert_options=csv.ConvertOptions(column_types=types, include_columns=list(types)),
             read_options=csv.ReadOptions(block_size=1 << 24, use_threads=False),
         )
 
+    def _read_schema(self) -> Any:
+        schema = super()._read_schema()
+        try:
+            schema.names  # noqa: B018  (decoded when they are asked for)
+            return schema
+        except UnicodeDecodeError as error:
+            raise InputError(
+                f"a header in UTF-8 in {self.path}",
+                f"other bytes ({error.object[:20]!r})",
+                "save the file as UTF-8 (iconv -f ENCODING -t UTF-8)",
+            ) from error
+
     def _batches(self, vectors: Sequence[str], names: Sequence[str], batch: int) -> Iterator[Any]:
-        whole = dict.fromkeys(names, True)
-        first = 0
-        for block in self._open(vectors, names):
-            for name in names:
-                place = block.schema.get_field_index(name)
-                integers = _whole_numbers(block.column(place)) if whole[name] else None
-                if first == 0:
-                    whole[name] = integers is not None
-                elif whole[name] and integers is None:
-                    raise InputError(
-                        f"whole numbers in column {name!r} of {self.path}, as in its first rows",
-                        f"others among the {block.num_rows} rows from row {first}",
-                        "convert the table to parquet, with this column as text",
-                    )
-                if integers is not None:
-                    block = block.set_column(place, name, integers)
-            yield block
-            first += block.num_rows
-
-
-def _whole_numbers(text: Any) -> Any:
-    """Text as integers, empty text as missing; None where not all are written as Python would."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    filled = pc.if_else(pc.equal(text, ""), None, text)
-    try:
-        integers = filled.cast(pa.int64())
-    except pa.ArrowInvalid:
-        return None
-    return integers if integers.cast(pa.string()).equals(filled) else None
+        try:
+            yield from self._open(vectors, names)
+        except self._errors as error:
+            said = re.search(r"column #(\d+): Row #(\d+): .* to double: (.*)", str(error))
+            if said is None:
+                raise
+            raise InputError(
+                f"numbers in column {self.columns[int(said[1])].name!r} of {self.path}",
+                f"text ({said[3]} in line {said[2]})",
+                "correct it, or name the embedding columns",
+            ) from error

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import fnmatch
+import itertools
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from uncollapse.errors import InputError
-from uncollapse.samples import ByRole
-from uncollapse.tables._shard import Column, Shard
+import numpy as np
 
+from uncollapse.errors import InputError
+from uncollapse.samples import ByRole, encode, label_codes, refuse_lookalikes
+from uncollapse.tables._shard import Array, Column, Shard
+
+_NEGATIVE = re.compile(r"-[1-9][0-9]{0,30}")
 _USUAL_EMBEDDINGS = ("embedding", "embeddings", "emb", "features", "feature", "vector", "z", "x")
 _USUAL_LABELS = ("label", "labels", "y", "target", "targets", "class")
 
@@ -30,6 +35,8 @@ class Columns:
         group: Column of what was drawn independently (patient, part).
         fine: Column of finer labels, for the within-class probe.
         slices: Column over whose values to compare; may be repeated.
+        text: Column of labels, ids or slices that is read as text, whatever its type: -1 and 007
+            are names in it; may be repeated.
 
     Examples:
         >>> import numpy as np
@@ -49,10 +56,11 @@ class Columns:
     group: str | None = None
     fine: str | None = None
     slices: tuple[str, ...] = ()
+    text: tuple[str, ...] = ()
 
 
-def _missing(path: Path, what: str, columns: list[Column]) -> InputError:
-    listed = ", ".join(column.name for column in columns[:20])
+def _missing(path: Path, what: str, columns: Sequence[Column | str]) -> InputError:
+    listed = ", ".join(getattr(column, "name", str(column)) for column in columns[:20])
     more = ", ..." if len(columns) > 20 else ""
     return InputError(f"{what} in {path}", f"columns {listed}{more}", "name the column that is it")
 
@@ -71,21 +79,64 @@ def _only(shard: Shard, chosen: list[str]) -> list[str]:
 
 
 def embedding_columns(shard: Shard, embedding: str | None = None) -> list[str]:
-    """The column of vectors, or the columns of single dimensions, in order."""
+    """The column of vectors, or the columns of single dimensions, in order.
+
+    A pattern takes columns that share a name but for a whole number, in the order of these numbers.
+
+    Raises:
+        InputError: No such column, text, others among those of a pattern, or a number left out.
+    """
     columns = shard.columns
     if embedding is None:
         return _only(shard, _usual_embedding(shard))
-    if embedding in (column.name for column in columns):
-        return _only(shard, [embedding])
-    matching = [
-        column.name
-        for pattern in embedding.split(",")
-        for column in columns
-        if fnmatch.fnmatchcase(column.name, pattern.strip())
-    ]
-    if not matching:
+    names = [column.name for column in columns]
+    if embedding in names:
+        return _only(shard, [_not_text(shard, embedding)])
+    chosen = []
+    for asked in (part.strip() for part in embedding.split(",")):
+        pattern = any(sign in asked for sign in "*?[") and asked not in names
+        chosen += _family(shard, asked) if pattern else [n for n in names if n == asked]
+    if not chosen:
         raise _missing(shard.path, f"an embedding column {embedding!r}", columns)
-    return _only(shard, matching)
+    return _only(shard, chosen)
+
+
+def _not_text(shard: Shard, name: str) -> str:
+    """The column, unless it is text as a whole in a file whose columns have types."""
+    column = next(column for column in shard.columns if column.name == name)
+    if column.kind == "name" and column.type.endswith("string") and not shard.untyped:
+        raise InputError(
+            f"numbers in column {name!r} of {shard.path}",
+            f"text (type {column.type})",
+            "save it as a list of numbers in each row, or name another column with --embedding",
+        )
+    return name
+
+
+def _family(shard: Shard, pattern: str) -> list[str]:
+    """The columns that a pattern takes, which must be numbered without a gap."""
+    taken = [c.name for c in shard.columns if fnmatch.fnmatchcase(c.name, pattern)]
+    before = re.split(r"[*?\[]", pattern, maxsplit=1)[0]
+    numbers = {name: re.fullmatch(r"(\d+)", name.removeprefix(before)) for name in taken}
+    if odd := [name for name, number in numbers.items() if number is None]:
+        raise InputError(
+            f"columns {before!r} and a whole number, as the pattern {pattern!r} asks, in "
+            f"{shard.path}",
+            f"{', '.join(map(repr, odd[:5]))} among the {len(taken)} that it takes",
+            "give a longer prefix, or name the columns with commas between them",
+        )
+    order = sorted(taken, key=lambda name: int(name.removeprefix(before)))
+    present = [int(name.removeprefix(before)) for name in order]
+    for lower, upper in itertools.pairwise(present):
+        if upper != lower + 1:
+            found = f"no {before}{lower + 1}" if upper > lower else f"{lower} twice"
+            raise InputError(
+                f"columns {before}{present[0]} to {before}{present[-1]} without a gap in "
+                f"{shard.path}",
+                found,
+                "complete them, or name those there are with commas between them",
+            )
+    return order
 
 
 def _usual_embedding(shard: Shard) -> list[str]:
@@ -93,7 +144,11 @@ def _usual_embedding(shard: Shard) -> list[str]:
     usual = [name for name in _USUAL_EMBEDDINGS if name in vectors]
     chosen = usual[:1] or vectors or _numbered(shard.columns)
     if not chosen or (not usual and len(vectors) > 1):
-        raise _missing(shard.path, "one embedding column (--embedding)", shard.columns)
+        for column in shard.columns:
+            if not chosen and column.name in _USUAL_EMBEDDINGS:
+                _not_text(shard, column.name)
+        typed = [f"{c.name} ({c.type})" if c.type else c.name for c in shard.columns]
+        raise _missing(shard.path, "one embedding column (--embedding)", typed)
     return chosen
 
 
@@ -106,8 +161,8 @@ def _numbered(columns: list[Column]) -> list[str]:
         if match is not None:
             families.setdefault(match[1], []).append(column)
     several = [
-        [column.name for column in family]
-        for family in families.values()
+        sorted((column.name for column in family), key=lambda name: int(name[len(shared) :]))
+        for shared, family in families.items()
         if sum(column.kind == "number" for column in family) > 1
     ]
     return several[0] if len(several) == 1 else []
@@ -157,10 +212,49 @@ def roles_of(shard: Shard, columns: Columns, embedding: str | None) -> ByRole[st
     def named(name: str | None) -> str | None:
         return None if name is None else named_column(shard, name)
 
-    return ByRole(
+    roles = ByRole(
         labels=named(columns.label) or label_column(shard, embedding),
         instances=named(columns.instance),
         groups=named(columns.group),
         fine_labels=named(columns.fine),
         slices={name: named_column(shard, name) for name in columns.slices},
     )
+    known = set(roles.all().values())
+    if unused := [name for name in columns.text if named(name) not in known]:
+        raise InputError(
+            f"text columns among those that are read of {shard.path} ({', '.join(sorted(known))})",
+            unused[0],
+            "leave it out, or give it a role (--label, --slice, ...)",
+        )
+    return roles
+
+
+def plain_names(column: Array, where: str, *, label: bool, declared: bool, untyped: bool) -> Array:
+    """A column as an object array of names, None where one is missing or (a label) is -1.
+
+    Raises:
+        InputError: A label below -1, or a number and text that are written alike.
+    """
+    column = named_text(column, declared, untyped and label)
+    codes = (label_codes if label else encode)(column, where, len(column))
+    refuse_lookalikes(codes.names, where)
+    return np.asarray(np.array([*codes.names, None], dtype=object)[np.maximum(codes.codes, -1)])
+
+
+def named_text(column: Array, declared: bool, untyped: bool = False) -> Array:
+    """A column of names: as text where that is declared; else as it is.
+
+    Whole numbers below 0 are numbers then, in files without types too: the label -1 of a CSV file
+    marks rows without one.
+    """
+    if declared:
+        texts = [None if value is None else str(value) for value in column.tolist()]
+        return np.array([*texts, None], dtype=object)[:-1]
+    if not untyped:
+        return column
+    values = column.tolist()
+    numbers = [row for row, value in enumerate(values) if value and _NEGATIVE.fullmatch(value)]
+    if numbers:
+        column = column.copy()
+        column[numbers] = [int(values[row]) for row in numbers]
+    return column

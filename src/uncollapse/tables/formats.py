@@ -49,7 +49,7 @@ def open_splits(path: Path) -> list[tuple[Shard, str]]:
         return [(_open(file), name) for name in splits for file in _dataset(path / name)]
     if files := dataset_files(path):
         return [(_open(file), "") for file in files]
-    files = sorted(path.rglob("*.parquet"))
+    files = sorted(path.rglob("*.parquet"), key=_natural)
     if not files:
         raise InputError(
             "a CSV or parquet file, a folder of parquet files, or a saved Hugging Face dataset",
@@ -69,6 +69,28 @@ def _split_of(file: Path, folder: Path) -> str:
     if match is None and file.parent != folder:
         match = _SPLIT.fullmatch(file.parent.name)
     return match[1] if match else ""
+
+
+def _natural(path: Path) -> list[tuple[int, str]]:
+    """What sorts paths with numbers in their names by these: emb_2 before emb_10."""
+    parts = re.split(r"(\d+)", str(path))
+    return [(int(part), "") if part.isdecimal() else (0, part) for part in parts] + [(0, str(path))]
+
+
+def check_order(paths: Sequence[str | Path]) -> None:
+    """Refuse files in the order in which a shell lists them where their numbers say another.
+
+    Raises:
+        InputError: emb_1, emb_10, emb_2, to be joined by position with rows of other files.
+    """
+    names = [Path(path) for path in paths]
+    if len(set(names)) > 1 and names == sorted(names) != sorted(names, key=_natural):
+        odd = next(a for a, b in zip(names, sorted(names, key=_natural), strict=True) if a != b)
+        raise InputError(
+            "files in the order of their numbers, as their rows are joined by position",
+            f"{odd} where a shell sorts it",
+            f"give the folder {odd.parent}, or the files in order",
+        )
 
 
 def _open(file: Path) -> Shard:
@@ -103,7 +125,7 @@ def _files_of(path: Path) -> list[Path]:
             )
         if files := dataset_files(path):
             return files
-        files = sorted(p for p in path.iterdir() if p.suffix.lower() in ENDINGS)
+        files = sorted((p for p in path.iterdir() if p.suffix.lower() in ENDINGS), key=_natural)
     except OSError as error:
         raise InputError(
             f"a file or folder that can be read at {path}", str(error), "check its permissions"

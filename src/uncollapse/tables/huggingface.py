@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from uncollapse.errors import InputError
 from uncollapse.tables._shard import unreadable
@@ -22,6 +25,29 @@ def class_names(metadata: Mapping[bytes, bytes] | None) -> dict[str, tuple[str, 
         }
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return {}
+
+
+def names_of_codes(codes: Sequence[Any], names: tuple[str, ...], where: str) -> NDArray[Any]:
+    """Names of the codes of a ClassLabel; -1 where one is withheld, by that code or by none.
+
+    Raises:
+        InputError: A code that is no whole number from -1 to the last name's, or names alike.
+    """
+    if len(set(names)) < len(names):
+        raise InputError(f"names that differ for the codes of {where}", f"{names}", "rename them")
+    known: dict[Any, Any] = dict(enumerate(names)) | {-1: -1, None: -1}
+    column = np.full(len(codes), -1, object)
+    for row, code in enumerate(codes):
+        if code != code:  # a float's NaN
+            continue
+        if code not in known:
+            raise InputError(
+                f"codes from 0 to {len(names) - 1}, or -1 for unlabelled, in {where}",
+                f"{code} (first: row {row})",
+                "save it with a name for every code, and rows to be ignored as -1",
+            )
+        column[row] = known[code]
+    return column
 
 
 def _entry(path: Path, what: str, key: str) -> Any:

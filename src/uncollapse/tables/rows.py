@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple, Self, TypeVar
@@ -13,7 +13,7 @@ from uncollapse.errors import InputError
 from uncollapse.progress import Progress, quiet
 from uncollapse.samples import ByRole
 from uncollapse.tables._shard import Array, Shard
-from uncollapse.tables.columns import Columns, embedding_columns, roles_of
+from uncollapse.tables.columns import Columns, embedding_columns, named_text, roles_of
 
 
 class Place(NamedTuple):
@@ -131,7 +131,8 @@ class Reading:
             vectors = embedding_columns(shard, self.columns.embedding)
             columns = roles_of(shard, self.columns, vectors[0])
             for place, part in self._read(shard, vectors, columns):
-                yield _vectors(part, vectors, place).beside(_names(part, columns, place))
+                names = _names(part, columns, place, self._as_text(shard))
+                yield _vectors(part, vectors, place).beside(names)
 
     def named(self) -> Iterator[Names]:
         """Labels and the other columns alone."""
@@ -141,7 +142,16 @@ class Reading:
                 vectors = embedding_columns(shard, self.columns.embedding)[0]
             columns = roles_of(shard, self.columns, vectors)
             for place, part in self._read(shard, [], columns):
-                yield _names(part, columns, place)
+                yield _names(part, columns, place, self._as_text(shard))
+
+    def _as_text(self, shard: Shard) -> Callable[[Array, str, str], Array]:
+        """A column, its role and its name -> the column as it is declared."""
+
+        def declared(column: Array, role: str, name: str) -> Array:
+            label = role in ("labels", "fine_labels")
+            return named_text(column, name in self.columns.text, shard.untyped and label)
+
+        return declared
 
     def _embeddings(self) -> Iterator[_Vectors]:
         for shard in self.shards:
@@ -177,11 +187,16 @@ class Reading:
             )
 
 
-def _names(part: dict[str, Array], columns: ByRole[str], place: Place) -> Names:
+def _names(
+    part: dict[str, Array],
+    columns: ByRole[str],
+    place: Place,
+    declared: Callable[[Array, str, str], Array],
+) -> Names:
     sources = columns.each(lambda column, _: f"column {column!r} of {place.path}")
     sources["slices"] = str(place.path)
     return Names(
-        **columns.each(lambda column, _: part[column]),
+        **columns.each(lambda column, role: declared(part[column], role, column)),
         place=place,
         sources={role: source for role, source in sources.items() if source is not None},
     )

@@ -142,4 +142,4 @@ def list_image_folder(config: ImageFolderConfig, base: Path | None) -> DataSourc
     table = Table(place(config.table, base, "a CSV or parquet file"))
     read = table.read([], [config.path_column, *text_roles(config, table.fullest)])
     paths = _inside(texts(read.names[config.path_column]).tolist(), root, config.path_column)
-    return table_source(table, read, Encoded(paths, root), ids=paths)
+    return table_source(config, table, read, Encoded(paths, root), ids=paths)

@@ -22,6 +22,7 @@ from uncollapse.tables import (
     named_column,
     number_columns,
     open_arrays,
+    plain_names,
 )
 
 Array = NDArray[Any]
@@ -42,7 +43,15 @@ def text_roles(config: DataConfig, stored: Shard, word: str = "") -> dict[str, s
     return {role: named_column(stored, role.replace("{split}", word)) for role in roles}
 
 
+def _names(config: DataConfig, name: str, column: Array, where: str, untyped: bool) -> Array:
+    """A column as text; what it is read for and what is declared say what is missing."""
+    label = name in (config.label or "label", *config.fine)
+    names = plain_names(column, where, label=label, declared=name in config.text, untyped=untyped)
+    return texts(names)
+
+
 def table_source(
+    config: DataConfig,
     table: Table,
     read: WholeColumns,
     inputs: Encoded | Array,
@@ -55,7 +64,12 @@ def table_source(
         split = np.repeat(part_names(table.splits, str(table.path)), read.counts)
     parts = ["row"] * sum(read.counts) if split is None else split.tolist()
     return DataSource(
-        columns={name: texts(values) for name, values in read.names.items()},
+        columns={
+            name: _names(
+                config, name, values, f"column {name!r} of {table.path}", table.fullest.untyped
+            )
+            for name, values in read.names.items()
+        },
         # Part and number of each row stay as long as the files do.
         ids=np.array(ids or [f"{part}-{row}" for row, part in enumerate(parts)]),
         inputs=inputs,
@@ -119,11 +133,13 @@ def list_table(config: TableConfig, base: Path | None) -> DataSource:
     if config.image_column is not None:
         read = table.read([], roles)
         origin = f"column {config.image_column!r} of {table.path}"
-        return table_source(table, read, Encoded(table.encoded(config.image_column), origin=origin))
+        return table_source(
+            config, table, read, Encoded(table.encoded(config.image_column), origin=origin)
+        )
     read = table.read(_vectors(config, table, roles), roles)
     stored = config.views is not None
     values = _matrix(read, 3 if stored else 2, table.path)
-    return table_source(table, read, values, "views" if stored else "vector")
+    return table_source(config, table, read, values, "views" if stored else "vector")
 
 
 def _check(array: Array, config: ArraysConfig, name: str, path: Path) -> None:
@@ -158,7 +174,12 @@ def _columns(stored: ArraysShard, config: ArraysConfig, inputs: str, word: str) 
     names = text_roles(config, stored, word)
     rows = stored.common_rows([inputs, *names.values()])
     read = next(stored.read([], list(names.values()), max(rows, 1)), {})
-    return {role: texts(read.get(name, np.empty(0))) for role, name in names.items()}
+    return {
+        role: _names(
+            config, role, read.get(name, np.empty(0)), f"column {name!r} of {stored.path}", False
+        )
+        for role, name in names.items()
+    }
 
 
 def list_arrays(config: ArraysConfig, base: Path | None) -> DataSource:

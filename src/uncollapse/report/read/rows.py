@@ -93,6 +93,7 @@ def _roles(shard: Shard, options: ReportOptions) -> _Roles:
         group=given.group or ("group" if "group" in present else None),
         fine=given.fine or next(iter(about.fine), None),
         slices=given.slices or about.slices,
+        text=given.text,
     )
     others = (layer for layer in about.layers if layer != wanted)
     return _Roles((wanted, *others), columns, split, name)
@@ -114,7 +115,9 @@ class _RowsRead:
 
     def add(self, part: Rows) -> None:
         """Take one part."""
-        self._draw(part)
+        labelled = np.array([label is not None for label in _labels(part)], dtype=bool)
+        if labelled.any():
+            self._draw(part if labelled.all() else part.take(np.flatnonzero(labelled)))
         self.count += len(part)
         self.parts.append(part)
         size = self.count * int(np.prod(part.embeddings.shape[1:])) * 8
@@ -170,12 +173,19 @@ class _RowsRead:
             fine_labels=part.fine_labels if whole else None,
             slices=slices if whole else None,
             permutations=20 if whole else 0,
-            prediction=_fitting(prediction, set(part.labels.tolist())),
+            prediction=_fitting(prediction, set(_labels(part)) - {None}),
             seed=seed,
             layer=layer,
             split=split,
             sources=part.sources,
         )
+
+
+def _labels(part: Rows) -> list[Any]:
+    """Labels by name; None for rows without one."""
+    where = part.sources["labels"]
+    names = tables.plain_names(part.labels, where, label=True, declared=False, untyped=False)
+    return list(names.tolist())
 
 
 def _fitting(prediction: Prediction | None, names: Collection[Any]) -> Prediction | None:
