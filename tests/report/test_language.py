@@ -63,6 +63,10 @@ def test_every_reason_that_a_measurement_can_give_is_translated():
     twice, views = np.repeat(labels, 2), np.repeat(np.arange(120), 2)
     pairs = np.eye(3, 16)[twice] + 0.5 * rng.standard_normal((240, 16))
     some = means + np.where(labels == 0, 0, 0.3)[:, None] * noise
+    other = rng.standard_normal((120, 16))
+    marked = noise + 2 * np.where(fine, 1, -1)[:, None] * np.eye(16)[5]
+    half, high = Margins(retention=0.5), Margins(retention=0.9)
+    strict = Margins(fine_loss=1e-9)
     options = {"permutations": 0}
     found = [
         measure(means, labels, **options),
@@ -77,6 +81,14 @@ def test_every_reason_that_a_measurement_can_give_is_translated():
         measure(means + np.where(fine, 0, 0.3)[:, None] * noise, labels, slices=fine, **options),
         measure(np.eye(16)[3] + 1e-12 * noise, labels, **options),
         measure(np.eye(16)[3] + 0.05 * noise, labels, **options),
+        # Against a reference: kept, lost, kept but small, not certain; by finer labels too.
+        measure(noise, labels, reference=noise, prediction=collapse, **options),
+        measure(noise, labels, reference=other, **options),
+        measure(means + 1e-4 * noise, labels, reference=noise, **options),
+        measure(noise, labels, reference=noise + other, margins=half, **options),
+        measure(marked, labels, fine_labels=fine, reference=marked + other, margins=high),
+        measure(noise, labels, fine_labels=fine, reference=marked, **options),
+        measure(marked, labels, fine_labels=fine, reference=marked + other - noise, margins=strict),
         measure((means + 0.05 * noise)[::10], labels[::10], **options),
     ]
     japanese = language("ja")
@@ -86,17 +98,9 @@ def test_every_reason_that_a_measurement_can_give_is_translated():
             codes.add(reason.code)
             for message in reason.messages:
                 assert message is None or japanese.translate(str(message), message) is not None
-    assert {
-        "UC101",
-        "UC103",
-        "UC203",
-        "UC204",
-        "UC208",
-        "UC402",
-        "UC405",
-        "UC501",
-        "UC503",
-    } <= codes
+    shared = {"UC101", "UC103", "UC203", "UC204", "UC208", "UC402", "UC405", "UC501", "UC503"}
+    against = {"UC209", "UC210", "UC211", "UC303", "UC304", "UC403", "UC404", "UC505", "UC506"}
+    assert shared | against <= codes
 
 
 def test_notes_are_translated():

@@ -17,7 +17,7 @@ from uncollapse.metrics.moments import Classes, Floats, classes_of
 from uncollapse.metrics.secondary import nc1_null, secondary_measures, ssem_fit, uniformity_of
 from uncollapse.metrics.slices import measure_slices
 from uncollapse.metrics.variance import decompose
-from uncollapse.metrics.verdict import judge, judge_classes
+from uncollapse.metrics.verdict import Known, judge, judge_classes
 from uncollapse.probes import (
     ProbeOptions,
     WithinClassOptions,
@@ -226,11 +226,12 @@ def build_record(
         "interval.units" if blocks is None else "interval.blocks", {"blocks": blocks}
     )
     macro = decompose(classes.units, confidence=confidence)
-    verdict, reasons = judge(macro, classes.names, margins, prediction, beside.probe, beside.slices)
+    known = Known(beside.probe, beside.slices, reference)
+    verdict, reasons = judge(macro, classes.names, margins, prediction, known)
     return Measurement(
         verdict=verdict,
         reasons=reasons,
-        classes=tuple(judge_classes(classes, macro, margins, prediction)),
+        classes=tuple(judge_classes(classes, macro, margins, prediction, reference)),
         **vars(macro.variances),
         share=macro.share,
         micro=decompose(classes.units, confidence=confidence, micro=True).variances,

@@ -9,10 +9,12 @@ spread is attainable.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import compress
 from typing import Any
 
 from uncollapse import records
+from uncollapse.metrics._evidence import Evidence, evidence_of, is_kept, retention_values
 from uncollapse.metrics._expected import (
     Expected,
     expected_of,
@@ -48,10 +50,27 @@ def judge_share(
     return "at-risk" if high < margins[1] else "cannot-tell"
 
 
+@dataclass(frozen=True)
+class Known:
+    """What is known besides the variances."""
+
+    probe: records.WithinClassProbe | None = None
+    slices: Mapping[str, SliceColumn] | None = None
+    reference: records.ReferenceComparison | None = None
+
+
+NOTHING = Known()
+
+
 def judge_classes(
-    classes: Classes, levels: Decomposition, margins: Margins, prediction: Prediction | None
+    classes: Classes,
+    levels: Decomposition,
+    margins: Margins,
+    prediction: Prediction | None,
+    reference: records.ReferenceComparison | None = None,
 ) -> Iterator[records.ClassMeasurement]:
-    """Every class with the verdict of its own share, and why."""
+    """Every class with the verdict of its own share and of its own retention, and why."""
+    kept = {} if reference is None else {one.label: one.retention for one in reference.classes}
     expected: Sequence[Expected | None] = [expected_of(prediction)] * len(classes.names)
     if prediction is not None and len(prediction.instance_variance_per_class) == len(expected):
         expected = expected_per_class(prediction)
@@ -70,9 +89,21 @@ def judge_classes(
         if verdict == "not-collapsed" and reached(level.share, judged, predicted, margins):
             verdict, key = "healthy", "class.reached"
         values: dict[str, Value] = {"low": low, "high": high, "predicted": attainable}
+        if reference is not None and (own := kept.get(name)) is not None:
+            verdict, key = _by_retention(verdict, key, is_kept(own, margins))
+            values |= retention_values(reference.name, own, margins)
         reason = records.sentence(key, {"share": level.share, **values})
         estimates = level.within, level.instance, level.view, level.share
         yield records.ClassMeasurement(name, moments.samples, verdict, reason, *estimates)
+
+
+def _by_retention(verdict: Verdict, key: str, kept: bool | None) -> tuple[Verdict, str]:
+    """The verdict of a class and the key of its reason, given whether its structure is kept."""
+    if kept is None or (verdict == "collapsed" and not kept):
+        return verdict, key
+    if not kept:
+        return "at-risk", "class.lost"
+    return ("at-risk", "class.kept-small") if verdict == "collapsed" else ("healthy", "class.kept")
 
 
 def judge(
@@ -80,35 +111,51 @@ def judge(
     names: Sequence[Any],
     margins: Margins,
     prediction: Prediction | None = None,
-    probe: records.WithinClassProbe | None = None,
-    slices: Mapping[str, SliceColumn] | None = None,
+    known: Known = NOTHING,
 ) -> tuple[Verdict, tuple[Reason, ...]]:
-    """The overall verdict and its reasons, the deciding one first."""
+    """The overall verdict and its reasons, the deciding one first: see docs/verdict.md."""
     expected = expected_of(prediction)
     bounds = margins.for_share(None if expected is None else expected.share)
-    verdict = judge_share(levels.share, bounds, levels.enough_units)
-    reasons = [_share(verdict, levels, bounds, expected)]
-    kept = _reached(levels, expected, margins) if verdict == "not-collapsed" else []
+    by_share = judge_share(levels.share, bounds, levels.enough_units)
+    evidence = evidence_of(known.reference, known.probe, margins)
+    if evidence is None and by_share == "not-collapsed":
+        evidence = _reached(levels, expected, margins)
+    kept = None if evidence is None else evidence.kept
+    lost = [evidence.reason] if evidence is not None and kept is False else []
     findings = [
-        *_findings(levels, names, margins, bounds[0], slices),
-        *_optimum(prediction),
-        *_probed(probe, "no-information", "UC205"),
+        *_findings(levels, names, margins, bounds[0], known.slices),
+        *([] if kept else _optimum(prediction, "UC203")),
+        *_probed(known.probe, "no-information", "UC205"),
     ]
-    if verdict == "collapsed" or not findings:
-        if kept:
-            verdict, reasons = "healthy", kept
-        reasons += findings
-    else:
+    verdict, reasons = by_share, [_share(by_share, levels, bounds, expected)]
+    if by_share == "collapsed":
+        reasons += lost + findings
+    elif lost or findings:
         # Of cannot-tell too: to know less of the whole does not make a finding milder. What turned
         # the verdict is said first, what the share alone would say after it.
-        reasons = reasons + findings if verdict == "at-risk" else findings + reasons
         verdict = "at-risk"
+        reasons = lost + (reasons + findings if by_share == "at-risk" else findings + reasons)
+    elif evidence is not None and kept:
+        verdict, reasons = "healthy", [evidence.reason]
+    elif evidence is not None:
+        reasons = (
+            [evidence.reason, *reasons] if by_share != "at-risk" else [*reasons, evidence.reason]
+        )
     if one_point := _constant(levels, ONE_POINT, "UC103"):
         verdict, reasons = "collapsed", one_point + reasons
-    readable = _probed(probe, "information", "UC207")
-    if verdict == "collapsed" and readable:
-        verdict, reasons = "at-risk", readable + reasons
-    return verdict, (*reasons, *_besides(levels, margins, prediction))
+    usable = _probed(known.probe, "information", "UC207") + _small(evidence)
+    if verdict == "collapsed" and usable:
+        verdict, reasons = "at-risk", usable + reasons
+    beside = () if evidence is None else evidence.beside
+    optimum = _optimum(prediction, "UC506") if kept else ()
+    return verdict, (*reasons, *beside, *optimum, *_besides(levels, margins, prediction))
+
+
+def _small(evidence: Evidence | None) -> list[Reason]:
+    """What to say of a collapsed variance that still holds the reference's structure."""
+    if evidence is None or evidence.reason.code != "UC403":
+        return []
+    return [Reason.from_code("UC211", **(evidence.reason.values or {}))]
 
 
 def _share(
@@ -137,14 +184,14 @@ def _share(
     return Reason.from_code("UC101" if verdict == "collapsed" else "UC201", level, **values)
 
 
-def _reached(levels: Decomposition, expected: Expected | None, margins: Margins) -> list[Reason]:
+def _reached(levels: Decomposition, expected: Expected | None, margins: Margins) -> Evidence | None:
     """That the spread predicted for the setting is there, if it is."""
     if expected is None or not reached(levels.share, levels.judged, expected, margins):
-        return []
+        return None
     low, high = margins.reached * expected.share, expected.share / margins.reached
     variant = "instances" if levels.has_views else "within"
     ends: dict[str, Value] = {"low": low, "high": high, "predicted": expected.share}
-    return [Reason.from_code("UC405", variant, share=levels.share, **ends)]
+    return Evidence(True, Reason.from_code("UC405", variant, share=levels.share, **ends))
 
 
 def _findings(
@@ -171,11 +218,11 @@ def _findings(
     yield from _collapsed("UC208", list(parts), surely, collapsed)
 
 
-def _optimum(prediction: Prediction | None) -> Iterator[Reason]:
+def _optimum(prediction: Prediction | None, code: str) -> Iterator[Reason]:
     """That the loss of this setting is lowest where nothing is spread, if it is."""
     if prediction is not None and prediction.phase != "spread":
         variance = prediction.instance_variance
-        yield Reason.from_code("UC203", phase=prediction.phase, variance=variance)
+        yield Reason.from_code(code, phase=prediction.phase, variance=variance)
 
 
 def _constant(levels: Decomposition, margin: float, code: str) -> list[Reason]:

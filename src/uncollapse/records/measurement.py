@@ -25,6 +25,10 @@ CAVEATS = {
 }
 
 
+# Reasons that say: collapsed in size, but not in information.
+_STILL_USABLE = {"UC207", "UC211"}
+
+
 @dataclass(frozen=True)
 class SingleMeasure(Part):
     """One number (None where it does not exist) and what must be known to read it."""
@@ -196,8 +200,8 @@ class Measurement(Document):
         """Whether a guard lets this not pass: the verdict is `on`, or a worse one.
 
         A class or a slice that is collapsed counts as the whole does: a guard must not let a model
-        pass of which it prints that a part is collapsed. Unless what is left can still be read
-        (UC207).
+        pass of which it prints that a part is collapsed. Unless what is left can still be used
+        (UC207, UC211).
 
         Raises:
             InputError: `on` is neither of the two.
@@ -214,7 +218,7 @@ class Measurement(Document):
         if on == "at-risk":
             return self.verdict in ("collapsed", "at-risk")
         codes = {reason.code for reason in self.reasons}
-        part = not codes.isdisjoint({"UC204", "UC208"}) and "UC207" not in codes
+        part = not codes.isdisjoint({"UC204", "UC208"}) and codes.isdisjoint(_STILL_USABLE)
         return self.verdict == "collapsed" or part
 
     def __rich_console__(
