@@ -32,7 +32,7 @@ from .records import (
 )
 from .report import Report, ReportOptions, build_report
 from .simulation import SimulationOptions, simulate
-from .tables import Columns
+from .tables import Columns, ReferenceFiles
 from .theory import advise, predict, ssem
 from .training import build_problem, embed, load_config, train
 
@@ -55,6 +55,7 @@ __all__ = [
     "ProbeResult",
     "RandomBatch",
     "Reference",
+    "ReferenceFiles",
     "Report",
     "ReportOptions",
     "Setting",

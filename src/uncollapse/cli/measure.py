@@ -27,7 +27,7 @@ from uncollapse.metrics import (
     save_state,
 )
 from uncollapse.records import Comparison, Measurement, Prediction, Setting
-from uncollapse.tables import Columns
+from uncollapse.tables import Columns, ReferenceFiles
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +56,7 @@ class MeasureOptions:
     """
 
     columns: Columns
+    beside: ReferenceFiles
     labels_from: tuple[Path, ...] = ()
     drop_invalid: bool = False
     prediction: Path | None = None
@@ -88,7 +89,8 @@ def measure_command(
     """Say whether embeddings are collapsed.
 
     Verdict, variances within and between classes with their intervals, finer labels and slices;
-    with the run's setting, measured beside predicted.
+    with the run's setting, measured beside predicted; with a reference, what of its structure
+    inside the classes is kept.
 
     Example: `uncollapse measure embeddings.parquet --embedding projector --label label`
     """
@@ -99,6 +101,13 @@ def measure_command(
         "layer": options.layer,
         "split": options.split,
     }
+    beside = None if options.beside == ReferenceFiles() else options.beside
+    if options.save is not None and beside is not None:
+        raise InputError(
+            "--save-state without a reference: a state holds sums only",
+            "both",
+            "give the reference where the embeddings are measured",
+        )
     if options.save is not None:
         state = _saved(files, options, options.save)
         if callable(prediction):
@@ -110,6 +119,7 @@ def measure_command(
                 files,
                 columns=options.columns,
                 labels_from=options.labels_from,
+                reference=beside,
                 stream=options.stream,
                 interval=options.interval,
                 drop_invalid=options.drop_invalid,

@@ -33,6 +33,7 @@ class Reference:
         joined_by: How the rows were brought into that order, for the record.
         paired: (N,) whether the reference has the row; None: it has all of them.
         only_in_reference: Rows that only the reference has, for the record.
+        key: Id column by which they were joined, for the record.
 
     Examples:
         >>> import numpy as np
@@ -49,6 +50,7 @@ class Reference:
     joined_by: JoinedBy = "position"
     paired: ArrayLike | Any | None = None
     only_in_reference: int = 0
+    key: str | None = None
 
 
 def as_reference(given: Any) -> Reference:
@@ -191,4 +193,5 @@ def comparison(
         seed=drawing.seed,
         dropped={fault: count for fault, count in dropped.items() if count},
         drawn_from=drawn_from,
+        key=reference.key,
     )

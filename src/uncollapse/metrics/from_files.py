@@ -19,12 +19,25 @@ from numpy.typing import NDArray
 from uncollapse import samples
 from uncollapse.errors import InputError
 from uncollapse.metrics._measure import DEFAULT_PROBE, measure, within_options
+from uncollapse.metrics._reference import Reference
+from uncollapse.metrics._retention import PERMUTATIONS
 from uncollapse.metrics.persist import Paths, merged_states
 from uncollapse.metrics.stream import Accumulator
 from uncollapse.probes import ProbeOptions
 from uncollapse.progress import Progress, quiet
 from uncollapse.records import Margins, Measurement, Prediction
-from uncollapse.tables import Columns, Reading, Rows, check_order, joined, joined_names, open_shards
+from uncollapse.tables import (
+    Columns,
+    Joined,
+    Reading,
+    ReferenceFiles,
+    Rows,
+    check_order,
+    join_reference,
+    joined,
+    joined_names,
+    open_shards,
+)
 
 ClassCounts = dict[Any, int]
 
@@ -42,6 +55,7 @@ def measure_files(
     *,
     columns: Columns | None = None,
     labels_from: Sequence[str | Path] = (),
+    reference: ReferenceFiles | str | Path | None = None,
     stream: bool | None = None,
     interval: Literal["auto", "exact", "blocks"] = "auto",
     drop_invalid: bool = False,
@@ -63,6 +77,11 @@ def measure_files(
         columns: What is where in them.
         labels_from: Files with the labels and the other columns, when they lie apart from the
             embeddings; row by row the same order.
+        reference: File with another embedding of the same rows, as in `measure`; or a
+            `ReferenceFiles` that names its column, a column of the same files, or an id column.
+            Rows are joined by an id column where both have one (rows that only one has are left
+            out and counted), else by position. A stream holds at most 256 MiB of its rows, drawn at
+            random, and needs both in one order, or a reference that fits in memory.
         stream: Whether to read in parts, in bounded memory and without probe, slices and nulls.
             None: when the embeddings take more than 256 MiB and neither probe nor slices are asked.
         interval: Of a stream, as in `Accumulator`; "auto" is "blocks".
@@ -94,25 +113,42 @@ def measure_files(
     columns = columns or Columns()
     if within_options(probe) is None:
         columns = replace(columns, fine=None)
+    beside = _reference_files(reference)
     state = merged_states(paths, columns, labels_from, drop_invalid)
+    if state is not None and beside is not None:
+        raise InputError(
+            "embeddings beside a reference",
+            "a saved state, which holds sums only",
+            "give the files that it was made of",
+        )
     if state is None:
         reading = _reading(paths, columns, labels_from, drop_invalid)
         memory_only = columns.fine is not None or bool(columns.slices)
-        if stream or (stream is None and not memory_only and _bytes(reading) > _IN_MEMORY_BYTES):
-            state = _accumulated(reading, "exact" if interval == "exact" else "blocks", progress)
+        large = _bytes(reading) > _IN_MEMORY_BYTES
+        other = None if beside is None else _joined(reading, beside)
+        if stream or (stream is None and not memory_only and large):
+            kind: Literal["exact", "blocks"] = "exact" if interval == "exact" else "blocks"
+            state = _accumulated(reading, kind, progress, other)
     if state is not None:
         if callable(prediction):
             prediction = prediction(state.classes().counts)
         return state.measurement(
-            prediction=prediction, margins=margins, confidence=confidence, layer=layer, split=split
+            prediction=prediction,
+            margins=margins,
+            confidence=confidence,
+            layer=layer,
+            split=split,
+            permutations=PERMUTATIONS if permutations else 0,
+            seed=seed,
         )
-    rows = reading.whole(progress)
+    rows = reading.whole(progress, other)
     if callable(prediction):
         prediction = prediction(_counts(rows))
     try:
         return measure(
             rows.embeddings,
             **rows.each(lambda column, _: column),
+            reference=None if other is None else _reference(rows, other),
             prediction=prediction,
             margins=margins,
             probe=probe,
@@ -157,6 +193,31 @@ def _reading(paths: Paths, columns: Columns, labels_from: Paths, drop_invalid: b
     return Reading(open_shards(paths), others, columns, fill_ragged=drop_invalid)
 
 
+def _reference_files(given: ReferenceFiles | str | Path | None) -> ReferenceFiles | None:
+    if given is None or isinstance(given, ReferenceFiles):
+        return given
+    return ReferenceFiles(Path(given))
+
+
+def _joined(reading: Reading, files: ReferenceFiles) -> Joined:
+    """The reference's rows beside those that are read; ids of views may come several times."""
+    other = join_reference(reading, files, views=reading.columns.instance is not None)
+    if other.joined_by == "position":
+        check_order([shard.path for shard in reading.shards])
+    return other
+
+
+def _reference(rows: Rows, other: Joined) -> Reference:
+    return Reference(
+        rows.reference,
+        other.name,
+        other.joined_by,
+        rows.paired,
+        other.only_in_reference,
+        other.key,
+    )
+
+
 def _bytes(reading: Reading) -> float:
     """Memory that the embeddings take as float64: known rows, or eight times the files."""
     widths = [int(np.prod(c.shape)) for c in reading.shards[0].columns if c.shape]
@@ -166,7 +227,10 @@ def _bytes(reading: Reading) -> float:
 
 
 def _accumulated(
-    reading: Reading, interval: Literal["exact", "blocks"], progress: Progress
+    reading: Reading,
+    interval: Literal["exact", "blocks"],
+    progress: Progress,
+    other: Joined | None = None,
 ) -> Accumulator:
     if reading.columns.fine is not None or reading.columns.slices:
         raise InputError(
@@ -174,15 +238,26 @@ def _accumulated(
             "columns of them",
             "measure a part of the rows in memory for the probe",
         )
+    if other is not None and not other.in_step and _bytes(other.reading(1)) > _IN_MEMORY_BYTES:
+        raise InputError(
+            f"the rows of {other.name} in the order of the embeddings, for a stream",
+            "the same ids in another order",
+            "sort both by the id, or measure them in memory (--in-memory)",
+        )
     reading = replace(reading, batch=_STREAM_ROWS)
     accumulator = Accumulator(interval, drop_invalid=reading.fill_ragged)
     if accumulator.drop_invalid:
         accumulator.split_ids = _split_ids(reading)
     done = 0
-    for part in _whole_instances(_ahead(reading.parts())):
+    for part in _whole_instances(_ahead(reading.parts(other))):
         rows = part.embeddings, part.labels, part.instances, part.groups
         try:
-            accumulator.update(*rows, sources=part.sources, first_row=part.vectors_place.row)
+            accumulator.update(
+                *rows,
+                reference=None if other is None else _reference(part, other),
+                sources=part.sources,
+                first_row=part.vectors_place.row,
+            )
         except samples.RowError as error:
             split = _split_error(reading) if error.fault.startswith("instance_in_two") else None
             raise split or _over_its_file(error, reading) from error

@@ -68,9 +68,16 @@ def save_state(accumulator: Accumulator, path: str | Path) -> None:
     """Write everything that `load_state` needs to go on.
 
     Raises:
-        InputError: The file cannot be written, or would replace one that is no state.
+        InputError: The file cannot be written, or would replace one that is no state; the
+            accumulator has a reference, whose rows a state does not hold.
     """
     check_place(path)
+    if accumulator.held is not None:
+        raise InputError(
+            "a state without a reference, which holds sums only",
+            "rows of a reference",
+            "save it without, and give the reference where the embeddings are measured",
+        )
     store = accumulator.store
     header = StateHeader(
         **{name: getattr(accumulator, name) for name in _NOTED + _PLAIN},

@@ -11,7 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uncollapse.errors import InputError
+from uncollapse.metrics._held import HeldRows
 from uncollapse.metrics._measure import build_record
+from uncollapse.metrics._reference import Reference, as_reference
+from uncollapse.metrics._retention import PERMUTATIONS, Drawing
 from uncollapse.metrics._stores import BlockStore, GroupStore, ScatterStore, Store
 from uncollapse.metrics.moments import Classes, ClassMoments, Integers, features_by_class
 from uncollapse.records import Margins, Measurement, Prediction
@@ -27,6 +30,7 @@ from uncollapse.samples import (
     sample_of,
     sorted_names,
     usable,
+    usable_reference,
 )
 
 IntervalKind = Literal["exact", "blocks"]
@@ -86,6 +90,8 @@ class Accumulator:
         self.rows = 0
         self.ids = IdSet()
         self.label_sources: dict[str, None] = {}
+        self.held: HeldRows | None = None  # of both embeddings, where there is a reference
+        self.reference: Reference | None = None  # without its rows
         # Hashes of ids that the caller knows to lie in two classes or groups, by fault.
         self.split_ids: dict[str, Hashes] = {}
 
@@ -101,6 +107,7 @@ class Accumulator:
         instances: Any = None,
         groups: Any = None,
         *,
+        reference: Any = None,
         sources: Mapping[str, str] | None = None,
         first_row: int | None = None,
     ) -> None:
@@ -109,7 +116,11 @@ class Accumulator:
         `first_row` is the number that errors give the first of them; by default they count on.
         """
         columns = ByRole[Any](labels=labels, instances=instances, groups=groups)
-        sample = sample_of(embeddings, columns, sources)
+        beside = None if reference is None else as_reference(reference)
+        other, paired = (None, None) if beside is None else (beside.array, beside.paired)
+        sample = sample_of(embeddings, columns, sources, reference=other, paired=paired)
+        held = self._held_for(beside)
+        before = self.rows
         first_row = self.rows if first_row is None else first_row
         self.rows += len(sample.matrix)
         store = self._store_for(sample)
@@ -125,6 +136,11 @@ class Accumulator:
                 for number, count in enumerate(np.bincount(numbers).tolist()):
                     self.samples[number] += count
                 store.add_rows(wide, norms, numbers)
+                if held is not None:
+                    sample = usable_reference(
+                        sample, drop_invalid=self.drop_invalid, first_row=first_row
+                    )
+                    held.add(sample, before, named=False)
                 return
         sample = usable(
             sample,
@@ -146,6 +162,8 @@ class Accumulator:
                     f"{again} instance ids that came before (rows up to {self.rows})",
                     "sort the rows by instance, or measure them in one call",
                 )
+        if held is not None:
+            held.add(sample, before, named=instances is not None)
         numbers = self._numbers(sample.labels.names).tolist()
         for code, features, codes, rows in features_by_class(sample):
             groups = None
@@ -165,6 +183,23 @@ class Accumulator:
             else:
                 self.store = BlockStore(self.blocks, self.dimension)
         return self.store, (self.dimension, self.views, self.grouped)
+
+    def _held_for(self, reference: Reference | None) -> HeldRows | None:
+        """Where rows of both embeddings are held; None without a reference."""
+        if self.rows and (reference is None) != (self.held is None):
+            raise InputError(
+                "a reference in all parts of a stream, or in none",
+                "some with one and some without",
+                "give it with every part",
+            )
+        if reference is None:
+            return None
+        if self.held is None:
+            self.held = HeldRows()
+            self.reference = replace(reference, array=None, paired=None)
+        if reference.paired is not None:
+            self.held.alone += int(np.count_nonzero(~np.asarray(reference.paired)))
+        return self.held
 
     def _store_for(self, sample: Sample) -> Store:
         """Where these rows go; rows of another kind than those before are refused."""
@@ -225,6 +260,15 @@ class Accumulator:
                 f"{again} instance ids in both",
                 "keep all views of an instance in one shard",
             )
+        if self.rows and (self.held is None) != (other.held is None):
+            raise InputError(
+                "two accumulators with a reference, or two without",
+                "one with and one without",
+                "accumulate both in one way",
+            )
+        if other.held is not None:
+            self.held, self.reference = self.held or HeldRows(), self.reference or other.reference
+            self.held.merge(other.held)
         numbers = self._numbers(other.labels).tolist()
         for number, count in zip(numbers, other.samples, strict=True):
             self.samples[number] += count
@@ -282,13 +326,23 @@ class Accumulator:
         confidence: float = 0.95,
         layer: str | None = None,
         split: str | None = None,
+        permutations: int = PERMUTATIONS,
+        seed: int = 0,
     ) -> Measurement:
-        """The record of all rows so far; the arguments are those of `measure`."""
+        """The record of all rows so far; the arguments are those of `measure`.
+
+        Permutations and their seed are those of a reference; else nothing is drawn.
+        """
+        classes, compared = self.classes(), None
+        if self.held is not None and self.reference is not None:
+            drawing = Drawing(confidence, permutations, seed)
+            compared = self.held.comparison(self.reference, classes.names, drawing)
         return build_record(
-            self.classes(),
+            classes,
             prediction=prediction,
             margins=margins,
             confidence=confidence,
             layer=layer,
             split=split,
+            reference=compared,
         )

@@ -31,6 +31,8 @@ def reference_parts(found: ReferenceComparison) -> Iterator[RenderableType]:
         lines.append(sentence("reference.retention", {"retention": str(kept)}))
         if kept.null is not None:
             lines[-1] += sentence("reference.null", {"null": kept.null})
+            if kept.estimate <= kept.null and found.joined_by == "position":
+                lines.append(sentence("reference.unrelated"))
     if found.probe is not None:
         lines.append(probe_line(found.probe))
     if found.drawn_from is not None:

@@ -66,7 +66,7 @@ class ReferenceComparison(Part):
     Attributes:
         name: Of the reference.
         rows: That both have, and that were compared.
-        joined_by: How rows were brought together.
+        joined_by: How rows were brought together, and by which id column (`key`).
         retention: Mean over the classes that have one.
         classes: One entry per class, in label order.
         probe: Finer labels by both embeddings; None without finer labels.
@@ -90,3 +90,4 @@ class ReferenceComparison(Part):
     seed: scalars.Count = 0
     dropped: Mapping[str, scalars.Count] = field(default_factory=dict)
     drawn_from: scalars.Count | None = None
+    key: str | None = None

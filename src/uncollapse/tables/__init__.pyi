@@ -2,6 +2,11 @@ from ._shard import (
     Shard,
     description_of,
 )
+from .beside import (
+    Joined,
+    ReferenceFiles,
+    join_reference,
+)
 from .columns import (
     Columns,
     embedding_columns,
@@ -36,8 +41,10 @@ __all__ = [
     "ENDINGS",
     "ArraysShard",
     "Columns",
+    "Joined",
     "Place",
     "Reading",
+    "ReferenceFiles",
     "Rows",
     "Shard",
     "Table",
@@ -45,6 +52,7 @@ __all__ = [
     "check_order",
     "description_of",
     "embedding_columns",
+    "join_reference",
     "joined",
     "joined_names",
     "label_column",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple, Self, TypeVar
+from typing import NamedTuple, Protocol, Self, TypeVar
 
 import numpy as np
 
@@ -49,16 +49,23 @@ class Rows(Names):
 
     embeddings: Array  # (N, d) or (N, p, d)
     vectors_place: Place  # the first of the rows in the file with the embeddings
+    reference: Array | None = None  # (N, e) or (N, p, e), another embedding of the rows
+    paired: Array | None = None  # (N,) whether it has the row; None where it has all
 
     def take(self, rows: slice | Array) -> Self:
         """Some of the rows."""
         taken = super().take(rows)
-        vectors_place = _moved(self.vectors_place, rows)
-        return replace(taken, embeddings=self.embeddings[rows], vectors_place=vectors_place)
+        return replace(
+            taken,
+            embeddings=self.embeddings[rows],
+            vectors_place=_moved(self.vectors_place, rows),
+            reference=None if self.reference is None else self.reference[rows],
+            paired=None if self.paired is None else self.paired[rows],
+        )
 
 
 @dataclass(frozen=True)
-class _Vectors:
+class Vectors:
     """Embeddings of consecutive rows of one file."""
 
     matrix: Array
@@ -68,10 +75,12 @@ class _Vectors:
     def __len__(self) -> int:
         return len(self.matrix)
 
-    def take(self, rows: slice) -> _Vectors:
+    def take(self, rows: slice) -> Vectors:
+        """Some of the rows."""
         return replace(self, matrix=self.matrix[rows], place=_moved(self.place, rows))
 
     def beside(self, names: Names) -> Rows:
+        """These with the other columns of the same rows."""
         sources = {"embeddings": self.source, **names.sources}
         return Rows(
             **vars(names) | {"sources": sources}, embeddings=self.matrix, vectors_place=self.place
@@ -80,6 +89,13 @@ class _Vectors:
 
 def _moved(place: Place, rows: slice | Array) -> Place:
     return place._replace(row=place.row + (rows.start or 0)) if isinstance(rows, slice) else place
+
+
+class Beside(Protocol):
+    """Another embedding of the same rows."""
+
+    def beside(self, parts: Iterator[Rows], batch: int) -> Iterator[Rows]:
+        """The parts, each with its rows of it."""
 
 
 @dataclass(frozen=True)
@@ -103,24 +119,28 @@ class Reading:
         known = [count for count in counts if count is not None]
         return sum(known) if len(known) == len(counts) else None
 
-    def parts(self) -> Iterator[Rows]:
-        """All rows in order.
+    def parts(self, other: Beside | None = None) -> Iterator[Rows]:
+        """All rows in order, with those of another embedding where one is given.
 
         Raises:
             InputError: A column that is not there, files of different length, no rows.
         """
         rows = 0
-        for part in self._side_by_side() if self.others else self._together():
+        parts = self._side_by_side() if self.others else self._together()
+        for part in parts if other is None else other.beside(parts, self.batch):
             yield part
             rows += len(part)
         if not rows:
             path = self.shards[0].path
             raise InputError(f"rows in {path}", "none", "give a file that holds embeddings")
 
-    def whole(self, progress: Progress = quiet) -> Rows:
-        """All rows at once; `progress` is called with the rows so far, and in all where known."""
+    def whole(self, progress: Progress = quiet, other: Beside | None = None) -> Rows:
+        """All rows at once, as `parts` has them.
+
+        `progress` is called with the rows so far, and in all where known.
+        """
         parts, done = [], 0
-        for part in self.parts():
+        for part in self.parts(other):
             parts.append(part)
             done += len(part)
             progress(done, self.rows)
@@ -153,7 +173,8 @@ class Reading:
 
         return declared
 
-    def _embeddings(self) -> Iterator[_Vectors]:
+    def vectors(self) -> Iterator[Vectors]:
+        """The embeddings alone."""
         for shard in self.shards:
             vectors = embedding_columns(shard, self.columns.embedding)
             for place, part in self._read(shard, vectors, None):
@@ -169,7 +190,7 @@ class Reading:
             row += len(next(iter(part.values())))
 
     def _side_by_side(self) -> Iterator[Rows]:
-        left, right = self._embeddings(), self.named()
+        left, right = self.vectors(), self.named()
         vectors, names, used = next(left, None), next(right, None), 0
         while vectors is not None and names is not None:
             count = min(len(vectors), len(names))
@@ -202,12 +223,12 @@ def _names(
     )
 
 
-def _vectors(part: dict[str, Array], names: list[str], place: Place) -> _Vectors:
+def _vectors(part: dict[str, Array], names: list[str], place: Place) -> Vectors:
     named = names[0] if len(names) == 1 else f"{names[0]}..{names[-1]}"
     matrix = part[names[0]]
     if len(names) > 1:
         matrix = np.stack([part[name] for name in names], axis=1)
-    return _Vectors(matrix, place, f"column {named!r} of {place.path}")
+    return Vectors(matrix, place, f"column {named!r} of {place.path}")
 
 
 def _listed(shards: Sequence[Shard]) -> str:
@@ -251,8 +272,20 @@ def joined(parts: Sequence[Rows]) -> Rows:
             " and ".join(str(shape) for shape in sorted(shapes)),
             "use files of one model together",
         )
-    arrays = [part.embeddings for part in parts]
+    return replace(
+        joined_names(parts),
+        embeddings=_concatenated([part.embeddings for part in parts]),
+        reference=_present([part.reference for part in parts]),
+        paired=_present([part.paired for part in parts]),
+    )
+
+
+def _concatenated(arrays: Sequence[Array]) -> Array:
     types = {(str(array.dtype), str(array.dtype.metadata)) for array in arrays}
     # Given the type, numpy keeps what it remembers.
-    embeddings = np.concatenate(arrays, dtype=arrays[0].dtype if len(types) == 1 else None)
-    return replace(joined_names(parts), embeddings=embeddings)
+    return np.concatenate(arrays, dtype=arrays[0].dtype if len(types) == 1 else None)
+
+
+def _present(arrays: Sequence[Array | None]) -> Array | None:
+    there = [array for array in arrays if array is not None]
+    return _concatenated(there) if there else None

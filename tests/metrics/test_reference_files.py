@@ -1,0 +1,162 @@
+"""A reference from files: how rows are joined, and what a stream holds of them."""
+
+import json
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from sklearn.datasets import load_digits
+
+from command_line import call
+from uncollapse.errors import InputError
+from uncollapse.metrics import Accumulator, Columns, Reference, measure, measure_files
+from uncollapse.metrics._held import HeldRows
+from uncollapse.tables import ReferenceFiles
+
+
+@pytest.fixture
+def arrays(rng):
+    base = rng.standard_normal((90, 8)) + 1
+    return base[:, :3] + 0.3 * rng.standard_normal((90, 3)), base, np.arange(90) % 3
+
+
+@pytest.fixture
+def expected(arrays):
+    rows, base, labels = arrays
+    return measure(rows, labels, reference=base, permutations=0).reference
+
+
+def measured(path, reference, **options):
+    options = {"permutations": 0, "columns": Columns(embedding="z")} | options
+    return measure_files([path], reference=reference, **options).reference
+
+
+IDS = np.array([f"row-{k}" for k in range(90)])
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_rows_are_joined_by_id_position_or_file(tmp_path, rng, arrays, expected, stream):
+    rows, base, labels = arrays
+    order = rng.permutation(90)
+    both = tmp_path / "both.npz"
+    np.savez(both, z=rows, h=base, label=labels, id=IDS)
+    np.save(tmp_path / "plain.npy", base)
+    np.save(tmp_path / "permuted.npy", base[order])
+    vectors = pa.array(base[order].tolist())
+    pq.write_table(pa.table({"v": vectors, "id": IDS[order]}), tmp_path / "ids.parquet")
+    for reference, joined in (
+        (ReferenceFiles(reference_embedding="h"), "same file"),
+        (tmp_path / "plain.npy", "position"),
+        (tmp_path / "ids.parquet", "id"),
+        (ReferenceFiles(tmp_path / "ids.parquet", "v", "id"), "id"),
+    ):
+        found = measured(both, reference, stream=stream)
+        assert (found.joined_by, found.rows) == (joined, 90)
+        assert found.retention.estimate == pytest.approx(expected.retention.estimate, rel=1e-9)
+        assert found.retention.low == pytest.approx(expected.retention.low, rel=1e-9)
+    # Without ids, rows in another order are unrelated, and the output asks.
+    found = measure_files(
+        [both], reference=tmp_path / "permuted.npy", columns=Columns(embedding="z"), stream=stream
+    )
+    assert abs(found.reference.retention.estimate) < 0.1
+    assert found.reference.retention.null > found.reference.retention.estimate
+    assert "check that the rows of both are in the same order" in " ".join(str(found).split())
+
+
+def test_rows_of_one_side_only_are_left_out_and_counted(tmp_path, arrays):
+    rows, base, labels = arrays
+    np.savez(tmp_path / "z.npz", z=rows[:80], label=labels[:80], id=IDS[:80])
+    np.savez(tmp_path / "base.npz", x=base[10:], id=IDS[10:])
+    found = measured(tmp_path / "z.npz", tmp_path / "base.npz")
+    assert (found.rows, found.key) == (70, "id")
+    assert found.dropped == {"only_in_embeddings": 10, "only_in_reference": 10}
+    expected = measure(rows[10:80], labels[10:80], reference=base[10:80], permutations=0).reference
+    assert found.retention.estimate == pytest.approx(expected.retention.estimate, rel=1e-12)
+
+
+def test_views_share_the_reference_of_their_instance(tmp_path, rng, arrays):
+    rows, base, labels = arrays
+    views = np.repeat(rows, 2, axis=0) + 0.1 * rng.standard_normal((180, 3))
+    np.savez(tmp_path / "z.npz", z=views, label=np.repeat(labels, 2), id=np.repeat(IDS, 2))
+    np.savez(tmp_path / "base.npz", x=base, id=IDS)
+    columns = Columns(embedding="z", instance="id")
+    found = [
+        measured(tmp_path / "z.npz", tmp_path / "base.npz", columns=columns, stream=stream)
+        for stream in (False, True)
+    ]
+    expected = measure(
+        views.reshape(90, 2, 3), labels, reference=base, permutations=0
+    ).reference.retention.estimate
+    assert [one.retention.estimate for one in found] == pytest.approx([expected] * 2, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs", "key", "message"),
+    [
+        (IDS, np.r_[IDS[:89], IDS[:1]], None, "1 of .*base.npz with an id that came before"),
+        (np.r_[IDS[:89], IDS[:1]], IDS, None, "1 rows of the embeddings and 0 of"),
+        (IDS, np.arange(90), None, "none of 90 in the 90 of"),
+        (IDS, IDS, "site", "the id column 'site' in both files; found none in .*base.npz"),
+        (None, IDS[:89], None, "as many rows in .*base.npz as there are"),
+    ],
+)
+def test_ids_that_do_not_fit_are_refused(tmp_path, arrays, mine, theirs, key, message):
+    rows, base, labels = arrays
+    ids = {} if mine is None else {"id": mine}
+    np.savez(tmp_path / "z.npz", z=rows, label=labels, **ids)
+    np.savez(tmp_path / "base.npz", x=base[: len(theirs)], id=theirs)
+    with pytest.raises(InputError, match=message):
+        measured(tmp_path / "z.npz", ReferenceFiles(tmp_path / "base.npz", key=key))
+
+
+def test_a_stream_holds_a_random_part_of_what_is_too_large(rng):
+    base = rng.standard_normal((4000, 6))
+    rows, labels = base[:, :3], np.arange(4000) % 2
+    whole = measure(rows, labels, reference=base, permutations=0).reference
+    halves = [Accumulator(), Accumulator()]
+    for half, at in zip(halves, (slice(0, 1500), slice(1500, None)), strict=True):
+        half.held = HeldRows(most_bytes=100_000)
+        half.reference = Reference(None)
+        half.update(rows[at], labels[at], reference=base[at], first_row=0)
+    halves[0].merge(halves[1])
+    found = halves[0].measurement(permutations=0).reference
+    assert 500 < found.rows < 100_000 / 72 + 1
+    assert found.drawn_from == 4000
+    assert found.retention.low < whole.retention.estimate < found.retention.high
+    with pytest.raises(InputError, match="in all parts of a stream"):
+        halves[0].update(rows, labels)
+
+
+def test_groups_in_a_stream_are_those_in_memory(rng, arrays):
+    rows, base, labels = arrays
+    groups = np.arange(90) // 9
+    expected = measure(rows, labels, groups=groups, reference=base, permutations=0).reference
+    stream = Accumulator()
+    for at in (slice(0, 40), slice(40, None)):
+        stream.update(rows[at], labels[at], groups=groups[at], reference=base[at])
+    found = stream.measurement(permutations=0).reference
+    assert found.retention.estimate == pytest.approx(expected.retention.estimate, rel=1e-9)
+    assert found.retention.low == pytest.approx(expected.retention.low, rel=1e-9)
+
+
+def test_the_json_has_the_documented_keys(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    digits = load_digits()
+    few = digits.data[:, ::4] + 20 * np.eye(2, 16)[digits.target % 2]
+    np.savez("z.npz", z=few, pixels=digits.data, label=digits.target % 2, digit=digits.target)
+    command = "measure z.npz --embedding z --reference-embedding pixels --fine digit"
+    answer = call(*command.split(), "--permutations", "1", "--json")
+    assert answer.returncode == 0, answer.stderr
+    found = json.loads(answer.stdout)["reference"]
+    assert (found["name"], found["rows"], found["joined_by"]) == ("pixels", 1797, "same file")
+    assert set(found["retention"]) == {"estimate", "low", "high", "null"}
+    assert [one["label"] for one in found["classes"]] == [0, 1]
+    assert set(found["classes"][0]["retention"]) == {"estimate", "low", "high", "null"}
+    probe = found["probe"]
+    assert probe["shots"] == 10
+    assert probe["difference"]["estimate"] == pytest.approx(probe["embedding"] - probe["reference"])
+    assert probe["difference"]["low"] < probe["difference"]["high"] < 0
+    refused = call("measure", "z.npz", "--embedding", "z", "--key", "digit")
+    assert refused.returncode == 2
+    assert "(--reference)" in refused.stderr
