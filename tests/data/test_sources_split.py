@@ -15,9 +15,9 @@ from uncollapse.data import (
     limited_rows,
     load_data,
     make_split,
-    part_names,
 )
 from uncollapse.errors import InputError
+from uncollapse.tables import part_names
 
 PARTS = ("train", "validation", "test")
 

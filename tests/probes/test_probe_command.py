@@ -128,7 +128,7 @@ def test_digits_from_npz_and_safetensors_with_downstream(tmp_path):
         (["{d}", "--target", "same"], "same up to names"),
         (["{d}", "--target", "label", "--shots", "500"], "500 shots"),
         (["{d}", "--shots", "few"], "whole numbers"),
-        (["{d}", "--split", "fold"], "splits named"),
+        (["{d}", "--split", "fold"], "or test in column 'fold'"),
         (["{run}"], "uncollapse embed {run} -o {run}/embeddings.parquet"),
         (["{d}", "--downstream", "{nan}"], "NaN"),
         (["{nan}"], "NaN"),

@@ -201,7 +201,7 @@ def test_real_digits(rng):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"split": ["fold 1"] * 300}, "splits named train, validation, test; found fold 1"),
+        ({"split": ["fold 1"] * 300}, "train, validation .* or test in the splits; found 'fold 1'"),
         ({"split": ["train"] * 300}, "test rows; found splits train"),
         ({"targets": {"t": np.ones(300)}}, "two values or more of target 't'"),
         ({"targets": {}}, "a target"),

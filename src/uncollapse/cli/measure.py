@@ -51,7 +51,8 @@ class MeasureOptions:
         interval: Of a stream: exact (leave one out), or blocks (fast; auto).
         save: File for a stream's state, to merge with others'.
         layer: Layer's name, for the record.
-        split: Split's name, for the record.
+        split: Part of the rows to measure, by a column named split: train, validation, test or all;
+            without that column a name for the record. [default: test, else validation]
         fail_on: Exit with code 1 on this verdict or a worse one.
     """
 
@@ -175,6 +176,7 @@ def _saved(files: list[Path], options: MeasureOptions, file: Path) -> Accumulato
             labels_from=options.labels_from,
             interval="blocks" if options.interval == "blocks" else "exact",
             drop_invalid=options.drop_invalid,
+            split=options.split,
             progress=progress,
         )
     save_state(state, file)

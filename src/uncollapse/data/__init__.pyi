@@ -46,10 +46,8 @@ from .samplers import (
     make_sampler,
 )
 from .splits import (
-    SPLITS,
     limited_rows,
     make_split,
-    part_names,
 )
 from .views import (
     Augmenter,
@@ -59,7 +57,6 @@ from .views import (
 )
 
 __all__ = [
-    "SPLITS",
     "Augmenter",
     "BatchConfig",
     "Blur",
@@ -93,7 +90,6 @@ __all__ = [
     "load_data",
     "make_sampler",
     "make_split",
-    "part_names",
     "preset",
     "training_scales",
 ]

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from uncollapse.data._images import DecodedWhenRead
-from uncollapse.data.splits import SPLITS
 from uncollapse.errors import InputError
 from uncollapse.records import DataDescription, InputKind
+from uncollapse.tables import SPLITS
 
 # Rows of which the scales are summed at once.
 _BLOCK = 1024

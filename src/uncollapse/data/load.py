@@ -15,10 +15,11 @@ from uncollapse.data._sources import DataSource, builtin, folder, table
 from uncollapse.data.config import DataConfig
 from uncollapse.data.dataset import Inputs, LabelledData
 from uncollapse.data.labels import Labels, make_labels
-from uncollapse.data.splits import SPLITS, limited_rows, make_split, part_names
+from uncollapse.data.splits import limited_rows, make_split
 from uncollapse.errors import InputError
 from uncollapse.progress import Progress, quiet
 from uncollapse.records import DataDescription
+from uncollapse.tables import SPLITS, part_names
 
 # How each kind of source finds its rows, given the folder that relative paths refer to.
 _LISTED: dict[str, Callable[[Any, Path | None], DataSource]] = {

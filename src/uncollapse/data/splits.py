@@ -12,48 +12,12 @@ from numpy.typing import NDArray
 from uncollapse.data.config import LimitConfig, SplitConfig
 from uncollapse.data.permutation_stream import Integers
 from uncollapse.errors import InputError
+from uncollapse.tables import SPLITS
 
-SPLITS = ("train", "validation", "test")
-# What files, folders and columns call them; of several arrays the last name counts.
-SPLIT_WORDS = {
-    "train": ("training", "train"),
-    "validation": ("dev", "val", "validation", "valid"),
-    "test": ("testing", "test"),
-}
-_SPLIT_OF = {word: split for split, words in SPLIT_WORDS.items() for word in words}
 # Orders in which groups are tried: a greedy division may leave a class out of a part.
 _TRIES = 10
 # With more groups than this one order is as good as another.
 _MANY_GROUPS = 1000
-
-
-def is_part(word: str) -> bool:
-    """Whether a word means train, validation or test."""
-    return word.lower() in _SPLIT_OF
-
-
-def part_names(
-    values: Sequence[str | None], origin: str, rename: Mapping[str, str] | None = None
-) -> NDArray[Any]:
-    """Words for parts as train, validation and test; `origin` says where they stand.
-
-    What `rename` says of a word holds for every word that means the same.
-
-    Examples:
-        >>> part_names(["train", "val", "test"], "column 'split'").tolist()
-        ['train', 'validation', 'test']
-    """
-
-    def part(word: str | None) -> str:
-        return _SPLIT_OF.get(str(word).lower(), str(word).lower())
-
-    renamed = {part(word): target for word, target in (rename or {}).items()}
-    parts = {value: renamed.get(part(value), part(value)) for value in set(values)}
-    unknown = {value for value, name in parts.items() if name not in SPLITS}
-    if unknown:
-        listed = ", ".join(sorted(map(repr, unknown))[:5])
-        raise InputError(f"train, validation (val) or test in {origin}", listed, "set split.rename")
-    return np.array([parts[value] for value in values])
 
 
 def strata(codes: Integers, fine: Sequence[NDArray[Any]]) -> Integers:

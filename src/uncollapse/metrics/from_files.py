@@ -7,6 +7,7 @@ columns besides the embedding.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -36,6 +37,7 @@ from uncollapse.tables import (
     join_reference,
     joined,
     joined_names,
+    judged_rows,
     open_shards,
 )
 
@@ -95,7 +97,10 @@ def measure_files(
         confidence: As in `measure`.
         seed: As in `measure`; a stream draws nothing.
         layer: As in `measure`.
-        split: As in `measure`.
+        split: Part of the rows that is measured, by the column `split` of the files: train,
+            validation, test (by any of their names), or "all". None: test, else validation, else
+            train, where there is such a column, else all rows. Without that column the name is for
+            the record alone.
 
     Raises:
         InputError: As `measure`, with file and column; also files that are cut short, of another
@@ -122,7 +127,8 @@ def measure_files(
             "give the files that it was made of",
         )
     if state is None:
-        reading = _reading(paths, columns, labels_from, drop_invalid)
+        reading = _reading(paths, columns, labels_from, drop_invalid, split)
+        split = split if reading.judged is None else reading.judged.part
         memory_only = columns.fine is not None or bool(columns.slices)
         large = _bytes(reading) > _IN_MEMORY_BYTES
         other = None if beside is None else _joined(reading, beside)
@@ -132,7 +138,7 @@ def measure_files(
     if state is not None:
         if callable(prediction):
             prediction = prediction(state.classes().counts)
-        return state.measurement(
+        measured = state.measurement(
             prediction=prediction,
             margins=margins,
             confidence=confidence,
@@ -141,11 +147,12 @@ def measure_files(
             permutations=PERMUTATIONS if permutations else 0,
             seed=seed,
         )
+        return _joined_by_position(measured, labels_from)
     rows = reading.whole(progress, other)
     if callable(prediction):
         prediction = prediction(_counts(rows))
     try:
-        return measure(
+        measured = measure(
             rows.embeddings,
             **rows.each(lambda column, _: column),
             reference=None if other is None else _reference(rows, other),
@@ -162,6 +169,14 @@ def measure_files(
         )
     except samples.RowError as error:
         raise _over_its_file(error, reading) from error
+    return _joined_by_position(measured, labels_from)
+
+
+def _joined_by_position(measured: Measurement, labels_from: Paths) -> Measurement:
+    """The record, which says how rows of several files were joined."""
+    if not labels_from:
+        return measured
+    return replace(measured, conditions=replace(measured.conditions, joined_by="position"))
 
 
 def accumulate_files(
@@ -171,6 +186,7 @@ def accumulate_files(
     labels_from: Sequence[str | Path] = (),
     interval: Literal["exact", "blocks"] = "exact",
     drop_invalid: bool = False,
+    split: str | None = None,
     progress: Progress = quiet,
 ) -> Accumulator:
     """One pass over files in bounded memory; the arguments are those of `measure_files`.
@@ -181,16 +197,22 @@ def accumulate_files(
     Raises:
         InputError: As `measure_files`; also rows of one instance that do not follow each other.
     """
-    reading = _reading(paths, columns or Columns(), labels_from, drop_invalid)
+    reading = _reading(paths, columns or Columns(), labels_from, drop_invalid, split)
     return _accumulated(reading, interval, progress)
 
 
-def _reading(paths: Paths, columns: Columns, labels_from: Paths, drop_invalid: bool) -> Reading:
+def _reading(
+    paths: Paths, columns: Columns, labels_from: Paths, drop_invalid: bool, split: str | None
+) -> Reading:
     others = open_shards(labels_from) if labels_from else []
     if others:
         check_order(paths)
         check_order(labels_from)
-    return Reading(open_shards(paths), others, columns, fill_ragged=drop_invalid)
+    shards = open_shards(paths)
+    one_each = (columns.label, columns.instance, columns.group, columns.fine)
+    roles = {name for name in (*one_each, *columns.slices) if name}
+    judged = judged_rows(others or shards, split, roles)
+    return Reading(shards, others, columns, judged, fill_ragged=drop_invalid)
 
 
 def _reference_files(given: ReferenceFiles | str | Path | None) -> ReferenceFiles | None:
@@ -246,6 +268,7 @@ def _accumulated(
         )
     reading = replace(reading, batch=_STREAM_ROWS)
     accumulator = Accumulator(interval, drop_invalid=reading.fill_ragged)
+    accumulator.split = None if reading.judged is None else reading.judged.part
     if accumulator.drop_invalid:
         accumulator.split_ids = _split_ids(reading)
     done = 0
@@ -305,20 +328,23 @@ def _counts(rows: Rows) -> ClassCounts:
 
 def _over_its_file(error: samples.RowError, reading: Reading) -> samples.RowError:
     """An error about some rows, unless of several together, as one about their whole file."""
-    name, bad, rows, first, path = "", 0, 0, 0, None
+    name, bad, first, path = "", 0, 0, None
+    rows: Counter[tuple[bool, Path]] = Counter()  # of the files with the embeddings, or the others
     for part in reading.parts():
         faults = _faults(part)
         name = name or next((fault for fault, faulty in faults.items() if faulty.any()), "")
-        if not name:
-            continue
-        place = part.vectors_place if name in _OF_EMBEDDINGS else part.place
-        here = np.flatnonzero(faults[name])
-        if path is None:
-            rows, path, sources = place.row, place.path, part.sources
-            first = rows + int(here[0])
-        if place.path == path:
-            bad, rows = bad + len(here), rows + len(part)
-    return samples.row_fault(name, bad, rows, first, sources) if name else error
+        of_vectors = name in _OF_EMBEDDINGS
+        place = part.vectors_place if of_vectors else part.place
+        if name and path is None:
+            path, sources = place.path, part.sources
+            first = rows[of_vectors, path] + int(np.flatnonzero(faults[name])[0])
+        if name and place.path == path:
+            bad += int(np.count_nonzero(faults[name]))
+        rows[True, part.vectors_place.path] += len(part)
+        rows[False, part.place.path] += len(part)
+    if path is None:
+        return error
+    return samples.row_fault(name, bad, rows[name in _OF_EMBEDDINGS, path], first, sources)
 
 
 def _faults(part: Rows) -> dict[str, NDArray[np.bool_]]:

@@ -41,6 +41,7 @@ class StateHeader(Document):
     samples: list[Count]  # rows of each class
     grouped: bool
     groups: _Names | None = None
+    split: str | None = None  # of the rows, where the files say it
     version: Annotated[int, Ge(1), Le(1)] = 1  # what files were counted by before there were kinds
 
     def __post_init__(self) -> None:
@@ -51,7 +52,7 @@ class StateHeader(Document):
 
 
 _NOTED = ("dtypes", "normalised", "dropped")
-_PLAIN = ("interval", "blocks", "views", "dimension", "rows")
+_PLAIN = ("interval", "blocks", "views", "dimension", "rows", "split")
 
 
 def check_place(path: str | Path) -> None:

@@ -88,6 +88,7 @@ class Accumulator:
         self.views = False
         self.dimension = 0
         self.rows = 0
+        self.split: str | None = None  # name of the rows' part
         self.ids = IdSet()
         self.label_sources: dict[str, None] = {}
         self.held: HeldRows | None = None  # of both embeddings, where there is a reference
@@ -269,6 +270,7 @@ class Accumulator:
         if other.held is not None:
             self.held, self.reference = self.held or HeldRows(), self.reference or other.reference
             self.held.merge(other.held)
+        self.split = other.split if self.rows == 0 or self.split == other.split else None
         numbers = self._numbers(other.labels).tolist()
         for number, count in zip(numbers, other.samples, strict=True):
             self.samples[number] += count
@@ -343,6 +345,6 @@ class Accumulator:
             margins=margins,
             confidence=confidence,
             layer=layer,
-            split=split,
             reference=compared,
+            split=split or self.split,
         )

@@ -20,9 +20,7 @@ from uncollapse.samples import (
     row_norms,
     vector_faults,
 )
-
-SPLITS = ("train", "validation", "test")
-_ALIASES = {"training": "train", "val": "validation", "valid": "validation", "dev": "validation"}
+from uncollapse.tables import SPLITS, part_names
 
 
 @dataclass(frozen=True)
@@ -33,8 +31,9 @@ class Embedded:
         layers: (N, d) array or tensor by the layer's name.
         targets: (N,) column by name; entries that are None, NaN or "" take no part, and -1 in other
             targets than slices.
-        split: (N,) "train", "validation" or "test". Without validation, a fifth of train is cut off
-            for it; None: a fifth of all is cut off for test first.
+        split: (N,) "train", "validation" or "test" (or val, valid, dev; in any case). Without
+            validation, a fifth of train is cut off for it; None: a fifth of all is cut off for test
+            first.
         label: The target that the encoder was trained on; inside its classes the others are probed.
         fine: Targets that are finer labels; none may be the label under other names.
         slices: Targets that are slices (site, machine, ...).
@@ -102,7 +101,8 @@ def as_dataset(given: Embedded, seed: int) -> Dataset:
     }
     units, unit = _units(given, count)
     stratum = targets[given.label if given.label in targets else next(iter(targets))]
-    rows, cut = _split(given.split, stratum.codes, units, seed)
+    where = given.sources.get("split", "the splits")
+    rows, cut = _split(given.split, stratum.codes, units, seed, where)
     _groups_whole(rows, units, unit)
     for name in given.fine:
         _not_the_label(targets, given.label, name)
@@ -156,7 +156,7 @@ def _units(given: Embedded, rows: int) -> tuple[Integers, str]:
 
 
 def _split(
-    values: Any, labels: Integers, units: Integers, seed: int
+    values: Any, labels: Integers, units: Integers, seed: int, where: str
 ) -> tuple[dict[str, Integers], tuple[str, ...]]:
     """Positions by split, and which splits were cut off here."""
     if values is None:
@@ -165,13 +165,11 @@ def _split(
         train, validation = np.setdiff1d(everything, test), everything[:0]
     else:
         codes = encode(values, "split", len(units))
-        names = [_ALIASES.get(str(name), str(name)) for name in codes.names]
-        if unknown := sorted(set(names) - set(SPLITS)):
-            raise InputError(
-                f"splits named {', '.join(SPLITS)}",
-                ", ".join(unknown[:5]),
-                "rename them, or name another column with --split",
-            )
+        remedy = "rename them, or name another column with --split"
+        if codes.missing.any():
+            found = f"{np.count_nonzero(codes.missing)} of {len(units)} rows without one"
+            raise InputError(f"a split for every row in {where}", found, remedy)
+        names = part_names(codes.names, where, remedy=remedy).tolist()
         by_row = np.array([*names, ""], dtype=object)[codes.codes]
         train, validation, test = (np.flatnonzero(by_row == name) for name in SPLITS)
         for name, rows in (("train", train), ("test", test)):

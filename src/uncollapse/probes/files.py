@@ -70,7 +70,8 @@ def embedded_files(
         slices=tuple(read if split is None else read | {split: None}),
         text=columns.text,
     )
-    matrices, sources = {}, {}
+    matrices = {}
+    sources = {} if split is None else {"split": f"column {split!r} of {first.path}"}
     for layer in layers:
         rows = Reading(shards, [], replace(given, embedding=layer)).whole()
         several = layer.split(",")

@@ -212,7 +212,10 @@ def conditions_text(given: parts.Conditions) -> Text:
         "unit vectors as they came" if given.normalised else "normalised to unit vectors",
         f"intervals: {given.interval or 'none'}" + (", clustered by group" if given.groups else ""),
     ]
-    facts += [f"{name} {given[name]}" for name in ("layer", "split") if given[name]]
+    facts += [f"layer {given.layer}"] if given.layer else []
+    facts.append(f"split {given.split}" if given.split else "all rows judged: no split was named")
+    if given.joined_by:
+        facts.append("labels joined to embeddings by position, row by row")
     if given.dropped:
         counts = [f"{name.replace('_', ' ')} {count}" for name, count in given.dropped.items()]
         facts.append(f"dropped rows: {', '.join(counts)}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,7 +84,10 @@ class Ssem(Part):
 
 @dataclass(frozen=True, kw_only=True)
 class Conditions(Part):
-    """Under which all this was measured; layer and split are None where they were not given."""
+    """Under which all this was measured; layer is None where it was not given.
+
+    Split is None where no part of the rows was told from others: all rows of the files were judged.
+    """
 
     classes: scalars.Count
     samples: scalars.Count  # rows
@@ -102,10 +105,11 @@ class Conditions(Part):
     interval: str | None = None  # how intervals were found; None without them
     blocks: scalars.PositiveCount | None = None  # left out one by one; None where single units were
     seed: scalars.Count | None = None  # of permutations, splits and subsamples; None for a stream
+    joined_by: Literal["position"] | None = None  # how rows of labels and embeddings were paired
 
     def to_dict(self) -> dict[str, Any]:
         """One key per field; only a stream has blocks, and it has no seed."""
-        left_out = [name for name in ("blocks", "seed") if self[name] is None]
+        left_out = [name for name in ("blocks", "seed", "joined_by") if self[name] is None]
         return {key: value for key, value in super().to_dict().items() if key not in left_out}
 
 

@@ -32,6 +32,15 @@ from .rows import (
     joined,
     joined_names,
 )
+from .splits import (
+    SPLIT_COLUMN,
+    SPLIT_WORDS,
+    SPLITS,
+    Judged,
+    judged_rows,
+    part_names,
+    part_of,
+)
 from .whole import (
     Table,
     WholeColumns,
@@ -39,9 +48,13 @@ from .whole import (
 
 __all__ = [
     "ENDINGS",
+    "SPLITS",
+    "SPLIT_COLUMN",
+    "SPLIT_WORDS",
     "ArraysShard",
     "Columns",
     "Joined",
+    "Judged",
     "Place",
     "Reading",
     "ReferenceFiles",
@@ -55,11 +68,14 @@ __all__ = [
     "join_reference",
     "joined",
     "joined_names",
+    "judged_rows",
     "label_column",
     "named_column",
     "named_text",
     "number_columns",
     "open_arrays",
     "open_shards",
+    "part_names",
+    "part_of",
     "plain_names",
 ]

@@ -11,6 +11,7 @@ from uncollapse.tables._shard import Shard
 from uncollapse.tables.arrow import ArrowShard, CsvShard, ParquetShard
 from uncollapse.tables.huggingface import dataset_files, dataset_splits
 from uncollapse.tables.numpy_files import ArraysShard, NpyShard, NpzShard, SafetensorsShard
+from uncollapse.tables.splits import SPLIT_WORDS
 
 ENDINGS: dict[str, Callable[[Path], Shard]] = {
     ".npy": NpyShard,
@@ -22,7 +23,8 @@ ENDINGS: dict[str, Callable[[Path], Shard]] = {
 }
 
 # train-00000-of-00002.parquet, val.parquet, test_1.parquet
-_SPLIT = re.compile(r"(train|training|val|valid|validation|dev|test|testing)([-_.\d].*)?$")
+_WORDS = "|".join(word for words in SPLIT_WORDS.values() for word in words)
+_SPLIT = re.compile(rf"({_WORDS})([-_.\d].*)?$", re.IGNORECASE)
 
 
 def open_shards(paths: Sequence[str | Path]) -> list[Shard]:

@@ -14,6 +14,7 @@ from uncollapse.progress import Progress, quiet
 from uncollapse.samples import ByRole
 from uncollapse.tables._shard import Array, Shard
 from uncollapse.tables.columns import Columns, embedding_columns, named_text, roles_of
+from uncollapse.tables.splits import SPLIT_COLUMN, Judged
 
 
 class Place(NamedTuple):
@@ -109,6 +110,7 @@ class Reading:
     shards: Sequence[Shard]
     others: Sequence[Shard]
     columns: Columns
+    judged: Judged | None = None  # the rows that are read; None for all
     fill_ragged: bool = False  # whether a vector of another length becomes a row of NaN
     batch: int = 65536  # rows per part at most
 
@@ -128,7 +130,9 @@ class Reading:
         rows = 0
         parts = self._side_by_side() if self.others else self._together()
         for part in parts if other is None else other.beside(parts, self.batch):
-            yield part
+            part = self._kept(part)
+            if len(part):
+                yield part
             rows += len(part)
         if not rows:
             path = self.shards[0].path
@@ -149,18 +153,41 @@ class Reading:
     def _together(self) -> Iterator[Rows]:
         for shard in self.shards:
             vectors = embedding_columns(shard, self.columns.embedding)
-            columns = roles_of(shard, self.columns, vectors[0])
+            columns = roles_of(shard, self._roles, vectors[0])
             for place, part in self._read(shard, vectors, columns):
                 names = _names(part, columns, place, self._as_text(shard))
                 yield _vectors(part, vectors, place).beside(names)
 
+    @property
+    def _roles(self) -> Columns:
+        """The columns with a role, and that of splits where it says which rows are judged."""
+        if self.judged is None or SPLIT_COLUMN in self.columns.slices:
+            return self.columns
+        return replace(self.columns, slices=(*self.columns.slices, SPLIT_COLUMN))
+
+    def _kept(self, part: AnyNames) -> AnyNames:
+        """The rows that are judged."""
+        if self.judged is None:
+            return part
+        rows = self.judged.rows(part.slices[SPLIT_COLUMN])
+        sources = {
+            role: f"{source}, split {self.judged.part}" for role, source in part.sources.items()
+        }
+        wanted = {name: part.slices[name] for name in self.columns.slices}
+        part = replace(part, slices=wanted, sources=sources)
+        return part.take(rows) if len(rows) < len(part) else part
+
     def named(self) -> Iterator[Names]:
         """Labels and the other columns alone."""
+        for part in self._all_named():
+            yield self._kept(part)
+
+    def _all_named(self) -> Iterator[Names]:
         for shard in self.others or self.shards:
             vectors = None
             if not self.others:
                 vectors = embedding_columns(shard, self.columns.embedding)[0]
-            columns = roles_of(shard, self.columns, vectors)
+            columns = roles_of(shard, self._roles, vectors)
             for place, part in self._read(shard, [], columns):
                 yield _names(part, columns, place, self._as_text(shard))
 
@@ -190,7 +217,7 @@ class Reading:
             row += len(next(iter(part.values())))
 
     def _side_by_side(self) -> Iterator[Rows]:
-        left, right = self.vectors(), self.named()
+        left, right = self.vectors(), self._all_named()
         vectors, names, used = next(left, None), next(right, None), 0
         while vectors is not None and names is not None:
             count = min(len(vectors), len(names))

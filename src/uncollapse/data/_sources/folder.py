@@ -15,9 +15,8 @@ from uncollapse.data._pixels import image_suffixes
 from uncollapse.data._sources import DataSource, place, texts
 from uncollapse.data._sources.table import table_source, text_roles
 from uncollapse.data.config import ImageFolderConfig
-from uncollapse.data.splits import is_part, part_names
 from uncollapse.errors import InputError
-from uncollapse.tables import Table
+from uncollapse.tables import Table, part_names, part_of
 
 
 @dataclass
@@ -69,7 +68,7 @@ def _images_under(folder: Path, root: Path, left_out: _LeftOut) -> list[Path]:
 def _class_directories(folder: Path, left_out: _LeftOut) -> list[tuple[Path, str]]:
     """Class directories, and their part where the folder has parts."""
     top = _directories(folder, left_out)
-    if any(d.name.lower().startswith("train") for d in top) and all(is_part(d.name) for d in top):
+    if any(d.name.lower().startswith("train") for d in top) and all(part_of(d.name) for d in top):
         return [(inner, d.name) for d in top for inner in _directories(d, left_out)]
     return [(d, "") for d in top]
 

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from uncollapse.data._images import Encoded, as_bytes
 from uncollapse.data._sources import DataSource, place, texts
 from uncollapse.data.config import ArraysConfig, DataConfig, TableConfig
-from uncollapse.data.splits import SPLIT_WORDS, part_names
 from uncollapse.errors import InputError
 from uncollapse.records import InputKind
 from uncollapse.tables import (
+    SPLIT_WORDS,
     ArraysShard,
     Shard,
     Table,
@@ -22,6 +22,7 @@ from uncollapse.tables import (
     named_column,
     number_columns,
     open_arrays,
+    part_names,
     plain_names,
 )
 
@@ -164,7 +165,8 @@ def _words(config: ArraysConfig, stored: ArraysShard) -> dict[str, str]:
     return {"train": "train"} | {
         part: word
         for part, synonyms in SPLIT_WORDS.items()
-        for word in synonyms
+        for name in synonyms
+        for word in (name.upper(), name.capitalize(), name)
         if config.inputs.replace("{split}", word) in stored.headers
     }
 

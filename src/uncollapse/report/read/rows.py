@@ -25,8 +25,6 @@ from uncollapse.tables import Columns, Reading, Rows, Shard
 IN_MEMORY_BYTES = 1 << 28
 STREAM_ROWS = 65536
 CACHED_ROWS = 8192
-# Rows of these splits, the first that is there, are what is judged.
-JUDGED = ("test", "validation")
 # Eigenvalues that a picture keeps.
 SPECTRUM = 30
 
@@ -39,7 +37,6 @@ class _Roles(NamedTuple):
 
     layers: tuple[str, ...]
     columns: Columns
-    split: str | None
     name: str | None
 
 
@@ -74,11 +71,10 @@ def _roles(shard: Shard, options: ReportOptions) -> _Roles:
     """By the file's own description, which `uncollapse embed` writes, or as the caller says."""
     about, given = tables.description_of(shard), options.columns
     present = [column.name for column in shard.columns]
-    split = "split" if "split" in present and given.label != "split" else None
     name = next((usual for usual in ("id", "name", "path", "file") if usual in present), None)
     if given.embedding is not None or not about.layers:
         embedding = given.embedding or ",".join(tables.embedding_columns(shard))
-        return _Roles((embedding,), given, split, name)
+        return _Roles((embedding,), given, name)
     wanted = options.layer or ("projector" if "projector" in about.layers else about.layers[0])
     if wanted not in about.layers:
         raise InputError(
@@ -96,7 +92,7 @@ def _roles(shard: Shard, options: ReportOptions) -> _Roles:
         text=given.text,
     )
     others = (layer for layer in about.layers if layer != wanted)
-    return _Roles((wanted, *others), columns, split, name)
+    return _Roles((wanted, *others), columns, name)
 
 
 @dataclass
@@ -195,27 +191,16 @@ def _fitting(prediction: Prediction | None, names: Collection[Any]) -> Predictio
 
 
 def _read(shards: list[Shard], roles: _Roles, layer: str, options: ReportOptions) -> _RowsRead:
-    extra = [*roles.columns.slices, *(n for n in (roles.split, roles.name) if n is not None)]
+    extra = roles.columns.slices if roles.name is None else (*roles.columns.slices, roles.name)
     columns = replace(roles.columns, embedding=layer, slices=tuple(dict.fromkeys(extra)))
-    split = _judged(shards, roles.split)
+    given = roles.columns
+    named = (given.label, given.instance, given.group, given.fine, *given.slices)
+    judged = tables.judged_rows(shards, None, {name for name in named if name})
+    split = "" if judged is None else judged.part
     rows = _RowsRead(roles, split, options.sample, np.random.default_rng((options.seed, 7)))
-    for part in Reading(shards, [], columns, batch=STREAM_ROWS).parts():
-        if roles.split is not None and split:
-            part = part.take(np.flatnonzero(part.slices[roles.split].astype(str) == split))
-        if len(part):
-            rows.add(part)
+    for part in Reading(shards, [], columns, judged, batch=STREAM_ROWS).parts():
+        rows.add(part)
     return rows
-
-
-def _judged(shards: list[Shard], column: str | None) -> str:
-    """The split whose rows are judged; "" for all rows."""
-    values: set[str] = set()
-    if column is None:
-        return ""
-    for shard in shards:
-        for part in shard.read([], [column], STREAM_ROWS):
-            values |= set(np.unique(part[column].astype(str)).tolist())
-    return next((name for name in JUDGED if name in values), "")
 
 
 def _picture(drawn: Rows, name: str | None, layer: str, count: int, seed: int) -> Points:

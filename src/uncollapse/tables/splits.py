@@ -1,0 +1,108 @@
+"""Names of the parts of data, the same for every command, and which rows are judged."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from uncollapse.errors import InputError
+from uncollapse.tables._shard import Array, Shard
+
+SPLITS = ("train", "validation", "test")
+# What files, folders and columns call them, in any case; of several arrays the last name counts.
+SPLIT_WORDS = {
+    "train": ("training", "train"),
+    "validation": ("dev", "val", "validation", "valid"),
+    "test": ("testing", "test"),
+}
+_SPLIT_OF = {word: split for split, words in SPLIT_WORDS.items() for word in words}
+# The column that says the part of each row, and the parts that are judged, the first that is there.
+SPLIT_COLUMN = "split"
+_JUDGED = ("test", "validation")
+ALL = "all"
+_ROWS = 1 << 16
+
+
+def part_of(word: Any) -> str:
+    """Train, validation or test, whichever a word means; "" for another."""
+    return _SPLIT_OF.get(str(word).lower(), "")
+
+
+def part_names(
+    values: Sequence[Any],
+    origin: str,
+    rename: Mapping[str, str] | None = None,
+    remedy: str = "set split.rename",
+) -> Array:
+    """Words for parts as train, validation and test; `origin` says where they stand.
+
+    What `rename` says of a word holds for every word that means the same.
+
+    Examples:
+        >>> part_names(["train", "Val", "test"], "column 'split'").tolist()
+        ['train', 'validation', 'test']
+    """
+
+    def part(word: Any) -> str:
+        return part_of(word) or str(word).lower()
+
+    renamed = {part(word): target for word, target in (rename or {}).items()}
+    parts = {value: renamed.get(part(value), part(value)) for value in set(values)}
+    unknown = {value for value, name in parts.items() if name not in SPLITS}
+    if unknown:
+        listed = ", ".join(sorted(map(repr, unknown))[:5])
+        expected = f"train, validation (val, valid, dev) or test in {origin}"
+        raise InputError(expected, listed, remedy)
+    return np.array([parts[value] for value in values])
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The rows that are judged: those with one of these words in the column of splits."""
+
+    part: str
+    words: frozenset[str]
+
+    def rows(self, column: Array) -> Array:
+        """Their numbers."""
+        return np.flatnonzero(np.isin(column.astype(str), list(self.words)))
+
+
+def judged_rows(
+    shards: Sequence[Shard], wanted: str | None = None, roles: Collection[str] = ()
+) -> Judged | None:
+    """Which rows are judged, by the column `split`; None for all.
+
+    Those of the part that is wanted ("all" for all rows), else of test, else of validation. A
+    column that has another role, or holds no word for a part, does not count.
+
+    Raises:
+        InputError: No row of the part that is wanted, or words beside those for parts.
+    """
+    everywhere = all(SPLIT_COLUMN in {column.name for column in s.columns} for s in shards)
+    if not everywhere or wanted == ALL or SPLIT_COLUMN in roles:
+        return None
+    words: set[str] = set()
+    for shard in shards:
+        for part in shard.read([], [SPLIT_COLUMN], _ROWS):
+            words |= set(np.unique(part[SPLIT_COLUMN].astype(str)).tolist())
+    known = {word for word in words if part_of(word)}
+    where = f"column {SPLIT_COLUMN!r} of {shards[0].path}"
+    if wanted is None and not known:
+        return None
+    if wanted is None:
+        part_names(sorted(words), where, remedy="rename them, or name the part with --split")
+        present = {part_of(word) for word in known}
+        wanted = next((name for name in _JUDGED if name in present), "train")
+    part_name = part_of(wanted) or wanted
+    chosen = {word for word in words if (part_of(word) or word) == part_name}
+    if not chosen:
+        raise InputError(
+            f"rows of split {wanted} in {where}",
+            ", ".join(sorted(words)[:5]) or "none",
+            f"name one that is there, or --split {ALL}",
+        )
+    return Judged(part_name, frozenset(chosen))
