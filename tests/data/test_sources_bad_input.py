@@ -156,7 +156,10 @@ def test_tables(table, tmp_path):
         r"length \(1\) in column 'x' of .*1 of 40 rows of another \(first: row 39, length 2\)",
     )
     refused(table() | {"vector": None, "image_column": "name"}, "encoded images in column 'name'")
-    refused(table() | {"split": {"column": "name"}}, "train, validation .val, valid, dev. or test in column")
+    refused(
+        table() | {"split": {"column": "name"}},
+        "train, validation .val, valid, dev. or test in column",
+    )
     refused(
         table(name=[None] + ["g"] * 39) | {"group": "name"}, "group column 'name'; found 1 rows"
     )
