@@ -1,5 +1,7 @@
 """What `uncollapse measure` costs: one call on arrays, and one pass over 5 GB of files.
 
+Each also with a reference, another embedding of the same rows and dimension.
+
     python benchmarks/measure.py [--rows N] [--classes C] [--folder DIR] [--format npy|parquet]
 
 Prints CPU seconds of one thread and wall seconds (medians of interleaved runs) and the largest
@@ -32,13 +34,19 @@ def one_call() -> None:
     rows = np.eye(100, DIMENSION, dtype=np.float32)[labels]
     rows += 0.05 * rng.standard_normal(rows.shape, dtype=np.float32)
     measure(rows[:2000], labels[:2000], permutations=0)
+    reference = rows + 0.05 * rng.standard_normal(rows.shape, dtype=np.float32)
     for name, permutations in (("no permutation null", 0), ("20 permutations", 20)):
-        series = []
-        for _ in range(7):
-            start = time.process_time()
-            measure(rows, labels, permutations=permutations)
-            series.append(time.process_time() - start)
-        print(f"measure 50,000 x 128, 100 classes, {name}: {statistics.median(series):.3f} s CPU")
+        seconds = {"": 0.0, ", a reference": 0.0}
+        for beside in seconds:
+            series = []
+            for _ in range(7):
+                start = time.process_time()
+                other = reference if beside else None
+                measure(rows, labels, reference=other, permutations=permutations)
+                series.append(time.process_time() - start)
+            seconds[beside] = statistics.median(series)
+            print(f"measure 50,000 x 128, 100 classes, {name}{beside}: {seconds[beside]:.3f} s CPU")
+        print(f"  with a reference: {seconds[', a reference'] / seconds['']:.2f} times the CPU")
 
 
 def write(folder: Path, rows: int, classes: int, kind: str, shards: int = 10) -> None:
@@ -56,6 +64,9 @@ def write(folder: Path, rows: int, classes: int, kind: str, shards: int = 10) ->
             )
         if kind == "npy":
             np.save(folder / f"embeddings-{shard:02}.npy", matrix)
+            # What is read in another file costs the same whatever stands in it.
+            (folder / "reference").mkdir(exist_ok=True)
+            np.save(folder / "reference" / f"embeddings-{shard:02}.npy", matrix[::-1])
             np.save(folder / f"labels-{shard:02}.npy", labels)
         else:
             import pyarrow as pa
@@ -63,6 +74,7 @@ def write(folder: Path, rows: int, classes: int, kind: str, shards: int = 10) ->
 
             column = pa.FixedSizeListArray.from_arrays(pa.array(matrix.ravel()), DIMENSION)
             table = pa.table({"embedding": column, "label": labels})
+            table = table.append_column("other", column.take(pa.array(np.arange(count)[::-1])))
             pq.write_table(table, folder / f"part-{shard:02}.parquet", row_group_size=BATCH)
 
 
@@ -98,27 +110,38 @@ def sum_parts(folder: Path) -> None:
             total += flat.reshape(-1, DIMENSION).sum(axis=0)
 
 
-def stream(folder: Path) -> None:
+def stream(folder: Path, *, reference: bool = False) -> None:
     from rich.console import Console
     from rich.progress import Progress
 
-    from uncollapse.metrics import measure_files
+    from uncollapse.metrics import Columns, measure_files
+    from uncollapse.tables import ReferenceFiles
 
     embeddings = sorted(folder.glob("embeddings-*.npy")) or sorted(folder.glob("*.parquet"))
+    # Of npy files the reference lies in others; of parquet in another column.
+    column, other = "embedding", ReferenceFiles(reference_embedding="other")
+    if (folder / "reference").exists():
+        column, other = None, ReferenceFiles(folder / "reference")
     with Progress(console=Console(stderr=True)) as bar:
         task = bar.add_task("measuring")
         found = measure_files(
             embeddings,
             labels_from=sorted(folder.glob("labels-*.npy")),
+            columns=Columns(embedding=column),
+            reference=other if reference else None,
             stream=True,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
     print(found.verdict, found.within_class_variance, file=sys.stderr)
 
 
+def stream_beside(folder: Path) -> None:
+    stream(folder, reference=True)
+
+
 def child(job: str, folder: Path) -> None:
     """One run in its own process; prints CPU, wall and peak memory."""
-    if job == "stream":
+    if job.startswith("stream"):
         import uncollapse.metrics  # noqa: F401  (imports are not what is timed)
     cpu, wall = time.process_time(), time.perf_counter()
     JOBS[job](folder)
@@ -129,14 +152,19 @@ def child(job: str, folder: Path) -> None:
     print(cpu, wall, peak)
 
 
-JOBS = {"sum shards": sum_shards, "sum parts": sum_parts, "stream": stream}
+JOBS = {
+    "sum shards": sum_shards,
+    "sum parts": sum_parts,
+    "stream": stream,
+    "stream with a reference": stream_beside,
+}
 
 
 def many_rows(rows: int, classes: int, where: Path | None, kind: str, repeats: int) -> None:
     with tempfile.TemporaryDirectory(dir=where) as name:
         folder = Path(name)
         write(folder, rows, classes, kind)
-        size = sum(path.stat().st_size for path in folder.iterdir()) / 1e9
+        size = sum(path.stat().st_size for path in folder.glob("*.*")) / 1e9
         print(f"{rows:,} x {DIMENSION} float32, {classes} classes, {size:.2f} GB of {kind}:")
         series: dict[str, list[tuple[float, ...]]] = {job: [] for job in JOBS}
         for _ in range(repeats):
@@ -153,6 +181,8 @@ def many_rows(rows: int, classes: int, where: Path | None, kind: str, repeats: i
         for job in ("sum shards", "sum parts"):
             ratio = [middle[job][k] / middle["stream"][k] for k in (0, 1)]
             print(f"  stream, relative to {job}: {ratio[0]:.2f} (CPU), {ratio[1]:.2f} (wall)")
+        ratio = [middle["stream with a reference"][k] / middle["stream"][k] for k in (0, 1)]
+        print(f"  with a reference: {ratio[0]:.2f} times the CPU, {ratio[1]:.2f} times the wall")
 
 
 def one_thread() -> None:

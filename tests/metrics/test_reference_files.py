@@ -116,9 +116,8 @@ def test_a_stream_holds_a_random_part_of_what_is_too_large(rng):
     whole = measure(rows, labels, reference=base, permutations=0).reference
     halves = [Accumulator(), Accumulator()]
     for half, at in zip(halves, (slice(0, 1500), slice(1500, None)), strict=True):
-        half.held = HeldRows(most_bytes=100_000)
-        half.reference = Reference(None)
-        half.update(rows[at], labels[at], reference=base[at], first_row=0)
+        half.held = HeldRows(Reference(None), most_bytes=100_000)
+        half.update(rows[at], labels[at], reference=base[at])
     halves[0].merge(halves[1])
     found = halves[0].measurement(permutations=0).reference
     assert 500 < found.rows < 100_000 / 72 + 1

@@ -8,52 +8,52 @@ whatever the order of the rows, whole groups together, and two streams merge to 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from uncollapse.metrics._reference import Reference, class_pairs, comparison
-from uncollapse.metrics._retention import Drawing, part_of_class, too_few
+from uncollapse.errors import InputError
+from uncollapse.metrics._hsic_groups import summed
+from uncollapse.metrics._reference import Reference, comparison
+from uncollapse.metrics._retention import Drawing, PartOfClass, part_of_class, too_few
 from uncollapse.metrics._stores import mixed
-from uncollapse.metrics.moments import Floats
+from uncollapse.metrics.moments import Floats, Integers
 from uncollapse.records import ReferenceComparison
-from uncollapse.samples import Sample, hash_ids, select
+from uncollapse.samples import Codes, Sample, hash_ids, unit_rows
 
 Keys = NDArray[np.uint64]
-_MOST_BYTES = 1 << 28
+_MOST_BYTES = 1 << 27
 
 
 @dataclass(frozen=True)
 class _Part:
-    """Instances of one class from one update."""
+    """Instances from one update."""
 
-    label: Any
     x: Floats
     y: Floats
     keys: Keys
-    groups: tuple[Any, ...] | None
-
-    @property
-    def bytes(self) -> int:
-        return self.x.nbytes + self.y.nbytes
+    labels: Integers
+    groups: Integers | None
 
     def below(self, limit: np.uint64) -> _Part:
-        kept = np.flatnonzero(self.keys <= limit)
-        groups = None if self.groups is None else tuple(self.groups[k] for k in kept)
-        return _Part(self.label, self.x[kept], self.y[kept], self.keys[kept], groups)
+        kept = self.keys <= limit
+        groups = None if self.groups is None else self.groups[kept]
+        return _Part(self.x[kept], self.y[kept], self.keys[kept], self.labels[kept], groups)
 
 
 class HeldRows:
-    """Instances of both embeddings of a stream."""
+    """Instances of both embeddings of a stream; of the reference what the record says of it."""
 
-    def __init__(self, most_bytes: int = _MOST_BYTES) -> None:
+    def __init__(self, reference: Reference, most_bytes: int = _MOST_BYTES) -> None:
+        self.reference = replace(reference, array=None, paired=None)
         self.most_bytes = most_bytes
         self.halvings = 0
         self.parts: list[_Part] = []
+        self.labels: dict[Any, int] = {}
+        self.groups: dict[Any, int] = {}
         self.rows = 0  # in both
-        self.held = 0  # of those, held
         self.alone = 0  # rows that the reference lacks
         self.dropped: dict[str, int] = {}
         self.dimension = 0
@@ -74,21 +74,35 @@ class HeldRows:
         for fault, count in sample.beside.dropped.items():
             self.dropped[fault] = self.dropped.get(fault, 0) + count
         keys = _keys(sample, first_row, named)
-        if self.halvings:
-            chosen = keys <= self.limit
-            sample, keys = select(sample, chosen), keys[chosen]
-        for pair in class_pairs(sample):
-            groups = None
-            if sample.groups is not None:
-                names = sample.groups.names
-                groups = tuple(names[code] for code in sample.groups.codes[pair.first])
-            self.parts.append(_Part(pair.label, pair.x, pair.y, keys[pair.first], groups))
+        rows = np.flatnonzero(sample.beside.paired & (keys <= self.limit))
+        x, y, first = unit_rows(sample.matrix[rows]), unit_rows(sample.beside.matrix[rows]), rows
+        if sample.instances is not None:
+            _, place, codes = np.unique(
+                sample.instances.codes[rows], return_index=True, return_inverse=True
+            )
+            x, y = (summed(side, codes) / np.bincount(codes)[:, None] for side in (x, y))
+            first = rows[place]
+        groups = None if sample.groups is None else _numbers(self.groups, sample.groups, first)
+        labels = _numbers(self.labels, sample.labels, first)
+        self.parts.append(_Part(x, y, keys[first], labels, groups))
         self._shrink()
 
     def merge(self, other: HeldRows) -> None:
         """All that another has held."""
         self.halvings = max(self.halvings, other.halvings)
-        self.parts = [part.below(self.limit) for part in (*self.parts, *other.parts)]
+        labels, groups = (
+            np.array([mine.setdefault(name, len(mine)) for name in theirs], dtype=np.int64)
+            for mine, theirs in ((self.labels, other.labels), (self.groups, other.groups))
+        )
+        renamed = [
+            replace(
+                part,
+                labels=labels[part.labels],
+                groups=None if part.groups is None else groups[part.groups],
+            )
+            for part in other.parts
+        ]
+        self.parts = [part.below(self.limit) for part in (*self.parts, *renamed)]
         self.rows, self.alone = self.rows + other.rows, self.alone + other.alone
         self.dimension = self.dimension or other.dimension
         for fault, count in other.dropped.items():
@@ -96,33 +110,24 @@ class HeldRows:
         self._shrink()
 
     def _shrink(self) -> None:
-        while sum(part.bytes for part in self.parts) > self.most_bytes:
+        while sum(part.x.nbytes + part.y.nbytes for part in self.parts) > self.most_bytes:
             self.halvings += 1
-            self.parts = [part.below(self.limit) for part in self.parts]
+            for number, part in enumerate(self.parts):
+                self.parts[number] = part.below(self.limit)
 
-    def comparison(
-        self, reference: Reference, labels: Sequence[Any], drawing: Drawing
-    ) -> ReferenceComparison:
+    def comparison(self, labels: Sequence[Any], drawing: Drawing) -> ReferenceComparison:
         """The record, of these classes."""
-        by_label: dict[Any, list[_Part]] = {label: [] for label in labels}
-        for part in self.parts:
-            if part.label in by_label and len(part.x):
-                by_label[part.label].append(part)
-        names = dict.fromkeys(name for part in self.parts for name in part.groups or ())
-        codes = {name: code for code, name in enumerate(names)}
-        found, units = {}, 0
-        for number, (label, parts) in enumerate(by_label.items()):
-            if not parts:
-                found[label] = too_few(0)
-                continue
-            x, y = (np.concatenate([getattr(part, side) for part in parts]) for side in "xy")
-            groups = None
-            if codes:
-                groups = np.array([codes[name] for part in parts for name in part.groups or ()])
-            found[label] = part_of_class(x, y, groups, drawing.of(number))
-            units += len(x)
+        parts = [part for part in self.parts if len(part.x)]
+        found: dict[Any, PartOfClass] = dict.fromkeys(labels, too_few(0))
+        units = sum(len(part.x) for part in parts)
+        codes = np.concatenate([part.labels for part in parts]) if parts else np.empty(0)
+        for number, label in enumerate(labels):
+            rows = np.flatnonzero(codes == self.labels.get(label, -1))
+            if len(rows):
+                x, y, groups = _taken(parts, rows)
+                found[label] = part_of_class(x, y, groups, drawing.of(number))
         return comparison(
-            reference,
+            self.reference,
             found,
             drawing,
             rows=units if self.halvings else self.rows,
@@ -130,6 +135,71 @@ class HeldRows:
             dropped={"only_in_embeddings": self.alone, **self.dropped},
             drawn_from=self.rows if self.halvings else None,
         )
+
+
+def held_with(
+    held: HeldRows | None, reference: Reference | None, *, first: bool
+) -> HeldRows | None:
+    """Where the rows of an update are held; None without a reference.
+
+    Raises:
+        InputError: Some parts of the stream have a reference, and some have none.
+    """
+    if not first and (reference is None) != (held is None):
+        raise InputError(
+            "a reference in all parts of a stream, or in none",
+            "some with one and some without",
+            "give it with every part",
+        )
+    if reference is None:
+        return None
+    held = held or HeldRows(reference)
+    if reference.paired is not None:
+        held.alone += int(np.count_nonzero(~np.asarray(reference.paired)))
+    return held
+
+
+def held_together(
+    mine: HeldRows | None, theirs: HeldRows | None, *, first: bool
+) -> HeldRows | None:
+    """What two streams have held; `first` says that mine has seen no rows.
+
+    Raises:
+        InputError: One of them has a reference, and one has none.
+    """
+    if not first and (mine is None) != (theirs is None):
+        raise InputError(
+            "two accumulators with a reference, or two without",
+            "one with and one without",
+            "accumulate both in one way",
+        )
+    if theirs is not None:
+        mine = mine or HeldRows(theirs.reference, theirs.most_bytes)
+        mine.merge(theirs)
+    return mine
+
+
+def _taken(parts: Sequence[_Part], rows: Integers) -> tuple[Floats, Floats, Integers | None]:
+    """Some instances of all parts, by their number over all of them."""
+    starts = np.cumsum([0, *(len(part.x) for part in parts)])
+    cuts = np.searchsorted(rows, starts)
+    x, y, groups = [], [], []
+    for part, start, low, high in zip(parts, starts, cuts, cuts[1:], strict=False):
+        if low < high:
+            mine = rows[low:high] - start
+            x.append(part.x[mine])
+            y.append(part.y[mine])
+            groups.append(np.empty(0) if part.groups is None else part.groups[mine])
+    grouped = parts[0].groups is not None
+    return np.concatenate(x), np.concatenate(y), np.concatenate(groups) if grouped else None
+
+
+def _numbers(known: dict[Any, int], names: Codes, rows: Integers) -> Integers:
+    """Numbers of the names of rows, given to new ones in order."""
+    codes = names.codes[rows]
+    present, inverse = np.unique(codes, return_inverse=True)
+    numbers = [known.setdefault(names.names[code], len(known)) for code in present.tolist()]
+    return np.array(numbers, dtype=np.int64)[inverse]
 
 
 def _keys(sample: Sample, first_row: int, named: bool) -> Keys:

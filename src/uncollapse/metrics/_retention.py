@@ -24,7 +24,7 @@ from uncollapse.statistics import t_quantile
 
 PERMUTATIONS = 100
 # Instances of a class that are left out in turn; their spread stands for that of all.
-_LEFT_OUT = 512
+_LEFT_OUT = 256
 # Units of a class that are permuted; the null of more is narrower by a known factor.
 _PERMUTED = 64
 # Squared length of residuals, and HSIC over its square, that is rounding.

@@ -1,13 +1,7 @@
-"""`measure_files`: the same as `measure`, from files; in memory or as a stream.
-
-Unusable rows are counted over the file in which they are. A stream sees one part at a time, and the
-second class or group of an instance may come in the last of them: that is found by a pass over the
-columns besides the embedding.
-"""
+"""`measure_files`: the same as `measure`, from files; in memory or as a stream."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -15,10 +9,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from uncollapse import samples
 from uncollapse.errors import InputError
+from uncollapse.metrics._file_faults import over_its_file, split_error, split_ids
 from uncollapse.metrics._measure import DEFAULT_PROBE, measure, within_options
 from uncollapse.metrics._reference import Reference
 from uncollapse.metrics._retention import PERMUTATIONS
@@ -36,7 +30,6 @@ from uncollapse.tables import (
     check_order,
     join_reference,
     joined,
-    joined_names,
     judged_rows,
     open_shards,
 )
@@ -48,8 +41,6 @@ _IN_MEMORY_BYTES = 1 << 28
 # A stream is read and measured this many rows at a time: they stay in the processor's cache, and
 # memory for the next ones is there already (of larger parts it is given back and asked for again).
 _STREAM_ROWS = 16384
-# Faults of the embeddings; the others are of the file with the labels, if that is another.
-_OF_EMBEDDINGS = ("not_finite", "zero")
 
 
 def measure_files(
@@ -82,7 +73,7 @@ def measure_files(
         reference: File with another embedding of the same rows, as in `measure`; or a
             `ReferenceFiles` that names its column, a column of the same files, or an id column.
             Rows are joined by an id column where both have one (rows that only one has are left
-            out and counted), else by position. A stream holds at most 256 MiB of its rows, drawn at
+            out and counted), else by position. A stream holds at most 128 MiB of its rows, drawn at
             random, and needs both in one order, or a reference that fits in memory.
         stream: Whether to read in parts, in bounded memory and without probe, slices and nulls.
             None: when the embeddings take more than 256 MiB and neither probe nor slices are asked.
@@ -168,7 +159,7 @@ def measure_files(
             sources=rows.sources,
         )
     except samples.RowError as error:
-        raise _over_its_file(error, reading) from error
+        raise over_its_file(error, reading) from error
     return _joined_by_position(measured, labels_from)
 
 
@@ -270,7 +261,7 @@ def _accumulated(
     accumulator = Accumulator(interval, drop_invalid=reading.fill_ragged)
     accumulator.split = None if reading.judged is None else reading.judged.part
     if accumulator.drop_invalid:
-        accumulator.split_ids = _split_ids(reading)
+        accumulator.split_ids = split_ids(reading)
     done = 0
     for part in _whole_instances(_ahead(reading.parts(other))):
         rows = part.embeddings, part.labels, part.instances, part.groups
@@ -282,10 +273,10 @@ def _accumulated(
                 first_row=part.vectors_place.row,
             )
         except samples.RowError as error:
-            split = _split_error(reading) if error.fault.startswith("instance_in_two") else None
-            raise split or _over_its_file(error, reading) from error
+            split = split_error(reading) if error.fault.startswith("instance_in_two") else None
+            raise split or over_its_file(error, reading) from error
         except samples.RepeatedInstanceError as error:
-            raise _split_error(reading) or error from error
+            raise split_error(reading) or error from error
         done += len(part)
         progress(done, reading.rows)
     return accumulator
@@ -324,75 +315,3 @@ def _counts(rows: Rows) -> ClassCounts:
         codes = np.unique(np.stack([codes, units]), axis=1)[0]
     counts = np.bincount(codes[codes >= 0], minlength=len(labels.names))
     return dict(zip(labels.names, counts.tolist(), strict=True))
-
-
-def _over_its_file(error: samples.RowError, reading: Reading) -> samples.RowError:
-    """An error about some rows, unless of several together, as one about their whole file."""
-    name, bad, first, path = "", 0, 0, None
-    rows: Counter[tuple[bool, Path]] = Counter()  # of the files with the embeddings, or the others
-    for part in reading.parts():
-        faults = _faults(part)
-        name = name or next((fault for fault, faulty in faults.items() if faulty.any()), "")
-        of_vectors = name in _OF_EMBEDDINGS
-        place = part.vectors_place if of_vectors else part.place
-        if name and path is None:
-            path, sources = place.path, part.sources
-            first = rows[of_vectors, path] + int(np.flatnonzero(faults[name])[0])
-        if name and place.path == path:
-            bad += int(np.count_nonzero(faults[name]))
-        rows[True, part.vectors_place.path] += len(part)
-        rows[False, part.place.path] += len(part)
-    if path is None:
-        return error
-    return samples.row_fault(name, bad, rows[name in _OF_EMBEDDINGS, path], first, sources)
-
-
-def _faults(part: Rows) -> dict[str, NDArray[np.bool_]]:
-    """Which rows of a part have which fault by themselves; views of one row together."""
-    sample = samples.sample_of(part.embeddings, part, part.sources)
-    faults = samples.row_faults(sample, samples.row_norms(sample.matrix))
-    kept = ~sample.labels.unlabelled
-    return {
-        name: np.any((bad & kept).reshape(len(part), -1), axis=1) for name, bad in faults.items()
-    }
-
-
-def _split_ids(reading: Reading) -> dict[str, samples.Hashes]:
-    """Hashes of ids in two classes or groups, by the fault's name, in 16 bytes for each of them."""
-    pairs: dict[str, list[samples.Hashes]] = {}
-    for names in reading.named() if reading.columns.instance is not None else ():
-        instances = samples.encode(names.instances, "instances", len(names))
-        ids = samples.hash_ids(list(instances.names))
-        outers = {"instance_in_two_classes": names.labels, "instance_in_two_groups": names.groups}
-        for fault, values in outers.items():
-            if values is not None:
-                coded = samples.encode if values is names.groups else samples.label_codes
-                outer = coded(values, fault, len(names))
-                known = ~instances.missing & (outer.codes >= 0)
-                both = np.stack([instances.codes[known], outer.codes[known]])
-                inner, place = np.unique(both, axis=1)
-                hashes = np.stack([ids[inner], samples.hash_ids(list(outer.names))[place]])
-                pairs.setdefault(fault, []).append(hashes)
-    return {fault: _in_two(np.concatenate(parts, axis=1)) for fault, parts in pairs.items()}
-
-
-def _split_error(reading: Reading) -> samples.RowError | None:
-    """The error for instances in two classes or groups, counted over all files; None without."""
-    names = joined_names(list(reading.named()))
-    columns = names.each(
-        lambda values, role: (samples.label_codes if role == "labels" else samples.encode)(
-            values, role, len(names)
-        )
-    )
-    for fault, bad in samples.split_faults(samples.ByRole[samples.Codes](**columns)).items():
-        if bad.any():
-            rows = np.flatnonzero(bad)
-            return samples.row_fault(fault, len(rows), len(bad), int(rows[0]), names.sources)
-    return None
-
-
-def _in_two(pairs: samples.Hashes) -> samples.Hashes:
-    """The first of the pairs that come with two seconds."""
-    ids, outers = pairs[:, np.argsort(pairs[0], kind="stable")]
-    differ = (ids[1:] == ids[:-1]) & (outers[1:] != outers[:-1])
-    return np.unique(ids[1:][differ])

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uncollapse.errors import InputError
-from uncollapse.metrics._held import HeldRows
+from uncollapse.metrics._held import HeldRows, held_together, held_with
 from uncollapse.metrics._measure import build_record
-from uncollapse.metrics._reference import Reference, as_reference
+from uncollapse.metrics._reference import as_reference
 from uncollapse.metrics._retention import PERMUTATIONS, Drawing
 from uncollapse.metrics._stores import BlockStore, GroupStore, ScatterStore, Store
 from uncollapse.metrics.moments import Classes, ClassMoments, Integers, features_by_class
@@ -92,7 +92,6 @@ class Accumulator:
         self.ids = IdSet()
         self.label_sources: dict[str, None] = {}
         self.held: HeldRows | None = None  # of both embeddings, where there is a reference
-        self.reference: Reference | None = None  # without its rows
         # Hashes of ids that the caller knows to lie in two classes or groups, by fault.
         self.split_ids: dict[str, Hashes] = {}
 
@@ -120,7 +119,7 @@ class Accumulator:
         beside = None if reference is None else as_reference(reference)
         other, paired = (None, None) if beside is None else (beside.array, beside.paired)
         sample = sample_of(embeddings, columns, sources, reference=other, paired=paired)
-        held = self._held_for(beside)
+        self.held = held = held_with(self.held, beside, first=self.rows == 0)
         before = self.rows
         first_row = self.rows if first_row is None else first_row
         self.rows += len(sample.matrix)
@@ -185,23 +184,6 @@ class Accumulator:
                 self.store = BlockStore(self.blocks, self.dimension)
         return self.store, (self.dimension, self.views, self.grouped)
 
-    def _held_for(self, reference: Reference | None) -> HeldRows | None:
-        """Where rows of both embeddings are held; None without a reference."""
-        if self.rows and (reference is None) != (self.held is None):
-            raise InputError(
-                "a reference in all parts of a stream, or in none",
-                "some with one and some without",
-                "give it with every part",
-            )
-        if reference is None:
-            return None
-        if self.held is None:
-            self.held = HeldRows()
-            self.reference = replace(reference, array=None, paired=None)
-        if reference.paired is not None:
-            self.held.alone += int(np.count_nonzero(~np.asarray(reference.paired)))
-        return self.held
-
     def _store_for(self, sample: Sample) -> Store:
         """Where these rows go; rows of another kind than those before are refused."""
         kind = (sample.matrix.shape[1], sample.instances is not None, sample.groups is not None)
@@ -261,15 +243,7 @@ class Accumulator:
                 f"{again} instance ids in both",
                 "keep all views of an instance in one shard",
             )
-        if self.rows and (self.held is None) != (other.held is None):
-            raise InputError(
-                "two accumulators with a reference, or two without",
-                "one with and one without",
-                "accumulate both in one way",
-            )
-        if other.held is not None:
-            self.held, self.reference = self.held or HeldRows(), self.reference or other.reference
-            self.held.merge(other.held)
+        self.held = held_together(self.held, other.held, first=self.rows == 0)
         self.split = other.split if self.rows == 0 or self.split == other.split else None
         numbers = self._numbers(other.labels).tolist()
         for number, count in zip(numbers, other.samples, strict=True):
@@ -336,9 +310,9 @@ class Accumulator:
         Permutations and their seed are those of a reference; else nothing is drawn.
         """
         classes, compared = self.classes(), None
-        if self.held is not None and self.reference is not None:
+        if self.held is not None:
             drawing = Drawing(confidence, permutations, seed)
-            compared = self.held.comparison(self.reference, classes.names, drawing)
+            compared = self.held.comparison(classes.names, drawing)
         return build_record(
             classes,
             prediction=prediction,

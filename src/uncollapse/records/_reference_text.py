@@ -18,12 +18,8 @@ _NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eigh
 def reference_parts(found: ReferenceComparison) -> Iterator[RenderableType]:
     """The whole, the classes that keep least, and what the finer labels lost."""
     kept = found.retention
-    joined = {"id": "an id column", "position": "position", "same file": "row of the same file"}
-    known: dict[str, Value] = {
-        "name": found.name,
-        "rows": found.rows,
-        "joined": joined[found.joined_by],
-    }
+    joined = sentence(f"reference.joined.{found.joined_by}", {"key": found.key})
+    known: dict[str, Value] = {"name": found.name, "rows": found.rows, "joined": joined}
     lines = [sentence("reference.title", known)]
     if kept.estimate is None:
         lines.append(sentence("reference.none", {"reason": _why(found.classes)}))
