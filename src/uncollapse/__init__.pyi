@@ -15,7 +15,17 @@ from .losses import (
     supcl_terms,
     supcon_loss,
 )
-from .metrics import Accumulator, Margins, Reference, compare, measure, measure_files, retention
+from .metrics import (
+    Accumulator,
+    LinearMap,
+    Margins,
+    Reference,
+    compare,
+    fit_linear_map,
+    measure,
+    measure_files,
+    retention,
+)
 from .monitor import CollapseMetric, CollapseWarning, measure_model
 from .pilot import PilotOptions, pilot
 from .probes import Embedded, ProbeOptions, WithinClassOptions, probe
@@ -46,6 +56,7 @@ __all__ = [
     "Embedded",
     "FullBatch",
     "InputError",
+    "LinearMap",
     "Margins",
     "Measurement",
     "PilotOptions",
@@ -72,6 +83,7 @@ __all__ = [
     "compare",
     "data_config",
     "embed",
+    "fit_linear_map",
     "l_spread_loss",
     "load_config",
     "load_data",

@@ -16,11 +16,11 @@ from uncollapse.cli._options import Fields, Keywords
 from uncollapse.cli._setting import Changes, Json, OptionalOutput, Workers
 from uncollapse.cli.train import need_training
 from uncollapse.progress import Step
-from uncollapse.records import PilotOptions, PilotResult, Trial
+from uncollapse.records import Message, PilotOptions, PilotResult, Trial
 
 OPTIONS = Fields(
     PilotOptions,
-    ("seeds", "layer", "objective", "margin", "least_gain", "half_width"),
+    ("seeds", "layer", "deploy", "objective", "margin", "least_gain", "half_width"),
     {"seeds": Annotated[int, typer.Option(min=2)]},
 )
 
@@ -93,33 +93,15 @@ def pilot_command(
 
 
 def _show(result: PilotResult, console: Console) -> None:
-    chosen = result.recommendation
-    changes = "" if chosen is None else ", ".join(map(str, chosen.change))
-    said = {"change": f"CHANGE: {changes}", "keep": "KEEP YOUR SETTING"}
-    console.print(said.get(result.verdict, "CANNOT TELL"), highlight=False, markup=False)
+    said = {"change": f"CHANGE: {_advice(result)}", "keep": "KEEP YOUR SETTING"}
+    console.print(
+        said.get(result.verdict, "CANNOT TELL"), highlight=False, markup=False, soft_wrap=True
+    )
     for reason in result.reasons:
         line = f"{reason.code}  {reason.text}"
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     console.print()
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for title in ("setting", "theory", "W", "score", "gain, points", "task", "runs"):
-        # On a narrow terminal names are cut, never numbers.
-        name = title == "setting"
-        least = 20 if title == "gain, points" else 5
-        table.add_column(
-            title,
-            justify="left" if name else "right",
-            no_wrap=True,
-            min_width=None if name else least,
-        )
-    for trial, row in zip(result.trials, result.table(), strict=True):
-        keys = ("predicted_variance", "measured_variance", "objective", "task")
-        predicted, measured, objective, task = (_number(row[key]) for key in keys)
-        gain, runs = _gain(trial), str(len(trial.runs))
-        table.add_row(trial.name, predicted, measured, objective, gain, task, runs)
-    console.print(table)
-    start = result.start.runs[0].measured
-    verdicts = ", ".join(f"{layer} {scores.verdict}" for layer, scores in start.items())
+    console.print(_settings(result))
     console.print()
     console.print(
         f"theory, W: variance between instances at the optimum, and measured ({result.layer}, "
@@ -127,15 +109,79 @@ def _show(result: PilotResult, console: Console) -> None:
         "task: accuracy of the training label",
         soft_wrap=True,
     )
+    start = result.start.runs[0].measured
+    verdicts = ", ".join(f"{layer} {scores.verdict}" for layer, scores in start.items())
     console.print(f"your setting, measured: {verdicts}")
-    if chosen is not None:
+    console.print()
+    console.print(_trade(result))
+    console.print(
+        f"\nfront: of what can be deployed ({result.deploy}), nothing else is at least as good in "
+        "both and better in one; free: needs no training",
+        soft_wrap=True,
+    )
+    chosen = result.recommendation
+    if chosen is not None and chosen.map:
+        console.print(f"the map to apply, of the pilot's own run: {chosen.map}", soft_wrap=True)
+    elif chosen is not None and chosen.change:
         console.print(f"train it at full size: uncollapse train {chosen.config}", soft_wrap=True)
+
+
+def _advice(result: PilotResult) -> str:
+    """What to do, if anything."""
+    chosen = result.recommendation
+    if chosen is None:
+        return ""
+    if not chosen.change:
+        return f"{Message(f'free.{chosen.trial}', {})} (no training)"
+    place = f" (embedding: {chosen.layer})" if chosen.layer not in ("", result.layer) else ""
+    return ", ".join(map(str, chosen.change)) + place
+
+
+def _columns(*titles: str) -> Table:
+    """An empty table; on a narrow terminal names are cut, never numbers."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for title in titles:
+        name = title in ("setting", "layer", "")
+        least = 20 if title == "gain, points" else 5
+        table.add_column(
+            title,
+            justify="left" if name else "right",
+            no_wrap=True,
+            min_width=None if name else least,
+        )
+    return table
+
+
+def _settings(result: PilotResult) -> Table:
+    table = _columns("setting", "theory", "W", "score", "gain, points", "task", "runs")
+    for trial, row in zip(result.trials, result.table(), strict=True):
+        keys = ("predicted_variance", "measured_variance", "objective", "task")
+        predicted, measured, objective, task = (_number(row[key]) for key in keys)
+        gain, runs = _gain(trial), str(len(trial.runs))
+        table.add_row(trial.name, predicted, measured, objective, gain, task, runs)
+    return table
+
+
+def _trade(result: PilotResult) -> Table:
+    """Finer label against training label, of what every seed was run with, the best first."""
+    table = _columns("setting", "layer", "score", "task", "")
+    complete = [point for point in result.trade if point.runs == len(result.start.runs)]
+    for point in sorted(complete, key=lambda point: -point.objective):
+        free = point.kind == "free"
+        marks = ["free"] if free else []
+        marks += ["front"] if point.front else [] if point.deployable else ["not deployable"]
+        layer = "-" if free else point.layer
+        numbers = (_number(point.objective), _number(point.task))
+        table.add_row(point.trial, layer, *numbers, ", ".join(marks))
+    return table
 
 
 def _gain(trial: Trial) -> str:
     """The gain with its interval, or why there is none."""
     if trial.gain is not None:
         return trial.gain.in_points()
+    if not trial.deployable:
+        return "not deployable"
     if trial.status == "pruned":
         return f"pruned at epoch {trial.runs[-1].epochs}"
     words = {"complete": "-", "predicted-collapse": "collapse, not run"}

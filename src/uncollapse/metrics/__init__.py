@@ -4,6 +4,7 @@ from uncollapse.metrics._compare import compare
 from uncollapse.metrics._measure import build_record, measure
 from uncollapse.metrics._reference import Reference, retention
 from uncollapse.metrics.from_files import accumulate_files, measure_files
+from uncollapse.metrics.linear_map import LinearMap, fit_linear_map
 from uncollapse.metrics.moments import EXTRA, Classes, ClassMoments, features_by_class
 from uncollapse.metrics.persist import check_place, load_state, save_state
 from uncollapse.metrics.selection import scores
@@ -22,6 +23,7 @@ __all__ = [
     "Columns",
     "Comparison",
     "Estimate",
+    "LinearMap",
     "Margins",
     "Measurement",
     "ProbeOptions",
@@ -34,6 +36,7 @@ __all__ = [
     "compare",
     "decompose",
     "features_by_class",
+    "fit_linear_map",
     "load_state",
     "measure",
     "measure_files",

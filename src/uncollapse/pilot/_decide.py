@@ -44,8 +44,8 @@ _NO_GAIN = Interval(0.0, 0.0, 0.0)
 
 
 def values(trial: Trial, layer: str, score: str) -> list[float]:
-    """One number per seed, in the order of seeds."""
-    return [float(run.measured[layer][score]) for run in trial.runs]
+    """One number per seed, in their order, at `layer` or the one where the trial is judged."""
+    return [float(scores[score]) for scores in trial.scores_by_seed(layer)]
 
 
 def gain_over(
@@ -91,9 +91,15 @@ def decide(
     if (near := _low(chosen)) > 0:
         enough = [t for t in ready if _low(t) > 0 and _gain(t).estimate >= near]
         chosen = min(enough, key=lambda t: (t.size or 0.0, -_gain(t).estimate))
-    changes, gain = tuple(map(str, chosen.change)), _points(_gain(chosen))
-    reason = PilotReason.from_key("UC801", "pilot.recommended", changes=changes, gain=gain)
-    return "change", [reason], chosen
+    return "change", [_recommended(chosen)], chosen
+
+
+def _recommended(chosen: Trial) -> PilotReason:
+    gain = points(_gain(chosen))
+    if chosen.kind == "free":
+        return PilotReason.from_key("UC801", "pilot.recommended-free", name=chosen.name, gain=gain)
+    changes = tuple(map(str, chosen.change))
+    return PilotReason.from_key("UC801", "pilot.recommended", changes=changes, gain=gain)
 
 
 def undecided(
@@ -107,7 +113,7 @@ def undecided(
     if not open_:
         return "keep", _why_keep(finished, options)
     best = next((trial for trial in open_ if trial.name == tried), _best(open_))
-    said: dict[str, Value] = {"name": best.name, "gain": _points(_gain(best))}
+    said: dict[str, Value] = {"name": best.name, "gain": points(_gain(best))}
     said["least"] = 100 * options.least_gain
     seeds = max(_seeds(trial, options) for trial in open_)
     if seeds > MOST_SEEDS:
@@ -136,7 +142,7 @@ def _below(change: Interval, value: float) -> bool:
 
 
 def _out(trial: Trial, options: PilotOptions) -> bool:
-    verdicts = [run.measured[options.layer].verdict for run in trial.runs]
+    verdicts = [scores.verdict for scores in trial.scores_by_seed(options.layer)]
     collapsed = bool(verdicts) and verdicts.count("collapsed") * 2 >= len(verdicts)
     useless = _below(_gain(trial), options.least_gain)
     return collapsed or useless or _below(_cost(trial), -options.margin)
@@ -147,7 +153,7 @@ def _ready(trial: Trial, options: PilotOptions) -> bool:
     return worth and _cost(trial).estimate >= -options.margin
 
 
-def _points(change: Interval) -> Estimate:
+def points(change: Interval) -> Estimate:
     """A change of a share in percentage points."""
     low, high = change.low or 0, change.high or 0
     return Estimate(100 * change.estimate, 100 * low, 100 * high)
@@ -172,7 +178,7 @@ def _why_keep(finished: Sequence[Trial], options: PilotOptions) -> PilotReason:
         return PilotReason.from_key("UC802", "pilot.untrained")
     worth = [t for t in finished if not _below(_gain(t), options.least_gain)]
     best = _best(worth or finished)
-    said: dict[str, Value] = {"name": best.name, "gain": _points(_gain(best))}
+    said: dict[str, Value] = {"name": best.name, "gain": points(_gain(best))}
     if not worth:
         least = 100 * options.least_gain
         return PilotReason.from_key("UC802", "pilot.small", **said, least=least)
@@ -196,11 +202,12 @@ def confirm(
             [PilotReason.from_key("UC804", "pilot.failed", reason=failed[0])],
         )
     before, after = zip(*rounds, strict=True)
-    gain = gain_over(before, after, options)
-    task = gain_over(before, after, options, "task")
+    same = chosen.kind == "free"
+    gain = gain_over(before, after, options, same_runs=same)
+    task = gain_over(before, after, options, "task", same_runs=same)
     shown = gain.low is not None and gain.low > 0 and not _below(gain, options.least_gain)
     holds = shown and task.estimate >= -margin
-    said = {"gain": _points(gain), "task": _points(task)}
+    said = {"gain": points(gain), "task": points(task)}
     reasons = [PilotReason.from_key("UC801" if holds else "UC804", "pilot.confirmed", **said)]
     if not holds:
         known = [

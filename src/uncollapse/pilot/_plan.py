@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from statistics import median_high
@@ -27,15 +27,18 @@ from filelock import FileLock, Timeout
 
 from uncollapse.errors import InputError
 from uncollapse.pilot._halving import survivors
+from uncollapse.pilot.free import FreeCandidate, copy_map
 from uncollapse.pilot.goal import expected_half_width
 from uncollapse.progress import Step
 from uncollapse.records import (
     Document,
+    Message,
     Objective,
     PilotOptions,
     PilotPlan,
     PilotResult,
     PilotRows,
+    Recommendation,
     Trial,
     TrialFile,
     changed_config,
@@ -44,9 +47,10 @@ from uncollapse.records import (
 from uncollapse.storage import write_json, write_text
 from uncollapse.training import Problem, TrainConfig, parse_config, train
 
-# What may differ when a pilot is gone on with.
 _UNITS = {"s": 1, "m": 60, "h": 3600}
+# What may differ when a pilot is resumed, and what earlier versions did not ask for, by default.
 _FREE = ("workers", "budget")
+_NEW: dict[str, Any] = {"deploy": None}
 # Where a configuration names files.
 _PATHS = [*(("data", key) for key in ("path", "table", "root", "folder")), ("encoder", "weights")]
 # Batches that the training rows fill at least, where there are so many.
@@ -105,6 +109,9 @@ def _plan(path: Path, config: TrainConfig, options: PilotOptions) -> PlanFile:
     if not file.exists():
         return new
     former = PlanFile.read(file, "restore the file, or choose another folder with -o")
+    # What an earlier version did not ask was as it is by default.
+    options_then = _NEW | former.asked.get("options", {})
+    former = replace(former, asked=former.asked | {"options": options_then})
     if former.asked != new.asked:
         raise InputError(
             f"the configuration and options of the pilot in {path}",
@@ -118,19 +125,39 @@ def _plan(path: Path, config: TrainConfig, options: PilotOptions) -> PlanFile:
 def finish(path: Path, result: PilotResult, config: TrainConfig, base: Path) -> None:
     """Write pilot.json and recommended.yaml; the latter of an earlier try does not stay."""
     file, chosen = path / "recommended.yaml", result.recommendation
-    if chosen is None:
-        file.unlink(missing_ok=True)
-    else:
+    linear = path / "map.safetensors"
+    for former in (file, linear):
+        former.unlink(missing_ok=True)
+    if chosen is not None:
+        if chosen.map:
+            first = result.start.runs[0].seed
+            copy_map(path / "trials" / "start" / f"seed-{first}", chosen.trial, linear)
         block = changed_config(config.plain(), chosen.change)
         for part, key in _PATHS:
             # Relative paths are not to depend on where the file lies.
             value = block[part].get(key)
             if isinstance(value, str) and not value.startswith("package:"):
                 block[part][key] = str((base / value).resolve())
-        said = f"# What `uncollapse pilot` recommends: {result.reasons[-1].text}.\n"
-        said += f"#   uncollapse train {file}\n"
-        write_text(file, said + yaml.safe_dump(block, sort_keys=False, allow_unicode=True))
+        write_text(
+            file,
+            _comment(file, result, chosen)
+            + yaml.safe_dump(block, sort_keys=False, allow_unicode=True),
+        )
     write_json(path / "pilot.json", result.to_dict())
+
+
+def _comment(file: Path, result: PilotResult, chosen: Recommendation) -> str:
+    """What `recommended.yaml` says at its head."""
+    gain = next(reason.text for reason in reversed(result.reasons) if reason.code == "UC801")
+    lines = [f"# What `uncollapse pilot` recommends: {gain}."]
+    if chosen.change:
+        lines.append(f"#   uncollapse train {file}")
+        if chosen.layer != result.layer:
+            lines.append(f"# Take the embedding from the layer {chosen.layer}.")
+    else:
+        apply = Message(f"free.{chosen.trial}", {})
+        lines += [f"# No training: {apply}.", "# The setting below is the present one, as it was."]
+    return "\n".join(lines) + "\n"
 
 
 def pilot_config(
@@ -208,7 +235,13 @@ def plan_epochs(
     )
 
 
-def plan_text(goal: Objective, rows: PilotRows, plan: PilotPlan, trials: Sequence[Trial]) -> str:
+def plan_text(
+    goal: Objective,
+    rows: PilotRows,
+    plan: PilotPlan,
+    trials: Sequence[Trial],
+    free: Sequence[FreeCandidate],
+) -> str:
     """What is going to be tried, in lines."""
     lines = [
         f"objective    {goal.text}",
@@ -225,6 +258,7 @@ def plan_text(goal: Objective, rows: PilotRows, plan: PilotPlan, trials: Sequenc
             predicted = f"{prediction.instance_variance:.4f} {prediction.phase}"
         dropped = "   not trained" if trial.status == "predicted-collapse" else ""
         lines.append(f"  {trial.name:24s} {predicted}{dropped}")
+    lines.append(f"free         {', '.join(candidate.name for candidate in free)}")
     return "\n".join(lines)
 
 

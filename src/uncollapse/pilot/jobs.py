@@ -23,7 +23,8 @@ from uncollapse.data import (
     training_scales,
 )
 from uncollapse.errors import InputError
-from uncollapse.pilot.goal import evaluate
+from uncollapse.pilot.free import LAYERS, Free, FreeCandidate
+from uncollapse.pilot.scores import evaluate
 from uncollapse.records import Objective, SettingChange, TrialFile, changed_config
 from uncollapse.storage import write_json
 from uncollapse.training import TrainConfig, build_problem, embed, parse_config, train
@@ -58,6 +59,7 @@ class Job:
     part: str  # Split to measure on.
     common: Common
     keep: bool = False  # Whether embeddings of the split are kept in the folder, for a picture.
+    free: tuple[FreeCandidate, ...] = ()  # Measured beside the run's own layers.
 
     @property
     def result(self) -> Path:
@@ -71,8 +73,11 @@ class Job:
 
 
 def read_result(job: Job) -> TrialFile | None:
-    """The result, or None if there is none yet."""
-    return TrialFile.read(job.result) if job.result.exists() else None
+    """The result, or None if there is none yet, or one of before that knows no free candidates."""
+    if not job.result.exists():
+        return None
+    result = TrialFile.read(job.result)
+    return result if {c.name for c in job.free} - set(LAYERS) <= result.free.keys() else None
 
 
 def run_job(job: Job) -> TrialFile:
@@ -100,6 +105,7 @@ def _train_and_measure(job: Job) -> TrialFile:
     config = parse_config(block)
     data = _data(config.data.model_dump_json(), common.base)
     problem = build_problem(config, base=common.base, data=data)
+    free = Free.of(problem, job.free, common.goal.columns)
     resume = (job.folder / "run.json").exists()
     trained = train(problem, job.folder, resume=resume, until=job.until)
     if trained.interrupted:
@@ -111,7 +117,9 @@ def _train_and_measure(job: Job) -> TrialFile:
         name: _data(other.model_dump_json(), base)
         for name, (other, base) in common.downstream.items()
     }
-    measured = evaluate(problem, job.part, common.goal, viewer=viewer, downstream=others)
+    scores = evaluate(problem, job.part, common.goal, viewer=viewer, downstream=others, free=free)
+    if free.candidates and job.keep:
+        free.write_maps(problem, job.folder)
     if job.keep:
         embed(
             problem.model,
@@ -123,7 +131,8 @@ def _train_and_measure(job: Job) -> TrialFile:
             precision=config.precision,
         )
     loss = trained.history[-1]["loss"] if trained.history else None
-    return TrialFile(seed=job.seed, measured=measured, loss=loss, epochs=job.until)
+    measured = {layer: scores.pop(layer) for layer in LAYERS}
+    return TrialFile(seed=job.seed, measured=measured, loss=loss, epochs=job.until, free=scores)
 
 
 @lru_cache(maxsize=4)

@@ -57,7 +57,6 @@ from .pilot_options import (
 from .pilot_result import (
     Confirmation,
     IntervalMethod,
-    LayerScores,
     Objective,
     PilotConditions,
     PilotPlan,
@@ -65,10 +64,15 @@ from .pilot_result import (
     PilotResult,
     PilotRows,
     PilotVerdict,
-    PredictedVariance,
     Recommendation,
+)
+from .pilot_trial import (
+    LayerScores,
+    PredictedVariance,
+    TradePoint,
     Trial,
     TrialFile,
+    TrialKind,
     TrialRun,
     TrialStatus,
 )
@@ -243,8 +247,10 @@ __all__ = [
     "SsemFit",
     "Stopped",
     "TargetProbe",
+    "TradePoint",
     "Trial",
     "TrialFile",
+    "TrialKind",
     "TrialRun",
     "TrialStatus",
     "Value",

@@ -8,20 +8,24 @@ from typing import Literal, get_args
 from uncollapse.errors import InputError
 
 Layer = Literal["projector", "backbone"]
-ObjectiveName = Literal["auto", "within-class", "downstream", "other-view"]
+Deploy = Literal["projector", "backbone", "any"]
+ObjectiveName = Literal["auto", "within-class", "downstream", "retention", "other-view"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class PilotOptions:
     """How a pilot is run and what it counts as worth a change; two seeds or more.
 
-    The objective is "within-class", "downstream" or "other-view" (see `uncollapse.pilot.goal`).
+    The objective is "within-class", "downstream", "retention" or "other-view" (see
+    `uncollapse.pilot.goal`).
 
     Attributes:
         budget: Wall-clock seconds that the plan may take with this many workers, above 0.
         seeds: Seeds of whole runs, and fresh ones to confirm by.
         workers: Processes of one thread each, at least 1.
-        layer: Layer that is deployed; the objective is measured there.
+        layer: Layer that is deployed today, where the start is measured.
+        deploy: What can be deployed: "projector", where a small vector is the point, "backbone",
+            or "any"; candidates are judged there. [default: the layer's]
         objective: What is to improve; auto takes the first that the data allow.
         margin: Accepted loss of training-label accuracy, 0 to below 1.
         least_gain: Gain of the objective worth a change, between 0 and 1.
@@ -37,6 +41,7 @@ class PilotOptions:
     seeds: int = 3
     workers: int = 1
     layer: Layer = "projector"
+    deploy: Deploy | None = None
     objective: ObjectiveName = "auto"
     margin: float = 0.01
     least_gain: float = 0.02
@@ -50,9 +55,14 @@ class PilotOptions:
             ("workers", self.workers >= 1, "1 or more"),
             ("layer", self.layer in get_args(Layer), "projector or backbone"),
             (
+                "deploy",
+                self.deploy is None or self.deploy in get_args(Deploy),
+                "projector, backbone or any",
+            ),
+            (
                 "objective",
                 self.objective in get_args(ObjectiveName),
-                "auto, within-class, downstream or other-view",
+                "auto, within-class, downstream, retention or other-view",
             ),
             ("margin", 0 <= self.margin < 1, "in [0, 1)"),
             ("least_gain", 0 < self.least_gain < 1, "in (0, 1)"),
@@ -63,3 +73,13 @@ class PilotOptions:
                 raise InputError(
                     f"{name} {wanted}", f"{getattr(self, name)!r}", "see docs/pilot.md"
                 )
+
+    @property
+    def deployed(self) -> Deploy:
+        """What can be deployed."""
+        return self.deploy or self.layer
+
+    @property
+    def judged(self) -> tuple[Layer, ...]:
+        """Layers at which a trained setting may be deployed."""
+        return ("projector", "backbone") if self.deployed == "any" else (self.deployed,)

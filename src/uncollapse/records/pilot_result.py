@@ -3,101 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal
 
 from uncollapse.records import scalars
-from uncollapse.records.codec import Document, Part, read_json
-from uncollapse.records.prediction import Phase
+from uncollapse.records.codec import Document, Part
+from uncollapse.records.pilot_trial import Means, TradePoint, Trial, TrialRun
 from uncollapse.records.run import SettingChange
 from uncollapse.records.scalars import Interval
 from uncollapse.records.setting import Setting
-from uncollapse.records.verdict import Message, Value, Verdict
-
-# By layer, the mean of each score over seeds.
-Means = dict[str, dict[str, float]]
-
-
-@dataclass(frozen=True)
-class LayerScores(Part):
-    """What one run reached at one layer, on rows that it was not trained on."""
-
-    # Unbiased, on unit vectors, and its share of the total; None where it does not exist.
-    instance_variance: scalars.Variance | None = None
-    share: float | None = None
-    verdict: Verdict = "cannot-tell"
-    task: scalars.Portion | None = None  # accuracy of the training label by a linear probe
-    # Balanced accuracy on other data, by their names.
-    downstream: dict[str, scalars.Portion] = field(default_factory=dict)
-    objective: scalars.AboveChance | None = None  # what the pilot maximises
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrialRun(Part):
-    """One run of a setting: scores by layer, mean loss of the last epoch, epochs, seconds."""
-
-    seed: scalars.Count
-    measured: dict[str, LayerScores]
-    loss: float | None = None
-    epochs: scalars.Count | None = None
-    seconds: scalars.NotNegative = 0.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrialFile(TrialRun, Document):
-    """The file that a run leaves in its folder, so that nobody need run it again."""
-
-    kind: ClassVar[str] = "trial"
-
-    @classmethod
-    def read(cls, path: Path, remedy: str = "take it out, and its run is measured again") -> Self:
-        """The record in a JSON file; the first ones had their seed in the folder's name alone."""
-        record = read_json(path, "a trial", remedy)
-        seed = path.parent.name.removeprefix("seed-")
-        if isinstance(record, dict) and seed.isdecimal():
-            record = {"seed": int(seed)} | record
-        return cls.from_dict(record, str(path))
-
-    @classmethod
-    def read_all(cls, pilot: Path) -> list[Self]:
-        """Those in a pilot's folder, where one that is damaged is named."""
-        return [cls.read(path) for path in sorted(pilot.glob("trials/*/*/measured-*.json"))]
-
-
-@dataclass(frozen=True)
-class PredictedVariance(Part):
-    """What theory says of a setting, in short."""
-
-    phase: Phase
-    instance_variance: scalars.Portion
-    within_class_variance: scalars.Portion | None = None
-
+from uncollapse.records.verdict import Message, Value
 
 PilotVerdict = Literal["change", "keep", "cannot-tell"]
-TrialStatus = Literal["waiting", "complete", "pruned", "failed", "predicted-collapse"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Trial(Part):
-    """A setting: what is predicted and what its runs reached.
-
-    The size of a change is |difference| of alpha, |log2 ratio| of temperature, batch and views,
-    steps of augmentation. `gain` and `task_change` are the differences to the start, of objective
-    and training task; None where they were not compared.
-    """
-
-    name: str = "start"  # of its folder too
-    change: tuple[SettingChange, ...] = ()
-    size: scalars.NotNegative | None = None
-    prediction: PredictedVariance | None = None  # None where theory refuses the setting
-    note: str = ""  # what theory does not say
-    status: TrialStatus = "waiting"
-    reason: str | None = None  # why it is not complete
-    seconds: scalars.NotNegative = 0.0
-    runs: tuple[TrialRun, ...] = ()  # one per seed
-    mean: Means | None = None  # of their scores
-    gain: Interval | None = None
-    task_change: Interval | None = None
 
 
 @dataclass(frozen=True)
@@ -137,7 +53,8 @@ class Confirmation(Part):
     """The recommended setting and the start once more, on the test split with fresh seeds.
 
     Welch's intervals: means of the fresh seeds, spread of both rounds. `start` and `recommended`
-    are means of scores, `runs` go by setting.
+    are means of scores, `runs` go by setting. `over_free` is the gain over the best free
+    alternative; None where what is recommended is free itself.
     """
 
     gain: Interval
@@ -147,6 +64,8 @@ class Confirmation(Part):
     start: Means | None = None
     recommended: Means | None = None
     runs: dict[str, tuple[TrialRun, ...]] = field(default_factory=dict)
+    over_free: Interval | None = None
+    task_over_free: Interval | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,9 +74,16 @@ class Recommendation(Part):
 
     Intervals are the simultaneous ones on validation rows; `confirmed` is what the test split says.
     `margin_shown`: whether the interval there rules out a loss on the training task above `margin`.
+    A free one has no change: `layer` is what to take in place of the present embedding, and `map`
+    the file of the linear map that is to be applied, where there is one.
     """
 
     trial: str
+    layer: str = ""  # "" in older files: the pilot's
+    free: str = ""  # the best free alternative at the same deployment; "" for none other
+    over_free: Interval | None = None  # paired over seeds, on validation rows
+    task_over_free: Interval | None = None
+    map: str = ""
     change: tuple[SettingChange, ...] = ()
     gain: Interval | None = None
     task_change: Interval | None = None
@@ -231,11 +157,13 @@ class PilotResult(Document):
     Attributes:
         verdict: Whether the setting should "change", one should "keep" it, or "cannot-tell".
         reasons: Why, each with its code.
-        layer: Where the objective was measured.
+        layer: Where the start is deployed, and the objective was measured.
+        deploy: What can be deployed; "" in older files.
         objective: What was maximised.
         start: The present setting.
-        candidates: The other trials, the smallest changes first.
+        candidates: The other trials, free ones first, then the smallest changes.
         recommendation: None unless the verdict is "change".
+        trade: Where every setting stands at each layer, between finer and training label.
         statistics: How intervals are made.
         conditions: Rows used, seeds, epochs, budget.
 
@@ -252,10 +180,12 @@ class PilotResult(Document):
     verdict: PilotVerdict
     reasons: tuple[PilotReason, ...] = ()
     layer: str = "projector"
+    deploy: str = ""
     objective: Objective = Objective()
-    start: Trial = Trial()
+    start: Trial = field(default_factory=Trial)
     candidates: tuple[Trial, ...] = ()
     recommendation: Recommendation | None = None
+    trade: tuple[TradePoint, ...] = ()
     statistics: IntervalMethod = IntervalMethod()
     conditions: PilotConditions = field(default_factory=PilotConditions)
 
@@ -266,13 +196,16 @@ class PilotResult(Document):
 
     def table(self) -> list[dict[str, Any]]:
         """A row per setting, start first: what a data frame takes."""
-        return [_row(trial, (trial.mean or {}).get(self.layer, {})) for trial in self.trials]
+        return [_row(trial, self.layer) for trial in self.trials]
 
 
-def _row(trial: Trial, means: dict[str, float]) -> dict[str, Any]:
-    predicted, gain = trial.prediction, trial.gain
+def _row(trial: Trial, layer: str) -> dict[str, Any]:
+    predicted, gain, means = trial.prediction, trial.gain, trial.scores(layer)
     return {
         "setting": trial.name,
+        "kind": trial.kind,
+        "layer": trial.layer or layer,
+        "deployable": trial.deployable,
         "status": trial.status,
         "size": trial.size,
         "predicted_variance": predicted and predicted.instance_variance,

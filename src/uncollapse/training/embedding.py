@@ -37,7 +37,8 @@ def embed_rows(
 ) -> Batches:
     """Embeddings of both layers, batch by batch, by a model that is left as it was.
 
-    Each batch is {"backbone": (b, p, width), "projector": (b, p, d)} in float32. Without a key p is
+    Each batch is {"backbone": (b, p, width), "projector": (b, p, d)} in float32, and whatever other
+    layers the model gives. Without a key p is
     1 and rows are as they are; with one, p views are made of each, by the key and the batch.
     """
     device = next(model.parameters()).device
@@ -62,7 +63,7 @@ def embed_rows(
 def joined(batches: Batches) -> dict[str, NDArray[np.float32]]:
     """Embeddings of all rows, by layer."""
     parts = list(batches)
-    return {name: np.concatenate([part[name] for part in parts]) for name in LAYERS}
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def embed(

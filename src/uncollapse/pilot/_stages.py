@@ -1,0 +1,248 @@
+"""The stages of a pilot: check, short and whole runs, all seeds, decision, confirmation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from statistics import fmean
+
+from uncollapse.errors import InputError
+from uncollapse.pilot._decide import METHOD, compare_with_start, confirm, decide
+from uncollapse.pilot._halving import pruned
+from uncollapse.pilot.free import FreeCandidate
+from uncollapse.pilot.jobs import Common, Job
+from uncollapse.pilot.pool import Ended, Outcome
+from uncollapse.pilot.trade import base_is_best, best_free, free_reason, over_free, trade
+from uncollapse.progress import OnStep, Step
+from uncollapse.records import (
+    IntervalMethod,
+    LayerScores,
+    PilotOptions,
+    PilotPlan,
+    PilotReason,
+    PilotResult,
+    PilotVerdict,
+    Recommendation,
+    Trial,
+    TrialFile,
+    TrialRun,
+)
+
+Runner = Callable[[Sequence[Job], int, Ended], list[Outcome]]
+_SCORES = ("objective", "task", "instance_variance", "share")
+
+
+@dataclass
+class Stages:
+    """What the stages share."""
+
+    common: Common
+    options: PilotOptions
+    plan: PilotPlan
+    output: Path
+    runner: Runner
+    progress: OnStep
+    total: int  # Runs at most.
+    seeds: tuple[int, ...]
+    fresh: tuple[int, ...]
+    free: tuple[FreeCandidate, ...]
+    done: int = 0
+    _found: dict[str, dict[int, TrialFile]] = field(default_factory=dict)  # last, by trial and seed
+
+    def run(self, start: Trial, *candidates: Trial) -> PilotResult:
+        """All stages."""
+        options = self.options
+        (start,) = self._train("check", [start], self.seeds, self.plan.epochs)
+        if start.status == "failed":
+            raise InputError("a present setting that can be trained", str(start.reason), "fix it")
+        start, free = replace(start, status="complete"), self._free(start)
+        judged = [t for t in free if t.deployable and "objective" in t.scores(options.layer)]
+        had = compare_with_start(start, judged, options)
+        trials = self._rungs(candidates)
+        trained = self._finalists(start, trials)
+        known = {trial.name: trial for trial in (*free, *had, *trials, *trained)}
+        verdict, reasons, chosen = decide([*had, *trained], options)
+        if verdict == "keep" and not trained:
+            verdict, reasons = "cannot-tell", [PilotReason.from_key("UC803", "pilot.untrained")]
+        recommendation = None
+        if chosen is not None:
+            verdict, recommendation, more = self._confirm(start, chosen, [*had, *trained], free)
+            reasons += more
+        bases = [trial for trial, what in zip(free, self.free, strict=True) if what.base]
+        reasons += filter(None, [base_is_best(bases, [start, *trained], options)])
+        return PilotResult(
+            verdict=verdict,
+            reasons=tuple(reasons),
+            layer=options.layer,
+            deploy=options.deployed,
+            objective=self.common.goal,
+            start=start,
+            candidates=tuple(known.values()),
+            recommendation=recommendation,
+            trade=trade(start, tuple(known.values()), options),
+            statistics=IntervalMethod(METHOD, len(trained), options.confidence),
+        )
+
+    def _free(self, start: Trial) -> list[Trial]:
+        """The free alternatives to the start, by what its last runs measured."""
+        found = []
+        for candidate in self.free:
+            runs = {
+                seed: Outcome(replace(result, measured=_entry(result, candidate.name), seconds=0))
+                for seed, result in self._found[start.name].items()
+            }
+            trial = replace(candidate.trial(self.options), status="complete")
+            found.append(_with_runs(trial, runs))
+        return found
+
+    def _finalists(self, start: Trial, trials: Sequence[Trial]) -> list[Trial]:
+        """Those that were trained with every seed, each at the better of the layers it may be at.
+
+        Where that is a choice, intervals hold for all layers of all of them at once.
+        """
+        complete = [trial for trial in trials if trial.status == "complete"]
+        at = self.options.judged
+        sides = [replace(trial, layer=layer) for trial in complete for layer in at]
+        best: dict[str, Trial] = {}
+        for trial in compare_with_start(start, sides, self.options):
+            rival = best.setdefault(trial.name, trial)
+            if _objective(trial) > _objective(rival):
+                best[trial.name] = trial
+        return list(best.values())
+
+    def _rungs(self, trials: Sequence[Trial]) -> list[Trial]:
+        """Short runs, whole ones of the best, all seeds of the best."""
+        known = {trial.name: trial for trial in trials}
+        running = [trial for trial in trials if trial.status == "waiting"]
+        rungs = {self.plan.short: "short runs", self.plan.epochs: "whole runs"}
+        for until, stage in rungs.items():
+            trained = self._train(stage, running, self.seeds[:1], until)
+            measured = {t.name: self._better(t.runs[0]) for t in trained if t.runs}
+            why = pruned(measured, until)
+            running = [trial for trial in trained if trial.name in measured.keys() - why.keys()]
+            known |= {trial.name: trial for trial in trained}
+            for name, reason in why.items():
+                known[name] = replace(known[name], status="pruned", reason=reason)
+        for trial in self._train("further seeds", running, self.seeds, self.plan.epochs):
+            status = "complete" if trial.status == "waiting" else trial.status
+            known[trial.name] = replace(trial, status=status)
+        return list(known.values())
+
+    def _better(self, run: TrialRun) -> LayerScores:
+        """Scores at the better of the layers that a trained setting may be deployed at."""
+        sides = [run.measured[layer] for layer in self.options.judged]
+        return max(sides, key=lambda scores: scores.objective or 0.0)
+
+    def _confirm(
+        self, start: Trial, chosen: Trial, finished: Sequence[Trial], free: Sequence[Trial]
+    ) -> tuple[PilotVerdict, Recommendation | None, list[PilotReason]]:
+        """The chosen setting and the start once on the test split, with fresh seeds.
+
+        What is free is measured on the start's runs and needs no others.
+        """
+        settings = [start] if chosen.kind == "free" else [start, chosen]
+        again = self._train("confirmation", settings, self.fresh, self.plan.epochs, "test")
+        had = {trial.name: trial for trial in self._free(again[0])}
+        fresh = had | {trial.name: trial for trial in again}
+        rounds = [(start, chosen), (again[0], fresh[chosen.name])]
+        verdict, confirmation, reasons = confirm(rounds, finished, self.options)
+        if confirmation is None:
+            return verdict, None, reasons
+        others = {name: trial.runs for name, trial in had.items()}
+        confirmation = replace(confirmation, runs=others | confirmation.runs)
+        recommendation = Recommendation(
+            trial=chosen.name,
+            layer=chosen.layer or self.options.layer,
+            change=chosen.change,
+            gain=chosen.gain,
+            task_change=chosen.task_change,
+            margin=self.options.margin,
+            margin_shown=all(reason.code != "UC805" for reason in reasons),
+            confirmed=confirmation,
+            seconds_per_run={t.name: fmean(run.seconds for run in t.runs) for t in again},
+            config=str(self.output / "recommended.yaml"),
+            map=str(self.output / "map.safetensors") if self._has_map(chosen) else "",
+        )
+        rival = best_free(free, self.options)
+        if chosen.kind == "free" or rival is None:
+            return verdict, recommendation, reasons
+        rounds = [(rival, chosen), (had[rival.name], fresh[chosen.name])]
+        first, second = (over_free(rounds[:n], self.options) for n in (1, 2))
+        recommendation = replace(
+            recommendation,
+            free=rival.name,
+            over_free=first[0],
+            task_over_free=first[1],
+            confirmed=replace(confirmation, over_free=second[0], task_over_free=second[1]),
+        )
+        return verdict, recommendation, [*reasons, free_reason(rival.name, *second)]
+
+    def _has_map(self, chosen: Trial) -> bool:
+        return any(what.linear for what in self.free if what.name == chosen.name)
+
+    def _train(
+        self,
+        stage: str,
+        trials: Sequence[Trial],
+        seeds: Sequence[int],
+        until: int,
+        part: str = "validation",
+    ) -> list[Trial]:
+        """The trials with their runs up to this epoch, of which those that are missing are run."""
+        jobs = [
+            Job(
+                trial.name,
+                trial.change,
+                seed,
+                self.output / "trials" / trial.name / f"seed-{seed}",
+                until,
+                part,
+                self.common,
+                keep=seed == seeds[0] and until == self.plan.epochs,
+                free=() if trial.change else self.free,
+            )
+            for trial in trials
+            for seed in seeds
+        ]
+
+        def ended(job: Job) -> None:
+            self.done += 1
+            self.progress(Step(self.done, self.total, stage))
+
+        outcomes = list(self.runner(jobs, self.options.workers, ended)) if jobs else []
+        finished = []
+        for number, trial in enumerate(trials):
+            own = outcomes[number * len(seeds) : (number + 1) * len(seeds)]
+            by_seed = dict(zip(seeds, own, strict=True))
+            results = {seed: one.result for seed, one in by_seed.items()}
+            self._found[trial.name] = {s: r for s, r in results.items() if r is not None}
+            finished.append(_with_runs(trial, by_seed))
+        return finished
+
+
+def _with_runs(trial: Trial, outcomes: Mapping[int, Outcome]) -> Trial:
+    """The trial after a run per seed; failed where one has no result."""
+    results = [outcome.result for outcome in outcomes.values() if outcome.result is not None]
+    runs = tuple(result.run for result in results)
+    means: dict[str, dict[str, float]] = {}
+    for layer in runs[0].measured if runs else ():
+        scores = {name: [run.measured[layer][name] for run in runs] for name in _SCORES}
+        known = {name: numbers for name, numbers in scores.items() if None not in numbers}
+        means[layer] = {name: fmean(numbers) for name, numbers in known.items()}
+    seconds = round(sum(run.seconds for run in runs), 2)
+    trial = replace(trial, runs=runs, mean=means or None, seconds=seconds)
+    for seed, outcome in outcomes.items():
+        if outcome.result is None:
+            reason = f"seed {seed}: {outcome.reason}"
+            trial = replace(trial, status="failed", reason=reason)
+    return trial
+
+
+def _entry(result: TrialFile, name: str) -> dict[str, LayerScores]:
+    """The scores of a free alternative by its name."""
+    return {name: (result.free | result.measured)[name]}
+
+
+def _objective(trial: Trial) -> float:
+    return trial.scores(trial.layer)["objective"]
