@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from uncollapse.pilot import Outcome, PilotOptions
-from uncollapse.pilot.run import _Stages
+from uncollapse.pilot._stages import Stages
 from uncollapse.records import LayerScores, Objective, PilotPlan, Trial, TrialFile
 
 SEEDS, DEVIATION, PILOTS = 3, 0.025, 2000
@@ -29,7 +29,7 @@ def pilot_of(gain, rng):
             scores = LayerScores(0.1, 0.2, "healthy", task, objective=objective)
             yield Outcome(TrialFile(seed=job.seed, measured={"projector": scores}))
 
-    stages = _Stages(
+    stages = Stages(
         SimpleNamespace(goal=Objective()),
         OPTIONS,
         PilotPlan(epochs=9, short=3, seconds_per_epoch=1, runs=1, seconds=1),

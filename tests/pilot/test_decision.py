@@ -7,7 +7,7 @@ from uncollapse.errors import InputError
 from uncollapse.pilot import Outcome, PilotOptions, PilotResult, pilot, seconds_of
 from uncollapse.pilot._decide import compare_with_start, confirm, decide
 from uncollapse.pilot._halving import pruned
-from uncollapse.pilot.run import _with_runs
+from uncollapse.pilot._stages import with_runs
 from uncollapse.records import (
     BalancedBatch,
     LayerScores,
@@ -31,7 +31,7 @@ def trial(name, objectives, size=1.0, task=0.9, verdict="healthy"):
         for seed, v in enumerate(objectives)
     }
     waiting = Trial(name=name, size=size, status="complete")
-    return _with_runs(waiting, {seed: Outcome(file) for seed, file in files.items()})
+    return with_runs(waiting, {seed: Outcome(file) for seed, file in files.items()})
 
 
 START = (0.50, 0.52, 0.51)
@@ -90,7 +90,7 @@ def confirmed(task, objectives=(0.60, 0.63, 0.61)):
         seed: TrialFile(seed=seed, measured={"projector": scores(v, t)})
         for seed, (v, t) in enumerate(zip(objectives, task, strict=True))
     }
-    again = _with_runs(chosen, {seed: Outcome(file) for seed, file in files.items()})
+    again = with_runs(chosen, {seed: Outcome(file) for seed, file in files.items()})
     finished = compare_with_start(start, [chosen], OPTIONS)
     return confirm([(start, chosen), (start, again)], finished, OPTIONS)
 

@@ -15,6 +15,7 @@ from sklearn.datasets import load_digits
 
 from uncollapse.errors import InputError
 from uncollapse.pilot import Outcome, PilotOptions, PilotResult, design, pilot
+from uncollapse.pilot.free import LAYERS
 from uncollapse.records import LayerScores, TrialFile
 from uncollapse.training import build_problem, parse_config
 
@@ -89,7 +90,8 @@ def test_a_change_that_is_not_confirmed_says_how_many_seeds_would_tell(tmp_path)
             objective = 0.5 + 0.2 * gains + 0.01 * (job.seed % 3)
             scores = LayerScores(0.1, 0.2, "healthy", task=0.9, objective=objective)
             both = {"projector": scores, "backbone": scores}
-            yield Outcome(TrialFile(seed=job.seed, measured=both))
+            free = {candidate.name: scores for candidate in job.free}
+            yield Outcome(TrialFile(seed=job.seed, measured=both, free=free))
 
     found = pilot(config(), tmp_path / "pilot", runner=invented)
     assert found.verdict == "cannot-tell"
@@ -203,10 +205,12 @@ def test_a_good_setting_is_kept(label, tau, tmp_path):
     assert not (tmp_path / "pilot" / "recommended.yaml").exists()
 
 
-@pytest.mark.parametrize("goal", ["other-view", "downstream"])
-def test_objectives_without_finer_labels(tmp_path, goal):
+@pytest.mark.parametrize("goal", ["retention", "other-view", "downstream"])
+def test_objectives_without_finer_labels(goal):
     from uncollapse.data import Augmenter, training_scales
-    from uncollapse.pilot.goal import evaluate, objective
+    from uncollapse.pilot.free import Free, free_candidates
+    from uncollapse.pilot.goal import objective
+    from uncollapse.pilot.scores import evaluate
 
     problem = build_problem(config())
     viewer = Augmenter(
@@ -215,11 +219,20 @@ def test_objectives_without_finer_labels(tmp_path, goal):
         problem.data.inputs.shape,
         training_scales(problem.data.inputs, problem.rows),
     )
-    columns = ("again",) if goal == "downstream" else ()
+    columns = {"downstream": ("again",), "retention": ("inputs", "backbone")}.get(goal, ())
     others = {"again": problem.data} if goal == "downstream" else {}
+    free = Free.of(problem, free_candidates(problem, PilotOptions()), columns)
     wanted = objective(goal, columns)
-    found = evaluate(problem, "validation", wanted, viewer=viewer, downstream=others)
-    for layer in ("projector", "backbone"):
+    found = evaluate(problem, "validation", wanted, viewer=viewer, downstream=others, free=free)
+    base = {"inputs", "untrained", "projector-beside-inputs"}
+    assert found.keys() == base | {"projector-centred", "projector-whitened", *LAYERS}
+    for layer in found:
+        if goal == "retention" and layer in base:
+            assert found[layer].objective is None  # it would be held against itself
+            continue
+        if goal == "retention":
+            assert found[layer].objective == found[layer].retention["inputs"]
+            assert ("backbone" in found[layer].retention) == (layer != "backbone")
         assert 0 < found[layer].objective <= 1
         assert 0.5 < found[layer].task <= 1
         if goal == "downstream":

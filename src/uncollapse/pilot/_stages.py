@@ -46,7 +46,7 @@ class Stages:
     total: int  # Runs at most.
     seeds: tuple[int, ...]
     fresh: tuple[int, ...]
-    free: tuple[FreeCandidate, ...]
+    free: tuple[FreeCandidate, ...] = ()
     done: int = 0
     _found: dict[str, dict[int, TrialFile]] = field(default_factory=dict)  # last, by trial and seed
 
@@ -93,7 +93,7 @@ class Stages:
                 for seed, result in self._found[start.name].items()
             }
             trial = replace(candidate.trial(self.options), status="complete")
-            found.append(_with_runs(trial, runs))
+            found.append(with_runs(trial, runs))
         return found
 
     def _finalists(self, start: Trial, trials: Sequence[Trial]) -> list[Trial]:
@@ -217,11 +217,11 @@ class Stages:
             by_seed = dict(zip(seeds, own, strict=True))
             results = {seed: one.result for seed, one in by_seed.items()}
             self._found[trial.name] = {s: r for s, r in results.items() if r is not None}
-            finished.append(_with_runs(trial, by_seed))
+            finished.append(with_runs(trial, by_seed))
         return finished
 
 
-def _with_runs(trial: Trial, outcomes: Mapping[int, Outcome]) -> Trial:
+def with_runs(trial: Trial, outcomes: Mapping[int, Outcome]) -> Trial:
     """The trial after a run per seed; failed where one has no result."""
     results = [outcome.result for outcome in outcomes.values() if outcome.result is not None]
     runs = tuple(result.run for result in results)
