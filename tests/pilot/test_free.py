@@ -13,7 +13,7 @@ from uncollapse import fit_linear_map
 from uncollapse.errors import InputError
 from uncollapse.pilot import Outcome, PilotOptions, PilotResult, pilot
 from uncollapse.pilot.free import Free, free_candidates
-from uncollapse.pilot.trade import trade
+from uncollapse.pilot.trade import disagreement, trade
 from uncollapse.records import LayerScores, Trial, TrialFile, TrialRun
 from uncollapse.training import build_problem, embed_rows, joined
 
@@ -204,8 +204,9 @@ def test_what_cannot_be_trained_is_not_known(tmp_path):
 
     def runner(jobs, workers, ended):
         known = runner_of({})(jobs, workers, ended)
+        failed = Outcome(None, "no memory")
         return [
-            o if j.trial == "start" else Outcome(None, "no memory") for j, o in zip(jobs, known)
+            one if job.trial == "start" else failed for job, one in zip(jobs, known, strict=True)
         ]
 
     found = pilot(config(), tmp_path / "pilot", runner=runner)
@@ -261,3 +262,22 @@ def test_the_front_is_what_nothing_beats_in_both(tmp_path):
         assert point.front == (not beaten)
     assert not found[-1].front  # of one run only
     assert not any(p.front for p in trade(start, others, PilotOptions(deploy="backbone")))
+
+
+def kept(name, first, second):
+    """A trial with its retention against two references, seed by seed."""
+    scores = [LayerScores(retention={"a": x, "b": y}) for x, y in zip(first, second, strict=True)]
+    runs = [TrialRun(seed=k, measured={"projector": each}) for k, each in enumerate(scores)]
+    return Trial(name=name, runs=tuple(runs))
+
+
+def test_two_references_that_prefer_other_settings_cannot_be_followed():
+    small = kept("small", (0.5, 0.51, 0.52), (0.5, 0.51, 0.52))
+    large = kept("large", (0.4, 0.41, 0.42), (0.7, 0.71, 0.72))
+    unsure = kept("unsure", (0.4, 0.41, 0.42), (0.3, 0.53, 0.72))
+    options = PilotOptions()
+    found = disagreement([small, large], ("a", "b"), options)
+    assert (found.code, found.message.values["other"]) == ("UC808", "large")
+    for agreed in ([small, unsure], [small], [large, unsure]):
+        assert disagreement(agreed, ("a", "b"), options) is None
+    assert disagreement([small, large], ("a",), options) is None

@@ -117,6 +117,24 @@ DECISIONS = {
     "pilot.small": {"least": 2.0, "name": "a", "gain": GAIN},
     "pilot.confirmed": {"gain": GAIN, "task": TASK},
     "pilot.not-ruled-out": {"loss": 5.6, "margin": 1.0},
+    "pilot.recommended-free": {"name": "a", "gain": GAIN},
+    "pilot.over-free": {"name": "a", "gain": GAIN, "task": TASK},
+    "pilot.not-over-free": {"name": "a", "gain": GAIN, "task": TASK},
+    "pilot.base-best": {"base": "b", "name": "a", "layer": "c", "gain": GAIN, "task": TASK},
+    "pilot.base-best-elsewhere": {
+        "base": "b",
+        "name": "a",
+        "layer": "c",
+        "gain": GAIN,
+        "task": TASK,
+    },
+    "pilot.references-disagree": {
+        "first": "b",
+        "second": "c",
+        "name": "a",
+        "other": "d",
+        "gain": GAIN,
+    },
     "pilot.failed": {"reason": "seed 3: its process died 3 times"},
 }
 
@@ -135,7 +153,13 @@ def test_every_decision_of_a_pilot_is_translated():
 
 
 @pytest.mark.parametrize(
-    ("kind", "columns"), [("within-class", ("a", "b")), ("downstream", ("c",)), ("other-view", ())]
+    ("kind", "columns"),
+    [
+        ("within-class", ("a", "b")),
+        ("downstream", ("c",)),
+        ("retention", ("d", "e")),
+        ("other-view", ()),
+    ],
 )
 def test_every_objective_of_a_pilot_is_translated(kind, columns):
     message = Message(f"objective.{kind}", {"columns": columns})

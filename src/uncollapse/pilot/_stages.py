@@ -13,7 +13,14 @@ from uncollapse.pilot._halving import pruned
 from uncollapse.pilot.free import FreeCandidate
 from uncollapse.pilot.jobs import Common, Job
 from uncollapse.pilot.pool import Ended, Outcome
-from uncollapse.pilot.trade import base_is_best, best_free, free_reason, over_free, trade
+from uncollapse.pilot.trade import (
+    base_is_best,
+    best_free,
+    disagreement,
+    free_reason,
+    over_free,
+    trade,
+)
 from uncollapse.progress import OnStep, Step
 from uncollapse.records import (
     IntervalMethod,
@@ -66,6 +73,10 @@ class Stages:
         if verdict == "keep" and not trained:
             verdict, reasons = "cannot-tell", [PilotReason.from_key("UC803", "pilot.untrained")]
         recommendation = None
+        goal = self.common.goal
+        torn = disagreement([*had, *trained], goal.columns, options) if goal.by_retention else None
+        if torn is not None:
+            verdict, reasons, chosen = "cannot-tell", [torn], None
         if chosen is not None:
             verdict, recommendation, more = self._confirm(start, chosen, [*had, *trained], free)
             reasons += more
@@ -76,7 +87,7 @@ class Stages:
             reasons=tuple(reasons),
             layer=options.layer,
             deploy=options.deployed,
-            objective=self.common.goal,
+            objective=goal,
             start=start,
             candidates=tuple(known.values()),
             recommendation=recommendation,

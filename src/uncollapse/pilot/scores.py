@@ -57,7 +57,7 @@ def evaluate(
         reached = {k: [scores[name] for name in goal.columns] for k, scores in balanced.items()}
     elif goal.name == "within-class":
         reached = _within_classes(embedded, columns)
-    elif goal.name == "retention":
+    elif goal.by_retention:
         own = {name: values[tested] for name, values in layers.items() if free.judges(name)}
         kept = _retention(own, references, data, rows[tested])
         first = goal.columns[0]

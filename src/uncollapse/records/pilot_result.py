@@ -18,11 +18,16 @@ PilotVerdict = Literal["change", "keep", "cannot-tell"]
 
 @dataclass(frozen=True)
 class Objective(Part):
-    """What a pilot maximises: its name, the labels or data it is a mean over, and in words."""
+    """What a pilot maximises: its name, what it is a mean over or held against, and in words."""
 
     name: str = ""
     columns: tuple[str, ...] = ()
     text: str = ""
+
+    @property
+    def by_retention(self) -> bool:
+        """Whether no finer label judges; `columns` are references then."""
+        return self.name == "retention"
 
 
 @dataclass(frozen=True)

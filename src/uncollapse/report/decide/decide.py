@@ -193,6 +193,8 @@ def pilot_decision(pilot: records.PilotResult) -> Decision:
         seeds, split = len(confirmed.seeds), confirmed.split
         gains.append(Message("gain.confirmed", {"gain": confirmed.gain, "split": split}))
         certainty.append(Message("certainty.confirmed", {"seeds": seeds, "split": split}))
+        if confirmed.over_free is not None and recommended is not None:
+            gains.append(_over_free(confirmed.over_free, recommended.free, split))
     best = next((trial for trial in pilot.trials if trial.name == compared(pilot)), None)
     if best is not None and not gains:
         gains.append(Message("gain.best", {"name": best.name, "gain": best.gain}))
@@ -209,8 +211,20 @@ def pilot_decision(pilot: records.PilotResult) -> Decision:
         Message(f"headline.pilot-{verdict}", headline),
         tuple(reason for reason in pilot.reasons if reason.text),
         () if recommended is None else recommended.change,
-        (Message(f"change.pilot-{verdict}", {"config": config}),),
+        (_pilot_change(verdict, recommended, config),),
         tuple(gains) or (Message("gain.none"),),
         tuple(cost),
         (*certainty, Message("certainty.pilot-small")),
     )
+
+
+def _over_free(gain: records.Interval, name: str, split: str) -> Message:
+    """What training gains over the best that is free."""
+    return Message("gain.over-free", {"gain": gain, "name": name, "split": split})
+
+
+def _pilot_change(verdict: str, recommended: records.Recommendation | None, config: str) -> Message:
+    """What is to be done; what is free is no training."""
+    if recommended is not None and verdict == "change" and not recommended.change:
+        return Message(f"free.{recommended.trial}", {})
+    return Message(f"change.pilot-{verdict}", {"config": config})

@@ -15,6 +15,7 @@ from uncollapse.report.language import Language, short
 from uncollapse.report.sections import section
 from uncollapse.report.sections.pilot import pilot_section, transfer_section
 from uncollapse.report.sections.section import Figure, Section, TextTable, charted, table
+from uncollapse.report.sections.trade import trade_section
 
 # Readings that one chart of probes shows.
 MOST_DOTS = 40
@@ -27,6 +28,7 @@ def engineer(report: Content, points: int) -> list[Section]:
     spectra = [(case.name, drawn.spectrum) for case, drawn in _shown(report)]
     sections = [
         None if pilot is None else pilot_section(pilot, words),
+        None if pilot is None else trade_section(pilot, words),
         None if pilot is None else transfer_section(pilot, words),
         _comparison(report, words),
         _phase(report, words),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from uncollapse import records
 from uncollapse.records import Interval, LayerScores, Message, PilotResult, Trial
 from uncollapse.report.charts.look import Row, Spec
@@ -9,13 +11,15 @@ from uncollapse.report.charts.measured import trial_chart
 from uncollapse.report.inputs_model import compared, confirmation
 from uncollapse.report.language import Language, short
 from uncollapse.report.sections.section import MOST_ROWS, Figure, Section, table
+from uncollapse.report.sections.trade import free_title
 from uncollapse.statistics import mean_difference
 
 
 def pilot_section(pilot: PilotResult, words: Language) -> Section:
     """Every trial: change, prediction, measured numbers, runs, time and status."""
     objective, colon = pilot.objective, words.say("format.colon")
-    message = Message(f"objective.{objective.name}", {"columns": objective.columns})
+    named = objective.columns[:1] if objective.by_retention else objective.columns
+    message = Message(f"objective.{objective.name}", {"columns": named})
     maximised = words.record(objective.text or objective.name, message)
     layer = words.word("layer", pilot.layer)
     about = words.say("intro.pilot-layer", objective=maximised, layer=layer)
@@ -37,6 +41,8 @@ def pilot_section(pilot: PilotResult, words: Language) -> Section:
 
 def _title(trial: Trial, words: Language) -> str:
     """What a trial changes, in words, or its name."""
+    if trial.kind == "free":
+        return free_title(trial.name, words)
     changes = [words.change(change) for change in trial.change]
     return words.say("format.semicolon").join(changes) or trial.name
 
@@ -46,14 +52,15 @@ def _role(pilot: PilotResult, trial: Trial, words: Language) -> str:
         return words.say("trial.start")
     if pilot.recommendation is not None and trial.name == pilot.recommendation.trial:
         return words.say("page.recommended")
+    if trial.kind == "free":
+        return words.say("trial.free")
     if trial.status == "pruned":
         return words.word("status", "pruned")
     return words.say("trial.candidate")
 
 
 def _cells(pilot: PilotResult, trial: Trial, words: Language) -> list[object]:
-    mean = (trial.mean or {}).get(pilot.layer, {})
-    predicted = trial.prediction
+    mean, predicted = trial.scores(pilot.layer), trial.prediction
     status = words.word("status", trial.status)
     if trial.reason:
         status += words.say("format.colon") + short(words.record(trial.reason), 120)
@@ -77,7 +84,7 @@ def _chart(pilot: PilotResult, words: Language) -> Spec | None:
     for trial in pilot.trials:
         if trial.prediction is None:
             continue
-        mean = (trial.mean or {}).get(pilot.layer, {})
+        mean = trial.scores(pilot.layer)
         row = {
             "name": short(_title(trial, words)),
             "trial": short(trial.name, 24),
@@ -87,7 +94,7 @@ def _chart(pilot: PilotResult, words: Language) -> Spec | None:
             "task": mean.get("task"),
         }
         trials.append(row)
-        scores = [run.measured.get(pilot.layer, LayerScores()).objective for run in trial.runs]
+        scores = [each.objective for each in trial.scores_by_seed(pilot.layer)]
         seeds += [row | {"objective": score} for score in scores if score is not None]
     return trial_chart(trials, seeds, words)
 
@@ -101,7 +108,8 @@ def transfer_section(pilot: PilotResult, words: Language) -> Section | None:
     runs = {trial.name: trial.runs for trial in pilot.trials}
     if name is None or name not in runs:
         return None
-    judged: Trial | records.Confirmation = {trial.name: trial for trial in pilot.trials}[name]
+    chosen = {trial.name: trial for trial in pilot.trials}[name]
+    judged: Trial | records.Confirmation = chosen
     key, values = "intro.transfer-chosen", {}
     if confirmed is not None and confirmed.runs:
         runs, judged = confirmed.runs, confirmed
@@ -112,15 +120,16 @@ def transfer_section(pilot: PilotResult, words: Language) -> Section | None:
     # Of the layer that was judged, the record itself has the intervals.
     recorded = {"objective": judged.gain, "task": judged.task_change}
     rows = []
-    first = before[0].measured
-    for layer in sorted(first, key=lambda layer: layer != pilot.layer):
-        downstream = [("downstream", data) for data in first[layer].downstream]
+    first, place = before[0].measured, (pilot.layer, chosen.layer or pilot.layer)
+    for layers in _compared_layers(place, first, after[0].measured):
+        downstream = [("downstream", data) for data in first[layers[0]].downstream]
         for quantity, data in [("objective", ""), ("task", ""), *downstream]:
             ends = [
-                [_number(run, layer, quantity, data) for run in side] for side in (before, after)
+                [_number(run, layer, quantity, data) for run in side]
+                for layer, side in zip(layers, (before, after), strict=True)
             ]
-            change = mean_difference(ends[:1], ends[1:])
-            known = recorded.get(quantity) if layer == pilot.layer else None
+            change = mean_difference(ends[:1], ends[1:], same_runs=chosen.kind == "free")
+            known = recorded.get(quantity) if layers == place else None
             if known is not None:
                 change = known
             elif not values:
@@ -129,6 +138,8 @@ def transfer_section(pilot: PilotResult, words: Language) -> Section | None:
                 change = Interval(change.estimate)
             title = short(data) if data else words.word("quantity", quantity)
             means = (sum(numbers) / len(numbers) for numbers in ends)
+            arrow = words.say("format.arrow")
+            layer = layers[0] if len({*layers}) == 1 else arrow.join(layers)
             rows.append((title, layer, *means, change.estimate, change))
     source = words.say(key, seeds=len(before), **values)
     text = words.say("intro.transfer", name=short(name), source=source)
@@ -136,6 +147,14 @@ def transfer_section(pilot: PilotResult, words: Language) -> Section | None:
         "quantity layer:layer trial.start:share after:share difference:points interval:point_ends"
     )
     return Section("transfer", [text], tables=[table(words, columns, rows, after=short(name))])
+
+
+def _compared_layers(
+    place: tuple[str, str], before: Mapping[str, object], after: Mapping[str, object]
+) -> list[tuple[str, str]]:
+    """Layers of the start and of the other: where each is judged, then those that both have."""
+    both = [(layer, layer) for layer in before if layer in after]
+    return [place, *(layers for layers in both if layers != place)]
 
 
 def _number(run: records.TrialRun, layer: str, quantity: str, data: str) -> float:
