@@ -226,16 +226,19 @@ def start_of(pilot: PilotResult) -> tuple[float, float]:
 def piloted(pilot: PilotResult) -> dict[str, Any]:
     """What the pilot spent and reached on test rows, by fresh seeds."""
     epochs = pilot.conditions.plan.epochs
-    spent = sum(run.epochs / epochs for trial in pilot.trials for run in trial.runs)
+    trained = [trial for trial in pilot.trials if trial.kind == "setting"]
+    spent = sum(run.epochs / epochs for trial in trained for run in trial.runs)
     # The first rung's run of a trial that went on is a part of its run.
     chosen = pilot.recommendation
     confirmed = chosen.confirmed if chosen else None
+    layer = (chosen and chosen.layer) or pilot.layer
+    again = {trial.name for trial in trained} & {*(confirmed.runs if confirmed else ())}
     return {
         "verdict": pilot.verdict,
         "change": to_json_types(chosen.change) if chosen else None,
         "runs_to_choose": round(spent, 2),
-        "runs_to_confirm": sum(len(r) for r in confirmed.runs.values()) if confirmed else 0,
-        "test_objective": confirmed.recommended[pilot.layer]["objective"] if confirmed else None,
+        "runs_to_confirm": sum(len(confirmed.runs[name]) for name in again),
+        "test_objective": confirmed.recommended[layer]["objective"] if confirmed else None,
         "start_objective": confirmed.start[pilot.layer]["objective"] if confirmed else None,
     }
 

@@ -235,6 +235,16 @@ def test_a_pilot_of_before_is_gone_on_with_and_its_start_is_measured_again(tmp_p
 
     pilot(config(), folder, runner=runner)
     assert (jobs_left[0].trial, jobs_left[0].seed) == ("start", 0)
+    # Runs that another objective measured are not mixed with these.
+    former = json.loads((folder / "plan.json").read_text())
+    former["objective"], former["asked"]["options"]["deploy"] = "", None
+    (folder / "plan.json").write_text(json.dumps(former))
+    with pytest.raises(InputError, match="configuration and options"):
+        pilot(config(), folder, options=PilotOptions(objective="retention"))
+    former["asked"]["options"]["objective"] = "retention"
+    (folder / "plan.json").write_text(json.dumps(former))
+    with pytest.raises(InputError, match="earlier version, by other-view"):
+        pilot(config(), folder, options=PilotOptions(objective="retention"))
 
 
 def points(*numbers):

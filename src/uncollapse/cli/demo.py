@@ -15,7 +15,7 @@ import typer
 from uncollapse.cli._setting import FromZero, Language, OptionalOutput, Workers
 from uncollapse.cli.app import app
 from uncollapse.errors import InputError
-from uncollapse.records import Measurement, PilotResult
+from uncollapse.records import Measurement, Message, PilotResult
 
 DataName = Literal["digits", "fashion-mnist", "solar-cells"]
 LAYER = "projector"
@@ -55,7 +55,7 @@ def demo_command(
     _run("pilot", start, "--budget", BUDGETS[data], "--workers", processes, "-o", pilot)
     result = PilotResult.read(pilot / "pilot.json")
     runs, after = [folder / "before"], None
-    if result.recommendation is not None:
+    if result.recommendation is not None and result.recommendation.change:
         runs.append(folder / "after")
         _title("3. Apply: train what is recommended, at full size")
         after = _train_and_measure(pilot / "recommended.yaml", runs[1])
@@ -184,7 +184,8 @@ def _conclude(before: Measurement, after: Measurement | None, result: PilotResul
         reason = result.reasons[-1].text
         typer.echo(f"change   none: the pilot says {result.verdict}: {reason}")
         return
-    typer.echo(f"change   {', '.join(map(str, chosen.change))}")
+    free = "" if chosen.change else f"{Message(f'free.{chosen.trial}', {})} (no training)"
+    typer.echo(f"change   {free or ', '.join(map(str, chosen.change))}")
     if (confirmed := chosen.confirmed) is None:
         return
     for name, gain, what in (

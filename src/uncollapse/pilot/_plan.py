@@ -70,6 +70,7 @@ class PlanFile(Document):
     kind: ClassVar[str] = "plan"
     asked: dict[str, Any]
     plan: PilotPlan | None  # None until it is made.
+    objective: str = ""  # "" in files of earlier versions, and until the plan is made
 
 
 @contextmanager
@@ -120,6 +121,18 @@ def _plan(path: Path, config: TrainConfig, options: PilotOptions) -> PlanFile:
         )
     TrialFile.read_all(path)
     return former
+
+
+def same_objective(former: PlanFile, goal: Objective, path: Path) -> None:
+    """Refuse to go on with another objective than the runs of a folder were measured by."""
+    if former.plan is None or former.objective == goal.name:
+        return
+    if former.objective or goal.by_retention:
+        raise InputError(
+            f"a pilot that was begun with the objective {goal.name}, in {path}",
+            former.objective or "one of an earlier version, by other-view",
+            "choose another folder with -o",
+        )
 
 
 def finish(path: Path, result: PilotResult, config: TrainConfig, base: Path) -> None:

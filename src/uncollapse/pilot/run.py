@@ -9,7 +9,14 @@ from pathlib import Path
 from uncollapse.data import DataConfig
 from uncollapse.errors import InputError
 from uncollapse.pilot._halving import survivors
-from uncollapse.pilot._plan import finish, opened, pilot_config, plan_epochs, plan_text
+from uncollapse.pilot._plan import (
+    finish,
+    opened,
+    pilot_config,
+    plan_epochs,
+    plan_text,
+    same_objective,
+)
 from uncollapse.pilot._stages import Runner, Stages
 from uncollapse.pilot.design import design
 from uncollapse.pilot.free import free_candidates
@@ -70,6 +77,7 @@ def pilot(
     with opened(output, config, options) as file:
         problem = build_problem(config, base=base)
         goal = choose_goal(problem, options, list(others))
+        same_objective(file, goal, output)
         part_config, rows = pilot_config(problem, goal, options)
         problem = build_problem(part_config, base=base)
         if not len(problem.data.rows("test")):
@@ -78,7 +86,9 @@ def pilot(
         tried = sum(trial.status == "waiting" for trial in trials[1:])
         plan = file.plan or plan_epochs(problem, rows.share, tried, options)
         if file.plan is None:
-            write_json(output / "plan.json", replace(file, plan=plan).to_dict())
+            write_json(
+                output / "plan.json", replace(file, plan=plan, objective=goal.name).to_dict()
+            )
         kept = survivors(tried)
         total = options.seeds * (3 + survivors(kept)) + tried + kept
         free = free_candidates(problem, options)
