@@ -152,6 +152,10 @@ def test_compare_prints_and_guards(tmp_path, rng):
     error = str(invoke("compare", a, tmp_path / "c.json", "--fail-on", "regression").exception)
     assert "c.json" in error
     assert "at share: " in error
+    files = [tmp_path / f"{name}.npz" for name in "ab"]
+    assert "because their labels agree row by row" in invoke("compare", *files).output
+    record = json.loads(invoke("compare", *files, "--json").stdout)
+    assert record["paired"] is True
     record = json.loads(invoke("compare", a, b, "--json").stdout)
     assert record["regression"] is True
     assert record["changes"][0]["direction"] == "fell"
@@ -175,7 +179,8 @@ def test_compare_prints_and_guards(tmp_path, rng):
         (["measure", "{digits}", "--stream", "--fine", "digit"], "stream"),
         (["measure", "{digits}", "--prediction", "{digits}"], "prediction"),
         (["measure", "{digits}", "--healthy-margin", "0.001"], "margins"),
-        (["compare", "{digits}", "{digits}"], "measurement"),
+        (["compare", "{digits}", "{digits}", "--label", "class"], "'class'"),
+        (["compare", "{digits}.json", "{digits}"], "measurement"),
     ],
 )
 def test_misuse_is_one_line_and_exit_code_2(digits, words, message, monkeypatch, capsys):

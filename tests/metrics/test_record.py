@@ -245,8 +245,13 @@ def test_compare_sees_a_fall_and_not_a_reshuffle(rng):
         return measure(rows, labels, permutations=0)
 
     before, again, after = run(0.3), run(0.3), run(0.03)
-    same, fell = compare(before, again), compare(before, after)
+    # Another sample: the labels agree row by row, and so pairs are those of independent rows.
+    same, pairs = compare(before, again), compare(before, after)
     assert not same.regression
+    fell = compare(before, replace(after, influences=None))
+    assert (pairs.paired, fell.paired) == (True, False)
+    widths = [c.high - c.low for found in (pairs, fell) for c in found.changes if c.name == "share"]
+    assert widths[0] == pytest.approx(widths[1], rel=0.05)
     share = {change.name: change for change in fell.changes}["share"]
     assert share.direction == "fell"
     assert share.estimate == pytest.approx(after.share.estimate - before.share.estimate)

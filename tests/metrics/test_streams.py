@@ -24,7 +24,7 @@ def numbers(record, path=""):
         yield path, record
 
 
-ROWS_NEEDED = ("uniformity", "null", "conditions")
+ROWS_NEEDED = ("uniformity", "null", "conditions", "influences")
 
 
 def assert_same(a, b, beside=()):

@@ -27,7 +27,7 @@ from uncollapse.metrics import (
     save_state,
 )
 from uncollapse.records import Comparison, Measurement, Prediction, Setting
-from uncollapse.tables import Columns, ReferenceFiles
+from uncollapse.tables import ENDINGS, Columns, ReferenceFiles
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,8 +192,9 @@ def _saved(files: list[Path], options: MeasureOptions, file: Path) -> Accumulato
 
 
 def compare_command(
-    before: Annotated[Path, "JSON of `uncollapse measure`: the reference."],
-    after: Annotated[Path, "JSON of `uncollapse measure` to compare."],
+    before: Annotated[Path, "JSON of `uncollapse measure`, or embeddings: the reference."],
+    after: Annotated[Path, "JSON of `uncollapse measure`, or embeddings, to compare."],
+    columns: Columns,
     *,
     tolerance: Annotated[
         float, "Fraction by which the share or a probe may fall, 0 to below 1."
@@ -203,18 +204,35 @@ def compare_command(
 ) -> None:
     """Say what changed between two measurements.
 
-    Every difference has its interval; a regression is a fall of the verdict, of a class, of the
-    share or of a probe.
+    Every difference has its interval, shorter where both are of the same rows (by --instance, else
+    row by row); a regression is a fall of the verdict, of a class, of the share or of a probe. The
+    JSON of more than 20,000 units does not hold its rows: then give both files of embeddings.
 
     Example: `uncollapse compare before.json after.json --fail-on regression`
     """
-    comparison = compare(Measurement.read(before), Measurement.read(after), tolerance=tolerance)
+    first, second = (_measured(path, columns) for path in (before, after))
+    comparison = compare(first, second, tolerance=tolerance)
     if as_json:
         typer.echo(comparison.to_json())
     else:
         _show_comparison(comparison, plain_console())
     if fail_on == "regression" and comparison.regression:
         raise typer.Exit(1)
+
+
+def _measured(path: Path, columns: Columns) -> Measurement:
+    """The record in a JSON file, or the measurement of embeddings, in memory and without nulls."""
+    if not path.is_dir() and path.suffix.lower() not in ENDINGS:
+        return Measurement.read(path)
+    with bar("reading", "rows") as progress:
+        return measure_files(
+            [path],
+            columns=columns,
+            stream=False,
+            progress=progress,
+            permutations=0,
+            probe=ProbeOptions(permutations=0),
+        )
 
 
 def _show_comparison(comparison: Comparison, console: Console) -> None:
@@ -233,6 +251,7 @@ def _show_comparison(comparison: Comparison, console: Console) -> None:
             Text(change.direction),
         )
     console.print(table)
+    console.print(Text(comparison.pairing))
     for warning in comparison.warnings:
         console.print(Text(f"not the same conditions: {warning}"))
     if not comparison.regression:

@@ -7,6 +7,7 @@ from typing import Any
 
 from uncollapse import records
 from uncollapse.errors import InputError
+from uncollapse.metrics.influences import paired_difference, pairing
 from uncollapse.metrics.verdict import MOST_NAMES, by_slice
 from uncollapse.records import Comparison, Estimate, Interval, Measurement, Message, severity
 from uncollapse.statistics import difference
@@ -15,12 +16,18 @@ from uncollapse.statistics import difference
 def compare(before: Measurement, after: Measurement, *, tolerance: float = 0.0) -> Comparison:
     """Compare two measurements of two models, or of one at two times.
 
-    The interval of a difference joins those of its ends,
+    Of the same rows (see `influences`), variances and their share are compared unit by unit: the
+    interval is Student's by the jackknife influences of the difference,
+
+        d -+ t(f) sqrt(sum_g (b_g - a_g)^2)
+
+    Else, and for probes, the interval of a difference joins those of its ends,
 
         [d - sqrt((b - b_low)^2 + (a_high - a)^2), d + sqrt((b_high - b)^2 + (a - a_low)^2)]
 
-    for d = b - a (Zou & Donner 2008), as if the two samples were independent; measured on the same
-    rows they usually vary together, and then it is too long.
+    for d = b - a (Zou & Donner 2008), of two independent samples. Rows are the same where both were
+    measured in memory and their labels, `instances` (ids) and groups agree; without ids, where the
+    labels agree row by row. `paired` says which it is, and `pairing` why.
 
     Args:
         before: The reference.
@@ -46,11 +53,14 @@ def compare(before: Measurement, after: Measurement, *, tolerance: float = 0.0) 
     changes: list[records.NumberChange] = []
     warnings = list(_conditions_differ(before, after))
     second = _numbers(after)
+    paired, why = pairing(before, after)
     for name, a in _numbers(before).items():
         b = second[name]
         if a.estimate is not None and b.estimate is not None:
-            ends = Interval(a.estimate, a.low, a.high), Interval(b.estimate, b.low, b.high)
-            gap = difference(*ends)
+            gap = paired_difference(before, after, name) if paired and name in before else None
+            if gap is None:
+                ends = Interval(a.estimate, a.low, a.high), Interval(b.estimate, b.low, b.high)
+                gap = difference(*ends)
             changes.append(records.NumberChange(name, a.estimate, b.estimate, **vars(gap)))
         elif a.estimate is not None or b.estimate is not None:
             # Not compared, and so no sign that nothing fell.
@@ -82,6 +92,9 @@ def compare(before: Measurement, after: Measurement, *, tolerance: float = 0.0) 
         warnings=tuple(map(str, warnings)),
         reason_messages=tuple(reasons),
         warning_messages=tuple(warnings),
+        paired=paired,
+        pairing=str(why),
+        pairing_message=why,
     )
 
 

@@ -13,6 +13,7 @@ from uncollapse import records
 from uncollapse.errors import InputError
 from uncollapse.metrics._reference import Reference, as_reference, compared
 from uncollapse.metrics._retention import PERMUTATIONS, Drawing
+from uncollapse.metrics.influences import influences_of
 from uncollapse.metrics.moments import Classes, Floats, classes_of
 from uncollapse.metrics.secondary import nc1_null, secondary_measures, ssem_fit, uniformity_of
 from uncollapse.metrics.slices import measure_slices
@@ -150,7 +151,9 @@ def measure(
         layer=layer,
         split=split,
         reference=kept,
-        in_memory=InMemory(uniformity, null, read, slice_columns, seed),
+        in_memory=InMemory(
+            uniformity, null, read, slice_columns, seed, influences_of(sample, classes)
+        ),
     )
 
 
@@ -186,6 +189,7 @@ class InMemory:
     probe: records.WithinClassProbe | None = None
     slices: Mapping[str, records.SliceColumn] | None = None
     seed: int | None = None
+    influences: records.Influences | None = None
 
 
 def _as_prediction(prediction: Prediction | Mapping[str, Any] | None) -> Prediction | None:
@@ -241,6 +245,7 @@ def build_record(
         slices=beside.slices,
         prediction=prediction,
         reference=reference,
+        influences=beside.influences,
         conditions=records.Conditions(
             classes=len(classes.names),
             samples=sum(moments.samples for moments in classes.units),

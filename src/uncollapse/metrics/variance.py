@@ -79,6 +79,31 @@ def decompose(
     a group occurs in several classes, pairs inside it are left out of those too (see `cosines`).
     Of two classes or more, each of two units or more; `micro` weighs classes by their instances.
     """
+    slopes = linearised(classes, micro)
+    chance = _chance(classes, slopes)
+    estimates = [_estimate(quantity, chance, confidence) for quantity in slopes.quantities]
+    total = float(slopes.quantities[4].value)
+    return Decomposition(
+        Variances(*estimates[:5]),
+        share=estimates[5],
+        noise_ratio=estimates[6],
+        per_class=tuple(_per_class(classes, slopes.levels, chance, total, confidence)),
+        enough_units=_enough_units(sum(moments.units - 1 for moments in classes), 1 - confidence),
+    )
+
+
+@dataclass(frozen=True)
+class Linearised:
+    """The five variances, their share and the noise ratio, by what they depend on."""
+
+    quantities: tuple[Quantity, ...]
+    levels: list[LevelsOfClass]
+    directions: Floats  # (C, d) v_c
+    crossing: Crossing | None
+
+
+def linearised(classes: Sequence[ClassMoments], micro: bool = False) -> Linearised:
+    """Estimates and their slopes by the classes' cosines, as in `decompose`."""
     levels = [levels_of_class(moments) for moments in classes]
     w = np.array([float(m.instances) if micro else 1.0 for m in classes])
     w /= w.sum()
@@ -93,32 +118,24 @@ def decompose(
     none = np.zeros(len(w))
 
     # Each quantity: its estimate, its plug-in, and its slopes by a_c, s_c and m_c . (M - w_c m_c).
-    within = _Quantity(w @ (1 - a), w @ plug[:, 0], np.stack([-w, none, none], axis=1))
-    instance = _Quantity(wv @ (s - a), wv @ plug[:, 1], np.stack([-wv, wv, none], axis=1))
-    view = _Quantity(wv @ (1 - s), wv @ plug[:, 2], np.stack([none, -wv, none], axis=1))
+    within = Quantity(w @ (1 - a), w @ plug[:, 0], np.stack([-w, none, none], axis=1))
+    instance = Quantity(wv @ (s - a), wv @ plug[:, 1], np.stack([-wv, wv, none], axis=1))
+    view = Quantity(wv @ (1 - s), wv @ plug[:, 2], np.stack([none, -wv, none], axis=1))
     crossing = crossing_products(classes, w) if groups_cross(classes) else None
     products = M @ M - w**2 @ squares if crossing is None else crossing.value
-    between = _Quantity(
+    between = Quantity(
         (w - w**2) @ a - products,
         w @ squares - M @ M,
         np.stack([w - w**2, none, -2 * w], axis=1),
     )
-    total = _Quantity(
+    total = Quantity(
         within.value + between.value,
         within.plug_in + between.plug_in,
         within.slopes + between.slopes,
     )
     share = _ratio(instance if viewed.any() else within, total)
     quantities = (within, instance, view, between, total, share, _ratio(instance, view))
-    chance = _chance(classes, levels, M - w[:, None] * means, crossing)
-    estimates = [_estimate(quantity, chance, confidence) for quantity in quantities]
-    return Decomposition(
-        Variances(*estimates[:5]),
-        share=estimates[5],
-        noise_ratio=estimates[6],
-        per_class=tuple(_per_class(classes, levels, chance, float(total.value), confidence)),
-        enough_units=_enough_units(sum(moments.units - 1 for moments in classes), 1 - confidence),
-    )
+    return Linearised(quantities, levels, M - w[:, None] * means, crossing)
 
 
 def _enough_units(agreements: int, alpha: float) -> bool:
@@ -132,7 +149,7 @@ def _enough_units(agreements: int, alpha: float) -> bool:
 
 
 @dataclass(frozen=True)
-class _Quantity:
+class Quantity:
     """A smooth function of the classes' cosines; slopes (C, 3) by a_c, s_c and m_c . v_c."""
 
     value: float
@@ -140,11 +157,11 @@ class _Quantity:
     slopes: Floats
 
 
-def _ratio(top: _Quantity, bottom: _Quantity) -> _Quantity:
+def _ratio(top: Quantity, bottom: Quantity) -> Quantity:
     with np.errstate(invalid="ignore", divide="ignore"):
         value = np.divide(top.value, bottom.value)
         slopes = (top.slopes - value * bottom.slopes) / bottom.value
-        return _Quantity(float(value), float(np.divide(top.plug_in, bottom.plug_in)), slopes)
+        return Quantity(float(value), float(np.divide(top.plug_in, bottom.plug_in)), slopes)
 
 
 @dataclass(frozen=True)
@@ -162,12 +179,8 @@ class _Chance:
     excess: Floats  # (C,) what was taken off the variance of a_c
 
 
-def _chance(
-    classes: Sequence[ClassMoments],
-    levels: Sequence[LevelsOfClass],
-    directions: Floats,
-    crossing: Crossing | None,
-) -> _Chance:
+def _chance(classes: Sequence[ClassMoments], given: Linearised) -> _Chance:
+    levels, directions, crossing = given.levels, given.directions, given.crossing
     products = np.zeros((len(classes), 3, 3))
     excess = np.zeros(len(classes))
     degrees = np.array([float(level.degrees) for level in levels])
@@ -211,7 +224,7 @@ def _stand_in(cosines: Floats, small: NDArray[np.bool_]) -> float:
     return float(np.var(mine, ddof=1)) if len(mine) > 1 else float("nan")
 
 
-def _estimate(quantity: _Quantity, chance: _Chance, confidence: float) -> Estimate:
+def _estimate(quantity: Quantity, chance: _Chance, confidence: float) -> Estimate:
     """Estimate with a t interval; degrees of freedom by Satterthwaite."""
     slopes = quantity.slopes
     parts = np.einsum("ci,cij,cj->c", slopes, chance.products, slopes)

@@ -7,6 +7,10 @@ from .codec import (
     read_json,
     to_json_types,
 )
+from .comparison import (
+    Comparison,
+    NumberChange,
+)
 from .conventions import (
     AnchorsWithoutPositives,
     BalancedBatch,
@@ -23,12 +27,10 @@ from .measurement import (
     Alignment,
     ClassDistance,
     ClassSpectrum,
-    Comparison,
     DirectionalDistance,
     Measurement,
     NC1Null,
     NeuralCollapse,
-    NumberChange,
     RankMe,
     SecondaryMeasures,
     SimplexDeviation,
@@ -38,6 +40,7 @@ from .measurement_parts import (
     ClassMeasurement,
     Conditions,
     Gap,
+    Influences,
     NeighbourIndex,
     PermutationNull,
     ProbedClassScore,
@@ -175,6 +178,7 @@ __all__ = [
     "Estimate",
     "FullBatch",
     "Gap",
+    "Influences",
     "InputKind",
     "Interval",
     "IntervalMethod",

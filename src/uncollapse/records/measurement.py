@@ -1,10 +1,10 @@
-"""What a measurement found, with its secondary measures, and what changed between two."""
+"""What a measurement found, with its secondary measures."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from uncollapse.errors import InputError
 from uncollapse.records import measurement_parts as parts
@@ -12,11 +12,14 @@ from uncollapse.records import scalars
 from uncollapse.records.codec import Document, Part
 from uncollapse.records.prediction import Prediction
 from uncollapse.records.reference import ReferenceComparison
-from uncollapse.records.scalars import Estimate, Label, VarianceEstimate
-from uncollapse.records.verdict import SENTENCES, Message, Reason, Verdict
+from uncollapse.records.scalars import Estimate, VarianceEstimate
+from uncollapse.records.verdict import SENTENCES, Reason, Verdict
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType
+
+# Influences of so many units are kept in JSON: six bytes each, in base64.
+MOST_UNITS = 20_000
 
 CAVEATS = {
     key.removeprefix("caveat."): english
@@ -158,6 +161,8 @@ class Measurement(Document):
         slices: What was found per slice column; None without slices.
         prediction: What theory predicts for the run's setting; None when it was not given.
         reference: What is left of a reference's structure; None without a reference.
+        influences: What each independent unit moves the variances by, so that `compare` can pair
+            rows that are the same. None of a stream; not in the JSON of more than 20,000 units.
         conditions: Under which all this was measured.
 
     Examples:
@@ -189,7 +194,15 @@ class Measurement(Document):
     slices: Mapping[str, parts.SliceColumn] | None
     prediction: Prediction | None = None
     reference: ReferenceComparison | None = None
+    influences: parts.Influences | None = None
     conditions: parts.Conditions
+
+    def to_dict(self) -> dict[str, Any]:
+        """One key per field, without the influences of more units than `MOST_UNITS`."""
+        record = super().to_dict()
+        if self.influences is not None and sum(self.influences.units) > MOST_UNITS:
+            record["influences"] = None
+        return record
 
     @property
     def variances(self) -> parts.Variances:
@@ -246,68 +259,3 @@ class Measurement(Document):
         from uncollapse.records import _text as text
 
         return text.plain(self)
-
-
-@dataclass(frozen=True)
-class NumberChange(Part):
-    """One number before and after, and `estimate`, after minus before, with its interval.
-
-    No interval where one of the two has none. No change is seen where zero lies in it.
-    """
-
-    name: str
-    before: float
-    after: float
-    estimate: float
-    low: float | None
-    high: float | None
-    direction: Literal["fell", "rose", "no change seen", "cannot-tell"] = "cannot-tell"
-
-    def __post_init__(self) -> None:
-        if self.low is not None and self.high is not None:
-            seen = "no change seen"
-            if self.high < 0 or self.low > 0:
-                seen = "fell" if self.high < 0 else "rose"
-            object.__setattr__(self, "direction", seen)
-
-
-@dataclass(frozen=True)
-class Comparison(Document):
-    """What changed from one measurement to the next.
-
-    Attributes:
-        verdict_before, verdict_after: The two verdicts.
-        changes: Every number that both have.
-        classes_worse: Labels whose own verdict fell to at-risk or collapsed.
-        slices_worse: The same of slices, as "column=value".
-        regression: Whether something got worse: the verdict, a class, a slice, the spread, or what
-            a probe reads.
-        reasons: What got worse, in words; empty when nothing did.
-        warnings: Conditions that differ, so that the two may not be comparable.
-        reason_messages, warning_messages: The same two as messages, in the same order; empty in
-            older files.
-
-    Examples:
-        >>> import numpy as np
-        >>> from uncollapse import compare, measure
-        >>> labels = np.repeat([0, 1, 2], 50)
-        >>> rows = np.random.default_rng(0).standard_normal((150, 16))
-        >>> comparison = compare(measure(rows, labels), measure(np.eye(3, 16)[labels], labels))
-        >>> comparison.regression, comparison.reasons[0]
-        (True, 'the verdict fell from not-collapsed to collapsed')
-        >>> comparison.classes_worse
-        (0, 1, 2)
-    """
-
-    kind: ClassVar[str] = "comparison"
-
-    verdict_before: Verdict
-    verdict_after: Verdict
-    changes: tuple[NumberChange, ...]
-    classes_worse: tuple[Label, ...]
-    slices_worse: tuple[str, ...]
-    regression: bool
-    reasons: tuple[str, ...]
-    warnings: tuple[str, ...]
-    reason_messages: tuple[Message, ...] = ()
-    warning_messages: tuple[Message, ...] = ()

@@ -104,9 +104,9 @@ class Measured(records.Part):
     streamed: bool = False
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain JSON types; the measurement is called "found"."""
+        """As plain JSON types; the measurement, without its rows' influences, is called "found"."""
         record = super().to_dict()
-        record["found"] = record.pop("measurement")
+        record["found"] = record.pop("measurement") | {"influences": None}
         return record
 
 

@@ -96,13 +96,16 @@ def change_decision(cases: list[Case], layer: str | None) -> Decision | None:
     at = (first.layer if first else "") or layer or ""
     within = [lookup.within_reading(side, at) for side in (before, after)]
     shares = [None if side is None else side.measurement.share for side in (first, last)]
+    share_gain, paired = lookup.share_change(first, last)
+    read = (("within", lookup.difference(*within), within), ("share", share_gain, shares))
     gains = {
         name: (gain, lookup.interval_of(a), lookup.interval_of(b))
-        for name, (a, b) in (("within", within), ("share", shares))
-        if (gain := lookup.difference(a, b)) is not None
+        for name, gain, (a, b) in read
+        if gain is not None
     }
     if not gains:
         return None
+    paired = paired and "within" not in gains
     names = {"before": before.name, "after": after.name, "layer": at}
     decision = _of_gains(gains, names)
     changes = tuple(differences(before, after))
@@ -117,12 +120,15 @@ def change_decision(cases: list[Case], layer: str | None) -> Decision | None:
         changes=changes,
         change=(Message("change.made", names),) if changes else decision.change,
         cost=cost,
-        certainty=_certainty_of_change(before, after, next(iter(gains.values()))[0]),
+        certainty=_certainty_of_change(before, after, next(iter(gains.values()))[0], paired),
     )
 
 
-def _certainty_of_change(before: Case, after: Case, gain: Interval) -> tuple[Message, ...]:
-    messages = [Message("certainty.no-interval" if gain.low is None else "certainty.independent")]
+def _certainty_of_change(
+    before: Case, after: Case, gain: Interval, paired: bool
+) -> tuple[Message, ...]:
+    rows = "certainty.paired" if paired else "certainty.independent"
+    messages = [Message("certainty.no-interval" if gain.low is None else rows)]
     if before.runs or after.runs:
         key = "certainty.seeds" if before.runs and after.runs else "certainty.seeds-one-side"
         counts = {"before": len(before.each), "after": len(after.each)}

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from uncollapse import records, statistics
+from uncollapse.metrics import compare
 from uncollapse.records import Interval, Measurement, Prediction
 from uncollapse.report.inputs_model import Case, Measured
 from uncollapse.report.language import Number
@@ -41,6 +42,15 @@ def difference(before: Number | None, after: Number | None) -> Interval | None:
     """After minus before, as `compare` has it; None where one of them does not exist."""
     first, second = interval_of(before), interval_of(after)
     return None if first is None or second is None else statistics.difference(first, second)
+
+
+def share_change(before: Measured | None, after: Measured | None) -> tuple[Interval | None, bool]:
+    """What the share has changed by, and whether the rows are the same and were paired."""
+    if before is None or after is None:
+        return None, False
+    comparison = compare(before.measurement, after.measurement)
+    changes = {change.name: change for change in comparison.changes}
+    return interval_of(changes.get("share")), comparison.paired
 
 
 def judged(case: Case, layer: str | None) -> Measured | None:

@@ -131,7 +131,8 @@ def _mean_measured(runs: list[Measured]) -> Measured:
     for measurement in measurements:
         kept = [c for c in measurement.classes if str(c.label) in common]
         classes = tuple(sorted(kept, key=lambda c: str(c.label)))
-        alike.append(replace(measurement, reasons=(), classes=classes))
+        # The influences of one run are not those of the mean.
+        alike.append(replace(measurement, reasons=(), classes=classes, influences=None))
     interval = f"Student's t over {len(runs)} runs with different seeds"
     conditions = replace(measurements[0].conditions, interval=interval)
     mean = replace(mean_record(alike), reasons=worst.reasons, conditions=conditions)

@@ -55,6 +55,8 @@ def _comparison(report: Content, words: Language) -> Section | None:
         intro = [words.say("intro.comparison", before=before.name, after=after.name)]
         if "trial" in (before.kind, after.kind):
             intro.append(words.say("intro.comparison-trial"))
+    if record.pairing:
+        intro.append(words.record(record.pairing, record.pairing_message))
     columns = (
         "quantity:quantity before:number after:number difference:number interval:ends"
         " direction:direction"
