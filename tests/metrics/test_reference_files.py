@@ -12,6 +12,7 @@ from command_line import call
 from uncollapse.errors import InputError
 from uncollapse.metrics import Accumulator, Columns, Reference, measure, measure_files
 from uncollapse.metrics._held import HeldRows
+from uncollapse.records import Measurement
 from uncollapse.tables import ReferenceFiles
 
 
@@ -147,6 +148,8 @@ def test_the_json_has_the_documented_keys(tmp_path, monkeypatch):
     command = "measure z.npz --embedding z --reference-embedding pixels --fine digit"
     answer = call(*command.split(), "--permutations", "1", "--json")
     assert answer.returncode == 0, answer.stderr
+    record = Measurement.from_json(answer.stdout)
+    assert json.loads(record.to_json()) == json.loads(answer.stdout)
     found = json.loads(answer.stdout)["reference"]
     assert (found["name"], found["rows"], found["joined_by"]) == ("pixels", 1797, "same file")
     assert set(found["retention"]) == {"estimate", "low", "high", "null"}

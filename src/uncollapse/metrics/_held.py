@@ -24,7 +24,7 @@ from uncollapse.records import ReferenceComparison
 from uncollapse.samples import Codes, Sample, hash_ids, unit_rows
 
 Keys = NDArray[np.uint64]
-_MOST_BYTES = 1 << 27
+_MOST_BYTES = 1 << 26
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,10 @@ class _Part:
     keys: Keys
     labels: Integers
     groups: Integers | None
+
+    @property
+    def bytes(self) -> int:
+        return self.x.nbytes + self.y.nbytes
 
     def below(self, limit: np.uint64) -> _Part:
         kept = self.keys <= limit
@@ -51,6 +55,7 @@ class HeldRows:
         self.most_bytes = most_bytes
         self.halvings = 0
         self.parts: list[_Part] = []
+        self.bytes = 0
         self.labels: dict[Any, int] = {}
         self.groups: dict[Any, int] = {}
         self.rows = 0  # in both
@@ -85,6 +90,7 @@ class HeldRows:
         groups = None if sample.groups is None else _numbers(self.groups, sample.groups, first)
         labels = _numbers(self.labels, sample.labels, first)
         self.parts.append(_Part(x, y, keys[first], labels, groups))
+        self.bytes += self.parts[-1].bytes
         self._shrink()
 
     def merge(self, other: HeldRows) -> None:
@@ -103,6 +109,7 @@ class HeldRows:
             for part in other.parts
         ]
         self.parts = [part.below(self.limit) for part in (*self.parts, *renamed)]
+        self.bytes = sum(part.bytes for part in self.parts)
         self.rows, self.alone = self.rows + other.rows, self.alone + other.alone
         self.dimension = self.dimension or other.dimension
         for fault, count in other.dropped.items():
@@ -110,22 +117,27 @@ class HeldRows:
         self._shrink()
 
     def _shrink(self) -> None:
-        while sum(part.x.nbytes + part.y.nbytes for part in self.parts) > self.most_bytes:
+        while self.bytes > self.most_bytes:
             self.halvings += 1
-            for number, part in enumerate(self.parts):
-                self.parts[number] = part.below(self.limit)
+            self.parts = [_together([part.below(self.limit) for part in self.parts])]
+            self.bytes = self.parts[0].bytes
 
     def comparison(self, labels: Sequence[Any], drawing: Drawing) -> ReferenceComparison:
         """The record, of these classes."""
-        parts = [part for part in self.parts if len(part.x)]
         found: dict[Any, PartOfClass] = dict.fromkeys(labels, too_few(0))
-        units = sum(len(part.x) for part in parts)
-        codes = np.concatenate([part.labels for part in parts]) if parts else np.empty(0)
+        whole = _together(self.parts)
+        self.parts = [whole]
+        order = np.argsort(whole.labels, kind="stable")
+        ends = np.searchsorted(whole.labels[order], np.arange(len(self.labels) + 1))
         for number, label in enumerate(labels):
-            rows = np.flatnonzero(codes == self.labels.get(label, -1))
+            code = self.labels.get(label)
+            rows = order[:0] if code is None else order[ends[code] : ends[code + 1]]
             if len(rows):
-                x, y, groups = _taken(parts, rows)
-                found[label] = part_of_class(x, y, groups, drawing.of(number))
+                groups = None if whole.groups is None else whole.groups[rows]
+                found[label] = part_of_class(
+                    whole.x[rows], whole.y[rows], groups, drawing.of(number)
+                )
+        units = len(whole.x)
         return comparison(
             self.reference,
             found,
@@ -179,19 +191,16 @@ def held_together(
     return mine
 
 
-def _taken(parts: Sequence[_Part], rows: Integers) -> tuple[Floats, Floats, Integers | None]:
-    """Some instances of all parts, by their number over all of them."""
-    starts = np.cumsum([0, *(len(part.x) for part in parts)])
-    cuts = np.searchsorted(rows, starts)
-    x, y, groups = [], [], []
-    for part, start, low, high in zip(parts, starts, cuts, cuts[1:], strict=False):
-        if low < high:
-            mine = rows[low:high] - start
-            x.append(part.x[mine])
-            y.append(part.y[mine])
-            groups.append(np.empty(0) if part.groups is None else part.groups[mine])
-    grouped = parts[0].groups is not None
-    return np.concatenate(x), np.concatenate(y), np.concatenate(groups) if grouped else None
+def _together(parts: Sequence[_Part]) -> _Part:
+    """Several parts as one."""
+    if len(parts) == 1:
+        return parts[0]
+    x, y, keys, labels = (
+        np.concatenate([getattr(part, name) for part in parts])
+        for name in ("x", "y", "keys", "labels")
+    )
+    groups = [part.groups for part in parts if part.groups is not None]
+    return _Part(x, y, keys, labels, np.concatenate(groups) if groups else None)
 
 
 def _numbers(known: dict[Any, int], names: Codes, rows: Integers) -> Integers:

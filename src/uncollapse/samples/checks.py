@@ -85,6 +85,18 @@ def row_faults(sample: Sample, norms: NDArray[np.float64]) -> dict[str, Bools]:
     return vector_faults(norms) | missing
 
 
+def _screened_norms(rows: NDArray[Any]) -> NDArray[np.float64]:
+    """Norms of the rows that may have a fault; 1 for the others, which are most of a stream."""
+    if rows.dtype.kind != "f":
+        return row_norms(rows)
+    with np.errstate(over="ignore", invalid="ignore"):
+        squares = np.einsum("ij,ij->i", rows, rows)
+    norms = np.ones(len(rows))
+    unusual = ~((squares > 0) & np.isfinite(squares))
+    norms[unusual] = row_norms(rows[unusual])
+    return norms
+
+
 def usable_reference(sample: Sample, *, drop_invalid: bool, first_row: int = 0) -> Sample:
     """The sample with the rows of its reference that have a fault unpaired, or refused.
 
@@ -93,7 +105,7 @@ def usable_reference(sample: Sample, *, drop_invalid: bool, first_row: int = 0) 
     if (beside := sample.beside) is None:
         return sample
     paired, dropped = beside.paired, dict(beside.dropped)
-    for fault, bad in vector_faults(row_norms(beside.matrix)).items():
+    for fault, bad in vector_faults(_screened_norms(beside.matrix)).items():
         bad, name = bad & paired, f"reference_{fault}"
         if bad.any() and not drop_invalid:
             raise_fault(name, bad, sample.sources, first_row)
