@@ -101,7 +101,7 @@ class Margins(Part):
         )
 
 
-Value = bool | int | float | str | Estimate | Interval | tuple[str, ...] | None
+Value = bool | int | float | str | Interval | Estimate | tuple[str, ...] | None
 
 _FILE = files("uncollapse.records") / "words" / "sentences.en.toml"
 _WORDS = tomllib.loads(_FILE.read_text(encoding="utf-8"))
