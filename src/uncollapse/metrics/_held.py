@@ -15,13 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uncollapse.errors import InputError
-from uncollapse.metrics._hsic_groups import summed
-from uncollapse.metrics._reference import Reference, comparison
+from uncollapse.metrics._reference import Reference, comparison, paired_instances
 from uncollapse.metrics._retention import Drawing, PartOfClass, part_of_class, too_few
 from uncollapse.metrics._stores import mixed
 from uncollapse.metrics.moments import Floats, Integers
 from uncollapse.records import ReferenceComparison
-from uncollapse.samples import Codes, Sample, hash_ids, unit_rows
+from uncollapse.samples import Codes, Sample, hash_ids
 
 Keys = NDArray[np.uint64]
 _MOST_BYTES = 1 << 26
@@ -80,13 +79,7 @@ class HeldRows:
             self.dropped[fault] = self.dropped.get(fault, 0) + count
         keys = _keys(sample, first_row, named)
         rows = np.flatnonzero(sample.beside.paired & (keys <= self.limit))
-        x, y, first = unit_rows(sample.matrix[rows]), unit_rows(sample.beside.matrix[rows]), rows
-        if sample.instances is not None:
-            _, place, codes = np.unique(
-                sample.instances.codes[rows], return_index=True, return_inverse=True
-            )
-            x, y = (summed(side, codes) / np.bincount(codes)[:, None] for side in (x, y))
-            first = rows[place]
+        x, y, first = paired_instances(sample, rows)
         groups = None if sample.groups is None else _numbers(self.groups, sample.groups, first)
         labels = _numbers(self.labels, sample.labels, first)
         self.parts.append(_Part(x, y, keys[first], labels, groups))

@@ -13,7 +13,7 @@ them: the sums then keep their digits where a class is nearly one point.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -29,7 +29,7 @@ def hsic(n: float, trace: Floats, row_sums: Floats, k: Floats, l: Floats) -> Flo
 
 @dataclass(frozen=True)
 class PairSums:
-    """Sums over the instances of a class that HSIC of two embeddings is made of; they add up."""
+    """Sums over the instances of a class that HSIC of two embeddings is made of."""
 
     n: float
     x: Floats  # S = sum x_i
@@ -45,9 +45,6 @@ class PairSums:
         p, q = np.einsum("ij,ij->i", x, x), np.einsum("ij,ij->i", y, y)
         squares = np.array([p.sum(), q.sum(), p @ q])
         return cls(len(x), x.sum(axis=0), y.sum(axis=0), x.T @ y, q @ x, p @ y, squares)
-
-    def __add__(self, other: PairSums) -> PairSums:
-        return PairSums(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
 
     def value(self) -> Floats:
         """HSIC of all instances."""

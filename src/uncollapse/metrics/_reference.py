@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from uncollapse.metrics._hsic_groups import summed
 from uncollapse.metrics._retention import (
     PERMUTATIONS,
     Drawing,
@@ -17,9 +18,9 @@ from uncollapse.metrics._retention import (
     part_of_class,
     too_few,
 )
-from uncollapse.metrics.moments import EXTRA, Floats, Integers, features_by_class
+from uncollapse.metrics.moments import Floats, Integers
 from uncollapse.records import JoinedBy, ReferenceComparison, ReferenceProbe
-from uncollapse.samples import ByRole, Codes, Sample, checked, sample_of, select
+from uncollapse.samples import ByRole, Sample, checked, sample_of, unit_rows
 
 
 @dataclass(frozen=True)
@@ -121,27 +122,18 @@ def retention(
     return compared(checked(sample, drop_invalid=drop_invalid), given, drawing)
 
 
-@dataclass(frozen=True)
-class ClassPair:
-    """Instances of one class in both embeddings."""
-
-    label: Any
-    x: Floats  # (n, d)
-    y: Floats  # (n, e)
-    first: Integers  # (n,) row of the sample that is the first of each
-
-
-def class_pairs(sample: Sample) -> Iterator[ClassPair]:
-    """Of each class that has rows in both embeddings, in label order."""
+def paired_instances(sample: Sample, rows: Integers) -> tuple[Floats, Floats, Integers]:
+    """Instances of some rows in both embeddings, (n, d) and (n, e), and the first row of each."""
     assert sample.beside is not None  # the callers have one
-    both = select(sample, sample.beside.paired)
-    assert both.beside is not None  # it was selected with the rest
-    rows = Codes(np.flatnonzero(sample.beside.paired), ())
-    mine = features_by_class(replace(both, groups=rows))
-    theirs = features_by_class(replace(both, groups=rows, matrix=both.beside.matrix))
-    for (code, x, first, _), (_, y, _, _) in zip(mine, theirs, strict=True):
-        assert first is not None  # groups are given
-        yield ClassPair(sample.labels.names[code], x[:, :-EXTRA], y[:, :-EXTRA], first)
+    x, y = unit_rows(sample.matrix[rows]), unit_rows(sample.beside.matrix[rows])
+    if sample.instances is None:
+        return x, y, rows
+    ids = sample.instances.codes[rows]
+    _, first, codes, views = np.unique(
+        ids, return_index=True, return_inverse=True, return_counts=True
+    )
+    x, y = (summed(side, codes) / views[:, None] for side in (x, y))
+    return x, y, rows[first]
 
 
 def compared(
@@ -150,9 +142,14 @@ def compared(
     """The record of a checked sample and the reference beside it."""
     assert sample.beside is not None  # the callers have one
     found: dict[Any, PartOfClass] = {}
-    for number, pair in enumerate(class_pairs(sample)):
-        groups = None if sample.groups is None else sample.groups.codes[pair.first]
-        found[pair.label] = part_of_class(pair.x, pair.y, groups, drawing.of(number))
+    rows = np.flatnonzero(sample.beside.paired)
+    rows = rows[np.argsort(sample.labels.codes[rows], kind="stable")]
+    starts = np.flatnonzero(np.diff(sample.labels.codes[rows])) + 1
+    for number, own in enumerate(np.split(rows, starts) if len(rows) else ()):
+        x, y, first = paired_instances(sample, own)
+        groups = None if sample.groups is None else sample.groups.codes[first]
+        label = sample.labels.names[sample.labels.codes[own[0]]]
+        found[label] = part_of_class(x, y, groups, drawing.of(number))
     labels = [sample.labels.names[code] for code in np.unique(sample.labels.codes)]
     lone = 0 if reference.paired is None else int(np.count_nonzero(~np.asarray(reference.paired)))
     return comparison(
