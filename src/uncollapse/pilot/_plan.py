@@ -1,4 +1,4 @@
-"""How large a pilot is: rows by the interval that is needed, epochs by the budget; and its folder.
+"""How large a pilot is: rows by the interval that is needed, epochs by the budget.
 
 A part of the data is trained for as many optimiser steps as the whole, where the budget allows:
 fewer steps would leave every setting far from its optimum, and the settings alike.
@@ -13,46 +13,29 @@ import math
 import re
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from statistics import median_high
-from typing import Any, ClassVar
 
 import torch
-import yaml
-from filelock import FileLock, Timeout
 
 from uncollapse.errors import InputError
 from uncollapse.pilot._halving import survivors
-from uncollapse.pilot.free import FreeCandidate, copy_map
+from uncollapse.pilot.free import FreeCandidate
 from uncollapse.pilot.goal import expected_half_width
 from uncollapse.progress import Step
 from uncollapse.records import (
-    Document,
-    Message,
     Objective,
     PilotOptions,
     PilotPlan,
-    PilotResult,
     PilotRows,
-    Recommendation,
     Trial,
-    TrialFile,
-    changed_config,
-    to_json_types,
 )
-from uncollapse.storage import write_json, write_text
 from uncollapse.training import Problem, TrainConfig, parse_config, train
 
 _UNITS = {"s": 1, "m": 60, "h": 3600}
-# What may differ when a pilot is resumed, and what earlier versions did not ask for, by default.
-_FREE = ("workers", "budget")
-_NEW: dict[str, Any] = {"deploy": None}
-# Where a configuration names files.
-_PATHS = [*(("data", key) for key in ("path", "table", "root", "folder")), ("encoder", "weights")]
 # Batches that the training rows fill at least, where there are so many.
 _LEAST_BATCHES = 8
 _LEAST_EPOCHS = 2
@@ -61,116 +44,6 @@ _TIMED_STEPS = 6
 _USABLE = 0.75
 # Seconds of measuring a run beside its training, as a share of an epoch and a constant.
 _MEASURE_EPOCHS, _MEASURE_SECONDS = 1.0, 3.0
-
-
-@dataclass(frozen=True)
-class PlanFile(Document):
-    """A pilot's plan.json: what was asked for, which stays, and the plan made of it."""
-
-    kind: ClassVar[str] = "plan"
-    asked: dict[str, Any]
-    plan: PilotPlan | None  # None until it is made.
-    objective: str = ""  # "" in files of earlier versions, and until the plan is made
-
-
-@contextmanager
-def opened(path: Path, config: TrainConfig, options: PilotOptions) -> Iterator[PlanFile]:
-    """Lock a pilot's folder; its plan.
-
-    Refused where it holds something else or another pilot, one at work, or a damaged trial.
-    """
-    there = {file.name for file in path.iterdir()} if path.is_dir() else set()
-    if "plan.json" not in there and not there <= {"lock"}:
-        raise InputError(
-            f"a new folder or one with a pilot, not {path}",
-            "one that holds other files",
-            "choose another folder with -o",
-        )
-    lock = FileLock(path / "lock", timeout=0)
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-    except Timeout as error:
-        raise InputError(
-            f"no other pilot at work in {path}", "one", "wait for it or stop it"
-        ) from error
-    except OSError as error:
-        remedy = "choose another"
-        raise InputError(f"a folder {path} to write to", str(error), remedy) from error
-    try:
-        yield _plan(path, config, options)
-    finally:
-        lock.release()
-
-
-def _plan(path: Path, config: TrainConfig, options: PilotOptions) -> PlanFile:
-    asked = {key: value for key, value in asdict(options).items() if key not in _FREE}
-    new = PlanFile(to_json_types({"config": config.plain(), "options": asked}), None)
-    file = path / "plan.json"
-    if not file.exists():
-        return new
-    former = PlanFile.read(file, "restore the file, or choose another folder with -o")
-    # What an earlier version did not ask was as it is by default.
-    options_then = _NEW | former.asked.get("options", {})
-    former = replace(former, asked=former.asked | {"options": options_then})
-    if former.asked != new.asked:
-        raise InputError(
-            f"the configuration and options of the pilot in {path}",
-            "others",
-            "go on with the same ones, or choose another folder with -o",
-        )
-    TrialFile.read_all(path)
-    return former
-
-
-def same_objective(former: PlanFile, goal: Objective, path: Path) -> None:
-    """Refuse to go on with another objective than the runs of a folder were measured by."""
-    if former.plan is None or former.objective == goal.name:
-        return
-    if former.objective or goal.by_retention:
-        raise InputError(
-            f"a pilot that was begun with the objective {goal.name}, in {path}",
-            former.objective or "one of an earlier version, by other-view",
-            "choose another folder with -o",
-        )
-
-
-def finish(path: Path, result: PilotResult, config: TrainConfig, base: Path) -> None:
-    """Write pilot.json and recommended.yaml; the latter of an earlier try does not stay."""
-    file, chosen = path / "recommended.yaml", result.recommendation
-    linear = path / "map.safetensors"
-    for former in (file, linear):
-        former.unlink(missing_ok=True)
-    if chosen is not None:
-        if chosen.map:
-            first = result.start.runs[0].seed
-            copy_map(path / "trials" / "start" / f"seed-{first}", chosen.trial, linear)
-        block = changed_config(config.plain(), chosen.change)
-        for part, key in _PATHS:
-            # Relative paths are not to depend on where the file lies.
-            value = block[part].get(key)
-            if isinstance(value, str) and not value.startswith("package:"):
-                block[part][key] = str((base / value).resolve())
-        write_text(
-            file,
-            _comment(file, result, chosen)
-            + yaml.safe_dump(block, sort_keys=False, allow_unicode=True),
-        )
-    write_json(path / "pilot.json", result.to_dict())
-
-
-def _comment(file: Path, result: PilotResult, chosen: Recommendation) -> str:
-    """What `recommended.yaml` says at its head."""
-    gain = next(reason.text for reason in reversed(result.reasons) if reason.code == "UC801")
-    lines = [f"# What `uncollapse pilot` recommends: {gain}."]
-    if chosen.change:
-        lines.append(f"#   uncollapse train {file}")
-        if chosen.layer != result.layer:
-            lines.append(f"# Take the embedding from the layer {chosen.layer}.")
-    else:
-        apply = Message(f"free.{chosen.trial}", {})
-        lines += [f"# No training: {apply}.", "# The setting below is the present one, as it was."]
-    return "\n".join(lines) + "\n"
 
 
 def pilot_config(

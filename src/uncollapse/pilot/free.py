@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from uncollapse.errors import InputError
 from uncollapse.metrics import LinearMap, fit_linear_map
 from uncollapse.records import PilotOptions, Trial
 from uncollapse.storage import beside
@@ -228,8 +229,13 @@ def _unit(rows: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def copy_map(run: Path, name: str, path: Path) -> None:
     """Write a map of a run's folder to a file of its own: `mean` (d,) and `matrix` (d, d)."""
+    from safetensors import SafetensorError
     from safetensors.numpy import load_file, save_file
 
-    tensors = load_file(run / MAPS)
+    try:
+        tensors = load_file(run / MAPS)
+    except (OSError, SafetensorError) as error:
+        remedy = f"take {run} out, and the run is done again"
+        raise InputError(f"the maps in {run / MAPS}", str(error), remedy) from error
     with beside(path) as part:
         save_file({key: tensors[f"{name}.{key}"] for key in ("mean", "matrix")}, part)

@@ -8,15 +8,9 @@ from pathlib import Path
 
 from uncollapse.data import DataConfig
 from uncollapse.errors import InputError
+from uncollapse.pilot._folder import finish, opened, same_objective
 from uncollapse.pilot._halving import survivors
-from uncollapse.pilot._plan import (
-    finish,
-    opened,
-    pilot_config,
-    plan_epochs,
-    plan_text,
-    same_objective,
-)
+from uncollapse.pilot._plan import pilot_config, plan_epochs, plan_text
 from uncollapse.pilot._stages import Runner, Stages
 from uncollapse.pilot.design import design
 from uncollapse.pilot.free import free_candidates

@@ -1,0 +1,175 @@
+"""Can retention choose a setting where no finer labels are? On the runs of retention_study.py.
+
+    OMP_NUM_THREADS=1 python benchmarks/retention_study.py -o runs/study
+    OMP_NUM_THREADS=1 python benchmarks/pilot_without_labels.py runs/study
+
+Half of the held-out rows chooses (drawn once, as a pilot's validation rows), the other half
+reports. Candidates are the settings of each data set and, at the projector, the centred and the
+whitened embedding of SupCon's setting (alpha .0079, temperature .1), fitted on training rows. Each
+objective takes the candidate with the largest mean over seeds: the finer label (ten-shot, balanced,
+inside the classes), retention against the base, retention against the run's own backbone, the
+variance inside the classes (W). As in a pilot, a candidate that loses more than a point of accuracy
+on the training label (linear probe, rows that choose) against SupCon's setting is out, and retention cannot tell where its second reference is
+seen to prefer another candidate (Welch's interval over seeds above zero).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from uncollapse import Embedded, ProbeOptions, fit_linear_map, measure, probe, retention
+from uncollapse.statistics import mean_difference
+
+START = "alpha 0.0079, tau 0.1"
+NAME = re.compile(r"supcl-([\d.]+)-([\d.]+)-(\d+)")
+PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1)
+MARGIN = 0.01
+OBJECTIVES = ("finer label", "retention: base", "retention: backbone", "W")
+Arrays = Mapping[str, np.ndarray]
+
+
+def choosing(rows: int) -> np.ndarray:
+    """Whether a held-out row chooses; the others report."""
+    chosen = np.zeros(rows, dtype=bool)
+    chosen[np.random.default_rng(0).permutation(rows)[: rows // 2]] = True
+    return chosen
+
+
+def readings(
+    base: Arrays, train: np.ndarray, tested: np.ndarray, rows: np.ndarray
+) -> dict[str, float]:
+    """Accuracy of the label by a linear probe; balanced accuracy of the finer one, ten-shot."""
+
+    def both(name: str) -> np.ndarray:
+        return np.concatenate([base[f"train/{name}"], base[f"test/{name}"][rows]])
+
+    embedded = Embedded(
+        {"z": np.concatenate([train, tested[rows]])},
+        {"label": both("label"), "fine": both("fine")},
+        np.array(["train"] * len(train) + ["test"] * int(rows.sum())),
+        label="label",
+    )
+    options = ProbeOptions(l2=PENALTIES, probes=("linear", "within-class few-shot"))
+    found = probe(embedded, targets=["label", "fine"], settings=options)
+    shots = [r for r in found.target("z", "fine").readings if r.details.shots is not None]
+    last = max(shots, key=lambda reading: reading.details.shots)
+    task = found.target("z", "label").reading("linear").score.accuracy.estimate
+    return {"finer label": last.score.balanced_accuracy.estimate, "task": task}
+
+
+def measured(
+    base: Arrays, train: np.ndarray, tested: np.ndarray, own: np.ndarray
+) -> dict[str, Any]:
+    """Every objective on the rows that choose, and the finer label on those that report."""
+    rows = choosing(len(tested))
+    labels = base["test/label"][rows]
+
+    def kept(reference: np.ndarray) -> float | None:
+        if reference is tested:
+            return None
+        found = retention(tested[rows], reference[rows], labels, permutations=0)
+        return found.retention.estimate
+
+    spread = measure(tested[rows], labels, permutations=0, probe=None).within_class_variance
+    return {
+        **readings(base, train, tested, rows),
+        "retention: base": kept(base["test/base"]),
+        "retention: backbone": kept(own),
+        "W": spread.estimate,
+        "reported": readings(base, train, tested, ~rows)["finer label"],
+    }
+
+
+def study(folder: Path, seeds: int) -> dict[str, dict[str, list[dict[str, Any]]]]:
+    """By layer and candidate, what each seed's run reached."""
+    base = np.load(folder / "base.npz")
+    found: dict[str, dict[str, list[dict[str, Any]]]] = {"projector": {}, "backbone": {}}
+    for path in sorted(folder.glob("supcl-*.npz")):
+        parts = NAME.fullmatch(path.stem)
+        if parts is None or int(parts[3]) >= seeds:
+            continue
+        run, name = np.load(path), f"alpha {parts[1]}, tau {parts[2]}"
+        own = run["test/backbone"].astype(np.float32)
+        for layer, candidates in found.items():
+            train = run[f"train/{layer}"].astype(np.float32)
+            tested = own if layer == "backbone" else run[f"test/{layer}"].astype(np.float32)
+            candidates.setdefault(name, []).append(measured(base, train, tested, own))
+            if (name, layer) != (START, "projector"):
+                continue
+            for kind in ("centred", "whitened"):
+                linear = fit_linear_map(train, kind)
+                free = measured(base, linear(train), linear(tested), own)
+                candidates.setdefault(f"start, {kind}", []).append(free)
+    for candidates in found.values():
+        for name in [name for name, runs in candidates.items() if len(runs) < seeds]:
+            del candidates[name]
+    return found
+
+
+def means(candidates: dict[str, list[dict[str, Any]]], key: str) -> dict[str, float]:
+    """Of each candidate, over seeds."""
+    return {name: float(np.mean([run[key] for run in runs])) for name, runs in candidates.items()}
+
+
+def admissible(candidates: dict[str, list[dict[str, Any]]]) -> dict[str, list[dict[str, Any]]]:
+    """Those that lose no more than the margin of the training label, by their means."""
+    task = means(candidates, "task")
+    return {name: runs for name, runs in candidates.items() if task[name] >= task[START] - MARGIN}
+
+
+def torn(candidates: dict[str, list[dict[str, Any]]]) -> bool:
+    """Whether the own backbone is seen to prefer another candidate than the base does."""
+    first, second = OBJECTIVES[1:3]
+    one, other = (
+        max(v, key=v.__getitem__) for v in (means(candidates, k) for k in (first, second))
+    )
+    sides = [[[run[second] for run in candidates[name]]] for name in (one, other)]
+    gain = mean_difference(*sides)
+    return one != other and gain.low is not None and gain.low > 0
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("study", type=Path, help="Folder of retention_study.py.")
+    parser.add_argument("--data", nargs="+", default=["digits", "cells", "text", "garments"])
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("-o", "--output", type=Path, help="JSON file of every number.")
+    options = parser.parse_args()
+    everything = {}
+    print("| data, layer | candidates | by | takes | finer label, other rows | below | pilot |")
+    print("|---|---|---|---|---|---|---|")
+    for data in options.data:
+        everything[data] = study(options.study / data, options.seeds)
+        for layer, every in everything[data].items():
+            candidates = admissible(every)
+            reported = means(candidates, "reported")
+            of_labels = means(candidates, "finer label")
+            best = max(of_labels, key=of_labels.__getitem__)
+            for key in OBJECTIVES:
+                if layer == "backbone" and key == "retention: backbone":
+                    continue
+                values = means(candidates, key)
+                name = max(values, key=values.__getitem__)
+                below = 100 * (reported[best] - reported[name])
+                says = ""
+                if key == "retention: base":
+                    says = (
+                        "cannot tell" if layer == "projector" and torn(candidates) else "takes it"
+                    )
+                print(
+                    f"| {data}, {layer} | {len(candidates)} of {len(every)} | {key} | {name} | "
+                    f"{100 * reported[name]:.1f} | {below:.1f} | {says} |"
+                )
+    if options.output is not None:
+        options.output.write_text(json.dumps(everything, indent=1), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
