@@ -9,8 +9,9 @@ whitened embedding of SupCon's setting (alpha .0079, temperature .1), fitted on 
 objective takes the candidate with the largest mean over seeds: the finer label (ten-shot, balanced,
 inside the classes), retention against the base, retention against the run's own backbone, the
 variance inside the classes (W). As in a pilot, a candidate that loses more than a point of accuracy
-on the training label (linear probe, rows that choose) against SupCon's setting is out, and retention cannot tell where its second reference is
-seen to prefer another candidate (Welch's interval over seeds above zero).
+on the training label (linear probe, rows that choose) against SupCon's setting is out, and
+retention cannot tell where its second reference is seen to prefer another candidate (Welch's
+interval over seeds above zero).
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ START = "alpha 0.0079, tau 0.1"
 NAME = re.compile(r"supcl-([\d.]+)-([\d.]+)-(\d+)")
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1)
 MARGIN = 0.01
+MOST_TRAINED = 1500  # Training rows of a probe: enough for ten shots of every kind.
 OBJECTIVES = ("finer label", "retention: base", "retention: backbone", "W")
 Arrays = Mapping[str, np.ndarray]
 
@@ -47,16 +49,19 @@ def readings(
 ) -> dict[str, float]:
     """Accuracy of the label by a linear probe; balanced accuracy of the finer one, ten-shot."""
 
+    train = train[:MOST_TRAINED]
+    count = len(train)
+
     def both(name: str) -> np.ndarray:
-        return np.concatenate([base[f"train/{name}"], base[f"test/{name}"][rows]])
+        return np.concatenate([base[f"train/{name}"][:count], base[f"test/{name}"][rows]])
 
     embedded = Embedded(
         {"z": np.concatenate([train, tested[rows]])},
         {"label": both("label"), "fine": both("fine")},
-        np.array(["train"] * len(train) + ["test"] * int(rows.sum())),
+        np.array(["train"] * count + ["test"] * int(rows.sum())),
         label="label",
     )
-    options = ProbeOptions(l2=PENALTIES, probes=("linear", "within-class few-shot"))
+    options = ProbeOptions(l2=PENALTIES, refit=False, probes=("linear", "within-class few-shot"))
     found = probe(embedded, targets=["label", "fine"], settings=options)
     shots = [r for r in found.target("z", "fine").readings if r.details.shots is not None]
     last = max(shots, key=lambda reading: reading.details.shots)

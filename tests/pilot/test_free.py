@@ -150,15 +150,17 @@ def codes(found):
 def test_a_free_layer_is_recommended_where_it_can_be_deployed(tmp_path):
     worth = {"start/backbone": 0.8, "change/projector": 0.78, "change/backbone": 0.802}
     found = found_by(tmp_path, worth, deploy="any")
-    assert (found.verdict, codes(found)) == ("change", ["UC801", "UC801"])
+    assert (found.verdict, codes(found)) == ("change", ["UC801", "UC801", "UC807"])
     chosen = found.recommendation
+    # What the best trained setting adds is said, and chooses nothing.
+    assert chosen.next.startswith("alpha")
+    assert chosen.confirmed.over_free.estimate == pytest.approx(0.002, abs=0.01)
     assert (chosen.trial, chosen.change, chosen.layer, chosen.map) == (
         "backbone",
         (),
         "backbone",
         "",
     )
-    assert chosen.confirmed.over_free is None
     assert chosen.confirmed.gain.estimate == pytest.approx(0.3, abs=0.01)
     text = (tmp_path / "pilot" / "recommended.yaml").read_text()
     assert "# No training: take the embedding from the backbone" in text

@@ -120,6 +120,7 @@ DECISIONS = {
     "pilot.recommended-free": {"name": "a", "gain": GAIN},
     "pilot.over-free": {"name": "a", "gain": GAIN, "task": TASK},
     "pilot.not-over-free": {"name": "a", "gain": GAIN, "task": TASK},
+    "pilot.next": {"name": "a", "gain": GAIN, "task": TASK},
     "pilot.base-best": {"base": "b", "name": "a", "layer": "c", "gain": GAIN, "task": TASK},
     "pilot.base-best-elsewhere": {
         "base": "b",

@@ -94,6 +94,18 @@ def decide(
     return "change", [_recommended(chosen)], chosen
 
 
+def next_to(chosen: Trial, trained: Sequence[Trial], options: PilotOptions) -> Trial | None:
+    """The trained setting that gains most, and more than what is free and chosen; None if none."""
+    better = [
+        trial
+        for trial in trained
+        if not _out(trial, options)
+        and _ready(trial, options)
+        and _gain(trial).estimate > _gain(chosen).estimate
+    ]
+    return _best(better) if chosen.kind == "free" and better else None
+
+
 def _recommended(chosen: Trial) -> PilotReason:
     gain = points(_gain(chosen))
     if chosen.kind == "free":

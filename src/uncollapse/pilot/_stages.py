@@ -8,17 +8,17 @@ from pathlib import Path
 from statistics import fmean
 
 from uncollapse.errors import InputError
-from uncollapse.pilot._decide import METHOD, compare_with_start, confirm, decide
+from uncollapse.pilot._decide import METHOD, compare_with_start, confirm, decide, next_to
 from uncollapse.pilot._halving import pruned
 from uncollapse.pilot.free import FreeCandidate
 from uncollapse.pilot.jobs import Common, Job
 from uncollapse.pilot.pool import Ended, Outcome
 from uncollapse.pilot.trade import (
+    against_free,
     base_is_best,
     best_free,
     disagreement,
     free_reason,
-    over_free,
     trade,
 )
 from uncollapse.progress import OnStep, Step
@@ -150,44 +150,39 @@ class Stages:
     ) -> tuple[PilotVerdict, Recommendation | None, list[PilotReason]]:
         """The chosen setting and the start once on the test split, with fresh seeds.
 
-        What is free is measured on the start's runs and needs no others.
+        What is free is measured on the start's runs; beside it the trained setting that gains most
+        is run, to say what it adds.
         """
-        settings = [start] if chosen.kind == "free" else [start, chosen]
+        options = self.options
+        after = next_to(chosen, [trial for trial in finished if trial.kind != "free"], options)
+        trained = after if chosen.kind == "free" else chosen
+        settings = [start] if trained is None else [start, trained]
         again = self._train("confirmation", settings, self.fresh, self.plan.epochs, "test")
         had = {trial.name: trial for trial in self._free(again[0])}
         fresh = had | {trial.name: trial for trial in again}
         rounds = [(start, chosen), (again[0], fresh[chosen.name])]
-        verdict, confirmation, reasons = confirm(rounds, finished, self.options)
+        verdict, confirmation, reasons = confirm(rounds, finished, options)
         if confirmation is None:
             return verdict, None, reasons
-        others = {name: trial.runs for name, trial in had.items()}
-        confirmation = replace(confirmation, runs=others | confirmation.runs)
         recommendation = Recommendation(
             trial=chosen.name,
-            layer=chosen.layer or self.options.layer,
+            layer=chosen.layer or options.layer,
             change=chosen.change,
             gain=chosen.gain,
             task_change=chosen.task_change,
-            margin=self.options.margin,
+            margin=options.margin,
             margin_shown=all(reason.code != "UC805" for reason in reasons),
-            confirmed=confirmation,
-            seconds_per_run={t.name: fmean(run.seconds for run in t.runs) for t in again},
+            confirmed=replace(confirmation, runs={t.name: t.runs for t in fresh.values()}),
+            seconds_per_run={t.name: fmean(run.seconds for run in t.runs) for t in again if t.runs},
             config=str(self.output / "recommended.yaml"),
             map=str(self.output / "map.safetensors") if self._has_map(chosen) else "",
         )
-        rival = best_free(free, self.options)
-        if chosen.kind == "free" or rival is None:
+        rival = chosen if chosen.kind == "free" else best_free(free, options)
+        if trained is None or rival is None or fresh[trained.name].status == "failed":
             return verdict, recommendation, reasons
-        rounds = [(rival, chosen), (had[rival.name], fresh[chosen.name])]
-        first, second = (over_free(rounds[:n], self.options) for n in (1, 2))
-        recommendation = replace(
-            recommendation,
-            free=rival.name,
-            over_free=first[0],
-            task_over_free=first[1],
-            confirmed=replace(confirmation, over_free=second[0], task_over_free=second[1]),
-        )
-        return verdict, recommendation, [*reasons, free_reason(rival.name, *second)]
+        both = [(rival, trained), (had[rival.name], fresh[trained.name])]
+        recommendation = against_free(recommendation, both, options)
+        return verdict, recommendation, [*reasons, free_reason(recommendation)]
 
     def _has_map(self, chosen: Trial) -> bool:
         return any(what.linear for what in self.free if what.name == chosen.name)

@@ -7,7 +7,14 @@ from dataclasses import replace
 from statistics import fmean
 
 from uncollapse.pilot._decide import gain_over, points
-from uncollapse.records import Interval, PilotOptions, PilotReason, TradePoint, Trial
+from uncollapse.records import (
+    Interval,
+    PilotOptions,
+    PilotReason,
+    Recommendation,
+    TradePoint,
+    Trial,
+)
 from uncollapse.statistics import mean_difference
 
 
@@ -136,19 +143,39 @@ def disagreement(
     return None
 
 
-def over_free(
-    rounds: Sequence[tuple[Trial, Trial]], options: PilotOptions
-) -> tuple[Interval, Interval]:
-    """What a trained setting gains, objective and training task, over what is free.
+def against_free(
+    recommended: Recommendation, rounds: Sequence[tuple[Trial, Trial]], options: PilotOptions
+) -> Recommendation:
+    """The recommendation with what a trained setting gains over what is free.
 
-    Both in each round, the free alternative first; the last round is the one that is judged.
+    Both in each round, the free alternative first: on validation rows, and on test rows with fresh
+    seeds. One of the two is what is recommended.
     """
-    free, chosen = zip(*rounds, strict=True)
-    return gain_over(free, chosen, options), gain_over(free, chosen, options, "task")
+    free, trained = zip(*rounds, strict=True)
+
+    def gained(count: int, score: str) -> Interval:
+        return gain_over(free[:count], trained[:count], options, score)
+
+    judged = recommended.confirmed
+    return replace(
+        recommended,
+        free="" if free[0].name == recommended.trial else free[0].name,
+        next="" if trained[0].name == recommended.trial else trained[0].name,
+        over_free=gained(1, "objective"),
+        task_over_free=gained(1, "task"),
+        confirmed=judged
+        and replace(judged, over_free=gained(2, "objective"), task_over_free=gained(2, "task")),
+    )
 
 
-def free_reason(name: str, gain: Interval, task: Interval) -> PilotReason:
-    """UC807: the recommended setting against the best free alternative, on the test split."""
+def free_reason(recommended: Recommendation) -> PilotReason:
+    """UC807: a trained setting against what is free, on the test split."""
+    judged = recommended.confirmed
+    gain = (judged and judged.over_free) or Interval(0.0)
+    task = (judged and judged.task_over_free) or Interval(0.0)
     shown = gain.low is not None and gain.low > 0
+    said = {"gain": points(gain), "task": points(task)}
+    if recommended.next:
+        return PilotReason.from_key("UC807", "pilot.next", name=recommended.next, **said)
     key = "pilot.over-free" if shown else "pilot.not-over-free"
-    return PilotReason.from_key("UC807", key, name=name, gain=points(gain), task=points(task))
+    return PilotReason.from_key("UC807", key, name=recommended.free, **said)

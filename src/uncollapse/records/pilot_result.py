@@ -58,8 +58,8 @@ class Confirmation(Part):
     """The recommended setting and the start once more, on the test split with fresh seeds.
 
     Welch's intervals: means of the fresh seeds, spread of both rounds. `start` and `recommended`
-    are means of scores, `runs` go by setting. `over_free` is the gain over the best free
-    alternative; None where what is recommended is free itself.
+    are means of scores, `runs` go by setting. `over_free` is what a trained setting (what
+    is recommended, or `next`) gains over what is free (`free`, or what is recommended).
     """
 
     gain: Interval
@@ -86,7 +86,8 @@ class Recommendation(Part):
     trial: str
     layer: str = ""  # "" in older files: the pilot's
     free: str = ""  # the best free alternative at the same deployment; "" for none other
-    over_free: Interval | None = None  # paired over seeds, on validation rows
+    next: str = ""  # where what is recommended is free, the trained setting that gains most
+    over_free: Interval | None = None  # of what is trained, on validation rows
     task_over_free: Interval | None = None
     map: str = ""
     change: tuple[SettingChange, ...] = ()

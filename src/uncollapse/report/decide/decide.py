@@ -194,7 +194,7 @@ def pilot_decision(pilot: records.PilotResult) -> Decision:
         gains.append(Message("gain.confirmed", {"gain": confirmed.gain, "split": split}))
         certainty.append(Message("certainty.confirmed", {"seeds": seeds, "split": split}))
         if confirmed.over_free is not None and recommended is not None:
-            gains.append(_over_free(confirmed.over_free, recommended.free, split))
+            gains.append(_over_free(confirmed.over_free, recommended, split))
     best = next((trial for trial in pilot.trials if trial.name == compared(pilot)), None)
     if best is not None and not gains:
         gains.append(Message("gain.best", {"name": best.name, "gain": best.gain}))
@@ -218,9 +218,11 @@ def pilot_decision(pilot: records.PilotResult) -> Decision:
     )
 
 
-def _over_free(gain: records.Interval, name: str, split: str) -> Message:
-    """What training gains over the best that is free."""
-    return Message("gain.over-free", {"gain": gain, "name": name, "split": split})
+def _over_free(gain: records.Interval, chosen: records.Recommendation, split: str) -> Message:
+    """What training gains over the best that is free, whichever of the two is recommended."""
+    if chosen.next:
+        return Message("gain.next", {"gain": gain, "name": chosen.next, "split": split})
+    return Message("gain.over-free", {"gain": gain, "name": chosen.free, "split": split})
 
 
 def _pilot_change(verdict: str, recommended: records.Recommendation | None, config: str) -> Message:
