@@ -48,7 +48,6 @@ def readings(
     base: Arrays, train: np.ndarray, tested: np.ndarray, rows: np.ndarray
 ) -> dict[str, float]:
     """Accuracy of the label by a linear probe; balanced accuracy of the finer one, ten-shot."""
-
     train = train[:MOST_TRAINED]
     count = len(train)
 
