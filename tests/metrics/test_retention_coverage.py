@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from uncollapse.metrics import retention
+from uncollapse.probes import paired_few_shot
+from uncollapse.samples import ByRole, sample_of
 
 pytestmark = pytest.mark.slow
 SAMPLES = 300
@@ -75,3 +77,22 @@ def test_groups_that_are_alike_do_not_pass_for_rows(rng):
     assert above["groups"] < 0.1 * SAMPLES / 2
     assert above["rows"] > 0.9 * SAMPLES / 2
     assert abs(np.mean(estimates)) < 4 * np.std(estimates) / np.sqrt(len(estimates))
+
+
+@pytest.mark.parametrize("n", [240, 800])
+def test_the_interval_of_the_few_shot_difference_covers_the_truth(n):
+    centres = np.random.default_rng(1).standard_normal((2, 4, 10))
+
+    def found(rng, count, seed):
+        labels, finer = np.arange(count) % 2, rng.integers(0, 4, count)
+        base = centres[labels, finer] + 1.2 * rng.standard_normal((count, 10))
+        rows = base[:, :6] + rng.standard_normal((count, 6))
+        sample = sample_of(rows, ByRole(labels=labels, fine_labels=finer), reference=base)
+        return paired_few_shot(
+            sample, sample.fine_labels, least_units=10, confidence=0.95, seed=seed
+        ).difference
+
+    rng = np.random.default_rng(0)
+    truth = np.mean([found(rng, 7000, seed).estimate for seed in range(8)])
+    each = [found(rng, n, seed) for seed in range(100)]
+    assert sum(one.low <= truth <= one.high for one in each) >= 90

@@ -43,14 +43,15 @@ def paired_few_shot(
 
     A finer label takes part in a class where it has `least_units` independent units, or, if no
     class has two such labels, two. Shots are ten, or half of the units of the rarest. The interval
-    adds the variance over test units, clustered, to that of the mean over draws.
+    adds the variance over test units, clustered, to that of the mean over draws, whose rows come
+    from one sample: of s of n units of a label, (1/draws + s/n) times that of a draw.
     """
     rng = np.random.default_rng([seed, 0])
     tasks = list(_tasks(sample, fine, least_units, rng))
     tasks = tasks or list(_tasks(sample, fine, 2, rng))
     if not tasks:
         return None
-    shots = min(_SHOTS, *(_rarest(task) // 2 for task in tasks))
+    shots = min(_SHOTS, *(int(_units_of_labels(task).min()) // 2 for task in tasks))
     found = [_differences(task, shots, [seed, 1, k]) for k, task in enumerate(tasks)]
     accuracies = np.array([accuracy for accuracy, _, _ in found])  # (classes, draws, 2)
     means = accuracies.mean(axis=(0, 1))
@@ -59,7 +60,12 @@ def paired_few_shot(
     units = np.concatenate([task_units for _, _, task_units in found])
     summed = np.bincount(np.unique(units, return_inverse=True)[1], weights=influences)
     count = len(summed)
-    variance = float(summed @ summed) * count / (count - 1) + float(by_draw.var(ddof=1)) / _DRAWS
+    # Draws share their rows: to first order the mean over all of them still varies as one draw
+    # does, times the part of a label's units that is drawn.
+    drawn_part = 1 / _DRAWS + shots / np.mean([_units_of_labels(task).mean() for task in tasks])
+    variance = (
+        float(summed @ summed) * count / (count - 1) + float(by_draw.var(ddof=1)) * drawn_part
+    )
     half = t_quantile(count - 1, confidence) * float(np.sqrt(variance))
     difference = float(means[0] - means[1])
     return ReferenceProbe(
@@ -90,10 +96,9 @@ def _tasks(sample: Sample, fine: Codes, least: int, rng: np.random.Generator) ->
         yield _Task(sides, np.searchsorted(names, fine.codes[rows]), unit_codes[rows])
 
 
-def _rarest(task: _Task) -> int:
-    """Units of the finer label that has fewest."""
-    pairs = np.unique(np.stack([task.labels, task.units]), axis=1)
-    return int(np.bincount(pairs[0]).min())
+def _units_of_labels(task: _Task) -> Integers:
+    """Independent units of each finer label."""
+    return np.bincount(np.unique(np.stack([task.labels, task.units]), axis=1)[0])
 
 
 def _differences(task: _Task, shots: int, seed: list[int]) -> tuple[Floats, Floats, Integers]:
