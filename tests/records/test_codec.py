@@ -254,7 +254,7 @@ def test_the_key_is_that_of_the_file():
 
 
 def test_text_that_is_no_json_and_json_that_is_no_object():
-    for text, found in (("{", "Expecting"), ("[]", "list"), ("null", "None"), ("NaN", "float")):
+    for text, found in (("{", "Expecting"), ("[]", "list"), ("null", "None"), ("NaN", "finite")):
         with pytest.raises(InputError, match=r"file\.json") as caught:
             Measurement.from_json(text, "file.json")
         assert found in caught.value.found

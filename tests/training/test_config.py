@@ -39,5 +39,5 @@ def test_settings_change_single_keys(tmp_path):
     path.write_text("a: [")
     with pytest.raises(InputError, match="YAML in"):
         load_config(path)
-    with pytest.raises(InputError, match="a YAML file at"):
+    with pytest.raises(InputError, match="a configuration in YAML"):
         load_config(tmp_path / "none.yaml")

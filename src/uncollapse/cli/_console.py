@@ -2,40 +2,69 @@
 
 from __future__ import annotations
 
-import json
+import io
 import os
+import re
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from uncollapse.errors import InputError
+from uncollapse.storage import escaped, json_text
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-INTERRUPTED = 130
+# Of a reader that left: as a shell says of a program that SIGPIPE ended.
+FAULT, INTERRUPTED, CLOSED_PIPE = 3, 130, 141
 EXIT_CODES = (
     "Exit codes: 0 done; 1 a finding under --fail-on; 2 misuse or unusable input, said in one line "
-    "on stderr; 130 interrupted."
+    "on stderr; 3 a fault of uncollapse (--debug shows where); 130 interrupted."
 )
 
 
 def plain_console() -> Console:
-    """Stdout, as wide as the terminal, as COLUMNS says, or 110."""
+    """Stdout, as wide as COLUMNS says, the terminal is, or 110; text in it is no markup."""
     from rich.console import Console
 
-    known = sys.stdout.isatty() or "COLUMNS" in os.environ
-    return Console(width=None if known else 110)
+    width = shutil.get_terminal_size((110, 24)).columns
+    return Console(width=width, markup=False, emoji=False)
+
+
+def prepare_streams() -> None:
+    """Let the streams take any text, and stderr stand for a closed stdout: no answer is lost.
+
+    What the encoding of a stream lacks is escaped.
+    """
+    while (lowest := os.open(os.devnull, os.O_RDWR)) < 3:
+        pass  # Else a file that is opened later would be what libraries print to.
+    os.close(lowest)
+    if sys.stderr is None:
+        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115  (to the end)
+    sys.stdout = sys.stdout or sys.stderr
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def print_record(text: str) -> None:
+    """JSON on stdout; what its encoding lacks becomes JSON's own escapes."""
+    try:
+        text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+    except UnicodeEncodeError:
+        text = re.sub(r"[^\x00-\x7f]+", lambda match: escaped(match[0]), text)
+    typer.echo(text)
 
 
 def print_json(kind: str, answer: Mapping[str, Any]) -> None:
     """One line of strict JSON on stdout, for an answer that no record is made of."""
-    head = {"kind": kind, "schema_version": 1}
-    typer.echo(json.dumps(head | dict(answer), allow_nan=False, ensure_ascii=False))
+    print_record(json_text({"kind": kind, "schema_version": 1, **answer}, None))
 
 
 def say(text: str) -> None:
@@ -54,11 +83,11 @@ def bar(stage: str, unit: str = "", *, transient: bool = False) -> Iterator[Call
     from rich.console import Console
 
     with widgets.Progress(
-        widgets.TextColumn("{task.description}"),
+        widgets.TextColumn("{task.description}", markup=False),
         widgets.BarColumn(),
         widgets.MofNCompleteColumn(),
         widgets.TextColumn(unit),
-        widgets.TextColumn("{task.fields[text]}"),
+        widgets.TextColumn("{task.fields[text]}", markup=False),
         widgets.TimeRemainingColumn(),
         console=Console(stderr=True),
         disable=not sys.stderr.isatty(),

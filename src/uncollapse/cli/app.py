@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
+import traceback
 from collections import UserDict
 from importlib import import_module
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from uncollapse import __version__
-from uncollapse.cli._console import EXIT_CODES, INTERRUPTED
+from uncollapse.cli._console import (
+    CLOSED_PIPE,
+    EXIT_CODES,
+    FAULT,
+    INTERRUPTED,
+    prepare_streams,
+)
 from uncollapse.cli._options import grouped
-from uncollapse.errors import InputError
+from uncollapse.errors import InputError, shown
 
 COMMANDS = (
     "demo", "predict", "explore", "measure", "compare", "train", "embed", "probe", "pilot",
@@ -34,10 +43,21 @@ class _Commands(UserDict[str, Any]):
         return typer.main.get_command(single)
 
 
+class _ClosedPipeError(Exception):
+    """Who read stdout has left; click would end with exit code 1, which is a finding here."""
+
+
 class _CommandGroup(TyperGroup):
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
         self.commands = _Commands({name: BESIDE.get(name) for name in COMMANDS})
+
+    def invoke(self, ctx: Any) -> Any:
+        """As in click, but a closed pipe is told apart."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            raise _ClosedPipeError from error
 
 
 # Plain help: brackets in a text are no markup, and no column is cut at 80 characters.
@@ -64,6 +84,9 @@ def _root(
         bool,
         typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
     ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of a fault (UNCOLLAPSE_DEBUG=1).")
+    ] = False,
 ) -> None:
     """Predict, measure and prevent class collapse in supervised contrastive learning.
 
@@ -72,28 +95,58 @@ def _root(
     """
 
 
+# What writing to stdout may end in: a full disk, a broken device, a closed descriptor.
+_UNWRITTEN = (errno.ENOSPC, errno.EIO, errno.EBADF, errno.EFBIG, errno.EDQUOT)
 # What typer raises for a wrong command line, whichever version of click stands behind it.
 USAGE_ERROR: type[Exception] = typer.BadParameter.__bases__[0]
 
 
 def main() -> None:
     """Run the command line; a user's mistake is one line on stderr and exit code 2."""
+    prepare_streams()
+    words = sys.argv[1:]
+    debug = "--debug" in words or bool(os.environ.get("UNCOLLAPSE_DEBUG"))
+    words = [word for word in words if word != "--debug"]
     try:
-        words = sys.argv[1:]
         code = app(words or ["--help"], prog_name="uncollapse", standalone_mode=False) or 0
         code = code if words else 2
         sys.stdout.flush()
-    except InputError as error:
-        code = _refuse(str(error))
-    except USAGE_ERROR as error:
-        code = _refuse(_one_line(error))
-    except typer.Abort:
-        code = INTERRUPTED
-    except BrokenPipeError:
+    except Exception as error:
+        if debug and not isinstance(
+            error, InputError | USAGE_ERROR | typer.Abort | _ClosedPipeError
+        ):
+            traceback.print_exc()
+        code = _ended(error)
+    sys.exit(code)
+
+
+def _ended(error: Exception) -> int:
+    """What is said of an error, and the exit code."""
+    if isinstance(error, InputError):
+        return _refuse(str(error))
+    if isinstance(error, USAGE_ERROR):
+        return _refuse(_one_line(error))
+    if isinstance(error, typer.Abort):
+        return INTERRUPTED
+    if isinstance(error, _ClosedPipeError | BrokenPipeError):
         # The reader has left (a pipe into head): nobody is there to be told.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
-    sys.exit(code)
+        return CLOSED_PIPE
+    if isinstance(error, MemoryError):
+        what = "memory for all of it", "too little", "give fewer rows, or measure with --stream"
+        return _refuse(str(InputError(*what)))
+    if isinstance(error, OSError) and error.filename is None and error.errno in _UNWRITTEN:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        what = "a stdout that takes the answer", str(error.strerror), "send it elsewhere"
+        return _refuse(str(InputError(*what)))
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    said = f"{type(error).__name__} in {Path(where.filename).name}, line {where.lineno}: {error}"
+    typer.echo(
+        f"uncollapse: a fault of ours, not of your input: {shown(said)}; please report it with "
+        "what --debug shows",
+        err=True,
+    )
+    return FAULT
 
 
 def _one_line(usage_error: Any) -> str:
@@ -102,7 +155,7 @@ def _one_line(usage_error: Any) -> str:
     if close := getattr(usage_error, "possibilities", None):
         message = f"{usage_error.message}. Did you mean {' or '.join(sorted(close))}?"
     where = usage_error.ctx.command_path if usage_error.ctx else "uncollapse"
-    return f"{' '.join(message.split())} (see {where} --help)"
+    return f"{shown(' '.join(message.split()))} (see {where} --help)"
 
 
 def _refuse(message: str) -> int:

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from uncollapse.cli._console import bar, plain_console, print_json, say
+from uncollapse.cli._console import bar, plain_console, print_json, print_record, say
 from uncollapse.cli._options import Fields, Keywords
 from uncollapse.cli._setting import CONVENTIONS, BatchOptions, FromZero, Json
 from uncollapse.errors import InputError
@@ -132,7 +132,7 @@ def measure_command(
                 **judged,
             )
     if options.as_json:
-        typer.echo(measured.to_json())
+        print_record(measured.to_json())
     else:
         plain_console().print(measured)
     if options.fail_on is not None and measured.fails(options.fail_on):
@@ -213,7 +213,7 @@ def compare_command(
     first, second = (_measured(path, columns) for path in (before, after))
     comparison = compare(first, second, tolerance=tolerance)
     if as_json:
-        typer.echo(comparison.to_json())
+        print_record(comparison.to_json())
     else:
         _show_comparison(comparison, plain_console())
     if fail_on == "regression" and comparison.regression:

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from uncollapse.cli._console import INTERRUPTED, bar, need, say
+from uncollapse.cli._console import INTERRUPTED, bar, need, plain_console, print_record, say
 from uncollapse.cli._options import Fields, Keywords
 from uncollapse.cli._setting import Changes, Json, OptionalOutput, Workers
 from uncollapse.cli.train import need_training
@@ -87,9 +87,9 @@ def pilot_command(
         say("interrupted; the same command goes on")
         raise typer.Exit(INTERRUPTED) from None
     if as_json:
-        typer.echo(result.to_json())
+        print_record(result.to_json())
     else:
-        _show(result, Console())
+        _show(result, plain_console())
 
 
 def _show(result: PilotResult, console: Console) -> None:

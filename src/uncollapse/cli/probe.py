@@ -7,9 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
-from uncollapse.cli._console import bar, plain_console
+from uncollapse.cli._console import bar, plain_console, print_record
 from uncollapse.cli._options import Fields, Keywords
 from uncollapse.cli._setting import FromZero, Json, OptionalOutput, WholeNumbers
 from uncollapse.errors import InputError
@@ -71,7 +69,7 @@ def probe_command(
     if output is not None:
         write_text(output, result.to_json() + "\n")
     if as_json:
-        typer.echo(result.to_json())
+        print_record(result.to_json())
     elif output is None or sys.stdout.isatty():
         show_probe(result, plain_console())
 

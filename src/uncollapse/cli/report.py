@@ -11,9 +11,9 @@ import typer
 from uncollapse.cli._console import bar, print_json
 from uncollapse.cli._options import Fields, Keywords
 from uncollapse.cli._setting import FromZero, Json, Language, OptionalOutput, Output
-from uncollapse.errors import InputError
+from uncollapse.errors import InputError, shown
 from uncollapse.report import ReportOptions
-from uncollapse.storage import write_text
+from uncollapse.storage import check_output, is_stream, write_text
 
 ENDINGS = {"html": ".html", "json": ".json", "markdown": ".md"}
 SAMPLE = Annotated[int, typer.Option(min=10, max=5000)]
@@ -77,15 +77,15 @@ def report_command(
         answer = {"verdict": verdict, "headline": report.headline, "output": str(file)}
         print_json("written", answer | {"megabytes": round(size, 3)})
     else:
-        typer.echo(f"{verdict}: {report.headline}")
-        typer.echo(f"report in {file} ({size:.1f} MB)")
+        # Where the report itself goes to stdout, what is said of it must not.
+        typer.echo(f"{verdict}: {report.headline}", err=is_stream(file))
+        typer.echo(f"report in {shown(file)} ({size:.1f} MB)", err=is_stream(file))
 
 
 def _check_target(target: Path, paths: list[Path], force: bool) -> None:
     """A report may be written again; any other file, and an input, is left alone."""
-    if target.is_dir():
-        raise InputError(f"a file to write, not {target}", "a folder", "name a file with -o")
-    if not target.exists() or force:
+    check_output(target)
+    if not target.is_file() or force:
         return
     if target.resolve() in {path.resolve() for path in paths} or not _is_report(target):
         raise InputError(
@@ -120,8 +120,9 @@ def explore_command(
     """
     from uncollapse.report import explorer_page
 
+    check_output(output)
     write_text(output, explorer_page(lang))
     if as_json:
         print_json("explorer", {"output": str(output), "lang": lang})
     else:
-        typer.echo(f"explorer in {output}")
+        typer.echo(f"explorer in {shown(output)}", err=is_stream(output))

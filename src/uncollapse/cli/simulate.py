@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from uncollapse.cli._console import INTERRUPTED, bar, need, say
+from uncollapse.cli._console import INTERRUPTED, bar, need, print_record, say
 from uncollapse.cli._options import Fields, Keywords
 from uncollapse.cli._setting import (
     SETTING,
@@ -88,7 +88,7 @@ def simulate_command(options: SimulateOptions) -> None:
     except KeyboardInterrupt:
         interrupted = True
     if options.as_json:
-        typer.echo(as_record(points, interrupted).to_json(None))
+        print_record(as_record(points, interrupted).to_json(None))
     else:
         for line in as_text(points):
             typer.echo(line)

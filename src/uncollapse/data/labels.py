@@ -7,12 +7,12 @@ from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
 from uncollapse.data._sources import DataSource, LabelMap, place, quoted
 from uncollapse.data.config import DataConfig, data_config
 from uncollapse.errors import InputError
+from uncollapse.records import parse_yaml, read_yaml
 
 
 def built_in_maps(data_set: str) -> dict[str, LabelMap]:
@@ -22,7 +22,7 @@ def built_in_maps(data_set: str) -> dict[str, LabelMap]:
         >>> built_in_maps("digits")["parity"]["odd"]
         ('1', '3', '5', '7', '9')
     """
-    maps = yaml.safe_load((files("uncollapse.data") / "label_maps.yaml").read_text("utf-8"))
+    maps = parse_yaml((files("uncollapse.data") / "label_maps.yaml").read_text("utf-8"))
     return {
         name: {coarse: tuple(finer) for coarse, finer in label_map.items()}
         for name, label_map in maps[data_set].items()
@@ -54,11 +54,7 @@ def _label_map(
             "write the map out as coarse name: [finer names]",
         )
     path = place(asked, base, "a file with a label map")
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"a label map in {path}", reason, "mend the YAML") from error
+    content = read_yaml(path, "a label map", "correct the YAML")
     if not isinstance(content, dict):
         raise InputError(
             f"a label map in {path}", type(content).__name__, "write coarse name: [finer names]"

@@ -25,7 +25,14 @@ from uncollapse.probes import (
     paired_few_shot,
     probe_within_classes,
 )
-from uncollapse.records import Margins, Measurement, Prediction, ReferenceComparison
+from uncollapse.records import (
+    Margins,
+    Measurement,
+    Prediction,
+    ReferenceComparison,
+    check_confidence,
+    check_from_zero,
+)
 from uncollapse.samples import ByRole, Sample, checked, sample_of, unit_rows
 
 DEFAULT_PROBE = ProbeOptions()
@@ -111,11 +118,8 @@ def measure(
     Reference: Lee, Oh, Lee & Sohn 2025 (arXiv 2503.08203) print the plug-in of the within-class
     variance; the estimates here are unbiased for a new sample, and the plug-in stands beside them.
     """
-    _check_confidence(confidence)
-    if seed < 0:
-        raise InputError("seed >= 0", f"{seed}", "give a whole number from 0")
-    if permutations < 0:
-        raise InputError("permutations >= 0", f"{permutations}", "0 leaves the null out")
+    check_confidence(confidence)
+    check_from_zero(seed=seed, permutations=permutations)
     if not isinstance(slices, Mapping):
         slices = {} if slices is None else {"slice": slices}
     columns = ByRole[Any](
@@ -205,11 +209,6 @@ def _as_prediction(prediction: Prediction | Mapping[str, Any] | None) -> Predict
     return read
 
 
-def _check_confidence(confidence: float) -> None:
-    if not 0 < confidence < 1:
-        raise InputError("confidence in (0, 1)", f"{confidence}", "0.95 is usual")
-
-
 def build_record(
     classes: Classes,
     *,
@@ -222,7 +221,7 @@ def build_record(
     in_memory: InMemory | None = None,
 ) -> Measurement:
     """The whole record from the moments of the classes and what was found beside them."""
-    _check_confidence(confidence)
+    check_confidence(confidence)
     prediction, margins = _as_prediction(prediction), margins or Margins()
     beside = in_memory or InMemory()
     blocks = next((len(m.rows) for m in classes.units if m.blocked and m.rows is not None), None)

@@ -14,12 +14,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from uncollapse.errors import InputError
 from uncollapse.metrics._hsic import PairSums
 from uncollapse.metrics._hsic_groups import grouped_hsic, summed
 from uncollapse.metrics._stores import mixed
 from uncollapse.metrics.moments import Floats, Integers
-from uncollapse.records import ReferenceClass, Retention, sentence
+from uncollapse.records import (
+    ReferenceClass,
+    Retention,
+    check_confidence,
+    check_from_zero,
+    sentence,
+)
 from uncollapse.statistics import t_quantile
 
 PERMUTATIONS = 100
@@ -46,11 +51,8 @@ class Drawing:
         return replace(self, number=number)
 
     def __post_init__(self) -> None:
-        if not 0 < self.confidence < 1:
-            raise InputError("confidence in (0, 1)", f"{self.confidence}", "0.95 is usual")
-        if self.permutations < 0 or self.seed < 0:
-            found = f"permutations {self.permutations}, seed {self.seed}"
-            raise InputError("permutations and seed >= 0", found, "give whole numbers from 0")
+        check_confidence(self.confidence)
+        check_from_zero(permutations=self.permutations, seed=self.seed)
 
 
 @dataclass(frozen=True)

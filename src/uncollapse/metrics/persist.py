@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import zipfile
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from annotated_types import Ge, Le
+from numpy.typing import NDArray
 
 from uncollapse.errors import InputError
 from uncollapse.metrics._stores import GroupStore
+from uncollapse.metrics.moments import EXTRA
 from uncollapse.metrics.stream import Accumulator
 from uncollapse.records import Count, Document, PositiveCount
+from uncollapse.storage import beside, check_output
 from uncollapse.tables import Columns, open_arrays
 
 _HEADER = "uncollapse_accumulator"
@@ -57,7 +58,8 @@ _PLAIN = ("interval", "blocks", "views", "dimension", "rows", "split")
 
 def check_place(path: str | Path) -> None:
     """Raise where a state may not be written: over a file that is none (embeddings, say)."""
-    if Path(path).exists() and not _is_state(path):
+    check_output(Path(path))
+    if Path(path).is_file() and not _is_state(path):
         raise InputError(
             f"a new file, or a saved state to write again, at {path}",
             "something else there",
@@ -90,22 +92,14 @@ def save_state(accumulator: Accumulator, path: str | Path) -> None:
     arrays = {} if store is None else store.arrays()
     arrays["ids"] = accumulator.ids.sorted()
     text = np.frombuffer(header.to_json(None).encode(), dtype=np.uint8)
-    # Beside it first and then renamed: a state that was there is never half overwritten.
-    beside = Path(f"{path}.{os.getpid()}.part")
-    try:
-        with beside.open("wb") as file:
-            np.savez(file, **{_HEADER: text}, **arrays)  # type: ignore[arg-type]  # the stub mistakes ** for flags
-        beside.replace(path)
-    except OSError as error:
-        with suppress(OSError):
-            beside.unlink()
-        raise InputError(
-            f"a file that can be written at {path}", str(error), "choose another place"
-        ) from error
+    with beside(Path(path)) as part, part.open("wb") as file:
+        np.savez(file, **{_HEADER: text}, **arrays)  # type: ignore[arg-type]  # the stub mistakes ** for flags
 
 
 def _is_state(path: str | Path) -> bool:
     """Whether a file is a saved accumulator."""
+    if not Path(path).is_file():  # a pipe would be waited for
+        return False
     try:
         with zipfile.ZipFile(path) as archive:
             return f"{_HEADER}.npy" in archive.namelist()
@@ -127,6 +121,7 @@ def load_state(path: str | Path) -> Accumulator:
         for name, values in arrays.items():
             if values.dtype.kind not in "iuf" or not np.isfinite(values).all():
                 raise ValueError(f"{name} that are no finite numbers")
+        _check_arrays(header, arrays)
         accumulator = Accumulator()
         for name in _PLAIN:
             setattr(accumulator, name, header[name])
@@ -144,6 +139,38 @@ def load_state(path: str | Path) -> Accumulator:
             f"{path}, which is not one or is cut short ({error})",
             "save it again",
         ) from error
+
+
+def _check_arrays(header: StateHeader, arrays: dict[str, NDArray[Any]]) -> None:
+    """Hold shapes and counts of a state's arrays against its header."""
+    if arrays["ids"].ndim != 1 or arrays["ids"].dtype != np.uint64:
+        raise ValueError("ids that are no hashes")
+    held = {name: values.shape for name, values in arrays.items() if name != "ids"}
+    if not held:
+        return
+    d, known, counts = header.dimension, len(header.labels), arrays.get("units")
+    width, classes = d + EXTRA, 0 if counts is None else len(counts)
+    if header.grouped:
+        groups = len(header.groups or [])
+        wanted: dict[str, tuple[int, ...]] = {"totals": (groups, width), "group_class": (groups,)}
+    elif header.interval == "blocks":
+        rows = classes * header.blocks
+        wanted = {"sums": (rows, d), "extras": (rows, EXTRA), "units": (classes,), "seen": ()}
+    else:
+        square = (classes, width, width)
+        wanted = {"units": (classes,), "totals": square[:2], "scatter": square}
+    if held != wanted:
+        raise ValueError(f"arrays of shapes {held} where its header says {wanted}")
+    for name in ("units", "seen", "group_class"):
+        if name in arrays and (arrays[name].dtype.kind not in "iu" or (arrays[name] < 0).any()):
+            raise ValueError(f"{name} that are no whole numbers from 0")
+    if header.grouped and (arrays["group_class"] >= known).any():
+        raise ValueError("groups of no class")
+    if counts is not None:
+        units = np.zeros(max(known, classes), np.int64)
+        units[:classes] = counts
+        if (units > np.pad(header.samples, (0, len(units) - known))).any():
+            raise ValueError(f"units {counts.tolist()[:5]} of samples {header.samples[:5]}")
 
 
 def merged_states(

@@ -193,17 +193,19 @@ def rankme(classes: Sequence[ClassMoments]) -> float | None:
     d = classes[0].dimension
     kept = sum(len(m.rows) for m in classes if m.rows is not None)
     step = max(1, int(np.ceil(kept * d**2 / _MOST_MULTIPLICATIONS)))
-    second = np.zeros((d, d))
-    thinned = []
-    for m in classes:
-        if m.rows is None:
-            second += m.covariance() * (m.units - 1) + m.units * np.outer(m.mean, m.mean)
-        else:
-            rows = m.rows[::step, :d]
-            thinned.append(rows * np.sqrt(m.units / len(rows)))
-    if thinned:
-        together = np.concatenate(thinned)
-        second += together.T @ together
+    thinned = [
+        m.rows[::step, :d] * np.sqrt(m.units / len(m.rows[::step]))
+        for m in classes
+        if m.rows is not None
+    ]
+    together = np.concatenate(thinned) if thinned else np.zeros((0, d))
+    if len(thinned) == len(classes) and len(together) < d:
+        second = together @ together.T  # of the same eigenvalues but zeros, and smaller
+    else:
+        second = together.T @ together
+        for m in classes:
+            if m.rows is None:
+                second += m.covariance() * (m.units - 1) + m.units * np.outer(m.mean, m.mean)
     return number(effective_rank(np.sqrt(np.clip(np.linalg.eigvalsh(second), 0, None))))
 
 

@@ -8,9 +8,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-import yaml
-from filelock import FileLock, Timeout
-
 from uncollapse.errors import InputError
 from uncollapse.pilot.free import copy_map
 from uncollapse.records import (
@@ -24,8 +21,9 @@ from uncollapse.records import (
     TrialFile,
     changed_config,
     to_json_types,
+    yaml_text,
 )
-from uncollapse.storage import write_json, write_text
+from uncollapse.storage import locked, write_json, write_text
 from uncollapse.training import TrainConfig
 
 # What may differ when a pilot is resumed, and what earlier versions did not ask for, by default.
@@ -58,21 +56,8 @@ def opened(path: Path, config: TrainConfig, options: PilotOptions) -> Iterator[P
             "one that holds other files",
             "choose another folder with -o",
         )
-    lock = FileLock(path / "lock", timeout=0)
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-    except Timeout as error:
-        raise InputError(
-            f"no other pilot at work in {path}", "one", "wait for it or stop it"
-        ) from error
-    except OSError as error:
-        remedy = "choose another"
-        raise InputError(f"a folder {path} to write to", str(error), remedy) from error
-    try:
+    with locked(path, "pilot"):
         yield _plan(path, config, options)
-    finally:
-        lock.release()
 
 
 def _plan(path: Path, config: TrainConfig, options: PilotOptions) -> PlanFile:
@@ -124,11 +109,7 @@ def finish(path: Path, result: PilotResult, config: TrainConfig, base: Path) -> 
             value = block[part].get(key)
             if isinstance(value, str) and not value.startswith("package:"):
                 block[part][key] = str((base / value).resolve())
-        write_text(
-            file,
-            _comment(file, result, chosen)
-            + yaml.safe_dump(block, sort_keys=False, allow_unicode=True),
-        )
+        write_text(file, _comment(file, result, chosen) + yaml_text(block))
     write_json(path / "pilot.json", result.to_dict())
 
 

@@ -23,6 +23,7 @@ from uncollapse.records import (
     ProbeResult,
     SplitSizes,
     TargetProbe,
+    check_from_zero,
 )
 
 
@@ -75,8 +76,7 @@ def probe(
     that no layer changes.
     """
     need_sklearn()
-    if seed < 0:
-        raise InputError("seed >= 0", f"{seed}", "give a whole number from 0")
+    check_from_zero(seed=seed)
     options = settings or ProbeOptions()
     within = replace(options.within, most_rows=options.within.most_rows or MOST_ROWS)
     options = replace(options, within=within)

@@ -4,7 +4,6 @@ from ._text import (
 from .codec import (
     Document,
     Part,
-    read_json,
     to_json_types,
 )
 from .comparison import (
@@ -108,6 +107,14 @@ from .probe import (
     SplitSizes,
     TargetProbe,
 )
+from .reading import (
+    parse_json,
+    parse_yaml,
+    read_json,
+    read_text,
+    read_yaml,
+    yaml_text,
+)
 from .reference import (
     JoinedBy,
     ReferenceClass,
@@ -133,6 +140,8 @@ from .scalars import (
     NotNegative,
     PositiveCount,
     Score,
+    check_confidence,
+    check_from_zero,
     number,
 )
 from .setting import (
@@ -264,12 +273,19 @@ __all__ = [
     "WithinClassProbe",
     "changed_config",
     "changed_setting",
+    "check_confidence",
+    "check_from_zero",
     "number",
+    "parse_json",
+    "parse_yaml",
     "phases_of",
     "read_json",
+    "read_text",
+    "read_yaml",
     "sentence",
     "severity",
     "show_probe",
     "to_json_types",
     "worst_phase",
+    "yaml_text",
 ]

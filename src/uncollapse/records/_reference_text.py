@@ -50,13 +50,13 @@ def probe_line(probe: ReferenceProbe) -> str:
     points = 100 * probe.difference.estimate
     ends = [probe.difference.low, probe.difference.high]
     sign = -1 if points < 0 else 1
-    shown = sorted(100 * sign * end for end in ends if end is not None)
+    percents = sorted(100 * sign * end for end in ends if end is not None)
     values: dict[str, Value] = {
         "shots": _NUMBERS[probe.shots] if probe.shots < len(_NUMBERS) else str(probe.shots),
         "embedding": 100 * probe.embedding,
         "reference": 100 * probe.reference,
         "points": abs(points),
-        "interval": f" [{shown[0]:.1f}, {shown[1]:.1f}]" if len(shown) == 2 else "",
+        "interval": f" [{percents[0]:.1f}, {percents[1]:.1f}]" if len(percents) == 2 else "",
     }
     return sentence("reference.lost" if points < 0 else "reference.gained", values)
 
@@ -68,19 +68,19 @@ def _classes(classes: tuple[ReferenceClass, ...]) -> RenderableType:
         kept = one.retention.estimate
         return float("inf") if kept is None else kept
 
-    shown = sorted(classes, key=place)[:_MOST_CLASSES]
+    listed = sorted(classes, key=place)[:_MOST_CLASSES]
     title = f"Retention by class ({len(classes)})"
-    if len(shown) < len(classes):
-        title += f", the {len(shown)} that keep least"
+    if len(listed) < len(classes):
+        title += f", the {len(listed)} that keep least"
     rows = (
         [
-            Text(str(one.label)),
+            _text.name_text(one.label),
             str(one.units),
             one.retention.estimate,
             _text.ends_of(one.retention),
             one.retention.null,
             one.reason,
         ]
-        for one in shown
+        for one in listed
     )
     return _text.number_table(title, ("class", "units", "retention", "interval", "null", ""), rows)

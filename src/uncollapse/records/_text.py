@@ -10,6 +10,7 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from uncollapse.errors import shown
 from uncollapse.records import measurement_parts as parts
 from uncollapse.records.codec import Part
 from uncollapse.records.prediction import Prediction
@@ -26,6 +27,7 @@ _COLOURS = {
     "cannot-tell": "cyan",
 }
 _MOST_CLASSES = 12
+_LONGEST_NAME = 60
 
 
 def plain(record: Any, width: int = 100) -> str:
@@ -61,12 +63,23 @@ def ends_of(estimate: WithEnds | None, form: str = ".4g") -> str:
 
 def number_table(title: str, columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> Table:
     """A table whose first column is on the left; numbers in four digits, texts as they are."""
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    # As Text, which is no markup: a slice may be called "length [cm]".
+    head = Text(shown(title), style="table.title")
+    table = Table(title=head, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for column in columns:
-        table.add_column(column, justify="right" if table.columns else "left")
+        table.add_column(Text(column), justify="right" if table.columns else "left")
     for row in rows:
-        table.add_row(*(cell if isinstance(cell, str | Text) else _number(cell) for cell in row))
+        table.add_row(*(cell if isinstance(cell, Text) else Text(_cell(cell)) for cell in row))
     return table
+
+
+def _cell(value: Any) -> str:
+    return value if isinstance(value, str) else _number(value)
+
+
+def name_text(name: Any) -> Text:
+    """A class, a slice, a layer: text that comes from a file."""
+    return Text(shown(name, _LONGEST_NAME))
 
 
 def verdict_text(verdict: str, reasons: Iterable[Reason]) -> Text:
@@ -104,10 +117,10 @@ def class_table(classes: Sequence[parts.ClassMeasurement], *, views: bool) -> Ta
     ordered = sorted(
         classes, key=lambda c: float("inf") if c.share.estimate is None else c.share.estimate
     )
-    shown = ordered[:_MOST_CLASSES]
+    listed = ordered[:_MOST_CLASSES]
     title = f"Classes ({len(classes)})"
-    if len(shown) < len(ordered):
-        title += f", the {len(shown)} with the smallest share"
+    if len(listed) < len(ordered):
+        title += f", the {len(listed)} with the smallest share"
     what = "instance_variance" if views else "within_class_variance"
     head = "between instances" if views else "within class"
     return number_table(
@@ -115,14 +128,14 @@ def class_table(classes: Sequence[parts.ClassMeasurement], *, views: bool) -> Ta
         ("class", "rows", head, "interval", "share of total", "verdict"),
         (
             [
-                Text(str(c.label)),
+                name_text(c.label),
                 str(c.count),
                 c[what],
                 ends_of(c[what]),
                 c.share,
                 _word(c.verdict),
             ]
-            for c in shown
+            for c in listed
         ),
     )
 
@@ -156,14 +169,14 @@ def _values(measure: Part) -> Iterator[str]:
         if isinstance(value, Part):
             yield f"null {value['low']:.4g} to {value['high']:.4g}"
         elif isinstance(value, int | float):
-            shown = _number(value) if key in ("value", "median") else f"{key} {value:.4g}"
-            yield shown.replace("_", " ")
+            text = _number(value) if key in ("value", "median") else f"{key} {value:.4g}"
+            yield text.replace("_", " ")
 
 
 def probe_table(title: str, probe: parts.WithinClassProbe) -> Table:
     """What both probes read, with the null."""
     read = (("neighbours", probe.knn), ("logistic", probe.logistic))
-    rows: list[list[Any]] = [[shown, value, ends_of(value)] for shown, value in read]
+    rows: list[list[Any]] = [[name, value, ends_of(value)] for name, value in read]
     if probe.null is not None:
         rows.append(["null", probe.null.mean, f"p {probe.null.p_value:.2g}"])
     counts = f"{len(probe.classes)} classes, {probe.skipped_classes} without enough labels"
@@ -187,7 +200,7 @@ def _slice_table(name: str, column: parts.SliceColumn) -> Table:
     for value, entry in column.values.items():
         within = entry.within_class_variance
         numbers = (str(entry.count), within, ends_of(within), entry.share)
-        rows.append([Text(value), *numbers, _word(entry.verdict)])
+        rows.append([name_text(value), *numbers, _word(entry.verdict)])
     if any(entry.probe is not None for entry in column.values.values()):
         head.insert(-1, "logistic")
         for row, entry in zip(rows, column.values.values(), strict=True):
@@ -197,7 +210,8 @@ def _slice_table(name: str, column: parts.SliceColumn) -> Table:
 
 def _gaps(gaps: parts.SliceGaps) -> Text:
     lines = [
-        f"largest gap in {name.replace('_', ' ')}: {gap} ({gap.smallest} to {gap.largest})"
+        f"largest gap in {name.replace('_', ' ')}: {gap} "
+        f"({shown(gap.smallest)} to {shown(gap.largest)})"
         for name, gap in vars(gaps).items()
         if gap is not None
     ]
@@ -212,8 +226,9 @@ def conditions_text(given: parts.Conditions) -> Text:
         "unit vectors as they came" if given.normalised else "normalised to unit vectors",
         f"intervals: {given.interval or 'none'}" + (", clustered by group" if given.groups else ""),
     ]
-    facts += [f"layer {given.layer}"] if given.layer else []
-    facts.append(f"split {given.split}" if given.split else "all rows judged: no split was named")
+    facts += [f"layer {shown(given.layer)}"] if given.layer else []
+    split = f"split {shown(given.split)}" if given.split else "all rows judged: no split was named"
+    facts.append(split)
     if given.joined_by:
         facts.append("labels joined to embeddings by position, row by row")
     if given.dropped:
@@ -278,6 +293,6 @@ def _probe_conditions(conditions: ProbeConditions) -> Text:
     for data in conditions.data:
         if data.cut_here:
             whole = "" if data.unit == "row" else f", every {data.unit} in one split"
-            named = f" of {data.name}" if data.name else ""
+            named = f" of {shown(data.name)}" if data.name else ""
             lines.append(f"cut here{named}: {' and '.join(data.cut_here)}, a fifth each{whole}")
     return Text("\n".join(lines), style="dim")

@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self, cast, get_type_hints
 
 from uncollapse.errors import InputError
+from uncollapse.records.reading import parse_json, read_json
+from uncollapse.storage import json_text
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
@@ -190,7 +192,7 @@ class Document(Part):
 
     def to_json(self, indent: int | None = 2) -> str:
         """Strict JSON: numbers that do not exist are null, never NaN."""
-        return json.dumps(self.to_dict(), indent=indent, allow_nan=False, ensure_ascii=False)
+        return json_text(self.to_dict(), indent)
 
     @classmethod
     def from_dict(cls, record: Any, source: str = "") -> Self:
@@ -209,26 +211,13 @@ class Document(Part):
     @classmethod
     def from_json(cls, text: str, source: str = "") -> Self:
         """The inverse of `to_json`."""
-        try:
-            record = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise InputError(
-                f"JSON{f' in {source}' if source else ''}", f"{error}", "write it with --json"
-            ) from error
+        record = parse_json(text, f"JSON{f' in {source}' if source else ''}")
         return cls.from_dict(record, source)
 
     @classmethod
     def read(cls, path: Path, remedy: str = "write it with --json") -> Self:
         """The record in a JSON file."""
         return cls.from_dict(read_json(path, f"a {cls._title()}", remedy), str(path))
-
-
-def read_json(path: Path, what: str = "JSON", remedy: str = "write it with --json") -> Any:
-    """What a JSON file holds; `what` is wanted of it, and `remedy` mends it, for the error."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{what} in {path}", " ".join(str(error).split()), remedy) from error
 
 
 def check_choice(record: Any, name: str, known: Iterable[str | None], remedy: str) -> None:

@@ -100,8 +100,7 @@ class ProbeOptions(Part):
             )
         if self.draws < 2:
             raise InputError("two draws or more", f"{self.draws}", "20 is usual")
-        if not 0 < self.confidence < 1:
-            raise InputError("confidence in (0, 1)", f"{self.confidence}", "0.95 is usual")
+        scalars.check_confidence(self.confidence)
 
 
 _OF_WITHIN = ("folds", "strengths", "permutations", "most_rows", "least_units", "margin", "index")

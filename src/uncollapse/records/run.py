@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -13,6 +12,7 @@ from uncollapse.errors import InputError
 from uncollapse.records import scalars
 from uncollapse.records.codec import Document, Part, RefusedError
 from uncollapse.records.prediction import Prediction
+from uncollapse.records.reading import parse_json, read_text
 from uncollapse.records.setting import Setting
 
 InputKind = Literal["image", "vector", "views"]
@@ -116,16 +116,18 @@ class EpochLine(Part):
     @classmethod
     def read_all(cls, path: Path) -> list[Self]:
         """The lines of a file; none without one, and without a last one cut short by a kill."""
-        text = path.read_text("utf-8", "backslashreplace") if path.exists() else ""
+        text = ""
+        if path.exists():
+            text = read_text(path, "lines of JSON", "take the file out", "backslashreplace")
         records: list[Self] = []
         for number, line in enumerate(lines := text.splitlines(), 1):
             place = f"line {number} of {path}"
             try:
-                record = {**json.loads(line)}
-            except (ValueError, TypeError, RecursionError) as error:
+                record = parse_json(line, f"JSON in {place}", "take the line out")
+            except InputError:
                 if number == len(lines) and not text.endswith("\n"):
                     break
-                raise InputError(f"JSON in {place}", line[:40], "take the line out") from error
+                raise
             records.append(cls.from_dict(record, place))
         return records
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Annotated, Any
 
 from annotated_types import Ge, Gt, Le
 
+from uncollapse.errors import InputError
 from uncollapse.records.codec import Part
 
 Count = Annotated[int, Ge(0)]
@@ -128,3 +130,16 @@ class Score(Part):
     accuracy: AccuracyInterval
     balanced_accuracy: AccuracyInterval
     chance_corrected: AboveChanceInterval
+
+
+def check_confidence(value: Any) -> None:
+    """Refuse a confidence that is no number between 0 and 1."""
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 < value < 1:
+        raise InputError("confidence in (0, 1)", f"{value!r}", "0.95 is usual")
+
+
+def check_from_zero(**values: Any) -> None:
+    """Refuse what is no whole number from 0, by its name."""
+    for name, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, Integral) or value < 0:
+            raise InputError(f"{name} >= 0", f"{value!r}", "give a whole number from 0")

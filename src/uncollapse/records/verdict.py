@@ -6,9 +6,9 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files
-from typing import Literal
+from typing import Any, Literal
 
-from uncollapse.errors import InputError
+from uncollapse.errors import InputError, shown
 from uncollapse.records.codec import Part
 from uncollapse.records.scalars import Estimate, Interval
 
@@ -116,11 +116,15 @@ SENTENCES: dict[str, str] = {
 
 def sentence(key: str, values: Mapping[str, Value] | None = None) -> str:
     """The English sentence of a key with its values."""
-    shown = {
-        name: ", ".join(value) if isinstance(value, tuple) else value
-        for name, value in (values or {}).items()
-    }
-    return SENTENCES[key].format(**shown)
+    known = {name: _said(value) for name, value in (values or {}).items()}
+    return SENTENCES[key].format(**known)
+
+
+def _said(value: Value) -> Any:
+    """Numbers as they are, to be formatted; text, which may come from files, as it is shown."""
+    if isinstance(value, tuple):
+        return ", ".join(map(shown, value))
+    return shown(value) if isinstance(value, str) else value
 
 
 @dataclass(frozen=True)

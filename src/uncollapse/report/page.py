@@ -6,12 +6,13 @@ import base64
 import hashlib
 import json
 import re
+from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
 from uncollapse import __version__
-from uncollapse.errors import InputError
+from uncollapse.errors import InputError, shown, visible
 from uncollapse.report.decide.decide import Content
 from uncollapse.report.decide.lookup import judged, label_reading, within_reading
 from uncollapse.report.language import Language, Number, need
@@ -63,11 +64,18 @@ def _template(name: str, words: Language, *, escaped: bool) -> Any:
     need("jinja2")
     from jinja2 import Environment
 
-    environment = Environment(autoescape=escaped, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        autoescape=escaped, trim_blocks=True, lstrip_blocks=True, finalize=_visible
+    )
     environment.globals |= {"say": words.say, "word": words.word, "words": words}
     strict = {"ensure_ascii": False, "allow_nan": False, "separators": (",", ":")}
     environment.policies["json.dumps_kwargs"] = strict
     return environment.from_string(_part(name))
+
+
+def _visible(value: Any) -> Any:
+    """Text without what a terminal obeys or nobody sees; what is markup is ours."""
+    return visible(value) if type(value) is str else value
 
 
 def _page(report: Content, points: int) -> str:
@@ -112,6 +120,19 @@ def _plain(text: object) -> str:
     return escaped.replace("&", "&amp;").replace("\\<", "&lt;").replace("\\>", "&gt;")
 
 
+def _quoted(text: object) -> str:
+    """Text in double quotes, as YAML and JSON both read it; emoji are not cut into halves."""
+    return json.dumps(shown(text), ensure_ascii=False)
+
+
+def _fenced(commands: Sequence[str]) -> str:
+    """Commands as code, in a fence that none of them can close."""
+    lines = "\n".join(shown(command, 2000) for command in commands)
+    longest = max((len(run) for run in re.findall("`+", lines)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}sh\n{lines}\n{fence}"
+
+
 def card(report: Content) -> str:
     """The whole section; its metadata is to be merged into the card's front matter.
 
@@ -147,6 +168,7 @@ def card(report: Content) -> str:
         audit=audit,
         absent=[words.say(f"absent.{name}") for name in report.absent],
         plain=_plain,
-        json=json.dumps,
+        quoted=_quoted,
+        fenced=_fenced,
     )
     return text.rstrip() + "\n"

@@ -10,6 +10,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from tokenize import TokenError
 from typing import IO, Any
 
 import numpy as np
@@ -43,6 +44,11 @@ class Header:
     dtype: np.dtype[Any]
 
     @property
+    def bytes(self) -> int:
+        """What all of its values take."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+    @property
     def rows(self) -> int:
         """Length of the first axis; 0 for a single value."""
         return int(self.shape[0]) if self.shape else 0
@@ -58,9 +64,20 @@ def read_header(file: IO[bytes]) -> Header:
         raise ValueError(f"version {version} of the array format")
     try:
         shape, by_columns, dtype = _HEADERS[version](file)
-    except (ValueError, SyntaxError, TypeError) as error:
+    except (ValueError, SyntaxError, TypeError, TokenError, RecursionError, MemoryError) as error:
         raise ValueError("its header is damaged or cut short") from error
+    if not all(type(length) is int and length >= 0 for length in shape):
+        raise ValueError(f"lengths {shape}")
     return Header(shape, by_columns and len(shape) > 1, dtype)
+
+
+def check_size(header: Header, held: int) -> None:
+    """Hold what a header declares against the bytes behind it, before any memory is asked for."""
+    if header.dtype.hasobject:
+        raise ValueError(OBJECTS)
+    if held != header.bytes:
+        short = "it is cut short: " if held < header.bytes else ""
+        raise ValueError(f"{short}{held:,} bytes where its header declares {header.bytes:,}")
 
 
 def read_rows(file: IO[bytes], header: Header, batch: int) -> Iterator[NDArray[Any]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from typing import Any, ClassVar, Literal
 from numpy.typing import NDArray
 
 from uncollapse.errors import InputError
-from uncollapse.records import Count, Document
+from uncollapse.records import Count, Document, parse_json
 
 Array = NDArray[Any]
 
@@ -89,9 +88,6 @@ def description_of(shard: Shard) -> Description:
     Raises:
         InputError: It is damaged.
     """
-    try:
-        return Description.from_dict(json.loads(shard.about or "{}"))
-    except (ValueError, RecursionError) as error:  # an InputError is a ValueError
-        raise InputError(
-            f"JSON in the metadata of {shard.path}", f"{error}", "embed the run again"
-        ) from error
+    place = f"the metadata of {shard.path}"
+    about = parse_json(shard.about or "{}", f"JSON in {place}", "embed the run again")
+    return Description.from_dict(about, place)

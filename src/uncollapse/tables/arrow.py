@@ -30,16 +30,17 @@ class TableShard(Shard):
             import pyarrow as pa
         except ImportError as error:
             raise without_package("pyarrow", path) from error
-        self._errors = (pa.ArrowException, OSError)
+        self._errors = (pa.ArrowException, OSError, UnicodeDecodeError)
         with self._reading("a"):
             self.schema: Any = self._read_schema()
-        self.classes = class_names(self.schema.metadata)
-        self.columns = [_column(field.name, field.type) for field in self.schema]
+            self.columns = [_column(field.name, field.type) for field in self.schema]
+        self.classes = class_names(self.schema.metadata, path)
 
     @property
     def about(self) -> str:
         """What its schema holds under "uncollapse"."""
-        return str((self.schema.metadata or {}).get(b"uncollapse", b"").decode())
+        noted: bytes = (self.schema.metadata or {}).get(b"uncollapse", b"")
+        return noted.decode("utf-8", "backslashreplace")
 
     @contextmanager
     def _reading(self, article: str) -> Iterator[None]:
@@ -66,6 +67,7 @@ class TableShard(Shard):
         first, columns = 0, [_VectorColumn(name, self.path, fill_ragged) for name in vectors]
         with self._reading("a complete"):
             for whole in self._batches(vectors, names, batch):
+                _checked(whole)
                 for start in range(0, whole.num_rows, batch):
                     part = whole.slice(start, batch)
                     arrays = {c.name: c.read(part.column(c.name), first) for c in columns}
@@ -127,7 +129,13 @@ class TableShard(Shard):
         import pyarrow as pa
 
         batches = list(self._batches([], [name], 1 << 16))
-        return pa.Table.from_batches(batches).column(name)
+        return _checked(pa.Table.from_batches(batches).column(name))
+
+
+def _checked(read: Any) -> Any:
+    """What was read, whose offsets and text arrow trusts until it crashes on them."""
+    read.validate(full=True)
+    return read
 
 
 def _is_number(kind: Any) -> bool:
@@ -274,7 +282,7 @@ class ArrowShard(TableShard):
             yield reader.get_batch(k)
 
     def _whole(self, name: str) -> Any:
-        return self._open(mapped=True).read_all().column(name)
+        return _checked(self._open(mapped=True).read_all().column(name))
 
 
 class CsvShard(TableShard):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,20 +10,32 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uncollapse.errors import InputError
-from uncollapse.tables._shard import unreadable
+from uncollapse.records import parse_json, read_json
 
 
-def class_names(metadata: Mapping[bytes, bytes] | None) -> dict[str, tuple[str, ...]]:
-    """Names of the codes of each ClassLabel, from the metadata of a schema."""
-    try:
-        features = json.loads((metadata or {})[b"huggingface"])["info"]["features"]
-        return {
-            name: tuple(feature["names"])
-            for name, feature in features.items()
-            if isinstance(feature, dict) and feature.get("_type") == "ClassLabel"
-        }
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+def class_names(metadata: Mapping[bytes, bytes] | None, path: Path) -> dict[str, tuple[str, ...]]:
+    """Names of the codes of each ClassLabel, from the metadata of a file's schema.
+
+    Raises:
+        InputError: They are there and damaged: codes would then be taken for names.
+    """
+    given = (metadata or {}).get(b"huggingface")
+    if given is None:
         return {}
+    what, remedy = f"Hugging Face's features in the schema of {path}", "save the dataset again"
+    try:
+        text = given.decode()
+    except ValueError as error:
+        raise InputError(what, str(error), remedy) from error
+    info = _block(parse_json(text, what, remedy), "info", what)
+    features = _block(info, "features", what)
+    names = {}
+    for name, feature in features.items():
+        if isinstance(feature, dict) and feature.get("_type") == "ClassLabel":
+            names[name] = tuple(_texts(feature.get("names"), f"names of {name!r}, {what}"))
+            if len(set(names[name])) < len(names[name]):
+                raise InputError(what, f"a name of {name!r} twice", remedy)
+    return names
 
 
 def names_of_codes(codes: Sequence[Any], names: tuple[str, ...], where: str) -> NDArray[Any]:
@@ -50,12 +61,29 @@ def names_of_codes(codes: Sequence[Any], names: tuple[str, ...], where: str) -> 
     return column
 
 
-def _entry(path: Path, what: str, key: str) -> Any:
-    """An entry of a JSON object."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))[key]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise unreadable(path, what, error) from error
+def _block(held: Any, key: str, what: str) -> dict[str, Any]:
+    """An object inside an object; empty where there is none."""
+    block = held.get(key, {}) if isinstance(held, dict) else None
+    if block is None:
+        block = {}
+    if not isinstance(held, dict) or not isinstance(block, dict):
+        raise InputError(what, f"no object at {key!r}", "save the dataset again")
+    return block
+
+
+def _texts(held: Any, what: str) -> list[str]:
+    """A list of text."""
+    if not isinstance(held, list) or not all(isinstance(part, str) for part in held):
+        raise InputError(f"a list of texts as {what}", f"{held!r}", "save the dataset again")
+    return held
+
+
+def _inside(name: Any, path: Path) -> str:
+    """The plain name of a part beside the file that names it."""
+    plain = isinstance(name, str) and Path(name).name == name and "\0" not in name
+    if not plain or len(name.encode()) > 255:
+        raise InputError(f"plain names of parts in {path}", f"{name!r}", "save the dataset again")
+    return name
 
 
 def dataset_splits(folder: Path) -> list[str]:
@@ -63,7 +91,10 @@ def dataset_splits(folder: Path) -> list[str]:
     path = folder / "dataset_dict.json"
     if not path.is_file():
         return []
-    return [str(split) for split in _entry(path, "the splits of a dataset", "splits")]
+    what = "the splits of a dataset"
+    held = read_json(path, what, "save the dataset again")
+    splits = held.get("splits") if isinstance(held, dict) else None
+    return [_inside(split, path) for split in _texts(splits, f"{what} in {path}")]
 
 
 def dataset_files(folder: Path) -> list[Path]:
@@ -75,12 +106,13 @@ def dataset_files(folder: Path) -> list[Path]:
     path = folder / "state.json"
     if not path.is_file():
         return []
-    what = "the state of a dataset"
-    try:
-        files = [folder / entry["filename"] for entry in _entry(path, what, "_data_files")]
-    except (KeyError, TypeError) as error:
-        raise unreadable(path, what, error) from error
-    if json.loads(path.read_text(encoding="utf-8")).get("_indices_data_files"):
+    what = f"the state of a dataset in {path}"
+    state = read_json(path, "the state of a dataset", "save the dataset again")
+    parts = state.get("_data_files") if isinstance(state, dict) else None
+    if not isinstance(parts, list) or not all(isinstance(part, dict) for part in parts):
+        raise InputError(what, "no list of parts at '_data_files'", "save the dataset again")
+    files = [folder / _inside(part.get("filename"), path) for part in parts]
+    if state.get("_indices_data_files"):
         raise InputError(
             f"a dataset in {folder} whose rows lie in order",
             "one with an indices mapping",
@@ -88,6 +120,8 @@ def dataset_files(folder: Path) -> list[Path]:
         )
     if not files:
         raise InputError(f"parts of a dataset in {folder}", "none", "save it again")
+    if len(set(files)) < len(files):
+        raise InputError(what, "a part twice", "save the dataset again")
     if missing := [file.name for file in files if not file.is_file()]:
         raise InputError(
             f"all parts of the dataset in {folder}", f"no file {missing[0]}", "copy it again"

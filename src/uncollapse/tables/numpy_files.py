@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
@@ -17,13 +17,16 @@ from uncollapse.errors import InputError
 from uncollapse.samples import as_it_came
 from uncollapse.tables._npy import (
     DAMAGED,
-    OBJECTS,
     Header,
+    check_size,
     read_array,
     read_header,
     read_rows,
 )
 from uncollapse.tables._shard import Array, Column, Shard, unreadable, without_package
+
+# Deflate makes a byte of 1,032 at most.
+_MOST_PACKED = 1_100
 
 
 def _column(name: str, dtype: str, shape: tuple[int, ...]) -> Column:
@@ -122,19 +125,28 @@ class NpzShard(ArraysShard):
             with path.open("rb") as file:
                 if file.read(len(MAGIC_PREFIX)) == MAGIC_PREFIX:
                     raise ValueError("it is a single array, as in an npy file")
-            with zipfile.ZipFile(path) as archive:
-                members = archive.namelist()
+            # Open as long as the shard is: to read the list for every array takes minutes.
+            archive = zipfile.ZipFile(path)
+            members = [name for name in archive.namelist() if name.endswith(".npy")]
+            if len(set(members)) < len(members):
+                raise ValueError(f"{Counter(members).most_common(1)[0][0]!r} twice")
         except DAMAGED as error:
             raise unreadable(path, "named arrays", error) from error
-        names = [member.removesuffix(".npy") for member in members if member.endswith(".npy")]
-        super().__init__(path, {name: partial(_archived, path, name) for name in names})
+        names = [member.removesuffix(".npy") for member in members]
+        super().__init__(path, {name: partial(_archived, archive, path, name) for name in names})
 
 
 @contextmanager
-def _archived(path: Path, name: str) -> Iterator[IO[bytes]]:
+def _archived(archive: zipfile.ZipFile, path: Path, name: str) -> Iterator[IO[bytes]]:
     """The file of one array of an archive; what is wrong with it is said with its name."""
     try:
-        with zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as file:
+        info = archive.getinfo(f"{name}.npy")
+        if info.file_size > _MOST_PACKED * max(1, info.compress_size):
+            raise ValueError(f"{info.file_size:,} bytes declared in {info.compress_size:,}")
+        with archive.open(info) as file:
+            header = read_header(file)
+            check_size(header, info.file_size - file.tell())
+            file.seek(0)
             yield file
     except DAMAGED as error:
         raise unreadable(path, f"an array named {name!r}", error) from error
@@ -148,10 +160,7 @@ def _array_file(path: Path) -> Iterator[IO[bytes]]:
             header, offset = read_header(file), file.tell()
             if not header.shape:
                 raise ValueError("a single value")
-            if header.dtype.hasobject:
-                raise ValueError(OBJECTS)
-            if path.stat().st_size < offset + math.prod(header.shape) * header.dtype.itemsize:
-                raise EOFError("it is cut short")
+            check_size(header, path.stat().st_size - offset)
             file.seek(0)
             yield file
     except DAMAGED as error:

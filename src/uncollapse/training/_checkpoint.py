@@ -181,6 +181,8 @@ def write_checkpoint(
         save_file(_contiguous(tensors), beside / "optimiser.safetensors")
         write_json(beside / "state.json", state.to_dict() | plain)
         for file in beside.iterdir():
+            # safetensors gives its files to the owner alone, whatever the umask says.
+            shutil.copymode(beside / "state.json", file)
             with file.open("rb") as opened:
                 os.fsync(opened.fileno())
         if (folder / name).exists():

@@ -8,12 +8,17 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from uncollapse.data import BatchConfig, DataConfig, Strict, ViewsConfig, data_config
 from uncollapse.errors import InputError
-from uncollapse.records import AnchorsWithoutPositives, Reduction, SelfPairs
+from uncollapse.records import (
+    AnchorsWithoutPositives,
+    Reduction,
+    SelfPairs,
+    parse_yaml,
+    read_yaml,
+)
 
 PositiveCount = Annotated[int, Field(ge=1)]
 # YAML writes 1 where a fraction is meant, and 1e-4 without a dot is text to it.
@@ -215,20 +220,14 @@ def load_config(path: Path, settings: Sequence[str] = ()) -> TrainConfig:
         >>> config.loss.alpha, config.epochs
         (0.2, 3)
     """
-    block = _read_yaml(path)
+    block = _read_block(path)
     for setting in settings:
         _change(block, setting)
     return parse_config(block, source=str(path))
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        block = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"a YAML file at {path}", str(error), "check the path") from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        where = " ".join(str(error).split())
-        raise InputError(f"YAML in {path}", where, "correct the line that is named") from error
+def _read_block(path: Path) -> dict[str, Any]:
+    block = read_yaml(path, "a configuration in YAML", "check the file")
     if not isinstance(block, dict):
         raise InputError(f"keys and values in {path}", type(block).__name__, "see docs/training.md")
     return block
@@ -245,10 +244,7 @@ def _change(block: dict[str, Any], setting: str) -> None:
             raise InputError(
                 f"a block at {parent!r} for --set {key}", f"{block!r}", "name a key inside a block"
             )
-    try:
-        block[last] = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise InputError(f"a YAML value for --set {key}", repr(text), "quote it") from error
+    block[last] = parse_yaml(text, f"a YAML value for --set {key}")
     if isinstance(block[last], str):
         # 1e-4 is text to YAML 1.1, and a number to everybody else.
         with suppress(ValueError):
@@ -257,7 +253,7 @@ def _change(block: dict[str, Any], setting: str) -> None:
 
 def load_data_config(path: Path) -> DataConfig:
     """The `data:` block of a YAML file, which may hold other blocks too."""
-    block = _read_yaml(path).get("data")
+    block = _read_block(path).get("data")
     if not isinstance(block, dict):
         raise InputError(f"a `data:` block in {path}", f"{block!r}", "see docs/training.md")
     return data_config(block)

@@ -14,12 +14,17 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from uncollapse.errors import InputError
 from uncollapse.progress import OnStep, no_steps
-from uncollapse.records import EpochLine, Prediction, RunRecord, RunStatus, to_json_types
-from uncollapse.storage import beside, write_json, write_text
+from uncollapse.records import (
+    EpochLine,
+    Prediction,
+    RunRecord,
+    RunStatus,
+    to_json_types,
+    yaml_text,
+)
+from uncollapse.storage import beside, json_text, locked, write_json, write_text
 from uncollapse.training._checkpoint import read_checkpoint
 from uncollapse.training._loop import Loop, Scores, make_fabric
 from uncollapse.training.config import TrainConfig, load_config
@@ -86,10 +91,27 @@ def train(
         >>> result.step, len(result.history), result.interrupted
         (8, 2, False)
     """
-    fabric, epochs = make_fabric(problem.config), problem.config.epochs
-    folder = None
-    if fabric.global_rank == 0:
+    fabric = make_fabric(problem.config)
+    if fabric.global_rank:
+        return _train(problem, fabric, None, output, resume, None, until, progress)
+    check_folder(output, resume=resume)
+    with locked(output, "run"):
         folder = RunFolder(output, problem, resume=resume, noted=record or {})
+        return _train(problem, fabric, folder, output, resume, scores, until, progress)
+
+
+def _train(
+    problem: Problem,
+    fabric: Any,
+    folder: RunFolder | None,
+    output: Path,
+    resume: bool,
+    scores: Scores | None,
+    until: int | None,
+    progress: OnStep,
+) -> TrainResult:
+    """Train in this process, of which the first alone has the run's folder."""
+    epochs = problem.config.epochs
     saved = read_checkpoint(output / "checkpoints") if resume else None
     loop = Loop(problem, fabric, saved, None if folder is None else output / "checkpoints")
     if folder is not None:
@@ -99,7 +121,7 @@ def train(
     status: RunStatus = "finished" if last == epochs else "paused"
     try:
         with _stop_requests() as requested:
-            for line in loop.run(last, requested, scores if folder else None, progress):
+            for line in loop.run(last, requested, scores, progress):
                 if folder is not None:
                     folder.add(line)
     except InputError as error:
@@ -177,8 +199,7 @@ class RunFolder:
         """
         if not self._resumed:
             plain = self._problem.config.plain()
-            text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
-            write_text(self.path / "config.yaml", text)
+            write_text(self.path / "config.yaml", yaml_text(plain))
             _write_splits(self.path / "splits.parquet", self._problem)
         write_json(self.path / "run.json", replace(self._record, status="running").to_dict())
         self.lines = [line for line in self.lines if line.step <= after_step]
@@ -235,8 +256,17 @@ def _new_run(problem: Problem, noted: Mapping[str, Any]) -> RunRecord:
         command=tuple(sys.argv),
         versions=versions,
         prediction=prediction,
-        more=to_json_types(more),
+        more=_in_json(more),
     )
+
+
+def _in_json(noted: dict[str, Any]) -> dict[str, Any]:
+    plain: dict[str, Any] = to_json_types(noted)
+    try:
+        json_text(plain)
+    except (TypeError, ValueError) as error:
+        raise InputError("a record of what JSON holds", str(error), "leave it out") from error
+    return plain
 
 
 def _same_run(folder: Path, problem: Problem) -> RunRecord:

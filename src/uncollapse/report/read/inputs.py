@@ -155,13 +155,7 @@ def _measure(case: Case, path: Path, options: ReportOptions) -> None:
 
 def _config(path: Path) -> dict[str, object]:
     """The configuration by dotted keys."""
-    import yaml
-
-    try:
-        block = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise InputError(f"a configuration in {path}", reason, "restore the file") from error
+    block = records.read_yaml(path, "a configuration", "restore the file")
     return _flat(block if isinstance(block, dict) else {}, "")
 
 

@@ -1,0 +1,333 @@
+"""Independent readings: what an accepted mutant must give, by NumPy, arrow, csv and json alone.
+
+Each check takes the mutant's folder, its subject's file and what the command answered. It gives
+"" where they agree, "-" where the plain reading has no answer of its own, and else what differs.
+"""
+
+import csv
+import io
+import json
+import math
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+Columns = Mapping[str, Any]
+
+
+def plain_columns(path: Path) -> Columns:
+    """The columns of a file of rows, by the library of its format."""
+    if path.is_dir():
+        state = json.loads((path / "state.json").read_text())
+        return _joined([_arrow(path / part["filename"]) for part in state["_data_files"]])
+    readers: dict[str, Callable[[Path], Columns]] = {
+        ".npz": _npz,
+        ".npy": lambda p: {"array": np.load(p, allow_pickle=False)},
+        ".csv": _csv,
+        ".parquet": _parquet,
+        ".arrow": _arrow,
+        ".safetensors": _safetensors,
+    }
+    return readers[path.suffix](path)
+
+
+def _joined(parts: list[Columns]) -> Columns:
+    return {name: [value for part in parts for value in part[name]] for name in parts[0]}
+
+
+def _npz(path: Path) -> Columns:
+    with zipfile.ZipFile(path) as archive:
+        names = [name for name in archive.namelist() if name.endswith(".npy")]
+        held = {name: io.BytesIO(archive.read(name)) for name in names}
+    read = np.lib.format.read_array
+    return {name[:-4]: read(part, allow_pickle=False) for name, part in held.items()}
+
+
+def _csv(path: Path) -> Columns:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        rows = [row for row in csv.reader(file) if row]
+    columns = dict(zip(rows[0], zip(*rows[1:], strict=True), strict=True))
+    vectors = [[float(value) for value in columns[f"e{k}"]] for k in range(5)]
+    return {"embedding": np.array(vectors).T, "label": columns["label"]}
+
+
+def _parquet(path: Path) -> Columns:
+    import pyarrow.parquet as pq
+
+    return pq.read_table(path).to_pydict()
+
+
+def _arrow(path: Path) -> Columns:
+    import pyarrow as pa
+
+    data = path.read_bytes()
+    try:
+        table = pa.ipc.open_stream(data).read_all()
+    except pa.ArrowInvalid:
+        table = pa.ipc.open_file(data).read_all()
+    return table.to_pydict()
+
+
+def _safetensors(path: Path) -> Columns:
+    from safetensors.numpy import load_file
+
+    return load_file(path)
+
+
+def spread(vectors: Any, labels: Any) -> list[tuple[int, float]]:
+    """(rows, 1 - |mean of unit rows|^2) of each class, in a fixed order."""
+    rows = np.array([np.asarray(row, dtype=np.float64) for row in vectors])
+    rows = rows.reshape(-1, rows.shape[-1])
+    names = np.array([str(label) for label in np.asarray(labels).reshape(-1).tolist()])
+    largest = np.abs(rows).max(axis=1, keepdims=True)
+    units = rows / largest
+    units = units / np.linalg.norm(units, axis=1, keepdims=True)
+    return sorted(
+        (int((names == name).sum()), 1 - float(np.sum(units[names == name].mean(axis=0) ** 2)))
+        for name in set(names)
+    )
+
+
+def _same(found: list[tuple[int, float]], wanted: list[tuple[int, float]]) -> str:
+    wanted = [(count, value if count > 1 else math.nan) for count, value in wanted]
+    alike = len(found) == len(wanted) and all(
+        a == b and (math.isnan(y) or abs(x - y) < 1e-5)
+        for (a, x), (b, y) in zip(found, wanted, strict=True)
+    )
+    return "" if alike else f"classes {found[:3]} for {wanted[:3]}"
+
+
+def _classes(measurement: Any) -> list[tuple[int, float]]:
+    got = [(c["count"], c["within_class_variance"]["plug_in"]) for c in measurement["classes"]]
+    return sorted((n, math.nan if value is None else value) for n, value in got)
+
+
+def _named(columns: Columns, beside: Columns) -> tuple[Any, Any] | None:
+    vectors = columns.get("embedding", columns.get("array"))
+    labels = beside.get("label", beside.get("array"))
+    return None if vectors is None or labels is None else (vectors, labels)
+
+
+def rows(folder: Path, file: str, answer: Any) -> str:
+    """The spread of every class of a measurement."""
+    path = folder / file
+    if file == "y.npy" or file == "z.npy":
+        given = _named(plain_columns(folder / "z.npy"), plain_columns(folder / "y.npy"))
+    else:
+        columns = plain_columns(path.parent if file.startswith("single") else path)
+        given = _named(columns, columns)
+    return "-" if given is None else _same(_classes(answer), spread(*given))
+
+
+def views(folder: Path, file: str, answer: Any) -> str:
+    """As `rows`, where every instance has as many views."""
+    columns = plain_columns(folder / file)
+    if not {"embedding", "label", "unit"} <= set(columns):
+        return "-"
+    units = np.unique([str(u) for u in np.asarray(columns["unit"]).tolist()], return_counts=True)[1]
+    if len(set(units.tolist())) > 1 or np.ndim(columns["embedding"]) != 2:
+        return "-"
+    wanted = [(n // int(units[0]), v) for n, v in spread(columns["embedding"], columns["label"])]
+    found = [(0, value) for _, value in _classes(answer)]
+    return _same(sorted(found), sorted((0, value) for _, value in wanted)) if units[0] > 1 else "-"
+
+
+def reported(folder: Path, file: str, answer: Any) -> str:
+    """As `rows`, of the measurement inside a report."""
+    record = json.loads((folder / "out.json").read_text())
+    columns = plain_columns(folder / file)
+    given = _named(columns, columns)
+    if given is None or "split" in columns:
+        return "-"
+    return _same(_classes(record["cases"][0]["measured"][0]["found"]), spread(*given))
+
+
+def _kept(given: Any, said: Any, place: str = "") -> str:
+    """What stands in both and differs: what is read may add keys and leave unknown ones out."""
+    if isinstance(given, dict) and isinstance(said, dict):
+        for key in given.keys() & said.keys():
+            if wrong := _kept(given[key], said[key], f"{place}.{key}"):
+                return wrong
+        return ""
+    if isinstance(given, list) and isinstance(said, list):
+        if len(given) != len(said):
+            return f"{place}: {len(said)} entries for {len(given)}"
+        return next(
+            (
+                w
+                for k, p in enumerate(zip(given, said, strict=True))
+                if (w := _kept(*p, f"{place}.{k}"))
+            ),
+            "",
+        )
+    equal = given == said and isinstance(given, bool) == isinstance(said, bool)
+    return "" if equal else f"{place}: {said!r:.60} for {given!r:.60}"
+
+
+def _strict(path: Path) -> Any:
+    """JSON by its standard: no key twice, no NaN."""
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        if len({key for key, _ in pairs}) < len(pairs):
+            raise ValueError("a key twice")
+        return dict(pairs)
+
+    def never(text: str) -> Any:
+        raise ValueError(text)
+
+    data = path.read_bytes()
+    text = data.decode(json.detect_encoding(data)).removeprefix("\ufeff")
+    return json.loads(text, object_pairs_hook=once, parse_constant=never)
+
+
+def record(folder: Path, file: str, answer: Any) -> str:
+    """Every number that a report carries on from a record is the record's."""
+    given, said = _strict(folder / file), json.loads((folder / "out.json").read_text())
+    held = [case.get("prediction") for case in said["cases"]]
+    held += [m["found"] for case in said["cases"] for m in case["measured"]]
+    held += [probe for case in said["cases"] for probe in case["probes"]] + said["comparisons"]
+    alike = [h for h in held if h and h.get("kind") == given.get("kind", h.get("kind"))]
+    found = [_kept(given, h) for h in alike]
+    return "-" if not found else ("" if "" in found else found[0])
+
+
+def compared(folder: Path, file: str, answer: Any) -> str:
+    given = _strict(folder / file)
+    wrong = "" if answer["verdict_before"] == given["verdict"] else "another verdict before"
+    for change in answer["changes"]:
+        held = given.get(change["name"])
+        if isinstance(held, dict) and held.get("estimate") != change["before"]:
+            wrong = f"{change['name']} {change['before']} for {held.get('estimate')}"
+    return wrong
+
+
+def prediction(folder: Path, file: str, answer: Any) -> str:
+    return _kept(_strict(folder / file), answer["prediction"])
+
+
+def counts(folder: Path, file: str, answer: Any) -> str:
+    """Larger classes spread more, so that the order of the variances is that of the sizes."""
+    wanted = [int(part) for part in (folder / file).read_text("utf-8-sig").split()]
+    held = answer["instance_variance_per_class"]
+    if len(held) != len(wanted):
+        return f"{len(held)} classes for {len(wanted)}"
+    alone = [value is None or value == 0 for value, n in zip(held, wanted, strict=True) if n == 1]
+    return "" if all(alone) else "a class of one spreads"
+
+
+def state(folder: Path, file: str, answer: Any) -> str:
+    """Rows of the classes, by the header; totals give their spread."""
+    arrays = dict(np.load(folder / file, allow_pickle=False))
+    header = json.loads(bytes(arrays["uncollapse_accumulator"]))
+    d = header["dimension"]
+    if header["interval"] == "blocks" and not header["grouped"]:
+        sums = arrays["sums"].reshape(-1, header["blocks"], d).sum(axis=1)[: len(header["labels"])]
+        units = arrays["units"][: len(sums)]
+    elif not header["grouped"]:
+        sums, units = arrays["totals"][:, :d], arrays["units"]
+    else:
+        return "-"
+    wanted = sorted(
+        (int(n), 1 - float(np.sum((total / n) ** 2)))
+        for n, total in zip(units, sums, strict=True)
+        if n
+    )
+    return _same(_classes(answer), wanted)
+
+
+def inputs(folder: Path, file: str, answer: Any) -> str:
+    """The same embeddings as those of the inputs read plainly and given as arrays."""
+    from PIL import Image
+
+    from command_line import call
+
+    config = {"a.npz": "npz", "t.parquet": "parquet", "npy/inputs.npy": "npy"}.get(file, "folder")
+    plain = folder / "plain"
+    plain.mkdir()
+    if config == "folder":
+        paths = sorted((folder / "images").glob("*/*.png"))
+        held = np.stack([_grey(Image.open(path)) for path in paths])
+        labels: Any = [path.parent.name for path in paths]
+    elif config == "npy":
+        held, labels = np.load(folder / "npy/inputs.npy"), np.load(folder / "npy/label.npy")
+    else:
+        columns = plain_columns(folder / file)
+        name = "inputs" if config == "npz" else "embedding"
+        held, labels = np.array(columns[name]), columns["label"]
+    if held.dtype.kind == "f" and config == "npz":
+        held = np.rint(held.astype(float) * 255)
+    kind = "vector" if config in ("parquet", "npy") else "image"
+    held = held.astype(np.float64 if kind == "vector" else np.uint8)
+    np.savez(plain / "a.npz", inputs=held, label=np.array([str(label) for label in labels]))
+    text = (folder / f"{config}.yaml").read_text()
+    block = yaml.safe_load(text)
+    data = {"source": "arrays", "path": "a.npz", "kind": kind, "split": block["data"]["split"]}
+    (plain / "c.yaml").write_text(yaml.safe_dump(block | {"data": data}))
+    done = call("embed", str(plain / "c.yaml"), "-o", str(plain / "out.npz"))
+    if done.returncode:
+        return f"the same as arrays is refused: {done.stderr.strip()[-160:]}"
+    first, second = np.load(folder / "out.npz"), np.load(plain / "out.npz")
+    if sorted(first["label"].tolist()) != sorted(second["label"].tolist()):
+        return "other labels"
+    if config == "parquet" and "split" in str(data):
+        return "" if first["backbone"].shape == second["backbone"].shape else "other shape"
+    alike = np.allclose(first["backbone"], second["backbone"], rtol=1e-3, atol=1e-5)
+    return "" if alike else "other embeddings"
+
+
+def _grey(image: Any) -> Any:
+    """Eight bits of grey; of sixteen the upper, to the nearest."""
+    if image.mode.startswith("I"):
+        return ((np.asarray(image).astype(np.int64) + 128) // 257).astype(np.uint8)
+    return np.asarray(image.convert("L"))
+
+
+def weights(folder: Path, file: str, answer: Any) -> str:
+    """The projector is the head's matrix applied to the backbone."""
+    held, out = _safetensors(folder / file), np.load(folder / "out.npz")
+    wanted = out["backbone"].astype(np.float64) @ held["head.weight"].T + held["head.bias"]
+    scale = 1e-5 * max(1.0, float(np.abs(wanted).max()))
+    return (
+        "" if np.allclose(out["projector"], wanted, rtol=1e-4, atol=scale) else "other embeddings"
+    )
+
+
+def config(folder: Path, file: str, answer: Any) -> str:
+    """What a configuration says once is what the loader holds; what it says twice is refused."""
+
+    class Once(yaml.SafeLoader):
+        pass
+
+    def mapping(loader: Any, node: Any) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value]
+        if len(set(map(str, keys))) < len(keys):
+            raise ValueError("a key twice")
+        return dict(yaml.SafeLoader.construct_mapping(loader, node, deep=True))
+
+    Once.add_constructor("tag:yaml.org,2002:map", mapping)
+    block = yaml.load((folder / file).read_bytes(), Once)
+    about = json.loads(str(np.load(folder / "out.npz")["about"]))
+    wrong = block["data"]["source"] != about["data"]["source"]
+    width = np.load(folder / "out.npz")["projector"].shape[-1]
+    held = block.get("head", {}).get("dimension", 128)
+    layers = block.get("head", {}).get("layers", 2)
+    return "another width" if layers and width != held else ("another source" if wrong else "")
+
+
+CHECKS: dict[str, Callable[[Path, str, Any], str]] = {
+    "rows": rows,
+    "views": views,
+    "reported": reported,
+    "record": record,
+    "compared": compared,
+    "prediction": prediction,
+    "counts": counts,
+    "state": state,
+    "inputs": inputs,
+    "weights": weights,
+    "config": config,
+}
