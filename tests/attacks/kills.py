@@ -59,7 +59,9 @@ class Scenario:
         return folder
 
 
-def forked(scenario: Scenario, folder: Path, at: int = 0, bytes_each: int = 0) -> tuple[int, int]:
+def forked(
+    scenario: Scenario, folder: Path, at: int = 0, *, bytes_each: int = 0, said: str = "said.txt"
+) -> tuple[int, int]:
     """Exit code (negative for a signal) and changes of the command in a process of its own."""
     words = scenario.words(folder)
     reader, writer = os.pipe()
@@ -67,7 +69,7 @@ def forked(scenario: Scenario, folder: Path, at: int = 0, bytes_each: int = 0) -
         with contextlib.suppress(BaseException):
             os.setsid()
             os.chdir(folder)
-            code = command_here(words, folder / "said.txt", kill_at(at, folder), writer, bytes_each)
+            code = command_here(words, folder / said, kill_at(at, folder), writer, bytes_each)
             os._exit(code)
         os._exit(99)
     os.close(writer)
@@ -174,5 +176,5 @@ def scenarios(room: Path) -> Iterator[Scenario]:
         digest = report_digest if name == "report" else arrays_digest(output)
         yield Scenario(name, folder, lambda _, c=command: c, digest, (output,))
     pilot = ("pilot", "parquet.yaml", "-o", "pilot", "--seeds", "2", "--budget", "20m")
-    pilot = (*pilot, "--workers", "1", "--half-width", "0.4")
+    pilot = (*pilot, "--workers", "1", "--half-width", "0.4", "--set", "encoder.widths=[32]")
     yield Scenario("pilot", data, lambda _: pilot, pilot_digest)

@@ -134,7 +134,8 @@ class Score(Part):
 
 def check_confidence(value: Any) -> None:
     """Refuse a confidence that is no number between 0 and 1."""
-    if isinstance(value, bool) or not isinstance(value, Real) or not 0 < value < 1:
+    known = isinstance(value, Real) and not isinstance(value, bool)
+    if not known or not 0 < float(value) < 1:
         raise InputError("confidence in (0, 1)", f"{value!r}", "0.95 is usual")
 
 

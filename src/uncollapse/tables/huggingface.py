@@ -80,10 +80,10 @@ def _texts(held: Any, what: str) -> list[str]:
 
 def _inside(name: Any, path: Path) -> str:
     """The plain name of a part beside the file that names it."""
-    plain = isinstance(name, str) and Path(name).name == name and "\0" not in name
-    if not plain or len(name.encode()) > 255:
+    text = name if isinstance(name, str) else ""
+    if not text or Path(text).name != text or "\0" in text or len(text.encode()) > 255:
         raise InputError(f"plain names of parts in {path}", f"{name!r}", "save the dataset again")
-    return name
+    return text
 
 
 def dataset_splits(folder: Path) -> list[str]:
