@@ -107,8 +107,8 @@ def _work(mutants: Sequence[Mutant], room: Path) -> None:
         for each in mutants:
             ending = run(each, room)
             if ending.faults:
-                fault = next(iter(ending.faults))
-                key = f"{fault} {ending.faults[fault][:60] if fault == 'traceback' else each.subject.name}"
+                fault, text = next(iter(ending.faults.items()))
+                key = f"{fault} {text[:60] if fault == 'traceback' else each.subject.name}"
                 seen[key] += 1
                 if seen[key] <= SHRUNK:
                     each, ending = shrunk(each, fault, room, ending)

@@ -2,7 +2,8 @@
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -54,35 +55,37 @@ def full_disk(scenario: Scenario, room: Path, most: int, wanted: Any) -> str:
     return "" if scenario.digest(folder) == wanted else "another result"
 
 
+def _trials(
+    scenario: Scenario, room: Path, wanted: Any, kills: int, changes: int
+) -> Iterator[tuple[str, Callable[[], str]]]:
+    """Kills evenly over the changes, full disks, pairs."""
+    for k in range(kills):
+        # A second kill meets what the first has left.
+        first = 1 + k * changes // kills
+        numbers = [first, 1 + first // 2]
+        yield f"killed at {numbers}", partial(killed, scenario, room, numbers, wanted)
+    for most in FULL if scenario.name != "pilot" else ():
+        yield f"{most} bytes", partial(full_disk, scenario, room, most, wanted)
+    for _ in range(3 if kills else 0):
+        yield "two at once", partial(at_once, scenario, room, wanted)
+
+
 def campaign(
     room: Path, kills: dict[str, int], say: Callable[[str], None]
 ) -> tuple[list[str], dict[str, tuple[int, int]]]:
-    """Kills, full disks and pairs of every scenario: what went wrong, and how much was tried."""
+    """Every scenario's trials: what went wrong, and how many were tried and failed."""
     wrong, counts = [], {}
     for scenario in scenarios(room):
         if not (wished := kills.get(scenario.name, 0)):
             continue
         wanted, changes = undisturbed(scenario, room)
-        tried, failed = 0, 0
-        # Evenly over the changes; a second kill meets what the first has left.
-        places = [1 + k * changes // max(1, wished) for k in range(wished)]
-        trials: list[tuple[str, Callable[[], str]]] = [
-            (f"killed at {n}", lambda n=n: killed(scenario, room, [n, 1 + n // 2], wanted))
-            for n in places
+        outcomes = [
+            f"{scenario.name}, {what}: {said}" if (said := trial()) else ""
+            for what, trial in _trials(scenario, room, wanted, wished, changes)
         ]
-        if scenario.name != "pilot":
-            trials += [
-                (f"{most} bytes", lambda m=most: full_disk(scenario, room, m, wanted))
-                for most in FULL
-            ]
-        trials += [("two at once", lambda: at_once(scenario, room, wanted))] * 3
-        for what, trial in trials:
-            tried += 1
-            if said := trial():
-                failed += 1
-                wrong.append(f"{scenario.name}, {what}: {said}")
-        counts[scenario.name] = (tried, failed)
-        say(
-            f"{scenario.name:10s}{changes:8d} changes{tried:6d} trials{failed:6d} lost or different"
-        )
+        failed = [text for text in outcomes if text]
+        wrong += failed
+        counts[scenario.name] = len(outcomes), len(failed)
+        line = f"{len(outcomes):6d} trials{len(failed):6d} lost or different"
+        say(f"{scenario.name:10s}{changes:8d} changes{line}")
     return wrong, counts

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import ClassVar, Literal, Self
 
 from uncollapse.records import scalars
-from uncollapse.records.codec import Document, Part, read_json
+from uncollapse.records.codec import Document, Part
 from uncollapse.records.prediction import Phase
+from uncollapse.records.reading import read_json
 from uncollapse.records.run import SettingChange
 from uncollapse.records.scalars import Interval
 from uncollapse.records.verdict import Verdict
