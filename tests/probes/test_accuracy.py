@@ -44,6 +44,18 @@ def test_coverage(rng, per_unit, truth):
     assert 0.915 < held / runs < 0.99
 
 
+@pytest.mark.parametrize("per_cell", [2, 4, 20])
+@pytest.mark.parametrize("truth", [[0.6] * 9, [0.5] * 4 + [0.98] * 5])
+def test_coverage_of_few_rows_in_a_cell(rng, per_cell, truth):
+    """Nine labels of two rows and more, read alike or not."""
+    labels, held, runs = np.repeat(np.arange(9), per_cell), 0, 500
+    for _ in range(runs):
+        right = rng.random(len(labels)) < np.array(truth)[labels]
+        found = score(right, labels, 9, np.arange(len(labels))).balanced_accuracy
+        held += found.low <= np.mean(truth) <= found.high
+    assert held / runs > 0.915
+
+
 def test_all_right_still_has_an_interval():
     found = score(np.ones(40, bool), np.arange(40) % 2, 2, np.arange(40))
     assert found.balanced_accuracy.high == 1

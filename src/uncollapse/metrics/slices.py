@@ -7,24 +7,20 @@ embedding inside a class (leakage).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
-from math import comb
-from operator import itemgetter
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri
 
 from uncollapse import records
 from uncollapse.metrics._expected import expected_of
-from uncollapse.metrics.moments import Floats, Integers, classes_of
+from uncollapse.metrics._gaps import accuracy, gaps
+from uncollapse.metrics.moments import Floats, classes_of
 from uncollapse.metrics.variance import decompose
 from uncollapse.metrics.verdict import judge
 from uncollapse.probes import WithinClassOptions, probe_within_classes
-from uncollapse.records import Estimate, Gap, Interval, Margins
+from uncollapse.records import Margins
 from uncollapse.samples import Sample, select
-from uncollapse.statistics import t_quantile
 
 
 def measure_slices(
@@ -58,7 +54,7 @@ def measure_slices(
         columns[name] = records.SliceColumn(
             values,
             missing_rows=int(np.count_nonzero(column.codes < 0)),
-            gap=_gaps(values, confidence),
+            gap=gaps(sample, column, values, hits, confidence),
             leakage=None if options is None else probe_within_classes(sample, column, options, rng),
         )
     return columns
@@ -74,7 +70,9 @@ def _one_slice(
 ) -> records.SliceMeasurement:
     """Variances, verdict and probe accuracy of the rows of one slice."""
     count = int(rows.sum())
-    probe = _accuracy(sample, rows, hits, confidence) if hits else None
+    each = ((name, accuracy(sample, rows, right, confidence)) for name, right in hits.items())
+    read = {name: interval for name, interval in each if interval is not None}
+    probe = records.SliceProbe(**read) if read else None
     classes = classes_of(select(sample, rows)).of_several_units()
     if len(classes.names) < 2:
         reason = records.sentence("slice.few")
@@ -96,80 +94,3 @@ def _one_slice(
         share=levels.share,
         probe=probe,
     )
-
-
-def _accuracy(
-    sample: Sample, rows: NDArray[np.bool_], hits: dict[str, Floats], confidence: float
-) -> records.SliceProbe | None:
-    """Chance-corrected accuracy of the finer labels in a slice, from out-of-fold predictions."""
-    assert sample.fine_labels is not None  # else there are no hits
-    labels, fine = sample.labels.codes, sample.fine_labels.codes
-    independent = sample.groups or sample.instances
-    units = np.arange(len(fine)) if independent is None else independent.codes
-    probed = ~np.isnan(next(iter(hits.values())))
-    used = rows & probed
-    if not used.any():
-        return None
-    cells = np.unique(np.stack([labels[probed], fine[probed]]), axis=1)
-    counts = np.bincount(cells[0])
-    columns = np.stack([labels, fine, units])[:, used]
-    return records.SliceProbe(
-        **{
-            name: _weighted(right[used], columns, counts, confidence)
-            for name, right in hits.items()
-        }
-    )
-
-
-def _weighted(
-    right: Floats, columns: Integers, fine_counts: Integers, confidence: float
-) -> Interval:
-    """Every (class, finer label) cell weighs the same in its class; units are independent."""
-    labels, fine, units = columns
-    estimate, deviations = 0.0, np.zeros(len(right))
-    classes = np.unique(labels)
-    for label in classes:
-        cells = np.unique(fine[labels == label])
-        K = int(fine_counts[label])
-        for cell in cells:
-            rows = (labels == label) & (fine == cell)
-            recall, scale = right[rows].mean(), (1 - 1 / K) * len(cells) * len(classes)
-            estimate += (recall - 1 / K) / scale
-            deviations[rows] = (right[rows] - recall) / (scale * rows.sum())
-    _, codes = np.unique(units, return_inverse=True)
-    summed = np.bincount(codes, weights=deviations)
-    count = len(summed)
-    if count < 3:
-        return Interval(float(estimate))
-    variance = summed @ summed * count / (count - 1)
-    half = t_quantile(count - 1, confidence) * float(np.sqrt(variance))
-    return Interval(float(estimate), float(estimate - half), float(estimate + half))
-
-
-def _gaps(values: dict[str, records.SliceMeasurement], confidence: float) -> records.SliceGaps:
-    """The largest difference between two slices, for variance and for each probe."""
-    probes = {key: value.probe for key, value in values.items() if value.probe is not None}
-    return records.SliceGaps(
-        _gap({key: value.within_class_variance for key, value in values.items()}, confidence),
-        _gap({key: value.instance_variance for key, value in values.items()}, confidence),
-        _gap({key: probe.knn for key, probe in probes.items()}, confidence),
-        _gap({key: probe.logistic for key, probe in probes.items()}, confidence),
-    )
-
-
-def _gap(entries: Mapping[str, Estimate | Interval | None], confidence: float) -> Gap | None:
-    """The largest of all differences, with an interval that holds for all of them (Bonferroni)."""
-    known = [
-        (entry.estimate or 0.0, entry.half_width, key)
-        for key, entry in sorted(entries.items())
-        if entry is not None and entry.half_width is not None
-    ]
-    if len(known) < 2:
-        return None
-    low = min(known, key=itemgetter(0))
-    high = max((entry for entry in known if entry is not low), key=itemgetter(0))
-    alpha, pairs = 1 - confidence, comb(len(known), 2)
-    factor = float(ndtri(1 - alpha / (2 * pairs)) / ndtri(1 - alpha / 2))
-    half = factor * float(np.hypot(low[1], high[1]))
-    estimate = high[0] - low[0]
-    return Gap(estimate, estimate - half, estimate + half, smallest=low[2], largest=high[2])

@@ -3,7 +3,7 @@
 from uncollapse.probes._dataset import Embedded
 from uncollapse.probes._probe import probe
 from uncollapse.probes._residuals import probed_classes
-from uncollapse.probes._task import chance_corrected
+from uncollapse.probes._task import chance_corrected, score_within
 from uncollapse.probes.files import ProbeColumns, embedded_files
 from uncollapse.probes.knn import exact_neighbours, knn_votes
 from uncollapse.probes.paired_few_shot import paired_few_shot
@@ -35,4 +35,5 @@ __all__ = [
     "probe",
     "probe_within_classes",
     "probed_classes",
+    "score_within",
 ]

@@ -107,24 +107,47 @@ def chance_corrected(right: Bools, labels: Integers, count: int) -> float:
 def _proportion(
     right: Bools, cells: Integers, weights: Floats, units: Integers, confidence: float
 ) -> Interval:
-    """sum_k v_k q_k with its interval; every cell of `weights`, which sum to 1, occurs."""
+    """p = sum_k v_k q_k with its interval; every cell of `weights`, which sum to 1, occurs.
+
+    Wilson's, for as many independent rows n = p (1 - p)/V as have its variance V. A cell of m
+    independent units has the variance of its units' deviations from q_k, times m/(m - 1). Of few
+    units a cell that is next to nothing: a cell of one unit has none at all. So with u units a
+    cell, a part 5/u of V (all of it under five) is that of rows which are right with probability p,
+    whatever their cell, p (1 - p) sum_i w_i^2 times the part by which units deviate more than rows:
+    too large rather than too small, as p (1 - p) is concave.
+    """
     counts = np.bincount(cells, minlength=len(weights)).astype(np.float64)
     fractions = np.bincount(cells, weights=right, minlength=len(weights)) / counts
     p = float(weights @ fractions)
     _, unit = np.unique(units, return_inverse=True)
-    influence = (right - fractions[cells]) * (weights / counts)[cells]
-    summed = np.bincount(unit, weights=influence)
-    G = len(summed)
-    if G < 2:
+    if unit.max() < 1:
         return Interval(p)
-    variance = float(summed @ summed) * G / (G - 1)
     pairs = np.unique(np.stack([cells, unit]), axis=1)
-    in_cells = np.bincount(pairs[0], minlength=len(weights))
+    in_cells = np.bincount(pairs[0], minlength=len(weights)).astype(np.float64)
+    w = (weights / counts)[cells]
+
+    def by_units(deviations: NDArray[Any]) -> float:
+        summed = np.bincount(unit, weights=deviations * w)
+        return float(summed @ summed)
+
+    m = np.maximum(in_cells, 2)
+    own = by_units((right - fractions[cells]) * np.sqrt(m / (m - 1))[cells])
+    few = min(1.0, 5 * len(weights) / len(pairs[0]))
+    variance = (1 - few) * own + few * _pooled(right, w, p, by_units(right - p))
     # Where nothing varies, as many rows as have the variance of independent units.
     n = float(1 / np.sum(weights**2 / in_cells))
     if variance > 0 and 0 < p < 1:
         n = max(1.0, p * (1 - p) / variance)
     return wilson_interval(p, n, confidence)
+
+
+def _pooled(right: Bools, w: Floats, p: float, by_units: float) -> float:
+    """Variance of sum_i w_i r_i where rows are right with one probability; p, or that of w^2."""
+    squares = w**2
+    q = float(squares @ right / squares.sum())
+    alone = float(squares @ (right - p) ** 2)
+    more = by_units / alone if alone > 0 else 1.0
+    return max(p * (1 - p), q * (1 - q)) * float(squares.sum()) * more
 
 
 def score_within(
