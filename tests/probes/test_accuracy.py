@@ -60,4 +60,7 @@ def test_all_right_still_has_an_interval():
     found = score(np.ones(40, bool), np.arange(40) % 2, 2, np.arange(40))
     assert found.balanced_accuracy.high == 1
     assert 0.85 < found.balanced_accuracy.low < 0.95
+    # Weights whose sum is 1 but for rounding.
+    found = score(np.ones(70, bool), np.arange(70) % 7, 7, np.arange(70))
+    assert 0.93 < found.balanced_accuracy.low < 0.96
     assert score(np.ones(4, bool), np.arange(4) % 2, 2, np.zeros(4)).accuracy.low is None

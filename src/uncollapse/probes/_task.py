@@ -136,7 +136,7 @@ def _proportion(
     variance = (1 - few) * own + few * _pooled(right, w, p, by_units(right - p))
     # Where nothing varies, as many rows as have the variance of independent units.
     n = float(1 / np.sum(weights**2 / in_cells))
-    if variance > 0 and 0 < p < 1:
+    if variance > 0 and right.any() and not right.all():
         n = max(1.0, p * (1 - p) / variance)
     return wilson_interval(p, n, confidence)
 
