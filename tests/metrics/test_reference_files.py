@@ -111,6 +111,20 @@ def test_ids_that_do_not_fit_are_refused(tmp_path, arrays, mine, theirs, key, me
         measured(tmp_path / "z.npz", ReferenceFiles(tmp_path / "base.npz", key=key))
 
 
+def test_rows_in_another_order_are_refused_where_labels_tell(tmp_path, rng, arrays):
+    rows, base, labels = arrays
+    np.savez(tmp_path / "z.npz", z=rows, label=labels)
+    order = rng.permutation(90)
+    np.savez(tmp_path / "base.npz", x=base[order], label=labels[order])
+    with pytest.raises(InputError, match="rows with another label in column 'label'"):
+        measured(tmp_path / "z.npz", tmp_path / "base.npz")
+    np.savez(tmp_path / "base.npz", x=base, label=labels)
+    assert measured(tmp_path / "z.npz", tmp_path / "base.npz").joined_by == "position"
+    np.save(tmp_path / "flat.npy", base[:, 0])
+    with pytest.raises(InputError, match=r"one embedding column .--reference-embedding"):
+        measured(tmp_path / "z.npz", tmp_path / "flat.npy")
+
+
 def test_a_stream_holds_a_random_part_of_what_is_too_large(rng):
     base = rng.standard_normal((4000, 6))
     rows, labels = base[:, :3], np.arange(4000) % 2

@@ -120,11 +120,13 @@ def _beside(reference: Any, paired: Any, rows: int, views: int, where: str) -> B
     """The reference row by row; one row for each instance stands for all of its views."""
     matrix, _, its_views = as_matrix(reference)
     if len(matrix) != rows * its_views or its_views not in (1, views):
-        viewed = f" of {its_views} views" if its_views > 1 else ""
+        viewed = len(matrix) == rows * its_views
         raise InputError(
             f"one row in {where} for each of the {rows} rows of the embeddings",
-            f"{len(matrix) // its_views} rows{viewed}",
-            "give the same rows in the same order, or join them by an id column (--key)",
+            f"{len(matrix) // its_views} rows" + (f" of {its_views} views" if viewed else ""),
+            "give one vector for each row"
+            if viewed
+            else "give the same rows in the same order, or join them by an id column (--key)",
         )
     known = np.ones(rows, dtype=bool) if paired is None else np.asarray(paired, dtype=bool)
     if known.shape != (rows,):

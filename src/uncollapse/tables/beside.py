@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from uncollapse.errors import InputError
 from uncollapse.records import JoinedBy
 from uncollapse.tables._shard import Array, Shard
-from uncollapse.tables.columns import Columns
+from uncollapse.tables.columns import Columns, embedding_columns, label_column
 from uncollapse.tables.formats import open_shards
 from uncollapse.tables.rows import Reading, Rows, Vectors, together
 
@@ -167,12 +167,43 @@ def join_reference(reading: Reading, given: ReferenceFiles, *, views: bool) -> J
     name = given.reference.stem if given.reference.suffix else given.reference.name
     if given.reference_embedding is not None:
         name = f"{given.reference_embedding} of {name}"
+    for shard in shards:
+        _check_embedding(shard, embedding)
     key = _key(reading, shards, given.key)
     if key is None:
+        _check_labels(reading, shards)
         return Joined(name, shards, embedding, "position", fill_ragged=fill)
     column, mine = key
     rows, alone = _partners(_ids(mine, column), _ids(shards, column), column, shards, views)
     return Joined(name, shards, embedding, "id", rows, alone, fill, column)
+
+
+def _check_embedding(shard: Shard, embedding: str | None) -> None:
+    """Refuse a file without the column of vectors, by the name of the option that is meant."""
+    try:
+        embedding_columns(shard, embedding)
+    except InputError as error:
+        expected = error.expected.replace("(--embedding)", "(--reference-embedding)")
+        raise InputError(expected, error.found, error.remedy) from error
+
+
+def _check_labels(reading: Reading, shards: Sequence[Shard]) -> None:
+    """Refuse rows in another order, where both files have labels that tell."""
+    mine = reading.others or reading.shards
+    if any(shard.path.suffix == ".npy" for shard in mine):
+        return
+    vectors = None if reading.others else embedding_columns(mine[0], reading.columns.embedding)[0]
+    column = reading.columns.label or label_column(mine[0], vectors)
+    if column not in _names(shards) & _names(mine):
+        return
+    here, there = ([_text(name) for name in _ids(files, column)] for files in (mine, shards))
+    if len(here) == len(there) and here != there and set(here) == set(there):
+        differ = sum(a != b for a, b in zip(here, there, strict=True))
+        raise InputError(
+            f"the same labels row by row in {shards[0].path}, which is joined by position",
+            f"{differ} of {len(here)} rows with another label in column {column!r}",
+            "write both in the same order, or with an id column (--key)",
+        )
 
 
 def _same_column(shard: Shard, embedding: str | None) -> str | None:
