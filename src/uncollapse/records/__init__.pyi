@@ -156,6 +156,7 @@ from .verdict import (
     Reason,
     Value,
     Verdict,
+    group_of,
     sentence,
     severity,
 )
@@ -275,6 +276,7 @@ __all__ = [
     "changed_setting",
     "check_confidence",
     "check_from_zero",
+    "group_of",
     "number",
     "parse_json",
     "parse_yaml",

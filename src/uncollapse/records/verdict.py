@@ -114,6 +114,12 @@ SENTENCES: dict[str, str] = {
 }
 
 
+def group_of(name: str) -> dict[str, str]:
+    """The English sentences of a group, by the rest of their keys."""
+    parts = (key.partition(".") for key in SENTENCES)
+    return {rest: SENTENCES[f"{name}.{rest}"] for group, _, rest in parts if group == name}
+
+
 def sentence(key: str, values: Mapping[str, Value] | None = None) -> str:
     """The English sentence of a key with its values."""
     known = {name: _said(value) for name, value in (values or {}).items()}

@@ -15,7 +15,15 @@ from importlib.util import find_spec
 from typing import Any, Literal, get_args
 
 from uncollapse.errors import InputError
-from uncollapse.records import Estimate, Gap, Interval, Message, NumberChange, SettingChange
+from uncollapse.records import (
+    Estimate,
+    Gap,
+    Interval,
+    Message,
+    NumberChange,
+    SettingChange,
+    group_of,
+)
 
 Code = Literal["en", "ja"]
 # A number with its interval, whatever record it comes from.
@@ -60,7 +68,9 @@ class Language(string.Formatter):
 
     def __init__(self, code: Code, level: float | None = 0.95) -> None:
         self.code = code
-        self._words = _catalogue(code) | _catalogue(f"sentences.{code}")
+        # What is to be done is a slot of other sentences; its English is that of the records.
+        of_records = {"free": group_of("free")} if code == "en" else _catalogue("sentences.ja")
+        self._words = _catalogue(code) | of_records
         # Of the intervals, in words; "" where they differ.
         self.level = ""
         if level is not None:

@@ -228,5 +228,5 @@ def _over_free(gain: records.Interval, chosen: records.Recommendation, split: st
 def _pilot_change(verdict: str, recommended: records.Recommendation | None, config: str) -> Message:
     """What is to be done; what is free is no training."""
     if recommended is not None and verdict == "change" and not recommended.change:
-        return Message(f"free.{recommended.trial}", {})
+        return Message("change.pilot-free", {"name": recommended.trial})
     return Message(f"change.pilot-{verdict}", {"config": config})

@@ -47,10 +47,11 @@ def _row(point: TradePoint, trial: Trial, pilot: PilotResult, words: Language) -
         role = "recommended"
     elif free:
         role = "free"
+    place = "" if free or point.layer == pilot.layer else f" ({point.layer})"
     front = "front" if point.front else "yes" if point.deployable else "no"
     return {
         "name": short(title or words.say("trial.start"), 120),
-        "short": short(point.trial, 24),
+        "short": short(point.trial, 24) + place,
         "role": words.say(f"trial.{role}"),
         "layer": "" if free else words.word("layer", point.layer),
         "objective": point.objective,

@@ -1,0 +1,100 @@
+"""The trade of a pilot in the report, and what it says where something free is recommended."""
+
+import pytest
+
+from uncollapse.records import (
+    Confirmation,
+    Interval,
+    LayerScores,
+    PilotResult,
+    Recommendation,
+    TradePoint,
+    Trial,
+    TrialRun,
+)
+from uncollapse.report.decide.decide import pilot_decision
+from uncollapse.report.language import Language
+from uncollapse.report.sections.pilot import transfer_section
+from uncollapse.report.sections.trade import trade_section
+
+
+def runs(**objectives):
+    """Two runs by layer."""
+    return tuple(
+        TrialRun(
+            seed=seed,
+            measured={
+                layer: LayerScores(objective=value + 0.01 * seed, task=0.9)
+                for layer, value in objectives.items()
+            },
+        )
+        for seed in (0, 1)
+    )
+
+
+@pytest.fixture
+def result():
+    gain = Interval(0.2, 0.1, 0.3)
+    start = Trial(status="complete", runs=runs(projector=0.6, backbone=0.8))
+    free = Trial(name="backbone", kind="free", layer="backbone", runs=runs(backbone=0.8), gain=gain)
+    base = Trial(name="inputs", kind="free", layer="inputs", deployable=False)
+    point = {"kind": "free", "runs": 2}
+    return PilotResult(
+        verdict="change",
+        deploy="any",
+        start=start,
+        candidates=(free, base),
+        recommendation=Recommendation(
+            trial="backbone",
+            layer="backbone",
+            gain=gain,
+            next="alpha-0.5",
+            confirmed=Confirmation(
+                gain=gain,
+                task_change=Interval(0.0, -0.01, 0.01),
+                seeds=(0, 1),
+                runs={"start": start.runs, "backbone": free.runs},
+                over_free=Interval(0.01, -0.02, 0.04),
+            ),
+        ),
+        trade=(
+            TradePoint(trial="start", layer="projector", objective=0.6, task=0.9, runs=2),
+            TradePoint(
+                trial="backbone", layer="backbone", objective=0.8, task=0.9, front=True, **point
+            ),
+            TradePoint(
+                trial="inputs", layer="inputs", objective=0.7, task=0.8, deployable=False, **point
+            ),
+        ),
+    )
+
+
+def test_the_trade_is_drawn_and_listed_the_best_first(result):
+    section = trade_section(result, Language("en"))
+    (table,) = section.tables
+    assert [row[2] for row in table.rows] == ["recommended", "free", "present setting"]
+    assert [row[5] for row in table.rows] == ["yes, on the front", "no", "yes"]
+    line, filled, hollow, *_ = section.figures[0].spec["layer"]
+    names = [[row["short"] for row in part["data"]["values"]] for part in (line, filled, hollow)]
+    assert names == [["backbone"], ["backbone", "start"], ["inputs"]]
+    assert (filled["mark"]["filled"], hollow["mark"]["filled"]) == (True, False)
+    said = trade_section(result, Language("ja"))
+    assert "バックボーン" in said.tables[0].rows[0][0]
+    assert trade_section(PilotResult(verdict="keep"), Language("en")) is None
+
+
+def test_a_free_layer_is_set_against_the_layer_of_the_start(result):
+    (table,) = transfer_section(result, Language("en")).tables
+    assert table.rows[0][1] == "projector to backbone"
+    assert table.rows[0][2:4] == ["60.5 %", "80.5 %"]
+    assert [row[1] for row in table.rows[2:]] == ["backbone", "backbone"]
+
+
+def test_what_is_free_is_no_training(result):
+    decision = pilot_decision(result)
+    assert [message.key for message in decision.change] == ["change.pilot-free"]
+    assert "gain.next" in [message.key for message in decision.gain]
+    said = Language("en").say(decision.change[0])
+    assert said == "No training: take the embedding from the backbone, the layer before the head."
+    for message in (*decision.change, *decision.gain):
+        assert Language("ja").say(message) != Language("en").say(message)
