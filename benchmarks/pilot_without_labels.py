@@ -48,11 +48,11 @@ def readings(
     base: Arrays, train: np.ndarray, tested: np.ndarray, rows: np.ndarray, *targets: str
 ) -> dict[str, float]:
     """Accuracy of the label by a linear probe; balanced accuracy of the finer one, ten-shot."""
-    train = train[:MOST_TRAINED]
-    count = len(train)
+    drawn = np.random.default_rng(1).permutation(len(train))[:MOST_TRAINED]
+    train, count = train[drawn], len(drawn)
 
     def both(name: str) -> np.ndarray:
-        return np.concatenate([base[f"train/{name}"][:count], base[f"test/{name}"][rows]])
+        return np.concatenate([base[f"train/{name}"][drawn], base[f"test/{name}"][rows]])
 
     embedded = Embedded(
         {"z": np.concatenate([train, tested[rows]])},
@@ -98,13 +98,13 @@ def measured(
 
 def study(folder: Path, seeds: int) -> dict[str, dict[str, list[dict[str, Any]]]]:
     """By layer and candidate, what each seed's run reached."""
-    base = np.load(folder / "base.npz")
+    base = dict(np.load(folder / "base.npz"))
     found: dict[str, dict[str, list[dict[str, Any]]]] = {"projector": {}, "backbone": {}}
     for path in sorted(folder.glob("supcl-*.npz")):
         parts = NAME.fullmatch(path.stem)
         if parts is None or int(parts[3]) >= seeds:
             continue
-        run, name = np.load(path), f"alpha {parts[1]}, tau {parts[2]}"
+        run, name = dict(np.load(path)), f"alpha {parts[1]}, tau {parts[2]}"
         own = run["test/backbone"].astype(np.float32)
         for layer, candidates in found.items():
             train = run[f"train/{layer}"].astype(np.float32)

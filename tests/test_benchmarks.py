@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 FOLDER = Path(__file__).parent.parent / "benchmarks"
@@ -34,3 +35,32 @@ def test_a_benchmark_prints_its_table(command, part, tmp_path):
     answer = subprocess.run(line, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert answer.returncode == 0, answer.stderr[-2000:]
     assert part in answer.stdout
+
+
+@pytest.mark.slow
+def test_retention_chooses_as_finer_labels_do_where_it_can(tmp_path):
+    """Two settings: one keeps the base as it is, the other has noise in its place."""
+    rng, folder = np.random.default_rng(0), tmp_path / "made"
+    folder.mkdir()
+    kind = np.arange(240) % 4
+    base = np.eye(4, 8)[kind] + 0.1 * rng.standard_normal((240, 8))
+    label = np.where(kind < 2, "a", "b")
+    parts = {"train": slice(0, 120), "test": slice(120, 240)}
+    arrays = {"base": base.astype(np.float32), "label": label, "fine": kind.astype(str)}
+    arrays["id"] = np.arange(240).astype(str)
+    held = {f"{p}/{k}": v[rows] for p, rows in parts.items() for k, v in arrays.items()}
+    np.savez(folder / "base.npz", **held)
+    flat = 3 * np.eye(2, 8)[kind // 2] + rng.standard_normal((240, 8))
+    for seed in range(2):
+        for alpha, layer in (("0.0079", flat), ("0.5", base)):
+            noisy = (layer + 0.01 * rng.standard_normal(layer.shape)).astype(np.float16)
+            run = {f"{p}/projector": noisy[rows] for p, rows in parts.items()}
+            run |= {f"{p}/backbone": base[rows].astype(np.float16) for p, rows in parts.items()}
+            np.savez(folder / f"supcl-{alpha}-0.1-{seed}.npz", **run)
+    script = str(FOLDER / "pilot_without_labels.py")
+    line = [sys.executable, script, str(tmp_path), "--data", "made", "--seeds", "2"]
+    answer = subprocess.run(line, capture_output=True, text=True, check=False)
+    assert answer.returncode == 0, answer.stderr[-2000:]
+    rows = [row.split(" | ") for row in answer.stdout.splitlines() if "projector" in row]
+    taken = {row[2]: row[3] for row in rows}
+    assert taken["finer label"] == taken["retention: base"] == "alpha 0.5, tau 0.1"

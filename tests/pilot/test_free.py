@@ -13,6 +13,7 @@ from uncollapse import fit_linear_map
 from uncollapse.errors import InputError
 from uncollapse.pilot import Outcome, PilotOptions, PilotResult, pilot
 from uncollapse.pilot.free import Free, free_candidates
+from uncollapse.pilot.goal import choose_goal
 from uncollapse.pilot.trade import disagreement, trade
 from uncollapse.records import LayerScores, Trial, TrialFile, TrialRun
 from uncollapse.training import build_problem, embed_rows, joined
@@ -59,6 +60,27 @@ def test_which_there_are_and_what_can_be_deployed(tmp_path):
     assert "untrained" not in every  # features come from somewhere: they are the base
     every, _ = names(folder=tmp_path, encoder=mlp | {"frozen": True}, **small)
     assert every[-2:] == ["inputs", "projector-beside-backbone"]
+
+
+def test_without_finer_labels_the_base_is_what_is_held_against(tmp_path):
+    def goal(options=None, downstream=(), **changes):
+        problem = build_problem(config(**changes), base=tmp_path)
+        return choose_goal(problem, options or PilotOptions(), downstream)
+
+    rows = np.random.default_rng(0).standard_normal((80, 5)).astype(np.float32)
+    np.savez(tmp_path / "x.npz", x=rows, y=np.arange(80) % 2)
+    given = {"data": VECTORS, "batch": {"sampler": "balanced", "per_class": 8}}
+    mlp = {"kind": "mlp", "widths": [8]}
+    assert goal().name == "within-class"
+    assert goal(encoder=mlp, **given).columns == ("inputs", "backbone")
+    assert goal(PilotOptions(deploy="any"), encoder=mlp, **given).columns == ("inputs",)
+    assert goal(downstream=["more"], encoder=mlp, **given).name == "downstream"
+    other = goal(PilotOptions(objective="other-view"), encoder=mlp, **given)
+    assert other.name == "other-view"
+    frozen = mlp | {"frozen": True}
+    assert goal(encoder=frozen, **given).columns == ("backbone",)
+    with pytest.raises(InputError, match="a layer that training changes"):
+        goal(PilotOptions(layer="backbone"), encoder=frozen, **given)
 
 
 def test_maps_are_fitted_on_training_rows_alone_without_labels(tmp_path):
