@@ -188,6 +188,10 @@ class Language(string.Formatter):
         """A difference of shares in percentage points, with its interval where it has one."""
         return self._with_interval(value, "format.points", self._signed)
 
+    def loss(self, value: float) -> str:
+        """A loss in percentage points, without a sign."""
+        return self.say("format.points", x=self._percentage(value))
+
     def _with_interval(
         self, value: Number | float | None, unit: str, text: Callable[[float], str]
     ) -> str:

@@ -1,0 +1,135 @@
+"""A pilot on the first screen: what is lost, the cheapest change, the next one, what is not ruled out."""
+
+from __future__ import annotations
+
+from uncollapse import records
+from uncollapse.records import Interval, Message, PilotResult, Trial
+from uncollapse.report.decide.decision import Decision
+from uncollapse.report.inputs_model import compared, confirmation
+
+_OTHER = {"projector": "backbone", "backbone": "projector"}
+
+
+def pilot_decision(pilot: PilotResult) -> Decision:
+    """What a pilot recommends, with what it measured; the test split's word comes first."""
+    recommended, confirmed = pilot.recommendation, confirmation(pilot)
+    gain = (confirmed or recommended).gain if recommended is not None else None
+    verdict = "cannot-tell" if pilot.verdict == "change" and gain is None else pilot.verdict
+    return Decision(
+        "pilot",
+        verdict,
+        _headline(pilot, verdict, gain),
+        tuple(reason for reason in pilot.reasons if reason.text),
+        () if recommended is None else recommended.change,
+        _changes(pilot, verdict),
+        _gains(pilot),
+        _costs(pilot),
+        _certainty(pilot),
+    )
+
+
+def _headline(pilot: PilotResult, verdict: str, gain: Interval | None) -> Message:
+    """What is recognised at the layer that is deployed, and before the head; else the gain."""
+    here = _reached(pilot, "start", pilot.layer)
+    if pilot.objective.name != "within-class" or here is None:
+        values = {"gain": gain, "layer": pilot.layer, "count": len(pilot.trials)}
+        return Message(f"headline.pilot-{verdict}", values)
+    other = _OTHER.get(pilot.layer, "")
+    there = _reached(pilot, "start", other)
+    kind = "pilot-within" if there is not None and there > here else "pilot-within-alone"
+    kinds = "some" if pilot.objective.kinds is None else str(pilot.objective.kinds)
+    return Message(
+        f"headline.{kind}",
+        {
+            "kinds": kinds,
+            "columns": pilot.objective.columns,
+            "here": here,
+            "there": there,
+            "layer": pilot.layer,
+            "other": other,
+            "verdict": verdict,
+            "reached": _reached(pilot, "recommended", pilot.layer),
+        },
+    )
+
+
+def _reached(pilot: PilotResult, which: str, layer: str) -> float | None:
+    """Mean objective of the start or of what is recommended, on the last rows it was measured on."""
+    confirmed = confirmation(pilot)
+    means = None if confirmed is None else getattr(confirmed, which)
+    if means is None and which == "start":
+        means = pilot.start.mean
+    return None if means is None else means.get(layer, {}).get("objective")
+
+
+def _cheapest(pilot: PilotResult) -> Trial | None:
+    """What needs no training, can be deployed and gained most; None where nothing did."""
+    free = [
+        trial
+        for trial in pilot.candidates
+        if trial.kind == "free" and trial.deployable and trial.gain is not None
+    ]
+    best = max(free, key=lambda trial: trial.gain.estimate if trial.gain else 0.0, default=None)
+    return best if best is not None and best.gain is not None and best.gain.estimate > 0 else None
+
+
+def _changes(pilot: PilotResult, verdict: str) -> tuple[Message, ...]:
+    """The cheapest change first, then the next, or what to do while nothing is recommended."""
+    chosen, free, said = pilot.recommendation, _cheapest(pilot), list[Message]()
+    if chosen is not None and not chosen.change:
+        said.append(Message("change.pilot-free", {"name": chosen.trial}))
+        if chosen.map:
+            said.append(Message("change.pilot-map"))
+        return tuple(said)
+    if free is not None:
+        said.append(Message("change.pilot-cheapest", {"name": free.name, "gain": free.gain}))
+    elif any(trial.kind == "free" for trial in pilot.candidates):
+        said.append(Message("change.pilot-no-free", {"deploy": pilot.deploy or pilot.layer}))
+    key = "pilot-next" if verdict == "change" and free is not None else f"pilot-{verdict}"
+    return (*said, Message(f"change.{key}"))
+
+
+def _gains(pilot: PilotResult) -> tuple[Message, ...]:
+    chosen, confirmed = pilot.recommendation, confirmation(pilot)
+    if chosen is None or chosen.gain is None:
+        best = next((trial for trial in pilot.trials if trial.name == compared(pilot)), None)
+        if best is None:
+            return (Message("gain.none"),)
+        return (Message("gain.best", {"name": best.name, "gain": best.gain}),)
+    if confirmed is None:
+        return (Message("gain.pilot", {"gain": chosen.gain}),)
+    on = {"split": confirmed.split, "seeds": len(confirmed.seeds)}
+    said = [Message("gain.confirmed", {"gain": confirmed.gain, **on})]
+    over = confirmed.over_free
+    if over is not None:
+        shown = over.low is not None and over.low > 0
+        key = "gain.over-free" if shown else "gain.not-over-free"
+        said.append(Message(key, {"gain": over, "name": chosen.free, **on}))
+    return tuple(said)
+
+
+def _costs(pilot: PilotResult) -> tuple[Message, ...]:
+    """Accuracy of the training label, judged by the lower end, and the pilot's own time."""
+    chosen, confirmed = pilot.recommendation, confirmation(pilot)
+    task = None if chosen is None else (confirmed or chosen).task_change
+    said = []
+    if chosen is not None and task is not None:
+        said.append(Message("cost.task", {"change": task}))
+        if chosen.margin is not None:
+            low = task.estimate if task.low is None else task.low
+            values: dict[str, records.Value] = {"loss": -low, "margin": chosen.margin}
+            said.append(Message("cost.not-ruled-out" if low < 0 else "cost.no-loss", values))
+    if spent := sum(trial.seconds for trial in pilot.trials):
+        said.append(Message("cost.pilot", {"seconds": spent, "trials": len(pilot.trials)}))
+    return tuple(said)
+
+
+def _certainty(pilot: PilotResult) -> tuple[Message, ...]:
+    confirmed, said = confirmation(pilot), []
+    if confirmed is not None:
+        values = {"seeds": len(confirmed.seeds), "split": confirmed.split}
+        said.append(Message("certainty.confirmed", values))
+    if family := pilot.statistics.family_size:
+        level = pilot.statistics.level or 0.95
+        said.append(Message("certainty.family", {"family": family, "level": level}))
+    return (*said, Message("certainty.pilot-small"))
