@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,7 +57,8 @@ def choose_goal(problem: Problem, options: PilotOptions, downstream: Sequence[st
     columns = [c for c in (data.fine or data.slices) if _cells(data, c)]
     wanted = options.objective
     if wanted in ("auto", "within-class") and columns:
-        return objective("within-class", tuple(columns))
+        kinds = sum(map(len, _cells(data, columns[0]))) if len(columns) == 1 else None
+        return replace(objective("within-class", tuple(columns)), kinds=kinds)
     if wanted == "within-class":
         raise InputError(
             f"a class with two finer labels of {LEAST_ROWS[0]} training rows and "

@@ -23,6 +23,7 @@ class Objective(Part):
     name: str = ""
     columns: tuple[str, ...] = ()
     text: str = ""
+    kinds: scalars.Count | None = None  # finer labels inside the classes, of one column
 
     @property
     def by_retention(self) -> bool:

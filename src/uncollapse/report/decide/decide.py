@@ -18,7 +18,8 @@ from uncollapse.report.decide.decision import (
 )
 from uncollapse.report.decide.lookup import judged, judged_cases, probe_rows
 from uncollapse.report.decide.phase import Mark, PhaseDiagram
-from uncollapse.report.inputs_model import ReportInputs, compared, confirmation
+from uncollapse.report.decide.piloted import pilot_decision
+from uncollapse.report.inputs_model import ReportInputs
 from uncollapse.report.language import Code, Language, language
 from uncollapse.report.read.settings import predicted
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from uncollapse import records
-from uncollapse.records import Interval, Message, Part, SettingChange
+from uncollapse.records import Interval, Message, Part, SettingChange, Value
 from uncollapse.report.decide import lookup
 from uncollapse.report.inputs_model import Case, Measured
 from uncollapse.report.read.settings import TARGET_VARIANCE, advice, differences, predicted
@@ -50,7 +50,9 @@ class Decision(Part):
 _Gain = tuple[Interval | None, Interval | None, Interval | None]
 
 
-def _of_gains(gains: Mapping[str, _Gain], names: Mapping[str, str]) -> Decision:
+def _of_gains(
+    gains: Mapping[str, _Gain], names: Mapping[str, str], shots: int | None = None
+) -> Decision:
     """By the first of the gains, the verdict of a change between two that are named."""
     what, (primary, *_) = next(iter(gains.items()), ("share", (None,)))
     if primary is None or primary.low is None or primary.high is None:
@@ -62,10 +64,10 @@ def _of_gains(gains: Mapping[str, _Gain], names: Mapping[str, str]) -> Decision:
     return Decision(
         "change",
         verdict,
-        Message(f"headline.{verdict}-{what}", {"gain": primary, **names}),
+        Message(f"headline.{verdict}-{what}", {"gain": primary, "shots": shots, **names}),
         change=(Message("change.unknown", names),),
         gain=tuple(
-            Message(f"gain.{name}", {"gain": gain, "from": before, "to": after})
+            Message(f"gain.{name}", {"gain": gain, "from": before, "to": after, "shots": shots})
             for name, (gain, before, after) in gains.items()
         ),
         cost=(Message("cost.task-unknown"),),
@@ -94,10 +96,15 @@ def change_decision(cases: list[Case], layer: str | None) -> Decision | None:
     before, after = cases[0], cases[-1]
     first, last = lookup.judged(before, layer), lookup.judged(after, layer)
     at = (first.layer if first else "") or layer or ""
+    shots, recognised = lookup.few_shots(before, after, at)
     within = [lookup.within_reading(side, at) for side in (before, after)]
     shares = [None if side is None else side.measurement.share for side in (first, last)]
     share_gain, paired = lookup.share_change(first, last)
-    read = (("within", lookup.difference(*within), within), ("share", share_gain, shares))
+    read = (
+        ("shots", lookup.difference(*recognised), recognised),
+        ("within", lookup.difference(*within), within),
+        ("share", share_gain, shares),
+    )
     gains = {
         name: (gain, lookup.interval_of(a), lookup.interval_of(b))
         for name, gain, (a, b) in read
@@ -105,9 +112,9 @@ def change_decision(cases: list[Case], layer: str | None) -> Decision | None:
     }
     if not gains:
         return None
-    paired = paired and "within" not in gains
-    names = {"before": before.name, "after": after.name, "layer": at}
-    decision = _of_gains(gains, names)
+    paired = paired and list(gains) == ["share"]
+    names = {"before": before.name, "after": after.name, "layer": lookup.known_layer(at)}
+    decision = _of_gains(gains, names, shots)
     changes = tuple(differences(before, after))
     task = lookup.difference(lookup.label_reading(before, at), lookup.label_reading(after, at))
     cost = decision.cost if task is None else (Message("cost.task", {"change": task}),)
@@ -170,7 +177,10 @@ def state_decision(case: Case, measured: Measured) -> Decision:
         gain.append(Message("gain.unmeasured"))
         cost.append(Message("cost.retrain"))
     fine = lookup.within_reading(case, measured.layer)
-    if fine is not None:
+    if measurement.reference is not None and (probe := measurement.reference.probe) is not None:
+        gap: dict[str, Value] = {"there": probe.reference, "difference": probe.difference}
+        gain.append(Message("gain.gap", gap | {"reference": measurement.reference.name}))
+    elif fine is not None:
         gain.append(Message("gain.readable", {"fine": fine}))
     values = {
         "share": lookup.interval_of(measurement.share),
@@ -181,7 +191,7 @@ def state_decision(case: Case, measured: Measured) -> Decision:
         f"headline.{verdict}" + ("" if lookup.has_views(measurement) else "-no-views"), values
     )
     if lookup.is_by_reason(measurement):
-        headline = Message(lookup.BY_REASON, {"verdict": verdict})
+        headline = _by_reason(measured)
     return Decision(
         "state",
         verdict,
@@ -193,6 +203,21 @@ def state_decision(case: Case, measured: Measured) -> Decision:
         tuple(cost),
         _certainty_of_state(case, measurement.conditions),
     )
+
+
+def _by_reason(measured: Measured) -> Message:
+    """The first reason as a headline: against a reference, in what is recognised or kept."""
+    measurement = measured.measurement
+    reference, code = measurement.reference, measurement.reasons[0].code
+    if reference is None or code not in lookup.BY_REFERENCE:
+        return Message(lookup.BY_REASON, {"verdict": measurement.verdict})
+    values = {"layer": lookup.known_layer(measured.layer), "reference": reference.name}
+    if (probe := reference.probe) is None or code not in lookup.BY_FINER:
+        kept = reference.retention
+        shown = Interval(kept.estimate or 0.0, kept.low, kept.high)
+        return Message("headline.kept", {"kept": shown, **values})
+    seen = {"shots": probe.shots, "here": probe.embedding, "there": probe.reference}
+    return Message("headline.lost", {**seen, **values})
 
 
 def _certainty_of_state(case: Case, conditions: records.Conditions) -> tuple[Message, ...]:

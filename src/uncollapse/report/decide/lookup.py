@@ -27,6 +27,9 @@ LEVELS = {
 _BY_SHARE = {"UC101", "UC102", "UC201", "UC206", "UC301", "UC302", "UC401", "UC402"}
 # Those that rest on what is known of information.
 _KNOWN = {"UC403", "UC404", "UC405"}
+# Those of a comparison with a reference, and those of them by finer labels.
+BY_REFERENCE = {"UC209", "UC210", "UC403", "UC404"}
+BY_FINER = {"UC210", "UC404"}
 # The key of a headline that says the first reason.
 BY_REASON = "headline.by-reason"
 
@@ -79,6 +82,11 @@ def is_by_reason(measurement: Measurement) -> bool:
 def is_known(measurement: Measurement) -> bool:
     """Whether the verdict rests on evidence about information."""
     return bool(measurement.reasons) and measurement.reasons[0].code in _KNOWN
+
+
+def known_layer(layer: str | None) -> str:
+    """A layer that there are words for; "" for others."""
+    return layer if layer in ("projector", "backbone") else ""
 
 
 def predicted_level(prediction: Prediction | None, level: str) -> float | None:
@@ -176,6 +184,29 @@ def within_reading(case: Case, layer: str) -> Interval | None:
         if layer in ("", measured.layer) and probe_inside is not None:
             return interval_of(probe_inside.logistic)
     return None
+
+
+def few_shot(case: Case, layer: str) -> tuple[int, Interval] | None:
+    """Finer kinds recognised inside the classes: the most examples of each, balanced accuracy."""
+    readings = [
+        (reading.details.shots, interval_of(reading.score.balanced_accuracy))
+        for target, reading in probe_rows(case)
+        if reading.probe == "within-class few-shot"
+        and not target.data
+        and layer in ("", target.layer)
+    ]
+    known = [(shots, score) for shots, score in readings if shots and score is not None]
+    return max(known, key=lambda pair: pair[0], default=None)
+
+
+def few_shots(
+    before: Case, after: Case, layer: str
+) -> tuple[int | None, tuple[Interval | None, Interval | None]]:
+    """The same of two cases, where both had as many examples."""
+    first, last = few_shot(before, layer), few_shot(after, layer)
+    if first is None or last is None or first[0] != last[0]:
+        return None, (None, None)
+    return first[0], (first[1], last[1])
 
 
 def label_reading(case: Case, layer: str) -> Interval | None:

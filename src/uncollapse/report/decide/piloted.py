@@ -1,9 +1,8 @@
-"""A pilot on the first screen: what is lost, the cheapest change, the next one, what is not ruled out."""
+"""A pilot on the first screen: what is lost, the cheapest change and the next, what may be lost."""
 
 from __future__ import annotations
 
-from uncollapse import records
-from uncollapse.records import Interval, Message, PilotResult, Trial
+from uncollapse.records import Interval, Message, PilotResult, Recommendation, Trial, Value
 from uncollapse.report.decide.decision import Decision
 from uncollapse.report.inputs_model import compared, confirmation
 
@@ -36,25 +35,22 @@ def _headline(pilot: PilotResult, verdict: str, gain: Interval | None) -> Messag
         return Message(f"headline.pilot-{verdict}", values)
     other = _OTHER.get(pilot.layer, "")
     there = _reached(pilot, "start", other)
-    kind = "pilot-within" if there is not None and there > here else "pilot-within-alone"
-    kinds = "some" if pilot.objective.kinds is None else str(pilot.objective.kinds)
+    key = "headline.pilot-within" if pilot.objective.kinds is None else "headline.pilot-kinds"
     return Message(
-        f"headline.{kind}",
+        key if there is not None and there > here else f"{key}-alone",
         {
-            "kinds": kinds,
+            "kinds": pilot.objective.kinds,
             "columns": pilot.objective.columns,
             "here": here,
             "there": there,
             "layer": pilot.layer,
             "other": other,
-            "verdict": verdict,
-            "reached": _reached(pilot, "recommended", pilot.layer),
         },
     )
 
 
 def _reached(pilot: PilotResult, which: str, layer: str) -> float | None:
-    """Mean objective of the start or of what is recommended, on the last rows it was measured on."""
+    """Mean objective of the start or of what is recommended, on the last rows it was read on."""
     confirmed = confirmation(pilot)
     means = None if confirmed is None else getattr(confirmed, which)
     if means is None and which == "start":
@@ -77,10 +73,8 @@ def _changes(pilot: PilotResult, verdict: str) -> tuple[Message, ...]:
     """The cheapest change first, then the next, or what to do while nothing is recommended."""
     chosen, free, said = pilot.recommendation, _cheapest(pilot), list[Message]()
     if chosen is not None and not chosen.change:
-        said.append(Message("change.pilot-free", {"name": chosen.trial}))
-        if chosen.map:
-            said.append(Message("change.pilot-map"))
-        return tuple(said)
+        to_do = Message("change.pilot-free", {"name": chosen.trial})
+        return (to_do, Message("change.pilot-map")) if chosen.map else (to_do,)
     if free is not None:
         said.append(Message("change.pilot-cheapest", {"name": free.name, "gain": free.gain}))
     elif any(trial.kind == "free" for trial in pilot.candidates):
@@ -98,14 +92,31 @@ def _gains(pilot: PilotResult) -> tuple[Message, ...]:
         return (Message("gain.best", {"name": best.name, "gain": best.gain}),)
     if confirmed is None:
         return (Message("gain.pilot", {"gain": chosen.gain}),)
-    on = {"split": confirmed.split, "seeds": len(confirmed.seeds)}
+    on: dict[str, Value] = {"split": confirmed.split, "seeds": len(confirmed.seeds)}
     said = [Message("gain.confirmed", {"gain": confirmed.gain, **on})]
-    over = confirmed.over_free
-    if over is not None:
-        shown = over.low is not None and over.low > 0
-        key = "gain.over-free" if shown else "gain.not-over-free"
-        said.append(Message(key, {"gain": over, "name": chosen.free, **on}))
+    layer = chosen.layer or pilot.layer
+    reached = _reached(pilot, "recommended", layer)
+    if reached is not None and pilot.objective.name == "within-class" and layer in _OTHER:
+        said.append(Message("gain.reached", {"layer": layer, "to": reached}))
+    if confirmed.over_free is not None:
+        said.append(_over_free(pilot, chosen, confirmed.over_free, on))
+    elif not chosen.change:
+        said.append(Message("gain.next-none"))
     return tuple(said)
+
+
+def _over_free(
+    pilot: PilotResult, chosen: Recommendation, gain: Interval, on: dict[str, Value]
+) -> Message:
+    """What training gains over the best that is free, whichever of the two is recommended."""
+    shown = gain.low is not None and gain.low > 0
+    if not chosen.next:
+        key = "gain.over-free" if shown else "gain.not-over-free"
+        return Message(key, {"gain": gain, "name": chosen.free, **on})
+    trained = next(trial for trial in pilot.trials if trial.name == chosen.next)
+    changes = tuple(map(str, trained.change))
+    values: dict[str, Value] = {"gain": gain, "changes": changes, **on}
+    return Message("gain.next" if shown else "gain.next-unshown", values)
 
 
 def _costs(pilot: PilotResult) -> tuple[Message, ...]:
@@ -117,7 +128,7 @@ def _costs(pilot: PilotResult) -> tuple[Message, ...]:
         said.append(Message("cost.task", {"change": task}))
         if chosen.margin is not None:
             low = task.estimate if task.low is None else task.low
-            values: dict[str, records.Value] = {"loss": -low, "margin": chosen.margin}
+            values: dict[str, Value] = {"loss": -low, "margin": chosen.margin}
             said.append(Message("cost.not-ruled-out" if low < 0 else "cost.no-loss", values))
     if spent := sum(trial.seconds for trial in pilot.trials):
         said.append(Message("cost.pilot", {"seconds": spent, "trials": len(pilot.trials)}))
@@ -127,7 +138,7 @@ def _costs(pilot: PilotResult) -> tuple[Message, ...]:
 def _certainty(pilot: PilotResult) -> tuple[Message, ...]:
     confirmed, said = confirmation(pilot), []
     if confirmed is not None:
-        values = {"seeds": len(confirmed.seeds), "split": confirmed.split}
+        values: dict[str, Value] = {"seeds": len(confirmed.seeds), "split": confirmed.split}
         said.append(Message("certainty.confirmed", values))
     if family := pilot.statistics.family_size:
         level = pilot.statistics.level or 0.95
