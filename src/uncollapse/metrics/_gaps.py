@@ -41,8 +41,7 @@ def accuracy(sample: Sample, rows: Bools, right: Floats, confidence: float) -> I
         return None
     counts = np.bincount(np.unique(np.stack([labels[read], fine[read]]), axis=1)[0])
     present, owners = np.unique(labels[used], return_inverse=True)
-    independent = sample.groups or sample.instances
-    units = np.arange(len(fine)) if independent is None else independent.codes
+    units = np.arange(len(fine)) if sample.units is None else sample.units
     return score_within(
         right[used] == 1, owners, fine[used], counts[present], units[used], confidence
     ).chance_corrected

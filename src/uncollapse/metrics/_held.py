@@ -206,6 +206,8 @@ def _numbers(known: dict[Any, int], names: Codes, rows: Integers) -> Integers:
 
 def _keys(sample: Sample, first_row: int, named: bool) -> Keys:
     """A hash of each row's group, instance or number, the same in all of its rows."""
+    if sample.copies is not None and sample.copies.units is not None:
+        return np.asarray(mixed(sample.copies.units.astype(np.uint64)), dtype=np.uint64)
     names = sample.groups or (sample.instances if named else None)
     if names is not None:
         return np.asarray(hash_ids(list(names.names))[names.codes], dtype=np.uint64)

@@ -13,6 +13,7 @@ from uncollapse import records
 from uncollapse.errors import InputError
 from uncollapse.metrics._reference import Reference, as_reference, compared
 from uncollapse.metrics._retention import PERMUTATIONS, Drawing
+from uncollapse.metrics._rows import about_rows
 from uncollapse.metrics.influences import influences_of
 from uncollapse.metrics.moments import Classes, Floats, classes_of
 from uncollapse.metrics.secondary import nc1_null, secondary_measures, ssem_fit, uniformity_of
@@ -224,13 +225,14 @@ def build_record(
     check_confidence(confidence)
     prediction, margins = _as_prediction(prediction), margins or Margins()
     beside = in_memory or InMemory()
-    blocks = next((len(m.rows) for m in classes.units if m.blocked and m.rows is not None), None)
+    blocks = next((moments.blocks for moments in classes.units if moments.blocks), None)
     interval = records.sentence(
         "interval.units" if blocks is None else "interval.blocks", {"blocks": blocks}
     )
     macro = decompose(classes.units, confidence=confidence)
     known = Known(beside.probe, beside.slices, reference)
     verdict, reasons = judge(macro, classes.names, margins, prediction, known)
+    reasons = (*reasons, *about_rows(classes))
     return Measurement(
         verdict=verdict,
         reasons=reasons,
@@ -261,6 +263,7 @@ def build_record(
             groups=any(moments.names is not None for moments in classes.units),
             interval=interval if all(m.has_spread for m in classes.units) else None,
             blocks=blocks,
+            copies=classes.copies,
             seed=beside.seed,
         ),
     )

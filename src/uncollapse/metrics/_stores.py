@@ -28,18 +28,21 @@ from uncollapse.metrics.moments import (
 
 
 class ScatterStore:
-    """Totals and centred second moments per class: exact leave-one-out intervals."""
+    """Totals and centred second moments per class: exact leave-one-out intervals.
+
+    A class of fewer units than features is kept as its units, which are the smaller of the two.
+    """
 
     def __init__(self) -> None:
         self.classes: list[ClassMoments] = []
 
     def add(self, number: int, features: Floats, groups: list[Any] | None) -> None:
-        self._merge(number, ClassMoments.scattered(features))
+        self._merge(number, ClassMoments.of_units(features, 0))
 
     def _merge(self, number: int, part: ClassMoments) -> None:
         zeros = np.zeros_like(part.totals)
         while len(self.classes) <= number:  # a label may have no rows that can be used
-            self.classes.append(ClassMoments(0, zeros, 0, scatter=np.outer(zeros, zeros)))
+            self.classes.append(ClassMoments(0, zeros, 0, rows=np.zeros((0, len(zeros)))))
         mine = self.classes[number]
         self.classes[number] = mine.merged(part) if mine.units else part
 
@@ -52,12 +55,31 @@ class ScatterStore:
         return self.classes[number]
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        names = ("units", "totals", "scatter")
-        return {name: np.array([getattr(part, name) for part in self.classes]) for name in names}
+        width = len(self.classes[0].totals) if self.classes else 0
+        scattered = [c for c, part in enumerate(self.classes) if part.scatter is not None]
+        kept = [part.rows for part in self.classes if part.rows is not None]
+        return {
+            "units": np.array([part.units for part in self.classes]),
+            "totals": np.array([part.totals for part in self.classes]),
+            "scattered": np.array(scattered, dtype=np.int64),
+            "scatter": np.array([self.classes[c].scatter for c in scattered]).reshape(
+                -1, width, width
+            ),
+            "kept": np.concatenate([np.zeros((0, width)), *kept]),
+        }
 
     def restore(self, arrays: dict[str, NDArray[Any]], groups: list[Any]) -> None:
-        parts = zip(arrays["units"].tolist(), arrays["totals"], arrays["scatter"], strict=True)
-        self.classes = [ClassMoments(units, t, 0, scatter=s) for units, t, s in parts]
+        units, totals = arrays["units"], arrays["totals"]
+        scattered = arrays.get("scattered", np.arange(len(units)))  # all of them, in older files
+        scatter = dict(zip(scattered.tolist(), arrays["scatter"], strict=True))
+        first = 0
+        for c, count in enumerate(units.tolist()):
+            if c in scatter:
+                part = ClassMoments(count, totals[c], 0, scatter=scatter[c])
+            else:
+                part = ClassMoments(count, totals[c], 0, rows=arrays["kept"][first : first + count])
+                first += count
+            self.classes.append(part)
 
 
 class GroupStore:
@@ -128,8 +150,12 @@ class BlockStore:
         self.blocks = blocks
         self.seen = 0
         self.units: Integers = np.zeros(0, dtype=np.int64)
-        # (classes * blocks, d) and (classes * blocks, 6): apart, because rows add to the first only
-        # and to all of it, which is twice as fast where it lies in one piece.
+        # Where the sums of each class's blocks are; -1 for a block without units, which has none:
+        # of many small classes most blocks stay empty.
+        self.place: Integers = np.zeros(0, dtype=np.int64)
+        self.used = 0
+        # (places, d) and (places, 6): apart, because rows add to the first only and to all of it,
+        # which is twice as fast where it lies in one piece.
         self.sums: Floats = np.zeros((0, dimension))
         self.extras: Floats = np.zeros((0, EXTRA))
         self._wide: Floats = np.zeros((0, dimension))
@@ -137,9 +163,18 @@ class BlockStore:
     def _grow(self, classes: int) -> None:
         if classes > len(self.units):
             room = max(classes, 2 * len(self.units)) - len(self.units)
-            rows = ((0, room * self.blocks), (0, 0))
             self.units = np.pad(self.units, (0, room))
-            self.sums, self.extras = np.pad(self.sums, rows), np.pad(self.extras, rows)
+            self.place = np.pad(self.place, (0, room * self.blocks), constant_values=-1)
+
+    def _places(self, blocks: Integers) -> Integers:
+        """Places of the sums of these blocks, which get one where they have none."""
+        fresh = np.unique(blocks[self.place[blocks] < 0])
+        self.place[fresh] = self.used + np.arange(len(fresh))
+        self.used += len(fresh)
+        if self.used > len(self.sums):
+            room = ((0, max(self.used, len(self.sums) * 5 // 4) - len(self.sums)), (0, 0))
+            self.sums, self.extras = np.pad(self.sums, room), np.pad(self.extras, room)
+        return self.place[blocks]
 
     def _next(self, count: int) -> Integers:
         numbers = np.arange(self.seen, self.seen + count, dtype=np.uint64)
@@ -150,9 +185,9 @@ class BlockStore:
         d = features.shape[1] - EXTRA
         self._grow(number + 1)
         self.units[number] += len(features)
-        blocks = number * self.blocks + self._next(len(features))
-        np.add.at(self.sums, blocks, features[:, :d])
-        np.add.at(self.extras, blocks, features[:, d:])
+        places = self._places(number * self.blocks + self._next(len(features)))
+        np.add.at(self.sums, places, features[:, :d])
+        np.add.at(self.extras, places, features[:, d:])
 
     def widened(self, rows: NDArray[Any]) -> Floats:
         """The rows in float64, in memory that is used again for the next ones."""
@@ -170,18 +205,26 @@ class BlockStore:
         """
         count = len(rows)
         self._grow(int(classes.max()) + 1)
-        blocks = classes * self.blocks + self._next(count)
-        size = len(self.sums)
-        scale = sparse.csc_matrix((1 / norms, blocks, np.arange(count + 1)), shape=(size, count))
-        self.sums += np.asarray(scale @ rows)
-        counts = np.bincount(blocks, minlength=size)
-        self.extras[:, [SQUARE, COUNT, COUNT_SQUARE, VIEW_MEAN_SQUARE]] += counts[:, None]
+        places = self._places(classes * self.blocks + self._next(count))
+        touched: Any = slice(0, self.used)
+        size = self.used
+        if size > count:  # else nearly all of them are, and one piece is faster
+            touched, places = np.unique(places, return_inverse=True)
+            size = len(touched)
+        scale = sparse.csc_matrix((1 / norms, places, np.arange(count + 1)), shape=(size, count))
+        self.sums[touched] += np.asarray(scale @ rows)
+        counts = np.bincount(places, minlength=size)[:, None]
+        extras = self.extras[touched]
+        extras[:, [SQUARE, COUNT, COUNT_SQUARE, VIEW_MEAN_SQUARE]] += counts
+        self.extras[touched] = extras
         self.units += np.bincount(classes, minlength=len(self.units))
 
     def absorb(self, other: BlockStore, numbers: list[int]) -> None:
         self._grow(max(numbers, default=-1) + 1)
         for c, number in enumerate(numbers[: len(other.units)]):
-            mine, theirs = self._blocks(number), other._blocks(c)
+            theirs = other.place[other._blocks(c)]
+            mine = self._places(number * self.blocks + np.flatnonzero(theirs >= 0))
+            theirs = theirs[theirs >= 0]
             self.units[number] += other.units[c]
             self.sums[mine] += other.sums[theirs]
             self.extras[mine] += other.extras[theirs]
@@ -191,21 +234,24 @@ class BlockStore:
         return slice(number * self.blocks, (number + 1) * self.blocks)
 
     def moments(self, number: int) -> ClassMoments:
-        mine = self._blocks(number)
-        rows = np.hstack([self.sums[mine], self.extras[mine]])
+        places = self.place[self._blocks(number)]
+        places = places[places >= 0]
+        rows = np.hstack([self.sums[places], self.extras[places]])
         units = int(self.units[number])
-        return ClassMoments(units, rows.sum(axis=0), 0, rows=rows, blocked=True)
+        return ClassMoments(units, rows.sum(axis=0), 0, rows=rows, blocks=self.blocks)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        return {
-            name: np.asarray(getattr(self, name)) for name in ("sums", "extras", "units", "seen")
-        }
+        sums = {"sums": self.sums[: self.used], "extras": self.extras[: self.used]}
+        return sums | {name: np.asarray(getattr(self, name)) for name in ("units", "seen", "place")}
 
     def restore(self, arrays: dict[str, NDArray[Any]], groups: list[Any]) -> None:
         self.seen = int(arrays["seen"])
         self.units = np.array(arrays["units"], dtype=np.int64)
         self.sums = np.array(arrays["sums"], dtype=np.float64)
         self.extras = np.array(arrays["extras"], dtype=np.float64)
+        self.used = len(self.sums)
+        # Older files have a place for every block.
+        self.place = np.array(arrays.get("place", np.arange(self.used)), dtype=np.int64)
 
 
 Store = ScatterStore | GroupStore | BlockStore

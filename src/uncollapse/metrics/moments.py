@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from uncollapse.samples import Sample, unit_rows
+from uncollapse.samples import Codes, Sample, stored_as, unit_rows
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -81,7 +81,7 @@ class ClassMoments:
     samples: int  # rows, all views counted
     scatter: Floats | None = None  # (d + 6, d + 6), for units of one instance each
     rows: Floats | None = None  # (units or blocks, d + 6)
-    blocked: bool = False  # whether rows are blocks of units
+    blocks: int = 0  # where rows are blocks of units: how many there are, the empty ones too
     names: Integers | None = None  # group code of each of the rows, to follow it through classes
 
     @property
@@ -107,7 +107,7 @@ class ClassMoments:
     @property
     def replicates(self) -> int:
         """What the jackknife leaves out one of: units, or blocks where they are kept."""
-        if not self.blocked or self.rows is None:
+        if not self.blocks or self.rows is None:
             return self.units
         return int(np.count_nonzero(self.rows[:, COUNT]))
 
@@ -143,14 +143,22 @@ class ClassMoments:
         Centred sums, because sum x x' - n m m' loses every digit when a class is nearly one point
         (Chan, Golub & LeVeque 1983, equation 2.1b).
         """
-        assert self.scatter is not None  # only this form is merged
-        assert other.scatter is not None
         units = self.units + other.units
+        totals, samples = self.totals + other.totals, self.samples + other.samples
+        if self.rows is not None and other.rows is not None and units <= self.rows.shape[1]:
+            rows = np.concatenate([self.rows, other.rows])
+            return ClassMoments(units, totals, samples, rows=rows)
         difference = other.totals / other.units - self.totals / self.units
         weight = self.units * other.units / units
-        together = self.scatter + other.scatter + weight * np.outer(difference, difference)
-        totals = self.totals + other.totals
-        return ClassMoments(units, totals, self.samples + other.samples, scatter=together)
+        together = self._scatter() + other._scatter() + weight * np.outer(difference, difference)
+        return ClassMoments(units, totals, samples, scatter=together)
+
+    def _scatter(self) -> Floats:
+        if self.scatter is not None:
+            return self.scatter
+        assert self.rows is not None  # one of the two forms always exists
+        centred = self.rows - self.totals / self.units
+        return np.asarray(centred.T @ centred)
 
     def products(self, functionals: Floats) -> Floats:
         """The (j, j) matrix sum_g (f_a . x_g)(f_b . x_g) for functionals with f . totals = 0."""
@@ -233,6 +241,10 @@ class Classes:
     normalised: bool = True  # whether they came as unit vectors
     dropped: Mapping[str, int] = field(default_factory=dict)  # rows left out, by fault
     views: bool = False  # whether rows are views of instances
+    copies: int | None = None  # rows that are exact copies of others; None: not looked for
+    linked: bool = False  # whether copies of a row are one unit
+    streamed: bool = False  # whether rows were seen part by part
+    stored: str = ""  # what quantised embeddings hold, as `stored_as` has it
 
     @property
     def counts(self) -> dict[Any, int]:
@@ -273,18 +285,30 @@ def features_by_class(sample: Sample) -> Iterator[tuple[int, Floats, Integers | 
         yield int(sample.labels.codes[rows[0]]), features, groups, len(rows)
 
 
+def _grouped(sample: Sample, features: Floats, groups: Integers, samples: int) -> ClassMoments:
+    """Moments of a class whose instances belong to these groups, or are copies of each other."""
+    grouped, codes = group_features(features, groups)
+    if sample.groups is not None:
+        return ClassMoments.of_units(grouped, samples, codes)
+    if len(grouped) == len(features):
+        return ClassMoments.of_units(features, samples)
+    # Units of several instances are kept as rows.
+    return ClassMoments(len(grouped), grouped.sum(axis=0), samples, rows=grouped)
+
+
 def classes_of(sample: Sample, *, keep_bytes: int = 0) -> Classes:
     """Moments of every class of a checked sample; `points` are kept up to so many bytes."""
     names, units, instances, points = [], [], [], []
     keep = 8 * sample.matrix.size <= keep_bytes
-    for code, features, groups, samples in features_by_class(sample):
+    linked = sample
+    if sample.copies is not None and sample.copies.units is not None:
+        linked = replace(sample, groups=Codes(sample.copies.units, ()))
+    for code, features, groups, samples in features_by_class(linked):
         names.append(sample.labels.names[code])
         instances.append(ClassMoments.of_units(features, samples))
-        if groups is None:
-            units.append(instances[-1])
-        else:
-            grouped, group_codes = group_features(features, groups)
-            units.append(ClassMoments.of_units(grouped, samples, group_codes))
+        units.append(
+            instances[-1] if groups is None else _grouped(sample, features, groups, samples)
+        )
         if keep:
             points.append(features[:, : sample.matrix.shape[1]])
     return Classes(
@@ -296,4 +320,7 @@ def classes_of(sample: Sample, *, keep_bytes: int = 0) -> Classes:
         sample.normalised,
         sample.dropped,
         views=sample.instances is not None,
+        copies=0 if sample.copies is None else sample.copies.extra,
+        linked=sample.copies is not None and sample.copies.units is not None,
+        stored=stored_as(sample.matrix),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -17,6 +17,7 @@ from uncollapse.metrics._stores import GroupStore
 from uncollapse.metrics.moments import EXTRA
 from uncollapse.metrics.stream import Accumulator
 from uncollapse.records import Count, Document, PositiveCount
+from uncollapse.samples import CopyCounter
 from uncollapse.storage import beside, check_output
 from uncollapse.tables import Columns, open_arrays
 
@@ -43,6 +44,8 @@ class StateHeader(Document):
     grouped: bool
     groups: _Names | None = None
     split: str | None = None  # of the rows, where the files say it
+    stored: str | None = None  # what quantised rows hold
+    copies_halved: Annotated[int, Ge(0), Le(63)] | None = None  # of which part copies were counted
     version: Annotated[int, Ge(1), Le(1)] = 1  # what files were counted by before there were kinds
 
     def __post_init__(self) -> None:
@@ -53,7 +56,7 @@ class StateHeader(Document):
 
 
 _NOTED = ("dtypes", "normalised", "dropped")
-_PLAIN = ("interval", "blocks", "views", "dimension", "rows", "split")
+_PLAIN = ("interval", "blocks", "views", "dimension", "rows", "split", "stored")
 
 
 def check_place(path: str | Path) -> None:
@@ -84,6 +87,7 @@ def save_state(accumulator: Accumulator, path: str | Path) -> None:
     store = accumulator.store
     header = StateHeader(
         **{name: getattr(accumulator, name) for name in _NOTED + _PLAIN},
+        copies_halved=None if accumulator.copies is None else accumulator.copies.halvings,
         grouped=accumulator.grouped,
         labels=list(accumulator.labels),
         samples=accumulator.samples,
@@ -91,6 +95,8 @@ def save_state(accumulator: Accumulator, path: str | Path) -> None:
     )
     arrays = {} if store is None else store.arrays()
     arrays["ids"] = accumulator.ids.sorted()
+    if accumulator.copies is not None:
+        arrays["copies"] = accumulator.copies.array()
     text = np.frombuffer(header.to_json(None).encode(), dtype=np.uint8)
     with beside(Path(path)) as part, part.open("wb") as file:
         np.savez(file, **{_HEADER: text}, **arrays)  # type: ignore[arg-type]  # the stub mistakes ** for flags
@@ -129,6 +135,10 @@ def load_state(path: str | Path) -> Accumulator:
         accumulator.labels = {name: number for number, name in enumerate(header.labels)}
         accumulator.samples = header.samples
         accumulator.ids.add(arrays.pop("ids"))
+        accumulator.copies = None
+        if header.copies_halved is not None:
+            kept = arrays.pop("copies").astype(np.uint64)
+            accumulator.copies = CopyCounter.restored(kept, header.copies_halved)
         if arrays:
             store, _ = accumulator.begin((header.dimension, header.views, header.grouped))
             store.restore(arrays, header.groups or [])
@@ -145,32 +155,59 @@ def _check_arrays(header: StateHeader, arrays: dict[str, NDArray[Any]]) -> None:
     """Hold shapes and counts of a state's arrays against its header."""
     if arrays["ids"].ndim != 1 or arrays["ids"].dtype != np.uint64:
         raise ValueError("ids that are no hashes")
-    held = {name: values.shape for name, values in arrays.items() if name != "ids"}
+    held = {name: v.shape for name, v in arrays.items() if name not in ("ids", "copies")}
     if not held:
         return
-    d, known, counts = header.dimension, len(header.labels), arrays.get("units")
-    width, classes = d + EXTRA, 0 if counts is None else len(counts)
-    if header.grouped:
-        groups = len(header.groups or [])
-        wanted: dict[str, tuple[int, ...]] = {"totals": (groups, width), "group_class": (groups,)}
-    elif header.interval == "blocks":
-        rows = classes * header.blocks
-        wanted = {"sums": (rows, d), "extras": (rows, EXTRA), "units": (classes,), "seen": ()}
-    else:
-        square = (classes, width, width)
-        wanted = {"units": (classes,), "totals": square[:2], "scatter": square}
+    known, counts = len(header.labels), arrays.get("units")
+    wanted = _shapes(header, arrays, 0 if counts is None else len(counts))
     if held != wanted:
         raise ValueError(f"arrays of shapes {held} where its header says {wanted}")
+    # Sums over unit vectors, and squares of squares of how many there are.
+    for name in ("totals", "scatter", "kept", "sums", "extras"):
+        if np.abs(arrays.get(name, np.zeros(1))).max(initial=0) > max(header.rows, 2) ** 4:
+            raise ValueError(f"{name} that {header.rows} rows cannot sum to")
     for name in ("units", "seen", "group_class"):
         if name in arrays and (arrays[name].dtype.kind not in "iu" or (arrays[name] < 0).any()):
             raise ValueError(f"{name} that are no whole numbers from 0")
     if header.grouped and (arrays["group_class"] >= known).any():
         raise ValueError("groups of no class")
+    for name, last in (("scattered", len(arrays.get("units", ()))), ("place", len(held))):
+        index = arrays.get(name, np.zeros(0, np.int64))
+        last = len(arrays["sums"]) if name == "place" and "sums" in arrays else last
+        if len(index) and (index.min() < -(name == "place") or index.max() >= last):
+            raise ValueError(f"{name} beyond the {last} that there are")
     if counts is not None:
-        units = np.zeros(max(known, classes), np.int64)
-        units[:classes] = counts
+        units = np.zeros(max(known, len(counts)), np.int64)
+        units[: len(counts)] = counts
         if (units > np.pad(header.samples, (0, len(units) - known))).any():
             raise ValueError(f"units {counts.tolist()[:5]} of samples {header.samples[:5]}")
+
+
+def _shapes(
+    header: StateHeader, arrays: Mapping[str, NDArray[Any]], classes: int
+) -> dict[str, tuple[int, ...]]:
+    """Shapes of the arrays of so many classes; those of older files have no index of their own."""
+    d, width = header.dimension, header.dimension + EXTRA
+    if header.grouped:
+        groups = len(header.groups or [])
+        return {"totals": (groups, width), "group_class": (groups,)}
+    if header.interval == "blocks":
+        rows = classes * header.blocks
+        index = {"place": (rows,)} if "place" in arrays else {}
+        rows = len(arrays["sums"]) if index else rows
+        return {"sums": (rows, d), "extras": (rows, EXTRA), "units": (classes,), "seen": ()} | index
+    if "scattered" not in arrays:
+        square = (classes, width, width)
+        return {"units": (classes,), "totals": square[:2], "scatter": square}
+    scattered = arrays["scattered"]
+    kept = int(arrays["units"].sum() - arrays["units"][scattered].sum())
+    return {
+        "units": (classes,),
+        "totals": (classes, width),
+        "scattered": (len(scattered),),
+        "scatter": (len(scattered), width, width),
+        "kept": (kept, width),
+    }
 
 
 def merged_states(

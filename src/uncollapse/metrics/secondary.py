@@ -19,6 +19,8 @@ from uncollapse.records import CAVEATS, NC1Null, SingleMeasure, Variances, numbe
 
 # Measures over pairs of classes look at this many classes, evenly spaced in label order.
 _MOST_CLASSES = 1000
+# Rows whose products are summed at once: many small classes would be many small products.
+_HELD_ROWS = 1 << 15
 # Those that need a covariance matrix per class, at this many.
 _MOST_COVARIANCES = 100
 # Multiplications that the matrix of second moments of all instances may cost.
@@ -34,7 +36,7 @@ def secondary_measures(
     units, classes = measured.units, measured.instances
     chosen = _evenly(len(classes), _MOST_CLASSES)
     spectra = [classes[c] for c in _evenly(len(classes), _MOST_COVARIANCES)]
-    whole = all(m.has_spread and not m.blocked and m.units == m.instances for m in classes)
+    whole = all(m.has_spread and not m.blocks and m.units == m.instances for m in classes)
     means = np.stack([moments.mean for moments in classes])
     a = np.array([levels_of_class(moments).a for moments in units])
     within, view = variances.within_class_variance.estimate, variances.view_variance.estimate
@@ -193,20 +195,34 @@ def rankme(classes: Sequence[ClassMoments]) -> float | None:
     d = classes[0].dimension
     kept = sum(len(m.rows) for m in classes if m.rows is not None)
     step = max(1, int(np.ceil(kept * d**2 / _MOST_MULTIPLICATIONS)))
+    # Views of the rows, with the factor by which those that are left stand for the others.
     thinned = [
-        m.rows[::step, :d] * np.sqrt(m.units / len(m.rows[::step]))
+        (m.rows[::step, :d], np.sqrt(m.units / len(m.rows[::step])))
         for m in classes
         if m.rows is not None
     ]
-    together = np.concatenate(thinned) if thinned else np.zeros((0, d))
-    if len(thinned) == len(classes) and len(together) < d:
+    if len(thinned) == len(classes) and sum(len(rows) for rows, _ in thinned) < d:
+        together = np.concatenate([rows * factor for rows, factor in thinned])
         second = together @ together.T  # of the same eigenvalues but zeros, and smaller
     else:
-        second = together.T @ together
+        second, held = np.zeros((d, d)), list[Floats]()
+        for rows, factor in thinned:
+            held.append(rows * factor)
+            if sum(map(len, held)) >= _HELD_ROWS:
+                second, held = _with_products(second, held), []
+        second = _with_products(second, held)
         for m in classes:
             if m.rows is None:
                 second += m.covariance() * (m.units - 1) + m.units * np.outer(m.mean, m.mean)
     return number(effective_rank(np.sqrt(np.clip(np.linalg.eigvalsh(second), 0, None))))
+
+
+def _with_products(second: Floats, held: Sequence[Floats]) -> Floats:
+    """Second moments with those of further rows."""
+    if not held:
+        return second
+    together = np.concatenate(held)
+    return np.asarray(second + together.T @ together)
 
 
 def class_spectrum(classes: Sequence[ClassMoments]) -> records.ClassSpectrum:

@@ -20,7 +20,7 @@ from uncollapse.metrics.variance import decompose
 from uncollapse.metrics.verdict import judge
 from uncollapse.probes import WithinClassOptions, probe_within_classes
 from uncollapse.records import Margins
-from uncollapse.samples import Sample, select
+from uncollapse.samples import Sample, select, with_copies
 
 
 def measure_slices(
@@ -73,7 +73,8 @@ def _one_slice(
     each = ((name, accuracy(sample, rows, right, confidence)) for name, right in hits.items())
     read = {name: interval for name, interval in each if interval is not None}
     probe = records.SliceProbe(**read) if read else None
-    classes = classes_of(select(sample, rows)).of_several_units()
+    # What is a copy among all rows may be a collapsed slice.
+    classes = classes_of(with_copies(select(sample, rows))).of_several_units()
     if len(classes.names) < 2:
         reason = records.sentence("slice.few")
         return records.SliceMeasurement(count, 0, "cannot-tell", reason=reason, probe=probe)

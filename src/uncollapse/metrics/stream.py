@@ -20,6 +20,7 @@ from uncollapse.metrics.moments import Classes, ClassMoments, Integers, features
 from uncollapse.records import Margins, Measurement, Prediction
 from uncollapse.samples import (
     ByRole,
+    CopyCounter,
     Hashes,
     IdSet,
     RepeatedInstanceError,
@@ -29,6 +30,7 @@ from uncollapse.samples import (
     row_norms,
     sample_of,
     sorted_names,
+    stored_as,
     usable,
     usable_reference,
 )
@@ -89,6 +91,8 @@ class Accumulator:
         self.dimension = 0
         self.rows = 0
         self.split: str | None = None  # name of the rows' part
+        self.copies: CopyCounter | None = CopyCounter()  # None where they are not looked for
+        self.stored: str | None = None  # what quantised rows hold; None before the first
         self.ids = IdSet()
         self.label_sources: dict[str, None] = {}
         self.held: HeldRows | None = None  # of both embeddings, where there is a reference
@@ -132,6 +136,7 @@ class Accumulator:
             norms = row_norms(wide)
             if norms.min() > 0 and np.isfinite(norms.sum()) and sample.labels.codes.min() >= 0:
                 self.note((sample.dtype,), is_unit(norms, sample.dtype), {})
+                self._look(sample, norms)
                 numbers = self._numbers(sample.labels.names)[sample.labels.codes]
                 for number, count in enumerate(np.bincount(numbers).tolist()):
                     self.samples[number] += count
@@ -152,6 +157,7 @@ class Accumulator:
             self.note((), True, sample.dropped)
             return
         self.note((sample.dtype,), sample.normalised, sample.dropped)
+        self._look(sample, None)
         if instances is not None and sample.instances is not None:  # else all of them are new
             present = np.unique(sample.instances.codes)
             ids = hash_ids([sample.instances.names[code] for code in present])
@@ -171,6 +177,16 @@ class Accumulator:
                 groups = [sample.groups.names[code] for code in codes]
             store.add(numbers[code], features, groups)
             self.samples[numbers[code]] += rows
+
+    def _look(self, sample: Sample, norms: NDArray[np.float64] | None) -> None:
+        """Count copies among rows that are units by themselves, and see whether they are codes."""
+        if sample.instances is not None or sample.groups is not None:
+            self.copies = None
+        if self.copies is not None:
+            self.copies.add(sample.matrix, row_norms(sample.matrix) if norms is None else norms)
+        if self.stored != "":
+            stored = stored_as(sample.matrix)
+            self.stored = stored if self.stored in (None, stored) else ""
 
     def begin(self, kind: _Kind) -> tuple[Store, _Kind]:
         """The store, chosen at the first rows, and what kind of rows it is for."""
@@ -244,6 +260,12 @@ class Accumulator:
                 "keep all views of an instance in one shard",
             )
         self.held = held_together(self.held, other.held, first=self.rows == 0)
+        if self.copies is None or other.copies is None:
+            self.copies = None
+        else:
+            self.copies.merge(other.copies)
+        if other.stored is not None:
+            self.stored = other.stored if self.stored in (None, other.stored) else ""
         self.split = other.split if self.rows == 0 or self.split == other.split else None
         numbers = self._numbers(other.labels).tolist()
         for number, count in zip(numbers, other.samples, strict=True):
@@ -284,6 +306,9 @@ class Accumulator:
             normalised=self.normalised,
             dropped=dict(self.dropped),
             views=self.views,
+            copies=None if self.copies is None else self.copies.extra,
+            streamed=True,
+            stored=self.stored or "",
         ).of_several_units()
         if len(classes.names) < 2:
             kept = ", ".join(map(str, classes.names)) or "none"

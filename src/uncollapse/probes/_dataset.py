@@ -13,10 +13,13 @@ from uncollapse.errors import InputError
 from uncollapse.probes._task import Integers, SplitRows, Task
 from uncollapse.samples import (
     Codes,
+    Copies,
     as_matrix,
     encode,
+    find_copies,
     label_codes,
     raise_fault,
+    row_hashes,
     row_norms,
     vector_faults,
 )
@@ -75,6 +78,7 @@ class Dataset:
     units: Integers  # (N,) independent unit of each row
     unit: str  # what it is
     given: Embedded
+    notes: tuple[str, ...] = ()  # what the reader must know of the rows
 
 
 def as_dataset(given: Embedded, seed: int) -> Dataset:
@@ -102,11 +106,28 @@ def as_dataset(given: Embedded, seed: int) -> Dataset:
     units, unit = _units(given, count)
     stratum = targets[given.label if given.label in targets else next(iter(targets))]
     where = given.sources.get("split", "the splits")
+    copies = find_copies(
+        row_hashes(np.hstack([row_hashes(matrix)[:, None] for matrix in layers.values()])),
+        stratum.codes - stratum.codes.min(initial=0),
+        None if unit == "row" else units,
+    )
+    alone, units = units, units if copies is None or copies.units is None else copies.units
     rows, cut = _split(given.split, stratum.codes, units, seed, where)
-    _groups_whole(rows, units, unit)
+    _groups_whole(rows, alone, unit)
     for name in given.fine:
         _not_the_label(targets, given.label, name)
-    return Dataset(layers, targets, rows, cut, units, unit, given)
+    notes = () if copies is None else (_about_copies(copies, rows, units, count),)
+    return Dataset(layers, targets, rows, cut, units, unit, given, notes)
+
+
+def _about_copies(copies: Copies, rows: Mapping[str, Integers], units: Integers, count: int) -> str:
+    """How many rows are copies of others, and how many of the test rows are of training rows."""
+    chosen = np.concatenate([rows["train"], rows["validation"]])
+    again = int(np.count_nonzero(np.isin(units[rows["test"]], units[chosen])))
+    note = f"{copies.extra} of {count} rows are exact copies of other rows"
+    if again:
+        return f"{note}; {again} test rows are copies of training or validation rows, and are known"
+    return note if copies.units is None else f"{note}; copies of a row lie in one split"
 
 
 def task_of(data: Dataset, layer: str, target: str) -> Task:

@@ -102,7 +102,7 @@ def _probe_target(
 ) -> TargetProbe:
     task = task_of(data, layer, target)
     readings: list[ProbeReading] = []
-    notes: list[str] = []
+    notes = list(data.notes)
     if "linear" in options.probes:
         reading, more = linear(task, options)
         readings.append(reading)

@@ -59,8 +59,7 @@ def probed_classes(
 ) -> list[ProbedClass]:
     """The classes in which at least two finer labels have enough independent units."""
     need_sklearn()
-    clusters = sample.groups or sample.instances
-    units = np.arange(len(sample.matrix)) if clusters is None else clusters.codes
+    units = np.arange(len(sample.matrix)) if sample.units is None else sample.units
     most = options.most_rows or MOST_ROWS
     order = np.argsort(sample.labels.codes, kind="stable")
     starts = np.flatnonzero(np.diff(sample.labels.codes[order])) + 1

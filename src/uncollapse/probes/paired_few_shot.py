@@ -82,9 +82,8 @@ def paired_few_shot(
 def _tasks(sample: Sample, fine: Codes, least: int, rng: np.random.Generator) -> Iterator[_Task]:
     """The classes with two finer labels or more of enough units."""
     assert sample.beside is not None  # the caller has one
-    units = sample.groups or sample.instances
-    unit_codes = np.arange(len(sample.matrix)) if units is None else units.codes
-    known = sample.beside.paired & ~fine.missing
+    unit_codes = np.arange(len(sample.matrix)) if sample.units is None else sample.units
+    known = sample.beside.paired & (fine.codes >= 0)
     for code in np.unique(sample.labels.codes):
         rows = np.flatnonzero(known & (sample.labels.codes == code))
         rows = whole_units(rows, unit_codes, _MOST_ROWS, rng.permutation)

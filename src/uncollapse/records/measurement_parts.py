@@ -105,11 +105,14 @@ class Conditions(Part):
     interval: str | None = None  # how intervals were found; None without them
     blocks: scalars.PositiveCount | None = None  # left out one by one; None where single units were
     seed: scalars.Count | None = None  # of permutations, splits and subsamples; None for a stream
+    copies: scalars.Count | None = (
+        None  # rows that are exact copies of others; None: not looked for
+    )
     joined_by: Literal["position"] | None = None  # how rows of labels and embeddings were paired
 
     def to_dict(self) -> dict[str, Any]:
         """One key per field; only a stream has blocks, and it has no seed."""
-        left_out = [name for name in ("blocks", "seed", "joined_by") if self[name] is None]
+        left_out = [n for n in ("blocks", "seed", "copies", "joined_by") if self[n] is None]
         return {key: value for key, value in super().to_dict().items() if key not in left_out}
 
 

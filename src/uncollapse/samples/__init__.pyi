@@ -20,11 +20,18 @@ from .codes import (
     refuse_lookalikes,
     sorted_names,
 )
+from .copies import (
+    Copies,
+    CopyCounter,
+    find_copies,
+    row_hashes,
+)
 from .embeddings import (
     as_it_came,
     as_matrix,
     is_unit,
     row_norms,
+    stored_as,
     to_numpy,
     unit_rows,
 )
@@ -34,12 +41,15 @@ from .sample import (
     Sample,
     sample_of,
     select,
+    with_copies,
 )
 
 __all__ = [
     "Beside",
     "ByRole",
     "Codes",
+    "Copies",
+    "CopyCounter",
     "Hashes",
     "IdSet",
     "RepeatedInstanceError",
@@ -49,6 +59,7 @@ __all__ = [
     "as_matrix",
     "checked",
     "encode",
+    "find_copies",
     "hash_ids",
     "is_unit",
     "label_codes",
@@ -56,14 +67,17 @@ __all__ = [
     "refuse_lookalikes",
     "row_fault",
     "row_faults",
+    "row_hashes",
     "row_norms",
     "sample_of",
     "select",
     "sorted_names",
     "split_faults",
+    "stored_as",
     "to_numpy",
     "unit_rows",
     "usable",
     "usable_reference",
     "vector_faults",
+    "with_copies",
 ]

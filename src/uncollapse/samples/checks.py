@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from uncollapse.errors import InputError
 from uncollapse.samples.codes import Codes
 from uncollapse.samples.embeddings import is_unit, row_norms
-from uncollapse.samples.sample import ByRole, Sample, select
+from uncollapse.samples.sample import ByRole, Sample, select, with_copies
 
 Bools = NDArray[np.bool_]
 
@@ -175,7 +175,7 @@ def checked(sample: Sample, *, drop_invalid: bool) -> Sample:
             found,
             "measure several classes together",
         )
-    return sample
+    return with_copies(sample)
 
 
 def split_faults(columns: ByRole[Codes]) -> dict[str, Bools]:

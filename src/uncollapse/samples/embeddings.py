@@ -18,6 +18,9 @@ _CHUNK = 65536
 _HALF = ("float16", "bfloat16", "float8_e4m3fn", "float8_e5m2")
 
 
+# Whole numbers of fewer levels are counts, or pixels of few shades, and no codes.
+_FEW_LEVELS = 64
+
 _CAME_AS = "came_as"  # where an array's type says the name of another that numpy does not have
 
 
@@ -123,3 +126,25 @@ def unit_rows(rows: NDArray[Any]) -> Floats:
     """
     wide = np.asarray(rows, dtype=np.float64)
     return wide / row_norms(wide)[:, None]
+
+
+def stored_as(rows: NDArray[Any]) -> str:
+    """What quantised rows hold: "uint8", "int8", "signs" (of two values, 1 and -1), else "".
+
+    Examples:
+        >>> stored_as(np.array([[1.0, -1.0], [-1.0, 1.0]])), stored_as(np.eye(3))
+        ('signs', '')
+    """
+    first = rows[:8]
+    if not rows.size or (rows.dtype.kind == "f" and not (first == np.trunc(first)).all()):
+        return ""
+    low, high = float(rows.min()), float(rows.max())
+    if not (np.isfinite(low) and low >= -128 and high <= 255):
+        return ""
+    if low == -1 and high == 1:
+        return "signs" if bool((np.abs(rows) == 1).all()) else ""
+    if high - low <= _FEW_LEVELS or (low < 0 and high > 127):
+        return ""
+    if rows.dtype.kind == "f" and not (rows == np.trunc(rows)).all():
+        return ""
+    return "uint8" if low >= 0 else "int8"

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uncollapse.errors import InputError
-from uncollapse.samples.codes import Codes, encode, label_codes, refuse_lookalikes
+from uncollapse.samples.codes import Codes, Integers, encode, label_codes, refuse_lookalikes
+from uncollapse.samples.copies import Copies, find_copies, row_hashes
 from uncollapse.samples.embeddings import as_matrix
 
 T = TypeVar("T")
@@ -68,10 +69,22 @@ class Sample(ByRole[Codes]):
     matrix: NDArray[Any]  # (N, d) rows as they came
     dtype: str  # name of the type that they came in
     beside: Beside | None = None  # another embedding of the same rows
+    copies: Copies | None = None  # rows that are alike to the last bit, once they were looked for
     normalised: bool = True  # whether they came with unit norm
     dropped: Mapping[str, int] = field(default_factory=dict)  # rows left out, by fault
     # Where "embeddings", "labels", ... came from, for errors.
     sources: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def units(self) -> Integers | None:
+        """(N,) independent unit of each row: groups, else instances, copies together.
+
+        None where every row is its own.
+        """
+        if self.copies is not None and self.copies.units is not None:
+            return self.copies.units
+        names = self.groups or self.instances
+        return None if names is None else names.codes
 
 
 def sample_of(
@@ -140,4 +153,13 @@ def select(sample: Sample, rows: NDArray[Any]) -> Sample:
     """Some of the rows, by a mask or by their numbers."""
     columns = sample.each(lambda column, _: column.take(rows))
     beside = None if sample.beside is None else sample.beside.take(rows)
-    return replace(sample, **columns, matrix=sample.matrix[rows], beside=beside)
+    copies = None if sample.copies is None else sample.copies.take(rows)
+    return replace(sample, **columns, matrix=sample.matrix[rows], beside=beside, copies=copies)
+
+
+def with_copies(sample: Sample) -> Sample:
+    """The sample, of whose rows it is known which are exact copies."""
+    names = sample.groups or sample.instances
+    units = None if names is None else names.codes
+    hashes = row_hashes(sample.matrix)
+    return replace(sample, copies=find_copies(hashes, sample.labels.codes, units))
