@@ -10,6 +10,9 @@ import pytest
 from markup import IMAGE, SCRIPT, Text
 
 from uncollapse import InputError, ReportOptions, build_report, compare, measure
+from uncollapse.report.charts.measured import variance_chart
+from uncollapse.report.decide.lookup import class_rows
+from uncollapse.report.language import language
 from uncollapse.report.page import MOST_BYTES
 from uncollapse.report.read.rows import measured_rows
 from uncollapse.tables import Columns
@@ -305,3 +308,25 @@ def test_no_path_and_no_such_language():
         build_report([])
     with pytest.raises(InputError, match="en or ja"):
         build_report(["x"], "fr")
+
+
+def test_a_small_collapsed_class_is_in_the_picture_and_dots_are_on_their_axis(tmp_path):
+    rng = np.random.default_rng(20260309)
+    labels = np.r_[np.zeros(19_980, int), np.repeat([1, 2], 10)]
+    spread = np.where(labels == 0, 0.6, 1e-3)[:, None]
+    rows = rng.standard_normal((3, 16))[labels] + spread * rng.standard_normal((20_000, 16))
+    np.savez(tmp_path / "giant.npz", z=rows, label=labels)
+    (case,) = build_report([tmp_path / "giant.npz"]).inputs.cases
+    shown = list(next(iter(case.points.values())).label)
+    assert len(shown) == 1500
+    assert (shown.count("1"), shown.count("2")) == (10, 10)
+    # Two rows in each class have no interval, and estimates that are no smaller for it.
+    labels = np.repeat(np.arange(20), 2)
+    rows = rng.standard_normal((20, 16))[labels] + 0.5 * rng.standard_normal((40, 16))
+    np.savez(tmp_path / "two.npz", z=rows, label=labels)
+    (case,) = build_report([tmp_path / "two.npz"]).inputs.cases
+    classes = class_rows([case], None)
+    chart = variance_chart(classes, False, language("en"))
+    most = max(row.value.estimate for row in classes)
+    assert all(row.value.high is None for row in classes)
+    assert float(re.search(r'"domainMax": ([0-9.]+)', json.dumps(chart))[1]) >= most

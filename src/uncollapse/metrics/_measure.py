@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -44,6 +44,7 @@ _KEEP_BYTES = 1 << 29
 _UNIFORMITY_ROWS = 2048
 
 Column = ArrayLike | Any
+Counts = dict[Any, int]
 
 
 def measure(
@@ -55,7 +56,7 @@ def measure(
     fine_labels: Column | None = None,
     slices: Mapping[str, Column] | Column | None = None,
     reference: Reference | ArrayLike | Any | None = None,
-    prediction: Prediction | Mapping[str, Any] | None = None,
+    prediction: Prediction | Mapping[str, Any] | Callable[[Counts], Prediction] | None = None,
     margins: Margins | None = None,
     probe: ProbeOptions | None = DEFAULT_PROBE,
     permutations: int = 20,
@@ -87,8 +88,9 @@ def measure(
             with its name: another layer, the untrained or pretrained encoder, raw inputs, the model
             in production. What of its structure inside the classes is kept is the record's
             `reference` (see `retention`); with finer labels, few-shot accuracy of both.
-        prediction: What `uncollapse.theory.predict` says of the run's setting, or its JSON. Its
-            classes are in sorted label order.
+        prediction: What `uncollapse.theory.predict` says of the run's setting, or its JSON; or a
+            function from {label: instances} of the measured classes to it. Its classes are in
+            sorted label order.
         margins: Where collapse begins, and what counts as kept.
         probe: Options of the within-class probe: its `within`; None leaves it out.
         permutations: Permutations of the null of NC1; 0 leaves it out.
@@ -132,6 +134,8 @@ def measure(
     sample = checked(sample, drop_invalid=drop_invalid)
     rng = np.random.default_rng(seed)
     classes = classes_of(sample, keep_bytes=_KEEP_BYTES if permutations else 0)
+    if callable(prediction):
+        prediction = prediction(classes.counts)
     null = None
     if permutations and classes.points is not None:
         null = nc1_null(classes.points, list(classes.counts.values()), permutations, rng)

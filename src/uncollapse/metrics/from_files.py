@@ -140,8 +140,6 @@ def measure_files(
         )
         return _joined_by_position(measured, labels_from)
     rows = reading.whole(progress, other)
-    if callable(prediction):
-        prediction = prediction(_counts(rows))
     try:
         measured = measure(
             rows.embeddings,
@@ -304,14 +302,3 @@ def _whole_instances(parts: Iterator[Rows]) -> Iterator[Rows]:
             yield part
     if held is not None:
         yield held
-
-
-def _counts(rows: Rows) -> ClassCounts:
-    """Instances of each class."""
-    labels = samples.label_codes(rows.labels, rows.sources["labels"], len(rows))
-    codes = labels.codes
-    if rows.instances is not None:
-        units = samples.encode(rows.instances, "instances", len(rows)).codes
-        codes = np.unique(np.stack([codes, units]), axis=1)[0]
-    counts = np.bincount(codes[codes >= 0], minlength=len(labels.names))
-    return dict(zip(labels.names, counts.tolist(), strict=True))

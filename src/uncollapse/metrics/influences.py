@@ -37,9 +37,11 @@ UNPAIRED = "compare.unpaired"
 def influences_of(sample: Sample, classes: Classes) -> Influences | None:
     """The influences of a checked sample's units on its variances.
 
-    None where a class is too small for a jackknife, or where rows that were dropped and have no ids
-    leave the places of the others unknown.
+    None where a class is too small for a jackknife, where rows that were dropped and have no ids
+    leave the places of the others unknown, or where copies of a row are one unit.
     """
+    if classes.linked:
+        return None
     given, units = linearised(classes.units), classes.units
     lone = any(moments.totals[COSINE_COUNT] == 1 for moments in units)
     if lone or any(level.degrees == 0 for level in given.levels):

@@ -271,7 +271,8 @@ def _besides(
     if levels.variances.view_variance.estimate is None:
         yield Reason.from_code("UC501")
     between = levels.variances.between_class_variance
-    if between.low is not None and between.low <= 0:
+    least = between.estimate if between.low is None else between.low
+    if least is not None and least <= 0:
         yield Reason.from_code("UC502", between=between)
     if prediction is not None:
         within, expected = levels.variances.within_class_variance, for_new_instances(prediction)

@@ -20,6 +20,8 @@ _FAULTS = (
     *("unlabelled", "not_finite", "zero", "no_label", "no_instance"),
     "instance_in_two_classes",
 )
+# Second moments of all classes lie in memory from the start, on every device.
+_MOST_BYTES = 8 << 30
 # Types of embeddings: counted in a state, so that they merge and are reset as the rows are.
 _TYPES = (
     *("float64", "float32", "float16", "bfloat16", "float8_e4m3fn", "float8_e5m2"),
@@ -101,6 +103,13 @@ class CollapseMetric(Metric):
                 "num_classes >= 2 and dimension >= 1",
                 f"{num_classes} and {dimension}",
                 "give the number of classes and of embedding dimensions",
+            )
+        size = 8 * num_classes * (dimension + metrics.EXTRA) ** 2
+        if intervals and size > _MOST_BYTES:
+            raise InputError(
+                f"second moments of {_MOST_BYTES >> 30} GiB at most for intervals",
+                f"{size / 2**30:.0f} GiB for {num_classes} classes of {dimension} dimensions",
+                "intervals=False keeps sums alone; measure files for intervals",
             )
         self.num_classes = num_classes
         self.dimension = dimension

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from uncollapse.samples import (
     raise_fault,
     row_hashes,
     row_norms,
+    to_numpy,
     vector_faults,
 )
 from uncollapse.tables import SPLITS, part_names
@@ -31,7 +32,8 @@ class Embedded:
     """Embeddings of one data set as a caller has them.
 
     Attributes:
-        layers: (N, d) array or tensor by the layer's name.
+        layers: (N, d) array or tensor by the layer's name; or (N, p, d) for p views of each of N
+            instances, with N entries in every column.
         targets: (N,) column by name; entries that are None, NaN or "" take no part, and -1 in other
             targets than slices.
         split: (N,) "train", "validation" or "test" (or val, valid, dev; in any case). Without
@@ -83,6 +85,7 @@ class Dataset:
 
 def as_dataset(given: Embedded, seed: int) -> Dataset:
     """Check an `Embedded` and settle its splits; refuses what `probe` lists."""
+    given = _one_row_each(given)
     layers: dict[str, NDArray[Any]] = {}
     for name, values in given.layers.items():
         matrix = as_matrix(values)[0]
@@ -128,6 +131,30 @@ def _about_copies(copies: Copies, rows: Mapping[str, Integers], units: Integers,
     if again:
         return f"{note}; {again} test rows are copies of training or validation rows, and are known"
     return note if copies.units is None else f"{note}; copies of a row lie in one split"
+
+
+def _one_row_each(given: Embedded) -> Embedded:
+    """The same with views (N, p, d) as rows of their instances, and columns as long as these."""
+    views = {as_matrix(values)[2] for values in given.layers.values()}
+    if len(views) != 1 or views == {1}:
+        return given
+    count = views.pop()
+
+    def each_view(column: Any) -> Any:
+        return None if column is None else np.repeat(to_numpy(column)[0], count, axis=0)
+
+    instances = given.instances
+    if instances is None:
+        rows = len(as_matrix(next(iter(given.layers.values())))[0])
+        instances = np.arange(rows // count)
+    return replace(
+        given,
+        layers={name: as_matrix(values)[0] for name, values in given.layers.items()},
+        targets={name: each_view(column) for name, column in given.targets.items()},
+        split=each_view(given.split),
+        groups=each_view(given.groups),
+        instances=each_view(instances),
+    )
 
 
 def task_of(data: Dataset, layer: str, target: str) -> Task:

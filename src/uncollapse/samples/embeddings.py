@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -54,6 +54,15 @@ def as_it_came(values: Any) -> NDArray[Any]:
     if name == str(array.dtype):
         return array
     return array.view(np.dtype(array.dtype, metadata={_CAME_AS: name}))
+
+
+def stacked(arrays: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    """Arrays one after the other; the type of the whole remembers those that they came in."""
+    names = list(dict.fromkeys(to_numpy(array)[1] for array in arrays))
+    if len(names) == 1:
+        return np.concatenate(arrays, dtype=arrays[0].dtype)  # Given the type, it is remembered.
+    whole = np.concatenate(arrays)
+    return whole.view(np.dtype(whole.dtype, metadata={_CAME_AS: ", ".join(names)}))
 
 
 def as_matrix(embeddings: Any) -> tuple[NDArray[Any], str, int]:
@@ -109,13 +118,14 @@ def _norms(wide: Floats) -> Floats:
 
 
 def is_unit(norms: Floats, dtype: str) -> bool:
-    """Whether rows with these norms, which came in this type, are unit vectors: to 1e-3, or 1e-2.
+    """Whether rows with these norms are unit vectors: to 1e-3, or 1e-2 if any are halves.
 
     Examples:
         >>> is_unit(np.array([1.004]), "float16"), is_unit(np.array([1.004]), "float32")
         (True, False)
     """
-    return bool(np.all(np.abs(norms - 1) < (1e-2 if dtype in _HALF else 1e-3)))
+    half = any(name in _HALF for name in dtype.split(", "))
+    return bool(np.all(np.abs(norms - 1) < (1e-2 if half else 1e-3)))
 
 
 def unit_rows(rows: NDArray[Any]) -> Floats:

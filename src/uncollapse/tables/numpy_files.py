@@ -193,8 +193,12 @@ class NpyShard(ArraysShard):
             yield np.array(mapped[start : start + batch])
 
 
+# Types that numpy has no arrays of.
+_OF_TORCH = ("BF16", "F8_E4M3", "F8_E5M2")
+
+
 class SafetensorsShard(Shard):
-    """Several tensors by name, read slice by slice; bfloat16 needs torch."""
+    """Several tensors by name, read slice by slice; bfloat16 and 8-bit floats need torch."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -224,12 +228,12 @@ class SafetensorsShard(Shard):
         """Rows in order."""
         wanted = list(dict.fromkeys([*vectors, *names]))
         rows = _common_rows(self.path, {name: self._shapes[name] for name in wanted})
-        half = any(self._types[name] == "BF16" for name in wanted)
+        half = any(self._types[name] in _OF_TORCH for name in wanted)
         if half:
             try:
                 import torch  # noqa: F401  (only whether it is there)
             except ImportError as error:
-                raise without_package("torch (for bfloat16)", self.path) from error
+                raise without_package("torch (for bfloat16 and float8)", self.path) from error
         try:
             with self._open(self.path, framework="pt" if half else "numpy") as file:
                 for start in range(0, rows, batch):
@@ -237,6 +241,12 @@ class SafetensorsShard(Shard):
                     cut = {name: file.get_slice(name)[start:stop] for name in wanted}
                     part = {name: as_it_came(values) for name, values in cut.items()}
                     yield _one_each(self.path, part, names)
-        except (self._error, OSError, AttributeError) as error:
-            # AttributeError: a type of which numpy has no arrays, such as the 8-bit floats.
+        except (self._error, OSError) as error:
             raise unreadable(self.path, "complete tensors", error) from error
+        except (AttributeError, TypeError) as error:
+            types = ", ".join(dict.fromkeys(self._types[name] for name in wanted))
+            raise InputError(
+                f"tensors of a type that numpy or torch can convert in {self.path}",
+                f"type {types}",
+                "save them as float32",
+            ) from error

@@ -11,7 +11,7 @@ import numpy as np
 
 from uncollapse.errors import InputError
 from uncollapse.progress import Progress, quiet
-from uncollapse.samples import ByRole
+from uncollapse.samples import ByRole, stacked
 from uncollapse.tables._shard import Array, Shard
 from uncollapse.tables.columns import Columns, embedding_columns, named_text, roles_of
 from uncollapse.tables.splits import SPLIT_COLUMN, Judged
@@ -301,18 +301,12 @@ def joined(parts: Sequence[Rows]) -> Rows:
         )
     return replace(
         joined_names(parts),
-        embeddings=_concatenated([part.embeddings for part in parts]),
+        embeddings=stacked([part.embeddings for part in parts]),
         reference=_present([part.reference for part in parts]),
         paired=_present([part.paired for part in parts]),
     )
 
 
-def _concatenated(arrays: Sequence[Array]) -> Array:
-    types = {(str(array.dtype), str(array.dtype.metadata)) for array in arrays}
-    # Given the type, numpy keeps what it remembers.
-    return np.concatenate(arrays, dtype=arrays[0].dtype if len(types) == 1 else None)
-
-
 def _present(arrays: Sequence[Array | None]) -> Array | None:
     there = [array for array in arrays if array is not None]
-    return _concatenated(there) if there else None
+    return stacked(there) if there else None

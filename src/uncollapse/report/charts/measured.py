@@ -62,7 +62,7 @@ def variance_chart(rows: Sequence[lookup.ClassRow], views: bool, words: Language
     ]
     names, classes = look.ordered(data, "case"), look.ordered(data, "class")
     title = words.say("axis.instance" if views else "axis.within")
-    ends = [number for row in rows for number in (row.value.high, row.predicted)]
+    ends = [n for row in rows for n in (row.value.estimate, row.value.high, row.predicted)]
     most = max([0.01, *(end for end in ends if end is not None)])
     ticks = [t for t in _TICKS if t == 0 or most / 150 <= t <= most]
     x = alt.X("estimate:Q").title(title).axis(values=ticks, format="~g")

@@ -25,6 +25,8 @@ from uncollapse.tables import Columns, Reading, Rows, Shard
 IN_MEMORY_BYTES = 1 << 28
 STREAM_ROWS = 65536
 CACHED_ROWS = 8192
+# Rows of each class that a picture has at least, where they are.
+LEAST_OF_CLASS = 10
 # Eigenvalues that a picture keeps.
 SPECTRUM = 30
 
@@ -137,18 +139,26 @@ class _RowsRead:
         self.parts = []
 
     def _draw(self, part: Rows) -> None:
-        """Keep the rows with the smallest of random keys: a uniform draw without replacement."""
-        keys = self.generator.random(len(part))
-        chosen = np.flatnonzero(keys <= np.sort(keys)[: self.most][-1])
-        self.kept.append(part.take(chosen))
-        self.keys = np.concatenate([self.keys, keys[chosen]])
+        """Keep the rows with the smallest of random keys: a uniform draw without replacement.
+
+        Of each class the first few are kept whatever the others are: a collapsed class of few rows
+        must be seen.
+        """
+        self.kept.append(part)
+        self.keys = np.concatenate([self.keys, self.generator.random(len(part))])
         if len(self.keys) > 4 * self.most:
             self.drawn()
 
     def drawn(self) -> Rows:
         """The rows of the picture; no others are kept."""
-        order = np.sort(np.argsort(self.keys, kind="stable")[: self.most])
-        self.kept, self.keys = [tables.joined(self.kept).take(order)], self.keys[order]
+        rows = tables.joined(self.kept)
+        _, codes = np.unique(list(map(str, _labels(rows))), return_inverse=True)
+        by_class = np.lexsort((self.keys, codes))
+        first = np.searchsorted(codes[by_class], np.arange(codes.max() + 1))
+        later = np.empty(len(codes), dtype=bool)
+        later[by_class] = np.arange(len(codes)) - first[codes[by_class]] >= LEAST_OF_CLASS
+        order = np.sort(np.lexsort((self.keys, later))[: self.most])
+        self.kept, self.keys = [rows.take(order)], self.keys[order]
         return self.kept[0]
 
     def measurement(
