@@ -240,10 +240,13 @@ def bad_file(folder, kind):
             archive.writestr("z.npy", begin + header.ljust(117) + b"\n")
             archive.writestr("y.npy", begin + header.replace(b", 128", b",").ljust(117) + b"\n")
         return [path], {}, r"'z' in .*d\.npz"
-    if kind == "8-bit floats":
-        tensors = {"z": torch.eye(4).to(torch.float8_e4m3fn), "label": torch.tensor([0, 0, 1, 1])}
+    if kind == "8-bit exponents":
+        tensors = {
+            "z": torch.ones(4, 4).to(torch.float8_e8m0fnu),
+            "label": torch.tensor([0, 0, 1, 1]),
+        }
         save_file(tensors, folder / "d.safetensors")
-        return [folder / "d.safetensors"], {}, r"d\.safetensors"
+        return [folder / "d.safetensors"], {}, r"d\.safetensors; found type F8_E8M0"
     if kind == "two labels of one name":
         whole = pa.table(
             [pa.array(np.eye(4).tolist()), [0, 0, 1, 1], [0, 1, 0, 1]], ["z", "y", "y"]
@@ -315,7 +318,7 @@ def bad_file(folder, kind):
         "npy named npz",
         "damaged npz",
         "npz that asks for all memory",
-        "8-bit floats",
+        "8-bit exponents",
         "two labels of one name",
         "two dimensions of one name",
         "broken splits",

@@ -158,8 +158,10 @@ def select(sample: Sample, rows: NDArray[Any]) -> Sample:
 
 
 def with_copies(sample: Sample) -> Sample:
-    """The sample, of whose rows it is known which are exact copies."""
+    """The sample, of whose rows it is known which are exact copies, in its reference too."""
     names = sample.groups or sample.instances
     units = None if names is None else names.codes
     hashes = row_hashes(sample.matrix)
+    if sample.beside is not None:
+        hashes = row_hashes(np.stack([hashes, row_hashes(sample.beside.matrix)], axis=1))
     return replace(sample, copies=find_copies(hashes, sample.labels.codes, units))
