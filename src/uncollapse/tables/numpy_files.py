@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -132,6 +133,7 @@ class NpzShard(ArraysShard):
                 raise ValueError(f"{Counter(members).most_common(1)[0][0]!r} twice")
         except DAMAGED as error:
             raise unreadable(path, "named arrays", error) from error
+        weakref.finalize(self, archive.close)
         names = [member.removesuffix(".npy") for member in members]
         super().__init__(path, {name: partial(_archived, archive, path, name) for name in names})
 
