@@ -7,7 +7,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: demo test slow docs format clean
+.PHONY: demo test slow attack docs format clean
 
 demo: $(READY)
 	$(BIN)/uncollapse demo
@@ -20,6 +20,10 @@ test: $(READY)
 
 slow: $(READY)
 	$(BIN)/python -m pytest -n 2 -m slow
+
+# 10,000 mutants of files that are read, 200 kills, pairs and full disks: docs/security.md.
+attack: $(READY)
+	PYTHONPATH=tests $(BIN)/python -m attacks
 
 docs: $(READY)
 	$(BIN)/typer uncollapse.cli.app utils docs --name uncollapse --output docs/cli.md

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -52,6 +53,7 @@ class Scenario:
     words: Callable[[Path], tuple[str, ...]]
     digest: Callable[[Path], Any]
     kept: tuple[str, ...] = ()
+    processes: int = 1
 
     def fresh(self, folder: Path) -> Path:
         shutil.rmtree(folder, ignore_errors=True)
@@ -64,6 +66,8 @@ def forked(
 ) -> tuple[int, int]:
     """Exit code (negative for a signal) and changes of the command in a process of its own."""
     words = scenario.words(folder)
+    if scenario.processes > 1:
+        return _by_torchrun(scenario.processes, words, folder, at)
     reader, writer = os.pipe()
     if (child := os.fork()) == 0:
         with contextlib.suppress(BaseException):
@@ -77,6 +81,19 @@ def forked(
     with os.fdopen(reader) as told:
         count = int(told.read() or 0)
     return os.waitstatus_to_exitcode(status), count
+
+
+def _by_torchrun(processes: int, words: tuple[str, ...], folder: Path, at: int) -> tuple[int, int]:
+    """As `forked`, of several processes, whose first is killed; torchrun ends the others."""
+    (folder / "changes.txt").unlink(missing_ok=True)
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    script = str(Path(__file__).with_name("ranked.py"))
+    line = [*launch, f"--nproc-per-node={processes}", script, str(at), str(folder), *words]
+    with (folder / "said.txt").open("wb") as said:
+        code = subprocess.run(line, cwd=folder, stdout=said, stderr=said, check=False).returncode
+    told = folder / "changes.txt"
+    count = int(told.read_text()) if told.is_file() else 0
+    return (-signal.SIGKILL if code and not count else code), count
 
 
 def undisturbed(scenario: Scenario, room: Path) -> tuple[Any, int]:
@@ -158,6 +175,7 @@ def scenarios(room: Path) -> Iterator[Scenario]:
         return ("train", "parquet.yaml", "-o", "run", *resume, "--set", "checkpoint.every_steps=2")
 
     yield Scenario("train", data, train, run_digest)
+    yield Scenario("torchrun", data, train, run_digest, processes=2)
     words: dict[str, tuple[str, ...]] = {
         "embed": ("embed", "parquet.yaml", "-o", "out.npz", "--views", "2"),
         "state": ("measure", "rows.npz", "--save-state", "out.npz", "--json"),

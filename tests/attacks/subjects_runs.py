@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -149,7 +150,8 @@ def pilots(root: Path) -> Iterator[Subject]:
             objective = 0.5 + 0.3 * (job.trial != "start") + 0.01 * (job.seed % 2)
             scores = LayerScores(0.1, 0.2, "healthy", task=0.9, objective=objective)
             both = {"projector": scores, "backbone": scores}
-            result = TrialFile(seed=job.seed, measured=both, epochs=job.until)
+            free = {each.name: replace(scores, objective=0.4) for each in job.free}
+            result = TrialFile(seed=job.seed, measured=both, free=free, epochs=job.until)
             job.folder.mkdir(parents=True, exist_ok=True)
             write_json(job.result, result.to_dict())
             yield Outcome(result)

@@ -247,7 +247,12 @@ def with_runs(trial: Trial, outcomes: Mapping[int, Outcome]) -> Trial:
 
 def _entry(result: TrialFile, name: str) -> dict[str, LayerScores]:
     """The scores of a free alternative by its name."""
-    return {name: (result.free | result.measured)[name]}
+    known = result.free | result.measured
+    if name not in known:
+        remedy = "take its file out, and the run is measured again"
+        what = f"scores of {name} in the trial of the start with seed {result.seed}"
+        raise InputError(what, ", ".join(known) or "none", remedy)
+    return {name: known[name]}
 
 
 def _objective(trial: Trial) -> float:

@@ -154,7 +154,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _check(value: Any) -> None:
     """Refuse depth, numbers and text that no record of ours has; the place is named."""
     level = [value]
-    for _ in range(MOST_DEPTH + 1):
+    for _ in range(MOST_DEPTH):
         for held in level:
             if wrong := _misfit(held):
                 raise _RefusedError(f"{_place_of(held, value)}: {wrong}")

@@ -2,7 +2,7 @@
 
 A checkpoint is a folder with `model.safetensors`, `optimiser.safetensors` and `state.json`. The
 files `last.json` and `best.json` beside it name the ones that count; a folder that neither names is
-left over from a run that was killed, and is removed when the next one is written.
+left over from a run that was killed, and is removed when the run is resumed.
 """
 
 from __future__ import annotations
@@ -193,8 +193,13 @@ def write_checkpoint(
         raise unwritable(folder / name, error) from error
     for which in ("best", "last") if best else ("last",):
         write_json(folder / f"{which}.json", _Named(name).to_dict())
+    remove_leftovers(folder)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the checkpoints that neither `last` nor `best` names."""
     counted = {_name(folder, "last"), _name(folder, "best")}
-    for path in folder.iterdir():
+    for path in folder.iterdir() if folder.is_dir() else ():
         if path.is_dir() and path.name not in counted:
             shutil.rmtree(path, ignore_errors=True)
 

@@ -25,7 +25,7 @@ from uncollapse.records import (
     yaml_text,
 )
 from uncollapse.storage import beside, json_text, locked, write_json, write_text
-from uncollapse.training._checkpoint import read_checkpoint
+from uncollapse.training._checkpoint import read_checkpoint, remove_leftovers
 from uncollapse.training._loop import Loop, Scores, make_fabric
 from uncollapse.training.config import TrainConfig, load_config
 from uncollapse.training.problem import Problem
@@ -202,6 +202,7 @@ class RunFolder:
             write_text(self.path / "config.yaml", yaml_text(plain))
             _write_splits(self.path / "splits.parquet", self._problem)
         write_json(self.path / "run.json", replace(self._record, status="running").to_dict())
+        remove_leftovers(self.path / "checkpoints")
         self.lines = [line for line in self.lines if line.step <= after_step]
         self._write_lines()
         # torch.utils.tensorboard looks for a TensorFlow that nothing else here uses.

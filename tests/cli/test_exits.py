@@ -1,0 +1,90 @@
+"""How a command ends: exit codes, closed pipes, encodings, full and closed streams."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from command_line import call
+from uncollapse.cli import main
+
+MODULE = f"{sys.executable} -m uncollapse"
+
+
+@pytest.fixture
+def rows(tmp_path):
+    path = tmp_path / "rows.npz"
+    labels = np.repeat(["不良", "\x1b[2Jred", "c [/s]"], 20)
+    vectors = np.random.default_rng(0).normal(size=(60, 4))
+    np.savez(path, embedding=vectors, label=labels, **{"length [cm]": np.arange(60) % 2})
+    return path
+
+
+def shell(command, **environment):
+    return subprocess.run(
+        ["bash", "-c", command],
+        capture_output=True,
+        env={**os.environ, **environment},
+        check=False,
+    )
+
+
+def test_a_fault_of_ours_is_3_and_shows_its_traceback_when_asked(monkeypatch):
+    def broken(*words, **more):
+        raise ZeroDivisionError("a\nb")
+
+    monkeypatch.setitem(main.__globals__, "app", broken)
+    done = call("predict")
+    assert (done.returncode, done.stderr.count("\n")) == (3, 1)
+    assert r"a fault of ours, not of your input: ZeroDivisionError" in done.stderr
+    for words, variable in ((("--debug", "predict"), ""), (("predict",), "1")):
+        monkeypatch.setenv("UNCOLLAPSE_DEBUG", variable)
+        assert "Traceback" in call(*words).stderr
+
+
+def test_a_closed_pipe_ends_quietly_and_is_no_finding():
+    setting = "predict --classes 3 --per-class 4 --alpha 0.2 --temperature 0.2"
+    done = shell(f"{MODULE} {setting} | true; echo ${{PIPESTATUS[0]}}")
+    assert (done.stdout, done.stderr) == (b"141\n", b"")
+
+
+def test_no_stream_costs_the_answer(rows):
+    measure = f"{MODULE} measure {rows} --permutations 0"
+    plain = shell(f"{measure} --json", PYTHONIOENCODING="utf-8").stdout
+    for coding in ("ascii", "cp1252"):
+        done = shell(f"{measure} --json", PYTHONIOENCODING=coding)
+        assert (done.returncode, json.loads(done.stdout)) == (0, json.loads(plain))
+    done = shell(measure, PYTHONIOENCODING="ascii")
+    assert (done.returncode, rb"\u4e0d\u826f" in done.stdout) == (0, True)
+    done = shell(f"{measure} >&-")
+    assert (done.returncode, b"Variance" in done.stderr) == (0, True)
+    done = shell(f"{measure} > /dev/full")
+    assert done.returncode == 2
+    assert done.stderr.startswith(b"uncollapse: error: expected a stdout that takes the answer")
+
+
+def test_names_are_shown_and_nothing_in_them_is_obeyed(rows, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "0")
+    done = call("measure", str(rows), "--slice", "length [cm]", "--permutations", "0")
+    assert "Slices by length [cm]" in done.stdout
+    assert "c [/s]" in done.stdout
+    assert r"\x1b[2Jred" in done.stdout
+    assert "\x1b" not in done.stdout
+
+
+def test_a_record_is_read_from_stdin_and_from_powershell(rows, tmp_path):
+    answer = call("measure", str(rows), "--permutations", "0", "--json").stdout
+    (tmp_path / "wide.json").write_bytes(answer.encode("utf-16"))
+    wide = str(tmp_path / "wide.json")
+    assert call("compare", wide, wide).returncode == 0
+    done = shell(f"{MODULE} compare - {wide} < {wide}")
+    assert (done.returncode, b"no regression seen" in done.stdout) == (0, True)
+
+
+def test_a_report_goes_to_stdout_alone(rows):
+    done = shell(f"{MODULE} report {rows} --format json -o -")
+    assert json.loads(done.stdout)["kind"] == "report"
+    assert b"report in -" in done.stderr
