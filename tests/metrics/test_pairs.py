@@ -8,6 +8,7 @@ import pytest
 from embeddings import simplex, unit
 from scipy import stats
 
+from uncollapse.errors import InputError
 from uncollapse.metrics import Accumulator, compare, measure
 from uncollapse.records import Comparison, Measurement
 
@@ -121,6 +122,24 @@ def test_many_units_are_paired_in_memory_and_left_out_of_json(rng, monkeypatch):
     assert compare(before, after).paired
     assert json.loads(before.to_json())["influences"] is None
     assert not compare(Measurement.from_json(before.to_json()), after).paired
+
+
+@pytest.mark.parametrize("change_of", ["values", "units", "type", "bytes", "nan"])
+def test_garbled_influences_are_refused(rng, change_of):
+    record = json.loads(measured(rng)[0].to_json())
+    kept, name = record["influences"], "within_class_variance"
+    if change_of == "values":
+        kept["values"][name] = kept["values"][name][:-4]
+    if change_of == "units":
+        kept["units"] = [1, 58, 1]
+    if change_of == "type":
+        kept["values"] = [3]
+    if change_of == "bytes":
+        kept["values"][name] = "$$" + kept["values"][name][2:]
+    if change_of == "nan":
+        kept["values"][name] = "AADAfw" + kept["values"][name][6:]
+    with pytest.raises(InputError, match="influences"):
+        Measurement.from_json(json.dumps(record))
 
 
 @pytest.mark.parametrize("kind", ["rows", "views", "groups", "crossing"])

@@ -12,7 +12,6 @@ not the same, paired by mistake, give about the interval of two independent samp
 
 from __future__ import annotations
 
-import base64
 from hashlib import blake2b
 
 import numpy as np
@@ -62,8 +61,8 @@ def influences_of(sample: Sample, classes: Classes) -> Influences | None:
         values = _followed(values, slopes, np.concatenate(codes), given.crossing)
         counts = [values.shape[1]]
     levels = zip(Variances().keys(), given.quantities, values, strict=False)
-    known = {name: packed(row) for name, at, row in levels if np.isfinite(at.value)}
-    return Influences(digests(sample), tuple(counts), known)
+    known = {name: row for name, at, row in levels if np.isfinite(at.value)}
+    return Influences.of(digests(sample), tuple(counts), known)
 
 
 def _followed(values: Floats, slopes: Floats, codes: Integers, crossing: Crossing) -> Floats:
@@ -73,21 +72,6 @@ def _followed(values: Floats, slopes: Floats, codes: Integers, crossing: Crossin
         # m_c . v_c enters by 2 w_c times what the products of different classes enter by.
         summed = summed + slopes[:, :, 2].sum(axis=1)[:, None] / 2 * crossing.influences
     return np.asarray(summed[:, np.unique(codes)])
-
-
-def packed(values: Floats) -> str:
-    """Numbers as base64 of half precision in units of the largest, which comes first as float32."""
-    largest = np.float32(np.abs(values).max(initial=0.0))
-    halves = np.divide(values, largest, out=np.zeros(len(values)), where=largest > 0)
-    raw = largest.astype("<f4").tobytes() + halves.astype("<f2").tobytes()
-    return base64.b64encode(raw).decode("ascii")
-
-
-def unpacked(text: str) -> Floats:
-    """The inverse of `packed`, to three digits."""
-    raw = base64.b64decode(text)
-    largest = np.frombuffer(raw[:4], "<f4").astype(np.float64)
-    return np.asarray(largest * np.frombuffer(raw[4:], "<f2"))
 
 
 def digests(sample: Sample) -> dict[str, str]:
@@ -146,7 +130,7 @@ def _influence(measured: Measurement, name: str) -> Floats | None:
     """Of each unit on a variance or the share; None where it was not kept."""
     if measured.influences is None:
         return None
-    known = {key: unpacked(text) for key, text in measured.influences.values.items()}
+    known = measured.influences.by_variance()
     within, between = known.get("within_class_variance"), known.get("between_class_variance")
     if within is None or between is None:
         return None

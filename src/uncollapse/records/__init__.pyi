@@ -21,6 +21,9 @@ from .conventions import (
     Reduction,
     SelfPairs,
 )
+from .influences import (
+    Influences,
+)
 from .measurement import (
     CAVEATS,
     Alignment,
@@ -39,7 +42,6 @@ from .measurement_parts import (
     ClassMeasurement,
     Conditions,
     Gap,
-    Influences,
     NeighbourIndex,
     PermutationNull,
     ProbedClassScore,

@@ -10,6 +10,7 @@ from uncollapse.errors import InputError
 from uncollapse.records import measurement_parts as parts
 from uncollapse.records import scalars
 from uncollapse.records.codec import Document, Part
+from uncollapse.records.influences import Influences
 from uncollapse.records.prediction import Prediction
 from uncollapse.records.reference import ReferenceComparison
 from uncollapse.records.scalars import Estimate, VarianceEstimate
@@ -194,7 +195,7 @@ class Measurement(Document):
     slices: Mapping[str, parts.SliceColumn] | None
     prediction: Prediction | None = None
     reference: ReferenceComparison | None = None
-    influences: parts.Influences | None = None
+    influences: Influences | None = None
     conditions: parts.Conditions
 
     def to_dict(self) -> dict[str, Any]:

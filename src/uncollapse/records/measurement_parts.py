@@ -272,20 +272,3 @@ class SliceColumn(Part):
     missing_rows: scalars.Count  # without a value
     gap: SliceGaps
     leakage: WithinClassProbe | None  # reading the slice off the embedding
-
-
-@dataclass(frozen=True)
-class Influences(Part):
-    """What every independent unit moves each variance by, to compare two measurements in pairs.
-
-    Attributes:
-        digests: By role (labels, instances, groups, ...), a digest of the rows' column.
-        units: How many of the values, which stand class by class, are of each class; one number
-            where groups cross classes.
-        values: By variance, a value for each unit: base64 of the largest (float32), then all of
-            them in its units (float16).
-    """
-
-    digests: Mapping[str, str]
-    units: tuple[scalars.PositiveCount, ...]
-    values: Mapping[str, str]
