@@ -123,3 +123,17 @@ def test_a_guard_lets_pass_what_can_still_be_read(rng, tmp_path):
     assert "UC207" in answer.output
     assert "UC204" in answer.output
     assert CliRunner().invoke(app, [*command, "--fail-on", "at-risk"]).exit_code == 1
+
+
+@pytest.mark.parametrize("sizes", [(13,), (7, 6), (4, 3, 3, 3), (2,) * 6 + (1,)])
+@pytest.mark.parametrize("count", [4, 60])
+def test_a_collapsed_slice_of_thirteen_rows_is_seen_among_many(rng, sizes, count):
+    labels = np.r_[np.arange(20 * count) % 7, np.repeat(np.arange(len(sizes)), sizes)]
+    site = np.r_[rng.integers(1, count, 20 * count), np.zeros(13, int)]
+    rows = np.eye(7, 16)[labels]
+    rows += np.where(site, 0.3, 1e-5)[:, None] * rng.standard_normal(rows.shape)
+    found = measure(rows, labels, slices={"site": site}, permutations=0, probe=None)
+    assert found.slices["site"].values["0"].certainly_collapsed
+    assert (found.verdict, found.reasons[0].code) == ("at-risk", "UC208")
+    assert found.reasons[0].text.startswith("1 of")
+    assert "probability 25%" in found.reasons[0].text or sum(sizes[:6]) < 13

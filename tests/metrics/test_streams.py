@@ -74,7 +74,7 @@ def test_groups_spread_over_shards_and_classes(rng):
         (first, second)[k % 2].update(z, y, u, groups[2 * u])
     first.merge(second)
     # The accumulator keeps no covariance of instances when units are groups.
-    covariances = ("directional_cdnv", "nc1", "rankme", "class_spectrum")
+    covariances = ("directional_cdnv", "nc1", "rankme", "class_spectrum", "first_direction")
     assert_same(whole, first.measurement(), covariances)
 
 

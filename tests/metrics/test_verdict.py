@@ -140,3 +140,65 @@ def test_no_share_alone_is_healthy(rng):
     words = {measure(*embedded(rng, size)[:2], **QUICK).verdict for size in sizes}
     assert {"collapsed", "at-risk", "not-collapsed"} <= words
     assert "healthy" not in words
+
+
+def test_one_noise_dimension_is_seen_through(rng):
+    """Classes are points; a dimension of noise, or one that depends on the class, fools a share."""
+    labels = np.repeat(np.arange(4), 60)
+    points = np.eye(4, 12)[labels] + 0.01 * rng.standard_normal((240, 12))
+    noisy, classy = points.copy(), np.eye(4, 12)[labels] + 0.2 * rng.standard_normal((240, 12))
+    noisy[:, 11] += 0.3 * rng.standard_normal(240)
+    classy[:, 10] += 20 * np.array([1, -1, 0.5, -0.5])[labels]
+    found = measure(noisy, labels, **QUICK)
+    assert found.share.low > 0.05
+    assert (found.verdict, found.reasons[0].code) == ("at-risk", "UC212")
+    assert found.secondary.first_direction.without_inside < 0.01
+    assert "UC510" not in [reason.code for reason in found.reasons]
+    found = measure(classy, labels, **QUICK)
+    assert found.verdict == "collapsed"
+    assert "UC510" in [reason.code for reason in found.reasons]
+    assert found.secondary.first_direction.without > 0.2
+    # A mean common to all rows is no such direction.
+    spread = np.eye(4, 12)[labels] + 0.2 * rng.standard_normal((240, 12))
+    codes = {reason.code for reason in measure(spread + 100, labels, **QUICK).reasons}
+    assert not codes & {"UC212", "UC510"}
+
+
+def test_the_share_without_the_first_direction_is_that_of_rows_without_it(rng):
+    rows, labels, _ = embedded(rng, SPREAD, n=20)
+    rows[:, 3] *= 4
+    unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+    def parts(z):
+        groups = [z[labels == c] for c in range(3)]
+        within = np.mean([np.trace(np.cov(g.T)) for g in groups])
+        means = np.stack([g.mean(axis=0) for g in groups])
+        noise = np.mean([np.trace(np.cov(g.T)) / len(g) for g in groups]) * 2 / 3
+        return within, np.sum(np.var(means, axis=0)) - noise
+
+    groups = [unit[labels == c] for c in range(3)]
+    inside = np.mean([np.cov(g.T) for g in groups], axis=0)
+    total = inside + np.cov(np.stack([g.mean(axis=0) for g in groups]).T, bias=True)
+    u, v = (np.linalg.eigh(matrix)[1][:, -1] for matrix in (total, inside))
+    found = measure(rows, labels, **QUICK).secondary.first_direction
+    for value, z in (
+        (found.share, unit),
+        (found.without, unit - np.outer(unit @ u, u)),
+        (found.without_inside, unit - np.outer(unit @ v, v)),
+    ):
+        within, between = parts(z)
+        assert value == pytest.approx(within / (within + between), rel=1e-6)
+
+
+def test_collapse_of_few_units_says_which_kind_they_would_miss(rng):
+    """Ten units per class see a kind of one row in ten; two classes of five do not."""
+    for n, verdict in ((5, "cannot-tell"), (40, "collapsed")):
+        labels = np.repeat([0, 1], n)
+        rows = np.eye(2, 8)[labels] + 1e-3 * rng.standard_normal((2 * n, 8))
+        found = measure(rows, labels, **QUICK)
+        assert found.verdict == verdict
+        assert (found.share.low is None) == (n == 5)
+    found = measure(rows[35:45], labels[35:45], **QUICK)
+    text = found.reasons[0].text
+    assert "1 in 10 rows would be missed by 10 units with probability 35%" in text
+    assert "UC509" in [reason.code for reason in found.reasons]

@@ -400,3 +400,106 @@ def test_no_warning_without_collapse(digits):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         measure_model(Encoder(), DataLoader(digits, 100), embed)
+
+
+class _Digits(nn.Module):
+    """The network of the case below, as a module."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Linear(64, 128), nn.BatchNorm1d(128), nn.ReLU(), nn.Linear(128, 32)
+        )
+
+    def forward(self, x):
+        return self.layers(x)
+
+
+def _two_views(x):
+    return torch.stack([x + 0.1 * torch.randn_like(x) for _ in range(2)], dim=1)
+
+
+def _embed_two_views(model, batch):
+    x, labels = batch
+    return model(_two_views(x).flatten(0, 1)).unflatten(0, (len(x), 2)), labels
+
+
+@of_lightning
+@pytest.mark.parametrize("alpha", [0.0079, 0.5])
+def test_the_kept_score_keeps_a_trained_checkpoint(tmp_path, alpha):
+    """The largest share keeps the untrained network; so does the largest retention."""
+    import lightning.pytorch as pl
+
+    from uncollapse.losses import SupCLLoss
+    from uncollapse.monitor.lightning import CollapseCallback
+
+    torch.manual_seed(0)
+    found = load_digits()
+    x, y = torch.tensor(found.data / 16, dtype=torch.float32), torch.tensor(found.target % 2)
+    order = torch.randperm(len(x))
+    train, held = (TensorDataset(x[at], y[at]) for at in (order[:1297], order[1297:]))
+
+    class Module(pl.LightningModule):
+        def __init__(self):
+            super().__init__()
+            self.encoder, self.loss = _Digits(), SupCLLoss(alpha=alpha, temperature=0.1)
+
+        def forward(self, x):
+            return self.encoder(x)
+
+        def training_step(self, batch):
+            return self.loss(*_embed_two_views(self, batch))
+
+        def validation_step(self, batch):
+            pass
+
+        def configure_optimizers(self):
+            return torch.optim.Adam(self.parameters(), 1e-3)
+
+    callback = CollapseCallback(_embed_two_views)
+    keep = pl.callbacks.ModelCheckpoint(
+        dirpath=tmp_path, monitor="collapse/kept_score", mode="max", filename="{epoch}"
+    )
+    trainer = pl.Trainer(
+        max_epochs=10,
+        callbacks=[callback, keep],
+        accelerator="cpu",
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    loader = DataLoader(train, 256, shuffle=True, drop_last=True)
+    trainer.fit(Module(), loader, DataLoader(held, 250))
+    shares = [record.share.estimate for _, record in callback.measurements]
+    kept = [retention.estimate for _, retention in callback.retentions]
+    best = int(keep.best_model_path.split("epoch=")[1].split(".")[0])
+    assert shares.index(max(shares)) == kept.index(max(kept)) == 0
+    assert best > 2
+    assert callback.retentions[best][1].low > 0.3
+    if alpha < 0.1:
+        # The structure is lost in the end, and the last checkpoint is not the one that is kept.
+        assert best < 9
+        assert callback.retentions[-1][1].high < 0.3
+    # The start travels with the checkpoint: a resumed run is held against it too.
+    again = CollapseCallback(_embed_two_views)
+    again.load_state_dict(
+        torch.load(keep.best_model_path, weights_only=False)["callbacks"][callback.state_key]
+    )
+    assert torch.equal(again.state_dict()["labels"][0], callback.state_dict()["labels"][0])
+
+
+def test_other_rows_than_at_the_start_give_a_warning_and_no_retention(digits):
+    from uncollapse.monitor._measure_model import Watch
+
+    model, watch = Encoder(), Watch(embed, None)
+    watch._remember_start(model, DataLoader(digits, 100), sharded=False)
+    tell = {"sharded": False, "tell": True}
+    numbers = watch._numbers(model, DataLoader(digits, 100), 0, **tell)
+    assert numbers["retention"] == pytest.approx(1)
+    assert numbers["kept_score"] == pytest.approx(1 - numbers["share"])
+    numbers = watch._numbers(model, DataLoader(digits, 100), 1, **tell, score=0.25)
+    assert numbers["kept_score"] == 0.25
+    torch.manual_seed(0)
+    with pytest.warns(CollapseWarning, match="other rows"):
+        numbers = watch._numbers(model, DataLoader(digits, 100, shuffle=True), 2, **tell)
+    assert "retention" not in numbers

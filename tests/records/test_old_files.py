@@ -120,6 +120,10 @@ def test_a_saved_state_measures_as_it_did():
     for record in (old, *old["classes"]):
         del record["verdict"]
     assert old.pop("reasons")[0]["code"] == "UC401"
+    # The interval of the total has since grown by what a jackknife does not see.
+    for level in [old] + [old["micro"]] * ("micro" in old):
+        total = level["total_variance"]
+        del total["low"], total["high"]
     assert lacking(old, now) == []
 
 

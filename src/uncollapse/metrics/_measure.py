@@ -11,6 +11,8 @@ from numpy.typing import ArrayLike
 
 from uncollapse import records
 from uncollapse.errors import InputError
+from uncollapse.metrics._classes_verdict import judge_classes
+from uncollapse.metrics._few import for_the_whole, shown, units_of
 from uncollapse.metrics._reference import Reference, as_reference, compared
 from uncollapse.metrics._retention import PERMUTATIONS, Drawing
 from uncollapse.metrics._rows import about_rows
@@ -19,7 +21,7 @@ from uncollapse.metrics.moments import Classes, Floats, classes_of
 from uncollapse.metrics.secondary import nc1_null, secondary_measures, ssem_fit, uniformity_of
 from uncollapse.metrics.slices import measure_slices
 from uncollapse.metrics.variance import decompose
-from uncollapse.metrics.verdict import Known, judge, judge_classes
+from uncollapse.metrics.verdict import Known, judge
 from uncollapse.probes import (
     ProbeOptions,
     WithinClassOptions,
@@ -234,18 +236,24 @@ def build_record(
         "interval.units" if blocks is None else "interval.blocks", {"blocks": blocks}
     )
     macro = decompose(classes.units, confidence=confidence)
-    known = Known(beside.probe, beside.slices, reference)
-    verdict, reasons = judge(macro, classes.names, margins, prediction, known)
+    units = units_of(classes.units)
+    told = shown(macro, units, confidence)
+    share = told.share if told.share != macro.share else None
+    secondary = secondary_measures(classes, macro.variances, beside.uniformity, beside.nc1_null)
+    known = Known(beside.probe, beside.slices, reference, units, share, secondary.first_direction)
+    judged = for_the_whole(macro, units, confidence)
+    verdict, reasons = judge(judged, classes.names, margins, prediction, known)
     reasons = (*reasons, *about_rows(classes))
+    micro = decompose(classes.units, confidence=confidence, micro=True)
     return Measurement(
         verdict=verdict,
         reasons=reasons,
-        classes=tuple(judge_classes(classes, macro, margins, prediction, reference)),
-        **vars(macro.variances),
-        share=macro.share,
-        micro=decompose(classes.units, confidence=confidence, micro=True).variances,
+        classes=tuple(judge_classes(classes, macro, margins, prediction, reference, confidence)),
+        **vars(told.variances),
+        share=told.share,
+        micro=shown(micro, units, confidence).variances,
         ssem=ssem_fit(classes.units, macro),
-        secondary=secondary_measures(classes, macro.variances, beside.uniformity, beside.nc1_null),
+        secondary=secondary,
         probe=beside.probe,
         slices=beside.slices,
         prediction=prediction,

@@ -200,6 +200,19 @@ class ClassMoments:
             values = np.linalg.eigvalsh(self.covariance())
         return np.asarray(np.clip(values[::-1][: G - 1], 0, None))
 
+    def residual_lengths(self) -> tuple[float, float]:
+        """sum_g ||y_g||^2 and sum_g ||y_g||^4, y_g = t_g - k_g mean; to about 1e-16."""
+        d, G, mean = self.dimension, self.replicates, self.mean
+        if self.rows is not None:
+            k = self.rows[:, COUNT]
+            r = self.rows[:, SQUARE] - 2 * k * (self.rows[:, :d] @ mean) + k**2 * (mean @ mean)
+            return float(r.sum()), float(r @ r)
+        assert self.scatter is not None  # one of the two forms always exists
+        square = np.zeros(d + EXTRA)
+        square[:d], square[SQUARE], square[COUNT] = -2 * mean, 1, mean @ mean
+        first = float(square @ self.totals)
+        return first, float(square @ self.scatter @ square) + first**2 / G
+
     def squared_spread(self) -> float:
         """Unbiased trace(Sigma^2), Sigma the covariance of y_g = t_g - k_g mean over the units.
 
@@ -220,10 +233,7 @@ class ClassMoments:
         else:
             assert self.scatter is not None  # one of the two forms always exists
             gram = self.scatter[:d, :d]
-            square = np.zeros(d + EXTRA)
-            square[:d], square[SQUARE], square[COUNT] = -2 * self.mean, 1, self.mean @ self.mean
-            mean_square = float(square @ self.totals) / G
-            fourth = float(square @ self.scatter @ square) + G * mean_square**2
+            fourth = self.residual_lengths()[1]
         trace, squares = float(np.trace(gram)) / (G - 1), float(np.sum(gram**2)) / (G - 1) ** 2
         value = (G - 1) * (G - 2) * squares + trace**2 - G * fourth / (G - 1)
         return value * (G - 1) / (G * (G - 2) * (G - 3))

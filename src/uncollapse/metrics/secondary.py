@@ -12,6 +12,7 @@ import numpy as np
 from scipy import sparse
 
 from uncollapse import records
+from uncollapse.metrics._direction import first_direction
 from uncollapse.metrics.cosines import levels_of_class
 from uncollapse.metrics.moments import COUNT, COUNT_SQUARE, Classes, ClassMoments, Floats, Integers
 from uncollapse.metrics.variance import Decomposition
@@ -50,6 +51,7 @@ def secondary_measures(
         nc2=nc2(means[chosen]),
         rankme=records.RankMe(rankme(classes), means.shape[1]) if whole else None,
         class_spectrum=class_spectrum(spectra) if whole else None,
+        first_direction=first_direction(classes) if whole else None,
         alignment=records.Alignment(
             views=None if view is None else 2 * view,
             classes=None if within is None else 2 * within,

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from uncollapse import records
 from uncollapse.metrics._expected import expected_of
+from uncollapse.metrics._few import units_of
 from uncollapse.metrics._gaps import accuracy, gaps
-from uncollapse.metrics.moments import Floats, classes_of
+from uncollapse.metrics.moments import Classes, Floats, classes_of
 from uncollapse.metrics.variance import decompose
-from uncollapse.metrics.verdict import judge
+from uncollapse.metrics.verdict import judge, judge_share
 from uncollapse.probes import WithinClassOptions, probe_within_classes
 from uncollapse.records import Margins
 from uncollapse.samples import Sample, select, with_copies
@@ -75,7 +76,9 @@ def _one_slice(
     probe = records.SliceProbe(**read) if read else None
     # What is a copy among all rows may be a collapsed slice.
     classes = classes_of(with_copies(select(sample, rows))).of_several_units()
-    if len(classes.names) < 2:
+    if len(classes.names) == 1:
+        return _one_class(sample, classes, margins, (confidence, certain), (count, probe))
+    if not classes.names:
         reason = records.sentence("slice.few")
         return records.SliceMeasurement(count, 0, "cannot-tell", reason=reason, probe=probe)
     levels = decompose(classes.units, confidence=confidence)
@@ -83,6 +86,8 @@ def _one_slice(
     certainly = verdict == "collapsed"
     if certainly:
         surer = decompose(classes.units, confidence=certain)
+        # Whether so few units agree by chance does not depend on how many other slices there are.
+        surer = replace(surer, enough_units=levels.enough_units)
         certainly = judge(surer, classes.names, margins)[0] == "collapsed"
     return records.SliceMeasurement(
         count,
@@ -94,4 +99,34 @@ def _one_slice(
         instance_variance=levels.variances.instance_variance,
         share=levels.share,
         probe=probe,
+        units=units_of(classes.units),
+    )
+
+
+def _one_class(
+    sample: Sample,
+    part: Classes,
+    margins: Margins,
+    confidence: tuple[float, float],
+    read: tuple[int, records.SliceProbe | None],
+) -> records.SliceMeasurement:
+    """A slice of one class: its variance, as a share of the total of all rows of all classes."""
+    whole = classes_of(sample).of_several_units()
+    at = whole.names.index(part.names[0])
+    units = [*whole.units[:at], part.units[0], *whole.units[at + 1 :]]
+    level, surer = (decompose(units, confidence=one).per_class[at] for one in confidence)
+    bounds = margins.for_share(None)
+    verdict = judge_share(level.share, bounds, level.enough_units)
+    certainly = judge_share(surer.share, bounds, level.enough_units) == "collapsed"
+    key = "class.no-interval" if level.share.low is None else "slice.one-class"
+    values: dict[str, records.Value] = {"share": level.share, "low": bounds[0], "high": bounds[1]}
+    return records.SliceMeasurement(
+        read[0],
+        1,
+        verdict,
+        certainly,
+        reason=records.sentence(key, values),
+        share=level.share,
+        probe=read[1],
+        units=part.units[0].units,
     )

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from uncollapse.metrics._second_order import second_order
 from uncollapse.metrics.cosines import (
     Crossing,
     LevelsOfClass,
@@ -30,6 +31,9 @@ from uncollapse.metrics.moments import COSINE_COUNT, ClassMoments, Floats, Integ
 from uncollapse.records import UNKNOWN, Estimate, Variances, number
 from uncollapse.statistics import t_quantile
 
+# Where the total variance stands among the quantities.
+_TOTAL = 4
+
 
 @dataclass(frozen=True)
 class LevelsPerClass:
@@ -41,6 +45,7 @@ class LevelsPerClass:
     share: Estimate  # instance variance (within, without views) over the total of all classes
     certain_high: float | None  # of the share, at a level that holds for all classes at once
     enough_units: bool  # for little variance not to be chance
+    units: int
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,11 @@ class Decomposition:
     def has_views(self) -> bool:
         """Whether instances can be distinguished from their views."""
         return self.variances.view_variance.estimate is not None
+
+    @property
+    def hides_total(self) -> bool:
+        """Whether the total alone has no interval: a few units carry the variance."""
+        return self.share.low is not None and self.variances.total_variance.low is None
 
     @property
     def judged(self) -> Estimate:
@@ -81,8 +91,14 @@ def decompose(
     """
     slopes = linearised(classes, micro)
     chance = _chance(classes, slopes)
-    estimates = [_estimate(quantity, chance, confidence) for quantity in slopes.quantities]
-    total = float(slopes.quantities[4].value)
+    # Where groups cross classes, what is of second order is not known apart.
+    more = np.zeros(len(slopes.quantities))
+    more[_TOTAL] = 0.0 if slopes.crossing is not None else second_order(classes, slopes.weights)
+    estimates = [
+        _estimate(quantity, chance, confidence, unseen)
+        for quantity, unseen in zip(slopes.quantities, more.tolist(), strict=True)
+    ]
+    total = float(slopes.quantities[_TOTAL].value)
     return Decomposition(
         Variances(*estimates[:5]),
         share=estimates[5],
@@ -96,6 +112,7 @@ def decompose(
 class Linearised:
     """The five variances, their share and the noise ratio, by what they depend on."""
 
+    weights: Floats  # (C,) of the classes
     quantities: tuple[Quantity, ...]
     levels: list[LevelsOfClass]
     directions: Floats  # (C, d) v_c
@@ -135,7 +152,7 @@ def linearised(classes: Sequence[ClassMoments], micro: bool = False) -> Linearis
     )
     share = _ratio(instance if viewed.any() else within, total)
     quantities = (within, instance, view, between, total, share, _ratio(instance, view))
-    return Linearised(quantities, levels, M - w[:, None] * means, crossing)
+    return Linearised(w, quantities, levels, M - w[:, None] * means, crossing)
 
 
 def _enough_units(agreements: int, alpha: float) -> bool:
@@ -224,8 +241,11 @@ def _stand_in(cosines: Floats, small: NDArray[np.bool_]) -> float:
     return float(np.var(mine, ddof=1)) if len(mine) > 1 else float("nan")
 
 
-def _estimate(quantity: Quantity, chance: _Chance, confidence: float) -> Estimate:
-    """Estimate with a t interval; degrees of freedom by Satterthwaite."""
+def _estimate(quantity: Quantity, chance: _Chance, confidence: float, unseen: float) -> Estimate:
+    """Estimate with a t interval; degrees of freedom by Satterthwaite.
+
+    `unseen` is variance that the slopes do not show.
+    """
     slopes = quantity.slopes
     parts = np.einsum("ci,cij,cj->c", slopes, chance.products, slopes)
     variance = float(parts.sum())
@@ -246,6 +266,7 @@ def _estimate(quantity: Quantity, chance: _Chance, confidence: float) -> Estimat
         variance = max(0.0, float(summed @ summed) - excess)
         # Classes that share their groups are no further evidence of how groups vary.
         df = min(df, crossing.groups - 1.0)
+    variance += unseen
     return _interval(quantity.value, quantity.plug_in, variance, df, 1 - confidence)
 
 
@@ -287,4 +308,5 @@ def _per_class(
             share=_interval(*share, freedom, alpha),
             certain_high=_interval(*share, freedom, certain).high if enough else None,
             enough_units=_enough_units(moments.units - 1, alpha),
+            units=moments.units,
         )

@@ -14,15 +14,15 @@ from itertools import compress
 from typing import Any
 
 from uncollapse import records
-from uncollapse.metrics._evidence import Evidence, evidence_of, is_kept, retention_values
+from uncollapse.metrics._direction_reasons import another_direction, one_direction
+from uncollapse.metrics._evidence import Evidence, evidence_of
 from uncollapse.metrics._expected import (
     Expected,
     expected_of,
-    expected_per_class,
     for_new_instances,
     reached,
 )
-from uncollapse.metrics.moments import Classes
+from uncollapse.metrics._few import KIND, RARE_KIND, UNSEEN, missed
 from uncollapse.metrics.variance import Decomposition
 from uncollapse.records import Margins, Prediction, Reason, SliceColumn, Value, Verdict
 
@@ -57,53 +57,12 @@ class Known:
     probe: records.WithinClassProbe | None = None
     slices: Mapping[str, SliceColumn] | None = None
     reference: records.ReferenceComparison | None = None
+    units: int | None = None  # of the whole; None for a part
+    share: records.Estimate | None = None  # as it is shown, where that is without its interval
+    direction: records.FirstDirection | None = None
 
 
 NOTHING = Known()
-
-
-def judge_classes(
-    classes: Classes,
-    levels: Decomposition,
-    margins: Margins,
-    prediction: Prediction | None,
-    reference: records.ReferenceComparison | None = None,
-) -> Iterator[records.ClassMeasurement]:
-    """Every class with the verdict of its own share and of its own retention, and why."""
-    kept = {} if reference is None else {one.label: one.retention for one in reference.classes}
-    expected: Sequence[Expected | None] = [expected_of(prediction)] * len(classes.names)
-    if prediction is not None and len(prediction.instance_variance_per_class) == len(expected):
-        expected = expected_per_class(prediction)
-    for name, moments, level, predicted in zip(
-        classes.names, classes.units, levels.per_class, expected, strict=True
-    ):
-        attainable = None if predicted is None else predicted.share
-        low, high = margins.for_share(attainable)
-        verdict = judge_share(level.share, (low, high), level.enough_units)
-        key = "class.margins" if attainable is None else "class.margins-predicted"
-        if level.share.low is None:
-            key = "class.no-interval"
-        elif verdict == "cannot-tell" and not level.enough_units:
-            key = "class.few"
-        judged = level.within if level.instance.estimate is None else level.instance
-        if verdict == "not-collapsed" and reached(level.share, judged, predicted, margins):
-            verdict, key = "healthy", "class.reached"
-        values: dict[str, Value] = {"low": low, "high": high, "predicted": attainable}
-        if reference is not None and (own := kept.get(name)) is not None:
-            verdict, key = _by_retention(verdict, key, is_kept(own, margins))
-            values |= retention_values(reference.name, own, margins)
-        reason = records.sentence(key, {"share": level.share, **values})
-        estimates = level.within, level.instance, level.view, level.share
-        yield records.ClassMeasurement(name, moments.samples, verdict, reason, *estimates)
-
-
-def _by_retention(verdict: Verdict, key: str, kept: bool | None) -> tuple[Verdict, str]:
-    """The verdict of a class and the key of its reason, given whether its structure is kept."""
-    if kept is None or (verdict == "collapsed" and not kept):
-        return verdict, key
-    if not kept:
-        return "at-risk", "class.lost"
-    return ("at-risk", "class.kept-small") if verdict == "collapsed" else ("healthy", "class.kept")
 
 
 def judge(
@@ -123,11 +82,12 @@ def judge(
     kept = None if evidence is None else evidence.kept
     lost = [evidence.reason] if evidence is not None and kept is False else []
     findings = [
+        *([] if kept else one_direction(by_share, known.direction, bounds[1])),
         *_findings(levels, names, margins, bounds[0], known.slices),
         *([] if kept else _optimum(prediction, "UC203")),
         *_probed(known.probe, "no-information", "UC205"),
     ]
-    verdict, reasons = by_share, [_share(by_share, levels, bounds, expected)]
+    verdict, reasons = by_share, [_share(by_share, levels, bounds, expected, known)]
     if by_share == "collapsed":
         reasons += lost + findings
     elif lost or findings:
@@ -148,7 +108,12 @@ def judge(
         verdict, reasons = "at-risk", usable + reasons
     beside = () if evidence is None else evidence.beside
     optimum = _optimum(prediction, "UC506") if kept else ()
-    return verdict, (*reasons, *beside, *optimum, *_besides(levels, margins, prediction))
+    return verdict, (
+        *reasons,
+        *beside,
+        *optimum,
+        *_besides(levels, margins, prediction, known),
+    )
 
 
 def _small(evidence: Evidence | None) -> list[Reason]:
@@ -163,6 +128,7 @@ def _share(
     levels: Decomposition,
     bounds: tuple[float, float],
     expected: Expected | None,
+    known: Known,
 ) -> Reason:
     views = levels.has_views
     level = "instances" if views else "within"
@@ -171,9 +137,12 @@ def _share(
         values["predicted"] = expected.share
     if verdict == "cannot-tell" and levels.share.low is None:
         return Reason.from_code("UC301", **values)
-    values["share"] = levels.share
+    values["share"] = known.share or levels.share
     if verdict == "cannot-tell":
         variant = level if levels.enough_units else f"few-{level}"
+        if variant != level and known.units is not None:
+            variant = f"rare-{level}"
+            values |= {"units": known.units, "kind": KIND, "missed": missed(known.units)}
         return Reason.from_code("UC302", variant, **values)
     if verdict == "not-collapsed":
         return Reason.from_code("UC402", level, **values)
@@ -210,12 +179,13 @@ def _findings(
     # By intervals that hold for all classes (or slices) at once: among 1000 healthy classes, 25
     # would be called something else at 95 % each.
     high = [level.certain_high for level in levels.per_class]
-    yield from _collapsed(
-        "UC204", names, [h is not None and h < collapsed for h in high], collapsed
-    )
+    surely = [end is not None and end < collapsed for end in high]
+    units = [level.units for level in levels.per_class]
+    yield from _collapsed("UC204", names, surely, units, collapsed)
     parts = by_slice(slices)
     surely = [part.certainly_collapsed for part in parts.values()]
-    yield from _collapsed("UC208", list(parts), surely, collapsed)
+    units = [part.units or part.count for part in parts.values()]
+    yield from _collapsed("UC208", list(parts), surely, units, collapsed)
 
 
 def _optimum(prediction: Prediction | None, code: str) -> Iterator[Reason]:
@@ -242,14 +212,23 @@ def by_slice(columns: Mapping[str, SliceColumn] | None) -> dict[str, records.Sli
 
 
 def _collapsed(
-    code: str, parts: Sequence[Any], collapsed: Sequence[bool], margin: float
+    code: str,
+    parts: Sequence[Any],
+    collapsed: Sequence[bool],
+    units: Sequence[int],
+    margin: float,
 ) -> list[Reason]:
     """The reason that parts of the whole (classes, slices) are collapsed, if any is."""
     names = [str(part) for part in compress(parts, collapsed)]
     if not names:
         return []
     listed = (*names[:MOST_NAMES], *(["..."] if len(names) > MOST_NAMES else []))
-    return [Reason.from_code(code, count=len(names), all=len(parts), names=listed, margin=margin)]
+    values: dict[str, Value] = {"count": len(names), "all": len(parts), "names": listed}
+    fewest, variant = min(compress(units, collapsed)), ""
+    if missed(fewest) > UNSEEN:
+        variant = "few"
+        values |= {"units": fewest, "kind": KIND, "missed": missed(fewest)}
+    return [Reason.from_code(code, variant, **values, margin=margin)]
 
 
 def _probed(probe: records.WithinClassProbe | None, verdict: str, code: str) -> list[Reason]:
@@ -264,9 +243,18 @@ def _probed(probe: records.WithinClassProbe | None, verdict: str, code: str) -> 
 
 
 def _besides(
-    levels: Decomposition, margins: Margins, prediction: Prediction | None
+    levels: Decomposition,
+    margins: Margins,
+    prediction: Prediction | None,
+    known: Known,
 ) -> Iterator[Reason]:
     """What the reader must know besides."""
+    if known.units is not None and known.share is not None:
+        unseen = missed(known.units, RARE_KIND)
+        yield Reason.from_code("UC509", units=known.units, kind=RARE_KIND, missed=unseen)
+    elif known.units is not None and levels.hides_total:
+        yield Reason.from_code("UC509", "total")
+    yield from another_direction(known.direction, len(levels.per_class))
     yield from _constant(levels, margins.constant, "UC504")
     if levels.variances.view_variance.estimate is None:
         yield Reason.from_code("UC501")

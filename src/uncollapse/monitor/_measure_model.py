@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import islice
 from typing import Any
 
@@ -15,7 +15,8 @@ from torch import nn
 
 from uncollapse.errors import InputError
 from uncollapse.metrics import Accumulator, Margins
-from uncollapse.records import Measurement, Prediction
+from uncollapse.monitor._probe_set import ProbeSet, kept_score
+from uncollapse.records import Measurement, Prediction, Retention
 
 Embed = Callable[[Any, Any], tuple[Any, ...]]
 
@@ -135,10 +136,7 @@ def measure_model(
 
 def _gathered(model: nn.Module, batches: Iterable[Any], embed: Embed, sharded: bool) -> Accumulator:
     """What all processes have accumulated, in each of them."""
-    processes, process = 1, 0
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        processes, process = torch.distributed.get_world_size(), torch.distributed.get_rank()
-    part = (0, 1) if sharded else (process, processes)
+    processes, part = _processes(), _own_part(sharded)
     mine: Accumulator | InputError
     try:
         mine = _accumulated(model, batches, part, embed)
@@ -155,6 +153,21 @@ def _gathered(model: nn.Module, batches: Iterable[Any], embed: Embed, sharded: b
     for state in gathered[1:]:
         whole.merge(state)
     return whole
+
+
+def _processes() -> int:
+    """How many processes there are."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return torch.distributed.get_world_size()
+    return 1
+
+
+def _own_part(sharded: bool) -> tuple[int, int]:
+    """This process's first batch, and how many there are to its next."""
+    processes = _processes()
+    if sharded or processes == 1:
+        return 0, 1
+    return torch.distributed.get_rank(), processes
 
 
 def _accumulated(
@@ -234,14 +247,40 @@ def warn_of(measurement: Measurement, when: str, stacklevel: int = 2) -> None:
 class Watch:
     """What the callbacks share: measure a model, remember it, warn when collapse begins."""
 
-    def __init__(self, embed: Embed, batches: Iterable[Any] | None, **options: Any) -> None:
+    def __init__(
+        self,
+        embed: Embed,
+        batches: Iterable[Any] | None,
+        score: str | None = None,
+        lower_is_better: bool = False,
+        **options: Any,
+    ) -> None:
         super().__init__()
         self.batches = batches
+        self.score, self.lower_is_better = score, lower_is_better
         self.measurements: list[tuple[int, Measurement]] = []
+        self.retentions: list[tuple[int, Retention]] = []
         self._embed, self._options = embed, options
+        self._start: ProbeSet | None = None
+
+    def _remember_start(self, model: nn.Module, batches: Iterable[Any], *, sharded: bool) -> None:
+        """Embed the first rows of every class before training changes anything."""
+        start = ProbeSet()
+        # What cannot be measured is warned of when it is measured.
+        with suppress(InputError):
+            _accumulated(model, batches, _own_part(sharded), start.recorded(self._embed))
+        start = start.of_all_processes()
+        self._start = start if start.labels else None
 
     def _numbers(
-        self, model: nn.Module, batches: Iterable[Any], step: int, *, sharded: bool, tell: bool
+        self,
+        model: nn.Module,
+        batches: Iterable[Any],
+        step: int,
+        *,
+        sharded: bool,
+        tell: bool,
+        score: float | None = None,
     ) -> dict[str, float]:
         """Measure, remember, and warn (where this process is to `tell`) if collapse begins.
 
@@ -249,8 +288,10 @@ class Watch:
         returned are the numbers to log, none where it could not be measured.
         """
         before = self.measurements[-1][1].verdict if self.measurements else None
+        now = ProbeSet()
+        embed = self._embed if self._start is None else now.recorded(self._embed)
         try:
-            record = measure_model(model, batches, self._embed, sharded=sharded, **self._options)
+            record = measure_model(model, batches, embed, sharded=sharded, **self._options)
         except InputError as error:
             if tell:
                 warnings.warn(
@@ -260,4 +301,29 @@ class Watch:
         self.measurements.append((step, record))
         if tell and before != "collapsed":
             warn_of(record, f"step {step}", stacklevel=3)
-        return as_numbers(record)
+        return as_numbers(record) | self._against_start(now, record, step, tell, score)
+
+    def _against_start(
+        self, now: ProbeSet, record: Measurement, step: int, tell: bool, score: float | None
+    ) -> dict[str, float]:
+        """Retention against the start of training, and the number that chooses a checkpoint."""
+        if self._start is None:
+            return {}
+        found = now.of_all_processes().kept_from(self._start, record.conditions.confidence)
+        if found is None or found.estimate is None:
+            if tell:
+                warnings.warn(
+                    f"step {step}: no retention against the start of training: the batches hold"
+                    " other rows, or come in another order; give `batches` that do not change",
+                    CollapseWarning,
+                    stacklevel=4,
+                )
+            return {}
+        self.retentions.append((step, found))
+        if score is not None and self.lower_is_better:
+            score = 1 / (1 + max(score, 0.0))
+        margins = record.conditions.margins or Margins()
+        return {
+            "retention": found.estimate,
+            "kept_score": kept_score(record, found, margins, score),
+        }

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from uncollapse.errors import InputError
 from uncollapse.monitor._measure_model import Embed, Watch
+from uncollapse.monitor._probe_set import ProbeSet
 
 if TYPE_CHECKING:
     Callback = object
@@ -19,6 +20,9 @@ else:
         from lightning.pytorch import Callback
     except ImportError as missing:
         raise ImportError("the callback needs Lightning: pip install lightning") from missing
+
+
+_OF_THE_START = ("embeddings", "labels", "instances")
 
 
 def first_and_second(module: Any, batch: Any) -> tuple[Any, Any]:
@@ -40,10 +44,16 @@ class CollapseCallback(Watch, Callback):
             processes each takes its part; of a loader with a DistributedSampler, its share (which
             repeats a few rows where the shares are uneven).
         every: Measure at every `every`-th validation.
+        score: Name of a metric of the validation, 0 or above, that `kept_score` takes where the
+            structure of the start is kept. Default: 1 - share, what separates the classes.
+        lower_is_better: Whether that metric is a loss; it then counts as 1/(1 + loss).
         options: `prediction`, `margins`, `confidence`, `layer` and `split` of `measure_model`.
 
     Attributes:
         measurements: (step, record) of every measurement.
+        retentions: (step, retention) against the start of training, of every measurement. The
+            start is kept for the first 100 rows of every class; a run that goes on from a
+            checkpoint takes it from there.
 
     Raises:
         InputError: Several validation loaders and no `batches`.
@@ -55,13 +65,37 @@ class CollapseCallback(Watch, Callback):
         batches: Iterable[Any] | None = None,
         *,
         every: int = 1,
+        score: str | None = None,
+        lower_is_better: bool = False,
         **options: Any,
     ) -> None:
-        super().__init__(embed, batches, **options)
+        super().__init__(embed, batches, score, lower_is_better, **options)
         if every < 1:
             raise InputError("every >= 1", f"{every}", "1 measures at every validation")
         self.every = every
         self._validations = 0
+
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        """Embed the probe set before training, for retention."""
+        if self._start is not None or trainer.global_step:
+            return
+        batches = self.batches if self.batches is not None else trainer.val_dataloaders
+        if batches is None:
+            return
+        batches = self.batches if self.batches is not None else _only_loader(trainer)
+        sharded = self.batches is None and _is_sharded(batches)
+        with trainer.precision_plugin.forward_context():
+            self._remember_start(pl_module, batches, sharded=sharded)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The start of training, so that a resumed run is held against it too."""
+        start = self._start
+        return {} if start is None else {k: vars(start)[k] for k in _OF_THE_START}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take the start of training from a checkpoint."""
+        if state_dict:
+            self._start = ProbeSet(**state_dict)
 
     def on_validation_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         """Measure and log."""
@@ -78,10 +112,21 @@ class CollapseCallback(Watch, Callback):
                 trainer.global_step,
                 sharded=self.batches is None and _is_sharded(batches),
                 tell=trainer.is_global_zero,
+                score=_metric(trainer.callback_metrics, self.score),
             )
         named = {f"collapse/{name}": value for name, value in numbers.items()}
         # All processes have the same numbers; their mean is what Lightning wants to take.
         pl_module.log_dict(named, sync_dist=trainer.world_size > 1)
+
+
+def _metric(metrics: Any, name: str | None) -> float | None:
+    """A metric by its name; None where none is asked for."""
+    if name is None:
+        return None
+    if name not in metrics:
+        found = ", ".join(sorted(map(str, metrics))) or "none"
+        raise InputError(f"a validation metric {name!r}", f"{found}", "log it, or leave score out")
+    return float(metrics[name])
 
 
 def _only_loader(trainer: Any) -> Any:

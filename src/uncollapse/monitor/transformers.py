@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from uncollapse.errors import InputError
 from uncollapse.monitor._measure_model import Embed, Watch
 
 if TYPE_CHECKING:
@@ -31,17 +32,39 @@ class CollapseCallback(Watch, TrainerCallback):
         batches: What to embed. Default: the loader of the evaluation itself. With several
             processes each takes its part; of that loader its share, which repeats a few rows where
             the shares are uneven.
+        score: Name of a metric of the evaluation (as `eval_accuracy`), 0 or above, that
+            `kept_score` takes where the structure of the start is kept. Default: 1 - share.
+        lower_is_better: Whether that metric is a loss; it then counts as 1/(1 + loss).
         options: `prediction`, `margins`, `confidence`, `layer` and `split` of `measure_model`.
 
     Attributes:
         measurements: (step, record) of every measurement.
+        retentions: (step, retention) against the start of training, of every measurement of the
+            Trainer's only evaluation set. The start is that of this run, resumed or not.
     """
 
     def __init__(
-        self, trainer: Any, embed: Embed, batches: Iterable[Any] | None = None, **options: Any
+        self,
+        trainer: Any,
+        embed: Embed,
+        batches: Iterable[Any] | None = None,
+        *,
+        score: str | None = None,
+        lower_is_better: bool = False,
+        **options: Any,
     ) -> None:
-        super().__init__(embed, batches, **options)
+        super().__init__(embed, batches, score, lower_is_better, **options)
         self.trainer = trainer
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **event: Any) -> None:
+        """Embed the probe set before training, for retention."""
+        data = self.trainer.eval_dataset
+        if self.batches is None and (data is None or isinstance(data, dict)):
+            return
+        batches = self.trainer.get_eval_dataloader() if self.batches is None else self.batches
+        model = self.trainer.accelerator.unwrap_model(self.trainer.model)
+        with self.trainer.compute_loss_context_manager():
+            self._remember_start(model, batches, sharded=self.batches is None)
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **event: Any) -> None:
         """Measure and log."""
@@ -56,8 +79,19 @@ class CollapseCallback(Watch, TrainerCallback):
                 state.global_step,
                 sharded=self.batches is None,
                 tell=state.is_world_process_zero,
+                score=_metric(metrics, self.score),
             )
         named = {f"{prefix}_collapse_{name}": value for name, value in numbers.items()}
         if named:
             self.trainer.log(named)
         metrics.update(named)
+
+
+def _metric(metrics: Any, name: str | None) -> float | None:
+    """A metric by its name; None where none is asked for."""
+    if name is None:
+        return None
+    if name not in metrics:
+        found = ", ".join(sorted(metrics)) or "none"
+        raise InputError(f"an evaluation metric {name!r}", f"{found}", "name one of these")
+    return float(metrics[name])

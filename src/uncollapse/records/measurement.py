@@ -113,6 +113,24 @@ class ClassSpectrum(Part):
 
 
 @dataclass(frozen=True)
+class FirstDirection(Part):
+    """The share of instances' variance that lies inside classes, with and without a direction.
+
+    Attributes:
+        of_total: Part of the total variance that lies along the direction of most variance.
+        share: Inside classes over total, with it.
+        without: The same when it is removed from all rows.
+        without_inside: The same when the direction of most variance inside classes is removed.
+    """
+
+    of_total: float | None
+    share: float | None
+    without: float | None
+    without_inside: float | None = None
+    caveat: str = CAVEATS["first_direction"]
+
+
+@dataclass(frozen=True)
 class Alignment(Part):
     """Mean squared distance between views of an instance, and between instances of a class."""
 
@@ -132,6 +150,7 @@ class SecondaryMeasures(Part):
     nc2: SimplexDeviation | None = None
     rankme: RankMe | None = None
     class_spectrum: ClassSpectrum | None = None
+    first_direction: FirstDirection | None = None
     alignment: Alignment | None = None
     uniformity: SingleMeasure | None = None
 

@@ -228,8 +228,8 @@ class SliceProbe(Part):
 class SliceMeasurement(Part):
     """What was found in the rows of one slice; the verdict is by its own interval.
 
-    Classes are those with two independent units or more; 0 where there are no two such classes, and
-    then no variances.
+    Classes are those with two independent units or more; 0 where there are none. Of one class there
+    is the share alone, of the total variance of all rows, because no other slice is like it.
     """
 
     count: scalars.Count  # of rows
@@ -241,6 +241,7 @@ class SliceMeasurement(Part):
     instance_variance: VarianceEstimate | None = None
     share: Estimate | None = None
     probe: SliceProbe | None = None
+    units: scalars.Count | None = None  # that are independent; None in older files
 
 
 @dataclass(frozen=True)

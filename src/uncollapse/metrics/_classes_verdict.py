@@ -1,0 +1,76 @@
+"""The verdict of every class, by its own share and its own retention."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from uncollapse.metrics._evidence import is_kept, retention_values
+from uncollapse.metrics._expected import Expected, expected_of, expected_per_class, reached
+from uncollapse.metrics._few import KIND, UNSEEN, missed, shown_class
+from uncollapse.metrics.moments import Classes
+from uncollapse.metrics.variance import Decomposition
+from uncollapse.metrics.verdict import judge_share
+from uncollapse.records import (
+    ClassMeasurement,
+    Margins,
+    Prediction,
+    ReferenceComparison,
+    Value,
+    Verdict,
+    sentence,
+)
+
+
+def judge_classes(
+    classes: Classes,
+    levels: Decomposition,
+    margins: Margins,
+    prediction: Prediction | None,
+    reference: ReferenceComparison | None,
+    confidence: float,
+) -> Iterator[ClassMeasurement]:
+    """Every class with the verdict of its own share and of its own retention, and why."""
+    kept = {} if reference is None else {one.label: one.retention for one in reference.classes}
+    expected: Sequence[Expected | None] = [expected_of(prediction)] * len(classes.names)
+    if prediction is not None and len(prediction.instance_variance_per_class) == len(expected):
+        expected = expected_per_class(prediction)
+    for name, moments, level, predicted in zip(
+        classes.names, classes.units, levels.per_class, expected, strict=True
+    ):
+        attainable = None if predicted is None else predicted.share
+        low, high = margins.for_share(attainable)
+        verdict = judge_share(level.share, (low, high), level.enough_units)
+        key = "class.margins" if attainable is None else "class.margins-predicted"
+        if level.share.low is None:
+            key = "class.no-interval"
+        elif verdict == "cannot-tell" and not level.enough_units:
+            key = "class.few"
+        elif verdict == "collapsed" and missed(moments.units) > UNSEEN:
+            key = "class.rare"
+        judged = level.within if level.instance.estimate is None else level.instance
+        if verdict == "not-collapsed" and reached(level.share, judged, predicted, margins):
+            verdict, key = "healthy", "class.reached"
+        values: dict[str, Value] = {
+            "low": low,
+            "high": high,
+            "predicted": attainable,
+            "units": moments.units,
+            "kind": KIND,
+            "missed": missed(moments.units),
+        }
+        if reference is not None and (own := kept.get(name)) is not None:
+            verdict, key = _by_retention(verdict, key, is_kept(own, margins))
+            values |= retention_values(reference.name, own, margins)
+        told = shown_class(level, moments.units, confidence)
+        reason = sentence(key, {"share": told.share, **values})
+        estimates = told.within, told.instance, told.view, told.share
+        yield ClassMeasurement(name, moments.samples, verdict, reason, *estimates)
+
+
+def _by_retention(verdict: Verdict, key: str, kept: bool | None) -> tuple[Verdict, str]:
+    """The verdict of a class and the key of its reason, given whether its structure is kept."""
+    if kept is None or (verdict == "collapsed" and not kept):
+        return verdict, key
+    if not kept:
+        return "at-risk", "class.lost"
+    return ("at-risk", "class.kept-small") if verdict == "collapsed" else ("healthy", "class.kept")
