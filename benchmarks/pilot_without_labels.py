@@ -10,8 +10,8 @@ objective takes the candidate with the largest mean over seeds: the finer label 
 inside the classes), retention against the base, retention against the run's own backbone, the
 variance inside the classes (W). As in a pilot, a candidate that loses more than a point of accuracy
 on the training label (linear probe, rows that choose) against SupCon's setting is out, and
-retention cannot tell where its second reference is seen to prefer another candidate (Welch's
-interval over seeds above zero).
+retention cannot tell where the own backbone prefers another candidate than the base does, or where
+the start keeps most of the base.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from typing import Any
 import numpy as np
 
 from uncollapse import Embedded, ProbeOptions, fit_linear_map, measure, probe, retention
-from uncollapse.statistics import mean_difference
 
 START = "alpha 0.0079, tau 0.1"
 NAME = re.compile(r"supcl-([\d.]+)-([\d.]+)-(\d+)")
 PENALTIES = (1e-3, 1e-2)
 MARGIN = 0.01
 MOST_TRAINED = 1500  # Training rows of a probe: enough for ten shots of every kind.
-OBJECTIVES = ("finer label", "retention: base", "retention: backbone", "W")
+OBJECTIVES = ("finer label", "retention: base", "retention: backbone")
 Arrays = Mapping[str, np.ndarray]
+Candidates = dict[str, list[dict[str, Any]]]  # what each seed's run reached, by candidate
 
 
 def choosing(rows: int) -> np.ndarray:
@@ -96,10 +96,10 @@ def measured(
     }
 
 
-def study(folder: Path, seeds: int) -> dict[str, dict[str, list[dict[str, Any]]]]:
+def study(folder: Path, seeds: int) -> dict[str, Candidates]:
     """By layer and candidate, what each seed's run reached."""
     base = dict(np.load(folder / "base.npz"))
-    found: dict[str, dict[str, list[dict[str, Any]]]] = {"projector": {}, "backbone": {}}
+    found: dict[str, Candidates] = {"projector": {}, "backbone": {}}
     for path in sorted(folder.glob("supcl-*.npz")):
         parts = NAME.fullmatch(path.stem)
         if parts is None or int(parts[3]) >= seeds:
@@ -122,26 +122,50 @@ def study(folder: Path, seeds: int) -> dict[str, dict[str, list[dict[str, Any]]]
     return found
 
 
-def means(candidates: dict[str, list[dict[str, Any]]], key: str) -> dict[str, float]:
+def means(candidates: Candidates, key: str) -> dict[str, float]:
     """Of each candidate, over seeds."""
     return {name: float(np.mean([run[key] for run in runs])) for name, runs in candidates.items()}
 
 
-def admissible(candidates: dict[str, list[dict[str, Any]]]) -> dict[str, list[dict[str, Any]]]:
+def admissible(candidates: Candidates) -> Candidates:
     """Those that lose no more than the margin of the training label, by their means."""
     task = means(candidates, "task")
     return {name: runs for name, runs in candidates.items() if task[name] >= task[START] - MARGIN}
 
 
-def torn(candidates: dict[str, list[dict[str, Any]]]) -> bool:
-    """Whether the own backbone is seen to prefer another candidate than the base does."""
-    first, second = OBJECTIVES[1:3]
-    one, other = (
-        max(v, key=v.__getitem__) for v in (means(candidates, k) for k in (first, second))
+def unknown(candidates: Candidates, layer: str) -> bool:
+    """Whether a pilot cannot tell: the start keeps most, or the own backbone prefers another."""
+    references = OBJECTIVES[1:3] if layer == "projector" else OBJECTIVES[1:2]
+    preferred = [means(candidates, reference) for reference in references]
+    names = {max(values, key=values.__getitem__) for values in preferred}
+    return len(names) > 1 or START in names
+
+
+def at_temperature(candidates: Candidates, temperature: str) -> Candidates:
+    """What a pilot has that keeps the temperature: its settings, and what is free at the start."""
+    return {
+        name: runs
+        for name, runs in candidates.items()
+        if name == START or "tau" not in name or name.endswith(f"tau {temperature}")
+    }
+
+
+def row(place: str, every: Candidates) -> str:
+    """What each objective takes, and how far below the finer labels' choice that is."""
+    candidates = admissible(every)
+    reported = means(candidates, "reported")
+
+    def taken(key: str) -> str:
+        values = means(candidates, key)
+        return max(values, key=values.__getitem__)
+
+    best, kept, spread = (taken(key) for key in ("finer label", OBJECTIVES[1], "W"))
+    below, wide = (100 * (reported[best] - reported[name]) for name in (kept, spread))
+    says = "cannot tell" if unknown(candidates, place.split(", ")[1]) else "takes it"
+    return (
+        f"| {place} | {len(candidates)} of {len(every)} | {best}: {100 * reported[best]:.1f} | "
+        f"{kept}: {100 * reported[kept]:.1f} | {below:.1f} | {says} | {wide:.1f} |"
     )
-    sides = [[[run[second] for run in candidates[name]]] for name in (one, other)]
-    gain = mean_difference(*sides)
-    return one != other and gain.low is not None and gain.low > 0
 
 
 def main() -> None:
@@ -152,30 +176,19 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, help="JSON file of every number.")
     options = parser.parse_args()
     everything = {}
-    print("| data, layer | candidates | by | takes | finer label, other rows | below | pilot |")
-    print("|---|---|---|---|---|---|---|")
+    print(
+        "| data, layer, temperature | admissible | finer labels take | retention takes | below | "
+        "pilot | W: below |\n|---|---|---|---|---|---|---|"
+    )
     for data in options.data:
         everything[data] = study(options.study / data, options.seeds)
-        for layer, every in everything[data].items():
-            candidates = admissible(every)
-            reported = means(candidates, "reported")
-            of_labels = means(candidates, "finer label")
-            best = max(of_labels, key=of_labels.__getitem__)
-            for key in OBJECTIVES:
-                if layer == "backbone" and key == "retention: backbone":
-                    continue
-                values = means(candidates, key)
-                name = max(values, key=values.__getitem__)
-                below = 100 * (reported[best] - reported[name])
-                says = ""
-                if key == "retention: base":
-                    says = (
-                        "cannot tell" if layer == "projector" and torn(candidates) else "takes it"
-                    )
-                print(
-                    f"| {data}, {layer} | {len(candidates)} of {len(every)} | {key} | {name} | "
-                    f"{100 * reported[name]:.1f} | {below:.1f} | {says} |"
-                )
+        for layer, candidates in everything[data].items():
+            found = {name.split("tau ")[1] for name in candidates if "tau" in name}
+            for temperature in sorted(found):
+                part = at_temperature(candidates, temperature)
+                print(row(f"{data}, {layer}, {temperature}", part))
+            if len(found) > 1:
+                print(row(f"{data}, {layer}, all", candidates))
     if options.output is not None:
         options.output.write_text(json.dumps(everything, indent=1), encoding="utf-8")
 

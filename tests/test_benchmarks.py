@@ -61,6 +61,8 @@ def test_retention_chooses_as_finer_labels_do_where_it_can(tmp_path):
     line = [sys.executable, script, str(tmp_path), "--data", "made", "--seeds", "2"]
     answer = subprocess.run(line, capture_output=True, text=True, check=False)
     assert answer.returncode == 0, answer.stderr[-2000:]
-    rows = [row.split(" | ") for row in answer.stdout.splitlines() if "projector" in row]
-    taken = {row[2]: row[3] for row in rows}
-    assert taken["finer label"] == taken["retention: base"] == "alpha 0.5, tau 0.1"
+    (row,) = [row for row in answer.stdout.splitlines() if "made, projector" in row]
+    _, _, best, kept, below, *_ = row.split(" | ")
+    assert best == kept
+    assert best.startswith("alpha 0.5, tau 0.1")
+    assert below == "0.0"

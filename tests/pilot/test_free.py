@@ -308,10 +308,10 @@ def kept(name, first, second):
 def test_two_references_that_prefer_other_settings_cannot_be_followed():
     small = kept("small", (0.5, 0.51, 0.52), (0.5, 0.51, 0.52))
     large = kept("large", (0.4, 0.41, 0.42), (0.7, 0.71, 0.72))
-    unsure = kept("unsure", (0.4, 0.41, 0.42), (0.3, 0.53, 0.72))
+    less = kept("less", (0.3, 0.31, 0.32), (0.3, 0.31, 0.32))
     options = PilotOptions()
     found = disagreement([small, large], ("a", "b"), options)
     assert (found.code, found.message.values["other"]) == ("UC808", "large")
-    for agreed in ([small, unsure], [small], [large, unsure]):
+    for agreed in ([small, less], [small], [large, less]):
         assert disagreement(agreed, ("a", "b"), options) is None
     assert disagreement([small, large], ("a",), options) is None

@@ -45,6 +45,7 @@ FILES = {
     "run/run.json": RunRecord,
     "pilot/pilot.json": PilotResult,
     "pilot/keep.json": PilotResult,
+    "pilot/free.json": PilotResult,
 }
 # The pilot adds the seed, which the name of the file's folder says.
 TRIAL = "pilot/measured-validation-30.json"

@@ -129,6 +129,7 @@ DECISIONS = {
         "gain": GAIN,
         "task": TASK,
     },
+    "pilot.retained": {"reference": "b"},
     "pilot.references-disagree": {
         "first": "b",
         "second": "c",

@@ -74,9 +74,17 @@ class Stages:
             verdict, reasons = "cannot-tell", [PilotReason.from_key("UC803", "pilot.untrained")]
         recommendation = None
         goal = self.common.goal
-        torn = disagreement([*had, *trained], goal.columns, options) if goal.by_retention else None
+        torn = (
+            disagreement([start, *had, *trained], goal.columns, options)
+            if goal.by_retention
+            else None
+        )
         if torn is not None:
             verdict, reasons, chosen = "cannot-tell", [torn], None
+        if verdict == "keep" and goal.by_retention:
+            # It sees what is lost against a reference, and not what training adds to it.
+            verdict = "cannot-tell"
+            reasons = [PilotReason.from_key("UC808", "pilot.retained", reference=goal.columns[0])]
         if chosen is not None:
             verdict, recommendation, more = self._confirm(start, chosen, [*had, *trained], free)
             reasons += more

@@ -106,10 +106,7 @@ def base_is_best(
 def disagreement(
     finished: Sequence[Trial], references: Sequence[str], options: PilotOptions
 ) -> PilotReason | None:
-    """UC808 where another reference is seen to prefer another setting than the first; else None.
-
-    Seen: Welch's interval over seeds of what retention against the other gains lies above zero.
-    """
+    """UC808 where another reference prefers another setting than the first, by means; else None."""
 
     def kept(trial: Trial, reference: str) -> list[float]:
         return [each.retention[reference] for each in trial.scores_by_seed(options.layer)]
@@ -130,7 +127,7 @@ def disagreement(
             continue
         one, other = best(both, references[0]), best(both, second)
         gain = mean_difference([kept(one, second)], [kept(other, second)], options.confidence)
-        if one.name != other.name and gain.low is not None and gain.low > 0:
+        if one.name != other.name:
             return PilotReason.from_key(
                 "UC808",
                 "pilot.references-disagree",
