@@ -178,3 +178,15 @@ def test_the_fingerprint_sees_one_changed_value(tmp_path):
     assert before == fingerprint(inputs)
     inputs[19, 2] = 1e-6
     assert before != fingerprint(inputs)
+
+
+def test_test_rows_that_training_has_too_are_named(tmp_path):
+    rng = np.random.default_rng(3)
+    rows, label = rng.standard_normal((60, 4)).astype("f4"), np.arange(60) % 2
+    part = np.array(["train"] * 40 + ["test"] * 20)
+    rows[40:47] = rows[:7]
+    np.savez(tmp_path / "d.npz", x=rows, label=label, part=part)
+    block = {"source": "arrays", "path": str(tmp_path / "d.npz"), "inputs": "x", "kind": "vector"}
+    block |= {"split": {"column": "part", "validation": 0}}
+    notes = load_data(data_config(block)).description.notes
+    assert "7 test row(s) are exact copies of training rows" in notes

@@ -218,6 +218,23 @@ def test_a_pattern_takes_a_prefix_and_whole_numbers(tmp_path, rows, rng):
     assert read("e0, e5,e6").shape == (48, 3)
 
 
+def test_dimensions_of_shards_go_by_their_names(tmp_path, rows):
+    label = {"label": np.arange(48) // 12}
+    for k, order in enumerate(([0, 1, 2, 3, 4, 5], [5, 4, 3, 2, 1, 0])):
+        at = slice(k, None, 2)
+        table = {f"e{j}": rows[at, j] for j in order} | {"label": label["label"][at]}
+        pq.write_table(pa.table(table), tmp_path / f"s{k}.parquet")
+    files = [tmp_path / "s0.parquet", tmp_path / "s1.parquet"]
+    once = measure(rows, label["label"], permutations=0)
+    for stream in (False, True):
+        found = measure_files(files, stream=stream, interval="exact", permutations=0)
+        assert found.share.estimate == pytest.approx(once.share.estimate, rel=1e-9)
+    renamed = [f"e{j}" for j in range(1, 7)] + ["label"]
+    pq.write_table(pq.read_table(files[1]).rename_columns(renamed), files[1])
+    with pytest.raises(InputError, match=r"s0\.parquet in .*s1\.parquet; found e0, e6 in one"):
+        measure_files(files)
+
+
 def test_tensors_of_one_shape_are_read_and_text_is_named_with_its_type(tmp_path, rows):
     path = tmp_path / "d.parquet"
     tensor = pa.FixedShapeTensorArray.from_numpy_ndarray(rows.reshape(24, 2, 6).astype("f4"))

@@ -19,7 +19,7 @@ from uncollapse.data.splits import limited_rows, make_split
 from uncollapse.errors import InputError
 from uncollapse.progress import Progress, quiet
 from uncollapse.records import DataDescription
-from uncollapse.tables import SPLITS, part_names
+from uncollapse.tables import SPLITS, known_rows, part_names
 
 # How each kind of source finds its rows, given the folder that relative paths refer to.
 _LISTED: dict[str, Callable[[Any, Path | None], DataSource]] = {
@@ -79,6 +79,10 @@ def _describe(
         if (split == part).any():
             absent = [name for name, count in classes[part].items() if count == 0]
             notes += [f"class {name!r} has no {part} row" for name in absent]
+    if inputs.identity is None and isinstance(inputs.array, np.ndarray):
+        stored = inputs.array if inputs.rows is None else inputs.array[inputs.rows]
+        for part, count in known_rows(stored, split).items():
+            notes.append(f"{count} {part} row(s) are exact copies of training rows")
     content, what = inputs.fingerprint()
     digest = hashlib.sha256(f"{inputs.kind} {inputs.shape} {labels.names}\n".encode())
     for row in zip(ids.tolist(), labels.codes.tolist(), split.tolist(), strict=True):

@@ -38,6 +38,7 @@ from .splits import (
     SPLITS,
     Judged,
     judged_rows,
+    known_rows,
     part_names,
     part_of,
 )
@@ -69,6 +70,7 @@ __all__ = [
     "joined",
     "joined_names",
     "judged_rows",
+    "known_rows",
     "label_column",
     "named_column",
     "named_text",

@@ -152,11 +152,24 @@ class Reading:
 
     def _together(self) -> Iterator[Rows]:
         for shard in self.shards:
-            vectors = embedding_columns(shard, self.columns.embedding)
+            vectors = self._dimensions(shard)
             columns = roles_of(shard, self._roles, vectors[0])
             for place, part in self._read(shard, vectors, columns):
                 names = _names(part, columns, place, self._as_text(shard))
                 yield _vectors(part, vectors, place).beside(names)
+
+    def _dimensions(self, shard: Shard) -> list[str]:
+        """The columns of vectors, the same in all shards where they are single dimensions."""
+        vectors = embedding_columns(shard, self.columns.embedding)
+        first = embedding_columns(self.shards[0], self.columns.embedding)
+        if len(vectors) > 1 and vectors != first:
+            odd = sorted({*vectors} ^ {*first})[:5] or vectors[:5]
+            raise InputError(
+                f"the columns of {self.shards[0].path} in {shard.path}",
+                f"{', '.join(odd)} in one of them alone",
+                "use files of one model together, or name the columns with commas between them",
+            )
+        return vectors
 
     @property
     def _roles(self) -> Columns:
@@ -203,7 +216,7 @@ class Reading:
     def vectors(self) -> Iterator[Vectors]:
         """The embeddings alone."""
         for shard in self.shards:
-            vectors = embedding_columns(shard, self.columns.embedding)
+            vectors = self._dimensions(shard)
             for place, part in self._read(shard, vectors, None):
                 yield _vectors(part, vectors, place)
 

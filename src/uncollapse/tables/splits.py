@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from uncollapse.errors import InputError
+from uncollapse.samples import row_hashes
 from uncollapse.tables._shard import Array, Shard
 
 SPLITS = ("train", "validation", "test")
@@ -57,6 +58,14 @@ def part_names(
         expected = f"train, validation (val, valid, dev) or test in {origin}"
         raise InputError(expected, listed, remedy)
     return np.array([parts[value] for value in values])
+
+
+def known_rows(rows: Array, split: Array) -> dict[str, int]:
+    """How many rows of validation and of test are exact copies of training rows."""
+    hashes = row_hashes(rows)
+    training = np.unique(hashes[split == "train"])
+    counts = {name: int(np.isin(hashes[split == name], training).sum()) for name in SPLITS[1:]}
+    return {name: count for name, count in counts.items() if count}
 
 
 @dataclass(frozen=True)
