@@ -161,3 +161,13 @@ def streamed():
 def test_options_out_of_range(wrong):
     with pytest.raises(InputError):
         wrong()
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{"seed": "a"}, {"seed": 1.5}, {"confidence": "x"}, {"confidence": 1}, {"permutations": None}],
+)
+def test_options_of_another_type_are_named(given):
+    rows = np.random.default_rng(0).normal(size=(20, 3))
+    with pytest.raises(InputError, match=f"expected {next(iter(given))}"):
+        measure(rows, np.arange(20) % 2, **given)

@@ -330,3 +330,28 @@ def test_a_small_collapsed_class_is_in_the_picture_and_dots_are_on_their_axis(tm
     most = max(row.value.estimate for row in classes)
     assert all(row.value.high is None for row in classes)
     assert float(re.search(r'"domainMax": ([0-9.]+)', json.dumps(chart))[1]) >= most
+
+
+def test_names_of_strangers_are_text_in_the_card_and_the_page(tmp_path):
+    import yaml
+
+    labels = np.repeat(["\x1b[31mred", "<b>[x](y)</b>\u202e", "😀 |"], 20)
+    path = tmp_path / "😀 ```.npz"
+    np.savez(path, embeddings=np.eye(3, 8)[np.arange(60) % 3] + 0.1, labels=labels)
+    report = build_report([path])
+    card, page = report.to_markdown(), report.to_html()
+    front = yaml.safe_load(card.split("---\n")[1])
+    assert front["model-index"][0]["name"] == "😀 ```"
+    for text in (card, page.split("<script")[0]):
+        assert not set("\x1b\u202e") & set(text)
+
+
+def test_commands_of_runs_stand_in_a_fence_that_they_cannot_close(runs):
+    report = build_report([runs[0]])
+    run = report.inputs.cases[0].run
+    report.inputs.cases[0].run = replace(run, command=("uncollapse", "train", "a.yaml\n```\n# x"))
+    card = report.to_markdown()
+    fence, _, rest = card.partition("````sh\n")[2].partition("\n````")
+    assert fence.startswith("uncollapse train")
+    assert "\n" not in fence
+    assert rest

@@ -17,6 +17,9 @@ from uncollapse.training import load_config, parse_config
         ({"encoder": {"kind": "timm"}}, "`name` and kind `timm` belong together"),
         ({"views": {"count": 1}}, "alpha > 0 needs views.count of 2 or more"),
         ({"data": {"source": "nowhere"}}, "'nowhere'"),
+        ({"encoder": {"kind": "mlp", "widths": [10**9]}}, "encoder.widths.0"),
+        ({"head": {"dimension": 10**9}}, "head.dimension"),
+        ({"data": {"source": "digits", "image": {"size": 10**9}}}, "image.size"),
     ],
 )
 def test_a_wrong_key_or_value_is_named(change, message):

@@ -163,3 +163,15 @@ def test_a_timm_model_is_made_for_the_images(name, size):
 def test_an_image_size_that_a_model_cannot_take_is_said():
     with pytest.raises(InputError, match="images of 8 x 8 pixels"):
         build((3, 8, 8), kind="timm", name="vit_tiny_patch16_224")
+
+
+@pytest.mark.parametrize(
+    ("encoder", "head"),
+    [
+        ({"kind": "mlp", "widths": [60_000, 60_000]}, {}),
+        ({"kind": "mlp", "widths": [8]}, {"hidden": 60_000, "dimension": 60_000}),
+    ],
+)
+def test_weights_that_no_memory_holds_are_refused_before_they_are_made(encoder, head):
+    with pytest.raises(InputError, match="at most 1,073,741,824 weights"):
+        build((10,), HeadConfig(**head), **encoder)

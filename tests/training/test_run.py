@@ -98,6 +98,32 @@ def test_a_run_writes_what_an_auditor_needs(tmp_path):
         train(problem, tmp_path / "other", resume=True)
 
 
+def test_a_run_that_is_at_work_is_not_resumed_and_its_files_follow_the_umask(tmp_path):
+    problem, refused = problem_of(epochs=2), []
+
+    def again(step):
+        if step.done == 3:
+            with pytest.raises(InputError, match="no other run at work") as error:
+                train(problem_of(epochs=2), tmp_path, resume=True)
+            refused.append(error)
+
+    mask = os.umask(0o027)
+    try:
+        train(problem, tmp_path, progress=again)
+    finally:
+        os.umask(mask)
+    assert len(refused) == 1
+    modes = {path.stat().st_mode & 0o777 for path in tmp_path.rglob("*.safetensors")}
+    assert modes == {0o640}
+
+
+def test_what_json_cannot_hold_is_not_noted(tmp_path):
+    for value in (float("nan"), object()):
+        with pytest.raises(InputError, match="a record of what JSON holds"):
+            train(problem_of(epochs=1), tmp_path, record={"x": value})
+    assert not (tmp_path / "run.json").exists()
+
+
 def test_a_run_of_before_there_were_kinds_is_resumed(tmp_path):
     """Batches by the names of their classes, no kind, no prediction, a setting without answer."""
     problem = problem_of(epochs=2)
@@ -125,6 +151,8 @@ def test_a_run_of_before_there_were_kinds_is_resumed(tmp_path):
         ("checkpoints/*/state.json", "{}"),
         ("metrics.jsonl", '{"epoch": 1}\n{}\n'),
         ("checkpoints/best.json", '{"checkpoint": 1}'),
+        ("checkpoints/best.json", '{"checkpoint": "step-000000099"}'),
+        ("checkpoints/last.json", '{"checkpoint": "../../elsewhere"}'),
         ("checkpoints/*/model.safetensors", "short"),
         ("config.yaml", ""),
         ("config.yaml", "[" * 5000),

@@ -21,7 +21,8 @@ from uncollapse.errors import InputError
 Names = Annotated[tuple[str, ...], Field(strict=False)]
 BelowOne = Annotated[float, Field(ge=0, lt=1)]
 PositiveCount = Annotated[int, Field(ge=1)]
-HeightWidth = Annotated[tuple[PositiveCount, PositiveCount], Field(strict=False)]
+Side = Annotated[int, Field(ge=1, le=1 << 14)]  # pixels
+HeightWidth = Annotated[tuple[Side, Side], Field(strict=False)]
 
 
 class Strict(BaseModel):
@@ -69,7 +70,7 @@ class ImageOptions(Strict):
     Images are turned as their EXIF data say, as viewers show them.
     """
 
-    size: PositiveCount | HeightWidth | None = None
+    size: Side | HeightWidth | None = None
     fit: Literal["stretch", "crop"] = "stretch"
     channels: Literal["grey", "rgb"] | None = None
     range: Annotated[tuple[float, float], Field(strict=False)] | None = None

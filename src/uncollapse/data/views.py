@@ -116,7 +116,7 @@ class ViewsConfig(Strict):
         2
     """
 
-    count: int = Field(default=2, ge=1)
+    count: int = Field(default=2, ge=1, le=1000)
     augmentation: Strength | list[ListedOperation] = "medium"
     flip: bool = True
     normalisation: Literal["training", "none"] | Normalisation = "training"

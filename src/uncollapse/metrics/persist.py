@@ -18,7 +18,7 @@ from uncollapse.metrics.moments import EXTRA
 from uncollapse.metrics.stream import Accumulator
 from uncollapse.records import Count, Document, PositiveCount
 from uncollapse.samples import CopyCounter
-from uncollapse.storage import beside, check_output
+from uncollapse.storage import beside, check_output, is_stream
 from uncollapse.tables import Columns, open_arrays
 
 _HEADER = "uncollapse_accumulator"
@@ -62,6 +62,8 @@ _PLAIN = ("interval", "blocks", "views", "dimension", "rows", "split", "stored")
 def check_place(path: str | Path) -> None:
     """Raise where a state may not be written: over a file that is none (embeddings, say)."""
     check_output(Path(path))
+    if is_stream(Path(path)):
+        raise InputError("a file for the state", f"the stream {path}", "give a file name")
     if Path(path).is_file() and not _is_state(path):
         raise InputError(
             f"a new file, or a saved state to write again, at {path}",

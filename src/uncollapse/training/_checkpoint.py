@@ -8,6 +8,7 @@ left over from a run that was killed, and is removed when the run is resumed.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -212,7 +213,11 @@ def _name(folder: Path, which: Which) -> str | None:
     path = folder / f"{which}.json"
     if not path.exists():
         return None
-    return _Named.from_dict(read_json(path, remedy=_REMEDY), str(path)).checkpoint
+    name = _Named.from_dict(read_json(path, remedy=_REMEDY), str(path)).checkpoint
+    if not re.fullmatch(r"step-\d{1,20}", name) or not (folder / name).is_dir():
+        what = f"the name of a checkpoint's folder beside it in {path}"
+        raise InputError(what, f"{name!r}, which is not there", _REMEDY)
+    return name
 
 
 def read_checkpoint(folder: Path, which: Which = "last") -> Checkpoint | None:

@@ -21,6 +21,8 @@ from uncollapse.records import (
 )
 
 PositiveCount = Annotated[int, Field(ge=1)]
+# Units of a layer; more, or a billion by a slip of the hand, would take all memory at once.
+Width = Annotated[int, Field(ge=1, le=1 << 16)]
 # YAML writes 1 where a fraction is meant, and 1e-4 without a dot is text to it.
 YamlNumber = Annotated[float, Field(strict=False)]
 
@@ -44,7 +46,7 @@ class EncoderConfig(Strict):
     """
 
     kind: Literal["convnet", "resnet", "mlp", "timm"]
-    widths: Annotated[tuple[PositiveCount, ...], Field(strict=False)] | None = None
+    widths: Annotated[tuple[Width, ...], Field(strict=False, max_length=100)] | None = None
     norm: Literal["batch", "group", "none"] = "batch"
     depth: Literal[18, 34, 50, 101] = 18
     stem: Literal["small", "imagenet"] = "small"
@@ -73,9 +75,9 @@ class HeadConfig(Strict):
         norm: "batch" or "none".
     """
 
-    dimension: PositiveCount = 128
+    dimension: Width = 128
     layers: Literal[0, 1, 2] = 2
-    hidden: PositiveCount | None = None
+    hidden: Width | None = None
     norm: Literal["batch", "none"] = "batch"
 
 
@@ -160,7 +162,7 @@ class TrainConfig(Strict):
     device: Literal["cpu", "cuda", "auto"] = "auto"
     precision: Literal["fp32", "bf16"] = "fp32"
     sync_batch_norm: bool = True
-    workers: Annotated[int, Field(ge=0)] = 0
+    workers: Annotated[int, Field(ge=0, le=1024)] = 0
     validation: ValidationConfig = ValidationConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
 

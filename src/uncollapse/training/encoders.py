@@ -17,6 +17,7 @@ from uncollapse.training.weights import load_weights, weights_path
 
 CONVNET_WIDTHS = (32, 64, 128)
 MLP_WIDTHS = (512, 512)
+MOST_WEIGHTS = 1 << 30  # 4 GiB
 
 
 class Encoder(nn.Module):
@@ -94,11 +95,19 @@ def _backbone(config: EncoderConfig, shape: tuple[int, ...]) -> tuple[nn.Module,
     flat = config.kind == "mlp"
     widths = config.widths or (MLP_WIDTHS if flat else CONVNET_WIDTHS)
     layers: list[nn.Module] = []
+    _check_weights((shape[0], *widths), 1 if flat else 9, "encoder.widths")
     for before, after in pairwise((shape[0], *widths)):
         layer = nn.Linear(before, after) if flat else nn.Conv2d(before, after, 3, 2, padding=1)
         layers += [layer, *_norm(config.norm, after, flat), nn.ReLU()]
     pooling = [] if flat else [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
     return nn.Sequential(*layers, *pooling), widths[-1]
+
+
+def _check_weights(widths: tuple[int, ...], each: int, key: str) -> None:
+    """Refuse layers of these widths whose weights no memory holds, before they are made."""
+    count = each * sum(before * after for before, after in pairwise(widths))
+    if count > MOST_WEIGHTS:
+        raise InputError(f"at most {MOST_WEIGHTS:,} weights by {key}", f"{count:,}", "narrow it")
 
 
 def _norm(kind: str, width: int, flat: bool) -> list[nn.Module]:
@@ -170,6 +179,7 @@ def _head(config: HeadConfig, width: int) -> nn.Module:
     if config.layers == 1:
         return nn.Linear(width, config.dimension)
     hidden = config.hidden or width
+    _check_weights((width, hidden, config.dimension), 1, "head.hidden and head.dimension")
     norm: list[nn.Module] = [nn.BatchNorm1d(hidden)] if config.norm == "batch" else []
     return nn.Sequential(
         nn.Linear(width, hidden, bias=not norm),
