@@ -315,3 +315,11 @@ def test_two_references_that_prefer_other_settings_cannot_be_followed():
     for agreed in ([small, less], [small], [large, less]):
         assert disagreement(agreed, ("a", "b"), options) is None
     assert disagreement([small, large], ("a",), options) is None
+
+
+def test_by_retention_nothing_is_said_to_be_kept(tmp_path):
+    """Settings that are alike: with finer labels "keep", without them it is not known."""
+    assert found_by(tmp_path, {}).verdict == "keep"
+    found = found_by(tmp_path / "2", {}, objective="retention")
+    assert (found.verdict, codes(found)) == ("cannot-tell", ["UC808"])
+    assert "retention cannot know" in found.reasons[0].text
