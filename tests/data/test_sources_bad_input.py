@@ -83,7 +83,7 @@ def test_an_image_that_breaks_when_it_is_read(folder):
 
 def test_folders(folder, tmp_path):
     block = {"source": "image-folder", "path": str(folder)}
-    refused(block | {"path": str(folder / "none")}, "nothing at .*none")
+    refused(block | {"path": str(folder / "none")}, r"a folder of images at .*none; found none")
     refused(block | {"path": str(folder / "a")}, "directory for each class")
     refused(block | {"label": "kind"}, r"label column 'kind'; found columns 'class'")
     Image.fromarray(np.zeros((5, 4), np.uint8)).save(folder / "a/large.png")
@@ -146,7 +146,9 @@ def test_tables(table, tmp_path):
     refused(
         table() | {"fine": ["z"]}, r"column 'z' in .*t\.parquet; found columns x, y, label, name"
     )
-    refused(table(label=[1] * 40), "two classes or more in column 'label'; found 1")
+    refused(
+        table(label=[1] * 40), r"two classes or more in column 'label' of .*t\.parquet; found 1"
+    )
     refused(table(label=[None] * 2 + [0, 1] * 19), "2 rows of 40 without one, the first row-0")
     refused(
         table(name=["n"] * 3 + list("abcdefg") + [*map(str, range(30))]) | {"id": "name"}, "'n'"
@@ -189,7 +191,7 @@ def test_maps(tmp_path):
     refused(block | {"map": whole | {"high": [5, 6, 7, 8, 9, 10]}}, "unknown '10'")
     refused(block | {"map": whole | {"high": [4, 5, 6, 7, 8, 9]}}, "'4' under 'low' and 'high'")
     refused(block | {"map": {"all": list(range(10))}}, r"two classes or more.*1 \('all'\)")
-    refused(block | {"map": "none.yaml"}, r"nothing at .*none\.yaml", base=tmp_path)
+    refused(block | {"map": "none.yaml"}, r"label map at .*none\.yaml; found none", base=tmp_path)
     (tmp_path / "map.yaml").write_text("low: [0, 1, 2, 3, 4]\nhigh: [5, 6, 7, 8, 9]\n")
     data = load_data(data_config(block | {"map": "map.yaml"}), base=tmp_path)
     assert data.label_names == ("low", "high")

@@ -100,12 +100,11 @@ def _check_map(label_map: LabelMap, present: set[str], column: str) -> dict[str,
 
 def make_labels(source: DataSource, config: DataConfig, base: Path | None) -> Labels:
     """Codes of the training label, in the column that the configuration names or the source's."""
-    column = config.label or source.label
+    column, path = config.label or source.label, getattr(config, "path", None)
     values = source.column(column, "label")
     known = np.array([value is not None for value in values.tolist()], bool)
     if not known.all() and config.unlabelled == "refuse":
         first = source.ids[np.flatnonzero(~known)[0]]
-        path = getattr(config, "path", None)
         raise InputError(
             f"a label in every row of column {column!r}" + (f" of {path}" if path else ""),
             f"{np.count_nonzero(~known)} rows of {len(known)} without one, the first {first}",
@@ -122,7 +121,7 @@ def make_labels(source: DataSource, config: DataConfig, base: Path | None) -> La
         names = tuple(coarse for coarse, finer in label_map.items() if finer)
     if len(names) < 2:
         raise InputError(
-            f"two classes or more in column {column!r}",
+            f"two classes or more in column {column!r}" + (f" of {path}" if path else ""),
             f"{len(names)} ({quoted(names)})" if names else "no label at all",
             "name another label column, or bring data of another class",
         )

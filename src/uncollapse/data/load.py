@@ -46,7 +46,7 @@ def _column(source: DataSource, name: str, role: str, remedy: str | None) -> NDA
     return np.array(["" if value is None else value for value in column.tolist()])
 
 
-def _ids(source: DataSource, name: str | None) -> NDArray[Any]:
+def _ids(source: DataSource, name: str | None, path: object) -> NDArray[Any]:
     ids = source.ids.astype(str)
     if name is not None:
         ids = _column(source, name, "id", "complete them")
@@ -54,7 +54,9 @@ def _ids(source: DataSource, name: str | None) -> NDArray[Any]:
     if (counts > 1).any():
         again = values[counts > 1]
         raise InputError(
-            "one id for each row",
+            "one id for each row"
+            + (f" in column {name!r}" if name else "")
+            + (f" of {path}" if path else ""),
             f"{len(again)} ids more than once, the first {str(again[0])!r}",
             "make the ids unique",
         )
@@ -145,7 +147,7 @@ def load_data(
     groups = None
     if config.group is not None:
         groups = _column(source, config.group, "group", "give each row a group")
-    ids = _ids(source, config.id)
+    ids = _ids(source, config.id, getattr(config, "path", None))
     given, named = source.split, config.split.column
     if named is not None:
         given = source.column(named, "split")

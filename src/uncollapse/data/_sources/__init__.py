@@ -126,5 +126,5 @@ def place(path: str, base: Path | None, what: str) -> Path:
     """A path of the configuration that must exist."""
     resolved = resolve(path, base)
     if not resolved.exists():
-        raise InputError(what, f"nothing at {resolved}", "check the path")
+        raise InputError(f"{what} at {resolved}", "none", "check the path")
     return resolved
