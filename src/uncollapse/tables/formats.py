@@ -8,7 +8,8 @@ from pathlib import Path
 
 from uncollapse.errors import InputError
 from uncollapse.tables._shard import Shard
-from uncollapse.tables.arrow import ArrowShard, CsvShard, ParquetShard
+from uncollapse.tables.arrow import ArrowShard, ParquetShard
+from uncollapse.tables.csv_files import CsvShard
 from uncollapse.tables.huggingface import dataset_files, dataset_splits
 from uncollapse.tables.numpy_files import ArraysShard, NpyShard, NpzShard, SafetensorsShard
 from uncollapse.tables.splits import SPLIT_WORDS
