@@ -86,7 +86,7 @@ def main() -> None:
     options = parser.parse_args()
     columns = glosses(options.nouns, options.each, options.seed)
     features = encode(columns["gloss"].tolist(), options.views, options.seed)
-    np.savez(options.output, **columns, backbone=features)
+    np.savez(options.output, **columns, backbone=features, base=features[:, 0])
 
 
 if __name__ == "__main__":

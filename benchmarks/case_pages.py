@@ -1,0 +1,63 @@
+"""The cases' tables, from docs/study/case-tables.json into the pages.
+
+    python benchmarks/case_pages.py [runs/cases/case-tables.json]
+
+A page names a table by `<!-- table NAME -->` (`all`: a line of each case); what follows up to
+`<!-- end -->` is written anew. A given file of `case_tables.py` is first taken
+into docs/study/case-tables.json.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from case_scores import headline, table
+
+DOCS = Path(__file__).parent.parent / "docs"
+STORED = DOCS / "study" / "case-tables.json"
+PLACE = re.compile(r"(<!-- table ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def with_tables(text: str) -> str:
+    """A page with the tables that it names."""
+    return PLACE.sub(lambda found: f"{found[1]}\n{_table(found[2])}\n\n{found[3]}", text)
+
+
+def _table(name: str) -> str:
+    return headline(_cases()) if name == "all" else table(_cases().get(name, []))
+
+
+def _cases() -> dict[str, Any]:
+    return json.loads(STORED.read_text("utf-8")) if STORED.exists() else {}
+
+
+def take(given: Path) -> None:
+    """Take the cases of a file of runs, to four digits, a line per run."""
+    cases = _cases() | json.loads(given.read_text("utf-8"))
+    blocks = []
+    for name, runs in cases.items():
+        rounded = [
+            run | {"scores": {key: round(value, 4) for key, value in run["scores"].items()}}
+            for run in runs
+        ]
+        lines = ",\n".join(json.dumps(run, ensure_ascii=False) for run in rounded)
+        blocks.append(f"{json.dumps(name)}: [\n{lines}\n]")
+    STORED.write_text("{\n" + ",\n".join(blocks) + "\n}\n", "utf-8")
+
+
+def main() -> None:
+    for given in sys.argv[1:]:
+        take(Path(given))
+    for page in sorted(DOCS.glob("*.md")):
+        text = page.read_text("utf-8")
+        if with_tables(text) != text:
+            page.write_text(with_tables(text), "utf-8")
+            print(page)
+
+
+if __name__ == "__main__":
+    main()
