@@ -167,6 +167,20 @@ def test_a_column_declared_as_text_has_a_class_of_that_name(tmp_path, rows, kind
         measure_files([path], columns=Columns(text=("z" if kind != "csv" else "e0",)))
 
 
+@pytest.mark.parametrize("kind", ["parquet", "npz"])
+def test_rows_that_embed_wrote_without_a_label_are_unlabelled(tmp_path, rows, kind):
+    label = ["" if k < 4 else "abcd"[k // 12] for k in range(48)]
+    about = json.dumps({"kind": "embeddings", "layers": ["projector"], "label": "label"})
+    path = tmp_path / f"d.{kind}"
+    if kind == "npz":
+        np.savez(path, projector=rows, label=np.array(label), about=np.array(about))
+    else:
+        table = pa.table({"projector": rows.tolist(), "label": [name or None for name in label]})
+        pq.write_table(table.replace_schema_metadata({b"uncollapse": about.encode()}), path)
+    found = measure_files([path], columns=Columns(embedding="projector"), permutations=0)
+    assert (found.conditions.dropped, len(found.classes)) == ({"unlabelled": 4}, 4)
+
+
 def test_what_lacks_a_label_may_have_faults(rows):
     rows[1] = np.nan
     labels = np.where(np.arange(48) < 4, -1, np.arange(48) // 12)

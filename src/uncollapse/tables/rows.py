@@ -154,8 +154,9 @@ class Reading:
         for shard in self.shards:
             vectors = self._dimensions(shard)
             columns = roles_of(shard, self._roles, vectors[0])
+            declared = self._as_text(shard)
             for place, part in self._read(shard, vectors, columns):
-                names = _names(part, columns, place, self._as_text(shard))
+                names = _names(part, columns, place, declared)
                 yield _vectors(part, vectors, place).beside(names)
 
     def _dimensions(self, shard: Shard) -> list[str]:
@@ -200,16 +201,23 @@ class Reading:
             vectors = None
             if not self.others:
                 vectors = embedding_columns(shard, self.columns.embedding)[0]
-            columns = roles_of(shard, self._roles, vectors)
+            columns, declared = roles_of(shard, self._roles, vectors), self._as_text(shard)
             for place, part in self._read(shard, [], columns):
-                yield _names(part, columns, place, self._as_text(shard))
+                yield _names(part, columns, place, declared)
 
     def _as_text(self, shard: Shard) -> Callable[[Array, str, str], Array]:
         """A column, its role and its name -> the column as it is declared."""
+        embedded = bool(shard.about)
 
         def declared(column: Array, role: str, name: str) -> Array:
             label = role in ("labels", "fine_labels")
-            return named_text(column, name in self.columns.text, shard.untyped and label)
+            column = named_text(column, name in self.columns.text, shard.untyped and label)
+            if role != "labels" or not embedded:
+                return column
+            # `uncollapse embed` writes no label for the rows that its data have as unlabelled.
+            names = column.astype(object)
+            names[[value is None or value == "" for value in names.tolist()]] = -1
+            return names
 
         return declared
 
