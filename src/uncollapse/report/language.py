@@ -130,8 +130,9 @@ class Language(string.Formatter):
         said = []
         for text in texts:
             key, _, values = text.partition(" ")
-            before, _, after = values.partition(" -> ")
-            said.append(self.say("decision.from-to", name=key, before=before, after=after))
+            before, arrow, after = values.partition(" -> ")
+            change = {"name": key, "before": before, "after": after}
+            said.append(self.say("decision.from-to", **change) if arrow else text)
         return self.listed(said)
 
     # Numbers, dates and lists ------------------------------------------------------------------

@@ -113,8 +113,8 @@ def _over_free(
     if not chosen.next:
         key = "gain.over-free" if shown else "gain.not-over-free"
         return Message(key, {"gain": gain, "name": chosen.free, **on})
-    trained = next(trial for trial in pilot.trials if trial.name == chosen.next)
-    changes = tuple(map(str, trained.change))
+    trained = next((trial for trial in pilot.trials if trial.name == chosen.next), None)
+    changes = (chosen.next,) if trained is None else tuple(map(str, trained.change))
     values: dict[str, Value] = {"gain": gain, "changes": changes, **on}
     return Message("gain.next" if shown else "gain.next-unshown", values)
 
