@@ -36,7 +36,7 @@ def main() -> int:
         print(f"{finding['fault']}: {finding['mutant']}: {finding['text']}")
     print(f"{time.monotonic() - began:.0f} s\n", flush=True)
     kills = {name: round(share * given.kills / 200) for name, share in SHARES.items()}
-    wrong = campaign(room, kills)
+    wrong = campaign(room, kills, given.processes)
     print("\n".join(wrong))
     print(f"{time.monotonic() - began:.0f} s")
     if given.keep is None:

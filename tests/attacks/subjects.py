@@ -113,6 +113,9 @@ def embeddings(root: Path) -> Iterator[Subject]:
     yield Subject("measure stream", folder, "rows.parquet", "parquet", stream, "rows", 1)
     yield Subject("report csv", folder, "rows.csv", "csv", _report("rows.csv"), "reported", 1)
     yield Subject("report npz", folder, "rows.npz", "npz", _report("rows.npz"), "reported", 1)
+    np.savez(folder / "base.npz", embedding=_vectors(7) ** 2, label=LABELS)
+    words = ("measure", "rows.npz", "--reference", "base.npz", *MEASURE)
+    yield Subject("measure reference", folder, "base.npz", "npz", words, "", 1)
     text = folder / "counts.txt"
     text.write_text("10\n4\n2\n")
     words = ("predict", "--class-counts", "@counts.txt", "--alpha", "0.2", "--temperature", "0.3")

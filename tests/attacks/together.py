@@ -72,19 +72,34 @@ def _trials(
         yield "two at once", partial(at_once, scenario, room, wanted)
 
 
-def campaign(room: Path, kills: dict[str, int]) -> list[str]:
+def campaign(room: Path, kills: dict[str, int], processes: int = 2) -> list[str]:
     """Trials of every scenario, a line of the table for each; what went wrong."""
-    wrong = []
-    for scenario in scenarios(room):
-        if not (wished := kills.get(scenario.name, 0)):
-            continue
-        wanted, changes = undisturbed(scenario, room)
-        outcomes = [
-            f"{scenario.name}, {what}: {said}" if (said := trial()) else ""
-            for what, trial in _trials(scenario, room, wanted, wished, changes)
-        ]
-        failed = [text for text in outcomes if text]
-        wrong += failed
-        line = f"{changes:5d} changes, {2 * wished:4d} kills, {len(outcomes) - wished:3d} others:"
-        print(f"{scenario.name:10s}{line} {len(failed)} lost or different", flush=True)
-    return wrong
+    wanted = [each for each in scenarios(room) if kills.get(each.name)]
+    told = [room / f"campaign-{number}.txt" for number in range(processes)]
+    children = []
+    for number, file in enumerate(told):
+        if (child := os.fork()) == 0:
+            code = 1
+            try:
+                wrong = [_tried(each, room, kills) for each in wanted[number::processes]]
+                file.write_text("".join(wrong))
+                code = 0
+            finally:
+                os._exit(code)
+        children.append(child)
+    ended = [os.waitpid(child, 0)[1] for child in children]
+    assert not any(ended), "the campaign itself failed"
+    return [line for file in told for line in file.read_text().splitlines()]
+
+
+def _tried(scenario: Scenario, room: Path, kills: dict[str, int]) -> str:
+    """A scenario's line, printed; and a line for each of its trials that went wrong."""
+    place, wished = room / f"trials-{scenario.name}", kills[scenario.name]
+    place.mkdir()
+    wanted, changes = undisturbed(scenario, place)
+    trials = list(_trials(scenario, place, wanted, wished, changes))
+    outcomes = [(what, " ".join(trial().split())) for what, trial in trials]
+    wrong = [f"{scenario.name}, {what}: {said}\n" for what, said in outcomes if said]
+    line = f"{changes:5d} changes, {2 * wished:4d} kills, {len(trials) - wished:3d} others:"
+    print(f"{scenario.name:10s}{line} {len(wrong)} lost or different", flush=True)
+    return "".join(wrong)

@@ -206,7 +206,7 @@ def run(mutant: Mutant, room: Path) -> Ending:
     shutil.rmtree(place, ignore_errors=True)
     told.unlink(missing_ok=True)
     shutil.copytree(mutant.subject.folder, place, symlinks=True)
-    (place / mutant.subject.file).write_bytes(mutant.content())
+    mutant.write(place / mutant.subject.file)
     before = _hashes(place)
     child = os.fork()
     if child == 0:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from uncollapse.errors import InputError
+from uncollapse.errors import InputError, visible
 from uncollapse.storage import escaped, json_text
 
 if TYPE_CHECKING:
@@ -32,9 +32,14 @@ EXIT_CODES = (
 def plain_console() -> Console:
     """Stdout, as wide as COLUMNS says, the terminal is, or 110; text in it is no markup."""
     from rich.console import Console
+    from rich.text import Text
+
+    class Plain(Console):
+        def render_str(self, text: str, **options: Any) -> Text:
+            return super().render_str(visible(text), **options)
 
     width = shutil.get_terminal_size((110, 24)).columns
-    return Console(width=width, markup=False, emoji=False)
+    return Plain(width=width, markup=False, emoji=False)
 
 
 def prepare_streams() -> None:
@@ -67,9 +72,14 @@ def print_json(kind: str, answer: Mapping[str, Any]) -> None:
     print_record(json_text({"kind": kind, "schema_version": 1, **answer}, None))
 
 
+def tell(text: str, *, err: bool = False) -> None:
+    """Lines on stdout (or stderr) in which nothing from a file is obeyed by the terminal."""
+    typer.echo(visible(text), err=err)
+
+
 def say(text: str) -> None:
     """A line on stderr."""
-    typer.echo(text, err=True)
+    tell(text, err=True)
 
 
 @contextmanager

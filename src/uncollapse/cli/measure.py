@@ -15,7 +15,7 @@ from rich.text import Text
 from uncollapse.cli._console import bar, plain_console, print_json, print_record, say
 from uncollapse.cli._options import Fields, Keywords
 from uncollapse.cli._setting import CONVENTIONS, BatchOptions, FromZero, Json
-from uncollapse.errors import InputError
+from uncollapse.errors import InputError, shown
 from uncollapse.metrics import (
     Accumulator,
     Margins,
@@ -243,7 +243,7 @@ def _show_comparison(comparison: Comparison, console: Console) -> None:
     for change in comparison.changes:
         known = change.low is not None and change.high is not None
         table.add_row(
-            change.name.replace("_", " "),
+            shown(change.name.replace("_", " ")),
             f"{change.before:.4g}",
             f"{change.after:.4g}",
             f"{change.estimate:+.4g}",
@@ -251,10 +251,10 @@ def _show_comparison(comparison: Comparison, console: Console) -> None:
             Text(change.direction),
         )
     console.print(table)
-    console.print(Text(comparison.pairing))
+    console.print(comparison.pairing)
     for warning in comparison.warnings:
-        console.print(Text(f"not the same conditions: {warning}"))
+        console.print(f"not the same conditions: {warning}")
     if not comparison.regression:
         console.print("no regression seen")
     for reason in comparison.reasons:
-        console.print(Text(f"regression: {reason}"))
+        console.print(f"regression: {reason}")

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from uncollapse.cli._console import bar, print_json
+from uncollapse.cli._console import bar, print_json, tell
 from uncollapse.cli._options import Fields, Keywords
 from uncollapse.cli._setting import FromZero, Json, Language, OptionalOutput, Output
 from uncollapse.errors import InputError, shown
@@ -78,8 +78,8 @@ def report_command(
         print_json("written", answer | {"megabytes": round(size, 3)})
     else:
         # Where the report itself goes to stdout, what is said of it must not.
-        typer.echo(f"{verdict}: {report.headline}", err=is_stream(file))
-        typer.echo(f"report in {shown(file)} ({size:.1f} MB)", err=is_stream(file))
+        tell(f"{verdict}: {report.headline}", err=is_stream(file))
+        tell(f"report in {shown(file)} ({size:.1f} MB)", err=is_stream(file))
 
 
 def _check_target(target: Path, paths: list[Path], force: bool) -> None:
@@ -125,4 +125,4 @@ def explore_command(
     if as_json:
         print_json("explorer", {"output": str(output), "lang": lang})
     else:
-        typer.echo(f"explorer in {shown(output)}", err=is_stream(output))
+        tell(f"explorer in {shown(output)}", err=is_stream(output))

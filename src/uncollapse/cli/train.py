@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from uncollapse.cli._console import INTERRUPTED, bar, need, print_json, say
+from uncollapse.cli._console import INTERRUPTED, bar, need, print_json, say, tell
 from uncollapse.cli._setting import Changes, FromZero, Json, OptionalOutput, Output
 from uncollapse.progress import Step
 from uncollapse.records import Prediction, to_json_types
@@ -69,15 +69,15 @@ def _tell(problem: Problem, prediction: Prediction | None) -> None:
 
 def _show(result: TrainResult) -> None:
     if result.interrupted:
-        typer.echo(f"interrupted after step {result.step}; go on with --resume")
+        tell(f"interrupted after step {result.step}; go on with --resume")
     for last in result.history[-1:]:
-        typer.echo(f"epoch {last.epoch}: loss {last['loss']:.4f}")
+        tell(f"epoch {last.epoch}: loss {last['loss']:.4f}")
         for name, value in last.measures.items():
             best = f"   best epoch {result.best[name]:.4f}" if result.best else ""
-            typer.echo(f"  {name:44s} {value:.4f}{best}")
+            tell(f"  {name:44s} {value:.4f}{best}")
     if result.best is not None:
-        typer.echo(f"best epoch {result.best.epoch} by {result.best_by} (validation rows)")
-    typer.echo(f"run in {result.folder}")
+        tell(f"best epoch {result.best.epoch} by {result.best_by} (validation rows)")
+    tell(f"run in {result.folder}")
 
 
 def train_command(
@@ -169,7 +169,7 @@ def embed_command(
     if as_json:
         print_json("embedding", {"output": str(output), "rows": count, "checkpoint": which})
     else:
-        typer.echo(f"{count} rows by {which} in {output}")
+        tell(f"{count} rows by {which} in {output}")
 
 
 def _to_embed(
