@@ -24,7 +24,7 @@ LEFT_OUT = {"influences"}
 def plain_columns(path: Path) -> Columns:
     """The columns of a file of rows, by the library of its format."""
     if path.is_dir():
-        state = json.loads((path / "state.json").read_text())
+        state = _strict(path / "state.json")
         return _joined([_arrow(path / part["filename"]) for part in state["_data_files"]])
     readers: dict[str, Callable[[Path], Columns]] = {
         ".npz": _npz,
@@ -90,7 +90,7 @@ def spread(vectors: Any, labels: Any) -> list[tuple[int, float]]:
     units = units / np.linalg.norm(units, axis=1, keepdims=True)
     return sorted(
         (int((names == name).sum()), 1 - float(np.sum(units[names == name].mean(axis=0) ** 2)))
-        for name in set(names)
+        for name in set(names) - {"-1", "-1.0"}  # which is without a label, and no class
     )
 
 
@@ -311,7 +311,9 @@ def config(folder: Path, file: str, answer: Any) -> str:
         return dict(yaml.SafeLoader.construct_mapping(loader, node, deep=True))
 
     Once.add_constructor("tag:yaml.org,2002:map", mapping)
-    block = yaml.load((folder / file).read_bytes(), Once)
+    data = (folder / file).read_bytes()
+    text = data.decode(json.detect_encoding(data)).removeprefix("\ufeff")
+    block = yaml.load(text, Once)
     about = json.loads(str(np.load(folder / "out.npz")["about"]))
     wrong = block["data"]["source"] != about["data"]["source"]
     width = np.load(folder / "out.npz")["projector"].shape[-1]

@@ -66,9 +66,10 @@ def _trials(
         yield f"killed at {numbers}", partial(killed, scenario, room, numbers, wanted)
     if scenario.processes > 1:
         return
-    for most in FULL if scenario.name != "pilot" else ():
+    short = kills < 5
+    for most in FULL[:: 2 if short else 1] if scenario.name != "pilot" else ():
         yield f"{most} bytes", partial(full_disk, scenario, room, most, wanted)
-    for _ in range(2 if scenario.name == "pilot" else 5):
+    for _ in range(1 if short else 2 if scenario.name == "pilot" else 5):
         yield "two at once", partial(at_once, scenario, room, wanted)
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from uncollapse.errors import InputError
 from uncollapse.metrics._stores import GroupStore
-from uncollapse.metrics.moments import EXTRA
+from uncollapse.metrics.moments import COUNT, EXTRA
 from uncollapse.metrics.stream import Accumulator
 from uncollapse.records import Count, Document, PositiveCount
 from uncollapse.samples import CopyCounter
@@ -157,6 +157,9 @@ def _check_arrays(header: StateHeader, arrays: dict[str, NDArray[Any]]) -> None:
     """Hold shapes and counts of a state's arrays against its header."""
     if arrays["ids"].ndim != 1 or arrays["ids"].dtype != np.uint64:
         raise ValueError("ids that are no hashes")
+    copies = arrays.get("copies", np.zeros((3, 0), np.uint64))
+    if copies.ndim != 2 or len(copies) != 3 or (copies[2] > max(header.rows, 0)).any():
+        raise ValueError("copies that are no hashes with their counts")
     held = {name: v.shape for name, v in arrays.items() if name not in ("ids", "copies")}
     if not held:
         return
@@ -183,6 +186,10 @@ def _check_arrays(header: StateHeader, arrays: dict[str, NDArray[Any]]) -> None:
         units[: len(counts)] = counts
         if (units > np.pad(header.samples, (0, len(units) - known))).any():
             raise ValueError(f"units {counts.tolist()[:5]} of samples {header.samples[:5]}")
+    if counts is not None and "totals" in arrays:
+        rows = arrays["totals"][:, COUNT]
+        if not np.allclose(rows, counts):
+            raise ValueError(f"totals of {rows.tolist()[:5]} units, not {counts.tolist()[:5]}")
 
 
 def _shapes(

@@ -109,6 +109,12 @@ class Checkpoint:
 
     def load_model(self, model: nn.Module) -> None:
         """Put the weights into a model of the same configuration."""
+        wanted = model.state_dict()
+        for name, tensor in self.model.items():
+            if name in wanted and tensor.dtype != wanted[name].dtype:
+                raise self._damaged("model.safetensors", f"{name} of type {tensor.dtype}")
+            if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+                raise self._damaged("model.safetensors", f"{name} with a NaN or an infinity")
         try:
             model.load_state_dict(self.model)
         except RuntimeError as error:
