@@ -177,7 +177,8 @@ def write_run(path: Path, problem: Problem, run: Run) -> None:
     began = time.process_time()
     if run.kind == "supcl":
         with TemporaryDirectory() as folder:
-            train(problem, Path(folder, "run"))
+            if train(problem, Path(folder, "run")).interrupted:
+                raise SystemExit(f"stopped before {path} was trained")
     elif run.kind == "cross-entropy":
         cross_entropy(problem)
     arrays: dict[str, np.ndarray] = {"seconds": np.array(time.process_time() - began)}
