@@ -23,8 +23,15 @@ from similarities import inside_classes
 
 from uncollapse import measure
 from uncollapse.metrics import retention
-from uncollapse.probes import Embedded, ProbeOptions, WithinClassOptions, probe
+from uncollapse.probes import (
+    Embedded,
+    ProbeOptions,
+    WithinClassOptions,
+    paired_few_shot,
+    probe,
+)
 from uncollapse.records import to_json_types
+from uncollapse.samples import ByRole, checked, sample_of
 
 LAYERS = ("projector", "backbone")
 SHOTS = (1, 5, 10, 50)
@@ -75,8 +82,24 @@ def label_accuracy(train: np.ndarray, test: np.ndarray, columns: dict[str, np.nd
 def geometry(rows: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
     """Share and W with their intervals."""
     record = measure(rows, labels, permutations=0, probe=None)
-    found = {"share": record.share, "within": record.within_class_variance}
+    found = {
+        "share": record.share,
+        "within": record.within_class_variance,
+        "total": record.total_variance,
+    }
     return {name: to_json_types(value) for name, value in found.items()}
+
+
+def finer_labels(
+    rows: np.ndarray, reference: np.ndarray, columns: dict[str, np.ndarray]
+) -> dict[str, Any]:
+    """Few-shot accuracy of the finer labels by both embeddings, paired."""
+    by_role = ByRole[Any](labels=columns["test/label"], fine_labels=columns["test/fine"])
+    sample = checked(sample_of(rows, by_role, reference=reference), drop_invalid=False)
+    assert sample.fine_labels is not None
+    read = paired_few_shot(sample, sample.fine_labels, least_units=10, confidence=0.95, seed=0)
+    found: dict[str, Any] = to_json_types(read)
+    return found
 
 
 def of_layer(
@@ -99,6 +122,10 @@ def of_layer(
             }
             for name, record in kept.items()
         }
+    # On test rows alone, as `measure` does with a reference and finer labels.
+    for name, reference in references.items():
+        sides = layers["test"], reference["test"]
+        found["test"]["retention"][name]["probe"] = finer_labels(*sides, columns)
     found["alternatives"] = {
         name: inside_classes(layers["test"], reference["test"], columns["test/label"])
         for name, reference in references.items()
