@@ -190,6 +190,9 @@ def measure_folder(folder: Path, output: Path, anew: bool) -> None:
     record: dict[str, Any] = {"data": folder.name, "networks": {}}
     if output.exists() and not anew:
         record = json.loads(output.read_text(encoding="utf-8"))
+    predictions = folder / "predictions.json"
+    if predictions.exists():
+        record["predictions"] = json.loads(predictions.read_text(encoding="utf-8"))
     record["versions"] = {name: version(name) for name in PACKAGES}
     if "base" not in record:
         record["rows"] = {part: len(base[part]) for part in base}

@@ -15,6 +15,7 @@ DATA/base.npz, with labels. Finished runs are kept, so the command goes on where
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 import time
@@ -28,6 +29,7 @@ import torch
 from torch import nn
 
 from uncollapse.data import LabelledData, Loader
+from uncollapse.theory import predict
 from uncollapse.training import Problem, build_problem, embed_rows, joined, load_config, train
 
 HERE = Path(__file__).resolve().parent.parent
@@ -131,6 +133,19 @@ def cross_entropy(problem: Problem) -> None:
             schedule.step()
 
 
+def write_predictions(path: Path, study: Study, inputs: Path | None) -> None:
+    """What theory says of every setting, by the name of its runs less the seed."""
+    found: dict[str, object] = {}
+    data: LabelledData | None = None
+    for temperature in study.temperatures:
+        for run in runs_of(study, temperature):
+            if run.seed == 0:
+                problem = load(study, inputs, data, run)
+                data = problem.data
+                found[run.name.rpartition("-")[0]] = predict(problem.setting()).to_dict()
+    path.write_text(json.dumps(found), encoding="utf-8")
+
+
 def kept_rows(problem: Problem) -> dict[str, np.ndarray]:
     """Test rows, and training rows drawn once for all runs."""
     rng = np.random.default_rng(0)
@@ -214,6 +229,8 @@ def main() -> None:
                 continue
             folder = options.output / study.name
             folder.mkdir(parents=True, exist_ok=True)
+            if not (folder / "predictions.json").exists():
+                write_predictions(folder / "predictions.json", study, inputs.get(study.name))
             for run in runs_of(study, temperature):
                 path = folder / f"{run.name}.npz"
                 if path.exists():

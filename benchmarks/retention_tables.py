@@ -1,23 +1,23 @@
-"""The tables of docs/retention.md and docs/registry.md, from docs/study/retention-*.json.
+"""The tables of docs/retention.md, from docs/study/retention-*.json.
 
-    python benchmarks/retention_tables.py [docs/study]
+    python benchmarks/retention_tables.py [--page docs/retention.md]
 
-Prints, in Markdown: rank correlations of every measure with the finer labels, settings with their
-means over seeds, verdicts of good and bad networks, test rows beside training rows.
+Prints, in Markdown, or writes into the page: rank correlations of every measure with the finer
+labels, settings with their means over seeds, test rows beside training rows.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
 from typing import Any
 
 import numpy as np
-from scipy.stats import rankdata, spearmanr
+from scipy.stats import mannwhitneyu, spearmanr
 
 DATA = ("digits", "cells", "garments", "text")
 LAYERS = ("projector", "backbone")
@@ -120,84 +120,121 @@ def rank(entries: list[Entry], measure: Measure, worth: Measure) -> float:
     return float(spearmanr(*np.array(pairs, dtype=float).T).statistic)
 
 
-def within_data(entries: list[Entry], measure: Measure) -> float:
-    """Spearman's correlation pooled over data sets after ranking inside each, equal weights."""
-    ranks: list[np.ndarray] = []
-    for data in DATA:
-        own = [entry for entry in entries if entry.data == data]
-        if len(own) > 2:
-            pairs = np.array([(measure(e), e.ten_shot) for e in own], dtype=float)
-            ranks.append(np.stack([rankdata(column) / len(own) for column in pairs.T]))
-    return float(np.corrcoef(np.concatenate(ranks, axis=1))[0, 1])
+def lost_against(entry: Entry, reference: str) -> float:
+    """Ten-shot accuracy below that of the reference, by the same draws on test rows."""
+    return -float(entry.found["test"]["retention"][reference]["probe"]["difference"]["estimate"])
 
 
-def correlation_tables(entries: list[Entry]) -> Iterator[str]:
-    """Rows by measure, columns by data set, and pooled."""
-    ceilings = best(entries)
-    trained = [entry for entry in entries if entry.trained]
-    for layer, reference in (
-        ("projector", "backbone"),
-        ("projector", "base"),
-        ("backbone", "base"),
-    ):
-        chosen = [entry for entry in trained if entry.layer == layer]
-        present = [data for data in DATA if any(entry.data == data for entry in chosen)]
-        counts = {data: sum(entry.data == data for entry in chosen) for data in present}
-        yield f"\n{layer}, reference: {reference}"
-        heads = [f"{data} ({counts[data]})" for data in present]
-        yield f"| measure | {' | '.join(heads)} | across |"
-        yield "|---" * (len(heads) + 2) + "|"
-        for name, measure in measures(reference).items():
-            values = [
-                rank([e for e in chosen if e.data == data], measure, lambda e: e.ten_shot)
-                for data in present
-            ]
-            across = rank(chosen, measure, lambda e: -loss(e, ceilings))
-            yield f"| {name} | {' | '.join(f'{v:.2f}' for v in values)} | {across:.2f} |"
+def separation(entries: list[Entry], measure: Measure, reference: str) -> float:
+    """Chance that a network that lost more than `BAD` measures less than one that did not."""
+    lost = [lost_against(entry, reference) > BAD for entry in entries]
+    if all(lost) or not any(lost):
+        return float("nan")
+    values = np.array([measure(entry) for entry in entries], dtype=float)
+    kept = ~np.array(lost)
+    statistic = mannwhitneyu(values[kept], values[~kept]).statistic
+    return float(statistic / (kept.sum() * (~kept).sum()))
 
 
-def setting_tables(entries: list[Entry]) -> Iterator[str]:
-    """Means over seeds."""
-    yield "\n| data, layer | network | ten shots | share | W | retention: backbone | base | label |"
+def number(value: float) -> str:
+    """Two digits; nothing where there is none."""
+    return "" if np.isnan(value) else f"{value:.2f}".replace("0.", ".", 1)
+
+
+def correlation_table(entries: list[Entry], layer: str, reference: str) -> Iterator[str]:
+    """Rows by measure, columns by data set, and over all of them."""
+    chosen = [entry for entry in entries if entry.trained and entry.layer == layer]
+    own = {data: [entry for entry in chosen if entry.data == data] for data in DATA}
+    own = {data: found for data, found in own.items() if found}
+    heads = [f"{d} ({len(e)} of {len({x.seed for x in e})} seeds)" for d, e in own.items()]
+    yield f"| measure | {' | '.join(heads)} | mean | all: rank | all: separation |"
+    yield "|---" * (len(heads) + 4) + "|"
+    for name, measure in measures(reference).items():
+        ranks = [rank(found, measure, lambda e: e.ten_shot) for found in own.values()]
+        across = rank(chosen, measure, lambda e: -lost_against(e, reference))
+        cells = [*ranks, mean(ranks), across, separation(chosen, measure, reference)]
+        yield f"| {name} | {' | '.join(map(number, cells))} |"
+
+
+def setting_table(entries: list[Entry], data: str) -> Iterator[str]:
+    """Means over seeds of one data set, in percent where they are accuracies."""
+    yield (
+        "| network (seeds) | layer | ten shots | label | share | W | retention: own backbone"
+        " | base |"
+    )
     yield "|---" * 8 + "|"
 
-    def text(values: list[float | None]) -> str:
-        return "" if None in values else f"{mean(v for v in values if v is not None):.3f}"
+    def cell(values: list[float | None], percent: bool = False) -> str:
+        known = [value for value in values if value is not None]
+        if len(known) < len(values):
+            return ""
+        return f"{100 * mean(known):.1f}" if percent else number(mean(known))
 
-    for (data, layer, network, tau, alpha), own in sorted(
-        grouped(entries).items(), key=lambda item: (*item[0][:3], item[0][3] or 0, item[0][4] or 0)
+    order = {"untrained": 0, "cross-entropy": 1, "supcl": 2}
+    groups = grouped(entry for entry in entries if entry.data == data)
+    for (_, layer, network, tau, alpha), own in sorted(
+        groups.items(), key=lambda item: (order[item[0][2]], item[0][3] or 0, item[0][4] or 0)
     ):
         name = network if alpha is None else f"alpha {alpha:g}, tau {tau:g}"
         cells = [
-            text([e.ten_shot for e in own]),
-            text([e.found["test"]["share"]["estimate"] for e in own]),
-            text([e.found["test"]["within"]["estimate"] for e in own]),
-            text([e.retention("backbone") for e in own]),
-            text([e.retention("base") for e in own]),
-            text([e.found["label"] for e in own]),
+            cell([e.ten_shot for e in own], percent=True),
+            cell([e.found["label"] for e in own], percent=True),
+            cell([e.found["test"]["share"]["estimate"] for e in own]),
+            cell([e.found["test"]["within"]["estimate"] for e in own]),
+            cell([e.retention("backbone") for e in own]),
+            cell([e.retention("base") for e in own]),
         ]
-        yield f"| {data}, {layer} | {name} ({len(own)}) | {' | '.join(cells)} |"
+        yield f"| {name} ({len(own)}) | {layer} | {' | '.join(cells)} |"
 
 
 def side_by_side(entries: list[Entry]) -> Iterator[str]:
-    """Share and retention on training rows beside test rows, by setting of tau .1."""
-    yield "\n| data, projector | share: training | test | retention: training | test |"
+    """Share and retention on training rows beside test rows, heads at tau .1."""
+    yield (
+        "| head, tau .1 | share: training rows | test rows"
+        " | retention, own backbone: training rows | test rows |"
+    )
     yield "|---" * 5 + "|"
     for (data, layer, network, tau, alpha), own in grouped(entries).items():
         if layer != "projector" or network != "supcl" or tau != 0.1:
             continue
-        cells = [
-            mean(e.found[part]["share"]["estimate"] for e in own) for part in ("train", "test")
-        ] + [mean(e.retention("backbone", part) or 0.0 for e in own) for part in ("train", "test")]
-        yield f"| {data}, alpha {alpha:g} | {' | '.join(f'{v:.3f}' for v in cells)} |"
+        shares = [mean(e.found[p]["share"]["estimate"] for e in own) for p in ("train", "test")]
+        kept = [mean(e.retention("backbone", p) or 0.0 for e in own) for p in ("train", "test")]
+        yield f"| {data}, alpha {alpha:g} | {' | '.join(map(number, shares + kept))} |"
+
+
+def tables(folder: Path) -> dict[str, Iterator[str]]:
+    """Every table of the page by name."""
+    entries, _ = read(folder)
+    pairs = (("projector", "backbone"), ("projector", "base"), ("backbone", "base"))
+    return {
+        **{f"{a} against {b}": correlation_table(entries, a, b) for a, b in pairs},
+        **{data: setting_table(entries, data) for data in DATA},
+        "side by side": side_by_side(entries),
+    }
+
+
+def written(page: str, found: Mapping[str, Iterable[str]]) -> str:
+    """The page with its tables between `<!-- name -->` and `<!-- end -->`."""
+    for name, lines in found.items():
+        begin, end = f"<!-- {name} -->", "<!-- end -->"
+        before, _, rest = page.partition(begin)
+        if rest:
+            table = "\n".join(lines)
+            page = f"{before}{begin}\n\n{table}\n\n{end}{rest.partition(end)[2]}"
+    return page
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, nargs="?", default=Path("docs/study"))
-    entries, _ = read(parser.parse_args().folder)
-    for lines in (correlation_tables, setting_tables, side_by_side):
-        print("\n".join(lines(entries)))
+    parser.add_argument("--page", type=Path, help="Page whose tables are written anew.")
+    options = parser.parse_args()
+    if options.page is None:
+        for name, lines in tables(options.folder).items():
+            print(f"\n{name}\n", *lines, sep="\n")
+    else:
+        text = options.page.read_text(encoding="utf-8")
+        options.page.write_text(written(text, tables(options.folder)), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -488,3 +488,20 @@ def test_bfloat16_rows_of_files_are_judged_as_those_in_memory(rng, tmp_path, nor
     for interval in ("exact", "blocks"):
         found += [measure_files(shards, stream=True, interval=interval).conditions]
     assert {(one["normalised"], one["dtype"]) for one in found} == {(normalised, "bfloat16")}
+
+
+def test_training_rows_stand_beside_the_judged_test_rows(rng, tmp_path):
+    labels, split = np.arange(400) % 2, np.repeat(["train", "test"], 200)
+    spread = np.where(split == "train", 0.001, 1.0)[:, None]
+    rows = np.eye(2, 8)[labels] + spread * rng.standard_normal((400, 8))
+    rows[0] = np.nan  # a training row, which is not judged
+    np.savez(tmp_path / "rows.npz", z=rows, label=labels, split=split)
+    columns = Columns(embedding="z")
+    found = measure_files([tmp_path / "rows.npz"], columns=columns, permutations=0)
+    parts = found.slices["split"].values
+    assert parts["train"].share.high < 0.01 < 0.5 < parts["test"].share.low
+    assert parts["test"].share == found.share
+    assert not found.fails("collapsed")
+    test = measure_files([tmp_path / "rows.npz"], columns=columns, permutations=0, split="test")
+    assert test.slices is None
+    assert test.share == found.share

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -22,6 +23,7 @@ from uncollapse.probes import ProbeOptions
 from uncollapse.progress import Progress, quiet
 from uncollapse.records import Margins, Measurement, Prediction
 from uncollapse.tables import (
+    SPLIT_COLUMN,
     Columns,
     Joined,
     Reading,
@@ -119,6 +121,7 @@ def measure_files(
         )
     if state is None:
         reading = _reading(paths, columns, labels_from, drop_invalid, split)
+        named_part = split is not None
         split = split if reading.judged is None else reading.judged.part
         memory_only = columns.fine is not None or bool(columns.slices)
         large = _bytes(reading) > _IN_MEMORY_BYTES
@@ -158,7 +161,38 @@ def measure_files(
         )
     except samples.RowError as error:
         raise over_its_file(error, reading) from error
+    if reading.judged is not None and not named_part and SPLIT_COLUMN not in columns.slices:
+        measured = _beside_other_parts(measured, paths, columns, labels_from)
     return _joined_by_position(measured, labels_from)
+
+
+def _beside_other_parts(
+    measured: Measurement, paths: Paths, columns: Columns, labels_from: Paths
+) -> Measurement:
+    """The record with every part of the data as a slice, which turns no verdict.
+
+    What is collapsed on the rows that it was trained on can look spread on new ones.
+    """
+    columns = replace(columns, fine=None, slices=(SPLIT_COLUMN,))
+    conditions = measured.conditions
+    with suppress(InputError):  # the rows that are judged can be used; others need not be
+        parts = measure_files(
+            paths,
+            columns=columns,
+            labels_from=labels_from,
+            stream=False,
+            drop_invalid=True,
+            prediction=measured.prediction,
+            margins=conditions.margins,
+            probe=None,
+            permutations=0,
+            confidence=conditions.confidence,
+        )
+        column = (parts.slices or {})[SPLIT_COLUMN]
+        if len(column.values) > 1:
+            slices = {**(measured.slices or {}), SPLIT_COLUMN: column}
+            return replace(measured, slices=slices)
+    return measured
 
 
 def _joined_by_position(measured: Measurement, labels_from: Paths) -> Measurement:
