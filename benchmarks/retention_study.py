@@ -33,7 +33,6 @@ from uncollapse.theory import predict
 from uncollapse.training import Problem, build_problem, embed_rows, joined, load_config, train
 
 HERE = Path(__file__).resolve().parent.parent
-TRAINED_ROWS = 4000  # Of the training rows whose embeddings are kept, at most.
 
 
 @dataclass(frozen=True)
@@ -46,6 +45,7 @@ class Study:
     seeds: int
     temperatures: tuple[float, ...]
     changes: tuple[str, ...] = ()
+    trained_rows: int = 4000  # of the training rows whose embeddings are kept, at most
 
 
 @dataclass(frozen=True)
@@ -72,10 +72,11 @@ STUDIES = (
     Study(
         "garments",
         "fashion-mnist.yaml",
-        "garment",
+        "class",
         3,
         (0.1,),
-        ("data.limit.test=5000", "epochs=4"),
+        ("data.limit.test=2500", "epochs=4"),
+        trained_rows=2500,
     ),
 )
 
@@ -146,10 +147,10 @@ def write_predictions(path: Path, study: Study, inputs: Path | None) -> None:
     path.write_text(json.dumps(found), encoding="utf-8")
 
 
-def kept_rows(problem: Problem) -> dict[str, np.ndarray]:
+def kept_rows(problem: Problem, study: Study) -> dict[str, np.ndarray]:
     """Test rows, and training rows drawn once for all runs."""
     rng = np.random.default_rng(0)
-    drawn = rng.permutation(len(problem.rows))[:TRAINED_ROWS]
+    drawn = rng.permutation(len(problem.rows))[: study.trained_rows]
     return {"test": problem.data.rows("test"), "train": problem.rows[np.sort(drawn)]}
 
 
@@ -177,7 +178,7 @@ def write_base(path: Path, problem: Problem, study: Study) -> None:
     """What the networks start from, with the labels of the kept rows."""
     arrays: dict[str, np.ndarray] = {}
     data = problem.data
-    for part, rows in kept_rows(problem).items():
+    for part, rows in kept_rows(problem, study).items():
         raw = data.inputs.read(rows)
         plain = raw[:, 0] if data.inputs.kind == "views" else raw
         arrays[f"{part}/base"] = plain.flatten(1).numpy().astype(np.float32)
@@ -187,7 +188,7 @@ def write_base(path: Path, problem: Problem, study: Study) -> None:
     write(path, arrays)
 
 
-def write_run(path: Path, problem: Problem, run: Run) -> None:
+def write_run(path: Path, problem: Problem, study: Study, run: Run) -> None:
     """Train the network and keep its embeddings."""
     began = time.process_time()
     if run.kind == "supcl":
@@ -197,7 +198,7 @@ def write_run(path: Path, problem: Problem, run: Run) -> None:
     elif run.kind == "cross-entropy":
         cross_entropy(problem)
     arrays: dict[str, np.ndarray] = {"seconds": np.array(time.process_time() - began)}
-    for part, rows in kept_rows(problem).items():
+    for part, rows in kept_rows(problem, study).items():
         layers = joined(embed_rows(problem.model, problem.data, rows, problem.augmenter))
         for layer, values in layers.items():
             values = values[:, 0]
@@ -241,7 +242,7 @@ def main() -> None:
                 if not (folder / "base.npz").exists():
                     write_base(folder / "base.npz", problem, study)
                 began = time.time()
-                write_run(path, problem, run)
+                write_run(path, problem, study, run)
                 print(f"{study.name} {run.name} {time.time() - began:.0f} s", file=sys.stderr)
 
 
