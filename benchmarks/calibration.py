@@ -1,10 +1,11 @@
 """Does the verdict separate what lost its finer labels from what did not?
 
-    python benchmarks/calibration.py [docs/study]
+    python benchmarks/calibration.py [--page docs/retention.md]
+    python benchmarks/calibration.py --choose
 
 Judges every trained network of docs/study/retention-*.json by the product's own `judge`, with what
 was measured of it on test rows: without a reference, with retention, with finer labels too. Margins
-were chosen on even seeds (`--choose` prints that); rates are printed for odd ones.
+were chosen on even seeds, as `--choose` prints; rates are those of odd ones.
 """
 
 from __future__ import annotations
@@ -12,11 +13,10 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from retention_tables import BAD, Entry, best, loss, lost_against, read
+from retention_tables import BAD, Entry, best, loss, lost_against, read, written
 
 from uncollapse.metrics.variance import Decomposition
 from uncollapse.metrics.verdict import Known, judge
@@ -32,6 +32,8 @@ from uncollapse.records import (
 )
 
 FLAGGED = ("at-risk", "collapsed")
+# Points lost by a network, given the reference that it is judged by.
+Lost = Callable[[Entry, str | None], float]
 
 
 def _levels(found: dict[str, Any]) -> Decomposition:
@@ -105,78 +107,105 @@ def rates(judged: Iterable[tuple[bool, str]]) -> Rates:
 
 # What the verdict is given: nothing, a layer's reference, its finer labels too.
 CASES = (
-    ("projector, no reference", "projector", None, False),
-    ("projector, own backbone", "projector", "backbone", False),
-    ("projector, base encoder", "projector", "base", False),
-    ("backbone, base encoder", "backbone", "base", False),
-    ("projector, own backbone, finer labels", "projector", "backbone", True),
-    ("projector, base encoder, finer labels", "projector", "base", True),
-    ("backbone, base encoder, finer labels", "backbone", "base", True),
+    ("head: nothing else", "projector", None, False),
+    ("head: its own backbone", "projector", "backbone", False),
+    ("head: the base", "projector", "base", False),
+    ("backbone: the base", "backbone", "base", False),
+    ("head: its own backbone, finer labels", "projector", "backbone", True),
+    ("head: the base, finer labels", "projector", "base", True),
+    ("backbone: the base, finer labels", "backbone", "base", True),
 )
-# What counts as bad: the ten-shot finer label is more than 10 points below that of ...
-BASELINES: dict[str, Callable[[list[Entry]], Callable[[Entry], float]]] = {
-    "the best setting of that data and layer": lambda entries: partial(
-        loss, ceilings=best(entries)
-    ),
-    "its own reference": lambda entries: lost_against_reference,
-}
 
 
-def lost_against_reference(entry: Entry) -> float:
-    """Ten-shot accuracy below that of its own backbone, for a backbone that of the base."""
-    return lost_against(entry, "backbone" if entry.layer == "projector" else "base")
+def lost_against_reference(entry: Entry, reference: str | None) -> float:
+    """Ten-shot accuracy below that of the reference; without one, of the head's own backbone."""
+    return lost_against(entry, reference or "backbone")
 
 
-def odd(entries: Iterable[Entry], which: int = 1) -> list[Entry]:
-    """Trained networks of the half of the seeds that is reported (1) or chosen on (0)."""
+def half(entries: Iterable[Entry], which: int) -> list[Entry]:
+    """Trained networks of even (0) or odd (1) seeds."""
     return [entry for entry in entries if entry.trained and entry.seed % 2 == which]
 
 
-def table(entries: list[Entry], lost: Callable[[Entry], float]) -> Iterator[str]:
-    """Rates of every case on the reported seeds."""
-    yield "| evidence | bad | at-risk or collapsed | healthy | good | healthy | at-risk |"
-    yield "|---" * 7 + "|"
-    for name, layer, reference, finer in CASES:
-        chosen = [entry for entry in odd(entries) if entry.layer == layer]
-        found = rates((lost(e) > BAD, verdict(e, reference, finer)) for e in chosen)
-        shares = (found.flagged, found.missed), (found.healthy, found.blamed)
-        bad, good = ([f"{100 * part:.0f} %" for part in pair] for pair in shares)
-        yield f"| {name} | {found.bad} | {' | '.join(bad)} | {found.good} | {' | '.join(good)} |"
+def rates_of(
+    entries: Iterable[Entry],
+    case: tuple[str, str, str | None, bool],
+    lost: Lost,
+    margins: Margins | None = None,
+) -> Rates:
+    """How the verdicts of one case fall."""
+    _, layer, reference, finer = case
+    chosen = [entry for entry in entries if entry.layer == layer]
+    return rates(
+        (lost(entry, reference) > BAD, verdict(entry, reference, finer, margins))
+        for entry in chosen
+    )
 
 
-def chosen_margin(entries: list[Entry], lost: Callable[[Entry], float]) -> tuple[float, Rates]:
-    """The margin of retention that does best on even seeds, own backbones being the reference.
+def chosen_margin(entries: list[Entry], field: str) -> float:
+    """The margin that does best on even seeds, heads against both references.
 
-    Best: the larger of the two shortfalls, from 90 % of the bad and 80 % of the good, is smallest.
-    Of margins that do equally well it is the middle one.
+    Best: the largest shortfall from 90 % of the bad and 80 % of the good is smallest. Of margins
+    that do equally well it is the middle one.
     """
-    own = [entry for entry in odd(entries, 0) if entry.layer == "projector"]
-    margins = [step / 100 for step in range(10, 91)]
-    found = [
-        rates(
-            (lost(e) > BAD, verdict(e, "backbone", margins=replace(Margins(), retention=margin)))
-            for e in own
-        )
-        for margin in margins
-    ]
-    worth = [min(each.flagged / 0.9, each.healthy / 0.8, 1.0) for each in found]
+    even = half(entries, 0)
+    cases = [case for case in CASES if case[1] == "projector" and case[2]]
+    cases = [case for case in cases if case[3] == (field == "fine_loss")]
+    margins = [step / 100 for step in range(2, 91)]
+    worth = []
+    for margin in margins:
+        judged_by = replace(Margins(), **{field: margin})
+        found = [rates_of(even, case, lost_against_reference, judged_by) for case in cases]
+        worth.append(min(min(each.flagged / 0.9, each.healthy / 0.8, 1.0) for each in found))
     best_ones = [k for k, value in enumerate(worth) if value == max(worth)]
-    middle = best_ones[len(best_ones) // 2]
-    return margins[middle], found[middle]
+    return margins[best_ones[len(best_ones) // 2]]
+
+
+def table(entries: list[Entry], lost: Lost) -> Iterator[str]:
+    """Rates of every case on the reported seeds."""
+    yield (
+        "| what is given | bad | of them at-risk or collapsed | healthy"
+        " | good | of them healthy | at-risk |"
+    )
+    yield "|---" * 7 + "|"
+
+    def percent(part: float, count: int) -> str:
+        return f"{100 * part:.0f} %" if count else ""
+
+    for case in CASES:
+        found = rates_of(half(entries, 1), case, lost)
+        bad = [percent(part, found.bad) for part in (found.flagged, found.missed)]
+        good = [percent(part, found.good) for part in (found.healthy, found.blamed)]
+        cells = [found.bad, *bad, found.good, *good]
+        yield f"| {case[0]} | {' | '.join(map(str, cells))} |"
+
+
+def tables(folder: Path) -> dict[str, Iterator[str]]:
+    """Both tables of the page by name."""
+    entries, _ = read(folder)
+    ceilings = best(entries)
+    return {
+        "bad against the reference": table(entries, lost_against_reference),
+        "bad against the best setting": table(entries, lambda entry, _: loss(entry, ceilings)),
+    }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, nargs="?", default=Path("docs/study"))
-    parser.add_argument("--choose", action="store_true", help="Show what even seeds choose.")
+    parser.add_argument("--page", type=Path, help="Page whose tables are written anew.")
+    parser.add_argument("--choose", action="store_true", help="Print what even seeds choose.")
     options = parser.parse_args()
-    entries, _ = read(options.folder)
     if options.choose:
-        for name, baseline in BASELINES.items():
-            print(name, *chosen_margin(entries, baseline(entries)))
-    for name, baseline in BASELINES.items():
-        print(f"\nBad: more than 10 points of the ten-shot finer label below {name}\n")
-        print("\n".join(table(entries, baseline(entries))))
+        entries, _ = read(options.folder)
+        for field in ("retention", "fine_loss"):
+            print(field, chosen_margin(entries, field))
+    elif options.page is None:
+        for name, lines in tables(options.folder).items():
+            print(f"\n{name}\n", *lines, sep="\n")
+    else:
+        text = options.page.read_text(encoding="utf-8")
+        options.page.write_text(written(text, tables(options.folder)), encoding="utf-8")
 
 
 if __name__ == "__main__":
