@@ -25,6 +25,7 @@ from uncollapse.records import (
     Estimate,
     Interval,
     Margins,
+    Prediction,
     ReferenceComparison,
     ReferenceProbe,
     Retention,
@@ -69,13 +70,21 @@ def _comparison(found: dict[str, Any], name: str, finer: bool) -> ReferenceCompa
 
 
 def verdict(
-    entry: Entry, reference: str | None, finer: bool = False, margins: Margins | None = None
+    entry: Entry,
+    reference: str | None,
+    finer: bool = False,
+    margins: Margins | None = None,
+    predicted: bool = False,
 ) -> str:
-    """What the product says of a network, given a reference (and its finer labels) or nothing."""
+    """What the product says of a network, given a reference (and its finer labels) or nothing.
+
+    With `predicted`, theory's prediction for its setting is given too.
+    """
     found = entry.found["test"]
     kept = found["retention"].get(reference)
     known = Known(reference=kept and _comparison(kept, str(reference), finer))
-    return judge(_levels(found), (), margins or Margins(), known=known)[0]
+    prediction = Prediction.from_dict(entry.prediction) if predicted else None
+    return judge(_levels(found), (), margins or Margins(), prediction, known)[0]
 
 
 @dataclass(frozen=True)

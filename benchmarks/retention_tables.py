@@ -35,6 +35,7 @@ class Entry:
     temperature: float | None
     seed: int
     found: dict[str, Any]
+    prediction: dict[str, Any] | None = None  # of theory, for its setting
 
     @property
     def setting(self) -> tuple[Any, ...]:
@@ -65,9 +66,12 @@ def read(folder: Path) -> tuple[list[Entry], dict[str, dict[str, Any]]]:
         if not path.exists():
             continue
         record = json.loads(path.read_text(encoding="utf-8"))
-        for layers in record.pop("networks").values():
+        for name, layers in record.pop("networks").items():
+            prediction = record.get("predictions", {}).get(name.rpartition("-")[0])
             keys = ("layer", "network", "alpha", "temperature", "seed")
-            entries += [Entry(data, *(found[key] for key in keys), found) for found in layers]
+            entries += [
+                Entry(data, *(found[key] for key in keys), found, prediction) for found in layers
+            ]
         rest[data] = record
     return entries, rest
 

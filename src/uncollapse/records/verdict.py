@@ -71,7 +71,7 @@ class Margins(Part):
     lowest_of_declared: float = 0.1
     noise: float = 0.1
     constant: float = 0.01
-    retention: float = 0.3
+    retention: float = 0.5
     fine_loss: float = 0.1
     reached: float = 0.8
 
