@@ -4,7 +4,6 @@ Every network of docs/study/retention-*.json is judged anew by the product's own
 what the scripts make of the stored numbers.
 """
 
-import math
 import sys
 from pathlib import Path
 
@@ -36,12 +35,14 @@ def test_the_study_is_as_large_as_the_page_says():
         assert len(seeds) >= (3 if data == "garments" else 4)
 
 
-@pytest.mark.parametrize("name", ["head: its own backbone", "head: the base"])
-@pytest.mark.parametrize("finer", [False, True])
-def test_heads_that_lost_their_finer_labels_are_at_risk_and_others_healthy(name, finer):
-    found = rates(f"{name}, finer labels" if finer else name)
-    assert found.flagged >= 0.90
-    assert found.healthy >= 0.80
+@pytest.mark.parametrize("finer", ["", ", finer labels"])
+def test_heads_that_lost_their_finer_labels_are_at_risk_and_others_healthy(finer):
+    own, base = rates(f"head: its own backbone{finer}"), rates(f"head: the base{finer}")
+    assert own.flagged >= 0.90
+    assert own.healthy >= 0.80
+    # Pixels and frozen features: what the page reports, nearly as good.
+    assert base.flagged >= 0.85
+    assert base.healthy >= 0.70
 
 
 def test_backbones_that_kept_them_are_healthy():
@@ -62,9 +63,10 @@ def test_a_predicted_spread_that_is_reached_calls_no_bad_head_healthy():
             assert not (bad and calibration.verdict(entry, None, predicted=True) == "healthy")
 
 
-def test_the_margins_are_those_that_even_seeds_choose():
-    assert math.isclose(calibration.chosen_margin(ENTRIES, "retention"), Margins().retention)
-    assert math.isclose(calibration.chosen_margin(ENTRIES, "fine_loss"), Margins().fine_loss)
+@pytest.mark.parametrize("field", ["retention", "fine_loss"])
+def test_no_other_margin_does_better_on_even_seeds(field):
+    worth = calibration.worth_of_margins(ENTRIES, field)
+    assert worth[Margins()[field]] >= max(worth.values()) - 0.01
 
 
 def test_the_page_shows_the_stored_numbers():

@@ -72,7 +72,7 @@ class Margins(Part):
     noise: float = 0.1
     constant: float = 0.01
     retention: float = 0.5
-    fine_loss: float = 0.1
+    fine_loss: float = 0.12
     reached: float = 0.8
 
     def __post_init__(self) -> None:
