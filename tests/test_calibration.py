@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from uncollapse.records import Margins
+from uncollapse.records import SENTENCES, Margins
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
 import calibration
@@ -67,6 +67,17 @@ def test_a_predicted_spread_that_is_reached_calls_no_bad_head_healthy():
 def test_no_other_margin_does_better_on_even_seeds(field):
     worth = calibration.worth_of_margins(ENTRIES, field)
     assert worth[Margins()[field]] >= max(worth.values()) - 0.01
+
+
+def test_the_sentence_on_shares_says_where_they_lay():
+    lay = {True: [], False: []}
+    for entry in TRAINED:
+        if entry.layer == "projector":
+            lost = calibration.lost_against_reference(entry, "backbone") > tables.BAD
+            lay[lost].append(entry.found["test"]["share"]["estimate"])
+    ends = [tables.number(end(lay[lost])) for lost in (True, False) for end in (min, max)]
+    said = "had lost their finer labels lay at {} to {}, others at {} to {}".format(*ends)
+    assert said in SENTENCES["text.not-collapsed.within"]
 
 
 def test_the_page_shows_the_stored_numbers():
