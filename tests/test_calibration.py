@@ -35,14 +35,23 @@ def test_the_study_is_as_large_as_the_page_says():
         assert len(seeds) >= (3 if data == "garments" else 4)
 
 
-@pytest.mark.parametrize("finer", ["", ", finer labels"])
-def test_heads_that_lost_their_finer_labels_are_at_risk_and_others_healthy(finer):
-    own, base = rates(f"head: its own backbone{finer}"), rates(f"head: the base{finer}")
-    assert own.flagged >= 0.90
-    assert own.healthy >= 0.80
-    # Pixels and frozen features: what the page reports, nearly as good.
-    assert base.flagged >= 0.85
-    assert base.healthy >= 0.70
+@pytest.mark.parametrize("reference", ["its own backbone", "the base"])
+def test_finer_labels_beside_a_reference_tell_what_was_lost(reference):
+    found = rates(f"head: {reference}, finer labels")
+    assert found.flagged >= 0.90
+    assert found.healthy >= 0.80
+
+
+def test_retention_tells_what_could_have_been_kept():
+    either = calibration.readings(ENTRIES)["either"]
+    for which in (0, 1):
+        found = rates("head: the base", which, either)
+        assert found.flagged >= 0.90
+        assert found.healthy >= 0.80
+    # By the loss against its own backbone alone, nearly as much.
+    found = rates("head: its own backbone")
+    assert found.flagged >= 0.85
+    assert found.healthy >= 0.80
 
 
 def test_backbones_that_kept_them_are_healthy():
@@ -56,17 +65,23 @@ def test_nothing_is_healthy_without_a_reference():
     assert "healthy" not in said
 
 
-def test_a_predicted_spread_that_is_reached_calls_no_bad_head_healthy():
-    for entry in TRAINED:
-        if entry.layer == "projector" and entry.prediction is not None:
-            bad = calibration.lost_against_reference(entry, None) > tables.BAD
-            assert not (bad and calibration.verdict(entry, None, predicted=True) == "healthy")
+def test_a_predicted_spread_that_is_reached_is_near_the_best_setting():
+    ceilings = tables.best(ENTRIES)
+    healthy = [
+        entry
+        for entry in TRAINED
+        if entry.layer == "projector"
+        and entry.prediction is not None
+        and calibration.verdict(entry, None, predicted=True) == "healthy"
+    ]
+    assert healthy
+    assert max(tables.loss(entry, ceilings) for entry in healthy) <= tables.BAD
 
 
 @pytest.mark.parametrize("field", ["retention", "fine_loss"])
-def test_no_other_margin_does_better_on_even_seeds(field):
+def test_no_other_margin_does_much_better_on_even_seeds(field):
     worth = calibration.worth_of_margins(ENTRIES, field)
-    assert worth[Margins()[field]] >= max(worth.values()) - 0.01
+    assert worth[Margins()[field]] >= max(worth.values()) - 0.03
 
 
 def test_the_sentence_on_shares_says_where_they_lay():
