@@ -99,7 +99,7 @@ def kept_score(
     low = found.estimate if found.low is None else found.low
     if low is None or found.estimate is None:
         return -1.0
-    if low < margins.retention:
+    if low < margins.from_start:
         return min(found.estimate, 0.999) - 1
     if score is not None:
         return score

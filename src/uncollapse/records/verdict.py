@@ -50,6 +50,8 @@ class Margins(Part):
         fine_loss: Accuracy of the finer labels (as a fraction) that may be lost against the
             reference: at risk when the whole interval of the loss is above this, healthy when it
             is below.
+        from_start: Retention against the start of the same training, which turns no verdict: what
+            the callbacks' `kept_score` counts as kept. An untrained network holds less.
         reached: A prediction is reached when the whole intervals of the share and of the variance
             that it judges lie between this part of those predicted and its reciprocal.
 
@@ -73,6 +75,7 @@ class Margins(Part):
     constant: float = 0.01
     retention: float = 0.5
     fine_loss: float = 0.12
+    from_start: float = 0.3
     reached: float = 0.8
 
     def __post_init__(self) -> None:
@@ -86,7 +89,7 @@ class Margins(Part):
                     f"{self[low]} and {self[high]}",
                     "give shares of the total variance",
                 )
-        for name in ("retention", "fine_loss", "reached"):
+        for name in ("retention", "fine_loss", "from_start", "reached"):
             if not 0 < self[name] < 1:
                 raise InputError(f"a margin {name} in (0, 1)", f"{self[name]}", "give a fraction")
 
