@@ -227,7 +227,9 @@ def state(folder: Path, file: str, answer: Any) -> str:
     header = json.loads(bytes(arrays["uncollapse_accumulator"]))
     d = header["dimension"]
     if header["interval"] == "blocks" and not header["grouped"]:
-        sums = arrays["sums"].reshape(-1, header["blocks"], d).sum(axis=1)[: len(header["labels"])]
+        # Where the sums of each class's blocks lie; a block without rows has none.
+        places = arrays["place"].reshape(-1, header["blocks"])[: len(header["labels"])]
+        sums = np.array([arrays["sums"][own[own >= 0]].sum(axis=0) for own in places])
         units = arrays["units"][: len(sums)]
     elif not header["grouped"]:
         sums, units = arrays["totals"][:, :d], arrays["units"]
