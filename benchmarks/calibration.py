@@ -4,8 +4,8 @@
     python benchmarks/calibration.py --choose
 
 Judges every trained network of docs/study/retention-*.json by the product's own `judge`, with what
-was measured of it on test rows: without a reference, with retention, with finer labels too. Margins
-were chosen on even seeds, as `--choose` prints; rates are those of odd ones.
+was measured of it on test rows: without a reference, with retention, with finer labels too. Rates
+are those of odd seeds; `--choose` prints which margins do best on even ones.
 """
 
 from __future__ import annotations
