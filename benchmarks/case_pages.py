@@ -19,6 +19,7 @@ from case_scores import headline, table
 
 DOCS = Path(__file__).parent.parent / "docs"
 STORED = DOCS / "study" / "case-tables.json"
+ORDER = ("digits", "cells", "garments", "garments-headless", "text", "text-encoder")
 PLACE = re.compile(r"(<!-- table ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -39,7 +40,7 @@ def take(given: Path) -> None:
     """Take the cases of a file of runs, to four digits, a line per run."""
     cases = _cases() | json.loads(given.read_text("utf-8"))
     blocks = []
-    for name, runs in cases.items():
+    for name, runs in sorted(cases.items(), key=lambda entry: ORDER.index(entry[0])):
         rounded = [
             run | {"scores": {key: round(value, 4) for key, value in run["scores"].items()}}
             for run in runs
