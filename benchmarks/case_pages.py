@@ -3,7 +3,7 @@
     python benchmarks/case_pages.py [runs/cases/case-tables.json]
 
 A page names a table by `<!-- table NAME -->` (`all`: a line of each case); what follows up to
-`<!-- end -->` is written anew. A given file of `case_tables.py` is first taken
+`<!-- end -->` is written anew. A given file of `case_tables.py` or `case_text.py` is first taken
 into docs/study/case-tables.json.
 """
 
