@@ -4,80 +4,20 @@ Each check takes the mutant's folder, its subject's file and what the command an
 "" where they agree, "-" where the plain reading has no answer of its own, and else what differs.
 """
 
-import csv
-import io
 import json
 import math
-import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import yaml
+from PIL import Image
 
-Columns = Mapping[str, Any]
+from attacks.plain import Columns, plain_columns, strict, tensors
+
 # What a report leaves out of the records it carries on.
 LEFT_OUT = {"influences"}
-
-
-def plain_columns(path: Path) -> Columns:
-    """The columns of a file of rows, by the library of its format."""
-    if path.is_dir():
-        state = _strict(path / "state.json")
-        return _joined([_arrow(path / part["filename"]) for part in state["_data_files"]])
-    readers: dict[str, Callable[[Path], Columns]] = {
-        ".npz": _npz,
-        ".npy": lambda p: {"array": np.load(p, allow_pickle=False)},
-        ".csv": _csv,
-        ".parquet": _parquet,
-        ".arrow": _arrow,
-        ".safetensors": _safetensors,
-    }
-    return readers[path.suffix](path)
-
-
-def _joined(parts: list[Columns]) -> Columns:
-    return {name: [value for part in parts for value in part[name]] for name in parts[0]}
-
-
-def _npz(path: Path) -> Columns:
-    with zipfile.ZipFile(path) as archive:
-        names = [name for name in archive.namelist() if name.endswith(".npy")]
-        held = {name: io.BytesIO(archive.read(name)) for name in names}
-    read = np.lib.format.read_array
-    return {name[:-4]: read(part, allow_pickle=False) for name, part in held.items()}
-
-
-def _csv(path: Path) -> Columns:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        rows = [row for row in csv.reader(file) if row]
-    columns = dict(zip(rows[0], zip(*rows[1:], strict=True), strict=True))
-    vectors = [[float(value) for value in columns[f"e{k}"]] for k in range(5)]
-    return {"embedding": np.array(vectors).T, "label": columns["label"]}
-
-
-def _parquet(path: Path) -> Columns:
-    import pyarrow.parquet as pq
-
-    return pq.read_table(path).to_pydict()
-
-
-def _arrow(path: Path) -> Columns:
-    import pyarrow as pa
-
-    data = path.read_bytes()
-    try:
-        table = pa.ipc.open_stream(data).read_all()
-    except pa.ArrowInvalid:
-        table = pa.ipc.open_file(data).read_all()
-    return table.to_pydict()
-
-
-def _safetensors(path: Path) -> Columns:
-    from safetensors.numpy import load_file
-
-    return load_file(path)
 
 
 def spread(vectors: Any, labels: Any) -> list[tuple[int, float]]:
@@ -170,25 +110,9 @@ def _kept(given: Any, said: Any, place: str = "") -> str:
     return "" if equal else f"{place}: {said!r:.60} for {given!r:.60}"
 
 
-def _strict(path: Path) -> Any:
-    """JSON by its standard: no key twice, no NaN."""
-
-    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        if len({key for key, _ in pairs}) < len(pairs):
-            raise ValueError("a key twice")
-        return dict(pairs)
-
-    def never(text: str) -> Any:
-        raise ValueError(text)
-
-    data = path.read_bytes()
-    text = data.decode(json.detect_encoding(data)).removeprefix("\ufeff")
-    return json.loads(text, object_pairs_hook=once, parse_constant=never)
-
-
 def record(folder: Path, file: str, answer: Any) -> str:
     """Every number that a report carries on from a record is the record's."""
-    given, said = _strict(folder / file), json.loads((folder / "out.json").read_text())
+    given, said = strict(folder / file), json.loads((folder / "out.json").read_text())
     held = [case.get("prediction") for case in said["cases"]]
     held += [m["found"] for case in said["cases"] for m in case["measured"]]
     held += [probe for case in said["cases"] for probe in case["probes"]] + said["comparisons"]
@@ -198,7 +122,7 @@ def record(folder: Path, file: str, answer: Any) -> str:
 
 
 def compared(folder: Path, file: str, answer: Any) -> str:
-    given = _strict(folder / file)
+    given = strict(folder / file)
     wrong = "" if answer["verdict_before"] == given["verdict"] else "another verdict before"
     for change in answer["changes"]:
         held = given.get(change["name"])
@@ -208,7 +132,7 @@ def compared(folder: Path, file: str, answer: Any) -> str:
 
 
 def prediction(folder: Path, file: str, answer: Any) -> str:
-    return _kept(_strict(folder / file), answer["prediction"])
+    return _kept(strict(folder / file), answer["prediction"])
 
 
 def counts(folder: Path, file: str, answer: Any) -> str:
@@ -254,7 +178,9 @@ def inputs(folder: Path, file: str, answer: Any) -> str:
     plain.mkdir()
     if config == "folder":
         paths = sorted((folder / "images").glob("*/*.png"))
-        held = np.stack([_grey(Image.open(path)) for path in paths])
+        images = [Image.open(path) for path in paths]
+        grey = all(image.mode[:1] in "1LI" for image in images)
+        held = np.stack([_pixels(image, "L" if grey else "RGB") for image in images])
         labels: Any = [path.parent.name for path in paths]
     elif config == "npy":
         held, labels = np.load(folder / "npy/inputs.npy"), np.load(folder / "npy/label.npy")
@@ -283,16 +209,17 @@ def inputs(folder: Path, file: str, answer: Any) -> str:
     return "" if alike else "other embeddings"
 
 
-def _grey(image: Any) -> Any:
-    """Eight bits of grey; of sixteen the upper, to the nearest."""
+def _pixels(image: Any, mode: str) -> Any:
+    """Eight bits; of sixteen the upper, to the nearest."""
     if image.mode.startswith("I"):
-        return ((np.asarray(image).astype(np.int64) + 128) // 257).astype(np.uint8)
-    return np.asarray(image.convert("L"))
+        eight = (np.asarray(image).astype(np.int64) + 128) // 257
+        image = Image.fromarray(eight.astype(np.uint8))
+    return np.asarray(image.convert(mode))
 
 
 def weights(folder: Path, file: str, answer: Any) -> str:
     """The projector is the head's matrix applied to the backbone."""
-    held, out = _safetensors(folder / file), np.load(folder / "out.npz")
+    held, out = tensors(folder / file), np.load(folder / "out.npz")
     wanted = out["backbone"].astype(np.float64) @ held["head.weight"].T + held["head.bias"]
     scale = 1e-5 * max(1.0, float(np.abs(wanted).max()))
     return (

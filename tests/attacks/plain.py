@@ -1,0 +1,88 @@
+"""Files of rows and of JSON, read by the library of their format alone."""
+
+import csv
+import io
+import json
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+Columns = Mapping[str, Any]
+
+
+def plain_columns(path: Path) -> Columns:
+    """The columns of a file of rows, by the library of its format."""
+    if path.is_dir():
+        state = strict(path / "state.json")
+        return _joined([_arrow(path / part["filename"]) for part in state["_data_files"]])
+    readers: dict[str, Callable[[Path], Columns]] = {
+        ".npz": _npz,
+        ".npy": lambda p: {"array": np.load(p, allow_pickle=False)},
+        ".csv": _csv,
+        ".parquet": _parquet,
+        ".arrow": _arrow,
+        ".safetensors": tensors,
+    }
+    return readers[path.suffix](path)
+
+
+def _joined(parts: list[Columns]) -> Columns:
+    return {name: [value for part in parts for value in part[name]] for name in parts[0]}
+
+
+def _npz(path: Path) -> Columns:
+    with zipfile.ZipFile(path) as archive:
+        names = [name for name in archive.namelist() if name.endswith(".npy")]
+        held = {name: io.BytesIO(archive.read(name)) for name in names}
+    read = np.lib.format.read_array
+    return {name[:-4]: read(part, allow_pickle=False) for name, part in held.items()}
+
+
+def _csv(path: Path) -> Columns:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        rows = [row for row in csv.reader(file) if row]
+    columns = dict(zip(rows[0], zip(*rows[1:], strict=True), strict=True))
+    vectors = [[float(value) for value in columns[f"e{k}"]] for k in range(5)]
+    return {"embedding": np.array(vectors).T, "label": columns["label"]}
+
+
+def _parquet(path: Path) -> Columns:
+    import pyarrow.parquet as pq
+
+    return pq.read_table(path).to_pydict()
+
+
+def _arrow(path: Path) -> Columns:
+    import pyarrow as pa
+
+    data = path.read_bytes()
+    try:
+        table = pa.ipc.open_stream(data).read_all()
+    except pa.ArrowInvalid:
+        table = pa.ipc.open_file(data).read_all()
+    return table.to_pydict()
+
+
+def tensors(path: Path) -> Columns:
+    from safetensors.numpy import load_file
+
+    return load_file(path)
+
+
+def strict(path: Path) -> Any:
+    """JSON by its standard: no key twice, no NaN."""
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        if len({key for key, _ in pairs}) < len(pairs):
+            raise ValueError("a key twice")
+        return dict(pairs)
+
+    def never(text: str) -> Any:
+        raise ValueError(text)
+
+    data = path.read_bytes()
+    text = data.decode(json.detect_encoding(data)).removeprefix("\ufeff")
+    return json.loads(text, object_pairs_hook=once, parse_constant=never)
