@@ -111,8 +111,8 @@ def _is_state(path: str | Path) -> bool:
     try:
         with zipfile.ZipFile(path) as archive:
             return f"{_HEADER}.npy" in archive.namelist()
-    except (OSError, zipfile.BadZipFile):
-        return False
+    except (OSError, ValueError, RuntimeError, EOFError, zipfile.BadZipFile):
+        return False  # What is wrong with it is said where it is read.
 
 
 def load_state(path: str | Path) -> Accumulator:

@@ -241,7 +241,10 @@ def _names(shards: Sequence[Shard]) -> set[str]:
 
 
 def _ids(shards: Sequence[Shard], column: str) -> Array:
-    return together([part[column] for s in shards for part in s.read([], [column], _BATCH)])
+    parts = [part[column] for s in shards for part in s.read([], [column], _BATCH)]
+    if not parts:
+        raise InputError(f"rows in {shards[0].path}", "none", "give a file that holds embeddings")
+    return together(parts)
 
 
 def _partners(

@@ -64,7 +64,11 @@ def open_splits(path: Path) -> list[tuple[Shard, str]]:
 
 def open_arrays(path: Path) -> ArraysShard:
     """An npz archive, or a folder of npy files."""
-    return NpyShard(path) if path.is_dir() else NpzShard(path)
+    if path.is_dir():
+        return NpyShard(path)
+    if not path.is_file():
+        raise InputError(f"a file or folder at {path}", "none", "check the path")
+    return NpzShard(path)
 
 
 def _split_of(file: Path, folder: Path) -> str:

@@ -60,6 +60,10 @@ def _one_each(path: Path, part: dict[str, Array], names: Sequence[str]) -> dict[
                 "name another column",
             )
         part = part | {name: values[:, 0]}
+        try:
+            "".join(values[:, 0]).encode() if values.dtype.kind == "U" else b""
+        except UnicodeEncodeError as error:
+            raise unreadable(path, f"text in column {name!r}", error) from error
     return part
 
 

@@ -16,7 +16,11 @@ from uncollapse.errors import InputError
 
 # Wrappers in which public checkpoints keep their state dict.
 _INSIDE = ("state_dict", "model", "model_state_dict")
-_UNREADABLE = (UnpicklingError, OSError, RuntimeError, ValueError, EOFError, KeyError)
+# A damaged pickle ends torch's reader in any of these.
+_UNREADABLE = (
+    UnpicklingError, OSError, RuntimeError, ValueError, EOFError, LookupError, TypeError,
+    AttributeError, AssertionError, MemoryError,
+)  # fmt: skip
 # Of batch norm; older files have none, and nothing is computed from it.
 _COUNTER = "num_batches_tracked"
 
