@@ -114,7 +114,7 @@ def rates(judged: Iterable[tuple[bool, str]]) -> Rates:
     )  # fmt: skip
 
 
-# What the verdict is given: nothing, a layer's reference, its finer labels too.
+# What the verdict is given: nothing, a layer's reference, its finer labels too; "both" pools them.
 CASES = (
     ("head: nothing else", "projector", None, False),
     ("head: its own backbone", "projector", "backbone", False),
@@ -123,6 +123,8 @@ CASES = (
     ("head: its own backbone, finer labels", "projector", "backbone", True),
     ("head: the base, finer labels", "projector", "base", True),
     ("backbone: the base, finer labels", "backbone", "base", True),
+    ("both layers: the base", "both", "base", False),
+    ("both layers: the base, finer labels", "both", "base", True),
 )
 
 
@@ -144,7 +146,7 @@ def rates_of(
 ) -> Rates:
     """How the verdicts of one case fall."""
     _, layer, reference, finer = case
-    chosen = [entry for entry in entries if entry.layer == layer]
+    chosen = [entry for entry in entries if layer in (entry.layer, "both")]
     return rates(
         (lost(entry, reference) > BAD, verdict(entry, reference, finer, margins))
         for entry in chosen

@@ -54,6 +54,14 @@ def test_retention_tells_what_could_have_been_kept():
     assert found.healthy >= 0.80
 
 
+def test_the_base_separates_heads_and_layers_below_the_best_setting():
+    below_best = calibration.readings(ENTRIES)["the best setting"]
+    found = rates("both layers: the base", lost=below_best)
+    assert found.bad + found.good >= 100
+    assert found.flagged >= 0.90
+    assert found.healthy >= 0.80
+
+
 def test_backbones_that_kept_them_are_healthy():
     found = rates("backbone: the base")
     assert found.bad == 0

@@ -21,6 +21,12 @@ class LinearMap:
     Attributes:
         mean: (d,) float64, of unit rows.
         matrix: (d, d) float64, symmetric.
+
+    Examples:
+        >>> rows = np.random.default_rng(0).standard_normal((50, 3))
+        >>> centre = LinearMap(mean=np.full(3, 0.1), matrix=np.eye(3))
+        >>> centre(rows).shape
+        (50, 3)
     """
 
     mean: NDArray[np.float64]

@@ -126,7 +126,7 @@ def measure_model(
         >>> batch = torch.eye(4).repeat(10, 1), torch.arange(40) % 2
         >>> record = measure_model(model, [batch], lambda model, batch: (model(batch[0]), batch[1]))
         >>> record.verdict, model.training
-        ('not-collapsed', True)
+        ('at-risk', True)
     """
     whole = _gathered(model, batches, embed, sharded)
     return whole.measurement(

@@ -70,8 +70,8 @@ class CollapseMetric(Metric):
     Examples:
         >>> import torch
         >>> metric = CollapseMetric(num_classes=2, dimension=4)
-        >>> rows = torch.eye(2, 4).repeat(8, 1)
-        >>> metric.update(rows, torch.tensor([0, 1] * 8))
+        >>> rows = torch.eye(2, 4).repeat(20, 1)
+        >>> metric.update(rows, torch.tensor([0, 1] * 20))
         >>> round(float(metric.compute()["within_class_variance"]), 12)
         0.0
         >>> metric.measurement().verdict

@@ -253,7 +253,7 @@ class ProbeResult(Document):
         >>> rows = np.eye(4, 8)[digit] + 0.3 * np.random.default_rng(0).standard_normal((200, 8))
         >>> result = probe(Embedded({"z": rows}, {"even": digit % 2, "digit": digit}, label="even"))
         >>> print(result.target("z", "digit").reading("within-class knn").score.chance_corrected)
-        0.9286 [0.6642, 0.9865]
+        0.9286 [0.6433, 0.9874]
     """
 
     kind: ClassVar[str] = "probe"
