@@ -125,8 +125,8 @@ def measure_model(
         >>> model = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.Dropout())
         >>> batch = torch.eye(4).repeat(10, 1), torch.arange(40) % 2
         >>> record = measure_model(model, [batch], lambda model, batch: (model(batch[0]), batch[1]))
-        >>> record.verdict, model.training
-        ('at-risk', True)
+        >>> record.conditions.samples, model.training
+        (40, True)
     """
     whole = _gathered(model, batches, embed, sharded)
     return whole.measurement(
