@@ -177,7 +177,7 @@ def inputs(folder: Path, file: str, answer: Any) -> str:
     plain = folder / "plain"
     plain.mkdir()
     if config == "folder":
-        paths = sorted((folder / "images").glob("*/*.png"))
+        paths = sorted(p for p in (folder / "images").glob("*/*.png") if p.is_file())
         images = [Image.open(path) for path in paths]
         grey = all(image.mode[:1] in "1LI" for image in images)
         held = np.stack([_pixels(image, "L" if grey else "RGB") for image in images])
