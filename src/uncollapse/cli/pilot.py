@@ -57,7 +57,7 @@ def pilot_command(
 
     Example: `uncollapse pilot configs/digits.yaml --set loss.alpha=0 --budget 5m`
     """
-    need_training()
+    need_training(config)
     need("the packages that pilots use", "pilot", "optuna")
     from uncollapse.pilot import on_processes, on_ray, pilot, seconds_of
     from uncollapse.training import load_config, load_data_config

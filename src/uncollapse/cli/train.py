@@ -12,7 +12,7 @@ import typer
 from uncollapse.cli._console import INTERRUPTED, bar, need, print_json, say, tell
 from uncollapse.cli._setting import Changes, FromZero, Json, OptionalOutput, Output
 from uncollapse.progress import Step
-from uncollapse.records import Prediction, to_json_types
+from uncollapse.records import Prediction, read_yaml, to_json_types
 
 if TYPE_CHECKING:
     from uncollapse.training import Problem, TrainResult
@@ -24,9 +24,16 @@ Split = StrEnum("Split", ["train", "validation", "test"])
 MANY_CLASSES = 200
 
 
-def need_training() -> None:
-    """Raise the user's error when the packages of the extra `train` are not there."""
-    need("the packages that training uses", "train", "kornia", "lightning_fabric", "timm", "yaml")
+def need_training(config: Path | None = None) -> None:
+    """Raise the user's error when the packages of the extra `train` are not there.
+
+    What is no YAML is refused first, because those packages take seconds to load.
+    """
+    what = "the packages that training uses"
+    need(what, "train", "yaml")
+    if config is not None:
+        read_yaml(config, "a configuration in YAML", "check the file")
+    need(what, "train", "kornia", "lightning_fabric", "timm")
 
 
 def _predicted(problem: Problem) -> Prediction | None:
@@ -95,7 +102,7 @@ def train_command(
 
     Example: `uncollapse train configs/digits.yaml --set loss.alpha=0.2 -o runs/digits`
     """
-    need_training()
+    need_training(config)
     from uncollapse.metrics import scores
     from uncollapse.training import build_problem, check_folder, load_config, train
 
