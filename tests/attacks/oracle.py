@@ -23,13 +23,18 @@ LEFT_OUT = {"influences"}
 def spread(vectors: Any, labels: Any) -> list[tuple[int, float]]:
     """(rows, 1 - |mean of unit rows|^2) of each class, in a fixed order."""
     rows = np.array([np.asarray(row, dtype=np.float64) for row in vectors])
+    views = rows.shape[1] if rows.ndim > 2 else 1  # as many of each row
+    labels = np.repeat(np.asarray(labels).reshape(-1), views)
     rows = rows.reshape(-1, rows.shape[-1])
     names = np.array([str(label) for label in np.asarray(labels).reshape(-1).tolist()])
     largest = np.abs(rows).max(axis=1, keepdims=True)
     units = rows / largest
     units = units / np.linalg.norm(units, axis=1, keepdims=True)
     return sorted(
-        (int((names == name).sum()), 1 - float(np.sum(units[names == name].mean(axis=0) ** 2)))
+        (
+            int((names == name).sum()) // views,
+            1 - float(np.sum(units[names == name].mean(axis=0) ** 2)),
+        )
         for name in set(names) - {"-1", "-1.0"}  # which is without a label, and no class
     )
 

@@ -85,6 +85,8 @@ def watched(log: list[str]) -> Any:
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
         if not on[0]:
             return
+        if event == "socket.connect" and isinstance(arguments[1], str | bytes):
+            return  # a pool's own, to its processes
         if event in FORBIDDEN and not str(arguments[0]).startswith("babel."):  # its own locales
             log.append(f"{event} {str(arguments)[:80]}")
         elif event == "exec" and not arguments[0].co_filename.startswith(places):

@@ -171,3 +171,10 @@ def test_options_of_another_type_are_named(given):
     rows = np.random.default_rng(0).normal(size=(20, 3))
     with pytest.raises(InputError, match=f"expected {next(iter(given))}"):
         measure(rows, np.arange(20) % 2, **given)
+
+
+def test_a_column_in_which_nothing_is_known_costs_no_answer():
+    rows = np.random.default_rng(0).normal(size=(40, 3))
+    unknown = np.full(40, -1)
+    found = measure(rows, np.arange(40) % 2, fine_labels=unknown, permutations=0)
+    assert found.share.estimate is not None

@@ -304,3 +304,10 @@ def test_a_whole_line_that_is_no_object_is_not_passed_over(tmp_path, line):
     lines.write_bytes(line + b"\n")
     with pytest.raises(InputError, match=r"metrics\.jsonl"):
         EpochLine.read_all(lines)
+
+
+def test_a_prediction_has_its_numbers_for_every_class():
+    record = Prediction.read(OLD / "prediction.json").to_dict()
+    record["instance_variance_per_class"] = record["instance_variance_per_class"][:-1]
+    with pytest.raises(InputError, match="a phase and three variances of each class"):
+        Prediction.from_dict(record)

@@ -117,6 +117,15 @@ def test_a_run_that_is_at_work_is_not_resumed_and_its_files_follow_the_umask(tmp
     assert modes == {0o640}
 
 
+def test_no_pipe_in_a_checkpoint_is_waited_for(half_a_run, tmp_path):
+    shutil.copytree(half_a_run, tmp_path / "run")
+    (weights,) = (tmp_path / "run").glob("checkpoints/*/model.safetensors")
+    weights.unlink()
+    os.mkfifo(weights)
+    with pytest.raises(InputError, match="no file"):
+        train(problem_of(epochs=2), tmp_path / "run", resume=True)
+
+
 def test_what_json_cannot_hold_is_not_noted(tmp_path):
     for value in (float("nan"), object()):
         with pytest.raises(InputError, match="a record of what JSON holds"):

@@ -145,5 +145,6 @@ def _influence(measured: Measurement, name: str) -> Floats | None:
 
 
 def _digest(column: Codes, rows: Integers) -> str:
-    names = np.r_[hash_ids(list(column.names)), np.uint64(0)]
-    return blake2b(names[column.codes[rows]].astype("<u8").tobytes(), digest_size=16).hexdigest()
+    names = np.r_[hash_ids(list(column.names)), np.uint64(0)]  # the last of what is missing
+    hashes = names[np.maximum(column.codes[rows], -1)]
+    return blake2b(hashes.astype("<u8").tobytes(), digest_size=16).hexdigest()

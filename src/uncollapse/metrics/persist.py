@@ -176,6 +176,8 @@ def _check_arrays(header: StateHeader, arrays: dict[str, NDArray[Any]]) -> None:
             raise ValueError(f"{name} that are no whole numbers from 0")
     if header.grouped and (arrays["group_class"] >= known).any():
         raise ValueError("groups of no class")
+    if header.grouped and (arrays["totals"][:, COUNT] <= 0).any():
+        raise ValueError("groups without units")
     for name, last in (("scattered", len(arrays.get("units", ()))), ("place", len(held))):
         index = arrays.get(name, np.zeros(0, np.int64))
         last = len(arrays["sums"]) if name == "place" and "sums" in arrays else last

@@ -239,6 +239,10 @@ def with_runs(trial: Trial, outcomes: Mapping[int, Outcome]) -> Trial:
     """The trial after a run per seed; failed where one has no result."""
     results = [outcome.result for outcome in outcomes.values() if outcome.result is not None]
     runs = tuple(result.run for result in results)
+    if len({frozenset(run.measured) for run in runs}) > 1:
+        found = "; ".join(", ".join(run.measured) for run in runs)
+        remedy = "take the file of the odd one out, and its run is measured again"
+        raise InputError(f"the same layers in all runs of {trial.name}", found, remedy)
     means: dict[str, dict[str, float]] = {}
     for layer in runs[0].measured if runs else ():
         scores = {name: [run.measured[layer][name] for run in runs] for name in _SCORES}

@@ -58,6 +58,13 @@ class PopulationVariances(Part):
     view_variance_per_class: tuple[scalars.Portion, ...]
     between_class_variance: scalars.Portion
 
+    def __post_init__(self) -> None:
+        numbers = (self.within_class_variance_per_class, self.instance_variance_per_class)
+        counts = {len(each) for each in (*numbers, self.view_variance_per_class)}
+        if counts != {len(self.phase_per_class)}:
+            found = f"{sorted(counts)} numbers for {len(self.phase_per_class)}"
+            raise InputError("a phase and three variances of each class", found, "predict again")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction(PopulationVariances, Document):

@@ -239,6 +239,9 @@ def read_checkpoint(folder: Path, which: Which = "last") -> Checkpoint | None:
     stored = _StateFile.from_dict(read_json(path, remedy=_REMEDY), str(path))
     state = RunState(**{field.name: getattr(stored, field.name) for field in fields(RunState)})
     try:
+        for part in (folder / "model.safetensors", folder / "optimiser.safetensors"):
+            if not part.is_file():  # a pipe would be waited for
+                raise InputError(f"a whole checkpoint in {part}", "no file", _REMEDY)
         model = load_file(part := folder / "model.safetensors")
         tensors = load_file(part := folder / "optimiser.safetensors")
     except (OSError, SafetensorError) as error:
