@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from retention_tables import BAD, Entry, best, loss, lost_against, read, written
+from retention_tables import BAD, Entry, best, loss, lost_against, read, show
 
 from uncollapse.metrics.variance import Decomposition
 from uncollapse.metrics.verdict import Known, judge
@@ -225,12 +225,8 @@ def main() -> None:
             worth = worth_of_margins(entries, field)
             best_ones = [margin for margin, value in worth.items() if value == max(worth.values())]
             print(f"{field}: {min(best_ones)} to {max(best_ones)}, worth {max(worth.values()):.2f}")
-    elif options.page is None:
-        for name, lines in tables(options.folder).items():
-            print(f"\n{name}\n", *lines, sep="\n")
     else:
-        text = options.page.read_text(encoding="utf-8")
-        options.page.write_text(written(text, tables(options.folder)), encoding="utf-8")
+        show(tables(options.folder), options.page)
 
 
 if __name__ == "__main__":

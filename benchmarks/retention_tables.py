@@ -228,17 +228,21 @@ def written(page: str, found: Mapping[str, Iterable[str]]) -> str:
     return page
 
 
+def show(made: Mapping[str, Iterable[str]], page: Path | None) -> None:
+    """Print tables, or write them into a page."""
+    if page is None:
+        for name, lines in made.items():
+            print(f"\n{name}\n", *lines, sep="\n")
+    else:
+        page.write_text(written(page.read_text(encoding="utf-8"), made), encoding="utf-8")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, nargs="?", default=Path("docs/study"))
     parser.add_argument("--page", type=Path, help="Page whose tables are written anew.")
     options = parser.parse_args()
-    if options.page is None:
-        for name, lines in tables(options.folder).items():
-            print(f"\n{name}\n", *lines, sep="\n")
-    else:
-        text = options.page.read_text(encoding="utf-8")
-        options.page.write_text(written(text, tables(options.folder)), encoding="utf-8")
+    show(tables(options.folder), options.page)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,8 @@ import os
 import stat
 import sys
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -41,32 +42,35 @@ class _RefusedError(ValueError):
     """Why a text is not read."""
 
 
+@contextmanager
+def _refusing(wanted: str, remedy: str) -> Iterator[None]:
+    """What is wrong with a text, as an error that says what was wanted and what to do."""
+    try:
+        yield
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(wanted, _reason(error), remedy) from error
+
+
 def read_json(path: Path, what: str = "JSON", remedy: str = "write it with --json") -> Any:
     """What a JSON file holds, or stdin ("-"); `what` is wanted of it, `remedy` mends it.
 
     Raises:
         InputError: It cannot be read, or is refused as this file's first lines say.
     """
-    try:
+    with _refusing(f"{what} in {path}", remedy):
         return _json(_decoded(_content(path, MOST_BYTES)))
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{what} in {path}", _reason(error), remedy) from error
 
 
 def read_text(path: Path, what: str, remedy: str, errors: str = "strict") -> str:
     """A text file whole; `what` is wanted of it, `remedy` mends it, for the error."""
-    try:
+    with _refusing(f"{what} in {path}", remedy):
         return _decoded(_content(path, MOST_BYTES), errors)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{what} in {path}", _reason(error), remedy) from error
 
 
 def parse_json(text: str, what: str = "JSON", remedy: str = "write it with --json") -> Any:
     """What a JSON text holds; refused as in a file."""
-    try:
+    with _refusing(what, remedy):
         return _json(text)
-    except (ValueError, RecursionError) as error:
-        raise InputError(what, _reason(error), remedy) from error
 
 
 def read_yaml(path: Path, what: str = "YAML", remedy: str = "correct the line named") -> Any:
@@ -75,18 +79,14 @@ def read_yaml(path: Path, what: str = "YAML", remedy: str = "correct the line na
     Raises:
         InputError: It cannot be read, or is refused as this file's first lines say.
     """
-    try:
+    with _refusing(f"{what} in {path}", remedy):
         return _yaml(_decoded(_content(path, MOST_YAML_BYTES)))
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{what} in {path}", _reason(error), remedy) from error
 
 
 def parse_yaml(text: str, what: str = "YAML", remedy: str = "quote it") -> Any:
     """What a YAML text holds; refused as in a file."""
-    try:
+    with _refusing(what, remedy):
         return _yaml(text)
-    except (ValueError, RecursionError) as error:
-        raise InputError(what, _reason(error), remedy) from error
 
 
 def yaml_text(block: Any) -> str:
