@@ -44,12 +44,6 @@ def main(output, *options):
     workers = 1 if "workers" in options else 0
     problem = problem_of(checkpoint={"every_steps": 3}, workers=workers)
     train(problem, Path(output), resume="resume" in options, progress=progress)
-    # Before Python ends: a group whose threads outlive it aborts the process now and then.
-    sys.stdout.flush()
-    sys.stderr.flush()
-    if torch.distributed.is_initialized():
-        torch.distributed.barrier()
-        os._exit(0)
 
 
 if __name__ == "__main__":

@@ -87,17 +87,6 @@ def _show(result: TrainResult) -> None:
     tell(f"run in {result.folder}")
 
 
-def _leave_group() -> None:
-    """End the group of processes, if there is one: its threads would abort Python at its end."""
-    import gc
-
-    import torch.distributed as dist
-
-    if dist.is_available() and dist.is_initialized():
-        gc.collect()
-        dist.destroy_process_group()
-
-
 def train_command(
     config: Annotated[Path, "YAML file; docs/training.md has every key."],
     *,
@@ -133,7 +122,6 @@ def train_command(
         result = train(
             problem, folder, resume=resume, scores=scores, record=record, progress=progress
         )
-    _leave_group()
     if as_json:
         answer = to_json_types(vars(result) | record)
         print_json("training", answer | {"folder": str(result.folder)})

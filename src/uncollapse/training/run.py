@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import platform
 import signal
@@ -13,6 +14,8 @@ from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+import torch.distributed as dist
 
 from uncollapse.errors import InputError
 from uncollapse.progress import OnStep, no_steps
@@ -62,7 +65,8 @@ def train(
 
     Batches, views, dropout and learning rate are pure functions of the seed and the step, and a
     checkpoint holds the rest; so a run that was killed and resumed ends with the same weights, bit
-    for bit on one CPU process, as one that was not.
+    for bit on one CPU process, as one that was not. Of several
+    processes (torchrun), the group that it starts ends with it; one that was there before stays.
 
     Args:
         problem: Data, batches and model (`build_problem`).
@@ -91,13 +95,29 @@ def train(
         >>> result.step, len(result.history), result.interrupted
         (8, 2, False)
     """
-    fabric = make_fabric(problem.config)
-    if fabric.global_rank:
-        return _train(problem, fabric, None, output, resume, None, until, progress)
-    check_folder(output, resume=resume)
-    with locked(output, "run"):
-        folder = RunFolder(output, problem, resume=resume, noted=record or {})
-        return _train(problem, fabric, folder, output, resume, scores, until, progress)
+    with _own_group():
+        fabric = make_fabric(problem.config)
+        if fabric.global_rank:
+            return _train(problem, fabric, None, output, resume, None, until, progress)
+        check_folder(output, resume=resume)
+        with locked(output, "run"):
+            folder = RunFolder(output, problem, resume=resume, noted=record or {})
+            return _train(problem, fabric, folder, output, resume, scores, until, progress)
+
+
+@contextmanager
+def _own_group() -> Iterator[None]:
+    """A group of processes that begins inside the block ends with it.
+
+    What is left of it at the end of Python aborts the process now and then, under its threads.
+    """
+    before = dist.is_available() and dist.is_initialized()
+    try:
+        yield
+    finally:
+        if not before and dist.is_available() and dist.is_initialized():
+            gc.collect()  # a parallel model refers to its group, and itself is in circles
+            dist.destroy_process_group()
 
 
 def _train(
