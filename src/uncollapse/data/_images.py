@@ -192,11 +192,6 @@ def distinct_files(encoded: Encoded, items: NDArray[np.int64]) -> int:
     return len(seen)
 
 
-def distinct_rows(pixels: NDArray[np.uint8]) -> int:
-    """Number of different images (N, C, H, W)."""
-    return len({hashlib.sha256(np.ascontiguousarray(image).data).digest() for image in pixels})
-
-
 def as_bytes(images: NDArray[Any], name: str) -> NDArray[np.uint8]:
     """0..255 as they are, floats in [0, 1] times 255."""
     if images.dtype == np.uint8:

@@ -60,6 +60,11 @@ def part_names(
     return np.array([parts[value] for value in values])
 
 
+def distinct_rows(rows: Array) -> int:
+    """Number of different rows (N, ...)."""
+    return len(np.unique(row_hashes(rows)))
+
+
 def known_rows(rows: Array, split: Array) -> dict[str, int]:
     """How many rows of validation and of test are exact copies of training rows."""
     hashes = row_hashes(rows)

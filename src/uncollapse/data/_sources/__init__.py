@@ -20,7 +20,6 @@ from uncollapse.data._images import (
     choose_decoding,
     decode_images,
     distinct_files,
-    distinct_rows,
     fit_pixels,
 )
 from uncollapse.data.config import DataConfig
@@ -28,6 +27,7 @@ from uncollapse.data.dataset import Inputs
 from uncollapse.errors import InputError
 from uncollapse.progress import Progress
 from uncollapse.records import InputKind
+from uncollapse.tables import distinct_rows
 
 LabelMap = Mapping[str, tuple[str, ...]]
 
