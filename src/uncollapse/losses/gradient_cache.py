@@ -214,15 +214,14 @@ class _RandomState:
     def now(cls, devices: Iterable[int]) -> _RandomState:
         """As they are."""
         gpus = {device: torch.cuda.get_rng_state(device) for device in devices}
-        # The legacy generator, because it is the one that encoders draw from.
-        legacy = np.random.get_state()  # noqa: NPY002
+        legacy = np.random.get_state()  # noqa: NPY002  (the global one is what encoders draw from)
         return cls(torch.get_rng_state(), gpus, legacy, random.getstate())
 
     def _set(self) -> None:
         torch.set_rng_state(self.cpu)
         for device, state in self.gpus.items():
             torch.cuda.set_rng_state(state, device)
-        np.random.set_state(self.numpy)  # noqa: NPY002
+        np.random.set_state(self.numpy)  # noqa: NPY002  (as above)
         random.setstate(self.python)
 
     @contextlib.contextmanager

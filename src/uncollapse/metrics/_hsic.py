@@ -20,7 +20,7 @@ import numpy as np
 from uncollapse.metrics.moments import Floats
 
 
-def hsic(n: float, trace: Floats, row_sums: Floats, k: Floats, l: Floats) -> Floats:  # noqa: E741
+def hsic(n: float, trace: Floats, row_sums: Floats, k: Floats, l: Floats) -> Floats:  # noqa: E741  (K, L)
     """HSIC from tr KL, 1'KL1, 1'K1 and 1'L1; of fewer than four instances it is not finite."""
     with np.errstate(divide="ignore", invalid="ignore"):
         whole = trace + k * l / np.float64((n - 1) * (n - 2)) - 2 * row_sums / np.float64(n - 2)
@@ -65,7 +65,7 @@ class PairSums:
 
     def without_each(self, x: Floats, y: Floats) -> Floats:
         """HSIC without one instance, for each of some of the instances."""
-        trace, row_sums, k, l = self._totals()  # noqa: E741
+        trace, row_sums, k, l = self._totals()  # noqa: E741  (K, L)
         S, T, M = self.x, self.y, self.product
         p, q = np.einsum("ij,ij->i", x, x), np.einsum("ij,ij->i", y, y)
         # Sums of row i of K and of L, and of K * L.

@@ -84,7 +84,7 @@ def grouped_hsic(x: Floats, y: Floats, codes: Integers) -> tuple[Floats, Floats]
     # Groups as instances of sums: the products of four different groups come of these.
     groups, groups_without = _terms(x_g, y_g, np.arange(len(counts)))
     p, q = _dots(x_g, x_g), _dots(y_g, y_g)
-    k, l = (np.sum(s.sum(axis=0) ** 2) - s2.sum() for s, s2 in ((x_g, p), (y_g, q)))  # noqa: E741
+    k, l = (np.sum(s.sum(axis=0) ** 2) - s2.sum() for s, s2 in ((x_g, p), (y_g, q)))  # noqa: E741  (K, L)
     k_without = k - 2 * (x_g @ x_g.sum(axis=0) - p)
     l_without = l - 2 * (y_g @ y_g.sum(axis=0) - q)
     powers = [np.asarray(np.sum(counts**r)) for r in (1, 2, 3, 4)]
