@@ -1,4 +1,4 @@
-"""The largest share keeps the untrained network; `kept_score` keeps a trained one that kept its structure."""
+"""The largest share keeps the untrained network; `kept_score` keeps a trained one."""
 
 import pytest
 import torch
