@@ -90,7 +90,7 @@ class Found:
 
 def simulate(draw, C, n, samples=SAMPLES):
     rng, found = np.random.default_rng(5), Found()
-    truth = decompose(moments(draw(rng, C, 20_000)))
+    truth = decompose(moments(draw(rng, C, 200_000)))
     for _ in range(samples):
         classes = moments(draw(rng, C, n))
         levels = decompose(classes)
@@ -110,9 +110,7 @@ HARD += [(class_dimension, 2, 5)]
 HARD += [(outliers, 4, 10), (outliers, 2, 10)]
 HARD += [(rare_kind, 2, n) for n in (5, 10, 20)]
 # Not named when the rules were chosen.
-COUSINS = [(shared_rare_kind, 2, 10), (outliers, 4, 20)]
-# Rows that are rarely far away, and no sign of it in the sample.
-LOW = [(class_dimension, 2, 100)]
+COUSINS = [(shared_rare_kind, 2, 10), (outliers, 4, 20), (class_dimension, 2, 100)]
 GOOD = [(gaussian, 4, 10), (gaussian, 4, 50), (heavy, 4, 10), (heavy, 4, 50)]
 
 
@@ -127,13 +125,6 @@ def test_an_interval_is_right_or_withheld(draw, C, n):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("draw", "C", "n"), LOW)
-def test_what_stays_low(draw, C, n):
-    found = simulate(draw, C, n)
-    assert 0.82 < found.right["within_class_variance"] < 0.9
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize(("draw", "C", "n"), GOOD)
 def test_nothing_is_withheld_where_intervals_are_good(draw, C, n):
     found = simulate(draw, C, n)
@@ -144,7 +135,7 @@ def test_nothing_is_withheld_where_intervals_are_good(draw, C, n):
 
 
 if __name__ == "__main__":
-    for draw, C, n in (*HARD, *COUSINS, *LOW, *GOOD):
+    for draw, C, n in (*HARD, *COUSINS, *GOOD):
         found = simulate(draw, C, n, 2000)
         cells = [f"{100 * found.right[k]:.0f} ({100 * found.withheld[k]:.0f})" for k in NAMES]
         cells = [f"{draw.__name__} {C} x {n}", *cells, f"{found.collapsed:.1%}"]
