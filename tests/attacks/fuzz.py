@@ -118,6 +118,7 @@ def _work(mutants: Sequence[Mutant], room: Path) -> None:
                 "mutant": str(each),
                 "code": ending.code,
                 "seconds": ending.seconds,
+                "wall": ending.wall,
                 "megabytes": ending.megabytes,
                 "faults": ending.faults,
                 "checked": ending.checked,

@@ -29,7 +29,9 @@ from attacks.mutants import Mutant
 from attacks.oracle import CHECKS
 from attacks.subjects import Subject
 
-SECONDS, BYTES = 20.0, 2 << 30
+# Seconds of processor time: what a user waits on a machine of their own. A command that waits for
+# something that never comes uses none, and is ended by the clock on the wall.
+SECONDS, WALL, BYTES = 20.0, 120.0, 2 << 30
 MODULES = (
     "uncollapse.cli.measure",
     "uncollapse.cli.report",
@@ -60,7 +62,8 @@ class Ending:
     """How a mutant ended; `faults` names what the oracle holds against it."""
 
     code: int | None = None
-    seconds: float = 0.0
+    seconds: float = 0.0  # of processor time, children included
+    wall: float = 0.0
     megabytes: float = 0.0
     started: list[str] = field(default_factory=list)
     written: list[str] = field(default_factory=list)
@@ -159,6 +162,12 @@ def command_here(
     return code
 
 
+def processor() -> float:
+    """Seconds that this process and its ended children have used."""
+    used = os.times()
+    return used.user + used.system + used.children_user + used.children_system
+
+
 def _hashes(folder: Path) -> dict[str, str]:
     found = {}
     for path in sorted(folder.rglob("*")):
@@ -175,6 +184,7 @@ def _child(mutant: Mutant, place: Path, told: Path) -> None:
     used = int(Path("/proc/self/statm").read_text().split()[5]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_DATA, (used + BYTES, used + BYTES))
     resource.setrlimit(resource.RLIMIT_FSIZE, (BYTES, BYTES))
+    resource.setrlimit(resource.RLIMIT_CPU, (int(SECONDS) + 1, int(SECONDS) + 5))
     os.chdir(place)
     os.environ["UNCOLLAPSE_DEBUG"] = "1"
     ending, out, error = Ending(), io.StringIO(), io.StringIO()
@@ -188,7 +198,7 @@ def _child(mutant: Mutant, place: Path, told: Path) -> None:
         own = [frame for frame in frames if "/uncollapse/" in frame.filename] or frames[-1:]
         at = f"{Path(own[-1].filename).name}:{own[-1].name}" if own else ""
         ending.faults["traceback"] = f"{type(raised).__name__} at {at}: {str(raised)[:120]}"
-    ending.seconds = time.monotonic() - began
+    ending.wall, ending.seconds = time.monotonic() - began, processor()
     ending.megabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     on[0] = False
     ending.stdout, ending.stderr = out.getvalue()[-4000:], error.getvalue()[-4000:]
@@ -220,7 +230,7 @@ def run(mutant: Mutant, room: Path) -> Ending:
             _child(mutant, place, told)
         os._exit(0)
     handle = os.pidfd_open(child)
-    ended, _, _ = select.select([handle], [], [], SECONDS + 5)
+    ended, _, _ = select.select([handle], [], [], WALL)
     if not ended:
         os.killpg(child, signal.SIGKILL)
     _, status = os.waitpid(child, 0)
@@ -236,8 +246,11 @@ def run(mutant: Mutant, room: Path) -> Ending:
 def _faults(ending: Ending, *, killed: bool, status: int) -> dict[str, str]:
     """What the oracle holds against an ending, besides a traceback."""
     faults = {}
-    if killed or ending.seconds > SECONDS:
-        faults["slow"] = f"{max(ending.seconds, SECONDS):.0f} s or more"
+    out_of_time = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGXCPU
+    if killed:
+        faults["slow"] = f"waits for {WALL:.0f} s or more"
+    elif out_of_time or ending.seconds > SECONDS:
+        faults["slow"] = f"{max(ending.seconds, SECONDS):.0f} s of processor time or more"
     elif ending.code is None:
         faults["died"] = f"status {status}"
     if ending.megabytes > BYTES / (1 << 20):
