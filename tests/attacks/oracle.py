@@ -21,7 +21,7 @@ LEFT_OUT = {"influences"}
 
 
 def spread(vectors: Any, labels: Any) -> list[tuple[int, float]]:
-    """(rows, 1 - |mean of unit rows|^2) of each class, in a fixed order."""
+    """(rows, views apart, and 1 - |mean of unit rows|^2) of each class, in a fixed order."""
     rows = np.array([np.asarray(row, dtype=np.float64) for row in vectors])
     views = rows.shape[1] if rows.ndim > 2 else 1  # as many of each row
     labels = np.repeat(np.asarray(labels).reshape(-1), views)
@@ -32,7 +32,7 @@ def spread(vectors: Any, labels: Any) -> list[tuple[int, float]]:
     units = units / np.linalg.norm(units, axis=1, keepdims=True)
     return sorted(
         (
-            int((names == name).sum()) // views,
+            int((names == name).sum()),
             1 - float(np.sum(units[names == name].mean(axis=0) ** 2)),
         )
         for name in set(names) - {"-1", "-1.0"}  # which is without a label, and no class

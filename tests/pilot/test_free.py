@@ -9,10 +9,11 @@ import pytest
 from safetensors.numpy import load_file, save_file
 from test_pilot import config
 
+from declared import TENSORS, arrays, safetensors_file
 from uncollapse import fit_linear_map
 from uncollapse.errors import InputError
 from uncollapse.pilot import Outcome, PilotOptions, PilotResult, pilot
-from uncollapse.pilot.free import Free, free_candidates
+from uncollapse.pilot.free import Free, copy_map, free_candidates
 from uncollapse.pilot.goal import choose_goal
 from uncollapse.pilot.trade import disagreement, trade
 from uncollapse.records import LayerScores, Trial, TrialFile, TrialRun
@@ -122,9 +123,28 @@ def test_whitening_enlarges_what_is_narrow_and_no_more_than_the_ridge_allows(rid
         fit_linear_map(rows[:1])
 
 
+@pytest.mark.parametrize("said", TENSORS.values(), ids=TENSORS)
+def test_a_map_that_its_file_does_not_hold(tmp_path, said):
+    (tmp_path / "maps.safetensors").write_bytes(safetensors_file("embedding", arrays(), said))
+    with pytest.raises(InputError, match=r"the maps in .*deserializing header"):
+        copy_map(tmp_path, "embedding", tmp_path / "map.safetensors")
+    assert not (tmp_path / "map.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("mean", "words"), [(None, "x.mean"), (np.zeros(3), r"\(3,\) and \(2, 2\)")]
+)
+def test_a_map_in_part_is_none(tmp_path, mean, words):
+    held = {"x.matrix": np.eye(2)} | ({} if mean is None else {"x.mean": mean})
+    save_file(held, tmp_path / "maps.safetensors")
+    with pytest.raises(InputError, match=words):
+        copy_map(tmp_path, "x", tmp_path / "map.safetensors")
+
+
 def keep_maps(job):
     """Of two numbers."""
-    maps = {f"{c.name}.{part}": np.eye(2) for c in job.free for part in ("mean", "matrix")}
+    parts = {"mean": np.zeros(2), "matrix": np.eye(2)}
+    maps = {f"{c.name}.{part}": values for c in job.free for part, values in parts.items()}
     job.folder.mkdir(parents=True, exist_ok=True)
     save_file(maps, job.folder / "maps.safetensors")
 

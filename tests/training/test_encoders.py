@@ -6,6 +6,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from declared import TENSORS, arrays, safetensors_file
 from uncollapse.errors import InputError
 from uncollapse.training import build_encoder
 from uncollapse.training.config import EncoderConfig, HeadConfig
@@ -128,6 +129,13 @@ def test_files_without_usable_weights(tmp_path, change, words):
     with pytest.raises(InputError, match=words):
         load_weights(model, pt(tmp_path / "w.pt", change(before)), "name")
     assert all(torch.equal(model.state_dict()[name], tensor) for name, tensor in before.items())
+
+
+@pytest.mark.parametrize("said", TENSORS.values(), ids=TENSORS)
+def test_weights_that_their_file_does_not_hold(tmp_path, said):
+    (tmp_path / "w.safetensors").write_bytes(safetensors_file("embedding", arrays(), said))
+    with pytest.raises(InputError, match="deserializing header"):
+        load_weights(torch.nn.Linear(3, 4), tmp_path / "w.safetensors", "name")
 
 
 @pytest.mark.parametrize(

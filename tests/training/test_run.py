@@ -13,6 +13,7 @@ import pytest
 import torch
 from runs import problem_of
 
+from declared import TENSORS, arrays, safetensors_file
 from uncollapse.errors import InputError
 from uncollapse.records import EpochLine
 from uncollapse.theory import predict
@@ -251,6 +252,16 @@ def test_tensors_of_another_optimiser_are_named(half_a_run, tmp_path):
             train(problem_of(epochs=2), tmp_path / "run", resume=True)
     save_file(tensors, path)
     assert train(problem_of(epochs=2), tmp_path / "run", resume=True).history[-1]["epoch"] == 2
+
+
+@pytest.mark.parametrize("name", ["model", "optimiser"])
+def test_tensors_that_a_checkpoint_does_not_hold(half_a_run, tmp_path, name):
+    shutil.copytree(half_a_run, tmp_path / "run")
+    (path,) = (tmp_path / "run").glob(f"checkpoints/*/{name}.safetensors")
+    for said in TENSORS.values():
+        path.write_bytes(safetensors_file("embedding", arrays(), said))
+        with pytest.raises(InputError, match=rf"{name}\.safetensors.*deserializing header"):
+            train(problem_of(epochs=2), tmp_path / "run", resume=True)
 
 
 def test_validation_picks_the_best_epoch_and_leaves_the_run_as_it_was(tmp_path):

@@ -232,10 +232,17 @@ def copy_map(run: Path, name: str, path: Path) -> None:
     from safetensors import SafetensorError
     from safetensors.numpy import load_file, save_file
 
+    file, remedy = run / MAPS, f"take {run} out, and the run is done again"
+    if not file.is_file():  # a pipe would be waited for
+        raise InputError(f"the maps in {file}", "no file", remedy)
     try:
-        tensors = load_file(run / MAPS)
-    except (OSError, SafetensorError) as error:
-        remedy = f"take {run} out, and the run is done again"
-        raise InputError(f"the maps in {run / MAPS}", str(error), remedy) from error
+        tensors = load_file(file)
+        linear = {key: tensors[f"{name}.{key}"] for key in ("mean", "matrix")}
+    except (OSError, SafetensorError, KeyError) as error:
+        raise InputError(f"the maps in {file}", f"{error}"[:120], remedy) from error
+    d = len(linear["mean"].reshape(-1))
+    if (linear["mean"].shape, linear["matrix"].shape) != ((d,), (d, d)):
+        shapes = f"{linear['mean'].shape} and {linear['matrix'].shape}"
+        raise InputError(f"a map by (d,) and (d, d) in {file}", shapes, remedy)
     with beside(path) as part:
-        save_file({key: tensors[f"{name}.{key}"] for key in ("mean", "matrix")}, part)
+        save_file(linear, part)

@@ -254,7 +254,13 @@ class ParquetShard(TableShard):
     def _batches(self, vectors: Sequence[str], names: Sequence[str], batch: int) -> Iterator[Any]:
         wanted = list(dict.fromkeys([*vectors, *names]))
         with self._open() as file:
-            yield from file.iter_batches(batch, columns=wanted, use_threads=False)
+            came, declared = 0, int(file.metadata.num_rows)
+            for part in file.iter_batches(batch, columns=wanted, use_threads=False):
+                came += part.num_rows
+                yield part
+        if came != declared:  # of rows that are missing or too many arrow itself says nothing
+            lies = EOFError(f"{came:,} rows where its footer declares {declared:,}")
+            raise unreadable(self.path, f"a complete {self.kind}", lies)
 
 
 class ArrowShard(TableShard):

@@ -147,8 +147,9 @@ def _archived(archive: zipfile.ZipFile, path: Path, name: str) -> Iterator[IO[by
     """The file of one array of an archive; what is wrong with it is said with its name."""
     try:
         info = archive.getinfo(f"{name}.npy")
-        if info.file_size > _MOST_PACKED * max(1, info.compress_size):
-            raise ValueError(f"{info.file_size:,} bytes declared in {info.compress_size:,}")
+        packed = min(info.compress_size, path.stat().st_size)
+        if info.file_size > _MOST_PACKED * max(1, packed):
+            raise ValueError(f"{info.file_size:,} bytes declared in {packed:,}")
         with archive.open(info) as file:
             header = read_header(file)
             check_size(header, info.file_size - file.tell())
