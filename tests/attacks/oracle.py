@@ -197,7 +197,7 @@ def inputs(folder: Path, file: str, answer: Any) -> str:
         held = np.rint(held.astype(float) * 255)
     kind = "vector" if config in ("parquet", "npy") else "image"
     held = held.astype(np.float64 if kind == "vector" else np.uint8)
-    np.savez(plain / "a.npz", inputs=held, label=np.array([str(label) for label in labels]))
+    np.savez(plain / "a.npz", inputs=held, label=np.array([_name(label) for label in labels]))
     text = (folder / f"{config}.yaml").read_text()
     block = yaml.safe_load(text)
     data = {"source": "arrays", "path": "a.npz", "kind": kind, "split": block["data"]["split"]}
@@ -212,6 +212,17 @@ def inputs(folder: Path, file: str, answer: Any) -> str:
         return "" if first["backbone"].shape == second["backbone"].shape else "other shape"
     alike = np.allclose(first["backbone"], second["backbone"], rtol=1e-3, atol=1e-5)
     return "" if alike else "other embeddings"
+
+
+def _name(label: Any) -> str:
+    """A label as text: of whole floats the integer, of bytes what they spell."""
+    if isinstance(label, bytes):
+        return label.decode("utf-8", "replace")
+    return str(int(label)) if np.ndim(label) == 0 and _whole(label) else str(label)
+
+
+def _whole(label: Any) -> bool:
+    return isinstance(label, float | np.floating) and float(label).is_integer()
 
 
 def _pixels(image: Any, mode: str) -> Any:
