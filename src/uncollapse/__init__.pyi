@@ -32,6 +32,7 @@ from .probes import Embedded, ProbeOptions, WithinClassOptions, probe
 from .records import (
     BalancedBatch,
     Comparison,
+    DecodedLoss,
     FullBatch,
     Measurement,
     PilotResult,
@@ -43,7 +44,7 @@ from .records import (
 from .report import Report, ReportOptions, build_report
 from .simulation import SimulationOptions, simulate
 from .tables import Columns, ReferenceFiles
-from .theory import advise, predict, ssem
+from .theory import advise, decode_loss, predict, ssem
 from .training import build_problem, embed, load_config, train
 
 __all__ = [
@@ -53,6 +54,7 @@ __all__ = [
     "CollapseWarning",
     "Columns",
     "Comparison",
+    "DecodedLoss",
     "Embedded",
     "FullBatch",
     "InputError",
@@ -82,6 +84,7 @@ __all__ = [
     "class_conditional_info_nce_loss",
     "compare",
     "data_config",
+    "decode_loss",
     "embed",
     "fit_linear_map",
     "l_spread_loss",

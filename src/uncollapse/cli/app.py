@@ -27,10 +27,12 @@ from uncollapse.errors import InputError, shown
 
 COMMANDS = (
     "demo", "predict", "explore", "measure", "compare", "train", "embed", "probe", "pilot",
-    "simulate", "report",
+    "simulate", "report", "decode-loss",
 )  # fmt: skip
 # Each is `NAME_command` in the file of its name, but for those that stand beside another.
-BESIDE = {"explore": "report", "compare": "measure", "embed": "train"}
+BESIDE = {
+    "explore": "report", "compare": "measure", "embed": "train", "decode-loss": "decode",
+}  # fmt: skip
 
 
 class _Commands(UserDict[str, Any]):
@@ -39,7 +41,8 @@ class _Commands(UserDict[str, Any]):
     def __getitem__(self, name: str) -> Any:
         module = import_module(f"uncollapse.cli.{self.data[name] or name}")
         single = typer.Typer(add_completion=False, rich_markup_mode=None)
-        single.command(name, epilog=EXIT_CODES)(grouped(getattr(module, f"{name}_command")))
+        command = getattr(module, f"{name.replace('-', '_')}_command")
+        single.command(name, epilog=EXIT_CODES)(grouped(command))
         return typer.main.get_command(single)
 
 

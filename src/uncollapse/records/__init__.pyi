@@ -21,6 +21,13 @@ from .conventions import (
     Reduction,
     SelfPairs,
 )
+from .decoded import (
+    DecodedLoss,
+    LossName,
+    LossOfState,
+    LossState,
+    OtherReading,
+)
 from .influences import (
     Influences,
 )
@@ -185,6 +192,7 @@ __all__ = [
     "Conventions",
     "Count",
     "DataDescription",
+    "DecodedLoss",
     "DirectionalDistance",
     "Document",
     "EpochLine",
@@ -198,6 +206,9 @@ __all__ = [
     "IntervalMethod",
     "JoinedBy",
     "LayerScores",
+    "LossName",
+    "LossOfState",
+    "LossState",
     "Margins",
     "Measurement",
     "Message",
@@ -209,6 +220,7 @@ __all__ = [
     "Objective",
     "OneClass",
     "Optimiser",
+    "OtherReading",
     "Part",
     "PermutationNull",
     "Phase",

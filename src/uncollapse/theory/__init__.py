@@ -9,6 +9,7 @@ from uncollapse.theory.balanced import (
     temperature_threshold,
     view_splitting_threshold,
 )
+from uncollapse.theory.decode import decode_loss
 from uncollapse.theory.geometry import Embeddings, gram, realise, ssem
 from uncollapse.theory.prediction import predict
 
@@ -26,6 +27,7 @@ __all__ = [
     "advise",
     "alpha_threshold",
     "balanced_optimum",
+    "decode_loss",
     "gram",
     "predict",
     "realise",
