@@ -65,7 +65,7 @@ def decode_loss_command(
     *,
     options: DecodeOptions,
 ) -> None:
-    """Say what a value at which the loss stands still means.
+    """Say what a stuck loss means.
 
     Compares it with the loss of identical embeddings, of random ones, of collapsed classes and of
     the optimum, under the convention and factor of the code that printed it.
