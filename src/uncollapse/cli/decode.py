@@ -42,10 +42,11 @@ class DecodeOptions:
         convention: Whose loss it is: supcl, supcon, supcontrast, nt-xent, sincere, l-spread,
             ssem-cifar or ssem-imagenet (docs/conventions.md).
         views: Augmented views of an instance.
-        classes: Classes in a batch; without them nothing is said of collapse.
-        alpha: Weight of the self-supervised term. [default: 0; of l-spread 0.5]
+        classes: Classes in a batch, from 2; without them nothing is said of collapse.
+        alpha: Weight of the self-supervised term, between 0 and 1.
+            [default: 0; of l-spread 0.5]
         dim: Dimension of the embeddings.
-        factor: What the code multiplies the loss by. [default: temperature / 0.07 for
+        factor: What the code multiplies the loss by, above 0. [default: temperature / 0.07 for
             supcontrast, else 1]
     """
 
