@@ -3,7 +3,9 @@
 import csv
 import io
 import json
+import re
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -45,7 +47,12 @@ def _csv(path: Path) -> Columns:
     with path.open(encoding="utf-8-sig", newline="") as file:
         rows = [row for row in csv.reader(file) if row]
     columns = dict(zip(rows[0], zip(*rows[1:], strict=True), strict=True))
-    vectors = [[float(value) for value in columns[f"e{k}"]] for k in range(5)]
+    numbered = [match for name in columns if (match := re.fullmatch(r"(.*?)(\d+)", name))]
+    shared = Counter(match[1] for match in numbered).most_common(1)[0][0]
+    family = {int(match[2]): columns[match[0]] for match in numbered if match[1] == shared}
+    if sorted(family) != list(range(min(family), min(family) + len(family))):
+        raise ValueError("a column left out")
+    vectors = [[float(value) for value in family[k]] for k in sorted(family)]
     return {"embedding": np.array(vectors).T, "label": columns["label"]}
 
 

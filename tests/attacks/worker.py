@@ -57,6 +57,10 @@ FORBIDDEN = (
 )
 
 
+# What a pool's processes send each other.
+OF_POOLS = ("concurrent.futures.", "multiprocessing.", "uncollapse.")
+
+
 @dataclass
 class Ending:
     """How a mutant ended; `faults` names what the oracle holds against it."""
@@ -90,6 +94,8 @@ def watched(log: list[str]) -> Any:
             return
         if event == "socket.connect" and isinstance(arguments[1], str | bytes):
             return  # a pool's own, to its processes
+        if event == "pickle.find_class" and str(arguments[0]).startswith(OF_POOLS):
+            return
         if event in FORBIDDEN and not str(arguments[0]).startswith("babel."):  # its own locales
             log.append(f"{event} {str(arguments)[:80]}")
         elif event == "exec" and not arguments[0].co_filename.startswith(places):

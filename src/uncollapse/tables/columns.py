@@ -125,6 +125,11 @@ def _family(shard: Shard, pattern: str) -> list[str]:
             f"{', '.join(map(repr, odd[:5]))} among the {len(taken)} that it takes",
             "give a longer prefix, or name the columns with commas between them",
         )
+    return _without_gap(shard, before, taken)
+
+
+def _without_gap(shard: Shard, before: str, taken: Sequence[str]) -> list[str]:
+    """Columns of this name and a whole number, in order, none left out and none twice."""
     order = sorted(taken, key=lambda name: int(name.removeprefix(before)))
     present = [int(name.removeprefix(before)) for name in order]
     for lower, upper in itertools.pairwise(present):
@@ -142,7 +147,8 @@ def _family(shard: Shard, pattern: str) -> list[str]:
 def _usual_embedding(shard: Shard) -> list[str]:
     vectors = [column.name for column in shard.columns if column.kind == "matrix"]
     usual = [name for name in _USUAL_EMBEDDINGS if name in vectors]
-    chosen = usual[:1] or vectors or _numbered(shard.columns)
+    before, numbered = _numbered(shard.columns)
+    chosen = usual[:1] or vectors or _without_gap(shard, before, numbered)
     if not chosen or (not usual and len(vectors) > 1):
         for column in shard.columns:
             if not chosen and column.name in _USUAL_EMBEDDINGS:
@@ -152,8 +158,8 @@ def _usual_embedding(shard: Shard) -> list[str]:
     return chosen
 
 
-def _numbered(columns: list[Column]) -> list[str]:
-    """The columns that share a name but for a final number, if they are the only such family."""
+def _numbered(columns: list[Column]) -> tuple[str, list[str]]:
+    """The only name that columns share but for a final number, and these columns."""
     # One bad entry makes a column of a CSV file text: it is given too, for the reader to refuse.
     families: dict[str, list[Column]] = {}
     for column in columns:
@@ -161,16 +167,16 @@ def _numbered(columns: list[Column]) -> list[str]:
         if match is not None:
             families.setdefault(match[1], []).append(column)
     several = [
-        sorted((column.name for column in family), key=lambda name: int(name[len(shared) :]))
+        (shared, [column.name for column in family])
         for shared, family in families.items()
         if sum(column.kind == "number" for column in family) > 1
     ]
-    return several[0] if len(several) == 1 else []
+    return several[0] if len(several) == 1 else ("", [])
 
 
 def number_columns(shard: Shard) -> list[str]:
     """The columns of numbers, and those of text that share a name with them but for a number."""
-    family = _numbered(shard.columns)
+    _, family = _numbered(shard.columns)
     return [c.name for c in shard.columns if c.kind == "number" or c.name in family]
 
 
