@@ -152,7 +152,7 @@ def counts(folder: Path, file: str, answer: Any) -> str:
 
 def state(folder: Path, file: str, answer: Any) -> str:
     """Rows of the classes, by the header; totals give their spread."""
-    arrays = dict(np.load(folder / file, allow_pickle=False))
+    arrays = plain_columns(folder / file)
     header = json.loads(bytes(arrays["uncollapse_accumulator"]))
     d = header["dimension"]
     if header["interval"] == "blocks" and not header["grouped"]:

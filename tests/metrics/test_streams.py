@@ -306,14 +306,17 @@ def test_a_state_is_overwritten_whole_or_not_at_all(rng, tmp_path, monkeypatch):
     [
         ("totals", np.full((2, 12), np.nan)),
         ("units", np.array(["a", "b"])),
+        ("place", lambda places: places + 0.5),
+        ("place", lambda places: places - 1),
     ],
 )
 def test_arrays_of_a_state_that_do_not_fit_are_named(rng, tmp_path, name, values):
-    state, path = Accumulator(), tmp_path / "state.npz"
+    interval = "blocks" if name == "place" else "exact"
+    state, path = Accumulator(interval=interval), tmp_path / "state.npz"
     state.update(rng.standard_normal((20, 6)), np.arange(20) % 2)
     save_state(state, path)
     with np.load(path) as saved:
         arrays = {key: saved[key] for key in saved.files}
-    np.savez(path, **arrays | {name: values})
+    np.savez(path, **arrays | {name: values(arrays[name]) if callable(values) else values})
     with pytest.raises(InputError, match=rf"{path.name}.*\({name} "):
         load_state(path)

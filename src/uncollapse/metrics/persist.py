@@ -171,9 +171,10 @@ def _check_arrays(header: StateHeader, arrays: dict[str, NDArray[Any]]) -> None:
     for name in ("totals", "scatter", "kept", "sums", "extras"):
         if np.abs(arrays.get(name, np.zeros(1))).max(initial=0) > max(header.rows, 2) ** 4:
             raise ValueError(f"{name} that {header.rows} rows cannot sum to")
-    for name in ("units", "seen", "group_class"):
-        if name in arrays and (arrays[name].dtype.kind not in "iu" or (arrays[name] < 0).any()):
-            raise ValueError(f"{name} that are no whole numbers from 0")
+    for name in ("units", "seen", "group_class", "scattered", "place"):
+        index, least = arrays.get(name, np.zeros(0, np.int64)), -(name == "place")
+        if index.dtype.kind not in "iu" or (index < least).any():
+            raise ValueError(f"{name} that are no whole numbers from {least}")
     if header.grouped and (arrays["group_class"] >= known).any():
         raise ValueError("groups of no class")
     if header.grouped and (arrays["totals"][:, COUNT] <= 0).any():

@@ -65,7 +65,7 @@ def _missing(path: Path, what: str, columns: Sequence[Column | str]) -> InputErr
     return InputError(f"{what} in {path}", f"columns {listed}{more}", "name the column that is it")
 
 
-def _only(shard: Shard, chosen: list[str]) -> list[str]:
+def _only(shard: Shard, chosen: Sequence[str]) -> list[str]:
     """The chosen columns, each of which must be the only one of its name."""
     names = [column.name for column in shard.columns]
     for name in chosen:
@@ -75,7 +75,7 @@ def _only(shard: Shard, chosen: list[str]) -> list[str]:
                 f"{names.count(name)} of that name",
                 "give every column a name of its own",
             )
-    return chosen
+    return list(chosen)
 
 
 def embedding_columns(shard: Shard, embedding: str | None = None) -> list[str]:
@@ -130,7 +130,7 @@ def _family(shard: Shard, pattern: str) -> list[str]:
 
 def _without_gap(shard: Shard, before: str, taken: Sequence[str]) -> list[str]:
     """Columns of this name and a whole number, in order, none left out and none twice."""
-    order = sorted(taken, key=lambda name: int(name.removeprefix(before)))
+    order = sorted(_only(shard, taken), key=lambda name: int(name.removeprefix(before)))
     present = [int(name.removeprefix(before)) for name in order]
     for lower, upper in itertools.pairwise(present):
         if upper != lower + 1:
