@@ -121,9 +121,18 @@ def record(folder: Path, file: str, answer: Any) -> str:
     held = [case.get("prediction") for case in said["cases"]]
     held += [m["found"] for case in said["cases"] for m in case["measured"]]
     held += [probe for case in said["cases"] for probe in case["probes"]] + said["comparisons"]
+    for change in given.get("changes", ()):
+        _directed(change)
     alike = [h for h in held if h and h.get("kind") == given.get("kind", h.get("kind"))]
     found = [_kept(given, h) for h in alike]
     return "-" if not found else ("" if "" in found else found[0])
+
+
+def _directed(change: Any) -> None:
+    """The direction goes by the numbers, whatever word the record has beside them."""
+    low, high = change.get("low"), change.get("high")
+    if low is not None and high is not None:
+        change["direction"] = "rose" if low > 0 else "fell" if high < 0 else "no change seen"
 
 
 def compared(folder: Path, file: str, answer: Any) -> str:
