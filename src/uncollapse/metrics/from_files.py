@@ -227,11 +227,12 @@ def accumulate_files(
 def _reading(
     paths: Paths, columns: Columns, labels_from: Paths, drop_invalid: bool, split: str | None
 ) -> Reading:
-    others = open_shards(labels_from) if labels_from else []
+    views = columns.instance is not None
+    others = open_shards(labels_from, views=views) if labels_from else []
     if others:
         check_order(paths)
         check_order(labels_from)
-    shards = open_shards(paths)
+    shards = open_shards(paths, views=views)
     one_each = (columns.label, columns.instance, columns.group, columns.fine)
     roles = {name for name in (*one_each, *columns.slices) if name}
     judged = judged_rows(others or shards, split, roles)

@@ -79,7 +79,8 @@ class Description(Document):
     label: str | None = None
     fine: tuple[str, ...] = ()
     slices: tuple[str, ...] = ()
-    views: Count = 0  # of each instance; 0 for one row per instance, not augmented
+    views: Count = 0  # augmented, of each instance; 0 for one row per instance, not augmented
+    plain_first: bool = False  # whether each instance as it is comes before its views (view 0)
 
 
 def description_of(shard: Shard) -> Description:

@@ -13,6 +13,7 @@ from uncollapse.tables.csv_files import CsvShard
 from uncollapse.tables.huggingface import dataset_files, dataset_splits
 from uncollapse.tables.numpy_files import ArraysShard, NpyShard, NpzShard, SafetensorsShard
 from uncollapse.tables.splits import SPLIT_WORDS
+from uncollapse.tables.views import of_one_kind
 
 ENDINGS: dict[str, Callable[[Path], Shard]] = {
     ".npy": NpyShard,
@@ -28,8 +29,11 @@ _WORDS = "|".join(word for words in SPLIT_WORDS.values() for word in words)
 _SPLIT = re.compile(rf"({_WORDS})([-_.\d].*)?$", re.IGNORECASE)
 
 
-def open_shards(paths: Sequence[str | Path]) -> list[Shard]:
+def open_shards(paths: Sequence[str | Path], *, views: bool = False) -> list[Shard]:
     """Every file of the paths, in order, opened far enough to know its columns.
+
+    Of files in which `uncollapse embed --views` wrote each instance as it is and its augmented
+    views, the instances are read, or with `views` the views.
 
     Raises:
         InputError: A path that is not there, a format that is not known, a file that is not what
@@ -38,7 +42,7 @@ def open_shards(paths: Sequence[str | Path]) -> list[Shard]:
     files = [file for path in paths for file in _files_of(Path(path))]
     if not files:
         raise InputError("one file or more", "none", "name the files to measure")
-    return [_open(file) for file in files]
+    return [of_one_kind(_open(file), views=views) for file in files]
 
 
 def open_splits(path: Path) -> list[tuple[Shard, str]]:

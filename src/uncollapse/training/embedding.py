@@ -32,6 +32,7 @@ def embed_rows(
     augmenter: Augmenter,
     *,
     key: tuple[int, ...] | None = None,
+    plain: bool = False,
     precision: str = "fp32",
     progress: Progress = quiet,
 ) -> Batches:
@@ -39,7 +40,8 @@ def embed_rows(
 
     Each batch is {"backbone": (b, p, width), "projector": (b, p, d)} in float32, and whatever other
     layers the model gives. Without a key p is
-    1 and rows are as they are; with one, p views are made of each, by the key and the batch.
+    1 and rows are as they are; with one, p views are made of each, by the key and the batch; with
+    `plain` the row as it is comes before its views.
     """
     device = next(model.parameters()).device
     most = BATCH
@@ -48,10 +50,12 @@ def embed_rows(
     size = max(1, most // (1 if key is None else augmenter.count))
     for number, start in enumerate(range(0, len(rows), size)):
         raw = data.inputs.read(rows[start : start + size])
-        if key is None:
-            inputs = augmenter.plain(raw)[:, None]
-        else:
-            inputs = augmenter.views(raw, key=(*key, number))
+        kinds = []
+        if plain or key is None:
+            kinds.append(augmenter.plain(raw)[:, None])
+        if key is not None:
+            kinds.append(augmenter.views(raw, key=(*key, number)))
+        inputs = torch.cat(kinds, dim=1)
         autocast = torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
         with evaluation_mode(model), autocast:
             layers = model.layers(inputs.flatten(0, 1).to(device))
@@ -88,10 +92,11 @@ def embed(
         augmenter: Makes inputs of rows; its views are the augmented ones.
         output: A .parquet file (columns id, split, label, instance, view, the finer labels and
             slices, group, backbone, projector) or an .npz file (the same, an array each; with views
-            the layers are (N, p, d) and the rest has one entry per instance).
+            the layers are (N, 1 + p, d) and the rest has one entry per instance).
         splits: Parts of the data; None for all.
         most: Rows of the data at most, drawn at random by the seed; None for all.
-        views: Augmented views of each instance; 0 for one row per instance, not augmented.
+        views: Augmented views of each instance (p), which come after the instance as it is (view
+            0, what evaluation takes); 0 for the instances as they are, one row each.
         seed: Of the views and of the draw.
         precision: "fp32" or "bf16".
         about: What else the file is to say of itself.
@@ -122,9 +127,15 @@ def embed(
         rows = np.sort(np.random.default_rng((seed, 13)).choice(rows, most, replace=False))
     if not len(rows):
         raise InputError("rows in the chosen splits", "none", "choose others with --split")
-    key = (seed, 11) if views else None
     batches = embed_rows(
-        model, data, rows, augmenter, key=key, precision=precision, progress=progress
+        model,
+        data,
+        rows,
+        augmenter,
+        key=(seed, 11) if views else None,
+        plain=True,
+        precision=precision,
+        progress=progress,
     )
     about = {
         "kind": "embeddings",
@@ -134,6 +145,7 @@ def embed(
         "fine": list(data.fine),
         "slices": list(data.slices),
         "views": views,
+        "plain_first": True,
         "seed": seed,
         "mode": "evaluation",
         "precision": precision,
@@ -143,7 +155,7 @@ def embed(
     write = _write_npz if output.suffix == ".npz" else _write_parquet
     with beside(output) as part:
         write(part, _columns(data, rows), batches, about)
-    return len(rows) * max(1, views)
+    return len(rows) * (1 + views)
 
 
 def _columns(data: LabelledData, rows: NDArray[np.int64]) -> dict[str, NDArray[Any]]:

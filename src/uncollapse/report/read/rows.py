@@ -49,7 +49,7 @@ def measured_rows(
 
     The prediction is of the run's setting, and so for the projector, where the loss is.
     """
-    shards = tables.open_shards([path])
+    shards = tables.open_shards([path], views=options.columns.instance is not None)
     roles = _roles(shards[0], options)
     for layer in roles.layers:
         rows = _read(shards, roles, layer, options)
@@ -84,7 +84,7 @@ def _roles(shard: Shard, options: ReportOptions) -> _Roles:
             f"the layers {', '.join(about.layers)}",
             "name one of them with --layer",
         )
-    views = about.views > 1 and "instance" in present
+    views = about.views > 1 and not about.plain_first and "instance" in present
     columns = Columns(
         label=given.label or about.label,
         instance=given.instance or ("instance" if views else None),
