@@ -25,6 +25,7 @@ FOLDER = Path(__file__).parent.parent / "benchmarks"
         ("pilot_workers.py --runs 2 --epochs 1", "throughput of two workers"),
         ("slice_gaps.py --runs 1 --sites 3", "one site's finer labels are lost"),
         ("probe.py --rows 600 --dimension 8 --classes 3 --values 2", "s CPU"),
+        ("keep.py --sizes 64 --classes 4 --e 8 --repeats 2", "of the loss"),
         ("input_pipeline.py --source digits --rounds 1 --steps 1 --files 64", "PNG folder"),
     ],
     ids=lambda text: text.split(".py")[0],

@@ -13,6 +13,12 @@ from .published import (
     ssem_imagenet_loss,
     supcon_loss,
 )
+from .retention import (
+    RetentionTerms,
+    reference_retention,
+    retention_loss,
+    retention_terms,
+)
 from .supcl import (
     SupCLTerms,
     reference_supcl,
@@ -21,13 +27,17 @@ from .supcl import (
 )
 
 __all__ = [
+    "RetentionTerms",
     "SupCLLoss",
     "SupCLTerms",
     "backward_in_chunks",
     "class_conditional_info_nce_loss",
     "l_spread_loss",
     "nt_xent_loss",
+    "reference_retention",
     "reference_supcl",
+    "retention_loss",
+    "retention_terms",
     "sincere_loss",
     "ssem_cifar_loss",
     "ssem_imagenet_loss",

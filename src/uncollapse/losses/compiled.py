@@ -1,4 +1,4 @@
-"""The loss as an operator that torch.compile takes whole, without a break in its graph."""
+"""The losses as operators that torch.compile takes whole, without a break in its graph."""
 
 # No future annotations: the operator's schema is read from the types themselves.
 from typing import Any, cast
@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from uncollapse.losses._engine.arguments import Options
+from uncollapse.losses._engine.beside import ClassWeights, compute_kept
 from uncollapse.losses._engine.objective import compute
 from uncollapse.losses.supcl import supcl_definition
 from uncollapse.records import AnchorsWithoutPositives, Conventions, OneClass, Reduction, SelfPairs
@@ -58,7 +59,37 @@ def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> N
 
 def _backward(ctx: Any, upstream: Tensor, _: Tensor) -> tuple[Any, ...]:
     (gradient,) = ctx.saved_tensors
-    return ((gradient * upstream).to(gradient.dtype), *(None,) * 11)
+    others = len(ctx.needs_input_grad) - 1
+    return ((gradient * upstream).to(gradient.dtype), *(None,) * others)
 
 
 supcl_operator.register_autograd(_backward, setup_context=_keep)
+
+
+@torch.library.custom_op("uncollapse::retention_loss", mutates_args=())
+def retention_operator(
+    embeddings: Tensor,
+    reference: Tensor,
+    labels: Tensor,
+    instances: Tensor | None,
+    reduction: str,
+    with_gradient: bool,
+) -> tuple[Tensor, Tensor]:
+    """1 - retention and its gradient in the embeddings, which is empty where not asked for."""
+    _, kept = compute_kept(
+        embeddings,
+        reference,
+        labels,
+        instances,
+        cast(ClassWeights, reduction),
+        Options(1.0, normalize=True),
+        with_gradient=with_gradient,
+    )
+    gradient = embeddings.new_empty(0)
+    if kept.gradient is not None:
+        gradient = kept.gradient.to(embeddings.dtype).view_as(embeddings)
+    return kept.loss, gradient
+
+
+retention_operator.register_fake(_shapes)
+retention_operator.register_autograd(_backward, setup_context=_keep)

@@ -9,8 +9,10 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from uncollapse.errors import InputError
 from uncollapse.losses._engine.arguments import Options, check_number
-from uncollapse.losses.compiled import supcl_operator
+from uncollapse.losses.compiled import retention_operator, supcl_operator
+from uncollapse.losses.retention import retention_terms
 from uncollapse.losses.supcl import SupCLTerms, supcl_terms
 from uncollapse.records import AnchorsWithoutPositives, Conventions, OneClass, Reduction, SelfPairs
 
@@ -19,9 +21,20 @@ _ARGUMENTS = tuple(signature(supcl_terms).parameters)[3:]
 
 
 class SupCLLoss(nn.Module):
-    """`supcl_loss` as a module with the same arguments.
+    """`supcl_loss` as a module with the same arguments, and a term that keeps a reference.
+
+        loss = supcl_loss + keep * retention_loss
+
+    With keep > 0 every call takes `reference=`, another embedding of the batch's samples (see
+    `retention_loss`): frozen features, raw inputs, the base encoder. Classes weigh in it as
+    `reduction` says, by their samples ("anchors") or pairs ("pairs"), and it is made of cosines
+    whatever `normalize` says. With keep = 0 the loss is `supcl_loss` to the bit.
 
     torch.compile takes it whole (fullgraph=True), unless it gathers from several processes.
+
+    Args:
+        keep: Weight of `retention_loss`, from 0 to 1e6; every batch must then have a class of four
+            instances. The other arguments are those of `supcl_loss`.
 
     Attributes:
         last: The terms of the latest call, without the graph; None before the first, and not
@@ -34,6 +47,10 @@ class SupCLLoss(nn.Module):
         >>> loss = criterion(views, torch.tensor([0, 1, 0, 1]))
         >>> criterion.last.supervised_anchors_without_positives
         0
+        >>> criterion, base = SupCLLoss(alpha=0, temperature=0.1, keep=1), torch.randn(8, 32)
+        >>> loss = criterion(base[:, :16], torch.arange(8) % 2, reference=base)
+        >>> criterion.last.kept.classes
+        2
     """
 
     last: SupCLTerms | None
@@ -51,6 +68,7 @@ class SupCLLoss(nn.Module):
         gather: bool = False,
         process_group: dist.ProcessGroup | None = None,
         tile_size: int | None = None,
+        keep: float = 0.0,
     ) -> None:
         super().__init__()
         Conventions(self_pairs, reduction, anchors_without_positives, one_class)
@@ -65,22 +83,61 @@ class SupCLLoss(nn.Module):
         self.gather = gather
         self.process_group = process_group
         self.tile_size = tile_size
+        self.keep = check_number("keep", keep, 0.0, 1e6)
         self.last = None
 
     def forward(
-        self, embeddings: Tensor, labels: Tensor | None, instances: Tensor | None = None
+        self,
+        embeddings: Tensor,
+        labels: Tensor | None,
+        instances: Tensor | None = None,
+        *,
+        reference: Tensor | None = None,
     ) -> Tensor:
-        """The loss of a batch."""
+        """The loss of a batch; the reference counts with keep > 0 only."""
+        if self.keep and (reference is None or labels is None):
+            raise InputError(
+                "a reference and labels in every call, because keep > 0",
+                "no reference" if reference is None else "no labels",
+                "call with reference=, another embedding of the same samples, or set keep=0",
+            )
         if torch.compiler.is_compiling() and not self.gather:
-            return self._compiled(embeddings, labels, instances)
+            return self._compiled(embeddings, labels, instances, reference)
         arguments = {name: getattr(self, name) for name in _ARGUMENTS}
         terms = supcl_terms(embeddings, labels, instances, **arguments)
+        if self.keep and reference is not None and labels is not None:
+            terms = self._keeping(terms, embeddings, reference, labels, instances)
         self.last = replace(terms, loss=terms.loss.detach())
         return terms.loss
 
+    def _keeping(
+        self,
+        terms: SupCLTerms,
+        embeddings: Tensor,
+        reference: Tensor,
+        labels: Tensor,
+        instances: Tensor | None,
+    ) -> SupCLTerms:
+        kept = retention_terms(
+            embeddings,
+            reference,
+            labels,
+            instances,
+            reduction=self.reduction,
+            gather=self.gather,
+            process_group=self.process_group,
+        )
+        loss = terms.loss + self.keep * kept.loss
+        return replace(terms, loss=loss, kept=replace(kept, loss=kept.loss.detach()))
+
     def _compiled(
-        self, embeddings: Tensor, labels: Tensor | None, instances: Tensor | None
+        self,
+        embeddings: Tensor,
+        labels: Tensor | None,
+        instances: Tensor | None,
+        reference: Tensor | None,
     ) -> Tensor:
+        with_gradient = torch.is_grad_enabled() and embeddings.requires_grad
         loss: Tensor = supcl_operator(
             embeddings,
             labels,
@@ -93,10 +150,16 @@ class SupCLLoss(nn.Module):
             self.one_class,
             self.normalize,
             self.tile_size,
-            torch.is_grad_enabled() and embeddings.requires_grad,
+            with_gradient,
         )[0]
+        if self.keep and reference is not None and labels is not None:
+            kept = retention_operator(
+                embeddings, reference, labels, instances, self.reduction, with_gradient
+            )
+            loss = loss + self.keep * kept[0]
         return loss
 
     def extra_repr(self) -> str:
         """The arguments that define the loss."""
-        return ", ".join(f"{name}={getattr(self, name)!r}" for name in _ARGUMENTS[:-2])
+        names = (*_ARGUMENTS[:-2], "keep") if self.keep else _ARGUMENTS[:-2]
+        return ", ".join(f"{name}={getattr(self, name)!r}" for name in names)

@@ -11,6 +11,7 @@ from torch import Tensor
 from uncollapse.losses._engine.arguments import UNLABELLED, Options, check_number, read_samples
 from uncollapse.losses._engine.definition import Definition, Scope, Term
 from uncollapse.losses._engine.objective import evaluate
+from uncollapse.losses.retention import RetentionTerms
 from uncollapse.records import AnchorsWithoutPositives, Conventions, OneClass, Reduction, SelfPairs
 
 
@@ -205,6 +206,8 @@ class SupCLTerms:
         supervised_anchors_without_positives: Labelled samples whose class has no other instance in
             the batch. Unlabelled samples are no anchors of this term and never counted.
         self_supervised_anchors_without_positives: Samples without another view in the batch.
+        kept: Of `SupCLLoss` with keep > 0: 1 - retention, which is in the loss times keep, and the
+            classes that it is a mean of. None without keep.
 
     Examples:
         >>> import torch
@@ -221,6 +224,7 @@ class SupCLTerms:
     self_supervised: Tensor | None
     supervised_anchors_without_positives: int
     self_supervised_anchors_without_positives: int
+    kept: RetentionTerms | None = None
 
 
 def supcl_terms(
@@ -261,4 +265,4 @@ def supcl_terms(
     evaluated = evaluate(embeddings, labels, instances, definition, options)
     supervised, self_supervised = evaluated.values
     lacking = evaluated.anchors_without_positives
-    return SupCLTerms(evaluated.loss, supervised, self_supervised, *lacking)
+    return SupCLTerms(evaluated.loss, supervised, self_supervised, lacking[0], lacking[1])

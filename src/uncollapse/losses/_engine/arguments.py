@@ -58,6 +58,54 @@ class Samples:
         return torch.promote_types(self.embeddings.dtype, torch.float32)
 
 
+@dataclass(frozen=True)
+class Rows:
+    """What rows are called in an error, and what helps where one has no direction."""
+
+    name: str
+    remedy: str
+
+
+EMBEDDINGS = Rows(
+    "embeddings",
+    "check the encoder's last layer (a ReLU can silence a whole row), or give unit vectors with "
+    "normalize=False",
+)
+
+
+def row_scales(rows: Tensor, dtype: torch.dtype, options: Options, of: Rows = EMBEDDINGS) -> Tensor:
+    """(n,): 1 / (|e| sqrt(tau)), or 1 / sqrt(tau) if rows are taken as they are."""
+    rows = rows.detach()
+    norms: Tensor = torch.linalg.vector_norm(rows, dim=1, dtype=dtype)
+    scale = options.temperature**-0.5
+    if len(norms) == 0:
+        return norms
+    smallest, largest = norms.aminmax()
+    if not bool(torch.isfinite(largest)):
+        row = int((~torch.isfinite(norms)).nonzero()[0])
+        what = "nan" if bool(rows[row].isnan().any()) else "infinity"
+        if bool(rows[row].isfinite().all()):
+            what = "a norm that overflows"
+        raise InputError(
+            f"finite {of.name}",
+            f"{what} in row {row}",
+            "look for a diverged training step, or for half precision that overflows",
+        )
+    if not options.normalize:
+        return torch.full_like(norms, scale)
+    # Below this, squares are no longer normal numbers, and the norm loses its digits.
+    if float(smallest) < torch.finfo(dtype).tiny ** 0.5:
+        row = int(norms.argmin())
+        is_zero = not bool(rows[row].any())
+        raise InputError(
+            f"{of.name} with a direction",
+            f"a {'' if is_zero else 'nearly '}zero vector in row {row}",
+            of.remedy,
+        )
+    scales: Tensor = scale / norms
+    return scales
+
+
 def precise_dtype(device: torch.device) -> torch.dtype:
     """The dtype of sums over tiles and samples: float64 where the device has it."""
     return torch.float32 if device.type == "mps" else torch.float64

@@ -7,20 +7,29 @@ import functools
 import gc
 import sys
 import zlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
 from uncollapse.errors import InputError
-from uncollapse.losses._engine.arguments import FLOATS, Options, Samples, read_samples
+from uncollapse.losses._engine.arguments import (
+    FLOATS,
+    Options,
+    Samples,
+    read_samples,
+    row_scales,
+)
 from uncollapse.losses._engine.definition import Definition
 from uncollapse.losses._engine.grouping import group
 from uncollapse.losses._engine.partition import single_threaded
 from uncollapse.losses._engine.tiles import Layout
 
 _SMALL_BATCH = 1024
+Read = TypeVar("Read")
 
 
 @dataclass(frozen=True)
@@ -42,6 +51,13 @@ class Processes:
             return everything
         parts = everything.view(len(self.sizes), longest, *rows.shape[1:])
         return torch.cat([part[:size] for part, size in zip(parts, self.sizes, strict=True)])
+
+    def summed(self, parts: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Each part, of one dtype, as the sum over all processes; by one exchange."""
+        flat = torch.cat([part.flatten() for part in parts])
+        dist.all_reduce(flat, group=self.group)
+        pieces = flat.split_with_sizes([part.numel() for part in parts])
+        return tuple(piece.view_as(part) for piece, part in zip(pieces, parts, strict=True))
 
 
 def _all_gather(everything: Tensor, mine: Tensor, group: dist.ProcessGroup | None) -> None:
@@ -105,17 +121,33 @@ def read_batch(
     options: Options,
 ) -> Checked:
     """Check this process's input, and with the other processes that theirs fits."""
+
+    def read(allow_empty: bool) -> tuple[Samples, Tensor]:
+        samples = read_samples(embeddings, labels, instances, allow_empty=allow_empty)
+        with single_threaded(samples.embeddings.device):
+            return samples, row_scales(samples.embeddings, samples.compute_dtype, options)
+
+    samples, scales, processes = read_together(read, definition, options)
+    return Checked(options, samples, scales, processes)
+
+
+def read_together(
+    read: Callable[[bool], tuple[Samples, Read]], loss: object, options: Options
+) -> tuple[Samples, Read, Processes | None]:
+    """What `read` gives, and the processes whose batch it is, if not this one's alone.
+
+    `read` is told whether a process may have no rows. Every process must be able to use what it
+    reads, and compute the same loss.
+    """
     process_group = options.process_group
     distributed = options.gather and dist.is_available() and dist.is_initialized()
     if distributed:
         _check_membership(process_group)
         distributed = dist.get_world_size(process_group) > 1
     # Equal for equal losses, whatever the process and the machine.
-    fingerprint = zlib.crc32(repr((options.temperature, options.normalize, definition)).encode())
+    fingerprint = zlib.crc32(repr((options.temperature, options.normalize, loss)).encode())
     try:
-        samples = read_samples(embeddings, labels, instances, allow_empty=distributed)
-        with single_threaded(samples.embeddings.device):
-            scales = _row_scales(samples, options)
+        samples, also = read(distributed)
     except Exception as error:
         if distributed:
             # The other processes raise that one rank's input is unusable; this one, why.
@@ -127,7 +159,7 @@ def read_batch(
         raise InputError("a usable batch on this process", reason, "see the cause above") from error
     device = samples.embeddings.device
     processes = _join(samples, device, fingerprint, process_group) if distributed else None
-    return Checked(options, samples, scales, processes)
+    return samples, also, processes
 
 
 def _check_membership(group: dist.ProcessGroup | None) -> None:
@@ -157,40 +189,6 @@ def _exchange_device(group: dist.ProcessGroup | None) -> torch.device:
     """Where tensors must be to be exchanged, whatever the caller gave."""
     on_gpu = dist.get_backend(group) == "nccl"
     return torch.device("cuda", torch.cuda.current_device()) if on_gpu else torch.device("cpu")
-
-
-def _row_scales(samples: Samples, options: Options) -> Tensor:
-    """(n,): 1 / (|e| sqrt(tau)), or 1 / sqrt(tau) if embeddings are taken as they are."""
-    embeddings, dtype = samples.embeddings.detach(), samples.compute_dtype
-    norms: Tensor = torch.linalg.vector_norm(embeddings, dim=1, dtype=dtype)
-    scale = options.temperature**-0.5
-    if len(norms) == 0:
-        return norms
-    smallest, largest = norms.aminmax()
-    if not bool(torch.isfinite(largest)):
-        row = int((~torch.isfinite(norms)).nonzero()[0])
-        what = "nan" if bool(embeddings[row].isnan().any()) else "infinity"
-        if bool(embeddings[row].isfinite().all()):
-            what = "a norm that overflows"
-        raise InputError(
-            "finite embeddings",
-            f"{what} in row {row}",
-            "look for a diverged training step, or for half precision that overflows",
-        )
-    if not options.normalize:
-        return torch.full_like(norms, scale)
-    # Below this, squares are no longer normal numbers, and the norm loses its digits.
-    if float(smallest) < torch.finfo(dtype).tiny ** 0.5:
-        row = int(norms.argmin())
-        is_zero = not bool(embeddings[row].any())
-        raise InputError(
-            "embeddings with a direction",
-            f"a {'' if is_zero else 'nearly '}zero vector in row {row}",
-            "check the encoder's last layer (a ReLU can silence a whole row), or give unit "
-            "vectors with normalize=False",
-        )
-    scales: Tensor = scale / norms
-    return scales
 
 
 def lay_out(checked: Checked, threads: int) -> Batch:

@@ -43,19 +43,33 @@ def evaluate(
     Only gradient and embeddings live until the backward pass.
     """
     if torch.compiler.is_compiling():
-        # Opaque to the compiler. As a decorator this would import the compiler for everybody.
-        disable: Callable[..., Any] = torch.compiler.disable
-        reason = "with fullgraph=True use SupCLLoss with gather=False"
-        opaque = disable(evaluate, reason=reason)
-        alone: Evaluated = opaque(embeddings, labels, instances, definition, options)
+        alone: Evaluated = opaque(evaluate)(embeddings, labels, instances, definition, options)
         return alone
-    _check_mode(embeddings)
+    check_mode(embeddings)
     flat, computed = compute(embeddings, labels, instances, definition, options)
+    loss = with_known_gradient(flat, computed.shown.loss, computed.gradient)
+    return replace(computed.shown, loss=loss)
+
+
+def opaque(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function as a call that the compiler does not look into.
+
+    As a decorator, what is used here would import the compiler for everybody.
+    """
+    disable: Callable[..., Any] = torch.compiler.disable
+    disabled: Callable[..., Any] = disable(
+        function, reason="with fullgraph=True use SupCLLoss with gather=False"
+    )
+    return disabled
+
+
+def with_known_gradient(embeddings: Tensor, loss: Tensor, gradient: Tensor | None) -> Tensor:
+    """The loss as part of the embeddings' graph."""
     apply: Callable[..., Tensor] = _Loss.apply
-    return replace(computed.shown, loss=apply(flat, computed.shown.loss, computed.gradient))
+    return apply(embeddings, loss, gradient)
 
 
-def _check_mode(embeddings: Tensor) -> None:
+def check_mode(embeddings: Tensor) -> None:
     """Backward passes only: torch would refuse the others in its own words, or half way."""
     remedy = "use loss.backward() or torch.autograd.grad, or reference_supcl, which knows them all"
     if torch._C._are_functorch_transforms_active():
@@ -136,7 +150,7 @@ class _Gradient(torch.autograd.Function):
         raise InputError(
             "first derivatives of the loss",
             "a second derivative",
-            "the tiled loss has none; use a dense implementation where you need it",
+            "this loss has none; use a dense implementation where you need it",
         )
 
 
