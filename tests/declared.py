@@ -56,8 +56,7 @@ def npz_file(members: Mapping[str, bytes], method: int = zipfile.ZIP_STORED) -> 
 
 
 def parquet_file(rows: int, said: int, places: slice) -> bytes:
-    """A table whose footer declares so many rows at these places: the file's is the first, the
-    row group's the last, those of the columns are between."""
+    """A plain table of numbers, `with_counts`."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -65,7 +64,12 @@ def parquet_file(rows: int, said: int, places: slice) -> bytes:
     columns = {f"e{k}": random.normal(size=rows) for k in range(5)}
     table = pa.table(columns | {"label": np.arange(rows) % 3})
     pq.write_table(table, buffer, compression="none", use_dictionary=False, write_statistics=False)
-    data = buffer.getvalue()
+    return with_counts(buffer.getvalue(), rows, said, places)
+
+
+def with_counts(data: bytes, rows: int, said: int, places: slice) -> bytes:
+    """A parquet file whose footer declares another number of rows at some of the places: the
+    file's is the first, the row group's the last, those of the columns are between."""
     size = struct.unpack("<I", data[-8:-4])[0]
     first, *pieces = data[-8 - size : -8].split(_variable(rows))
     counts = [rows] * len(pieces)

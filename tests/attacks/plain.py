@@ -59,7 +59,9 @@ def _csv(path: Path) -> Columns:
 def _parquet(path: Path) -> Columns:
     import pyarrow.parquet as pq
 
-    return pq.read_table(path).to_pydict()
+    with pq.ParquetFile(path) as file:  # to read it whole believes what the footer declares
+        parts = [part.to_pydict() for part in file.iter_batches(1000)]
+    return _joined(parts)
 
 
 def _arrow(path: Path) -> Columns:

@@ -14,6 +14,7 @@ from PIL import Image
 
 from attacks.bytes_edits import Edit, Random
 from attacks.tree_edits import TEXTS, TREE, finished
+from declared import with_counts
 
 CELLS = (
     "",
@@ -170,6 +171,14 @@ def _parquet(change: Callable[[Any, Random], Any]) -> Edit:
     return edit
 
 
+def footer_counts(data: bytes, random: Random) -> bytes:
+    """Rows that are not there, or that nobody names."""
+    rows = pq.ParquetFile(io.BytesIO(data)).metadata.num_rows
+    said = int(random.choice(np.array([0, 1, 60, 2**31, 10**12, 2**62], dtype=object)))
+    places = (slice(1), slice(1, None), slice(-1, None), slice(1, -1), slice(None))
+    return with_counts(data, rows, said, places[int(random.integers(len(places)))])
+
+
 def _arrow(change: Callable[[Any, Random], Any]) -> Edit:
     def edit(data: bytes, random: Random) -> bytes:
         table, buffer = change(pa.ipc.open_stream(data).read_all(), random), io.BytesIO()
@@ -250,6 +259,6 @@ def picture_words(data: bytes, random: Random) -> bytes:
 
 
 CSV = (csv_cell, csv_cell, csv_column, csv_shape)
-PARQUET = (_parquet(_other_table), _parquet(_other_table), _parquet(_metadata))
+PARQUET = (_parquet(_other_table), _parquet(_other_table), _parquet(_metadata), footer_counts)
 ARROW = (_arrow(_other_table), _arrow(_metadata), _arrow(_metadata))
 PICTURE = (picture_format, picture_format, picture_size, picture_words)

@@ -86,10 +86,11 @@ def test_rows_that_a_table_does_not_hold(tmp_path, said, places):
     refused(tmp_path / "t.parquet", data, f"1,234 rows where its footer declares {said:,}")
 
 
-def test_rows_that_no_group_of_a_table_names(tmp_path):
+@pytest.mark.parametrize("said", [100, 10**12])
+def test_rows_that_no_group_of_a_table_names(tmp_path, said):
     """Arrow reads the rows of the groups, and says nothing of a thousand that are missing."""
-    data = parquet_file(1234, 100, slice(1, None))
-    refused(tmp_path / "t.parquet", data, "100 rows where its footer declares 1,234")
+    data = parquet_file(1234, said, slice(1, None))
+    refused(tmp_path / "t.parquet", data, f"{said:,} rows where its footer declares 1,234")
 
 
 def test_an_archive_of_3000_arrays_is_opened_once(tmp_path):

@@ -249,7 +249,15 @@ class ParquetShard(TableShard):
     def _read_schema(self) -> Any:
         with self._open() as file:
             self.rows = int(file.metadata.num_rows)
+            groups = range(file.metadata.num_row_groups)
+            self._agree(sum(file.metadata.row_group(k).num_rows for k in groups), self.rows)
             return file.schema_arrow
+
+    def _agree(self, rows: int, declared: int) -> None:
+        """Of rows that are missing or too many arrow itself says nothing."""
+        if rows != declared:
+            lies = EOFError(f"{rows:,} rows where its footer declares {declared:,}")
+            raise unreadable(self.path, f"a complete {self.kind}", lies)
 
     def _batches(self, vectors: Sequence[str], names: Sequence[str], batch: int) -> Iterator[Any]:
         wanted = list(dict.fromkeys([*vectors, *names]))
@@ -258,9 +266,7 @@ class ParquetShard(TableShard):
             for part in file.iter_batches(batch, columns=wanted, use_threads=False):
                 came += part.num_rows
                 yield part
-        if came != declared:  # of rows that are missing or too many arrow itself says nothing
-            lies = EOFError(f"{came:,} rows where its footer declares {declared:,}")
-            raise unreadable(self.path, f"a complete {self.kind}", lies)
+        self._agree(came, declared)
 
 
 class ArrowShard(TableShard):
