@@ -14,7 +14,7 @@ import numpy as np
 import yaml
 from PIL import Image
 
-from attacks.plain import Columns, plain_columns, strict, tensors
+from attacks.plain import Columns, described, plain_columns, strict, tensors
 
 # What a report leaves out of the records it carries on.
 LEFT_OUT = {"influences"}
@@ -81,6 +81,23 @@ def views(folder: Path, file: str, answer: Any) -> str:
     wanted = [(n // int(units[0]), v) for n, v in spread(columns["embedding"], columns["label"])]
     found = [(0, value) for _, value in _classes(answer)]
     return _same(sorted(found), sorted((0, value) for _, value in wanted)) if units[0] > 1 else "-"
+
+
+def kept_first(folder: Path, file: str, answer: Any) -> str:
+    """As `rows`, of the split that was judged, and of each instance as it is before its views."""
+    columns = plain_columns(folder / file)
+    about = described(folder / file, columns)
+    vectors, labels = np.array(columns["backbone"]), np.asarray(columns["label"])
+    judged = np.full(len(labels), True)
+    if (split := answer["conditions"]["split"]) is not None:
+        judged = np.asarray(columns["split"]) == split
+    if not about.get("plain_first") or not about.get("views"):
+        return "-"
+    if "view" in columns:
+        judged = judged & (np.asarray(columns["view"]) == 0)
+    else:
+        vectors = vectors[:, 0]
+    return _same(_classes(answer), spread(vectors[judged], labels[judged]))
 
 
 def reported(folder: Path, file: str, answer: Any) -> str:
@@ -279,6 +296,7 @@ def config(folder: Path, file: str, answer: Any) -> str:
 CHECKS: dict[str, Callable[[Path, str, Any], str]] = {
     "rows": rows,
     "views": views,
+    "kept first": kept_first,
     "reported": reported,
     "record": record,
     "compared": compared,

@@ -64,6 +64,15 @@ def _parquet(path: Path) -> Columns:
     return _joined(parts)
 
 
+def described(path: Path, columns: Columns) -> Any:
+    """What `uncollapse embed` wrote of a file into it."""
+    import pyarrow.parquet as pq
+
+    if path.suffix == ".npz":
+        return json.loads(str(columns["about"]))
+    return json.loads((pq.read_schema(path).metadata or {}).get(b"uncollapse", b"{}"))
+
+
 def _arrow(path: Path) -> Columns:
     import pyarrow as pa
 

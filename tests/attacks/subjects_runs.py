@@ -118,6 +118,17 @@ def runs(root: Path) -> Iterator[Subject]:
         )
 
 
+def kept_first(root: Path) -> Iterator[Subject]:
+    """Embeddings that hold each instance as it is before its views."""
+    folder = root / "kept"
+    shutil.copytree(root / "data", folder)
+    for kind in ("npz", "parquet"):
+        file = f"views.{kind}"
+        _call("embed", str(folder / "parquet.yaml"), "--views", "2", "-o", str(folder / file))
+        words = ("measure", file, "--embedding", "backbone", "--json", "--permutations", "0")
+        yield Subject(f"measure kept {kind}", folder, file, kind, words, "kept first", 1)
+
+
 def weights(root: Path) -> Iterator[Subject]:
     """Pretrained weights of a configuration."""
     import torch
@@ -181,7 +192,8 @@ def pilots(root: Path) -> Iterator[Subject]:
     yield Subject("pilot trial", folder, str(trial), "json", words, "", 0.3, written)
 
 
-MAKERS = (embeddings, states, huggingface, data_sources, records, runs, weights, pilots)
+MAKERS = (embeddings, states, huggingface, data_sources, records, runs)
+MAKERS += (kept_first, weights, pilots)
 
 
 def subjects(root: Path) -> list[Subject]:
