@@ -192,8 +192,17 @@ def pilots(root: Path) -> Iterator[Subject]:
     yield Subject("pilot trial", folder, str(trial), "json", words, "", 0.3, written)
 
 
-MAKERS = (embeddings, states, huggingface, data_sources, records, runs)
-MAKERS += (kept_first, weights, pilots)
+MAKERS = (
+    embeddings,
+    states,
+    huggingface,
+    data_sources,
+    records,
+    runs,
+    kept_first,
+    weights,
+    pilots,
+)
 
 
 def subjects(root: Path) -> list[Subject]:

@@ -32,15 +32,6 @@ from attacks.subjects import Subject
 # Seconds of processor time: what a user waits on a machine of their own. A command that waits for
 # something that never comes uses none, and is ended by the clock on the wall.
 SECONDS, WALL, BYTES = 20.0, 120.0, 2 << 30
-MODULES = (
-    "uncollapse.cli.measure",
-    "uncollapse.cli.report",
-    "uncollapse.cli.train",
-    "uncollapse.cli.probe",
-    "uncollapse.cli.pilot",
-    "uncollapse.cli.predict",
-    "uncollapse.cli.simulate",
-)
 # Programs and connections; "exec" is every module that runs, by its file.
 FORBIDDEN = (
     "subprocess.Popen",
@@ -107,10 +98,8 @@ def watched(log: list[str]) -> Any:
 
 def imported(subjects: list[Subject], room: Path) -> None:
     """Import here what the commands import late: each subject runs once in a child, which tells."""
-    for name in MODULES:
-        importlib.import_module(name)
     names: set[str] = set()
-    for subject in {subject.words[0]: subject for subject in subjects}.values():
+    for subject in {(each.words[0], each.kind): each for each in subjects}.values():
         reader, writer = os.pipe()
         if (child := os.fork()) == 0:
             with contextlib.suppress(BaseException):
