@@ -26,6 +26,8 @@ FAULTS = (
     "control",
     "died",
 )
+LIGHT = tuple(f"uncollapse.cli.{name}" for name in ("measure", "report", "probe", "predict"))
+HEAVY = ("torch", "uncollapse.training", "uncollapse.pilot", "uncollapse.cli.train")
 SHRUNK = 2  # Findings of one kind that are made smaller.
 
 
@@ -83,9 +85,9 @@ def fuzz(
     to fork.
     """
     tally, mutants = Tally(), drawn(subjects, count, seed)
-    for name, heavy in (("light", False), ("heavy", True)):
+    for name, heavy, modules in (("light", False, LIGHT), ("heavy", True, HEAVY)):
         chosen = [subject for subject in subjects if _needs_torch(subject) == heavy]
-        imported(chosen, room)
+        imported(chosen, room, modules)
         own = [each for each in mutants if _needs_torch(each.subject) == heavy]
         _forked(own, [room / f"{name}-{number}" for number in range(processes)])
         for number in range(processes):

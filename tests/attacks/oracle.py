@@ -85,14 +85,14 @@ def views(folder: Path, file: str, answer: Any) -> str:
 
 def kept_first(folder: Path, file: str, answer: Any) -> str:
     """As `rows`, of the split that was judged, and of each instance as it is before its views."""
-    columns = plain_columns(folder / file)
-    about = described(folder / file, columns)
+    about = described(folder / file)
+    if not about.get("plain_first") or not about.get("views"):
+        return "-"
+    columns = plain_columns(folder / file, ("backbone", "label", "split", "view"))
     vectors, labels = np.array(columns["backbone"]), np.asarray(columns["label"])
     judged = np.full(len(labels), True)
     if (split := answer["conditions"]["split"]) is not None:
         judged = np.asarray(columns["split"]) == split
-    if not about.get("plain_first") or not about.get("views"):
-        return "-"
     if "view" in columns:
         judged = judged & (np.asarray(columns["view"]) == 0)
     else:

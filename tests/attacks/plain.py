@@ -15,16 +15,17 @@ import numpy as np
 Columns = Mapping[str, Any]
 
 
-def plain_columns(path: Path) -> Columns:
-    """The columns of a file of rows, by the library of its format."""
+def plain_columns(path: Path, names: tuple[str, ...] = ()) -> Columns:
+    """The columns of a file of rows, by the library of its format; of npz and parquet files those
+    of these names alone, if any are named."""
     if path.is_dir():
         state = strict(path / "state.json")
         return _joined([_arrow(path / part["filename"]) for part in state["_data_files"]])
     readers: dict[str, Callable[[Path], Columns]] = {
-        ".npz": _npz,
+        ".npz": lambda p: _npz(p, names),
         ".npy": lambda p: {"array": np.load(p, allow_pickle=False)},
         ".csv": _csv,
-        ".parquet": _parquet,
+        ".parquet": lambda p: _parquet(p, names),
         ".arrow": _arrow,
         ".safetensors": tensors,
     }
@@ -35,12 +36,13 @@ def _joined(parts: list[Columns]) -> Columns:
     return {name: [value for part in parts for value in part[name]] for name in parts[0]}
 
 
-def _npz(path: Path) -> Columns:
+def _npz(path: Path, names: tuple[str, ...]) -> Columns:
     with zipfile.ZipFile(path) as archive:
-        names = [name for name in archive.namelist() if name.endswith(".npy")]
-        held = {name: io.BytesIO(archive.read(name)) for name in names}
+        there = [name[:-4] for name in archive.namelist() if name.endswith(".npy")]
+        wanted = [name for name in there if name in names or not names]
+        held = {name: io.BytesIO(archive.read(f"{name}.npy")) for name in wanted}
     read = np.lib.format.read_array
-    return {name[:-4]: read(part, allow_pickle=False) for name, part in held.items()}
+    return {name: read(part, allow_pickle=False) for name, part in held.items()}
 
 
 def _csv(path: Path) -> Columns:
@@ -56,21 +58,27 @@ def _csv(path: Path) -> Columns:
     return {"embedding": np.array(vectors).T, "label": columns["label"]}
 
 
-def _parquet(path: Path) -> Columns:
+def _parquet(path: Path, names: tuple[str, ...]) -> Columns:
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(path) as file:  # to read it whole believes what the footer declares
-        parts = [part.to_pydict() for part in file.iter_batches(1000)]
+        wanted = [name for name in file.schema_arrow.names if name in names or not names]
+        parts = [part.to_pydict() for part in file.iter_batches(1000, columns=wanted)]
     return _joined(parts)
 
 
-def described(path: Path, columns: Columns) -> Any:
-    """What `uncollapse embed` wrote of a file into it."""
+def described(path: Path) -> Any:
+    """What `uncollapse embed` wrote of a file into it; of nonsense nothing."""
     import pyarrow.parquet as pq
 
-    if path.suffix == ".npz":
-        return json.loads(str(columns["about"]))
-    return json.loads((pq.read_schema(path).metadata or {}).get(b"uncollapse", b"{}"))
+    try:
+        if path.suffix == ".npz":
+            about = json.loads(str(plain_columns(path, ("about",))["about"]))
+        else:
+            about = json.loads((pq.read_schema(path).metadata or {}).get(b"uncollapse", b"{}"))
+    except (ValueError, KeyError):
+        return {}
+    return about if isinstance(about, dict) else {}
 
 
 def _arrow(path: Path) -> Columns:

@@ -96,8 +96,11 @@ def watched(log: list[str]) -> Any:
     return on
 
 
-def imported(subjects: list[Subject], room: Path) -> None:
-    """Import here what the commands import late: each subject runs once in a child, which tells."""
+def imported(subjects: list[Subject], room: Path, modules: tuple[str, ...]) -> None:
+    """Import here these, and what the commands import late: of each kind of file and command one
+    runs in a child, which tells."""
+    for name in modules:
+        importlib.import_module(name)
     names: set[str] = set()
     for subject in {(each.words[0], each.kind): each for each in subjects}.values():
         reader, writer = os.pipe()
