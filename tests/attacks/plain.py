@@ -76,7 +76,7 @@ def described(path: Path) -> Any:
             about = json.loads(str(plain_columns(path, ("about",))["about"]))
         else:
             about = json.loads((pq.read_schema(path).metadata or {}).get(b"uncollapse", b"{}"))
-    except (ValueError, KeyError):
+    except (ValueError, KeyError, RecursionError):
         return {}
     return about if isinstance(about, dict) else {}
 
