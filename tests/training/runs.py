@@ -24,7 +24,7 @@ def problem_of(**changes):
 
 def main(output, *options):
     """Train to a folder; "kill=N" kills the process after N steps, "stop=N" asks its whole group
-    to stop then, "resume" goes on, "workers" reads ahead."""
+    to stop then, "resume" goes on, "workers" reads ahead, "keep:NAME" keeps a reference."""
     import os
     import signal
 
@@ -42,7 +42,9 @@ def main(output, *options):
             os.killpg(os.getpgid(0), signal.SIGTERM)
 
     workers = 1 if "workers" in options else 0
-    problem = problem_of(checkpoint={"every_steps": 3}, workers=workers)
+    kept = [option.removeprefix("keep:") for option in options if option.startswith("keep:")]
+    loss = BLOCK["loss"] | ({"keep": 1.0, "reference": kept[0]} if kept else {})
+    problem = problem_of(checkpoint={"every_steps": 3}, workers=workers, loss=loss)
     train(problem, Path(output), resume="resume" in options, progress=progress)
 
 

@@ -121,6 +121,21 @@ class LimitConfig(Strict):
     test: PositiveCount | None = None
 
 
+class StoredConfig(Strict):
+    """The `data.reference:` block: another embedding of the rows, for `loss.reference: stored`.
+
+    Attributes:
+        path: A file of embeddings, as `uncollapse measure` reads them.
+        column: Its column of vectors; None where it has one only.
+        id: Its column of ids, which are those of these rows (`data.id`, or what `uncollapse embed`
+            writes); None for as many rows as the source has, in its order.
+    """
+
+    path: str
+    column: str | None = None
+    id: str | None = None
+
+
 class _SourceConfig(Strict):
     """What every source has.
 
@@ -142,6 +157,7 @@ class _SourceConfig(Strict):
         image: See `ImageOptions`.
         memory_mib: Decoded images up to this many MiB are kept in memory; more are decoded when
             they are read.
+        reference: See `StoredConfig`.
     """
 
     label: str | None = None
@@ -157,6 +173,7 @@ class _SourceConfig(Strict):
     seed: Annotated[int, Field(ge=0)] = 0
     image: ImageOptions = ImageOptions()
     memory_mib: Annotated[float, Field(ge=0)] = 1024
+    reference: StoredConfig | None = None
 
 
 class ImageFolderConfig(_SourceConfig):

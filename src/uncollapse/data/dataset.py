@@ -65,6 +65,7 @@ class LabelledData:
     ids: NDArray[Any]  # (N,) text, unique
     split: NDArray[Any]  # (N,) "train", "validation" or "test"
     description: DataDescription  # what a record says of them
+    beside: NDArray[np.float32] | None = None  # (N, e) a stored reference; NaN where a row has none
 
     def rows(self, split: str) -> NDArray[np.int64]:
         """Numbers of the rows of one part, ascending; `split` is one of `SPLITS`."""

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uncollapse.data._sources import DataSource, builtin, folder, table
+from uncollapse.data._stored import stored_reference
 from uncollapse.data.config import DataConfig
 from uncollapse.data.dataset import Inputs, LabelledData
 from uncollapse.data.labels import Labels, make_labels
@@ -161,6 +162,9 @@ def load_data(
         rows = limited_rows(config.limit, split, codes, finer, config.seed)
     labels = replace(labels, codes=codes[rows])
     ids, split = ids[rows], split[rows]
+    beside = None
+    if config.reference is not None:
+        beside = stored_reference(config.reference, base, rows, ids, len(codes))
     inputs = source.open(rows, config, progress or quiet)
     return LabelledData(
         inputs=inputs,
@@ -173,4 +177,5 @@ def load_data(
         ids=ids,
         split=split,
         description=_describe(config, source, labels, how, inputs, ids, split),
+        beside=beside,
     )

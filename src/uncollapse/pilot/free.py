@@ -3,7 +3,7 @@
 - The other layer of the run.
 - A linear map of the embedding without labels: centred, or whitened (`uncollapse.metrics`), fitted
   on training rows.
-- The base: the inputs as the encoder receives them (images averaged down to `MOST_PIXELS` a side),
+- The base: the inputs as the encoder receives them (images averaged down to 32 pixels a side),
   and of images or given weights also the encoder before training. A frozen backbone is its own
   base.
 - The present embedding and the base side by side, as unit vectors.
@@ -27,12 +27,10 @@ from uncollapse.errors import InputError
 from uncollapse.metrics import LinearMap, fit_linear_map
 from uncollapse.records import PilotOptions, Trial
 from uncollapse.storage import beside
-from uncollapse.training import Encoder, Problem, embed_rows, joined
+from uncollapse.training import Encoder, Problem, embed_rows, flat_inputs, joined
 
 LAYERS = ("projector", "backbone")
 MAPS = "maps.safetensors"
-# Of an image, to a side: more would make a probe slow and say little more.
-MOST_PIXELS = 32
 
 Layers = dict[str, NDArray[np.float32]]
 MapKind = Literal["centred", "whitened"]
@@ -129,18 +127,10 @@ class _WithBase(Encoder):
 
     def layers(self, inputs: Tensor) -> dict[str, Tensor]:
         """Outputs of the encoder's layers and of the base's."""
-        layers = super().layers(inputs) | {"inputs": _flat(inputs)}
+        layers = super().layers(inputs) | {"inputs": flat_inputs(inputs)}
         if self.before is not None:
             layers[self.name] = self.before(inputs)
         return layers
-
-
-def _flat(inputs: Tensor) -> Tensor:
-    """Inputs as vectors; images larger than `MOST_PIXELS` a side are averaged down."""
-    if inputs.ndim == 4:
-        height, width = (min(side, MOST_PIXELS) for side in inputs.shape[-2:])
-        inputs = nn.functional.adaptive_avg_pool2d(inputs, (height, width))
-    return inputs.flatten(1)
 
 
 @dataclass(frozen=True)

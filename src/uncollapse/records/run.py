@@ -42,6 +42,23 @@ class DataDescription(Part):
     fingerprint_of: str  # of what of the inputs
 
 
+@dataclass(frozen=True)
+class KeptReference(Part):
+    """What the loss of a run keeps inside the classes.
+
+    Attributes:
+        weight: Of 1 - retention in the loss (`loss.keep`).
+        reference: As `loss.reference` names it.
+        dimension: Of the reference; None for the run's own backbone, which changes.
+        fingerprint: SHA-256 of its training and validation rows; None for the same.
+    """
+
+    weight: scalars.NotNegative
+    reference: str
+    dimension: scalars.PositiveCount | None = None
+    fingerprint: str | None = None
+
+
 RunStatus = Literal["running", "paused", "interrupted", "failed", "finished"]
 
 
@@ -59,6 +76,7 @@ class RunRecord(Document):
         parameters: Of the model.
         versions: Of the packages that matter.
         prediction: What theory says; None where it was not asked.
+        keep: What the loss keeps; None without keep.
         more: What else the caller wanted noted; in JSON beside the other keys.
     """
 
@@ -78,6 +96,7 @@ class RunRecord(Document):
     command: tuple[str, ...] = ()
     versions: dict[str, str] = field(default_factory=dict)
     prediction: Prediction | None = None
+    keep: KeptReference | None = None
     more: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -97,7 +116,8 @@ class EpochLine(Part):
     """A line of metrics.jsonl: steps taken so far, the epoch from 1, seconds of training so far.
 
     `numbers` are means over the epoch's steps (loss, supervised, self_supervised,
-    anchors_without_positives, learning_rate), and measures of validation rows, whose names have a
+    anchors_without_positives, learning_rate; with keep also keep, retention and
+    classes_without_retention), and measures of validation rows, whose names have a
     slash; in JSON they stand beside the other keys.
     """
 

@@ -1,8 +1,15 @@
+from ._beside import (
+    flat_inputs,
+)
 from ._checkpoint import (
     load_trained,
 )
 from ._loop import (
     Scores,
+)
+from ._run_folder import (
+    check_folder,
+    read_run,
 )
 from .config import (
     TrainConfig,
@@ -25,8 +32,6 @@ from .problem import (
 )
 from .run import (
     TrainResult,
-    check_folder,
-    read_run,
     train,
 )
 
@@ -41,6 +46,7 @@ __all__ = [
     "check_folder",
     "embed",
     "embed_rows",
+    "flat_inputs",
     "joined",
     "load_config",
     "load_data_config",

@@ -19,6 +19,7 @@ from uncollapse.errors import InputError
 from uncollapse.losses import SupCLLoss
 from uncollapse.progress import OnStep, Step
 from uncollapse.records import EpochLine
+from uncollapse.training._beside import Beside
 from uncollapse.training._checkpoint import BestEpoch, Checkpoint, Means, RunState, write_checkpoint
 from uncollapse.training.config import OptimiserConfig, TrainConfig
 from uncollapse.training.embedding import embed_rows, joined
@@ -100,10 +101,16 @@ class Loop:
     """A run while it runs; without a folder for its checkpoints in all processes but the first."""
 
     def __init__(
-        self, problem: Problem, fabric: Any, saved: Checkpoint | None, checkpoints: Path | None
+        self,
+        problem: Problem,
+        fabric: Any,
+        saved: Checkpoint | None,
+        checkpoints: Path | None,
+        beside: Beside | None = None,
     ) -> None:
         config = problem.config
         self.problem, self.fabric, self.checkpoints = problem, fabric, checkpoints
+        self.beside = beside
         self.interrupted = False
         self.steps = problem.sampler.steps
         self.state = RunState(epoch=0, offset=0, step=0, means=Means(0, {}), seconds=0.0)
@@ -117,7 +124,11 @@ class Loop:
         inner = self.trained.module
         self.model = inner.module if hasattr(inner, "module") else inner
         self.schedule = _make_schedule(config.optimiser, self.optimiser, self.steps, config.epochs)
-        self.loss = SupCLLoss(**dict(config.loss), gather=fabric.world_size > 1)
+        if beside is not None:
+            beside.watch(self.model)
+        self.loss = SupCLLoss(
+            **config.loss.supcl(), keep=config.loss.keep, gather=fabric.world_size > 1
+        )
         self.loader = Loader(
             problem.data,
             problem.rows,
@@ -183,8 +194,16 @@ class Loop:
             key = np.random.SeedSequence((config.seed, number, self.fabric.global_rank))
             torch.manual_seed(int(key.generate_state(1)[0]))
             embeddings = self.trained(views.flatten(0, 1)).unflatten(0, views.shape[:2])
+        reference = None
+        if self.beside is not None:
+            reference = self.beside.of(batch.instances, views.shape[1], device)
         try:
-            loss = self.loss(embeddings, batch.labels.to(device), batch.instances.to(device))
+            loss = self.loss(
+                embeddings,
+                batch.labels.to(device),
+                batch.instances.to(device),
+                reference=reference,
+            )
         except InputError as error:
             raise InputError(
                 error.expected, f"{error.found} at step {number}", error.remedy
@@ -208,7 +227,12 @@ class Loop:
             "self_supervised": terms.self_supervised,
             "anchors_without_positives": terms.supervised_anchors_without_positives,
         }
-        return {name: float(value) for name, value in values.items() if value is not None}
+        numbers = {name: float(value) for name, value in values.items() if value is not None}
+        if terms.kept is not None:
+            numbers["keep"] = config.loss.keep * float(terms.kept.loss)
+            numbers["retention"] = 1 - float(terms.kept.loss)
+            numbers["classes_without_retention"] = terms.kept.few + terms.kept.alike
+        return numbers
 
     def _anyone(self, here: bool) -> bool:
         """Whether any process was asked to stop, so that all stop at the same step."""
@@ -243,7 +267,8 @@ class Loop:
                 "lower optimiser.learning_rate; the last good checkpoint is kept",
             )
         fine = {name: data.columns[name][rows] for name in data.fine}
-        return scores(layers, data.labels[rows], fine)
+        found = scores(layers, data.labels[rows], fine)
+        return found if self.beside is None else found | self.beside.measured(layers)
 
     def _save(self, *, best: bool = False) -> None:
         if self.checkpoints is not None:

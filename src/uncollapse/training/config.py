@@ -12,19 +12,12 @@ from pydantic import Field, ValidationError, model_validator
 
 from uncollapse.data import BatchConfig, DataConfig, Strict, ViewsConfig, data_config
 from uncollapse.errors import InputError
-from uncollapse.records import (
-    AnchorsWithoutPositives,
-    Reduction,
-    SelfPairs,
-    parse_yaml,
-    read_yaml,
-)
+from uncollapse.records import parse_yaml, read_yaml
+from uncollapse.training._loss_config import LossConfig, YamlNumber
 
 PositiveCount = Annotated[int, Field(ge=1)]
 # Units of a layer; more, or a billion by a slip of the hand, would take all memory at once.
 Width = Annotated[int, Field(ge=1, le=1 << 16)]
-# YAML writes 1 where a fraction is meant, and 1e-4 without a dot is text to it.
-YamlNumber = Annotated[float, Field(strict=False)]
 
 
 class EncoderConfig(Strict):
@@ -79,16 +72,6 @@ class HeadConfig(Strict):
     layers: Literal[0, 1, 2] = 2
     hidden: Width | None = None
     norm: Literal["batch", "none"] = "batch"
-
-
-class LossConfig(Strict):
-    """The `loss:` block; see `uncollapse.losses.supcl_loss` and docs/conventions.md."""
-
-    alpha: Annotated[YamlNumber, Field(ge=0, le=1)]
-    temperature: Annotated[YamlNumber, Field(ge=1e-3, le=1e3)]
-    self_pairs: SelfPairs = "exclude"
-    reduction: Reduction = "anchors"
-    anchors_without_positives: AnchorsWithoutPositives = "drop"
 
 
 class OptimiserConfig(Strict):
@@ -172,9 +155,40 @@ class TrainConfig(Strict):
             raise ValueError("alpha > 0 needs views.count of 2 or more: one view has no other view")
         return self
 
+    @model_validator(mode="after")
+    def _reference_makes_sense(self) -> TrainConfig:
+        refusal = _no_reference(self) if self.loss.keep else None
+        if refusal is not None:
+            raise ValueError(f"loss.reference: {self.loss.reference}: {refusal}")
+        return self
+
     def plain(self) -> dict[str, Any]:
         """As JSON and YAML write it."""
         return self.model_dump(mode="json")
+
+
+def _no_reference(config: TrainConfig) -> str | None:
+    """Why the reference of a configuration that keeps one makes no sense."""
+    loss, encoder = config.loss, config.encoder
+    if loss.reference == "stored" and config.data.reference is None:
+        return "name the file that holds it in data.reference"
+    if loss.reference == "base" and encoder.weights is None and loss.base is None:
+        return (
+            "an untrained encoder has nothing worth keeping; give encoder.weights or loss.base, or "
+            "take input or self-supervised"
+        )
+    if loss.reference == "backbone" and config.head.layers == 0:
+        return "without a head the backbone is the embedding itself"
+    if loss.reference == "self-supervised":
+        if loss.alpha == 1:
+            return "the run itself is one, because alpha is 1"
+        if encoder.frozen:
+            return "the backbone is frozen, and no run changes it; take backbone"
+        if config.views.count == 1 and loss.self_pairs == "exclude":
+            return "a run with alpha 1 needs views.count of 2 or more"
+    if config.batch.per_class is not None and config.batch.per_class < 4:
+        return "retention needs four instances of a class; raise batch.per_class"
+    return None
 
 
 def parse_config(block: Mapping[str, Any], *, source: str = "the configuration") -> TrainConfig:

@@ -48,7 +48,7 @@ class Problem:
             views=self.config.views.count,
             dimension=self._embedding_dimension(),
             batch=self.sampler.batch(),
-            **dict(self.config.loss),
+            **self.config.loss.supcl(),
         )
 
     def _embedding_dimension(self) -> int:
