@@ -5,7 +5,7 @@ import pytest
 
 from uncollapse.metrics import Accumulator, load_state, measure, save_state
 from uncollapse.probes import Embedded, ProbeOptions, probe
-from uncollapse.samples import CopyCounter, row_hashes, row_norms
+from uncollapse.samples import CopyCounter, row_hashes, row_keys, row_norms
 
 TIMES = 5
 
@@ -111,26 +111,135 @@ def test_hashes_are_those_of_the_bytes(rng, dtype):
     assert len(np.unique(row_hashes(rows))) == different
 
 
-@pytest.mark.parametrize("interval", ["exact", "blocks"])
-def test_a_stream_counts_the_copies_of_all_its_parts(rng, noise, tmp_path, interval):
-    rows, labels = repeated(rng, *noise[:2])
+def streamed(rows, labels, path, interval="exact", **columns):
+    """Two streams of parts, one of them saved, as one."""
     parts = [Accumulator(interval) for _ in range(2)]
-    for k, at in enumerate(np.array_split(np.arange(1200), 7)):
-        parts[k % 2].update(rows[at], labels[at])
-    save_state(parts[1], tmp_path / "state.npz")
-    parts[0].merge(load_state(tmp_path / "state.npz"))
-    found = parts[0].measurement()
+    for k, at in enumerate(np.array_split(np.arange(len(rows)), 7)):
+        own = {name: values[at] for name, values in columns.items()}
+        parts[k % 2].update(rows[at], labels[at], **own)
+    save_state(parts[1], path)
+    parts[0].merge(load_state(path))
+    return parts[0].measurement(permutations=0)
+
+
+@pytest.mark.parametrize("instances", [False, True])
+@pytest.mark.parametrize("large", [False, True])
+def test_a_stream_has_the_interval_of_one_call(rng, noise, tmp_path, large, instances):
+    """Of classes that are kept as rows whatever is repeated, of others that are kept as sums."""
+    rows, labels = noise[:2]
+    if large:
+        rows, labels = repeated(rng, rows[:, :4], labels)
+    else:
+        times = rng.integers(1, 4, 60)  # a class of at most 22 units keeps them
+        rows, labels = (
+            np.repeat(column[:60], times, axis=0) for column in (rows, np.arange(60) % 6)
+        )
+        rows = np.tile(rows, (1, 2))
+    names = {"instances": np.arange(len(rows))} if instances else {}
+    expected = measure(rows, labels, permutations=0, **names)
+    found = streamed(rows, labels, tmp_path / "state.npz", **names)
+    assert found.conditions.copies == expected.conditions.copies > 0
+    assert found.conditions.units == expected.conditions.units
+    for name in ("within_class_variance", "between_class_variance", "total_variance", "share"):
+        a, b = expected[name], found[name]
+        assert (b.estimate, b.low, b.high) == pytest.approx((a.estimate, a.low, a.high), rel=1e-9)
+    for one, other in zip(expected.classes, found.classes, strict=True):
+        assert other.share.low == pytest.approx(one.share.low, rel=1e-9)
+    assert [one.text for one in found.reasons] == [one.text for one in expected.reasons]
+
+
+def test_a_stream_without_linked_copies_is_as_it_was(rng, tmp_path):
+    labels = np.arange(3000) % 3
+    points = rng.standard_normal((3, 4, 8))[labels, rng.integers(0, 4, 3000)]
+    for interval in ("exact", "blocks"):
+        found = streamed(points, labels, tmp_path / "state.npz", interval)
+        assert found.conditions.units == 3000
+        (reason,) = [one for one in found.reasons if one.code == "UC507"]
+        assert "each counts by itself" in reason.text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("interval", ["exact", "blocks"])
+@pytest.mark.parametrize("times", [1, 5, "1 to 9"])
+def test_intervals_of_streams_of_copies_hold(tmp_path, interval, times):
+    """95 % intervals of within-class variance, true 1 - 1/d |E u|^2, of Gaussian rows repeated."""
+    rng, held, rows = np.random.default_rng(7), [], 200
+    shift = np.array([[1.0, 0, 0, 0, 0, 0], [0, 1.0, 0, 0, 0, 0]])
+    many = rng.standard_normal((2_000_000, 6)) + shift[0]
+    truth = 1 - np.sum((many / np.linalg.norm(many, axis=1)[:, None]).mean(axis=0) ** 2)
+    for _ in range(300):
+        labels = np.arange(rows) % 2
+        found = rng.standard_normal((rows, 6)) + shift[labels]
+        count = rng.integers(1, 10, rows) if times == "1 to 9" else np.full(rows, times)
+        order = rng.permutation(int(count.sum()))
+        stream = Accumulator(interval)
+        stream.update(np.repeat(found, count, axis=0)[order], np.repeat(labels, count)[order])
+        low, high = (stream.measurement().within_class_variance[end] for end in ("low", "high"))
+        held.append(low <= truth <= high)
+    assert 0.91 <= np.mean(held) <= 0.99
+
+
+def test_copies_that_an_older_state_does_not_place_leave_no_interval(rng, noise, tmp_path):
+    rows, labels = repeated(rng, *noise[:2])
+    state = Accumulator()
+    state.update(rows, labels)
+    save_state(state, tmp_path / "state.npz")
+    with np.load(tmp_path / "state.npz") as stored:
+        older = dict(stored)
+    older["copies"] = older["copies"][:3]
+    np.savez(tmp_path / "state.npz", **older)
+    found = load_state(tmp_path / "state.npz").measurement()
     assert found.conditions.copies == 960
-    assert "a stream counts each by itself" in str(found)
+    assert found.share.low is None is not found.share.estimate
+    (reason,) = [one for one in found.reasons if one.code == "UC507"]
+    assert "a state of an older version does not say of which classes" in reason.text
 
 
-def test_a_long_stream_counts_copies_in_bounded_memory(rng):
+def test_the_null_of_nc1_permutes_copies_together(rng, noise):
+    rows, labels = noise[:2]
+    plain = measure(rows, labels).secondary.nc1
+    many, theirs = repeated(rng, rows, labels)
+    found = measure(many, theirs).secondary.nc1
+    assert found.value == pytest.approx(plain.value, rel=1e-9)
+    assert found.null.low == pytest.approx(plain.null.low, rel=0.2)  # of rows: .2 of it
+    assert found.null.p_value > 0.04
+    groups = np.repeat(np.arange(240), TIMES)
+    found = measure(np.repeat(rows, TIMES, axis=0), np.repeat(labels, TIMES), groups=groups)
+    assert found.secondary.nc1.null.p_value > 0.04
+
+
+@pytest.mark.parametrize("interval", ["exact", "blocks"])
+def test_retention_counts_copies_once(rng, noise, tmp_path, interval):
+    rows, labels = noise[:2]
+    base = np.hstack([rows, rng.standard_normal((240, 8))])
+    plain = measure(rows, labels, reference=base, permutations=0).reference
+    many, theirs, beside = repeated(rng, rows, labels, base)
+    found = measure(many, theirs, reference=beside, permutations=0).reference
+    columns = {"reference": beside}
+    other = streamed(many, theirs, tmp_path / "state.npz", interval, **columns).reference
+    for each in (found, other):
+        for end in ("estimate", "low", "high"):
+            a, b = plain.retention[end], each.retention[end]
+            assert b == pytest.approx(a, rel=1e-6)
+        assert [one.units for one in each.classes] == [one.units for one in plain.classes]
+
+
+@pytest.mark.parametrize("codes", [False, True])
+def test_a_long_stream_counts_copies_in_bounded_memory(rng, codes):
     counter = CopyCounter(most=1000)
-    rows = rng.standard_normal((30_000, 4))
+    rows = rng.standard_normal((30_000, 4)) if not codes else rng.choice([-1.0, 1], (30_000, 64))
+
+    def add(part):
+        keys = row_keys(part, row_norms(part))
+        classes = np.zeros(len(part), dtype=int)
+        counter.add(keys, lambda some: row_hashes(part[some]), classes)
+
     for start in range(0, 30_000, 5000):
-        part = rows[start : start + 5000]
-        counter.add(part, row_norms(part))
+        add(rows[start : start + 5000])
         assert counter.extra == 0
-    counter.add(rows[:15_000], row_norms(rows[:15_000]))
-    assert counter.array().shape[1] <= 1000
+    add(rows[:15_000])
+    assert 400 < counter.array().shape[1] <= 1000
+    (found,) = counter.repeats([45_000])
+    assert found.times == pytest.approx(5 / 3, abs=0.05)
+    assert found.distinct == pytest.approx(2 / 3, abs=0.05)
     assert counter.extra == pytest.approx(15_000, rel=0.15)

@@ -1,6 +1,7 @@
 """A reference from files: how rows are joined, and what a stream holds of them."""
 
 import json
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -10,7 +11,15 @@ from sklearn.datasets import load_digits
 
 from command_line import call
 from uncollapse.errors import InputError
-from uncollapse.metrics import Accumulator, Columns, Reference, measure, measure_files
+from uncollapse.metrics import (
+    Accumulator,
+    Columns,
+    Reference,
+    load_state,
+    measure,
+    measure_files,
+    save_state,
+)
 from uncollapse.metrics._held import HeldRows
 from uncollapse.records import Measurement
 from uncollapse.tables import ReferenceFiles
@@ -176,3 +185,117 @@ def test_the_json_has_the_documented_keys(tmp_path, monkeypatch):
     refused = call("measure", "z.npz", "--embedding", "z", "--key", "digit")
     assert refused.returncode == 2
     assert "(--reference)" in refused.stderr
+
+
+def _states(tmp_path, arrays, cuts, most_bytes=1 << 26, name="base", **columns):
+    """Saved streams of consecutive rows, and one stream over all of them."""
+    rows, base, labels = arrays
+    whole, paths = Accumulator(), []
+    for first, last in pairwise(cuts):
+        part = slice(first, last)
+        own = {key: values[part] for key, values in columns.items()}
+        one = Accumulator()
+        for each in (whole, one):
+            each.held = each.held or HeldRows(Reference(None, name), most_bytes=most_bytes)
+            beside = Reference(base[part], name)
+            each.update(rows[part], labels[part], reference=beside, **own)
+        paths.append(tmp_path / f"state-{first}.npz")
+        save_state(one, paths[-1])
+    return paths, whole
+
+
+@pytest.mark.parametrize("columns", ["", "instances", "groups"])
+@pytest.mark.parametrize("most_bytes", [1 << 26, 50_000])
+def test_states_with_a_reference_merge_to_what_one_stream_finds(
+    tmp_path, rng, columns, most_bytes, monkeypatch
+):
+    base = rng.standard_normal((4000, 6))
+    base[2000:2600] = base[:600]  # some of each state are copies of rows of another
+    arrays = base[:, :3] + 0.3 * base[:, 3:], base, np.arange(4000) % 2
+    arrays[2][2000:2600] = arrays[2][:600]
+    given = {columns: np.arange(4000) // 4} if columns else {}
+    if columns == "instances":
+        arrays = *arrays[:2], np.arange(4000) // 4 % 2
+    monkeypatch.setattr("uncollapse.metrics._held._MOST_BYTES", most_bytes)
+    paths, whole = _states(tmp_path, arrays, (0, 1500, 2000, 4000), most_bytes, **given)
+    expected = whole.measurement(permutations=9)
+    found = measure_files(paths, permutations=9)
+    merged = load_state(paths[0])
+    for path in paths[1:]:
+        merged.merge(load_state(path))
+    assert merged.measurement(permutations=9).reference == expected.reference
+    assert found.reference.retention.estimate == expected.reference.retention.estimate
+    assert found.reference.retention.low == expected.reference.retention.low is not None
+    assert (found.reference.drawn_from is None) == (most_bytes > 50_000)
+    if most_bytes > 50_000:
+        once = measure(arrays[0], arrays[2], **given, reference=Reference(base, "base"))
+        assert found.reference.retention.estimate == pytest.approx(
+            once.reference.retention.estimate, rel=1e-9
+        )
+        assert found.reference.retention.low == pytest.approx(
+            once.reference.retention.low, abs=1e-9
+        )
+
+
+def test_states_that_do_not_belong_together_are_refused(tmp_path, rng, arrays):
+    rows, base, labels = arrays
+    (one, two), _ = _states(tmp_path, arrays, (0, 50, 90))
+    plain = Accumulator()
+    plain.update(rows, labels)
+    save_state(plain, tmp_path / "plain.npz")
+    with pytest.raises(InputError, match="with a reference, or two without; found one with and"):
+        measure_files([one, tmp_path / "plain.npz"])
+    with pytest.raises(InputError, match="which has its reference in it or has none"):
+        measure_files([one, two], reference=tmp_path / "base.npz")
+    for name, reference in (("other", base), ("base", base[:, :2])):
+        state = Accumulator()
+        state.update(rows, labels, reference=Reference(reference, name))
+        save_state(state, tmp_path / "third.npz")
+        message = (
+            f"which was 'base' of {base.shape[1]} dimensions, joined by position; found '{name}'"
+        )
+        with pytest.raises(InputError, match=message):
+            measure_files([one, tmp_path / "third.npz"])
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("held_y", lambda y: y[:, :1], "rows of the reference of shapes"),
+        ("held_x", lambda x: 2 + x, "no means of unit vectors"),
+        ("held_x", lambda x: np.full_like(x, np.nan), "no finite numbers"),
+        ("held_labels", lambda codes: codes + 5, "held_labels beyond the"),
+        ("held_keys", lambda keys: keys.astype(float), "no hashes"),
+        ("held_contents", None, "rows of the reference of shapes"),
+        ("held_x", lambda x: np.zeros((10**6, 3)), "rows of the reference of shapes"),
+    ],
+)
+def test_a_damaged_state_with_a_reference_is_refused(tmp_path, arrays, name, change, message):
+    (path, _), _ = _states(tmp_path, arrays, (0, 50, 90))
+    with np.load(path) as stored:
+        damaged = dict(stored)
+    values = damaged.pop(name)
+    if change is not None:
+        damaged[name] = change(values)
+    np.savez(path, **damaged)
+    with pytest.raises(InputError, match=message):
+        load_state(path)
+
+
+def test_saved_shards_of_a_joined_reference_count_its_lone_rows_once(tmp_path, rng, arrays):
+    rows, base, labels = arrays
+    np.savez(tmp_path / "base.npz", x=base, id=IDS)
+    states = []
+    for k, part in enumerate((slice(0, 40), slice(40, 80))):
+        shard = tmp_path / f"z{k}.npz"
+        np.savez(shard, z=rows[part], label=labels[part], id=IDS[part])
+        states.append(tmp_path / f"state{k}.npz")
+        command = ["measure", str(shard), "--reference", str(tmp_path / "base.npz")]
+        assert call(*command, "--save-state", str(states[-1])).returncode == 0
+    answer = call("measure", *map(str, states), "--json")
+    found = json.loads(answer.stdout)["reference"]
+    np.savez(tmp_path / "z.npz", z=rows[:80], label=labels[:80], id=IDS[:80])
+    expected = measured(tmp_path / "z.npz", tmp_path / "base.npz")
+    assert found["dropped"] == dict(expected.dropped) == {"only_in_reference": 10}
+    assert (found["rows"], found["joined_by"], found["key"]) == (80, "id", "id")
+    assert found["retention"]["low"] == pytest.approx(expected.retention.low, rel=1e-9)

@@ -17,6 +17,7 @@ from uncollapse.cli._options import Fields, Keywords
 from uncollapse.cli._setting import CONVENTIONS, BatchOptions, FromZero, Json
 from uncollapse.errors import InputError, shown
 from uncollapse.metrics import (
+    PERMUTATIONS,
     Accumulator,
     Margins,
     ProbeOptions,
@@ -49,7 +50,7 @@ class MeasureOptions:
         seed: Seed of permutations, splits and subsamples.
         stream: Read in one pass, without nulls, or hold all rows. [default: stream above 256 MiB]
         interval: Of a stream: exact (leave one out), or blocks (fast; auto).
-        save: File for a stream's state, to merge with others'.
+        save: File for a stream's state, its reference in it, to merge with others'.
         layer: Layer's name, for the record.
         split: Part of the rows to measure, by a column named split: train, validation, test or all;
             without that column a name for the record. [default: test, else validation]
@@ -103,17 +104,14 @@ def measure_command(
         "split": options.split,
     }
     beside = None if options.beside == ReferenceFiles() else options.beside
-    if options.save is not None and beside is not None:
-        raise InputError(
-            "--save-state without a reference: a state holds sums only",
-            "both",
-            "give the reference where the embeddings are measured",
-        )
     if options.save is not None:
-        state = _saved(files, options, options.save)
+        state = _saved(files, options, options.save, beside)
         if callable(prediction):
             prediction = prediction(state.classes().counts)
-        measured = state.measurement(prediction=prediction, **judged)
+        drawn = PERMUTATIONS if options.permutations else 0
+        measured = state.measurement(
+            prediction=prediction, permutations=drawn, seed=options.seed, **judged
+        )
     else:
         with bar("reading", "rows") as progress:
             measured = measure_files(
@@ -166,7 +164,9 @@ def _prediction(
     return predicted
 
 
-def _saved(files: list[Path], options: MeasureOptions, file: Path) -> Accumulator:
+def _saved(
+    files: list[Path], options: MeasureOptions, file: Path, reference: ReferenceFiles | None
+) -> Accumulator:
     """The saved state of a stream of the files; ends here where it cannot be judged by itself."""
     check_place(file)
     with bar("reading", "rows") as progress:
@@ -174,6 +174,7 @@ def _saved(files: list[Path], options: MeasureOptions, file: Path) -> Accumulato
             files,
             columns=options.columns,
             labels_from=options.labels_from,
+            reference=reference,
             interval="blocks" if options.interval == "blocks" else "exact",
             drop_invalid=options.drop_invalid,
             split=options.split,

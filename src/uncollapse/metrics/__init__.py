@@ -3,6 +3,7 @@
 from uncollapse.metrics._compare import compare
 from uncollapse.metrics._measure import build_record, measure
 from uncollapse.metrics._reference import Reference, retention
+from uncollapse.metrics._retention import PERMUTATIONS
 from uncollapse.metrics.from_files import accumulate_files, measure_files
 from uncollapse.metrics.linear_map import LinearMap, fit_linear_map
 from uncollapse.metrics.moments import EXTRA, Classes, ClassMoments, features_by_class
@@ -16,6 +17,7 @@ from uncollapse.tables import Columns
 
 __all__ = [
     "EXTRA",
+    "PERMUTATIONS",
     "Accumulator",
     "ClassMeasurement",
     "ClassMoments",

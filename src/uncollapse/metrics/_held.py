@@ -1,26 +1,27 @@
 """Rows of a stream that retention is computed from at its end, in bounded memory.
 
-An instance is held while a hash of it (of its number, or of its group's name) is below a limit;
+An instance is held while a hash of it (of its content, or of its group's name) is below a limit;
 when what is held takes too much memory the limit is halved. So what stays is drawn at random,
-whatever the order of the rows, whole groups together, and two streams merge to what one would hold.
+whatever the order of the rows, whole groups and all copies of a row together, and two streams merge
+to what one would hold.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from uncollapse.errors import InputError
-from uncollapse.metrics._reference import Reference, comparison, paired_instances
+from uncollapse.metrics._reference import Reference, comparison, of_several, paired_instances
 from uncollapse.metrics._retention import Drawing, PartOfClass, part_of_class, too_few
 from uncollapse.metrics._stores import mixed
 from uncollapse.metrics.moments import Floats, Integers
 from uncollapse.records import ReferenceComparison
-from uncollapse.samples import Codes, Sample, hash_ids
+from uncollapse.samples import Codes, Contents, Sample, find_copies, hash_ids
 
 Keys = NDArray[np.uint64]
 _MOST_BYTES = 1 << 26
@@ -33,6 +34,7 @@ class _Part:
     x: Floats
     y: Floats
     keys: Keys
+    contents: Keys  # hashes, the same of copies
     labels: Integers
     groups: Integers | None
 
@@ -40,18 +42,27 @@ class _Part:
     def bytes(self) -> int:
         return self.x.nbytes + self.y.nbytes
 
+    def take(self, rows: NDArray[Any]) -> _Part:
+        groups = None if self.groups is None else self.groups[rows]
+        x, y, labels = self.x[rows], self.y[rows], self.labels[rows]
+        return _Part(x, y, self.keys[rows], self.contents[rows], labels, groups)
+
     def below(self, limit: np.uint64) -> _Part:
         kept = self.keys <= limit
-        groups = None if self.groups is None else self.groups[kept]
-        return _Part(self.x[kept], self.y[kept], self.keys[kept], self.labels[kept], groups)
+        return self if kept.all() else self.take(kept)
+
+    def units(self) -> Integers | None:
+        """Unit of each instance: its group, with copies in other groups."""
+        copies = find_copies(self.contents, self.labels, self.groups)
+        return self.groups if copies is None or copies.units is None else copies.units
 
 
 class HeldRows:
     """Instances of both embeddings of a stream; of the reference what the record says of it."""
 
-    def __init__(self, reference: Reference, most_bytes: int = _MOST_BYTES) -> None:
+    def __init__(self, reference: Reference, most_bytes: int | None = None) -> None:
         self.reference = replace(reference, array=None, paired=None)
-        self.most_bytes = most_bytes
+        self.most_bytes = most_bytes or _MOST_BYTES
         self.halvings = 0
         self.parts: list[_Part] = []
         self.bytes = 0
@@ -67,27 +78,56 @@ class HeldRows:
         """The largest hash that is held."""
         return np.uint64((1 << (64 - self.halvings)) - 1)
 
-    def add(self, sample: Sample, first_row: int, *, named: bool) -> None:
-        """Rows of a usable sample, the first of them row `first_row` of the stream.
-
-        `named` says whether its instances have ids, by which they come back.
-        """
+    def add(self, sample: Sample, contents: Contents) -> None:
+        """Rows of a usable sample, and what tells copies of its instances."""
         assert sample.beside is not None  # the caller has asked
-        self.dimension = sample.beside.matrix.shape[1]
+        self._check(self.reference, sample.beside.matrix.shape[1])
         self.rows += int(sample.beside.paired.sum())
         for fault, count in sample.beside.dropped.items():
             self.dropped[fault] = self.dropped.get(fault, 0) + count
-        keys = _keys(sample, first_row, named)
-        rows = np.flatnonzero(sample.beside.paired & (keys <= self.limit))
+        keys = _keys(sample, contents)
+        chosen = keys <= self.limit
+        if sample.instances is not None:
+            chosen = chosen[contents.of_row]
+        rows = np.flatnonzero(sample.beside.paired & chosen)
         x, y, first = paired_instances(sample, rows)
+        units = first if sample.instances is None else contents.of_row[first]
         groups = None if sample.groups is None else _numbers(self.groups, sample.groups, first)
         labels = _numbers(self.labels, sample.labels, first)
-        self.parts.append(_Part(x, y, keys[first], labels, groups))
-        self.bytes += self.parts[-1].bytes
+        part = _Part(x, y, keys[units], contents.hashes(units), labels, groups)
+        self.parts.append(part)
+        self.bytes += part.bytes
         self._shrink()
 
+    def _check(self, reference: Reference, dimension: int) -> None:
+        """Refuse another reference than the one before; take its dimension where there is none."""
+        mine, theirs = (
+            (each.name, each.joined_by, each.key, size)
+            for each, size in (
+                (self.reference, self.dimension or dimension),
+                (reference, dimension or self.dimension),
+            )
+        )
+        if mine != theirs:
+            before, now = (
+                f"{name!r} of {size} dimensions, joined by {key or how}"
+                for name, how, key, size in (mine, theirs)
+            )
+            raise InputError(
+                f"one reference beside all rows, which was {before}",
+                now,
+                "give every part the same reference, under one name",
+            )
+        self.dimension = self.dimension or dimension
+
     def merge(self, other: HeldRows) -> None:
-        """All that another has held."""
+        """All that another has held.
+
+        Raises:
+            InputError: It was of another reference.
+        """
+        self._check(other.reference, other.dimension)
+        self.reference = _of_both(self.reference, other.reference)
         self.halvings = max(self.halvings, other.halvings)
         labels, groups = (
             np.array([mine.setdefault(name, len(mine)) for name in theirs], dtype=np.int64)
@@ -104,9 +144,29 @@ class HeldRows:
         self.parts = [part.below(self.limit) for part in (*self.parts, *renamed)]
         self.bytes = sum(part.bytes for part in self.parts)
         self.rows, self.alone = self.rows + other.rows, self.alone + other.alone
-        self.dimension = self.dimension or other.dimension
         for fault, count in other.dropped.items():
             self.dropped[fault] = self.dropped.get(fault, 0) + count
+        self._shrink()
+
+    def together(self) -> _Part:
+        """All that is held, in the order that it came in."""
+        if self.parts:
+            self.parts = [_together(self.parts)]
+            return self.parts[0]
+        nothing, none = np.zeros(0, dtype=np.uint64), np.zeros(0, dtype=np.int64)
+        empty = np.zeros((0, 0)), np.zeros((0, self.dimension))
+        return _Part(*empty, nothing, nothing, none, None)
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """What is held, as plain arrays."""
+        columns = vars(self.together())
+        return {f"held_{name}": column for name, column in columns.items() if column is not None}
+
+    def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Hold what plain arrays hold; everything else is as it was."""
+        columns = {each.name: arrays.get(f"held_{each.name}") for each in fields(_Part)}
+        self.parts = [_Part(**columns)]  # type: ignore[arg-type]  # the reader has checked them
+        self.bytes = self.parts[0].bytes
         self._shrink()
 
     def _shrink(self) -> None:
@@ -118,15 +178,17 @@ class HeldRows:
     def comparison(self, labels: Sequence[Any], drawing: Drawing) -> ReferenceComparison:
         """The record, of these classes."""
         found: dict[Any, PartOfClass] = dict.fromkeys(labels, too_few(0))
-        whole = _together(self.parts)
-        self.parts = [whole]
+        whole = self.together()
+        owners = whole.units()
         order = np.argsort(whole.labels, kind="stable")
         ends = np.searchsorted(whole.labels[order], np.arange(len(self.labels) + 1))
         for number, label in enumerate(labels):
             code = self.labels.get(label)
             rows = order[:0] if code is None else order[ends[code] : ends[code + 1]]
             if len(rows):
-                groups = None if whole.groups is None else whole.groups[rows]
+                groups = None if owners is None else owners[rows]
+                if groups is not None and whole.groups is None:
+                    groups = of_several(groups)
                 found[label] = part_of_class(
                     whole.x[rows], whole.y[rows], groups, drawing.of(number)
                 )
@@ -184,16 +246,22 @@ def held_together(
     return mine
 
 
+def _of_both(mine: Reference, theirs: Reference) -> Reference:
+    """The reference of two streams of different rows; `ids` say whether it is the same file."""
+    alone = mine.only_in_reference + theirs.only_in_reference
+    if mine.ids is not None and mine.ids == theirs.ids:
+        alone -= mine.ids.rows  # Rows that one stream had were counted by the other.
+    return replace(mine, only_in_reference=max(0, alone))
+
+
 def _together(parts: Sequence[_Part]) -> _Part:
     """Several parts as one."""
     if len(parts) == 1:
         return parts[0]
-    x, y, keys, labels = (
-        np.concatenate([getattr(part, name) for part in parts])
-        for name in ("x", "y", "keys", "labels")
-    )
-    groups = [part.groups for part in parts if part.groups is not None]
-    return _Part(x, y, keys, labels, np.concatenate(groups) if groups else None)
+    columns = {field.name: [getattr(part, field.name) for part in parts] for field in fields(_Part)}
+    groups = [each for each in columns.pop("groups") if each is not None]
+    whole = {name: np.concatenate(several) for name, several in columns.items()}
+    return _Part(**whole, groups=np.concatenate(groups) if groups else None)
 
 
 def _numbers(known: dict[Any, int], names: Codes, rows: Integers) -> Integers:
@@ -204,12 +272,9 @@ def _numbers(known: dict[Any, int], names: Codes, rows: Integers) -> Integers:
     return np.array(numbers, dtype=np.int64)[inverse]
 
 
-def _keys(sample: Sample, first_row: int, named: bool) -> Keys:
-    """A hash of each row's group, instance or number, the same in all of its rows."""
-    if sample.copies is not None and sample.copies.units is not None:
-        return np.asarray(mixed(sample.copies.units.astype(np.uint64)), dtype=np.uint64)
-    names = sample.groups or (sample.instances if named else None)
-    if names is not None:
-        return np.asarray(hash_ids(list(names.names))[names.codes], dtype=np.uint64)
-    rows = np.arange(len(sample.matrix)) if sample.instances is None else sample.instances.codes
-    return np.asarray(mixed((rows + first_row).astype(np.uint64)), dtype=np.uint64)
+def _keys(sample: Sample, contents: Contents) -> Keys:
+    """What decides whether each instance is held: a hash of its group, or of its content."""
+    if sample.groups is None:
+        return np.asarray(mixed(contents.keys), dtype=np.uint64)
+    codes = sample.groups.codes[contents.first]
+    return np.asarray(hash_ids(list(sample.groups.names))[codes], dtype=np.uint64)

@@ -140,7 +140,8 @@ def measure(
         prediction = prediction(classes.counts)
     null = None
     if permutations and classes.points is not None:
-        null = nc1_null(classes.points, list(classes.counts.values()), permutations, rng)
+        counts = list(classes.counts.values())
+        null = nc1_null(classes.points, counts, permutations, rng, classes.owners)
     options = within_options(probe)
     read, hits = None, dict[str, Floats]()
     if sample.fine_labels is not None and options is not None:

@@ -21,6 +21,7 @@ from uncollapse.metrics._retention import (
 from uncollapse.metrics.moments import Floats, Integers
 from uncollapse.records import JoinedBy, ReferenceComparison, ReferenceProbe
 from uncollapse.samples import ByRole, Sample, checked, sample_of, unit_rows
+from uncollapse.tables import IdDigest
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class Reference:
         paired: (N,) whether the reference has the row; None: it has all of them.
         only_in_reference: Rows that only the reference has, for the record.
         key: Id column by which they were joined, for the record.
+        ids: Of all its rows, where they were joined by id: streams of one file know it by them.
 
     Examples:
         >>> import numpy as np
@@ -52,6 +54,7 @@ class Reference:
     paired: ArrayLike | Any | None = None
     only_in_reference: int = 0
     key: str | None = None
+    ids: IdDigest | None = None
 
 
 def as_reference(given: Any) -> Reference:
@@ -147,9 +150,8 @@ def compared(
     starts = np.flatnonzero(np.diff(sample.labels.codes[rows])) + 1
     for number, own in enumerate(np.split(rows, starts) if len(rows) else ()):
         x, y, first = paired_instances(sample, own)
-        groups = None if sample.groups is None else sample.groups.codes[first]
         label = sample.labels.names[sample.labels.codes[own[0]]]
-        found[label] = part_of_class(x, y, groups, drawing.of(number))
+        found[label] = part_of_class(x, y, _owners(sample, first), drawing.of(number))
     labels = [sample.labels.names[code] for code in np.unique(sample.labels.codes)]
     lone = 0 if reference.paired is None else int(np.count_nonzero(~np.asarray(reference.paired)))
     return comparison(
@@ -161,6 +163,19 @@ def compared(
         dropped={"only_in_embeddings": lone, **sample.beside.dropped},
         probe=probe,
     )
+
+
+def _owners(sample: Sample, first: Integers) -> Integers | None:
+    """Independent units of some instances, where these are not their own."""
+    if sample.copies is None or sample.copies.units is None:
+        return None if sample.groups is None else sample.groups.codes[first]
+    owners = sample.copies.units[first]
+    return owners if sample.groups is not None else of_several(owners)
+
+
+def of_several(owners: Integers) -> Integers | None:
+    """The units of some instances; None where each is its own."""
+    return None if len(np.unique(owners)) == len(owners) else owners
 
 
 def comparison(

@@ -116,8 +116,8 @@ def measure_files(
     if state is not None and beside is not None:
         raise InputError(
             "embeddings beside a reference",
-            "a saved state, which holds sums only",
-            "give the files that it was made of",
+            "a saved state, which has its reference in it or has none",
+            "give the reference where the state is saved (--save-state)",
         )
     if state is None:
         reading = _reading(paths, columns, labels_from, drop_invalid, split)
@@ -208,6 +208,7 @@ def accumulate_files(
     columns: Columns | None = None,
     labels_from: Sequence[str | Path] = (),
     interval: Literal["exact", "blocks"] = "exact",
+    reference: ReferenceFiles | str | Path | None = None,
     drop_invalid: bool = False,
     split: str | None = None,
     progress: Progress = quiet,
@@ -221,7 +222,9 @@ def accumulate_files(
         InputError: As `measure_files`; also rows of one instance that do not follow each other.
     """
     reading = _reading(paths, columns or Columns(), labels_from, drop_invalid, split)
-    return _accumulated(reading, interval, progress)
+    beside = _reference_files(reference)
+    other = None if beside is None else _joined(reading, beside)
+    return _accumulated(reading, interval, progress, other)
 
 
 def _reading(
@@ -261,6 +264,7 @@ def _reference(rows: Rows, other: Joined) -> Reference:
         rows.paired,
         other.only_in_reference,
         other.key,
+        other.ids,
     )
 
 

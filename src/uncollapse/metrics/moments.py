@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from uncollapse.samples import Codes, Sample, stored_as, unit_rows
+from uncollapse.samples import Codes, Repeats, Sample, row_hashes, stored_as, unit_rows
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -153,6 +153,31 @@ class ClassMoments:
         together = self._scatter() + other._scatter() + weight * np.outer(difference, difference)
         return ClassMoments(units, totals, samples, scatter=together)
 
+    def repeated(self, repeats: Repeats) -> ClassMoments:
+        """The same with copies of an instance as one unit, each instance one so far.
+
+        Where units are kept they are put together. Else, as if m = sum m^2 / sum m copies of each
+        of G units were there: with x those of an instance, m D x are the features of a unit, D
+        being m at both squares and 1 elsewhere, and sum_g x_g x_g' = m D (sum x x') D.
+        """
+        if repeats.times == 1:
+            return self
+        if self.rows is not None and not self.blocks:
+            kinds = np.unique(row_hashes(self.rows[:, : self.dimension]), return_inverse=True)[1]
+            rows, _ = group_features(self.rows, kinds)
+            return ClassMoments(len(rows), rows.sum(axis=0), self.samples, rows=rows)
+        scale = np.ones(self.dimension + EXTRA)
+        scale[[SQUARE, COUNT_SQUARE]] = repeats.times
+        size = np.sqrt(repeats.times)
+        wide = np.outer(size * scale, size * scale)
+        return replace(
+            self,
+            units=max(1, round(self.units * repeats.distinct)),
+            totals=self.totals * scale,
+            scatter=None if self.scatter is None else self.scatter * wide,
+            rows=None if self.rows is None else self.rows * (size * scale),
+        )
+
     def _scatter(self) -> Floats:
         if self.scatter is not None:
             return self.scatter
@@ -209,7 +234,9 @@ class ClassMoments:
             return float(r.sum()), float(r @ r)
         assert self.scatter is not None  # one of the two forms always exists
         square = np.zeros(d + EXTRA)
-        square[:d], square[SQUARE], square[COUNT] = -2 * mean, 1, mean @ mean
+        # Of k instances each, 1 but for copies: |t|^2 - 2 k t.mean + k^2 |mean|^2.
+        k = self.totals[COUNT_SQUARE] / self.totals[COUNT]
+        square[:d], square[SQUARE], square[COUNT_SQUARE] = -2 * k * mean, 1, mean @ mean
         first = float(square @ self.totals)
         return first, float(square @ self.scatter @ square) + first**2 / G
 
@@ -247,13 +274,15 @@ class Classes:
     units: list[ClassMoments]  # of groups where there are groups, else of instances
     instances: list[ClassMoments]
     points: Floats | None = None  # (instances, d) means of views in class order, where kept
+    owners: Integers | None = None  # (instances,) unit of each point, where it is not its own
     dtype: str = ""  # that the embeddings came in; of several, with commas
     normalised: bool = True  # whether they came as unit vectors
     dropped: Mapping[str, int] = field(default_factory=dict)  # rows left out, by fault
     views: bool = False  # whether rows are views of instances
     copies: int | None = None  # rows that are exact copies of others; None: not looked for
     linked: bool = False  # whether copies of a row are one unit
-    streamed: bool = False  # whether rows were seen part by part
+    unknown_copies: bool = False  # whether there are copies, it is not known of which classes
+    part_of_copies: bool = False  # whether a part of the rows stood for all, to find copies
     stored: str = ""  # what quantised embeddings hold, as `stored_as` has it
 
     @property
@@ -308,7 +337,7 @@ def _grouped(sample: Sample, features: Floats, groups: Integers, samples: int) -
 
 def classes_of(sample: Sample, *, keep_bytes: int = 0) -> Classes:
     """Moments of every class of a checked sample; `points` are kept up to so many bytes."""
-    names, units, instances, points = [], [], [], []
+    names, units, instances, points, owners = [], [], [], list[Floats](), list[Integers]()
     keep = 8 * sample.matrix.size <= keep_bytes
     linked = sample
     if sample.copies is not None and sample.copies.units is not None:
@@ -321,11 +350,13 @@ def classes_of(sample: Sample, *, keep_bytes: int = 0) -> Classes:
         )
         if keep:
             points.append(features[:, : sample.matrix.shape[1]])
+            owners += [] if groups is None else [groups]
     return Classes(
         tuple(names),
         units,
         instances,
         np.concatenate(points) if points else None,
+        np.concatenate(owners) if owners else None,
         sample.dtype,
         sample.normalised,
         sample.dropped,

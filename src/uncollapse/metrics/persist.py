@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -13,17 +13,95 @@ from annotated_types import Ge, Le
 from numpy.typing import NDArray
 
 from uncollapse.errors import InputError
+from uncollapse.metrics._held import HeldRows
+from uncollapse.metrics._reference import Reference
 from uncollapse.metrics._stores import GroupStore
 from uncollapse.metrics.moments import COUNT, EXTRA
 from uncollapse.metrics.stream import Accumulator
-from uncollapse.records import Count, Document, PositiveCount
+from uncollapse.records import Count, Document, JoinedBy, Part, PositiveCount
 from uncollapse.samples import CopyCounter
 from uncollapse.storage import beside, check_output, is_stream
-from uncollapse.tables import Columns, open_arrays
+from uncollapse.tables import Columns, IdDigest, open_arrays
 
 _HEADER = "uncollapse_accumulator"
 Paths = Sequence[str | Path]
 _Names = list[str | int | float | bool | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StateReference(Part):
+    """What a state says of the reference whose rows it holds."""
+
+    name: str
+    joined_by: JoinedBy
+    dimension: PositiveCount
+    rows: Count  # in both
+    halvings: Annotated[int, Ge(0), Le(63)]  # of what was drawn of them
+    labels: _Names
+    groups: _Names
+    alone: Count = 0
+    only_in_reference: Count = 0
+    dropped: dict[str, Count] = field(default_factory=dict)
+    key: str | None = None
+    ids: tuple[int, int] | None = None
+
+    @classmethod
+    def of(cls, held: HeldRows) -> StateReference:
+        """Of what is held."""
+        given = held.reference
+        return cls(
+            **{name: getattr(given, name) for name in _OF_REFERENCE},
+            **{name: getattr(held, name) for name in _OF_HELD},
+            labels=list(held.labels),
+            groups=list(held.groups),
+            ids=given.ids,
+        )
+
+    def held(self, arrays: Mapping[str, NDArray[Any]], dimension: int) -> HeldRows:
+        """The rows that are held, of embeddings of so many dimensions.
+
+        Raises:
+            ValueError: The arrays are not those of such a state.
+        """
+        reference = Reference(
+            None,
+            **{name: getattr(self, name) for name in _OF_REFERENCE},
+            ids=None if self.ids is None else IdDigest(*self.ids),
+        )
+        held = HeldRows(reference)
+        for name in _OF_HELD:
+            setattr(held, name, getattr(self, name))
+        held.dropped = dict(self.dropped)
+        held.labels, held.groups = (
+            {name: number for number, name in enumerate(names)}
+            for names in (self.labels, self.groups)
+        )
+        self._check(arrays, dimension, held)
+        held.restore(arrays)
+        return held
+
+    def _check(self, arrays: Mapping[str, NDArray[Any]], dimension: int, held: HeldRows) -> None:
+        rows = len(arrays["held_keys"])
+        vectors = {"held_x": (rows, dimension), "held_y": (rows, self.dimension)}
+        names = ("held_keys", "held_contents", "held_labels", "held_groups")
+        wanted = vectors | {name: (rows,) for name in names if self.groups or name != names[-1]}
+        shapes = {name: values.shape for name, values in arrays.items()}
+        if shapes != wanted:
+            raise ValueError(f"rows of the reference of shapes {shapes}, not {wanted}")
+        if rows > self.rows or sum(arrays[name].nbytes for name in vectors) > held.most_bytes:
+            raise ValueError(f"{rows} rows of a reference, more than there were or are held")
+        for name in vectors:
+            if arrays[name].dtype != np.float64 or np.abs(arrays[name]).max(initial=0) > 1 + 1e-9:
+                raise ValueError(f"{name} that are no means of unit vectors")
+        for name in names[:2]:
+            if arrays[name].dtype != np.uint64:
+                raise ValueError(f"{name} that are no hashes")
+        if (arrays["held_keys"] > held.limit).any():
+            raise ValueError("rows of a reference that were not drawn")
+        for name, known in (("held_labels", self.labels), ("held_groups", self.groups)):
+            codes = arrays.get(name, np.zeros(0, np.int64))
+            if codes.dtype != np.int64 or (codes < 0).any() or (codes >= len(known)).any():
+                raise ValueError(f"{name} beyond the {len(known)} that there are")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +124,7 @@ class StateHeader(Document):
     split: str | None = None  # of the rows, where the files say it
     stored: str | None = None  # what quantised rows hold
     copies_halved: Annotated[int, Ge(0), Le(63)] | None = None  # of which part copies were counted
+    reference: StateReference | None = None  # whose rows the arrays held_... hold
     version: Annotated[int, Ge(1), Le(1)] = 1  # what files were counted by before there were kinds
 
     def __post_init__(self) -> None:
@@ -55,6 +134,8 @@ class StateHeader(Document):
             )
 
 
+_OF_REFERENCE = ("name", "joined_by", "only_in_reference", "key")
+_OF_HELD = ("dimension", "rows", "halvings", "alone", "dropped")
 _NOTED = ("dtypes", "normalised", "dropped")
 _PLAIN = ("interval", "blocks", "views", "dimension", "rows", "split", "stored")
 
@@ -76,16 +157,10 @@ def save_state(accumulator: Accumulator, path: str | Path) -> None:
     """Write everything that `load_state` needs to go on.
 
     Raises:
-        InputError: The file cannot be written, or would replace one that is no state; the
-            accumulator has a reference, whose rows a state does not hold.
+        InputError: The file cannot be written, or would replace one that is no state.
     """
     check_place(path)
-    if accumulator.held is not None:
-        raise InputError(
-            "a state without a reference, which holds sums only",
-            "rows of a reference",
-            "save it without, and give the reference where the embeddings are measured",
-        )
+    held = accumulator.held if accumulator.rows else None
     store = accumulator.store
     header = StateHeader(
         **{name: getattr(accumulator, name) for name in _NOTED + _PLAIN},
@@ -94,11 +169,13 @@ def save_state(accumulator: Accumulator, path: str | Path) -> None:
         labels=list(accumulator.labels),
         samples=accumulator.samples,
         groups=[name for _, name in store.position] if isinstance(store, GroupStore) else None,
+        reference=None if held is None else StateReference.of(held),
     )
     arrays = {} if store is None else store.arrays()
     arrays["ids"] = accumulator.ids.sorted()
     if accumulator.copies is not None:
         arrays["copies"] = accumulator.copies.array()
+    arrays |= {} if held is None else held.arrays()
     text = np.frombuffer(header.to_json(None).encode(), dtype=np.uint8)
     with beside(Path(path)) as part, part.open("wb") as file:
         np.savez(file, **{_HEADER: text}, **arrays)  # type: ignore[arg-type]  # the stub mistakes ** for flags
@@ -129,8 +206,11 @@ def load_state(path: str | Path) -> Accumulator:
         for name, values in arrays.items():
             if values.dtype.kind not in "iuf" or not np.isfinite(values).all():
                 raise ValueError(f"{name} that are no finite numbers")
+        held = {name: arrays.pop(name) for name in list(arrays) if name.startswith("held_")}
         _check_arrays(header, arrays)
         accumulator = Accumulator()
+        if header.reference is not None:
+            accumulator.held = header.reference.held(held, header.dimension)
         for name in _PLAIN:
             setattr(accumulator, name, header[name])
         accumulator.note(*(header[name] for name in _NOTED))
@@ -158,8 +238,10 @@ def _check_arrays(header: StateHeader, arrays: dict[str, NDArray[Any]]) -> None:
     if arrays["ids"].ndim != 1 or arrays["ids"].dtype != np.uint64:
         raise ValueError("ids that are no hashes")
     copies = arrays.get("copies", np.zeros((3, 0), np.uint64))
-    if copies.ndim != 2 or len(copies) != 3 or (copies[2] > max(header.rows, 0)).any():
+    if copies.ndim != 2 or len(copies) not in (3, 4) or (copies[2] > max(header.rows, 0)).any():
         raise ValueError("copies that are no hashes with their counts")
+    if len(copies) == 4 and (copies[3] >= len(header.labels)).any():
+        raise ValueError("copies of no class")
     held = {name: v.shape for name, v in arrays.items() if name not in ("ids", "copies")}
     if not held:
         return

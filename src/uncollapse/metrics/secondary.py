@@ -134,19 +134,27 @@ def nc1_of_classes(classes: Sequence[ClassMoments]) -> float | None:
 
 
 def nc1_null(
-    points: Floats, counts: Sequence[int], permutations: int, rng: np.random.Generator
+    points: Floats,
+    counts: Sequence[int],
+    permutations: int,
+    rng: np.random.Generator,
+    owners: Integers | None = None,
 ) -> NC1Null:
     """NC1 with the labels permuted, of (N, d) instances in class order, so many of each class.
 
-    S_w + S_b is the total covariance under every permutation, so each needs only class sums.
+    S_w + S_b is the total covariance under every permutation, so each needs only class sums. Units
+    of several instances (`owners`: groups, copies of a row) get one label; those that lie in
+    several classes are no units of which labels could be permuted, and their instances are.
     """
     labels = np.repeat(np.arange(len(counts)), counts)
-    sizes = np.asarray(counts, dtype=np.float64)
-    weights = sizes / sizes.sum()
+    first, places = _units_in_one_class(labels, owners)
     centred = points - points.mean(axis=0)
     total = centred.T @ centred / len(points)
 
-    def value(permuted: Integers) -> float:
+    def value(given: Integers) -> float:
+        permuted = given[places]
+        sizes = np.bincount(permuted, minlength=len(counts)).astype(np.float64)
+        weights = sizes / sizes.sum()
         picks = sparse.csr_matrix((np.ones(len(permuted)), (permuted, np.arange(len(permuted)))))
         means = np.asarray(picks @ centred) / sizes[:, None]
 
@@ -156,8 +164,9 @@ def nc1_null(
 
         return nc1(within_along, means, weights)
 
-    observed = value(labels)
-    null = np.array([value(rng.permutation(labels)) for _ in range(permutations)])
+    of_units = labels[first]
+    observed = value(of_units)
+    null = np.array([value(rng.permutation(of_units)) for _ in range(permutations)])
     return NC1Null(
         mean=float(null.mean()),
         low=float(null.min()),
@@ -165,6 +174,15 @@ def nc1_null(
         permutations=permutations,
         p_value=float((1 + np.count_nonzero(null <= observed)) / (1 + permutations)),
     )
+
+
+def _units_in_one_class(labels: Integers, owners: Integers | None) -> tuple[Integers, Integers]:
+    """An instance of each unit, and the unit of each instance."""
+    each = np.arange(len(labels))
+    if owners is None:
+        return each, each
+    _, first, places = np.unique(owners, return_index=True, return_inverse=True)
+    return (first, places) if np.array_equal(labels[first][places], labels) else (each, each)
 
 
 def nc2(means: Floats) -> records.SimplexDeviation:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -16,10 +16,11 @@ from uncollapse.metrics._measure import build_record
 from uncollapse.metrics._reference import as_reference
 from uncollapse.metrics._retention import PERMUTATIONS, Drawing
 from uncollapse.metrics._stores import BlockStore, GroupStore, ScatterStore, Store
-from uncollapse.metrics.moments import Classes, ClassMoments, Integers, features_by_class
+from uncollapse.metrics.moments import Classes, ClassMoments, Floats, Integers, features_by_class
 from uncollapse.records import Margins, Measurement, Prediction
 from uncollapse.samples import (
     ByRole,
+    Contents,
     CopyCounter,
     Hashes,
     IdSet,
@@ -124,7 +125,6 @@ class Accumulator:
         other, paired = (None, None) if beside is None else (beside.array, beside.paired)
         sample = sample_of(embeddings, columns, sources, reference=other, paired=paired)
         self.held = held = held_with(self.held, beside, first=self.rows == 0)
-        before = self.rows
         first_row = self.rows if first_row is None else first_row
         self.rows += len(sample.matrix)
         store = self._store_for(sample)
@@ -136,8 +136,8 @@ class Accumulator:
             norms = row_norms(wide)
             if norms.min() > 0 and np.isfinite(norms.sum()) and sample.labels.codes.min() >= 0:
                 self.note((sample.dtype,), is_unit(norms, sample.dtype), {})
-                self._look(sample, norms)
                 numbers = self._numbers(sample.labels.names)[sample.labels.codes]
+                contents = self._look(sample, norms, numbers)
                 for number, count in enumerate(np.bincount(numbers).tolist()):
                     self.samples[number] += count
                 store.add_rows(wide, norms, numbers)
@@ -145,7 +145,7 @@ class Accumulator:
                     sample = usable_reference(
                         sample, drop_invalid=self.drop_invalid, first_row=first_row
                     )
-                    held.add(sample, before, named=False)
+                    held.add(sample, contents)
                 return
         sample = usable(
             sample,
@@ -157,36 +157,43 @@ class Accumulator:
             self.note((), True, sample.dropped)
             return
         self.note((sample.dtype,), sample.normalised, sample.dropped)
-        self._look(sample, None)
-        if instances is not None and sample.instances is not None:  # else all of them are new
-            present = np.unique(sample.instances.codes)
-            ids = hash_ids([sample.instances.names[code] for code in present])
-            if again := self.ids.add(ids):
-                where = sample.sources.get("instances", "instances")
-                raise RepeatedInstanceError(
-                    f"all views of an instance together in {where}",
-                    f"{again} instance ids that came before (rows up to {self.rows})",
-                    "sort the rows by instance, or measure them in one call",
-                )
+        self._remember(sample, instances)
+        numbers = self._numbers(sample.labels.names)
+        contents = self._look(sample, row_norms(sample.matrix), numbers[sample.labels.codes])
         if held is not None:
-            held.add(sample, before, named=instances is not None)
-        numbers = self._numbers(sample.labels.names).tolist()
+            held.add(sample, contents)
         for code, features, codes, rows in features_by_class(sample):
             groups = None
             if sample.groups is not None and codes is not None:
                 groups = [sample.groups.names[code] for code in codes]
-            store.add(numbers[code], features, groups)
+            store.add(int(numbers[code]), features, groups)
             self.samples[numbers[code]] += rows
 
-    def _look(self, sample: Sample, norms: NDArray[np.float64] | None) -> None:
-        """Count copies among rows that are units by themselves, and see whether they are codes."""
-        if sample.instances is not None or sample.groups is not None:
+    def _remember(self, sample: Sample, given: Any) -> None:
+        """Remember the ids of instances, where they are given, and refuse those that come back."""
+        if given is None or sample.instances is None:  # all of them are new
+            return
+        present = np.unique(sample.instances.codes)
+        ids = hash_ids([sample.instances.names[code] for code in present])
+        if again := self.ids.add(ids):
+            where = sample.sources.get("instances", "instances")
+            raise RepeatedInstanceError(
+                f"all views of an instance together in {where}",
+                f"{again} instance ids that came before (rows up to {self.rows})",
+                "sort the rows by instance, or measure them in one call",
+            )
+
+    def _look(self, sample: Sample, norms: Floats, numbers: Integers) -> Contents:
+        """Count copies among units of these classes, and see whether rows are codes."""
+        contents = Contents(sample, norms)
+        if sample.groups is not None:
             self.copies = None
         if self.copies is not None:
-            self.copies.add(sample.matrix, row_norms(sample.matrix) if norms is None else norms)
+            self.copies.add(contents.keys, contents.hashes, numbers[contents.first])
         if self.stored != "":
             stored = stored_as(sample.matrix)
             self.stored = stored if self.stored in (None, stored) else ""
+        return contents
 
     def begin(self, kind: _Kind) -> tuple[Store, _Kind]:
         """The store, chosen at the first rows, and what kind of rows it is for."""
@@ -260,14 +267,14 @@ class Accumulator:
                 "keep all views of an instance in one shard",
             )
         self.held = held_together(self.held, other.held, first=self.rows == 0)
-        if self.copies is None or other.copies is None:
-            self.copies = None
-        else:
-            self.copies.merge(other.copies)
         if other.stored is not None:
             self.stored = other.stored if self.stored in (None, other.stored) else ""
         self.split = other.split if self.rows == 0 or self.split == other.split else None
         numbers = self._numbers(other.labels).tolist()
+        if self.copies is None or other.copies is None:
+            self.copies = None
+        else:
+            self.copies.merge(other.copies, numbers)
         for number, count in zip(numbers, other.samples, strict=True):
             self.samples[number] += count
         same_kind: Any = other.store
@@ -285,29 +292,34 @@ class Accumulator:
         where = f" in {sources[0]}" if sources else ""
         where += f" and {len(sources) - 1} more" if len(sources) > 1 else ""
         named: list[Any] = []
-        units: list[ClassMoments] = []
-        for name in sorted_names(self.labels):
-            number = self.labels[name]
+        instances: list[ClassMoments] = []
+        numbers = [self.labels[name] for name in sorted_names(self.labels)]
+        names = list(self.labels)
+        for number in numbers:
             if self.store is None or self.samples[number] == 0:
                 continue
-            named.append(name)
-            units.append(replace(self.store.moments(number), samples=self.samples[number]))
-            if units[-1].units == 1 and not self.drop_invalid:
+            named.append(names[number])
+            instances.append(replace(self.store.moments(number), samples=self.samples[number]))
+            if instances[-1].units == 1 and not self.drop_invalid:
                 raise InputError(
                     f"two independent units (instances, or groups) or more in every class{where}",
-                    f"a single one in class {name!r} ({units[-1].samples} rows of {self.rows})",
+                    f"a single one in class {named[-1]!r} ({instances[-1].samples} rows of"
+                    f" {self.rows})",
                     "correct the labels, or drop them with drop_invalid (--drop-invalid)",
                 )
+        units, unknown = self._units(named, instances)
         classes = Classes(
             tuple(named),
             units,
-            units,
+            instances,
             dtype=", ".join(self.dtypes),
             normalised=self.normalised,
             dropped=dict(self.dropped),
             views=self.views,
             copies=None if self.copies is None else self.copies.extra,
-            streamed=True,
+            linked=any(a is not b for a, b in zip(units, instances, strict=True)),
+            part_of_copies=self.copies is not None and self.copies.halvings > 0,
+            unknown_copies=unknown,
             stored=self.stored or "",
         ).of_several_units()
         if len(classes.names) < 2:
@@ -318,6 +330,23 @@ class Accumulator:
                 "measure several classes together",
             )
         return classes
+
+    def _units(
+        self, names: Sequence[Any], instances: list[ClassMoments]
+    ) -> tuple[list[ClassMoments], bool]:
+        """Copies together, class by class; and whether they are not known of which classes."""
+        if self.copies is None or not self.copies.extra:
+            return instances, False
+        if not self.copies.by_class:
+            return [replace(each, rows=None, scatter=None) for each in instances], True
+        counts = [0] * len(self.labels)
+        for name, each in zip(names, instances, strict=True):
+            counts[self.labels[name]] = each.units
+        repeats = self.copies.repeats(counts)
+        return [
+            each.repeated(repeats[self.labels[name]])
+            for name, each in zip(names, instances, strict=True)
+        ], False
 
     def measurement(
         self,

@@ -23,8 +23,10 @@ from .codes import (
 from .copies import (
     Copies,
     CopyCounter,
+    Repeats,
     find_copies,
     row_hashes,
+    row_keys,
 )
 from .embeddings import (
     as_it_came,
@@ -39,6 +41,7 @@ from .embeddings import (
 from .sample import (
     Beside,
     ByRole,
+    Contents,
     Sample,
     sample_of,
     select,
@@ -49,11 +52,13 @@ __all__ = [
     "Beside",
     "ByRole",
     "Codes",
+    "Contents",
     "Copies",
     "CopyCounter",
     "Hashes",
     "IdSet",
     "RepeatedInstanceError",
+    "Repeats",
     "RowError",
     "Sample",
     "as_it_came",
@@ -69,6 +74,7 @@ __all__ = [
     "row_fault",
     "row_faults",
     "row_hashes",
+    "row_keys",
     "row_norms",
     "sample_of",
     "select",

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from uncollapse.errors import InputError
 from uncollapse.samples.codes import Codes, Integers, encode, label_codes, refuse_lookalikes
-from uncollapse.samples.copies import Copies, find_copies, row_hashes
+from uncollapse.samples.copies import Copies, Floats, Hashes, find_copies, row_hashes, row_keys
 from uncollapse.samples.embeddings import as_matrix
 
 T = TypeVar("T")
@@ -157,11 +157,46 @@ def select(sample: Sample, rows: NDArray[Any]) -> Sample:
     return replace(sample, **columns, matrix=sample.matrix[rows], beside=beside, copies=copies)
 
 
+class Contents:
+    """What tells copies: a key of each independent row or instance, and a hash of its bytes.
+
+    Copies agree in both, in the reference too; of instances all views together are compared.
+    """
+
+    def __init__(self, sample: Sample, norms: Floats) -> None:
+        self._sample = sample
+        self._hashes: Hashes | None = None
+        self.first: Integers = np.arange(len(sample.matrix))  # a row of each
+        self.of_row = self.first  # which is each row's
+        if sample.instances is None:
+            self.keys = row_keys(sample.matrix, norms)
+            return
+        codes = sample.instances.codes
+        _, self.first, self.of_row = np.unique(codes, return_index=True, return_inverse=True)
+        # The smallest of the views' hashes is the same in whatever order they come.
+        self._hashes = np.full(len(self.first), ~np.uint64(0))
+        np.minimum.at(self._hashes, self.of_row, _hashes(sample, slice(None)))
+        self.keys = self._hashes
+
+    def hashes(self, some: Integers) -> Hashes:
+        """Hashes of some, by position."""
+        if self._hashes is not None:
+            return self._hashes[some]
+        whole = len(some) == len(self.first)
+        return _hashes(self._sample, slice(None) if whole else self.first[some])
+
+
+def _hashes(sample: Sample, rows: Integers | slice) -> Hashes:
+    """Hashes of rows, with their reference where there is one."""
+    hashes = row_hashes(sample.matrix[rows])
+    if sample.beside is None:
+        return hashes
+    return row_hashes(np.stack([hashes, row_hashes(sample.beside.matrix[rows])], axis=1))
+
+
 def with_copies(sample: Sample) -> Sample:
     """The sample, of whose rows it is known which are exact copies, in its reference too."""
     names = sample.groups or sample.instances
     units = None if names is None else names.codes
-    hashes = row_hashes(sample.matrix)
-    if sample.beside is not None:
-        hashes = row_hashes(np.stack([hashes, row_hashes(sample.beside.matrix)], axis=1))
+    hashes = _hashes(sample, slice(None))
     return replace(sample, copies=find_copies(hashes, sample.labels.codes, units))

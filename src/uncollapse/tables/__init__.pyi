@@ -3,6 +3,7 @@ from ._shard import (
     description_of,
 )
 from .beside import (
+    IdDigest,
     Joined,
     ReferenceFiles,
     join_reference,
@@ -55,6 +56,7 @@ __all__ = [
     "SPLIT_WORDS",
     "ArraysShard",
     "Columns",
+    "IdDigest",
     "Joined",
     "Judged",
     "Place",

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from uncollapse.errors import InputError
 from uncollapse.records import JoinedBy
+from uncollapse.samples import hash_ids
 from uncollapse.tables._shard import Array, Shard
 from uncollapse.tables.columns import Columns, embedding_columns, label_column
 from uncollapse.tables.formats import open_shards
@@ -60,6 +61,13 @@ class ReferenceFiles:
     key: str | None = None
 
 
+class IdDigest(NamedTuple):
+    """What tells whether two lists of ids are the same, in whatever order."""
+
+    rows: int
+    digest: int
+
+
 @dataclass(frozen=True)
 class Joined:
     """The reference's files, and which of their rows belongs to which of the embeddings'."""
@@ -72,6 +80,7 @@ class Joined:
     only_in_reference: int = 0
     fill_ragged: bool = False
     key: str | None = None
+    ids: IdDigest | None = None  # of all rows of the reference, where they have ids
 
     @property
     def in_step(self) -> bool:
@@ -174,8 +183,11 @@ def join_reference(reading: Reading, given: ReferenceFiles, *, views: bool) -> J
         _check_labels(reading, shards)
         return Joined(name, shards, embedding, "position", fill_ragged=fill)
     column, mine = key
-    rows, alone = _partners(_ids(mine, column), _ids(shards, column), column, shards, views)
-    return Joined(name, shards, embedding, "id", rows, alone, fill, column)
+    theirs = _ids(shards, column)
+    rows, alone = _partners(_ids(mine, column), theirs, column, shards, views)
+    hashes = hash_ids([_text(name) for name in theirs.tolist()])
+    ids = IdDigest(len(hashes), int(np.bitwise_xor.reduce(hashes)))
+    return Joined(name, shards, embedding, "id", rows, alone, fill, column, ids)
 
 
 def _check_embedding(shard: Shard, embedding: str | None) -> None:
