@@ -8,6 +8,8 @@ for a large part of a class. Only the first are one unit.
 
 from __future__ import annotations
 
+import math
+
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
@@ -46,7 +48,7 @@ class Copies:
 
 def row_hashes(matrix: NDArray[Any]) -> Hashes:
     """64 bits of each row, a function of its bytes alone."""
-    whole = np.ascontiguousarray(matrix)
+    whole = np.ascontiguousarray(matrix).reshape(len(matrix), math.prod(matrix.shape[1:]))
     width = whole.shape[1] * whole.dtype.itemsize
     words = -(-width // 8)
     weights = np.random.default_rng(64).integers(1, 1 << 63, words, dtype=np.uint64) * 2 + 1
