@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from uncollapse.errors import InputError
 from uncollapse.metrics import Accumulator, load_state, measure, save_state
 from uncollapse.probes import Embedded, ProbeOptions, probe
 from uncollapse.samples import CopyCounter, row_hashes, row_keys, row_norms
@@ -186,13 +187,25 @@ def test_copies_that_an_older_state_does_not_place_leave_no_interval(rng, noise,
     save_state(state, tmp_path / "state.npz")
     with np.load(tmp_path / "state.npz") as stored:
         older = dict(stored)
-    older["copies"] = older["copies"][:3]
+    whole, older["copies"] = state, older["copies"][:3]
     np.savez(tmp_path / "state.npz", **older)
     found = load_state(tmp_path / "state.npz").measurement()
     assert found.conditions.copies == 960
     assert found.share.low is None is not found.share.estimate
     (reason,) = [one for one in found.reasons if one.code == "UC507"]
     assert "a state of an older version does not say of which classes" in reason.text
+    state = tmp_path / "state.npz"
+    for row, change in ((2, 1), (3, 3)):
+        save_state(load_state(state), tmp_path / "again.npz")
+        save_state(whole, state)
+        with np.load(state) as stored:
+            damaged = dict(stored)
+        damaged["copies"] = damaged["copies"].copy()
+        damaged["copies"][row] += np.uint64(change)
+        np.savez(state, **damaged)
+        with pytest.raises(InputError, match="copies of "):
+            load_state(state)
+        save_state(load_state(tmp_path / "again.npz"), state)
 
 
 def test_the_null_of_nc1_permutes_copies_together(rng, noise):

@@ -137,8 +137,8 @@ def check_arrays(header: StateHeader, arrays: dict[str, NDArray[Any]]) -> None:
     copies = arrays.get("copies", np.zeros((3, 0), np.uint64))
     if copies.ndim != 2 or len(copies) not in (3, 4) or (copies[2] > max(header.rows, 0)).any():
         raise ValueError("copies that are no hashes with their counts")
-    if len(copies) == 4 and (copies[3] >= len(header.labels)).any():
-        raise ValueError("copies of no class")
+    if len(copies) == 4:
+        _check_copies(header, copies, arrays.get("units", np.zeros(0, np.int64)))
     held = {name: v.shape for name, v in arrays.items() if name not in ("ids", "copies")}
     if not held:
         return
@@ -172,6 +172,17 @@ def check_arrays(header: StateHeader, arrays: dict[str, NDArray[Any]]) -> None:
         rows = arrays["totals"][:, COUNT]
         if not np.allclose(rows, counts):
             raise ValueError(f"totals of {rows.tolist()[:5]} units, not {counts.tolist()[:5]}")
+
+
+def _check_copies(header: StateHeader, copies: NDArray[Any], units: NDArray[Any]) -> None:
+    """Hold the counts of distinct units, by class, against the units that there are."""
+    known = max(len(header.labels), len(units))
+    if (copies[3] >= len(header.labels)).any():
+        raise ValueError("copies of no class")
+    counted = np.bincount(copies[3].astype(np.int64), copies[2].astype(np.float64), known)
+    there = np.pad(units, (0, known - len(units)))
+    if (counted > there).any() or (header.copies_halved == 0 and (counted != there).any()):
+        raise ValueError(f"copies of {counted.tolist()[:5]} units, not {there.tolist()[:5]}")
 
 
 def _shapes(

@@ -9,7 +9,6 @@ for a large part of a class. Only the first are one unit.
 from __future__ import annotations
 
 import math
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
