@@ -28,6 +28,7 @@ import numpy as np
 import torch
 from case_scores import SEEDS, Array, Rows, free_changes, scored, shortened, table, words
 from torch import nn
+from wordnet_features import untrained as untrained_sentences
 
 from uncollapse.data import Loader
 from uncollapse.storage import write_json
@@ -90,6 +91,7 @@ class Bench:
     rows: Rows
     raw: Array  # (N, D)
     stored: Array | None  # (N, d) of the pretrained encoder, not augmented
+    texts: Array | None  # (N,) where rows are texts
     chosen: Array  # Row numbers in the data.
     folder: Path
 
@@ -118,11 +120,12 @@ def prepared(name: str, output: Path, features: Path | None, plain: Path | None)
     data = first.data
     chosen = np.concatenate([data.rows("train"), data.rows("test")])
     stored = _plain_rows(plain or features, data.ids[chosen]) if case.base else None
-    raw = _raw(name, first, chosen, features)
+    texts = _texts(features, data.ids[chosen]) if name == "text" else None
+    raw = _raw(name, first, chosen, texts)
     fine = data.columns[data.fine[0]][chosen]
     base = raw if stored is None else stored
     rows = Rows(data.split[chosen] == "test", data.labels[chosen], fine, base)
-    return Bench(case, tuple(changes), rows, raw, stored, chosen, output / name)
+    return Bench(case, tuple(changes), rows, raw, stored, texts, chosen, output / name)
 
 
 def untrained(bench: Bench) -> Iterator[dict[str, Any]]:
@@ -140,6 +143,9 @@ def untrained(bench: Bench) -> Iterator[dict[str, Any]]:
 def trained(bench: Bench, seed: int) -> Iterator[dict[str, Any]]:
     """Every embedding of one seed."""
     case, rows = bench.case, bench.rows
+    if bench.texts is not None:
+        made = untrained_sentences(bench.texts.tolist(), seed)
+        yield scored("untrained MiniLM", seed, rows, made)
     other = bench.folder.parent / f"{bench.folder.name}-headless-{seed}.json"
     if other.exists():  # Without a head these are the same.
         yield from json.loads(other.read_text("utf-8"))["runs"][:2]
@@ -230,12 +236,18 @@ def _by_id(stored: Array, values: Array, ids: Array) -> Array:
     return np.asarray(values[order[np.searchsorted(stored, ids, sorter=order)]])
 
 
-def _raw(name: str, problem: Problem, chosen: Array, features: Path | None) -> Array:
+def _texts(path: Path | None, ids: Array) -> Array:
+    """The texts of these ids."""
+    if path is None:
+        raise SystemExit("give --features")
+    with np.load(path) as stored:
+        return _by_id(stored["id"], stored["gloss"], ids)
+
+
+def _raw(name: str, problem: Problem, chosen: Array, texts: Array | None) -> Array:
     """The rows as one vector each: pixels, of the cells at 32 px; weighted counts of words."""
     data, rows = problem.data, chosen
-    if name == "text" and features is not None:
-        with np.load(features) as stored:
-            texts = _by_id(stored["id"], stored["gloss"], data.ids[chosen])
+    if texts is not None:
         return words(texts, data.split[chosen] == "train")
     if name == "cells":
         config = load_config(ROOT / "configs/solar-features.yaml", ["data.image.size=32"])

@@ -25,6 +25,7 @@ import numpy as np
 import torch
 from case_scores import SEEDS, Array, Rows, free_changes, scored, table, words
 from torch import Tensor, nn
+from wordnet_features import untrained
 
 from uncollapse import SupCLLoss
 from uncollapse.storage import write_json
@@ -138,6 +139,7 @@ def run(features: Path) -> Iterator[dict[str, Any]]:
     yield scored("MiniLM, the layer before the last", 0, rows, inputs.before())
     for seed in SEEDS:
         own = partial(scored, seed=seed, rows=rows)
+        yield own("untrained MiniLM", embedding=untrained(texts.tolist(), seed, TOKENS))
         made = inputs.embedded(tuned(inputs, last, label, ~test, None, seed))
         yield own("cross-entropy", embedding=made)
         for name, alpha in ALPHAS.items():

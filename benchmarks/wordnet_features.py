@@ -88,6 +88,13 @@ def encode(texts: list[str], views: int, seed: int, model: Any = None) -> np.nda
     return features
 
 
+def untrained(texts: list[str], seed: int, tokens: int = 32) -> np.ndarray:
+    """(N, 384) by MiniLM with weights drawn by the seed, texts cut at so many tokens."""
+    model = sentence_encoder(seed)
+    model.max_seq_length = tokens
+    return encode(texts, 1, seed, model)[:, 0]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("output", type=Path)
