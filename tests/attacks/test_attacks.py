@@ -12,7 +12,7 @@ import pytest
 from attacks.bytes_edits import FAMILIES
 from attacks.fuzz import Tally
 from attacks.oracle import rows, spread
-from attacks.tree_edits import TREE, finished
+from attacks.tree_edits import TREE, finished, yaml_edit
 
 TESTS = Path(__file__).parents[1]
 
@@ -27,6 +27,13 @@ def test_edits_depend_on_their_seed_alone_and_change_something():
     for change in TREE:
         tree = [json.dumps(change({"a": [1, {"b": "c"}]}, np.random.default_rng(5)))] * 2
         assert finished(tree[0]) == finished(tree[1])
+
+
+def test_yaml_of_aliases_of_aliases_is_not_walked():
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{k}: &a{k} [{', '.join([f'*a{k - 1}'] * 9)}]" for k in range(1, 12)]
+    data = "\n".join(lines).encode()
+    assert yaml_edit(TREE[0])(data, np.random.default_rng(1)) == data
 
 
 def test_the_oracle_sees_a_wrong_number(tmp_path):
