@@ -9,6 +9,8 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from attacks.subjects import (
     Subject,
     _call,
@@ -21,6 +23,7 @@ from attacks.subjects import (
     states,
 )
 
+WRITTEN = ("run/*", "run/checkpoints/*", "run/checkpoints/*/*", "run/tensorboard/*")
 SETTING = ("--classes", "3", "--per-class", "24", "--alpha", "0.2", "--temperature", "0.3")
 
 
@@ -103,7 +106,6 @@ def runs(root: Path) -> Iterator[Subject]:
             f"{words[0]} {Path(file).name}", folder, f"run/{file}", kind, words, check, 0.7
         )
     again = ("train", "parquet.yaml", "-o", "run", "--resume", "--json")
-    written = ("run/*", "run/checkpoints/*", "run/checkpoints/*/*", "run/tensorboard/*")
     for file, kind in {
         "run.json": "json",
         "config.yaml": "yaml",
@@ -114,8 +116,33 @@ def runs(root: Path) -> Iterator[Subject]:
         f"checkpoints/{step}/optimiser.safetensors": "safetensors",
     }.items():
         yield Subject(
-            f"resume {Path(file).name}", folder, f"run/{file}", kind, again, "", 0.5, written
+            f"resume {Path(file).name}", folder, f"run/{file}", kind, again, "", 0.5, WRITTEN
         )
+
+
+def references(root: Path) -> Iterator[Subject]:
+    """Runs that keep a reference: of a file beside the data, and of a run that is made first."""
+    folder = root / "references"
+    shutil.copytree(root / "data", folder)
+    start = str(folder / "parquet.yaml")
+    for kind in ("npz", "parquet"):
+        _call("embed", start, "-o", str(folder / f"stored.{kind}"))
+    block = yaml.safe_load((folder / "parquet.yaml").read_text())
+    loss = block["loss"] | {"keep": 1.0}
+    for kind in ("npz", "parquet"):
+        stored = {"path": f"stored.{kind}", "column": "backbone", "id": "id"}
+        changed = {"data": block["data"] | {"reference": stored}, "epochs": 1}
+        changed["loss"] = loss | {"reference": "stored"}
+        (folder / f"keep-{kind}.yaml").write_text(yaml.safe_dump(block | changed))
+        words = ("train", f"keep-{kind}.yaml", "-o", "new", "--json")
+        yield Subject(f"keep {kind}", folder, f"stored.{kind}", kind, words, "", 0.4)
+    yield Subject("keep yaml", folder, "keep-parquet.yaml", "yaml", words, "", 0.4)
+    more = {"loss": loss | {"reference": "self-supervised"}, "checkpoint": {"every_steps": 2}}
+    (folder / "first.yaml").write_text(yaml.safe_dump(block | more))
+    _call("train", str(folder / "first.yaml"), "-o", str(folder / "run"))
+    again = ("train", "first.yaml", "-o", "run", "--resume", "--json")
+    for file, kind in {"reference.npy": "npy", "self-supervised/run.json": "json"}.items():
+        yield Subject(f"resume {file}", folder, f"run/{file}", kind, again, "", 0.3, WRITTEN)
 
 
 def kept_first(root: Path) -> Iterator[Subject]:
@@ -200,6 +227,7 @@ MAKERS = (
     records,
     runs,
     kept_first,
+    references,
     weights,
     pilots,
 )

@@ -1,6 +1,7 @@
 """`uncollapse predict` as a user runs it."""
 
 import json
+import os
 from subprocess import CompletedProcess
 
 import pytest
@@ -64,6 +65,14 @@ def test_the_readable_answer_says_phase_margin_and_changes():
     assert answer.returncode == 0
     for part in ("collapse: instances of a class become one point", "threshold", "alpha 0.1 -> "):
         assert part in answer.stdout
+
+
+def test_counts_in_a_pipe_that_nobody_writes_are_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "counts")
+    words = ("--class-counts", f"@{tmp_path}/counts", "--alpha", ".5", "--temperature", ".1")
+    answer = run(*words)
+    assert answer.returncode == 2
+    assert "a pipe, a device or a folder" in answer.stderr
 
 
 @pytest.mark.parametrize(

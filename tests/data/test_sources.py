@@ -8,6 +8,7 @@ import hashlib
 import io
 import pickle
 import struct
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from uncollapse.data import built_in_maps, data_config, load_data
+from uncollapse.data._sources.builtin import _read_idx
 from uncollapse.errors import InputError
 
 ROWS = 60
@@ -343,6 +345,21 @@ def test_fashion_mnist_files(tmp_path):
     (tmp_path / "train-labels-idx1-ubyte.gz").unlink()
     with pytest.raises(InputError, match="apt-get install dataset-fashion-mnist"):
         load(block)
+
+
+@pytest.mark.parametrize("sizes", [(80,), (4_000_000_000,), (60_000_000,)])
+def test_idx_files_take_no_more_memory_than_they_declare_and_can_hold(tmp_path, sizes):
+    """50 KB of gzip make 50 MB: 80 bytes are asked for, more than there can be, more than are."""
+    packed = gzip.compress(struct.pack(">BBBBI", 0, 0, 8, 1, *sizes) + bytes(50_000_000))
+    path = tmp_path / "train-labels-idx1-ubyte.gz"
+    path.write_bytes(packed)
+    tracemalloc.start()
+    try:
+        with pytest.raises(InputError, match=r"an idx file of bytes.*for sizes"):
+            _read_idx(path, 1)
+        assert tracemalloc.get_traced_memory()[1] < 110e6
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.skipif(not DEBIAN.is_dir(), reason="Debian's dataset-fashion-mnist is not installed")

@@ -1,5 +1,6 @@
 """Runs that keep a reference: which there are, what is refused, and that they go on exactly."""
 
+import io
 import json
 
 import numpy as np
@@ -9,6 +10,7 @@ from runs import BLOCK, problem_of
 from safetensors.torch import save_file
 from test_run import in_process, losses
 
+from declared import npy_file
 from uncollapse.errors import InputError
 from uncollapse.losses import retention_loss
 from uncollapse.metrics import scores
@@ -176,6 +178,26 @@ def test_a_self_supervised_run_is_made_first_once_and_is_a_run(tmp_path):
     rows = np.concatenate([problem.rows, problem.validation])
     expected = joined(embed_rows(alone.model, alone.data, rows, alone.augmenter))["backbone"]
     np.testing.assert_array_equal(np.load(tmp_path / "run/reference.npy"), expected[:, 0])
+
+
+def test_a_damaged_reference_of_a_run_is_refused(tmp_path):
+    run = tmp_path / "run"
+    train(keeping("self-supervised", epochs=2), run, until=1)
+    whole = (run / "reference.npy").read_bytes()
+    buffer = io.BytesIO()
+    np.savez(buffer, reference=np.zeros((2, 2), np.float32))
+    for content in (
+        npy_file("<f4", "(1000000000000, 5)", bytes(1200)),
+        npy_file("<f4", "(60, (5)"),
+        npy_file("|O", "(60, 5)"),
+        npy_file("<f4", "()", bytes(4)),
+        whole[:-1],
+        buffer.getvalue(),
+        b"",
+    ):
+        (run / "reference.npy").write_bytes(content)
+        with pytest.raises(InputError, match=r"reference\.npy.*take .* out"):
+            train(keeping("self-supervised", epochs=2), run, resume=True)
 
 
 def test_another_stored_file_is_no_continuation(tmp_path):

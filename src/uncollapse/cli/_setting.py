@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import typer
 
 from uncollapse.errors import InputError
-from uncollapse.records import BalancedBatch, Batch, FullBatch, RandomBatch
+from uncollapse.records import BalancedBatch, Batch, FullBatch, RandomBatch, read_text
 
 Json = Annotated[bool, typer.Option("--json"), "Print the answer as one JSON object."]
 Language = Annotated[Literal["en", "ja"], typer.Option("--lang"), "Language: English or Japanese."]
@@ -59,13 +59,7 @@ def read_counts(text: str | None) -> list[int] | None:
 
 
 def _lines(path: Path) -> list[str]:
-    try:
-        return path.read_text(encoding="utf-8-sig").split()
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else error
-        raise InputError(
-            "a text file with one class count a line", f"{str(path)!r}: {why}", "check the path"
-        ) from error
+    return read_text(path, "a text file with one class count a line", "check the path").split()
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,8 @@ FILE = "reference.npy"
 # Of an image, to a side: more would say little more inside a class and cost as much as the loss.
 MOST_PIXELS = 32
 _BLOCK = 1024
+# What numpy raises for a header that makes no sense.
+_DAMAGED = (OSError, ValueError, TypeError, SyntaxError, OverflowError, RecursionError, TokenError)
 
 Rows = NDArray[np.float32]
 
@@ -133,13 +136,14 @@ def beside_of(
 def _read(path: Path, count: int) -> Rows:
     remedy = f"take {path} out, and it is made again"
     try:
-        table = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        # Mapped, so that no memory is asked for what a damaged header declares.
+        table = np.lib.format.open_memmap(path, mode="r")
+    except _DAMAGED as error:
         raise InputError(f"the reference in {path}", str(error)[:120], remedy) from error
     if table.ndim != 2 or len(table) != count or table.dtype != np.float32:
         found = f"{table.dtype} of shape {table.shape}"
         raise InputError(f"{count} rows of float32 in {path}", found, remedy)
-    return np.asarray(table)
+    return np.array(table)
 
 
 def _stored(data: LabelledData, rows: NDArray[np.int64]) -> Rows:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import math
 import zlib
 from collections.abc import Mapping
 from functools import partial
@@ -28,6 +29,8 @@ _FASHION_CLASSES = (
     "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
     "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
 )  # fmt: skip
+# Deflate makes a byte of 1,032 at most.
+_MOST_PACKED = 1_100
 _SEVERITIES = ("0", "1/3", "2/3", "1")
 _SOLAR_CONDITIONS = tuple(f"{s} {cell}" for s in _SEVERITIES for cell in ("mono", "poly"))
 _LICENCES = {
@@ -57,20 +60,23 @@ def _read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
     """An array of a gzipped idx file of bytes (http://yann.lecun.com/exdb/mnist/)."""
     # Two zero bytes, 8 for unsigned bytes, the number of dimensions, big-endian sizes, the bytes.
     try:
-        content = gzip.decompress(path.read_bytes())
-    except (OSError, EOFError, zlib.error) as error:
+        with gzip.open(path) as file:
+            head = file.read(4 + 4 * dimensions)
+            shape = [int(length) for length in np.frombuffer(head[4:], ">u4")]
+            fits = math.prod(shape) <= _MOST_PACKED * path.stat().st_size
+            content = file.read(math.prod(shape) + 1) if fits else b""
+    except (OSError, EOFError, ValueError, zlib.error) as error:
         raise InputError(
             f"a gzipped idx file in {path}", str(error), "install the data set again"
         ) from error
-    head = 4 + 4 * dimensions
-    shape = np.frombuffer(content[4:head], ">u4").astype(int) if len(content) >= head else ()
-    if content[:4] != bytes([0, 0, 8, dimensions]) or len(content) != head + np.prod(shape):
+    whole = fits and len(shape) == dimensions and len(content) == math.prod(shape)
+    if head[:4] != bytes([0, 0, 8, dimensions]) or not whole:
         raise InputError(
             f"an idx file of bytes with {dimensions} dimension(s) in {path}",
-            f"{len(content)} bytes that begin with {content[:4].hex()}",
+            f"{len(head + content)} bytes that begin with {head[:4].hex()}, for sizes {shape}",
             "install the data set again",
         )
-    return np.frombuffer(content, np.uint8, offset=head).reshape(shape)
+    return np.frombuffer(content, np.uint8).reshape(shape)
 
 
 def _two_parts(
