@@ -101,26 +101,35 @@ def imported(subjects: list[Subject], room: Path, modules: tuple[str, ...]) -> N
     runs in a child, which tells."""
     for name in modules:
         importlib.import_module(name)
+    chosen = {(subject.words[0], subject.kind): subject for subject in subjects}.values()
     names: set[str] = set()
-    for subject in {(each.words[0], each.kind): each for each in subjects}.values():
-        reader, writer = os.pipe()
-        if (child := os.fork()) == 0:
-            with contextlib.suppress(BaseException):
-                place = room / "warm"
-                shutil.rmtree(place, ignore_errors=True)
-                shutil.copytree(subject.folder, place)
-                os.chdir(place)
-                _command(subject.words, io.StringIO(), io.StringIO())
-                os.write(writer, " ".join(sys.modules).encode())
-            os._exit(0)
-        os.close(writer)
-        with os.fdopen(reader) as told:
-            names |= set(told.read().split())
+    for told, child in [
+        _warmed(subject, room / f"warm-{number}") for number, subject in enumerate(chosen)
+    ]:
+        with os.fdopen(told) as file:
+            names |= set(file.read().split())
         os.waitpid(child, 0)
     for name in sorted(names):
         with contextlib.suppress(Exception):
             importlib.import_module(name)
     gc.freeze()
+
+
+def _warmed(subject: Subject, place: Path) -> tuple[int, int]:
+    """Where a child that runs a subject tells the modules that it has imported, and the child."""
+    reader, writer = os.pipe()
+    if (child := os.fork()) == 0:
+        with contextlib.suppress(BaseException):
+            os.close(reader)
+            shutil.rmtree(place, ignore_errors=True)
+            shutil.copytree(subject.folder, place)
+            os.chdir(place)
+            _command(subject.words, io.StringIO(), io.StringIO())
+            with os.fdopen(writer, "w") as told:
+                told.write(" ".join(sys.modules))
+        os._exit(0)
+    os.close(writer)
+    return reader, child
 
 
 def _command(words: tuple[str, ...], out: io.StringIO, error: io.StringIO) -> int:
