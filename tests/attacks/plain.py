@@ -19,8 +19,11 @@ def plain_columns(path: Path, names: tuple[str, ...] = ()) -> Columns:
     """The columns of a file of rows, by the library of its format; of npz and parquet files those
     of these names alone, if any are named."""
     if path.is_dir():
-        state = strict(path / "state.json")
-        return _joined([_arrow(path / part["filename"]) for part in state["_data_files"]])
+        named = path / "state.json"
+        parts = (
+            [part["filename"] for part in strict(named)["_data_files"]] if named.exists() else []
+        )
+        return _joined([_arrow(path / part) for part in parts or sorted(path.glob("*.arrow"))])
     readers: dict[str, Callable[[Path], Columns]] = {
         ".npz": lambda p: _npz(p, names),
         ".npy": lambda p: {"array": np.load(p, allow_pickle=False)},
