@@ -97,11 +97,12 @@ def watched(log: list[str]) -> Any:
 
 
 def imported(subjects: list[Subject], room: Path, modules: tuple[str, ...]) -> None:
-    """Import here these, and what the commands import late: of each kind of file and command one
-    runs in a child, which tells."""
+    """Import here these, and what the commands import late: each command, and `measure` with each
+    kind of file, runs once in a child, which tells."""
     for name in modules:
         importlib.import_module(name)
-    chosen = {(subject.words[0], subject.kind): subject for subject in subjects}.values()
+    kinds = {(each.words[0], each.kind * (each.words[0] == "measure")): each for each in subjects}
+    chosen = kinds.values()
     names: set[str] = set()
     for told, child in [
         _warmed(subject, room / f"warm-{number}") for number, subject in enumerate(chosen)
