@@ -8,9 +8,10 @@
 
 Rows: raw inputs, an untrained encoder, the pretrained one where there is one, the same network
 trained with cross-entropy, the start (SupCon) at both layers and, at its projector, centred,
-whitened and beside the base, and the other values of alpha. Every run is of full length, judged by
-its last checkpoint, with three seeds of weights, batches and views; the split is fixed. Adds to
-OUTPUT/case-tables.json, run by run, and prints the tables; a finished run is not trained again.
+whitened and beside the base, and the other values of alpha. Every run has the length of its
+configuration (the garments' half of it, see SHORT), and is judged by its last checkpoint, with
+three seeds of weights, batches and views; the split is fixed. Adds to OUTPUT/case-tables.json, run
+by run, and prints the tables; a finished run is not trained again.
 """
 
 from __future__ import annotations
