@@ -8,8 +8,8 @@ import pytest
 import torch
 from scipy.optimize import minimize
 
-from uncollapse.losses import supcl_loss
-from uncollapse.theory import Embeddings, Setting, predict, realise
+from uncollapse.losses import retention_loss, supcl_loss
+from uncollapse.theory import Embeddings, Setting, predict, realise, with_keep
 
 BALANCED = [
     Setting(
@@ -76,3 +76,31 @@ def test_free_embeddings_reach_the_prediction(setting):
     for c, expected in enumerate(prediction.within_class_variance_per_class):
         within = 1 - np.sum(z[embeddings.labels == c].mean(0) ** 2)
         assert within == pytest.approx(expected, abs=1e-3)
+
+
+@pytest.mark.parametrize("alpha", [0.02, 0.5], ids=["collapse", "spread"])
+def test_a_kept_reference_changes_neither_the_least_loss_nor_the_variances(alpha):
+    """Residuals along the reference bring its retention to 1 at no cost in the limit."""
+    setting = Setting(classes=3, per_class=8, views=2, alpha=alpha, temperature=0.5)
+    prediction = predict(setting, thresholds=False)
+    assert prediction.phase == ("collapse" if alpha < 0.1 else "spread")
+    optimum = realise(setting, prediction)
+    instances, labels = torch.from_numpy(optimum.instances), torch.from_numpy(optimum.labels)
+    base = torch.randn(24, 6, generator=torch.Generator().manual_seed(0)).double()[instances]
+    own = torch.nn.functional.normalize(base, dim=1)
+    residuals = own - torch.stack([own[labels == label].mean(0) for label in range(3)])[labels]
+    gaps, kept = [], []
+    for size in (1e-2, 1e-3, 1e-4):
+        lengths = (1 - size * residuals.square().sum(1, keepdim=True)).sqrt()
+        beside = (lengths * torch.from_numpy(optimum.vectors), size**0.5 * residuals)
+        vectors = torch.cat(beside, dim=1)
+        lost = retention_loss(vectors, base, labels, instances)
+        gaps.append(loss_of(setting, vectors, optimum).item() + 2 * lost.item() - prediction.loss)
+        kept.append(1 - lost.item())
+        # What `predict` certifies of any embedding.
+        assert kept[-1] >= 1 - gaps[-1] / 2 - 1e-9
+    assert kept[-1] > 0.999
+    assert 0 < gaps[2] < gaps[1] / 5 < gaps[0] / 25
+    said = with_keep(prediction, 2.0).notes[-1].rpartition("(loss - ")[2].partition(")")[0]
+    assert float(said) == pytest.approx(prediction.loss, abs=1e-6)
+    assert with_keep(prediction, 0) is prediction

@@ -11,7 +11,7 @@ from uncollapse.cli._console import print_json
 from uncollapse.cli._options import Fields, Keywords
 from uncollapse.cli._setting import SETTING, BatchOptions, CountsText, FromZero, Json, read_counts
 from uncollapse.records import BalancedBatch, FullBatch, Prediction, RandomBatch, Setting
-from uncollapse.theory import LEVERS, Advice, Lever, advise, predict
+from uncollapse.theory import LEVERS, Advice, Lever, advise, predict, with_keep
 
 # Advice solves a setting some fifty times, or fifteen for alpha alone. Beyond so many different
 # class sizes, and where batches of unequal classes make a solution slow, only alpha is searched;
@@ -33,6 +33,8 @@ class PredictOptions:
         dim: Embedding dimension d, from 1. [default: large enough]
         target_variance: Instance variance that the changes should reach, between 0 and 1.
             [default: 0.01 in every class]
+        keep: Weight of a kept reference in the loss (loss.keep of a run), from 0: a note says what
+            it changes.
         seed: Seed of sampled batches.
     """
 
@@ -40,6 +42,7 @@ class PredictOptions:
     batch: BatchOptions
     dim: int | None = None
     target_variance: float | None = None
+    keep: Annotated[float, typer.Option(min=0)] = 0.0
     seed: FromZero = 0
     as_json: Json = False
 
@@ -54,7 +57,7 @@ def predict_command(options: PredictOptions) -> None:
     """
     given = options.setting | {"class_counts": read_counts(options.setting["class_counts"])}
     setting = Setting(**given, dimension=options.dim, batch=options.batch.batch())
-    prediction = predict(setting, seed=options.seed)
+    prediction = with_keep(predict(setting, seed=options.seed), options.keep)
     target, seed = options.target_variance, options.seed
     if options.as_json:
         record = prediction.to_dict()

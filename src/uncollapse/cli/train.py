@@ -37,12 +37,12 @@ def need_training(config: Path | None = None) -> None:
 
 
 def _predicted(problem: Problem) -> Prediction | None:
-    from uncollapse.theory import predict
+    from uncollapse.theory import predict, with_keep
 
     setting = problem.setting()
     if not setting.balanced and len(setting.counts) > MANY_CLASSES:
         return None
-    return predict(setting, thresholds=False)
+    return with_keep(predict(setting, thresholds=False), problem.config.loss.keep)
 
 
 def _tell(problem: Problem, prediction: Prediction | None) -> None:
@@ -63,6 +63,8 @@ def _tell(problem: Problem, prediction: Prediction | None) -> None:
         f"{config.loss.temperature:g}: variance {prediction.instance_variance:.4f} between "
         f"instances, {prediction.view_variance:.4f} between views"
     )
+    if config.loss.keep:
+        say(f"keep         {config.loss.reference}: {prediction.notes[-1]}")
     if "spread" not in prediction.phase_per_class:
         say(
             "WARNING      the optimum of this loss is collapsed: the instances of every class "

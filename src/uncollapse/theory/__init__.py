@@ -1,6 +1,7 @@
 """What the loss will do, before training: phases, thresholds, variances (numpy and scipy only)."""
 
 from uncollapse.records import BalancedBatch, FullBatch, Prediction, RandomBatch, Setting
+from uncollapse.theory._keep import with_keep
 from uncollapse.theory.advice import LEVERS, Advice, Lever, advise
 from uncollapse.theory.balanced import (
     BalancedOptimum,
@@ -34,4 +35,5 @@ __all__ = [
     "ssem",
     "temperature_threshold",
     "view_splitting_threshold",
+    "with_keep",
 ]

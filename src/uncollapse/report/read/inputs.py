@@ -110,7 +110,7 @@ def _run(path: Path, inputs: ReportInputs, options: ReportOptions, kind: str = "
     run = records.RunRecord.read(path / "run.json")
     case = Case(_name(path), kind, run=run, prediction=run.prediction)
     if case.prediction is None and run.setting is not None:
-        case.prediction = predicted(run.setting)
+        case.prediction = predicted(run.setting, run.keep)
     if (path / "config.yaml").is_file():
         case.config = _config(path / "config.yaml")
     case.history = records.EpochLine.read_all(path / "metrics.jsonl")

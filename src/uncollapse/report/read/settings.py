@@ -14,10 +14,17 @@ from dataclasses import fields, is_dataclass, replace
 from statistics import fmean
 from typing import Any
 
-from uncollapse.records import Prediction, RandomBatch, Setting, SettingChange, severity
+from uncollapse.records import (
+    KeptReference,
+    Prediction,
+    RandomBatch,
+    Setting,
+    SettingChange,
+    severity,
+)
 from uncollapse.report.inputs_model import Case, Measured
 from uncollapse.statistics import mean_interval
-from uncollapse.theory import advise, predict
+from uncollapse.theory import advise, predict, with_keep
 
 # Beyond so many classes of unequal size, and for random batches of them, a solution takes seconds.
 MANY_CLASSES = 200
@@ -44,9 +51,12 @@ def _slow(setting: Setting) -> bool:
     return not setting.balanced and (random or len(setting.counts) > MANY_CLASSES)
 
 
-def predicted(setting: Setting) -> Prediction | None:
-    """Theory's prediction; None where it would take long."""
-    return None if _slow(setting) else predict(setting, thresholds=False)
+def predicted(setting: Setting, kept: KeptReference | None = None) -> Prediction | None:
+    """Theory's prediction, with what a kept reference changes; None where it would take long."""
+    if _slow(setting):
+        return None
+    keep = 0.0 if kept is None else kept.weight
+    return with_keep(predict(setting, thresholds=False), keep)
 
 
 def advice(setting: Setting) -> Setting | None:
