@@ -14,7 +14,7 @@ import numpy as np
 import yaml
 
 from attacks.inputs import inputs
-from attacks.plain import Columns, described, plain_columns, strict, tensors
+from attacks.plain import Columns, described, plain_columns, strict, tensors, text_of
 
 # What a report leaves out of the records it carries on.
 LEFT_OUT = {"influences"}
@@ -168,7 +168,7 @@ def prediction(folder: Path, file: str, answer: Any) -> str:
 
 def counts(folder: Path, file: str, answer: Any) -> str:
     """Larger classes spread more, so that the order of the variances is that of the sizes."""
-    wanted = [int(part) for part in (folder / file).read_text("utf-8-sig").split()]
+    wanted = [int(part) for part in text_of(folder / file).split()]
     held = answer["instance_variance_per_class"]
     if len(held) != len(wanted):
         return f"{len(held)} classes for {len(wanted)}"

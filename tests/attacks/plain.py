@@ -112,6 +112,10 @@ def strict(path: Path) -> Any:
     def never(text: str) -> Any:
         raise ValueError(text)
 
+    return json.loads(text_of(path), object_pairs_hook=once, parse_constant=never)
+
+
+def text_of(path: Path) -> str:
+    """UTF-8, 16 or 32, as JSON's standard finds out."""
     data = path.read_bytes()
-    text = data.decode(json.detect_encoding(data)).removeprefix("\ufeff")
-    return json.loads(text, object_pairs_hook=once, parse_constant=never)
+    return data.decode(json.detect_encoding(data)).removeprefix("\ufeff")
