@@ -130,6 +130,7 @@ def states(root: Path) -> Iterator[Subject]:
     folder = root / "states"
     shutil.copytree(root / "rows", folder)
     kinds = {"exact": ("rows.npz",), "blocks": ("rows.npz", "--interval", "blocks")}
+    kinds["reference"] = ("rows.npz", "--reference", "base.npz")
     kinds["groups"] = ("views.npz", "--instance", "unit", "--group", "group")
     for name, words in kinds.items():
         file = f"{name}.npz"
