@@ -308,12 +308,15 @@ def test_a_state_is_overwritten_whole_or_not_at_all(rng, tmp_path, monkeypatch):
         ("units", np.array(["a", "b"])),
         ("place", lambda places: places + 0.5),
         ("place", lambda places: places - 1),
+        ("place", np.zeros_like),
+        ("scattered", np.zeros_like),
     ],
 )
 def test_arrays_of_a_state_that_do_not_fit_are_named(rng, tmp_path, name, values):
     interval = "blocks" if name == "place" else "exact"
     state, path = Accumulator(interval=interval), tmp_path / "state.npz"
-    state.update(rng.standard_normal((20, 6)), np.arange(20) % 2)
+    rows = 80 if name == "scattered" else 20  # so many that second moments are smaller
+    state.update(rng.standard_normal((rows, 6)), np.arange(rows) % 2)
     save_state(state, path)
     with np.load(path) as saved:
         arrays = {key: saved[key] for key in saved.files}

@@ -76,6 +76,14 @@ def test_members_that_unpack_to_more_than_their_bytes_can(tmp_path):
         refused(tmp_path / "a.npz", bytes(data), words)
 
 
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_what_cannot_be_unpacked_is_refused(tmp_path, method):
+    data = npz_file({"embedding": npy_file("<f4", "(60, 5)", ROWS), "label": LABEL}, method)
+    place = data.index(b"embedding.npy") + 40
+    damaged = data[:place] + b"\xff" * 200 + data[place + 200 :]
+    refused(tmp_path / "a.npz", damaged, "an array named 'embedding'")
+
+
 @pytest.mark.parametrize(
     ("said", "places"),
     [(10**12, slice(1)), (2**60, slice(1)), (100, slice(1)), (10**12, slice(0, None))],

@@ -163,6 +163,8 @@ def check_arrays(header: StateHeader, arrays: dict[str, NDArray[Any]]) -> None:
         last = len(arrays["sums"]) if name == "place" and "sums" in arrays else last
         if len(index) and (index.min() < -(name == "place") or index.max() >= last):
             raise ValueError(f"{name} beyond the {last} that there are")
+        if len(np.unique(index[index >= 0])) < np.count_nonzero(index >= 0):
+            raise ValueError(f"{name} with a number twice")
     if counts is not None:
         units = np.zeros(max(known, len(counts)), np.int64)
         units[: len(counts)] = counts

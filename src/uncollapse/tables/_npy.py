@@ -10,6 +10,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from lzma import LZMAError
 from tokenize import TokenError
 from typing import IO, Any
 
@@ -27,6 +28,7 @@ DAMAGED = (
     RuntimeError,  # of zipfile: encrypted, or packed in a way it does not know
     zipfile.BadZipFile,
     zlib.error,
+    LZMAError,
 )
 
 # Only a pickle can hold them.
