@@ -20,7 +20,7 @@ from uncollapse.records import Message, PilotOptions, PilotResult, Trial
 
 OPTIONS = Fields(
     PilotOptions,
-    ("seeds", "layer", "deploy", "objective", "margin", "least_gain", "half_width"),
+    ("goal", "seeds", "layer", "deploy", "objective", "margin", "least_gain", "half_width"),
     {"seeds": Annotated[int, typer.Option(min=2)]},
 )
 
@@ -53,7 +53,8 @@ def pilot_command(
     """Find the least change that prevents collapse.
 
     Tries single changes of the setting by short runs and confirms the smallest that helps on the
-    test split. Run the same command again to go on with a pilot that was stopped.
+    test split; with --goal best, any number of changes, by whole runs that a search chooses. Run
+    the same command again to go on with a pilot that was stopped.
 
     Example: `uncollapse pilot configs/digits.yaml --set loss.alpha=0 --budget 5m`
     """
@@ -112,6 +113,14 @@ def _show(result: PilotResult, console: Console) -> None:
     start = result.start.runs[0].measured
     verdicts = ", ".join(f"{layer} {scores.verdict}" for layer, scores in start.items())
     console.print(f"your setting, measured: {verdicts}")
+    if result.search:
+        console.print()
+        console.print(_path(result))
+        console.print(
+            "the search, run by run: score and task of one seed on validation rows; best so far, "
+            "of those that lose no more than the margin, and its gain over your setting",
+            soft_wrap=True,
+        )
     console.print()
     console.print(_trade(result))
     console.print(
@@ -141,7 +150,7 @@ def _columns(*titles: str) -> Table:
     """An empty table; on a narrow terminal names are cut, never numbers."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for title in titles:
-        name = title in ("setting", "layer", "")
+        name = title in ("setting", "layer", "best so far", "")
         least = 20 if title == "gain, points" else 5
         table.add_column(
             title,
@@ -159,6 +168,15 @@ def _settings(result: PilotResult) -> Table:
         predicted, measured, objective, task = (_number(row[key]) for key in keys)
         gain, runs = _gain(trial), str(len(trial.runs))
         table.add_row(trial.name, predicted, measured, objective, gain, task, runs)
+    return table
+
+
+def _path(result: PilotResult) -> Table:
+    """Every run of the search and the best so far."""
+    table = _columns("run", "setting", "score", "task", "best so far", "gain")
+    for number, step in enumerate(result.search):
+        scores = (_number(step.objective), _number(step.task))
+        table.add_row(str(number), step.trial, *scores, step.best, f"{100 * step.gain:+.1f}")
     return table
 
 

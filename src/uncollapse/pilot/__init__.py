@@ -23,6 +23,7 @@ from uncollapse.pilot.goal import objective
 from uncollapse.pilot.jobs import Common, Job
 from uncollapse.pilot.pool import Outcome, on_processes, on_ray
 from uncollapse.pilot.run import pilot
+from uncollapse.pilot.search import Seen, dial_features, propose
 from uncollapse.records import PilotOptions, PilotResult, SettingChange
 
 __all__ = [
@@ -31,12 +32,15 @@ __all__ = [
     "Outcome",
     "PilotOptions",
     "PilotResult",
+    "Seen",
     "SettingChange",
     "design",
+    "dial_features",
     "objective",
     "on_processes",
     "on_ray",
     "pilot",
+    "propose",
     "seconds_of",
 ]
 

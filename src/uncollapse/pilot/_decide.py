@@ -7,7 +7,8 @@ the training label than `margin` (upper end below it), or if it is measured as c
 said only where all are out. A finalist that gains `least_gain` by its estimate and costs no more
 than `margin` by it is *ready*. Of those that are seen to gain (lower end above zero) the smallest
 change is taken whose gain is within one half-width of the largest: a larger change has to be seen
-to be better. Where none is seen to, the one that gains most goes on.
+to be better. Where none is seen to, or where the goal is the best setting, the one that gains most
+goes on.
 
 **Second round.** It and the start are trained with fresh seeds, and judged on the test split by
 Welch's interval: means of the fresh seeds, which chose nothing, with the spread of both rounds
@@ -88,7 +89,7 @@ def decide(
         verdict, reason = undecided(finished, options)
         return verdict, [reason], None
     chosen = _best(ready)
-    if (near := _low(chosen)) > 0:
+    if options.goal == "least-change" and (near := _low(chosen)) > 0:
         enough = [t for t in ready if _low(t) > 0 and _gain(t).estimate >= near]
         chosen = min(enough, key=lambda t: (t.size or 0.0, -_gain(t).estimate))
     return "change", [_recommended(chosen)], chosen

@@ -28,7 +28,7 @@ from uncollapse.training import TrainConfig
 
 # What may differ when a pilot is resumed, and what earlier versions did not ask for, by default.
 _FREE = ("workers", "budget")
-_NEW: dict[str, Any] = {"deploy": None}
+_NEW: dict[str, Any] = {"deploy": None, "goal": "least-change"}
 # Where a configuration names files.
 _PATHS = [*(("data", key) for key in ("path", "table", "root", "folder")), ("encoder", "weights")]
 

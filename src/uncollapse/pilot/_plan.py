@@ -23,6 +23,7 @@ import torch
 
 from uncollapse.errors import InputError
 from uncollapse.pilot._halving import survivors
+from uncollapse.pilot.dials import Space
 from uncollapse.pilot.free import FreeCandidate
 from uncollapse.pilot.goal import expected_half_width
 from uncollapse.progress import Step
@@ -83,33 +84,46 @@ def pilot_config(
     return parse_config(block, source="the pilot's configuration"), part
 
 
+def runs_of(candidates: int, options: PilotOptions) -> tuple[int, int]:
+    """Runs to the end and short ones of a pilot with so many candidates, or runs that search.
+
+    Start and confirmation of one and the start, whole runs, further seeds; short runs of the rest.
+    """
+    tried = candidates if options.goal == "best" else survivors(candidates)
+    whole = 3 * options.seeds + tried + survivors(tried) * (options.seeds - 1)
+    return whole, 0 if options.goal == "best" else candidates
+
+
 def plan_epochs(
     problem: Problem, share: float, candidates: int, options: PilotOptions
 ) -> PilotPlan:
     """Epochs that fit into the budget: as many steps as the full run has, or a half, ... an eighth.
 
-    The problem is that of the pilot's rows, a `share` of the training rows.
+    The problem is that of the pilot's rows, a `share` of the training rows. Where the goal is the
+    best setting, half the epochs are tried too, and twice as many where that fits if all had them.
     """
+    search = options.goal == "best"
     whole = math.ceil(problem.config.epochs / share)
     per_epoch = _seconds_per_epoch(problem)
     ladder = dict.fromkeys(
         max(min(whole, _LEAST_EPOCHS), math.ceil(whole / part)) for part in (1, 2, 4, 8)
     )
     for epochs in ladder:
-        short = max(1, epochs // 3)
-        run = (epochs + _MEASURE_EPOCHS) * per_epoch + _MEASURE_SECONDS
-        first = (short + _MEASURE_EPOCHS) * per_epoch + _MEASURE_SECONDS
-        kept = survivors(candidates)
-        # Start and confirmation of one and the start, short runs, whole ones, further seeds.
-        whole_runs = 3 * options.seeds + kept + survivors(kept) * (options.seeds - 1)
-        work = whole_runs * run + candidates * first
+        short = epochs if search else max(1, epochs // 3)
+        run = _seconds_of_run(epochs, per_epoch)
+        whole_runs, short_runs = runs_of(candidates, options)
+        work = whole_runs * run + short_runs * _seconds_of_run(short, per_epoch)
         seconds = work / options.workers
+        twice = work + (whole_runs - 2 * options.seeds) * epochs * per_epoch
+        fits = twice / options.workers <= _USABLE * options.budget
         plan = PilotPlan(
             epochs=epochs,
             short=short,
             seconds_per_epoch=round(per_epoch, 3),
             runs=round(work / run, 1),
             seconds=round(seconds, 1),
+            searched=candidates if search else 0,
+            lengths=_lengths(epochs, longer=fits) if search else (),
         )
         if seconds <= _USABLE * options.budget:
             return plan
@@ -121,24 +135,43 @@ def plan_epochs(
     )
 
 
+def _seconds_of_run(epochs: int, per_epoch: float) -> float:
+    return (epochs + _MEASURE_EPOCHS) * per_epoch + _MEASURE_SECONDS
+
+
+def _lengths(epochs: int, *, longer: bool) -> tuple[int, ...]:
+    """Epochs that a search may take: half of them, all, and twice as many."""
+    half = (epochs // 2,) if epochs >= 2 * _LEAST_EPOCHS else ()
+    return (*half, epochs, *((2 * epochs,) if longer else ()))
+
+
 def plan_text(
     goal: Objective,
     rows: PilotRows,
     plan: PilotPlan,
     trials: Sequence[Trial],
     free: Sequence[FreeCandidate],
+    choices: Space | None = None,
 ) -> str:
     """What is going to be tried, in lines."""
+    epochs = (
+        f"{plan.short} epochs, then {plan.epochs}" if choices is None else f"{plan.epochs} epochs"
+    )
     lines = [
         f"objective    {goal.text}",
         f"data         {rows.train_rows} training and {rows.validation_rows} validation rows "
         f"({100 * rows.share:.3g} %): one seed's objective to "
         f"+-{100 * rows.expected_half_width:.2g} points",
-        f"plan         {plan.short} epochs, then {plan.epochs}; {plan.runs:g} runs at most, about "
-        f"{plan.seconds / 60:.1f} min",
-        "candidates   predicted variance between instances",
+        f"plan         {epochs}; {plan.runs:g} runs at most, about {plan.seconds / 60:.1f} min",
     ]
-    for trial in trials:
+    if choices is not None:
+        settings = len(choices.trials) - 1
+        lines.append(f"search       {plan.searched} runs among {settings} settings:")
+        for key, after in choices.dials.items():
+            lines.append(f"  {key:24s} {', '.join(map(str, after))}")
+    else:
+        lines.append("candidates   predicted variance between instances")
+    for trial in trials if choices is None else ():
         predicted, prediction = "not predicted", trial.prediction
         if prediction is not None:
             predicted = f"{prediction.instance_variance:.4f} {prediction.phase}"

@@ -10,6 +10,8 @@ from statistics import fmean
 from uncollapse.errors import InputError
 from uncollapse.pilot._decide import METHOD, compare_with_start, confirm, decide, next_to
 from uncollapse.pilot._halving import pruned
+from uncollapse.pilot._searching import better, search_best
+from uncollapse.pilot.dials import Space
 from uncollapse.pilot.free import FreeCandidate
 from uncollapse.pilot.jobs import Common, Job
 from uncollapse.pilot.pool import Ended, Outcome
@@ -31,9 +33,10 @@ from uncollapse.records import (
     PilotResult,
     PilotVerdict,
     Recommendation,
+    SearchStep,
+    SettingChange,
     Trial,
     TrialFile,
-    TrialRun,
 )
 
 Runner = Callable[[Sequence[Job], int, Ended], list[Outcome]]
@@ -54,6 +57,7 @@ class Stages:
     seeds: tuple[int, ...]
     fresh: tuple[int, ...]
     free: tuple[FreeCandidate, ...] = ()
+    choices: Space | None = None  # among which the best is looked for
     done: int = 0
     _found: dict[str, dict[int, TrialFile]] = field(default_factory=dict)  # last, by trial and seed
 
@@ -66,7 +70,12 @@ class Stages:
         start, free = replace(start, status="complete"), self._free(start)
         judged = [t for t in free if t.deployable and "objective" in t.scores(options.layer)]
         had = compare_with_start(start, judged, options)
-        trials = self._rungs(candidates)
+        steps: tuple[SearchStep, ...] = ()
+        if self.choices is None:
+            trials = self._rungs(candidates)
+        else:
+            found = search_best(self._once, self.choices, start, self.plan, options)
+            trials, steps = self._further(found.trials, found.running), found.steps
         trained = self._finalists(start, trials)
         known = {trial.name: trial for trial in (*free, *had, *trials, *trained)}
         verdict, reasons, chosen = decide([*had, *trained], options)
@@ -100,6 +109,7 @@ class Stages:
             candidates=tuple(known.values()),
             recommendation=recommendation,
             trade=trade(start, tuple(known.values()), options),
+            search=steps,
             statistics=IntervalMethod(METHOD, len(trained), options.confidence),
         )
 
@@ -137,21 +147,24 @@ class Stages:
         rungs = {self.plan.short: "short runs", self.plan.epochs: "whole runs"}
         for until, stage in rungs.items():
             trained = self._train(stage, running, self.seeds[:1], until)
-            measured = {t.name: self._better(t.runs[0]) for t in trained if t.runs}
+            measured = {t.name: better(t.runs[0], self.options) for t in trained if t.runs}
             why = pruned(measured, until)
             running = [trial for trial in trained if trial.name in measured.keys() - why.keys()]
             known |= {trial.name: trial for trial in trained}
             for name, reason in why.items():
                 known[name] = replace(known[name], status="pruned", reason=reason)
+        return self._further(list(known.values()), running)
+
+    def _further(self, trials: Sequence[Trial], running: Sequence[Trial]) -> list[Trial]:
+        """All of them, those that are running with every seed."""
+        known = {trial.name: trial for trial in trials}
         for trial in self._train("further seeds", running, self.seeds, self.plan.epochs):
             status = "complete" if trial.status == "waiting" else trial.status
             known[trial.name] = replace(trial, status=status)
         return list(known.values())
 
-    def _better(self, run: TrialRun) -> LayerScores:
-        """Scores at the better of the layers that a trained setting may be deployed at."""
-        sides = [run.measured[layer] for layer in self.options.judged]
-        return max(sides, key=lambda scores: scores.objective or 0.0)
+    def _once(self, trials: Sequence[Trial]) -> list[Trial]:
+        return self._train("search", trials, self.seeds[:1], self.plan.epochs)
 
     def _confirm(
         self, start: Trial, chosen: Trial, finished: Sequence[Trial], free: Sequence[Trial]
@@ -207,16 +220,17 @@ class Stages:
         jobs = [
             Job(
                 trial.name,
-                trial.change,
+                changes,
                 seed,
                 self.output / "trials" / trial.name / f"seed-{seed}",
-                until,
+                epochs,
                 part,
                 self.common,
                 keep=seed == seeds[0] and until == self.plan.epochs,
                 free=() if trial.change else self.free,
             )
             for trial in trials
+            for changes, epochs in [_scaled(trial, until)]
             for seed in seeds
         ]
 
@@ -233,6 +247,19 @@ class Stages:
             self._found[trial.name] = {s: r for s, r in results.items() if r is not None}
             finished.append(with_runs(trial, by_seed))
         return finished
+
+
+def _scaled(trial: Trial, until: int) -> tuple[tuple[SettingChange, ...], int]:
+    """Its changes and epochs, where the pilot's runs have so many and the present setting others.
+
+    Epochs change by the same factor.
+    """
+    for change in trial.change:
+        if change.key == "epochs":
+            scaled = max(1, round(until * change.after / change.before))
+            other = SettingChange("epochs", until, scaled)
+            return tuple(other if c is change else c for c in trial.change), scaled
+    return trial.change, until
 
 
 def with_runs(trial: Trial, outcomes: Mapping[int, Outcome]) -> Trial:

@@ -17,12 +17,20 @@ from operator import itemgetter
 import numpy as np
 from scipy.optimize import brentq
 
-from uncollapse.records import PredictedVariance, Setting, SettingChange, Trial, changed_setting
+from uncollapse.records import (
+    PredictedVariance,
+    Prediction,
+    Setting,
+    SettingChange,
+    Trial,
+    changed_setting,
+)
 from uncollapse.theory import advise, predict
 from uncollapse.training import Problem
 
 SHARES = (0.1, 0.2, 0.35, 0.5)
 BATCHES = (0.25, 0.5, 2, 4)
+AUGMENTED = "theory does not know augmentation: the prediction is the start's"
 STRENGTHS = ("none", "weak", "medium", "strong")
 # Nearer than this to the present prediction (as a share of V_max), a value is no change.
 _SAME = 0.05
@@ -36,24 +44,23 @@ def design(problem: Problem) -> list[Trial]:
 
     Every candidate changes one key, as only single changes can be told apart by a small pilot.
     """
-    setting, note = problem.setting(), ""
-    m = len(setting.counts)
-    if not setting.balanced and m > _MANY_CLASSES:
-        # Too many unequal classes to solve for.
-        even = max(2, round(setting.instances / m))
-        setting = setting.with_(class_counts=None, classes=m, per_class=even)
-        note = f"predicted for {m} classes of equal size; theirs differ"
-    start = _trial("start", (), 0.0, setting, note)
-    candidates = [*_alphas(setting), *_temperatures(setting), *_batches(setting, problem)]
-    candidates += [*_views(setting, problem), *_augmentations(setting, problem)]
+    setting, note = predictable(problem.setting(), _MANY_CLASSES)
+    start = trial_of("start", (), 0.0, predict(setting, thresholds=False), note)
+    candidates = [*_alphas(setting), *_temperatures(setting)]
+    candidates += [_candidate(setting, *tried) for tried in batch_changes(problem)]
+    candidates += _views(setting, problem)
+    candidates += [_candidate(setting, *t, AUGMENTED) for t in augmentation_changes(problem)]
     return [start, *_smallest_first(candidates)]
 
 
-def _trial(
-    name: str, change: tuple[SettingChange, ...], size: float, setting: Setting, note: str = ""
+def trial_of(
+    name: str,
+    change: tuple[SettingChange, ...],
+    size: float,
+    prediction: Prediction,
+    note: str = "",
 ) -> Trial:
     """A trial before any run; what is predicted to collapse has none, but for the start."""
-    prediction = predict(changed_setting(setting, change), thresholds=False)
     lost = bool(change) and "spread" not in prediction.phase_per_class
     return Trial(
         name=name,
@@ -68,11 +75,27 @@ def _trial(
     )
 
 
-def _candidate(setting: Setting, change: SettingChange, size: float, note: str = "") -> Trial:
+def predictable(setting: Setting, most: int) -> tuple[Setting, str]:
+    """The setting, with equal classes where it has more unequal ones than `most`, and a note."""
+    m = len(setting.counts)
+    if setting.balanced or m <= most:
+        return setting, ""
+    even = max(2, round(setting.instances / m))
+    note = f"predicted for {m} classes of equal size; theirs differ"
+    return setting.with_(class_counts=None, classes=m, per_class=even), note
+
+
+def name_of(change: SettingChange) -> str:
+    """Of a trial and its folder, such as "alpha-0.2"."""
     key, after = change.key, change.after
     shown = f"{after:g}" if isinstance(after, float) else str(after)
     short = "views" if key == "views.count" else key.split(".")[-1].replace("_", "-")
-    return _trial(f"{short}-{shown}", (change,), size, setting, note)
+    return f"{short}-{shown}"
+
+
+def _candidate(setting: Setting, change: SettingChange, size: float, note: str = "") -> Trial:
+    prediction = predict(changed_setting(setting, [change]), thresholds=False)
+    return trial_of(name_of(change), (change,), size, prediction, note)
 
 
 def _variance(setting: Setting) -> float:
@@ -87,7 +110,7 @@ def _targets(setting: Setting) -> list[float]:
     return [q * top for q in SHARES if abs(q * top - now) > _SAME * top]
 
 
-def _rounded(value: float) -> float:
+def rounded(value: float) -> float:
     """Two significant digits: nobody writes 0.0187342 into a configuration."""
     return float(f"{value:.2g}")
 
@@ -102,7 +125,7 @@ def _alphas(setting: Setting) -> Iterator[Trial]:
     lowest = setting.with_(alpha=0.0)
     for target in _targets(setting):
         for advice in advise(lowest, target_variance=target, levers=("alpha",)):
-            alpha = _rounded(advice.value)
+            alpha = rounded(advice.value)
             change = SettingChange("loss.alpha", setting.alpha, alpha)
             yield _candidate(setting, change, abs(alpha - setting.alpha))
 
@@ -123,14 +146,14 @@ def _temperatures(setting: Setting) -> list[Trial]:
         for (a, v), (b, w) in pairwise(zip(steps, values, strict=True)):
             if (v - target) * (w - target) < 0:
                 step = brentq(lambda x, goal=target: variance(x) - goal, a, b, xtol=0.02)
-                tau = _rounded(setting.temperature * 2.0**step)
+                tau = rounded(setting.temperature * 2.0**step)
                 change = SettingChange("loss.temperature", setting.temperature, tau)
                 candidates.append(_candidate(setting, change, abs(log2(tau / setting.temperature))))
     return _smallest_first(candidates)[:2]
 
 
-def _batches(setting: Setting, problem: Problem) -> Iterator[Trial]:
-    """Fewer or more instances of each class in a batch, by the factors of `BATCHES`."""
+def batch_changes(problem: Problem) -> Iterator[tuple[SettingChange, float]]:
+    """Fewer or more instances of each class in a batch, by the factors of `BATCHES`; sizes."""
     batch, rows = problem.config.batch, len(problem.rows)
     counts = np.bincount(problem.data.labels[problem.rows].clip(min=0))
     for factor in BATCHES:
@@ -146,7 +169,7 @@ def _batches(setting: Setting, problem: Problem) -> Iterator[Trial]:
             fits = after >= 2 * len(counts)
         if not fits or drawn > rows // 2 or after != factor * before:
             continue
-        yield _candidate(setting, SettingChange(key, before, after), abs(log2(factor)))
+        yield SettingChange(key, before, after), abs(log2(factor))
 
 
 def _views(setting: Setting, problem: Problem) -> Iterator[Trial]:
@@ -158,15 +181,14 @@ def _views(setting: Setting, problem: Problem) -> Iterator[Trial]:
         yield _candidate(setting, SettingChange("views.count", now, after), log2(after / now))
 
 
-def _augmentations(setting: Setting, problem: Problem) -> Iterator[Trial]:
+def augmentation_changes(problem: Problem) -> Iterator[tuple[SettingChange, float]]:
+    """The neighbours in strength, of which theory says nothing; sizes."""
     now = problem.config.views.augmentation
     if not isinstance(now, str):
         return
     place = STRENGTHS.index(now)
-    note = "theory does not know augmentation: the prediction is the start's"
     # Without augmentation the views of an instance are one point: nothing to learn from.
     least = 0 if problem.data.inputs.kind == "views" else 1
     for other in (place - 1, place + 1):
         if least <= other < len(STRENGTHS):
-            change = SettingChange("views.augmentation", now, STRENGTHS[other])
-            yield _candidate(setting, change, 1.0, note)
+            yield SettingChange("views.augmentation", now, STRENGTHS[other]), 1.0

@@ -9,10 +9,11 @@ from pathlib import Path
 from uncollapse.data import DataConfig
 from uncollapse.errors import InputError
 from uncollapse.pilot._folder import finish, opened, same_objective
-from uncollapse.pilot._halving import survivors
-from uncollapse.pilot._plan import pilot_config, plan_epochs, plan_text
+from uncollapse.pilot._plan import pilot_config, plan_epochs, plan_text, runs_of
+from uncollapse.pilot._searching import SEARCHED
 from uncollapse.pilot._stages import Runner, Stages
 from uncollapse.pilot.design import design
+from uncollapse.pilot.dials import space
 from uncollapse.pilot.free import free_candidates
 from uncollapse.pilot.goal import choose_goal
 from uncollapse.pilot.jobs import Common
@@ -36,7 +37,7 @@ def pilot(
     runner: Runner = on_processes,
     progress: OnStep = no_steps,
 ) -> PilotResult:
-    """Find the smallest change of a training setting that prevents collapse, by short runs.
+    """Find the smallest change of a training setting that prevents collapse, or the best setting.
 
     Args:
         config: The present setting.
@@ -78,20 +79,24 @@ def pilot(
             raise InputError("test rows, to confirm by", "none", "set data.split.test")
         trials = design(problem)
         tried = sum(trial.status == "waiting" for trial in trials[1:])
-        plan = file.plan or plan_epochs(problem, rows.share, tried, options)
+        best = options.goal == "best"
+        plan = file.plan or plan_epochs(problem, rows.share, SEARCHED if best else tried, options)
         if file.plan is None:
             write_json(
                 output / "plan.json", replace(file, plan=plan, objective=goal.name).to_dict()
             )
-        kept = survivors(tried)
-        total = options.seeds * (3 + survivors(kept)) + tried + kept
+        choices = space(problem, plan) if best else None
+        total = sum(runs_of(plan.searched if best else tried, options))
         free = free_candidates(problem, options)
-        progress(Step(0, total, "plan", plan_text(goal, rows, plan, trials, free)))
+        text = plan_text(goal, rows, plan, trials, free, choices)
+        progress(Step(0, total, "plan", text))
         whole = part_config.model_copy(update={"epochs": plan.epochs})
         common = Common(whole, base, goal, others)
         seeds = tuple(config.seed + number for number in range(options.seeds))
         fresh = tuple(seed + FRESH for seed in seeds)
-        stages = Stages(common, options, plan, output, runner, progress, total, seeds, fresh, free)
+        stages = Stages(
+            common, options, plan, output, runner, progress, total, seeds, fresh, free, choices
+        )
         conditions = PilotConditions(
             setting=problem.setting(),
             rows=rows,
@@ -101,7 +106,8 @@ def pilot(
             options=_said(options),
             config=part_config.plain(),
         )
-        result = replace(stages.run(*trials), conditions=conditions)
+        candidates = () if best else trials[1:]
+        result = replace(stages.run(trials[0], *candidates), conditions=conditions)
         finish(output, result, config, base)
         return result
 

@@ -81,6 +81,7 @@ from .pilot_result import (
 from .pilot_trial import (
     LayerScores,
     PredictedVariance,
+    SearchStep,
     TradePoint,
     Trial,
     TrialFile,
@@ -260,6 +261,7 @@ __all__ = [
     "RunRecord",
     "RunStatus",
     "Score",
+    "SearchStep",
     "SecondaryMeasures",
     "SelfPairs",
     "Setting",

@@ -9,6 +9,7 @@ from uncollapse.errors import InputError
 
 Layer = Literal["projector", "backbone"]
 Deploy = Literal["projector", "backbone", "any"]
+Goal = Literal["least-change", "best"]
 ObjectiveName = Literal["auto", "within-class", "downstream", "retention", "other-view"]
 
 
@@ -20,6 +21,8 @@ class PilotOptions:
     `uncollapse.pilot.goal`).
 
     Attributes:
+        goal: "least-change", the smallest single change that helps, or "best", as many changes as
+            help most.
         budget: Wall-clock seconds that the plan may take with this many workers, above 0.
         seeds: Seeds of whole runs, and fresh ones to confirm by.
         workers: Processes of one thread each, at least 1.
@@ -37,6 +40,7 @@ class PilotOptions:
         'projector'
     """
 
+    goal: Goal = "least-change"
     budget: float = 1200.0
     seeds: int = 3
     workers: int = 1
@@ -50,6 +54,7 @@ class PilotOptions:
 
     def __post_init__(self) -> None:
         for name, good, wanted in (
+            ("goal", self.goal in get_args(Goal), "least-change or best"),
             ("budget", self.budget > 0, "above 0 seconds"),
             ("seeds", self.seeds >= 2, "2 or more, as intervals come from them"),
             ("workers", self.workers >= 1, "1 or more"),

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 
 from uncollapse.records import scalars
 from uncollapse.records.codec import Document, Part
-from uncollapse.records.pilot_trial import Means, TradePoint, Trial, TrialRun
+from uncollapse.records.pilot_trial import Means, SearchStep, TradePoint, Trial, TrialRun
 from uncollapse.records.run import SettingChange
 from uncollapse.records.scalars import Interval
 from uncollapse.records.setting import Setting
@@ -129,7 +129,9 @@ class PilotRows(Part):
 class PilotPlan(Part):
     """Size of a pilot: epochs of a run to the end and of the first rung (`short`).
 
-    `runs` is in units of a run to the end, `seconds` the wall-clock time that is expected.
+    `runs` is in units of a run to the end, `seconds` the wall-clock time that is expected. Where
+    the goal is the best setting, `searched` is the number of runs that look for it, and `lengths`
+    are the epochs that they may have.
     """
 
     epochs: scalars.Count
@@ -137,6 +139,8 @@ class PilotPlan(Part):
     seconds_per_epoch: scalars.NotNegative
     runs: scalars.NotNegative
     seconds: scalars.NotNegative
+    searched: scalars.Count = 0
+    lengths: tuple[scalars.Count, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,6 +175,7 @@ class PilotResult(Document):
         candidates: The other trials, free ones first, then the smallest changes.
         recommendation: None unless the verdict is "change".
         trade: Where every setting stands at each layer, between finer and training label.
+        search: Of the goal "best", every run in order and the best so far; else none.
         statistics: How intervals are made.
         conditions: Rows used, seeds, epochs, budget.
 
@@ -193,6 +198,7 @@ class PilotResult(Document):
     candidates: tuple[Trial, ...] = ()
     recommendation: Recommendation | None = None
     trade: tuple[TradePoint, ...] = ()
+    search: tuple[SearchStep, ...] = ()
     statistics: IntervalMethod = IntervalMethod()
     conditions: PilotConditions = field(default_factory=PilotConditions)
 

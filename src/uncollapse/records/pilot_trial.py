@@ -130,6 +130,23 @@ class Trial(Part):
 
 
 @dataclass(frozen=True, kw_only=True)
+class SearchStep(Part):
+    """A run of a search and where it stands after it; the start is the first step.
+
+    `best` is the trial with the largest objective so far among those that lose no more than the
+    margin of the training label, and `gain` how far that is above the start: differences of single
+    runs on validation rows, by which the search goes on, and no proof.
+    """
+
+    trial: str
+    change: tuple[SettingChange, ...] = ()
+    objective: float | None = None  # None of a run that failed
+    task: float | None = None
+    best: str = "start"
+    gain: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
 class TradePoint(Part):
     """A setting at a layer: what it keeps (`objective`), what it was trained for (`task`).
 

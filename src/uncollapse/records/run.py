@@ -180,8 +180,8 @@ def changed_config(block: Mapping[str, Any], changes: Iterable[SettingChange]) -
     """A configuration, as plain types, with some keys changed; the one that is given stays."""
     changed = dict(block)
     for change in changes:
-        part, key = change.key.split(".")
-        changed[part] = changed[part] | {key: change.after}
+        part, _, key = change.key.rpartition(".")
+        changed[part or key] = changed[part] | {key: change.after} if part else change.after
     return changed
 
 
