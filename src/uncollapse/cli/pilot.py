@@ -117,8 +117,9 @@ def _show(result: PilotResult, console: Console) -> None:
         console.print()
         console.print(_path(result))
         console.print(
-            "the search, run by run: score and task of one seed on validation rows; best so far, "
-            "of those that lose no more than the margin, and its gain over your setting",
+            "the search, run by run (0: your setting, all seeds; then one): best so far, of those "
+            "that lose no more than the margin, and its gain in points over your setting, on "
+            "validation rows",
             soft_wrap=True,
         )
     console.print()
@@ -150,7 +151,7 @@ def _columns(*titles: str) -> Table:
     """An empty table; on a narrow terminal names are cut, never numbers."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for title in titles:
-        name = title in ("setting", "layer", "best so far", "")
+        name = title in ("setting", "layer", "")
         least = 20 if title == "gain, points" else 5
         table.add_column(
             title,
@@ -172,11 +173,13 @@ def _settings(result: PilotResult) -> Table:
 
 
 def _path(result: PilotResult) -> Table:
-    """Every run of the search and the best so far."""
-    table = _columns("run", "setting", "score", "task", "best so far", "gain")
+    """Every run of the search, and the best so far by its number."""
+    table = _columns("run", "score", "task", "best", "gain", "setting")
+    numbers = {step.trial: str(number) for number, step in enumerate(result.search)}
     for number, step in enumerate(result.search):
         scores = (_number(step.objective), _number(step.task))
-        table.add_row(str(number), step.trial, *scores, step.best, f"{100 * step.gain:+.1f}")
+        best = numbers.get(step.best, "-")
+        table.add_row(str(number), *scores, best, f"{100 * step.gain:+.1f}", step.trial)
     return table
 
 

@@ -88,29 +88,29 @@ def propose(
     left[[*taken, *(one.place for one in known)]] = False
     proposed: list[int] = []
     while left.any() and len(proposed) < count:
-        chance, expected = _promise(rows, known, floor)
+        chance, reached, kept = _promise(rows, known, floor)
         chance = np.where(left, chance, -1.0)
         place = int(np.argmax(chance >= chance.max() * (1 - _SAME)))
         proposed.append(place)
         left[place] = False
-        known.append(Seen(place, *(float(means[place]) for means in expected)))
+        known.append(Seen(place, float(reached[place]), float(kept[place])))
     return proposed
 
 
 def _promise(
     rows: Numbers, known: Sequence[Seen], floor: float
-) -> tuple[Numbers, tuple[Numbers, ...]]:
-    """Of every setting what it promises, (N,), and the means that are expected of it."""
+) -> tuple[Numbers, Numbers, Numbers]:
+    """Of every setting what it promises, and the objective and accuracy expected of it, (N,)."""
     objective = _expected(rows, known, [one.objective for one in known], *_OBJECTIVE)
     good = [one.objective for one in known if one.task >= floor]
     best = max(good, default=min(one.objective for one in known))
     gain = expected_improvement(objective.means, objective.deviations, best)
     promise, reached = objective.over(gain), objective.over(objective.means)
     if np.isneginf(floor):
-        return promise, (reached,)
+        return promise, reached, np.ones(len(rows))
     task = _expected(rows, known, [one.task for one in known], *_TASK)
     allowed = np.asarray(norm.sf(floor, task.means, task.deviations))
-    return promise * task.over(allowed), (reached, task.over(task.means))
+    return promise * task.over(allowed), reached, task.over(task.means)
 
 
 @dataclass(frozen=True)

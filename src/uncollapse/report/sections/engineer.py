@@ -13,7 +13,7 @@ from uncollapse.report.decide.lookup import class_rows, has_views, judged, judge
 from uncollapse.report.inputs_model import Case, Points
 from uncollapse.report.language import Language, short
 from uncollapse.report.sections import section
-from uncollapse.report.sections.pilot import pilot_section, transfer_section
+from uncollapse.report.sections.pilot import pilot_section, search_section, transfer_section
 from uncollapse.report.sections.section import Figure, Section, TextTable, charted, table
 from uncollapse.report.sections.trade import trade_section
 
@@ -28,6 +28,7 @@ def engineer(report: Content, points: int) -> list[Section]:
     spectra = [(case.name, drawn.spectrum) for case, drawn in _shown(report)]
     sections = [
         None if pilot is None else pilot_section(pilot, words),
+        None if pilot is None else search_section(pilot, words),
         None if pilot is None else trade_section(pilot, words),
         None if pilot is None else transfer_section(pilot, words),
         _comparison(report, words),

@@ -32,11 +32,33 @@ def pilot_section(pilot: PilotResult, words: Language) -> Section:
     spec = _chart(pilot, words)
     return Section(
         "pilot",
-        [words.say("intro.pilot"), about],
+        [words.say("intro.pilot-searched" if pilot.search else "intro.pilot"), about],
         [] if spec is None else [Figure("pilot", "", spec)],
         [table(words, columns, rows, most=MOST_ROWS, role="")],
         [f"{short(trial.name)}{colon}{words.record(trial.note)}" for trial in noted],
     )
+
+
+def search_section(pilot: PilotResult, words: Language) -> Section | None:
+    """Every run of a search, and the best so far with its gain; None where nothing was searched."""
+    if not pilot.search:
+        return None
+    first = words.say("trial.start")
+    numbers = {step.trial: number for number, step in enumerate(pilot.search)}
+    rows = [
+        (
+            number,
+            words.say("format.semicolon").join(map(words.change, step.change)) or first,
+            step.objective,
+            step.task,
+            numbers.get(step.best),
+            step.gain,
+        )
+        for number, step in enumerate(pilot.search)
+    ]
+    columns = "number:count change axis.objective:share task:share best:count gain:points"
+    tables = [table(words, columns, rows, most=MOST_ROWS)]
+    return Section("search", [words.say("intro.search")], tables=tables)
 
 
 def _title(trial: Trial, words: Language) -> str:
