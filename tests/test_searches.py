@@ -4,9 +4,11 @@ import sys
 from itertools import product
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
+from search_replay import Grid, by_process, compared, random_search, regrets, until
 from searches import equal_grids, searched
 
 SEEDS = 3
@@ -65,3 +67,30 @@ def test_random_search_needs_as_many_runs_as_the_rarity_of_what_is_good():
     assert found["random_runs_mean_as_good_as_pilot"] == 2
     assert found["best"] == 0.7
     assert found["grid_runs"] == 12
+
+
+def replayed(start):
+    """12 settings without noise, of which 4 are good and the others 20 points below."""
+    keys = tuple(product((0.1, 0.5, 0.9), (0.1, 0.3), (16, 64)))
+    worth = np.array([0.7 if alpha == 0.5 else 0.5 for alpha, _, _ in keys])
+    return Grid(keys, np.array([key[0] for key in keys]), np.tile(worth[:, None], 3), worth, start)
+
+
+def test_a_replay_of_random_search_is_what_can_be_counted():
+    found = regrets(replayed(None), random_search, 3000, 4)
+    miss = np.cumprod([(8 - r) / (12 - r) for r in range(4)])
+    assert found.mean(axis=0) == pytest.approx(0.2 * miss, abs=0.006)
+    assert until(found) is None  # 0.2 * 0.14 is above a point
+    assert until(regrets(replayed(None), random_search, 300, 9)) == 6
+
+
+def test_a_replay_of_the_pilots_search_begins_with_the_start_and_leaves_out_what_collapses():
+    grid = replayed(0)
+    search = by_process(feature=True, skip=True)
+    order = list(search(grid, 0, lambda place: float(grid.worth[place]), None))
+    assert order[0] == 0
+    assert sorted(order) == list(range(12))
+    flat = Grid(grid.keys, np.zeros(12), grid.validation, grid.worth, 0)
+    assert list(search(flat, 0, lambda place: 0.5, None)) == [0]
+    first = regrets(grid, search, 3, 4)
+    assert compared(first, first + 0.01) == pytest.approx([1, 1, 1])
