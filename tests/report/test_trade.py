@@ -8,13 +8,15 @@ from uncollapse.records import (
     LayerScores,
     PilotResult,
     Recommendation,
+    SearchStep,
+    SettingChange,
     TradePoint,
     Trial,
     TrialRun,
 )
 from uncollapse.report.decide.decide import pilot_decision
 from uncollapse.report.language import Language
-from uncollapse.report.sections.pilot import transfer_section
+from uncollapse.report.sections.pilot import search_section, transfer_section
 from uncollapse.report.sections.trade import trade_section
 
 
@@ -99,3 +101,21 @@ def test_what_is_free_is_no_training(result):
     assert said == "No training: take the embedding from the backbone, the layer before the head."
     for message in (*decision.change, *decision.gain):
         assert Language("ja").say(message) != Language("en").say(message)
+
+
+def test_a_search_is_listed_run_by_run():
+    change = (SettingChange("loss.alpha", 0.0, 0.5), SettingChange("epochs", 10, 20))
+    steps = (
+        SearchStep(trial="start", objective=0.6, task=0.9),
+        SearchStep(trial="a", change=change, objective=0.7, task=0.9, best="a", gain=0.1),
+        SearchStep(trial="b", change=change[:1], best="a", gain=0.1),
+    )
+    result = PilotResult(verdict="keep", search=steps)
+    (table,) = search_section(result, Language("en")).tables
+    assert [row[0] for row in table.rows] == ["0", "1", "2"]
+    assert [row[4:] for row in table.rows[1:]] == [["1", "+10.0 points"]] * 2
+    assert "epochs: 10 \N{RIGHTWARDS ARROW} 20" in table.rows[1][1]
+    assert table.rows[2][2] != table.rows[1][2]  # it failed: no number
+    (said,) = search_section(result, Language("ja")).tables
+    assert said.titles != table.titles
+    assert search_section(PilotResult(verdict="keep"), Language("en")) is None
