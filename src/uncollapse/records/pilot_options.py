@@ -21,8 +21,7 @@ class PilotOptions:
     `uncollapse.pilot.goal`).
 
     Attributes:
-        goal: "least-change", the smallest single change that helps, or "best", as many changes as
-            help most.
+        goal: The smallest single change that helps, or as many changes as help most.
         budget: Wall-clock seconds that the plan may take with this many workers, above 0.
         seeds: Seeds of whole runs, and fresh ones to confirm by.
         workers: Processes of one thread each, at least 1.
