@@ -12,12 +12,12 @@ them: the sums then keep their digits where a class is nearly one point.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
-from uncollapse.metrics.moments import Floats
+from uncollapse.metrics.moments import Floats, Integers
 
 
 def hsic(n: float, trace: Floats, row_sums: Floats, k: Floats, l: Floats) -> Floats:  # noqa: E741  (K, L)
@@ -25,6 +25,23 @@ def hsic(n: float, trace: Floats, row_sums: Floats, k: Floats, l: Floats) -> Flo
     with np.errstate(divide="ignore", invalid="ignore"):
         whole = trace + k * l / np.float64((n - 1) * (n - 2)) - 2 * row_sums / np.float64(n - 2)
         return np.asarray(whole / np.float64(n * (n - 3)))
+
+
+@dataclass(frozen=True)
+class Instances:
+    """Instances of a class in one embedding, centred, with their squared lengths."""
+
+    rows: Floats  # (n, d)
+    squares: Floats  # (n,) |x_i|^2
+
+    @classmethod
+    def of(cls, rows: Floats) -> Instances:
+        """Of centred rows."""
+        return cls(rows, np.einsum("ij,ij->i", rows, rows))
+
+    def take(self, some: Integers) -> Instances:
+        """Some of them."""
+        return Instances(self.rows[some], self.squares[some])
 
 
 @dataclass(frozen=True)
@@ -40,17 +57,27 @@ class PairSums:
     squares: Floats  # sum |x_i|^2, sum |y_i|^2, sum |x_i|^2 |y_i|^2
 
     @classmethod
-    def of(cls, x: Floats, y: Floats) -> PairSums:
-        """Of instances (n, d) and (n, e)."""
-        p, q = np.einsum("ij,ij->i", x, x), np.einsum("ij,ij->i", y, y)
+    def of(cls, x: Instances, y: Instances, product: Floats | None = None) -> PairSums:
+        """Of the instances in both embeddings; `product` is M where it is known."""
+        p, q = x.squares, y.squares
         squares = np.array([p.sum(), q.sum(), p @ q])
-        return cls(len(x), x.sum(axis=0), y.sum(axis=0), x.T @ y, q @ x, p @ y, squares)
+        S, P = x.rows.sum(axis=0), q @ x.rows
+        T, Q = (S, P) if y is x else (y.rows.sum(axis=0), p @ y.rows)
+        M = x.rows.T @ y.rows if product is None else product
+        return cls(len(p), S, T, M, P, Q, squares)
 
     def value(self) -> Floats:
         """HSIC of all instances."""
-        return hsic(self.n, *self._totals())
+        return hsic(self.n, *self._totals)
 
-    def _totals(self) -> Iterator[Floats]:
+    @cached_property
+    def _along(self) -> tuple[Floats, Floats]:
+        """MT and M'S, which are one where both embeddings are."""
+        along = self.product @ self.y
+        return along, along if self.x is self.y else self.x @ self.product
+
+    @cached_property
+    def _totals(self) -> tuple[Floats, Floats, Floats, Floats]:
         """tr KL, 1'KL1, 1'K1, 1'L1.
 
         |M|^2 - sum |x_i|^2 |y_i|^2;   S'MT - S.P - T.Q + sum |x_i|^2 |y_i|^2, which is
@@ -58,25 +85,25 @@ class PairSums:
         """
         p, q, pq = self.squares
         S, T, M = self.x, self.y, self.product
-        yield np.sum(M * M) - pq
-        yield S @ M @ T - S @ self.x_weighted - T @ self.y_weighted + pq
-        yield S @ S - p
-        yield T @ T - q
+        rows = S @ self._along[0] - S @ self.x_weighted - T @ self.y_weighted + pq
+        return np.vdot(M, M) - pq, rows, S @ S - p, T @ T - q
 
-    def without_each(self, x: Floats, y: Floats) -> Floats:
-        """HSIC without one instance, for each of some of the instances."""
-        trace, row_sums, k, l = self._totals()  # noqa: E741  (K, L)
-        S, T, M = self.x, self.y, self.product
-        p, q = np.einsum("ij,ij->i", x, x), np.einsum("ij,ij->i", y, y)
+    def without_each(self, some: Instances, others: Instances) -> Floats:
+        """HSIC without one instance, for each of some of them, given in both embeddings."""
+        trace, row_sums, k, l = self._totals  # noqa: E741  (K, L)
+        (x, p), (y, q) = (some.rows, some.squares), (others.rows, others.squares)
         # Sums of row i of K and of L, and of K * L.
-        k_i, l_i = x @ S - p, y @ T - q
-        kl_i = np.einsum("ij,ij->i", x @ M, y) - p * q
+        k_i = x @ self.x - p
+        l_i = k_i if others is some else y @ self.y - q
+        kl_i = np.einsum("ij,ij->i", x @ self.product, y) - p * q
         # What row i adds to the row sums of the others.
-        others = x @ (M @ T - self.x_weighted) - p * l_i + y @ (S @ M - self.y_weighted) - q * k_i
+        along_y, along_x = self._along
+        added = x @ (along_y - self.x_weighted) - p * l_i
+        added = added + (added if others is some else y @ (along_x - self.y_weighted) - q * k_i)
         return hsic(
             self.n - 1,
             trace - 2 * kl_i,
-            row_sums - k_i * l_i - others + kl_i,
+            row_sums - k_i * l_i - added + kl_i,
             k - 2 * k_i,
             l - 2 * l_i,
         )

@@ -149,7 +149,7 @@ def measure(
     kept = None
     if given is not None:
         drawing = Drawing(confidence, PERMUTATIONS if permutations else 0, seed)
-        kept = _against(sample, given, drawing, options)
+        kept = _against(sample, given, drawing, options, classes)
         sample = replace(sample, beside=None)
     prediction, margins = _as_prediction(prediction), margins or Margins()
     slice_columns = measure_slices(sample, hits, margins, prediction, options, confidence, rng)
@@ -170,7 +170,11 @@ def measure(
 
 
 def _against(
-    sample: Sample, reference: Reference, drawing: Drawing, options: WithinClassOptions | None
+    sample: Sample,
+    reference: Reference,
+    drawing: Drawing,
+    options: WithinClassOptions | None,
+    classes: Classes,
 ) -> ReferenceComparison:
     """The comparison with a reference, by finer labels too where there are any."""
     probe = None
@@ -182,7 +186,7 @@ def _against(
             confidence=drawing.confidence,
             seed=drawing.seed,
         )
-    return compared(sample, reference, drawing, probe)
+    return compared(sample, reference, drawing, probe, classes)
 
 
 def within_options(probe: ProbeOptions | None) -> WithinClassOptions | None:

@@ -18,7 +18,7 @@ from uncollapse.metrics._retention import (
     part_of_class,
     too_few,
 )
-from uncollapse.metrics.moments import Floats, Integers
+from uncollapse.metrics.moments import Classes, ClassMoments, Floats, Integers
 from uncollapse.records import JoinedBy, ReferenceComparison, ReferenceProbe
 from uncollapse.samples import ByRole, Sample, checked, sample_of, unit_rows
 from uncollapse.tables import IdDigest
@@ -140,18 +140,27 @@ def paired_instances(sample: Sample, rows: Integers) -> tuple[Floats, Floats, In
 
 
 def compared(
-    sample: Sample, reference: Reference, drawing: Drawing, probe: ReferenceProbe | None = None
+    sample: Sample,
+    reference: Reference,
+    drawing: Drawing,
+    probe: ReferenceProbe | None = None,
+    classes: Classes | None = None,
 ) -> ReferenceComparison:
-    """The record of a checked sample and the reference beside it."""
+    """The record of a checked sample and the reference beside it.
+
+    The moments of its classes, where there are any, spare those of the embedding.
+    """
     assert sample.beside is not None  # the callers have one
     found: dict[Any, PartOfClass] = {}
+    moments = dict(zip(classes.names, classes.instances, strict=True)) if classes else {}
     rows = np.flatnonzero(sample.beside.paired)
     rows = rows[np.argsort(sample.labels.codes[rows], kind="stable")]
     starts = np.flatnonzero(np.diff(sample.labels.codes[rows])) + 1
     for number, own in enumerate(np.split(rows, starts) if len(rows) else ()):
         x, y, first = paired_instances(sample, own)
         label = sample.labels.names[sample.labels.codes[own[0]]]
-        found[label] = part_of_class(x, y, _owners(sample, first), drawing.of(number))
+        scatter = _scatter(moments.get(label), len(first))
+        found[label] = part_of_class(x, y, _owners(sample, first), drawing.of(number), scatter)
     labels = [sample.labels.names[code] for code in np.unique(sample.labels.codes)]
     lone = 0 if reference.paired is None else int(np.count_nonzero(~np.asarray(reference.paired)))
     return comparison(
@@ -163,6 +172,13 @@ def compared(
         dropped={"only_in_embeddings": lone, **sample.beside.dropped},
         probe=probe,
     )
+
+
+def _scatter(moments: ClassMoments | None, instances: int) -> Floats | None:
+    """Second moments of a class's instances about their mean, where all of them are compared."""
+    if moments is None or moments.scatter is None or moments.instances != instances:
+        return None
+    return moments.scatter[: moments.dimension, : moments.dimension]
 
 
 def _owners(sample: Sample, first: Integers) -> Integers | None:

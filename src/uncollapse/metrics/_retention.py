@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from uncollapse.metrics._hsic import PairSums
+from uncollapse.metrics._hsic import Instances, PairSums
 from uncollapse.metrics._hsic_groups import grouped_hsic, summed
 from uncollapse.metrics._stores import mixed
 from uncollapse.metrics.moments import Floats, Integers
@@ -72,26 +72,53 @@ def too_few(units: int) -> PartOfClass:
     return PartOfClass(units, None, sentence("reference.few", {"units": units}))
 
 
-def part_of_class(x: Floats, y: Floats, groups: Integers | None, drawing: Drawing) -> PartOfClass:
-    """Retention of one class: instances (n, d) and (n, e), and the group of each."""
-    x, y = _narrowed(x - x.mean(axis=0)), _narrowed(y - y.mean(axis=0))
-    pairs, spreads = ((x, y), (x, x), (y, y)), (_spread(x), _spread(y))
+def part_of_class(
+    x: Floats, y: Floats, groups: Integers | None, drawing: Drawing, scatter: Floats | None = None
+) -> PartOfClass:
+    """Retention of one class: instances (n, d) and (n, e), and the group of each.
+
+    Both are overwritten; `scatter` is sum (x_i - x)(x_i - x)' where it is known.
+    """
     if groups is None:
-        some = _drawn(len(x), drawing.seed)
-        sums = [PairSums.of(*pair) for pair in pairs]
-        whole = [each.value() for each in sums]
-        without = [
-            each.without_each(first[some], second[some])
-            for each, (first, second) in zip(sums, pairs, strict=True)
-        ]
-        hsics = _Hsics(np.array(whole), np.array(without))
-        return _part(len(x), hsics, spreads, (x[some], y[some]), drawing)
+        return _of_instances(_centred(x), _centred(y), drawing, scatter)
+    x, y = _centred(x), _centred(y)
+    spreads = _spread(x), _spread(y)
     names, codes = np.unique(groups, return_inverse=True)
-    values = [grouped_hsic(*pair, codes) for pair in pairs]
+    values = [grouped_hsic(*pair, codes) for pair in ((x, y), (x, x), (y, y))]
     hsics = _Hsics(*(np.array([value[k] for value in values]) for k in (0, 1)))
     # The null as if groups were rows: exact where the instances of a group are alike, else wide.
     x_g, y_g = (summed(rows, codes) / np.bincount(codes)[:, None] for rows in (x, y))
     return _part(len(names), hsics, spreads, (x_g, y_g), drawing, names)
+
+
+def _of_instances(x: Floats, y: Floats, drawing: Drawing, scatter: Floats | None) -> PartOfClass:
+    """Of centred instances that are units by themselves."""
+    known = None if scatter is None or scatter.shape[1] != x.shape[1] else scatter
+    a, b = Instances.of(x), Instances.of(y)
+    some = _drawn(len(x), drawing.seed)
+    a_some, b_some = a.take(some), b.take(some)
+    hsics = [
+        (sums.value(), sums.without_each(*left_out))
+        for sums, left_out in (
+            (PairSums.of(a, b), (a_some, b_some)),
+            (PairSums.of(a, a, known), (a_some, a_some)),
+            (PairSums.of(b, b), (b_some, b_some)),
+        )
+    ]
+    whole, without = zip(*hsics, strict=True)
+    return _part(
+        len(x),
+        _Hsics(np.array(whole), np.array(without)),
+        (float(a.squares.mean()), float(b.squares.mean())),
+        (a_some.rows, b_some.rows),
+        drawing,
+    )
+
+
+def _centred(rows: Floats) -> Floats:
+    """The rows less their mean, in the same memory, in few dimensions."""
+    rows -= rows.mean(axis=0)
+    return _narrowed(rows)
 
 
 def _narrowed(rows: Floats) -> Floats:
@@ -169,7 +196,8 @@ def _null(units: int, x: Floats, y: Floats, drawing: Drawing) -> Floats | None:
         return None
     rng = np.random.default_rng([drawing.seed, drawing.number])
     order = rng.permuted(np.tile(np.arange(n), (drawing.permutations, 1)), axis=1)
-    values = np.einsum("ij,pij->p", K, L[order[:, :, None], order[:, None, :]]) / length
+    first, second = np.triu_indices(n, 1)
+    values = 2 * L.take(n * order[:, first] + order[:, second]) @ K[first, second] / length
     return np.asarray(values * np.sqrt(n * (n - 3) / (units * (units - 3))))
 
 

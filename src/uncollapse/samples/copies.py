@@ -188,8 +188,9 @@ class CopyCounter:
     def extra(self) -> int:
         """Units beyond the first of each kind, estimated where only a part was kept."""
         self._settle()
-        kinds = len(np.unique(self._kept[1]))
-        return int(self._counts.sum() - kinds) << self.halvings
+        hashes = np.sort(self._kept[1])
+        again = np.count_nonzero(hashes[1:] == hashes[:-1])  # a kind in several classes
+        return int(self._counts.sum() - len(hashes) + again) << self.halvings
 
     def repeats(self, units: Sequence[int]) -> list[Repeats]:
         """Of each class, of so many units, how often its units are there.

@@ -182,8 +182,10 @@ class Contents:
         """Hashes of some, by position."""
         if self._hashes is not None:
             return self._hashes[some]
-        whole = len(some) == len(self.first)
-        return _hashes(self._sample, slice(None) if whole else self.first[some])
+        if len(some) < len(self.first):
+            return _hashes(self._sample, self.first[some])
+        self._hashes = _hashes(self._sample, slice(None))
+        return self._hashes
 
 
 def _hashes(sample: Sample, rows: Integers | slice) -> Hashes:
