@@ -86,7 +86,7 @@ class PairSums:
         p, q, pq = self.squares
         S, T, M = self.x, self.y, self.product
         rows = S @ self._along[0] - S @ self.x_weighted - T @ self.y_weighted + pq
-        return np.vdot(M, M) - pq, rows, S @ S - p, T @ T - q
+        return np.einsum("ij,ij", M, M) - pq, rows, S @ S - p, T @ T - q
 
     def without_each(self, some: Instances, others: Instances) -> Floats:
         """HSIC without one instance, for each of some of them, given in both embeddings."""

@@ -135,7 +135,8 @@ def unit_rows(rows: NDArray[Any]) -> Floats:
     signal; so every row is divided again by the norm of what is stored.
     """
     wide = np.asarray(rows, dtype=np.float64)
-    return wide / row_norms(wide)[:, None]
+    ours = wide if wide.dtype != rows.dtype else None  # a copy already, whose memory can be used
+    return np.asarray(np.divide(wide, row_norms(wide)[:, None], out=ours))
 
 
 def stored_as(rows: NDArray[Any]) -> str:
