@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -28,6 +29,7 @@ FAULTS = (
 )
 LIGHT = tuple(f"uncollapse.cli.{name}" for name in ("measure", "report", "probe", "predict"))
 HEAVY = ("torch", "uncollapse.training", "uncollapse.pilot", "uncollapse.cli.train")
+MOST = 4 << 30  # Bytes that a worker itself may need, to make a mutant.
 SHRUNK = 2  # Findings of one kind that are made smaller.
 
 
@@ -121,6 +123,8 @@ def _forked(mutants: Sequence[Mutant], rooms: Sequence[Path]) -> None:
 
 def _work(mutants: Sequence[Mutant], room: Path) -> None:
     room.mkdir(parents=True)
+    used = int(Path("/proc/self/statm").read_text().split()[5]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_DATA, (used + MOST, resource.RLIM_INFINITY))
     seen: Counter[str] = Counter()
     with (room / "lines.jsonl").open("w") as lines:
         for each in mutants:
