@@ -117,7 +117,7 @@ def _columns(random: Random, rows: int) -> list[Any]:
         pa.array([1e300] * rows),
         pa.array([str(i % 3) for i in k]).dictionary_encode(),
         pa.array([[[1.0, float(i)]] for i in k]),
-        pa.array(k % 3).cast(pa.decimal128(20, 2)),
+        pa.array(k % 3).cast(pa.decimal128(22, 2)),
         pa.array(np.full(rows, 2**63, np.uint64)),
         pa.array(np.random.default_rng(0).normal(size=rows).astype(np.float16)),
         pa.array([[None, 1.0]] * rows),
