@@ -1,5 +1,6 @@
 """A short seed of `make attack`, and proof that the attackers can find something."""
 
+import io
 import json
 import os
 import subprocess
@@ -7,11 +8,14 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from attacks.bytes_edits import FAMILIES
 from attacks.fuzz import Tally
 from attacks.oracle import rows, spread
+from attacks.table_edits import ARROW, PARQUET
 from attacks.tree_edits import TREE, finished, yaml_edit
 
 TESTS = Path(__file__).parents[1]
@@ -27,6 +31,18 @@ def test_edits_depend_on_their_seed_alone_and_change_something():
     for change in TREE:
         tree = [json.dumps(change({"a": [1, {"b": "c"}]}, np.random.default_rng(5)))] * 2
         assert finished(tree[0]) == finished(tree[1])
+
+
+def test_edits_of_tables_make_other_tables():
+    """What an edit raises is passed over when a mutant is made, so that one may never work."""
+    table = pa.table({"label": [1, 2, 3] * 9, "e0": [0.5, 1, 2] * 9})
+    pq.write_table(table, parquet := io.BytesIO())
+    with pa.ipc.new_stream(arrow := io.BytesIO(), table.schema) as writer:
+        writer.write_table(table)
+    for edits, data in ((PARQUET, parquet.getvalue()), (ARROW, arrow.getvalue())):
+        for edit in edits:
+            held = {edit(data, np.random.default_rng(seed)) for seed in range(6)}
+            assert len(held - {data}) > 2
 
 
 def test_yaml_of_aliases_of_aliases_is_not_walked():
