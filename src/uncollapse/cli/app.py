@@ -26,8 +26,8 @@ from uncollapse.cli._options import grouped
 from uncollapse.errors import InputError, shown
 
 COMMANDS = (
-    "demo", "predict", "explore", "measure", "compare", "train", "embed", "probe", "pilot",
-    "simulate", "report", "decode-loss",
+    "demo", "predict", "calibrate", "explore", "measure", "compare", "train", "embed", "probe",
+    "pilot", "simulate", "report", "decode-loss",
 )  # fmt: skip
 # Each is `NAME_command` in the file of its name, but for those that stand beside another.
 BESIDE = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -10,7 +11,15 @@ import typer
 from uncollapse.cli._console import print_json
 from uncollapse.cli._options import Fields, Keywords
 from uncollapse.cli._setting import SETTING, BatchOptions, CountsText, FromZero, Json, read_counts
-from uncollapse.records import BalancedBatch, FullBatch, Prediction, RandomBatch, Setting
+from uncollapse.records import (
+    BalancedBatch,
+    Calibration,
+    FullBatch,
+    NetworkPrediction,
+    Prediction,
+    RandomBatch,
+    Setting,
+)
 from uncollapse.theory import LEVERS, Advice, Lever, advise, predict, with_keep
 
 # Advice solves a setting some fifty times, or fifteen for alpha alone. Beyond so many different
@@ -35,6 +44,8 @@ class PredictOptions:
             [default: 0.01 in every class]
         keep: Weight of a kept reference in the loss (loss.keep of a run), from 0: a note says what
             it changes.
+        calibration: Calibration of trained networks (`uncollapse calibrate`), to say what one like
+            those would show.
         seed: Seed of sampled batches.
     """
 
@@ -43,6 +54,7 @@ class PredictOptions:
     dim: int | None = None
     target_variance: float | None = None
     keep: Annotated[float, typer.Option(min=0)] = 0.0
+    calibration: Path | None = None
     seed: FromZero = 0
     as_json: Json = False
 
@@ -57,7 +69,11 @@ def predict_command(options: PredictOptions) -> None:
     """
     given = options.setting | {"class_counts": read_counts(options.setting["class_counts"])}
     setting = Setting(**given, dimension=options.dim, batch=options.batch.batch())
-    prediction = with_keep(predict(setting, seed=options.seed), options.keep)
+    calibration = None
+    if options.calibration is not None:
+        calibration = Calibration.read(options.calibration, "write it with uncollapse calibrate")
+    prediction = predict(setting, seed=options.seed, calibration=calibration)
+    prediction = with_keep(prediction, options.keep)
     target, seed = options.target_variance, options.seed
     if options.as_json:
         record = prediction.to_dict()
@@ -83,6 +99,7 @@ def _report(setting: Setting, prediction: Prediction, target: float | None, seed
         *_margins(setting, p),
         f"proof        loss {p.loss:.6f}, at most {max(p.certificate_gap, 1e-16):.0e} (relative) "
         "above the global minimum",
+        *_network(p.network),
         *_by_class(setting, p),
         "",
         *_advice(setting, p, target, seed),
@@ -106,6 +123,19 @@ def describe(setting: Setting) -> str:
         f"{data}, {setting.views} view(s), {around}, alpha {setting.alpha:g}, temperature "
         f"{setting.temperature:g}, self pairs {setting.self_pairs}d, mean over {setting.reduction}"
     )
+
+
+def _network(network: NetworkPrediction | None) -> list[str]:
+    if network is None:
+        return []
+    begins = network.alpha_where_spread_begins
+    where = "at no alpha" if begins is None else f"at alpha {begins}"
+    return [
+        f"network      one like those of the calibration: variance within classes "
+        f"{network.within_class_variance}, between classes {network.between_class_variance} "
+        f"({network.confidence:.0%} intervals); its spread begins {where}",
+        *(f"note: {note}" for note in network.notes),
+    ]
 
 
 def _margins(setting: Setting, p: Prediction) -> list[str]:

@@ -1,6 +1,15 @@
 from ._text import (
     show_probe,
 )
+from .calibration import (
+    CONSTANTS,
+    Calibration,
+    Constant,
+    ConstantName,
+    NetworkRun,
+    NextRun,
+    read_network_run,
+)
 from .codec import (
     Document,
     Part,
@@ -62,6 +71,10 @@ from .measurement_parts import (
     Variances,
     WithinClassOptions,
     WithinClassProbe,
+)
+from .network import (
+    Expected,
+    NetworkPrediction,
 )
 from .pilot_options import (
     PilotOptions,
@@ -175,6 +188,7 @@ from .verdict import (
 
 __all__ = [
     "CAVEATS",
+    "CONSTANTS",
     "REASONS",
     "SENTENCES",
     "UNKNOWN",
@@ -183,6 +197,7 @@ __all__ = [
     "BalancedBatch",
     "Batch",
     "BlockCosines",
+    "Calibration",
     "ChosenValues",
     "ClassDistance",
     "ClassMeasurement",
@@ -191,6 +206,8 @@ __all__ = [
     "Comparison",
     "Conditions",
     "Confirmation",
+    "Constant",
+    "ConstantName",
     "Conventions",
     "Count",
     "DataDescription",
@@ -199,6 +216,7 @@ __all__ = [
     "Document",
     "EpochLine",
     "Estimate",
+    "Expected",
     "FirstDirection",
     "FullBatch",
     "Gap",
@@ -217,7 +235,10 @@ __all__ = [
     "Message",
     "NC1Null",
     "NeighbourIndex",
+    "NetworkPrediction",
+    "NetworkRun",
     "NeuralCollapse",
+    "NextRun",
     "NotNegative",
     "NumberChange",
     "Objective",
@@ -302,6 +323,7 @@ __all__ = [
     "parse_yaml",
     "phases_of",
     "read_json",
+    "read_network_run",
     "read_text",
     "read_yaml",
     "sentence",

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal, get_args
 from uncollapse.errors import InputError
 from uncollapse.records import scalars
 from uncollapse.records.codec import Document, Part, check_choice
+from uncollapse.records.network import NetworkPrediction
 from uncollapse.records.setting import Setting
 
 Phase = Literal["spread", "collapse", "view-splitting"]
@@ -81,6 +82,7 @@ class Prediction(PopulationVariances, Document):
             never do.
         certificate_gap: Proven bound on loss minus global minimum, relative to max(1, |loss|).
         notes: What the reader must know to use the numbers.
+        network: What networks of a calibration are expected to show; None without one.
 
     Examples:
         >>> from uncollapse import Setting, predict
@@ -100,6 +102,7 @@ class Prediction(PopulationVariances, Document):
     view_splitting_threshold: scalars.Portion | None = None
     certificate_gap: scalars.NotNegative
     notes: tuple[str, ...]
+    network: NetworkPrediction | None = None
 
 
 def phases_of(

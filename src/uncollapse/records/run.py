@@ -77,6 +77,7 @@ class RunRecord(Document):
         versions: Of the packages that matter.
         prediction: What theory says; None where it was not asked.
         keep: What the loss keeps; None without keep.
+        before: Measures of validation rows before the first step; empty where none were made.
         more: What else the caller wanted noted; in JSON beside the other keys.
     """
 
@@ -97,6 +98,7 @@ class RunRecord(Document):
     versions: dict[str, str] = field(default_factory=dict)
     prediction: Prediction | None = None
     keep: KeptReference | None = None
+    before: dict[str, float] = field(default_factory=dict)
     more: dict[str, Any] = field(default_factory=dict)
 
     @classmethod

@@ -1,6 +1,15 @@
 """What the loss will do, before training: phases, thresholds, variances (numpy and scipy only)."""
 
-from uncollapse.records import BalancedBatch, FullBatch, Prediction, RandomBatch, Setting
+from uncollapse.records import (
+    BalancedBatch,
+    Calibration,
+    FullBatch,
+    NetworkPrediction,
+    NetworkRun,
+    Prediction,
+    RandomBatch,
+    Setting,
+)
 from uncollapse.theory._keep import with_keep
 from uncollapse.theory.advice import LEVERS, Advice, Lever, advise
 from uncollapse.theory.balanced import (
@@ -10,6 +19,7 @@ from uncollapse.theory.balanced import (
     temperature_threshold,
     view_splitting_threshold,
 )
+from uncollapse.theory.calibration import calibrate, candidates, following, forecast
 from uncollapse.theory.decode import decode_loss
 from uncollapse.theory.geometry import Embeddings, gram, realise, ssem
 from uncollapse.theory.prediction import predict
@@ -19,16 +29,23 @@ __all__ = [
     "Advice",
     "BalancedBatch",
     "BalancedOptimum",
+    "Calibration",
     "Embeddings",
     "FullBatch",
     "Lever",
+    "NetworkPrediction",
+    "NetworkRun",
     "Prediction",
     "RandomBatch",
     "Setting",
     "advise",
     "alpha_threshold",
     "balanced_optimum",
+    "calibrate",
+    "candidates",
     "decode_loss",
+    "following",
+    "forecast",
     "gram",
     "predict",
     "realise",

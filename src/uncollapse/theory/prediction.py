@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 
-from uncollapse.records import BlockCosines, Prediction, Setting, phases_of, worst_phase
+from uncollapse.records import (
+    BlockCosines,
+    Calibration,
+    Prediction,
+    Setting,
+    phases_of,
+    worst_phase,
+)
 from uncollapse.theory._program import Array, IntArray, softmax
 from uncollapse.theory._solve import Solution, optimum
 from uncollapse.theory._terms import plain_batch
 from uncollapse.theory._thresholds import Thresholds, thresholds_of
+from uncollapse.theory.calibration import forecast
 
 # Nearer to the threshold than this part of it, an optimiser hardly feels the phase.
 EDGE = 0.02
@@ -16,7 +24,13 @@ EDGE = 0.02
 ZERO = 1e-6
 
 
-def predict(setting: Setting, *, seed: int = 0, thresholds: bool = True) -> Prediction:
+def predict(
+    setting: Setting,
+    *,
+    seed: int = 0,
+    thresholds: bool = True,
+    calibration: Calibration | None = None,
+) -> Prediction:
     """The global optimum of the SupCL loss: phase, variances, thresholds, and a proof.
 
     The loss is convex in the Gram matrix of the embeddings; its minimum over all embeddings on
@@ -30,6 +44,7 @@ def predict(setting: Setting, *, seed: int = 0, thresholds: bool = True) -> Pred
             compositions to enumerate.
         thresholds: Whether to compute the thresholds; for unequal classes they take several
             times as long as the rest.
+        calibration: Of networks (`calibrate`), to say beside the optimum what one like those shows.
 
     Returns:
         A `Prediction`; `certificate_gap` bounds the distance of its loss to the global minimum.
@@ -46,6 +61,9 @@ def predict(setting: Setting, *, seed: int = 0, thresholds: bool = True) -> Pred
     Reference: Lee et al., arXiv:2503.08203 (balanced classes, full batch); beyond it, see
     docs/theory.md.
     """
+    network = None
+    if calibration is not None:
+        network = forecast(calibration, setting, seed=seed, thresholds=thresholds)
     setting = plain_batch(setting)
     solution = optimum(setting, seed=seed)
     limits = thresholds_of(setting, solution, seed) if thresholds else Thresholds()
@@ -78,6 +96,7 @@ def predict(setting: Setting, *, seed: int = 0, thresholds: bool = True) -> Pred
         view_splitting_threshold=limits.view_splitting,
         certificate_gap=solution.gap,
         notes=tuple(notes),
+        network=network,
     )
 
 

@@ -245,8 +245,8 @@ class Loop:
         config, state = self.problem.config, self.state
         epoch, numbers = state.epoch + 1, state.means.means()
         due = epoch == config.epochs or epoch % config.validation.every == 0
-        if scores is not None and due and len(self.problem.validation):
-            numbers |= self._measured(scores)
+        if scores is not None and due:
+            numbers |= self.measured(scores)
         line = EpochLine(
             step=state.step, epoch=epoch, seconds=round(state.seconds, 3), numbers=numbers
         )
@@ -254,9 +254,11 @@ class Loop:
         self.state = replace(state, epoch=epoch, offset=0, means=Means(0, {}), best=best)
         return line
 
-    def _measured(self, scores: Scores) -> dict[str, float]:
-        """Validation measures, of the model as it is at this step."""
+    def measured(self, scores: Scores) -> dict[str, float]:
+        """Validation measures, of the model as it is at this step; none without such rows."""
         rows, data = self.problem.validation, self.problem.data
+        if not len(rows):
+            return {}
         batches = embed_rows(self.model, data, rows, self.problem.augmenter)
         layers = {name: values[:, 0] for name, values in joined(batches).items()}
         bad = [name for name, values in layers.items() if not np.isfinite(values).all()]

@@ -77,6 +77,10 @@ class RunFolder:
             )
         self._record = replace(self._record, keep=kept)
 
+    def note_before(self, measures: dict[str, float]) -> None:
+        """What the model shows on validation rows before its first step."""
+        self._record = replace(self._record, before=measures)
+
     def begin(self, after_step: int) -> None:
         """Write what there is to say before the first step.
 

@@ -6,7 +6,7 @@ import gc
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -137,6 +137,9 @@ def _train(
     saved = read_checkpoint(output / "checkpoints") if resume else None
     loop = Loop(problem, fabric, saved, None if folder is None else output / "checkpoints", kept)
     if folder is not None:
+        if scores is not None and not loop.state.step:
+            with suppress(InputError):  # What is wrong with these rows is said after training.
+                folder.note_before(loop.measured(scores))
         folder.begin(loop.state.step)
     fabric.barrier()
     last = epochs if until is None else min(until, epochs)
