@@ -36,7 +36,7 @@ from uncollapse.theory import (
 STUDY = Path(__file__).parent.parent / "docs" / "study"
 DATA = ("digits", "solar-cells", "fashion-mnist")
 START = (0.0079, 0.1, 64)
-NEVER, ALL, LONG = 1e-5, 1 - 1e-5, 300.0
+NEVER, ALL, LONG = 1e-5, 1 - 1e-5, 100.0
 MANY = 1e4
 MODELS: dict[str, dict[str, float]] = {
     "full": {},
@@ -152,7 +152,9 @@ def study_of(name: str, model: str) -> dict[str, Any]:
     constants = [constant.to_dict() for constant in both.constants]
     found = judged(both, runs, [START, further])
     found |= {"data": name, "model": model, "further": further, "constants": constants}
-    if model == "full":
+    if model != "full":
+        del found["settings"]
+    else:
         found["thresholds"] = thresholds(name, both, runs)
     return found
 
@@ -189,6 +191,20 @@ def show(found: dict[str, Any]) -> None:
     )
 
 
+def rounded(value: Any) -> Any:
+    """Numbers to four digits."""
+    if isinstance(value, float):
+        return float(f"{value:.4g}")
+    if isinstance(value, dict):
+        return {key: rounded(part) for key, part in value.items()}
+    return [rounded(part) for part in value] if isinstance(value, list | tuple) else value
+
+
+def write(path: Path, written: dict[str, Any]) -> None:
+    """Everything so far."""
+    path.write_text(json.dumps(rounded(written), indent=1) + "\n", encoding="utf-8")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", nargs="+", choices=list(MODELS), default=list(MODELS))
@@ -203,14 +219,14 @@ def main() -> None:
             found = study_of(name, model)
             show(found)
             written.setdefault("models", {}).setdefault(model, {})[name] = found
-            options.output.write_text(json.dumps(written, indent=1), encoding="utf-8")
+            write(options.output, written)
     if options.every_further:
         for name in DATA:
             rows = every_further(name)
             written.setdefault("every_further", {})[name] = rows
             errors = np.array([(r["within"]["error"], r["within"]["rank"]) for r in rows])
             print(name, "every further setting: median error, rank", np.median(errors, axis=0))
-            options.output.write_text(json.dumps(written, indent=1), encoding="utf-8")
+            write(options.output, written)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from networks import STUDY, judged
+from networks import STUDY, judged, write
 
 from uncollapse.metrics import scores
 from uncollapse.records import NetworkRun, read_network_run
@@ -35,7 +35,14 @@ SETTINGS = (
     (0.5, 0.1, 16),
 )
 CONFIG: dict[str, Any] = {
-    "data": {"source": "arrays", "path": "signals.npz", "label": "label", "fine": ["kind"]},
+    "data": {
+        "source": "arrays",
+        "path": "signals.npz",
+        "inputs": "x",
+        "kind": "vector",
+        "label": "label",
+        "fine": ["kind"],
+    },
     "views": {"count": 2, "augmentation": "medium"},
     "encoder": {"kind": "mlp", "widths": [256, 128]},
     "head": {"dimension": 64},
@@ -47,21 +54,24 @@ EPOCHS = 30
 
 
 def signals(folder: Path) -> None:
-    """The data, without a change to the state of NumPy's random numbers."""
+    """The data, as the package generates them by its own seed."""
     from mnist1d.data import get_dataset_args, make_dataset
 
-    state = np.random.get_state()
     made = make_dataset(get_dataset_args())
-    np.random.set_state(state)
     x = np.concatenate([made["x"], made["x_test"]]).astype(np.float32)
     kind = np.concatenate([made["y"], made["y_test"]])
     label = np.array(["a", "a", "a", "a", "b", "b", "b", "c", "c", "c"])[kind]
     np.savez(folder / "signals.npz", x=x, kind=kind.astype(str), label=label)
 
 
+def folder_of(folder: Path, key: tuple[float, float, int], seed: int) -> Path:
+    """Where a run is."""
+    return folder / f"{key[0]:g}-{key[1]:g}-{key[2]}-{seed}"
+
+
 def run(folder: Path, key: tuple[float, float, int], seed: int) -> NetworkRun:
     """A trained run of a setting, by as many steps as the start."""
-    output = folder / f"{key[0]:g}-{key[1]:g}-{key[2]}-{seed}"
+    output = folder_of(folder, key, seed)
     if not (output / "finished").exists():
         shutil.rmtree(output, ignore_errors=True)
         block = CONFIG | {"seed": seed, "epochs": EPOCHS * key[2] // 64 or 1}
@@ -85,7 +95,8 @@ def main() -> None:
     runs: dict[tuple[float, float, int], list[NetworkRun]] = {}
     jobs = [(START, 2), *((key, seed) for seed in (0, 1) for key in SETTINGS)]
     for key, seed in sorted(jobs, key=lambda job: (job[0] != START, job[1])):
-        if time.process_time() - began < 60 * options.minutes:
+        done = (folder_of(options.folder, key, seed) / "finished").exists()
+        if done or time.process_time() - began < 60 * options.minutes:
             runs.setdefault(key, []).append(run(options.folder, key, seed))
             print(key, seed, f"{runs[key][-1].within_class_variance:.3f}", flush=True)
     first = calibrate(runs[START])
@@ -102,7 +113,7 @@ def main() -> None:
     found["spread_begins"] = None if begins is None else begins.to_dict()
     rows = [run for own in runs.values() for run in own]
     found["runs"] = [row.to_dict() | {"source": Path(row.source).name} for row in rows]
-    options.output.write_text(json.dumps(found, indent=1), encoding="utf-8")
+    write(options.output, found)
     print(further, json.dumps(found["summary"], indent=1))
 
 

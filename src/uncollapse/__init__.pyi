@@ -35,25 +35,30 @@ from .pilot import PilotOptions, pilot
 from .probes import Embedded, ProbeOptions, WithinClassOptions, probe
 from .records import (
     BalancedBatch,
+    Calibration,
     Comparison,
     DecodedLoss,
     FullBatch,
     Measurement,
+    NetworkPrediction,
+    NetworkRun,
     PilotResult,
     Prediction,
     ProbeResult,
     RandomBatch,
     Setting,
+    read_network_run,
 )
 from .report import Report, ReportOptions, build_report
 from .simulation import SimulationOptions, simulate
 from .tables import Columns, ReferenceFiles
-from .theory import advise, decode_loss, predict, ssem
+from .theory import advise, calibrate, decode_loss, predict, ssem
 from .training import build_problem, embed, load_config, train
 
 __all__ = [
     "Accumulator",
     "BalancedBatch",
+    "Calibration",
     "CollapseMetric",
     "CollapseWarning",
     "Columns",
@@ -65,6 +70,8 @@ __all__ = [
     "LinearMap",
     "Margins",
     "Measurement",
+    "NetworkPrediction",
+    "NetworkRun",
     "PilotOptions",
     "PilotResult",
     "Prediction",
@@ -86,6 +93,7 @@ __all__ = [
     "backward_in_chunks",
     "build_problem",
     "build_report",
+    "calibrate",
     "class_conditional_info_nce_loss",
     "compare",
     "data_config",
@@ -102,6 +110,7 @@ __all__ = [
     "pilot",
     "predict",
     "probe",
+    "read_network_run",
     "reference_retention",
     "reference_supcl",
     "retention",

@@ -13,6 +13,7 @@ import pytest
 from command_line import call
 from uncollapse.metrics import load_state
 from uncollapse.records import (
+    Calibration,
     Comparison,
     EpochLine,
     Measurement,
@@ -38,6 +39,7 @@ FILES = {
     "measurement_dropped.json": Measurement,
     "measurement_stream.json": Measurement,
     "saved_left.json": Measurement,
+    "calibration.json": Calibration,
     "comparison.json": Comparison,
     "probe.json": ProbeResult,
     "simulation.json": SimulationRecord,

@@ -31,11 +31,12 @@ def calibrate_command(
         OptionalOutput, "JSON file to write the answer to; replaced if there."
     ] = None,
 ) -> None:
-    """Fit what trained networks differ in from theory, for `predict --calibration`.
+    """Fit constants of trained networks to runs.
 
-    Four constants, from the variances of validation rows at a run's start and end. One setting
-    does not determine them all; the answer names the run that would say most. Runs of the same
-    setting and other seeds count as one.
+    They say in what networks differ from theory, for `predict --calibration`: four
+    constants, from the variances of validation rows at a run's start and end.
+    One setting does not determine them all; the answer names the run that would say most. Runs of
+    the same setting and other seeds count as one.
 
     Example: `uncollapse calibrate runs/start runs/spread -o calibration.json`
     """

@@ -22,6 +22,8 @@ DISCREPANCY = 0.4
 # Variances within and between classes before training, where runs do not say.
 BEFORE = 0.01, 0.001
 REFERENCE_TEMPERATURE = 0.1
+# After so long the flow has settled; the integrator holds up to there.
+LONGEST = 100.0
 PROPOSALS = 1200  # of the importance sampler
 TAILS, WIDER = 4, 1.3  # its t distribution: degrees of freedom, and width beside the fit's
 LEAST = 1e-5
@@ -37,6 +39,7 @@ def model(constants: Array, batches: Batches, steps: Array, before: Array) -> tu
     m = batches.classes
     q = 1 - unlearned * (1 - (1 + (m - 1) * agreement) / m)
     time = progress * steps * batches.temperature / REFERENCE_TEMPERATURE
+    time = np.minimum(time, LONGEST)
     within, between = flow(before, time, batches, q, dimension)
     return within + (1 - agreement) * between, agreement * between
 

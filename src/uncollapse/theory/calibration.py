@@ -150,7 +150,7 @@ def candidates(setting: Setting) -> list[Setting]:
     elif isinstance(setting.batch, RandomBatch):
         batches.append(replace(setting.batch, size=max(4, setting.batch.size // 4)))
     tau = setting.temperature
-    temperatures = [min(max(tau * k, 0.001), 1000.0) for k in (0.5, 1, 3)]
+    temperatures = [float(f"{min(max(tau * k, 0.001), 1000.0):.9g}") for k in (0.5, 1, 3)]
     return [
         setting.with_(alpha=alpha, temperature=temperature, batch=batch)
         for alpha, temperature, batch in product((0.05, 0.2, 0.5, 0.9), temperatures, batches)
