@@ -271,12 +271,14 @@ def test_validation_picks_the_best_epoch_and_leaves_the_run_as_it_was(tmp_path):
 
     def scores(layers, labels, fine):
         seen.append((layers["projector"].shape, len(labels), list(fine)))
-        return {"projector/accuracy": [0.5, 0.9, 0.7][len(seen) - 1]}
+        return {"projector/accuracy": [0.2, 0.5, 0.9, 0.7][len(seen) - 1]}
 
     result = train(problem_of(), tmp_path / "scored", scores=scores)
     plain = train(problem_of(), tmp_path / "plain")
     assert result.best["epoch"] == 2
     assert seen[0] == ((71, 16), 71, ["digit"])
+    assert read_run(tmp_path / "scored")[1].before == {"projector/accuracy": 0.2}
+    assert read_run(tmp_path / "plain")[1].before == {}
     # Measuring drew no random number and changed no buffer.
     assert [line["loss"] for line in result.history] == [line["loss"] for line in plain.history]
     best = read_checkpoint(tmp_path / "scored" / "checkpoints", "best")
