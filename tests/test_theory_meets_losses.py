@@ -3,6 +3,8 @@
 Neither room imports the other; a wrong loss can not make a wrong prediction look right.
 """
 
+from itertools import product
+
 import numpy as np
 import pytest
 import torch
@@ -41,6 +43,7 @@ def loss_of(setting: Setting, vectors: torch.Tensor, embeddings: Embeddings) -> 
         self_pairs=setting.self_pairs,
         reduction=setting.reduction,
         anchors_without_positives=setting.anchors_without_positives,
+        one_class="allow",  # wrong labels may make it so
     )
 
 
@@ -104,3 +107,51 @@ def test_a_kept_reference_changes_neither_the_least_loss_nor_the_variances(alpha
     said = with_keep(prediction, 2.0).notes[-1].rpartition("(loss - ")[2].partition(")")[0]
     assert float(said) == pytest.approx(prediction.loss, abs=1e-6)
     assert with_keep(prediction, 0) is prediction
+
+
+@pytest.mark.parametrize(
+    ("setting", "rate"),
+    [
+        pytest.param(
+            Setting(class_counts=[3, 3], alpha=0.2, temperature=0.3), 0.2, marks=pytest.mark.slow
+        ),
+        (
+            Setting(class_counts=[3, 2], views=1, alpha=0.5, temperature=0.4, self_pairs="include"),
+            0.1,
+        ),
+        pytest.param(
+            Setting(class_counts=[3, 2], alpha=0.3, temperature=0.3, reduction="pairs"),
+            0.1,
+            marks=pytest.mark.slow,
+        ),
+    ],
+    ids=str,
+)
+def test_wrong_labels_on_average_have_the_predicted_optimum(setting, rate):
+    """The loss that is trained, averaged over every labelling, over free vectors."""
+    prediction = predict(setting, label_noise=rate, thresholds=False)
+    embeddings = realise(setting, prediction)
+    true = np.repeat(np.arange(2), setting.counts)
+    labellings = np.array(list(product((0, 1), repeat=len(true))))
+    chances = np.where(labellings == true, 1 - rate, rate).prod(1)
+
+    def loss(vectors: torch.Tensor) -> torch.Tensor:
+        total = torch.zeros((), dtype=torch.float64)
+        for labels, chance in zip(labellings, chances, strict=True):
+            given = np.repeat(labels, setting.views)
+            total = total + chance * loss_of(setting, vectors, embeddings._replace(labels=given))
+        return total
+
+    def value(flat: np.ndarray) -> tuple[float, np.ndarray]:
+        vectors = torch.from_numpy(flat.reshape(len(embeddings.labels), -1)).requires_grad_()
+        found = loss(vectors)
+        found.backward()
+        return found.item(), vectors.grad.numpy().ravel()
+
+    assert loss(torch.from_numpy(embeddings.vectors)).item() == pytest.approx(
+        prediction.loss, abs=1e-7
+    )
+    start = np.random.default_rng(0).normal(size=len(embeddings.labels) ** 2)
+    options = {"maxiter": 150, "ftol": 1e-12, "gtol": 1e-7, "maxcor": 30}
+    answer = minimize(value, start, jac=True, method="L-BFGS-B", options=options)
+    assert prediction.loss - 1e-7 <= answer.fun <= prediction.loss + 1e-5

@@ -75,6 +75,12 @@ def test_counts_in_a_pipe_that_nobody_writes_are_not_waited_for(tmp_path):
     assert "a pipe, a device or a folder" in answer.stderr
 
 
+def test_a_variance_that_the_loss_hardly_feels_is_shown_with_its_range():
+    arguments = ["--classes", "10", "--per-class", "50", "--alpha", ".02", "--temperature"]
+    assert "between classes 0.5221 to 0.9737" in run(*arguments, ".04").stdout
+    assert "within 1e-6" not in run(*arguments, "4").stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "part"),
     [
@@ -92,6 +98,9 @@ def test_counts_in_a_pipe_that_nobody_writes_are_not_waited_for(tmp_path):
         (["--classes", "3", "--per-class", "2.5", "--alpha", ".5"], "valid integer"),
         (["--classes", "3", "--per-class", "4", "--alpha", "half"], "--alpha"),
         (["--classes", "3", "--per-class", "4"], "--alpha"),
+        (["--classes", "2", "--per-class", "4", "--alpha", ".5", "--label-noise", "1"], "to below"),
+        (["--classes", "2", "--per-class", "4", "--alpha", "0", "--alpha-per-class", "a,1"], "'a'"),
+        (["--classes", "2", "--per-class", "4", "--alpha", "0", "--confusion", "none"], "none"),
         (["--classes", "3", "--per-class", "4", "--alpha", ".5", "--self-pairs", "both"], "both"),
     ],
 )
@@ -130,6 +139,21 @@ def test_advice_for_a_target_is_in_the_json():
     (advice,) = json.loads(answer.stdout)["advice"]
     assert advice["lever"] == "alpha"
     assert advice["instance_variance"] == pytest.approx(0.2, abs=1e-5)
+
+
+def test_wrong_labels_are_predicted_for_both_encoders(tmp_path):
+    arguments = ["--class-counts", "50,20", "--alpha", ".2", "--temperature", ".1"]
+    (tmp_path / "confusion.csv").write_text("45,5\n3,17\n")
+    labels = ["--confusion", f"{tmp_path}/confusion.csv", "--alpha-per-class", ".9,.1"]
+    record = json.loads(run(*arguments, *labels, "--json").stdout)
+    setting = Setting(class_counts=[50, 20], alpha=0.2, temperature=0.1)
+    given = {"confusion": [[45, 5], [3, 17]], "alpha_per_class": [0.9, 0.1]}
+    learnt = record.pop("noise_learned")
+    assert record == json.loads(predict(setting, **given).to_json())
+    assert learnt == json.loads(predict(setting, **given, noise_learned=True).to_json())
+    shown = run(*arguments, "--label-noise", ".1").stdout
+    assert "if the encoder cannot know which are wrong" in shown
+    assert "by heart     if it learns the wrong labels too" in shown
 
 
 def test_an_unknown_option_suggests_the_right_one():

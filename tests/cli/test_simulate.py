@@ -58,6 +58,7 @@ def test_every_option_reaches_the_run(tmp_path):
             "alpha_threshold",
             "temperature_threshold",
             "view_splitting_threshold",
+            *(name for name in prediction if name.endswith("_range")),
         }
         assert found["prediction"]["loss"] == prediction["loss"]
     (summary,) = record["summary"]

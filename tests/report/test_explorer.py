@@ -91,7 +91,8 @@ def predicted(s):
             self_pairs=s["selfPairs"],
             reduction=s["reduction"],
             batch=batch,
-        )
+        ),
+        ranges=False,
     )
 
 

@@ -127,3 +127,32 @@ def test_realised_vectors_have_the_predicted_variances(setting):
         view = 1 - np.mean(np.sum(means**2, axis=1))
         assert within == pytest.approx(prediction.within_class_variance_per_class[c], abs=1e-6)
         assert view == pytest.approx(prediction.view_variance_per_class[c], abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("setting", "target"),
+    [
+        (Setting(class_counts=[30, 20, 9], alpha=0.5, temperature=1.5, batch=RandomBatch(9)), None),
+        (Setting(class_counts=[9, 6, 4, 3], alpha=0.2, temperature=0.3, batch=RandomBatch(8)), 0.3),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_random_batches_of_unequal_classes_are_searched_in_all_dials(setting, target):
+    """Roughly first, then exactly: a change reaches the goal, a slightly smaller one does not."""
+
+    def value(changed):
+        prediction = predict(changed, thresholds=False)
+        if target is None:
+            return min(prediction.instance_variance_per_class) - 0.01
+        return prediction.instance_variance - target
+
+    found = advise(setting, target_variance=target)
+    assert len(found) > (target is None)
+    for change in found:
+        assert value(change.setting) >= -1e-6
+        if change.lever in ("alpha", "temperature"):
+            short = change.before + 0.999 * (change.value - change.before)
+            assert value(setting.with_(**{change.lever: short})) < 0
+        elif change.lever == "batch_per_class":
+            smaller = setting.with_(batch=RandomBatch(change.setting.batch.size - 1))
+            assert value(smaller) < 0

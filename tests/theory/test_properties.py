@@ -82,7 +82,8 @@ def _unmerged(setting: Setting, size: np.ndarray):
     terms = _weighted(setting, np.arange(len(size)), size, others, ones)
     include = setting.self_pairs == "include"
     tau = setting.temperature
-    return Program(size, ones, setting.views, setting.alpha, tau, include, terms)
+    block = np.arange(len(size))
+    return Program(size, ones, setting.views, setting.alpha, tau, include, terms, block)
 
 
 @pytest.mark.parametrize("counts", [[4, 4, 4], [5, 3, 2]])

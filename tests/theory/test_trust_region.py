@@ -6,8 +6,9 @@ import pytest
 from uncollapse.theory import Setting, predict
 from uncollapse.theory._factors import from_factor, solve_by_newton
 from uncollapse.theory._program import Point, curvature, evaluate
-from uncollapse.theory._solve import certified, optimum, without_needless_parts
+from uncollapse.theory._solve import certified, optimum
 from uncollapse.theory._terms import program_of
+from uncollapse.theory._tidy import without_needless_parts
 
 
 def random_point(program, rng) -> Point:

@@ -58,6 +58,30 @@ def read_counts(text: str | None) -> list[int] | None:
     return counts
 
 
+def read_numbers(text: str | None) -> list[float] | None:
+    """Numbers from `0.1,1,0.5` or `@file`."""
+    if text is None:
+        return None
+    parts = _lines(Path(text[1:])) if text[:1] == "@" else text.split(",")
+    return [_number(part, number) for number, part in enumerate(parts, 1)]
+
+
+def read_matrix(path: Path) -> list[list[float]]:
+    """A matrix: numbers apart by commas or blanks, one row a line."""
+    text = read_text(path, "a text file with one row of numbers a line", "check the path")
+    rows = [line.replace(",", " ").split() for line in text.splitlines() if line.strip()]
+    return [[_number(part, number) for number, part in enumerate(row, 1)] for row in rows]
+
+
+def _number(text: str, place: int) -> float:
+    try:
+        return float(text[:40])
+    except ValueError as error:
+        raise InputError(
+            "numbers", f"{text[:40]!r} as number {place}", "write them as 0.1,1,0.5"
+        ) from error
+
+
 def _lines(path: Path) -> list[str]:
     return read_text(path, "a text file with one class count a line", "check the path").split()
 

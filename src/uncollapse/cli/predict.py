@@ -10,7 +10,18 @@ import typer
 
 from uncollapse.cli._console import print_json
 from uncollapse.cli._options import Fields, Keywords
-from uncollapse.cli._setting import SETTING, BatchOptions, CountsText, FromZero, Json, read_counts
+from uncollapse.cli._setting import (
+    SETTING,
+    BatchOptions,
+    CountsText,
+    FromZero,
+    Json,
+    Numbers,
+    read_counts,
+    read_matrix,
+    read_numbers,
+)
+from uncollapse.errors import InputError
 from uncollapse.records import (
     BalancedBatch,
     Calibration,
@@ -25,7 +36,7 @@ from uncollapse.theory import LEVERS, Advice, Lever, advise, predict, with_keep
 # Advice solves a setting some fifty times, or fifteen for alpha alone. Beyond so many different
 # class sizes, and where batches of unequal classes make a solution slow, only alpha is searched;
 # beyond the second number nothing is.
-ADVISED_SIZES, ADVISED_BY_ALPHA = 64, 256
+ADVISED_SIZES, ADVISED_DRAWN, ADVISED_BY_ALPHA = 64, 8, 256
 
 MEANING = {
     "spread": "instances of a class keep apart",
@@ -40,6 +51,11 @@ class PredictOptions:
 
     Attributes:
         dim: Embedding dimension d, from 1. [default: large enough]
+        label_noise: Share of labels that are wrong, even over the other classes, 0 to below 1.
+        confusion: Instead of it: a text file with one line a true class and one number a label:
+            how many instances of the class carry it.
+        alpha_per_class: Alpha of each class, 0 to 1, as 0.1,1,0.5 or @file (one number a line),
+            instead of --alpha.
         target_variance: Instance variance that the changes should reach, between 0 and 1.
             [default: 0.01 in every class]
         keep: Weight of a kept reference in the loss (loss.keep of a run), from 0: a note says what
@@ -52,6 +68,9 @@ class PredictOptions:
     setting: Annotated[Keywords, Fields(Setting, SETTING, {"class_counts": CountsText})]
     batch: BatchOptions
     dim: int | None = None
+    label_noise: float = 0.0
+    confusion: Path | None = None
+    alpha_per_class: Numbers = None
     target_variance: float | None = None
     keep: Annotated[float, typer.Option(min=0)] = 0.0
     calibration: Path | None = None
@@ -72,9 +91,23 @@ def predict_command(options: PredictOptions) -> None:
     calibration = None
     if options.calibration is not None:
         calibration = Calibration.read(options.calibration, "write it with uncollapse calibrate")
-    prediction = predict(setting, seed=options.seed, calibration=calibration)
+    labels: Keywords = {
+        "label_noise": options.label_noise,
+        "confusion": None if options.confusion is None else read_matrix(options.confusion),
+        "alpha_per_class": read_numbers(options.alpha_per_class),
+    }
+    prediction = predict(setting, seed=options.seed, calibration=calibration, **labels)
     prediction = with_keep(prediction, options.keep)
     target, seed = options.target_variance, options.seed
+    noisy, learnt = any(value is not None and value != 0 for value in labels.values()), None
+    if noisy and target is not None:
+        raise InputError(
+            "changes searched for right labels and one alpha",
+            "--target-variance with wrong labels or an alpha by class",
+            "leave it out, or search without them",
+        )
+    if prediction.label_noise is not None:
+        learnt = predict(setting, seed=seed, noise_learned=True, **labels)
     if options.as_json:
         record = prediction.to_dict()
         if target is not None:
@@ -82,28 +115,69 @@ def predict_command(options: PredictOptions) -> None:
             if levers := _levers(setting):
                 changes = advise(setting, target_variance=target, levers=levers, seed=seed)
                 record["advice"] = [_record(change) for change in changes]
+        if learnt is not None:
+            record["noise_learned"] = learnt.to_dict()
         print_json("prediction", record)
-    else:
-        typer.echo("\n".join(_report(setting, prediction, target, seed)))
+        return
+    each = options.alpha_per_class is not None
+    lines = _report(setting, prediction, learnt, by_class=each)
+    if not noisy:
+        lines += _advice(setting, prediction, target, seed)
+    typer.echo("\n".join([*lines, *(f"note: {note}" for note in prediction.notes)]))
 
 
-def _report(setting: Setting, prediction: Prediction, target: float | None, seed: int) -> list[str]:
-    p = prediction
+def _report(
+    setting: Setting, p: Prediction, learnt: Prediction | None, *, by_class: bool
+) -> list[str]:
+    described = describe(setting)
+    if by_class:
+        described = described.replace(f"alpha {setting.alpha:g}", "alpha by class")
     return [
         f"{p.phase}: {MEANING[p.phase]}",
         "",
-        f"setting      {describe(setting)}",
-        f"variance     within classes {p.within_class_variance:.4f} = "
-        f"{p.instance_variance:.4f} between instances + {p.view_variance:.4f} between views; "
-        f"between classes {p.between_class_variance:.4f}",
+        f"setting      {described}",
+        *_labels(p),
+        f"variance     {_variances(p)}",
+        *_ranges(p),
         *_margins(setting, p),
         f"proof        loss {p.loss:.6f}, at most {max(p.certificate_gap, 1e-16):.0e} (relative) "
         "above the global minimum",
         *_network(p.network),
+        *_learnt(learnt),
         *_by_class(setting, p),
         "",
-        *_advice(setting, p, target, seed),
-        *(f"note: {note}" for note in p.notes),
+    ]
+
+
+def _variances(p: Prediction) -> str:
+    return (
+        f"within classes {p.within_class_variance:.4f} = "
+        f"{p.instance_variance:.4f} between instances + {p.view_variance:.4f} between views; "
+        f"between classes {p.between_class_variance:.4f}"
+    )
+
+
+def _labels(p: Prediction) -> list[str]:
+    """What labels are, and what the numbers below them are of."""
+    noise = p.label_noise
+    if noise is None:
+        return []
+    wrong = "by the confusion matrix" if noise.rate is None else f"{noise.rate:.4g} wrong"
+    return [
+        f"labels       {wrong}: {noise.same_class_positives:.2%} of the positives are of the "
+        "anchor's true class",
+        "             if the encoder cannot know which are wrong, by true class:",
+    ]
+
+
+def _learnt(p: Prediction | None) -> list[str]:
+    if p is None or p.label_noise is None:
+        return []
+    threshold = "" if p.alpha_threshold is None else f"; threshold alpha {p.alpha_threshold:.4g}"
+    return [
+        f"by heart     if it learns the wrong labels too, by label: {p.phase}{threshold}",
+        f"             {_variances(p)}; within true classes "
+        f"{p.label_noise.within_true_class_variance:.4f}",
     ]
 
 
@@ -136,6 +210,22 @@ def _network(network: NetworkPrediction | None) -> list[str]:
         f"({network.confidence:.0%} intervals); its spread begins {where}",
         *(f"note: {note}" for note in network.notes),
     ]
+
+
+def _ranges(p: Prediction) -> list[str]:
+    """Where the digits above are more than the loss feels."""
+    names = (
+        ("within classes", p.within_class_variance_range),
+        ("between instances", p.instance_variance_range),
+        ("between views", p.view_variance_range),
+        ("between classes", p.between_class_variance_range),
+    )
+    wide = [
+        f"{name} {ends.low:.4f} to {ends.high:.4f}"
+        for name, ends in names
+        if ends is not None and f"{ends.low:.4f}" != f"{ends.high:.4f}"
+    ]
+    return [f"             within 1e-6 of that loss: {', '.join(wide)}"] if wide else []
 
 
 def _margins(setting: Setting, p: Prediction) -> list[str]:
@@ -179,8 +269,10 @@ def _levers(setting: Setting) -> tuple[Lever, ...]:
     sizes = len(set(setting.counts.tolist()))
     if sizes > ADVISED_BY_ALPHA:
         return ()
-    slow = not setting.balanced and not isinstance(setting.batch, FullBatch)
-    return ("alpha",) if slow or sizes > ADVISED_SIZES else LEVERS
+    most = (
+        ADVISED_SIZES if setting.balanced or isinstance(setting.batch, FullBatch) else ADVISED_DRAWN
+    )
+    return LEVERS if sizes <= most else ("alpha",)
 
 
 def _advice(setting: Setting, p: Prediction, target: float | None, seed: int) -> list[str]:

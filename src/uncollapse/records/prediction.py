@@ -29,6 +29,35 @@ class BlockCosines(Part):
     s: tuple[scalars.Cosine | None, ...] = ()
     a: tuple[scalars.Cosine | None, ...] = ()
     b: tuple[tuple[scalars.Cosine | None, ...], ...] = ()
+    block: tuple[scalars.Count, ...] | None = None  # of each class, where its size does not say
+
+
+@dataclass(frozen=True)
+class Range(Part):
+    """From where to where a variance may lie."""
+
+    low: scalars.Portion
+    high: scalars.Portion
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelNoise(Part):
+    """Wrong labels and what is made of them.
+
+    Attributes:
+        rate: Share of wrong labels, even over the other classes; None with a confusion matrix.
+        confusion: Share of each true class (row) that carries each label; None with a rate.
+        learned: Whether the prediction is of labels learnt by heart (its classes are then those of
+            the labels), or of an encoder that cannot know which are wrong (true classes).
+        same_class_positives: Share of L_sup's positives that are of the anchor's true class.
+        within_true_class_variance: 1 - squared norm of a true class's mean, mean over classes.
+    """
+
+    rate: scalars.Fraction | None
+    confusion: tuple[tuple[scalars.Fraction, ...], ...] | None
+    learned: bool
+    same_class_positives: scalars.Portion
+    within_true_class_variance: scalars.Portion
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +110,11 @@ class Prediction(PopulationVariances, Document):
         view_splitting_threshold: Alpha below which the views of an instance split; None if they
             never do.
         certificate_gap: Proven bound on loss minus global minimum, relative to max(1, |loss|).
+        within_class_variance_range, ..., between_class_variance_range: From the least to the
+            largest value of the variance over all embeddings whose loss is within 1e-6 of the
+            minimum, relative to max(1, |loss|): where the loss hardly feels it, the value alone
+            says little. None where it was not computed (more than 8 different class sizes).
+        label_noise: The wrong labels that it was predicted for; None without.
         notes: What the reader must know to use the numbers.
         network: What networks of a calibration are expected to show; None without one.
 
@@ -101,6 +135,11 @@ class Prediction(PopulationVariances, Document):
     temperature_threshold: scalars.Positive | None = None
     view_splitting_threshold: scalars.Portion | None = None
     certificate_gap: scalars.NotNegative
+    within_class_variance_range: Range | None = None
+    instance_variance_range: Range | None = None
+    view_variance_range: Range | None = None
+    between_class_variance_range: Range | None = None
+    label_noise: LabelNoise | None = None
     notes: tuple[str, ...]
     network: NetworkPrediction | None = None
 
@@ -272,7 +311,9 @@ class SimulationRun(Part):
         """The record as plain JSON types; the prediction without thresholds, the seed once."""
         record = super().to_dict()
         # They are the business of `predict`, where they are wanted more often and computed once.
-        for name in ("alpha_threshold", "temperature_threshold", "view_splitting_threshold"):
+        for name in [
+            name for name in record["prediction"] if name.endswith(("_threshold", "_range"))
+        ]:
             del record["prediction"][name]
         del record["reached"]["seed"]
         return record

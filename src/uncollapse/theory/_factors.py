@@ -111,8 +111,10 @@ class _Place(NamedTuple):
     price: Array
 
 
-def solve_by_newton(program: Program, start: Point) -> Point:
-    """Descend from a feasible point until only rounding is left."""
+def solve_by_newton(
+    program: Program, start: Point, enough: Callable[[Point], bool] | None = None
+) -> Point:
+    """Descend from a feasible point until only rounding is left, or until a point is enough."""
     allowed = _allowed(program)
     place = _place(program, np.where(allowed, _to_factor(start), 0.0))
     place, condition, second = _model(program, place, allowed)
@@ -129,7 +131,7 @@ def solve_by_newton(program: Program, start: Point) -> Point:
             radius *= 2
         if ratio > 0.1:
             place = ahead
-            if predicted < rounding:
+            if predicted < rounding or (enough and enough(from_factor(place.unit))):
                 break
             place, condition, second = _model(program, place, allowed)
     return from_factor(place.unit)
@@ -159,7 +161,7 @@ def _model(program: Program, place: _Place, allowed: Any) -> tuple[_Place, Map, 
     symmetric, on which the stand-in is diagonal.
     """
     G, gradient = program.blocks, place.gradient
-    pull = gradient.means.sum(1) / program.temperature
+    pull = _pressure(program, gradient) / program.temperature
     # At small tau other classes' pull may underflow to zero.
     most = max(pull.max(), np.abs(place.price).max(), 1e-100)
     pull = np.maximum(pull, 1e-12 * most)
@@ -195,6 +197,14 @@ def _model(program: Program, place: _Place, allowed: Any) -> tuple[_Place, Map, 
         return _tangent(unit, np.where(allowed, turned - 2 * place.price[:, None] * move, 0.0))
 
     return place._replace(unit=unit, slope=slope), condition, second
+
+
+def _pressure(program: Program, gradient: Gradient) -> Array:
+    """What the denominators alone make of the derivative by the means, summed by block."""
+    pressure, across = gradient.means, program.terms.across
+    if across is not None:
+        pressure = pressure + (across + across.T) / (2 * program.temperature)
+    return np.asarray(pressure.sum(1))
 
 
 def _tangent(unit: Array, move: Array) -> Array:

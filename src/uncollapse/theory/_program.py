@@ -25,6 +25,7 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy.sparse import csr_array
 from scipy.special import logsumexp
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
@@ -41,6 +42,9 @@ class Terms:
     supervised: Array  # weight in (1 - alpha) L_sup, (T,)
     self_supervised: Array  # weight in alpha L_self, (T,)
     draw: IntArray | None = None  # the sampled batch of each term, (T,); None where not sampled
+    # Weight of L_sup's positives of other classes, by block of anchor and positive, (G, G): only
+    # where labels are wrong. None: every positive is of the anchor's class.
+    across: Array | None = None
 
     @property
     def weight(self) -> Array:
@@ -50,7 +54,10 @@ class Terms:
 
 @dataclass(frozen=True)
 class Program:
-    """min over `Point` of sum_t W_t log D_t - sum_g (S_g a_g + T_g q_g)/tau."""
+    """min over `Point` of sum_t W_t log D_t - [sum_g (A_g a_g + T_g q_g) + sum_gh P_gh b_gh]/tau.
+
+    P is the terms' `across`, A_g = S_g - sum_h P_gh.
+    """
 
     size: Array  # instances n_g of a class of block g, (G,)
     multiplicity: Array  # classes M_g of the block, (G,)
@@ -59,6 +66,7 @@ class Program:
     temperature: float
     include: bool  # self pairs
     terms: Terms
+    block: IntArray  # of each class, (m,)
 
     @property
     def blocks(self) -> int:
@@ -91,9 +99,24 @@ class Program:
         """Mean cosine q of L_self's pairs."""
         return (1 + (self.views - 1) * s) / self.views if self.include else s
 
+    @property
+    def pull(self) -> Array:
+        """Weight A of L_sup's positives of the anchor's own class by block, (G,)."""
+        supervised, across = self.per_block(self.terms.supervised), self.terms.across
+        return supervised if across is None else np.maximum(supervised - across.sum(1), 0.0)
+
     def per_block(self, values: Array) -> Array:
         """Sum of the terms' values by block, (G,)."""
         return np.bincount(self.terms.block, values, minlength=self.blocks).astype(np.float64)
+
+    @property
+    def mixing(self) -> csr_array | None:
+        """What sums rows of terms by block, (G, T); None for one term per block."""
+        if self.single:
+            return None
+        block = self.terms.block
+        ones = np.ones(len(block))
+        return csr_array((ones, (block, np.arange(len(block)))), (self.blocks, len(block)))
 
     def parts(self) -> list[tuple[int, slice]]:
         """Blocks that have terms, each with where they are."""
@@ -191,11 +214,14 @@ def evaluate(program: Program, point: Point) -> tuple[float, Gradient]:
     s, a, b = point.cosines(program)
     log_d, views, mates = softmax(program, point)
     weight = terms.weight
-    S, T = program.per_block(terms.supervised), program.per_block(terms.self_supervised)
-    loss = float(weight @ log_d - (S @ a + T @ program.self_cosine(s)) / tau)
+    pull, T = program.pull, program.per_block(terms.self_supervised)
+    loss = float(weight @ log_d - (pull @ a + T @ program.self_cosine(s)) / tau)
     ds = (program.per_block(weight * views) - T * program.self_share) / tau
-    da = (program.per_block(weight * mates) - S) / tau
+    da = (program.per_block(weight * mates) - pull) / tau
     directed = np.exp(_log_pressure(program, log_d) + np.log(program.views) + b / tau) / tau
+    if terms.across is not None:
+        loss -= float((terms.across * b).sum()) / tau
+        directed -= terms.across / tau
     return loss, _gradient(program, ds, da, directed)
 
 
@@ -208,27 +234,29 @@ def _gradient(program: Program, ds: Array, da: Array, directed: Array) -> Gradie
 
 
 def curvature(program: Program, point: Point) -> Callable[[Point], Gradient]:
-    """How the gradient changes along the changes of a point's numbers, for one term per block.
+    """How the gradient changes along the changes of a point's numbers.
 
     With P the softmax of an anchor of block g over its own views, the other instances of its class
     and the other blocks,
 
-        tau d log D_g = P_s ds_g + P_a da_g + sum_h P_gh db_gh,  dP = P (d cosine/tau - d log D).
+        tau d log D_t = P_s ds_g + P_a da_g + sum_h P_th db_gh,  dP = P (d cosine/tau - d log D).
     """
-    terms, tau = program.terms, program.temperature
+    terms, tau, block = program.terms, program.temperature, program.terms.block
     log_d, views, mates = softmax(program, point)
     b = point.cosines(program)[2]
-    others = np.exp(log(program.views * terms.others) + b / tau - log_d[:, None])
+    others = np.exp(log(program.views * terms.others) + b[block] / tau - log_d[:, None])
     weight = terms.weight / tau
+    mixing = program.mixing
 
     def along(change: Point) -> Gradient:
         ds, da, db = change.changes(program)
-        d_log = (views * ds + mates * da + (others * db).sum(1)) / tau
+        d_log = (views * ds[block] + mates * da[block] + (others * db[block]).sum(1)) / tau
+        moved = weight[:, None] * others * (db[block] / tau - d_log[:, None])
         return _gradient(
             program,
-            weight * views * (ds / tau - d_log),
-            weight * mates * (da / tau - d_log),
-            weight[:, None] * others * (db / tau - d_log[:, None]),
+            program.per_block(weight * views * (ds[block] / tau - d_log)),
+            program.per_block(weight * mates * (da[block] / tau - d_log)),
+            moved if mixing is None else mixing @ moved,
         )
 
     return along

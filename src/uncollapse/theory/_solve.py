@@ -23,7 +23,8 @@ from uncollapse.records import BalancedBatch, RandomBatch, Setting
 from uncollapse.theory._factors import solve_by_newton, solve_factorised
 from uncollapse.theory._program import Array, Gradient, Point, Program, Terms, evaluate, others_of
 from uncollapse.theory._rank_one import point_of, solve_rank_one
-from uncollapse.theory._terms import plain_batch, program_of
+from uncollapse.theory._terms import plain_batch, program_of, rough_program
+from uncollapse.theory._tidy import raised, without_needless_parts
 from uncollapse.theory.balanced import balanced_optimum
 
 # A gap, relative to max(1, |loss|), with which the fast solver's answer is taken as it is.
@@ -31,6 +32,8 @@ ACCEPTED_GAP = 1e-9
 # Above this the slower solver is begun once more, at most so often.
 RESTARTED_GAP = 1e-6
 RESTARTS = 3
+# A step for more blocks takes seconds to minutes: the first point proven this good will do.
+MANY_BLOCKS, MANY_GAP = 256, 1e-5
 
 
 @dataclass(frozen=True)
@@ -54,10 +57,15 @@ class Solution:
         return replace(self, multipliers=np.stack([theta, log_d + colder]))
 
 
-def optimum(setting: Setting, *, seed: int = 0, near: Solution | None = None) -> Solution:
-    """The solution of a setting, begun at that of one with the same class counts if given."""
+def optimum(
+    setting: Setting, *, seed: int = 0, near: Solution | None = None, rough: bool = False
+) -> Solution:
+    """The solution of a setting, begun at that of one with the same class counts if given.
+
+    Rough: with like batches put together, much faster where there are many; to search by.
+    """
     setting = plain_batch(setting)
-    program = program_of(setting, seed)
+    program = rough_program(setting, seed) if rough else program_of(setting, seed)
     if setting.alpha == 1 and not isinstance(setting.batch, BalancedBatch):
         return _simplex(program)
     if setting.balanced and not isinstance(setting.batch, RandomBatch):
@@ -73,20 +81,31 @@ def solve(program: Program, near: Solution | None = None) -> Solution:
     One block: two unknowns, by bracketed roots. One term per block: Newton on the optimality
     conditions, and on factors of H where its answer is not certified. Else descent on factors.
     """
-    if program.blocks == 1:
+    if program.terms.across is not None:
+        best = certified(program, near.point if near is not None else _spread_out(program))
+        best = replace(best, gap=np.inf)
+    elif program.blocks == 1:
         return _tidied(program, _one_block(program))
-    if program.single:
+    elif program.single:
         best = _single(program, near)
         if best.gap <= ACCEPTED_GAP:
             return best
     else:
         best = _tidied(program, (near or _single(_averaged(program), None)).point)
-    descend = solve_by_newton if program.single else solve_factorised
+    labelled = program.terms.across is not None
+    gap = RESTARTED_GAP if program.blocks <= MANY_BLOCKS else MANY_GAP
+
+    def enough(point: Point) -> bool:
+        return program.blocks > MANY_BLOCKS and certified(program, point).gap < gap
+
     for _ in range(RESTARTS):
         # Either can stop early next to a face; begun again from there it goes on.
-        improved = _tidied(program, descend(program, best.point))
-        best = min(best, improved, key=lambda solution: solution.gap)
-        if best.gap < RESTARTED_GAP:
+        if program.single or labelled:
+            point = solve_by_newton(program, best.point, enough)
+        else:
+            point = solve_factorised(program, best.point)
+        best = min(best, _tidied(program, point), key=lambda solution: solution.gap)
+        if best.gap < gap:
             break
     return best
 
@@ -99,7 +118,23 @@ def certified(program: Program, point: Point, multipliers: Array | None = None) 
 
 
 def _tidied(program: Program, point: Point) -> Solution:
-    return certified(program, without_needless_parts(program, point))
+    if program.terms.across is None:
+        return certified(program, without_needless_parts(program, point))
+    # That argument holds where positives are of the anchor's class. Here another one does.
+    plain = certified(program, point)
+    if program.include:
+        return plain
+    other = certified(program, raised(program, plain.point))
+    return other if other.loss <= plain.loss + 1e-13 * max(1.0, abs(plain.loss)) else plain
+
+
+def _spread_out(program: Program) -> Point:
+    """Somewhere inside: a little of every part, the blocks' means apart."""
+    fractions = np.where(program.allowed, 0.1, 0.0)
+    rest = 1 - fractions.sum(0)
+    member = np.where(program.multiplicity > 1, 0.8 * rest, 0.0)
+    fractions[2] += member
+    return Point(fractions, np.diag(1 - fractions.sum(0)))
 
 
 def restore(program: Program, point: Point) -> Point:
@@ -169,7 +204,7 @@ def smallest_margin(solution: Solution) -> float:
     view, instance, _ = point.fractions
     _, gradient = evaluate(program, point)
     unit = program.temperature / program.kappa
-    supervised = program.per_block(program.terms.supervised)
+    supervised = program.pull
     _, by_instance, by_member = gradient.fractions
     price = np.where(np.diag(point.means) > 1e-12, _mean_price(point, gradient), by_member)
     share = supervised - unit * by_instance
@@ -180,38 +215,6 @@ def smallest_margin(solution: Solution) -> float:
     # At small tau the wish underflows to zero; where views split, their part says how far.
     margin = np.where(instance > 1e-7, instance, np.minimum(wish, 0.0) - view)
     return float(np.nanmin(margin[program.size > 1]))
-
-
-def without_needless_parts(program: Program, point: Point) -> Point:
-    """A point that is no worse, without the parts of the norm that cannot lower the loss.
-
-    With W = S + T and shares of D_t below one, raising s or a lowers the loss and frees norm for
-    the class mean wherever its own pull outweighs its share. So
-
-        nu = 0 with self pairs, or where S = 0 (one instance of the class in every batch),
-        iota = 0 where T = 0 or no batch holds two instances of the class,
-        and else, raising s and a alike, nu = 0 or iota = 0.
-
-    At small tau the loss hardly feels this, so descent stops anywhere along that line.
-    """
-    p, terms, (view, instance, member) = program.views, program.terms, point.fractions
-    attracted = program.per_block(terms.supervised) > 0
-    separated = program.per_block(terms.self_supervised) > 0
-    separated &= program.per_block((terms.own > 1) * terms.weight) > 0
-    new_view = np.where(program.include | ~attracted, 0.0, view)
-    new_instance = np.where(separated, instance, 0.0)
-    if p > 1:
-        both = np.minimum(new_view * p / (p - 1), new_instance * p * program.kappa)
-        new_view = new_view - both * (p - 1) / p
-        new_instance = new_instance - both / (p * program.kappa)
-    # The part that vanishes is exactly zero, not a rounding beside it.
-    new_view = np.where(new_view < 1e-15, 0.0, new_view)
-    new_instance = np.where(new_instance < 1e-15, 0.0, new_instance)
-    freed = view - new_view + instance - new_instance
-    several = program.multiplicity > 1
-    member = member + np.where(several, freed, 0.0)
-    means = point.means + np.diag(np.where(several, 0.0, freed))
-    return Point(np.stack([new_view, new_instance, member]), means)
 
 
 def _simplex(program: Program) -> Solution:

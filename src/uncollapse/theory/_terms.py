@@ -26,6 +26,8 @@ ENUMERATED = 20_000
 # Numbers that the terms of sampled batches may hold, and the batches sampled at most.
 SAMPLED_NUMBERS = 4_000_000
 SAMPLED_BATCHES = 2_000
+# Width of a cell of like batches, in deviations of each count.
+CELL = 1.25
 # Trapezoidal step in log t; the error is about exp(-pi^2 / step) = 2e-16.
 STEP = 0.27
 # Counts less likely than this are left out: they contribute at most that much.
@@ -47,11 +49,13 @@ def program_of(setting: Setting, seed: int = 0) -> Program:
     if setting.balanced:
         # Without sorting: there may be millions of classes.
         size, multiplicity = np.array([float(counts[0])]), np.array([float(len(counts))])
+        block = np.zeros(len(counts), dtype=np.int64)
     else:
         size, multiplicity = (x.astype(float) for x in np.unique(counts, return_counts=True))
+        block = np.searchsorted(size, counts)
     terms = _terms(setting, size, multiplicity, seed)
     tau, include = setting.temperature, setting.self_pairs == "include"
-    return Program(size, multiplicity, setting.views, setting.alpha, tau, include, terms)
+    return Program(size, multiplicity, setting.views, setting.alpha, tau, include, terms, block)
 
 
 def reweighted(program: Program, alpha: float) -> Program:
@@ -61,6 +65,7 @@ def reweighted(program: Program, alpha: float) -> Program:
         terms,
         supervised=terms.supervised * ((1 - alpha) / (1 - before)),
         self_supervised=terms.self_supervised * (alpha / before),
+        across=None if terms.across is None else terms.across * ((1 - alpha) / (1 - before)),
     )
     return replace(program, alpha=alpha, terms=changed)
 
@@ -219,10 +224,7 @@ def _exchangeable_terms(setting: Setting, size: Array, multiplicity: Array, B: i
 
 def _composed_terms(setting: Setting, size: Array, seed: int) -> Terms:
     """One term for every class that is present in a composition, sorted by block."""
-    # Neither alpha, temperature nor views enter, and searches vary those.
-    compositions, probability, sampled = _compositions(
-        setting.with_(alpha=1.0, temperature=1.0, views=2), seed
-    )
+    compositions, probability, sampled = compositions_of(setting, seed)
     block = np.searchsorted(size, setting.counts)
     by_block = np.stack([compositions[:, block == g].sum(1) for g in range(len(size))], axis=1)
     draw, cls = np.nonzero(compositions)
@@ -233,6 +235,50 @@ def _composed_terms(setting: Setting, size: Array, seed: int) -> Terms:
     times, draws = np.ones(len(own)), (draw, probability[draw])
     terms = _weighted(setting, block[cls], own, others, times, draws)
     return replace(terms, draw=draw) if sampled else terms
+
+
+def compositions_of(setting: Setting, seed: int) -> tuple[Array, Array, bool]:
+    """Batches as instances by class (K, m), their probabilities, and whether they are a sample."""
+    # Neither alpha, temperature nor views enter, and searches vary those.
+    return _compositions(setting.with_(alpha=1.0, temperature=1.0, views=2), seed)
+
+
+def rough_program(setting: Setting, seed: int = 0) -> Program:
+    """`program_of`, with like batches put together: to search by, where batches are many."""
+    setting = plain_batch(setting)
+    known = _rough(setting.with_(alpha=0.5, temperature=1.0, views=2), seed)
+    program = reweighted(known, setting.alpha)
+    return replace(program, temperature=setting.temperature, views=setting.views)
+
+
+@lru_cache(maxsize=32)
+def _rough(setting: Setting, seed: int) -> Program:
+    """Cells of compositions, each for its weighted mean: what is lost is of second order."""
+    program = program_of(setting, seed)
+    if program.single:
+        return program
+    terms = program.terms
+    rows = np.column_stack([terms.own, terms.others])
+    weight = np.maximum(terms.weight, 1e-300)
+    mean = weight @ rows / weight.sum()
+    width = np.maximum(CELL * np.sqrt(weight @ (rows - mean) ** 2 / weight.sum()), 1.0)
+    keys = np.column_stack([terms.block, np.floor(rows / width), terms.own > 1])
+    cells, where = np.unique(keys, axis=0, return_inverse=True)
+
+    def summed(values: Array) -> Array:
+        return np.bincount(where.ravel(), values, len(cells)).astype(np.float64)
+
+    means = np.stack([summed(weight * column) for column in rows.T], 1) / summed(weight)[:, None]
+    merged = replace(
+        terms,
+        block=cells[:, 0].astype(np.int64),
+        own=means[:, 0],
+        others=means[:, 1:],
+        supervised=summed(terms.supervised),
+        self_supervised=summed(terms.self_supervised),
+        draw=None,
+    )
+    return replace(program, terms=merged)
 
 
 @lru_cache(maxsize=8)

@@ -13,6 +13,8 @@ from scipy.special import expit, logit
 
 from uncollapse.errors import InputError
 from uncollapse.records import FullBatch, RandomBatch, Setting
+from uncollapse.theory._label_terms import Labelled, labelled_program
+from uncollapse.theory._labels import Labels
 from uncollapse.theory._program import Program
 from uncollapse.theory._solve import Solution, slopes, smallest_margin, solve
 from uncollapse.theory._terms import program_of, reweighted
@@ -26,6 +28,9 @@ from uncollapse.theory.balanced import (
 # the threshold in alpha is found to three digits instead of six.
 MANY_BLOCKS = 256
 MANY_NUMBERS = 300_000
+# With wrong labels a solution is a descent: a dozen of them for more blocks take minutes.
+FEW_BLOCKS = 32
+NO_SUPERVISED = "these batches allow no supervised term, so alpha = 1 only: there is no threshold"
 # Logarithms of the temperatures between which a threshold is searched.
 LOWEST, HIGHEST = float(np.log(1e-3)), float(np.log(1e3))
 
@@ -53,13 +58,36 @@ def thresholds_of(setting: Setting, solution: Solution, seed: int) -> Thresholds
     try:
         halves = setting.with_(alpha=0.5)
     except InputError:
-        note = "these batches allow no supervised term, so alpha = 1 only: there is no threshold"
-        return Thresholds(notes=(note,))
+        return Thresholds(notes=(NO_SUPERVISED,))
     if setting.balanced:
         return _of_balanced(setting, *_by_slopes(setting, program_of(halves)))
     if 0 < setting.alpha < 1:
         return _by_solving(setting, solution.program, solution)
     return _by_solving(setting, program_of(halves, seed), solution)
+
+
+def thresholds_with_labels(
+    setting: Setting, labels: Labels, labelled: Labelled, solution: Solution, seed: int
+) -> Thresholds:
+    """With wrong labels or an alpha by class: roots of the smallest margin of any class."""
+    if setting.views == 1 and setting.self_pairs == "exclude":
+        return thresholds_of(setting, solution, seed)
+    program = labelled.program
+    if program.terms.others.size > MANY_NUMBERS or program.blocks > FEW_BLOCKS:
+        return Thresholds(notes=("too many classes or batches for thresholds: none computed",))
+    if len(labels.alpha) > 1:
+        temperature = _temperature_by_solving(setting, solution)
+        return Thresholds(None, temperature, notes=("alpha differs by class: it has no threshold",))
+    base = program
+    if not 0 < setting.alpha < 1:
+        try:
+            halves = setting.with_(alpha=0.5)
+        except InputError:
+            return Thresholds(notes=(NO_SUPERVISED,))
+        base = labelled_program(halves, replace(labels, alpha=np.array([0.5])), seed).program
+    alpha = _alpha_by_solving(setting, base, solution)
+    note = "thresholds under wrong labels are where the last true class leaves collapse"
+    return Thresholds(alpha, _temperature_by_solving(setting, solution), notes=(note,))
 
 
 def _of_balanced(

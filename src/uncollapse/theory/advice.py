@@ -29,6 +29,8 @@ CLEAR_OF_COLLAPSE = 0.01
 MOST_VIEWS = 16
 # The search by alpha: no goal is reached below the one, and the other is all weight but 1e-9.
 LOWEST_ALPHA, HIGHEST_ODDS = 1e-12, float(logit(1 - 1e-9))
+# Where a rough search is made exact: a step for its slope, and how many steps at most.
+SLOPE_STEP, SETTLING_STEPS = 1e-3, 6
 TEMPERATURE_STEPS = 2.0 ** np.arange(0.125, 7.0, 0.125)
 
 
@@ -91,23 +93,15 @@ def advise(
             "give the wanted instance variance; 0.1 to 0.4 is a moderate spread",
         )
 
-    last: Solution | None = None
-
-    def excess(changed: Setting) -> float:
-        """Above 0 where the goal is reached."""
-        nonlocal last
-        last = optimum(changed, seed=seed, near=last)
-        _, instance, _ = last.point.fractions
-        size, multiplicity = last.program.size, last.program.multiplicity
-        if target_variance is None:
-            return float(instance[size > 1].min()) - CLEAR_OF_COLLAPSE
-        return float(multiplicity @ instance) / float(multiplicity.sum()) - target_variance
-
+    excess, rough = (_excess(target_variance, seed, rough) for rough in (False, True))
+    many = isinstance(setting.batch, RandomBatch) and not setting.balanced
     if excess(setting) >= 0:
         return []
     advice = []
     for lever in levers:
-        changed = _SEARCH[lever](setting, excess)
+        changed = _SEARCH[lever](setting, rough if many else excess)
+        if many and changed is not None:
+            changed = _settled(lever, setting, changed, excess, rough)
         # A searched change that misses its goal by more than rounding is no advice.
         if changed is not None and excess(changed) >= -1e-6:
             value, before = _value(lever, changed), _value(lever, setting)
@@ -118,6 +112,62 @@ def advise(
 
 
 Excess = Callable[[Setting], float]
+
+
+def _excess(target: float | None, seed: int, rough: bool) -> Excess:
+    """Above 0 where the goal is reached; each setting is solved from the one before."""
+    last: Solution | None = None
+
+    def excess(changed: Setting) -> float:
+        nonlocal last
+        last = optimum(changed, seed=seed, near=last, rough=rough)
+        _, instance, _ = last.point.fractions
+        size, multiplicity = last.program.size, last.program.multiplicity
+        if target is None:
+            return float(instance[size > 1].min()) - CLEAR_OF_COLLAPSE
+        return float(multiplicity @ instance) / float(multiplicity.sum()) - target
+
+    return excess
+
+
+def _settled(
+    lever: Lever, setting: Setting, found: Setting, excess: Excess, rough: Excess
+) -> Setting | None:
+    """The change that a rough search found, moved until it is exact."""
+    if lever == "batch_per_class" and isinstance(found.batch, RandomBatch):
+        return _settled_batch(setting, found.batch.size, excess)
+    if lever not in ("alpha", "temperature"):
+        return found
+    to_line, back = (logit, expit) if lever == "alpha" else (np.log, np.exp)
+    x = float(to_line(getattr(found, lever)))
+    way = float(np.sign(x - to_line(np.maximum(getattr(setting, lever), LOWEST_ALPHA))))
+
+    def at(x: float) -> Setting:
+        return setting.with_(**{lever: float(back(x))})
+
+    # The slope is that of the rough goal, so that each step costs one exact solution.
+    slope = (rough(at(x + way * SLOPE_STEP)) - rough(at(x))) / (way * SLOPE_STEP)
+    for _ in range(SETTLING_STEPS):
+        over = excess(at(x))
+        if 0 <= over < 1e-7 or slope * way <= 0:
+            break
+        # To half a rounding beyond the goal.
+        x += (3e-8 - over) / slope
+    return at(x)
+
+
+def _settled_batch(setting: Setting, size: int, excess: Excess) -> Setting | None:
+    """The smallest batch that is enough, by single steps from a size nearby."""
+
+    def enough(size: int) -> bool:
+        return excess(setting.with_(batch=RandomBatch(size))) >= 0
+
+    if enough(size):
+        while size - 1 > setting.batch.size and enough(size - 1):  # type: ignore[union-attr]
+            size -= 1
+    else:
+        size = next((more for more in range(size + 1, size + 9) if enough(more)), 0)
+    return setting.with_(batch=RandomBatch(size)) if size else None
 
 
 def _by_alpha(setting: Setting, excess: Excess) -> Setting | None:
@@ -143,12 +193,13 @@ def _by_alpha(setting: Setting, excess: Excess) -> Setting | None:
 def _by_temperature(setting: Setting, excess: Excess) -> Setting | None:
     """The variance is not monotone in tau: step outwards both ways, then refine the crossing."""
     tau = setting.temperature
+    many = isinstance(setting.batch, RandomBatch) and not setting.balanced
 
     def at(log_temperature: float) -> float:
         return excess(setting.with_(temperature=float(np.exp(log_temperature))))
 
     near = {1: tau, -1: tau}
-    for ratio in TEMPERATURE_STEPS:
+    for ratio in TEMPERATURE_STEPS[1::2] if many else TEMPERATURE_STEPS:
         for way in (-1, 1):
             far = float(tau * ratio**way)
             if not 1e-3 <= far <= 1e3:

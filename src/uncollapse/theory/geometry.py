@@ -86,13 +86,15 @@ def gram(setting: Setting, prediction: Prediction) -> Array:
     """The Gram matrix of a setting's prediction, (N, N), N up to 10,000, in the order of `ssem`."""
     labels, instances = _identity(setting)
     cosines = prediction.cosines
-    block = np.searchsorted(cosines.counts, setting.counts)[labels]
+    known = cosines.block
+    block = np.asarray(np.searchsorted(cosines.counts, setting.counts) if known is None else known)
+    block = block[labels]
     # nan where no pair exists: never seen, as these cells are what the next line fills.
     s, a, b = (np.array(part, dtype=float) for part in (cosines.s, cosines.a, cosines.b))
     out = np.where(labels[:, None] == labels, a[block], b[np.ix_(block, block)])
     out = np.where(instances[:, None] == instances, s[block], out)
     np.fill_diagonal(out, 1.0)
-    return out
+    return np.asarray(out, dtype=np.float64)
 
 
 def realise(
