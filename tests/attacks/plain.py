@@ -21,7 +21,7 @@ def plain_columns(path: Path, names: tuple[str, ...] = ()) -> Columns:
     if path.is_dir():
         named = path / "state.json"
         parts = (
-            [part["filename"] for part in strict(named)["_data_files"]] if named.exists() else []
+            [part["filename"] for part in strict(named)["_data_files"]] if named.is_file() else []
         )
         return _joined([_arrow(path / part) for part in parts or sorted(path.glob("*.arrow"))])
     readers: dict[str, Callable[[Path], Columns]] = {
