@@ -163,11 +163,11 @@ def _kept(
 
 def _pulled_back(gradient: Tensor, own: _Side) -> Tensor:
     """(N, d): (g - (u . g) u) / (p |e|), u = e / |e|, of g (b, d) of the mean of p views."""
-    if own.views != 1:
-        gradient = gradient.div_(own.views).repeat_interleave(own.views, dim=0)
-    rows = own.rows.to(gradient.dtype)
-    along = torch.linalg.vecdot(rows, gradient).mul_(own.scales).mul_(own.scales)
-    return gradient.addcmul_(rows, along[:, None], value=-1).mul_(own.scales[:, None])
+    rows = own.rows.to(gradient.dtype).view(-1, own.views, gradient.shape[1])
+    scales = own.scales.view(-1, own.views, 1)
+    each = gradient.div_(own.views)[:, None]
+    along = torch.linalg.vecdot(rows, each)[..., None].mul_(scales).mul_(scales)
+    return torch.addcmul(each, rows, along, value=-1).mul_(scales).flatten(0, 1)
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,8 @@ LEAST = 4  # instances of a class that has retention
 _POINT = {torch.float64: 1e-22, torch.float32: 1e-12}
 _ROUNDING = {torch.float64: 1e-12, torch.float32: 1e-6}
 _LONG_HALF = 100  # Rows from which two halves are cheaper than the whole.
-_PADDED = 1.25  # Largest by smallest class of those that are computed together.
+# Largest by smallest class of those that are computed together; small ones always are.
+_PADDED, _SMALL = 1.25, 24
 # Numbers of such classes at most, unless one has more.
 _TOGETHER = {"cpu": 1 << 20, "other": 1 << 24}
 
@@ -159,7 +160,8 @@ def _buckets(
             is_short = alone and _is_short([each], d, e)
             numbers = 2 * each.size**2 if is_short else d * d + d * e + e * e
             numbers += each.size * (d + e)
-            if each.size > _PADDED * bucket[0].size or numbers * (len(bucket) + 1) > together:
+            padded = each.size > max(_SMALL, _PADDED * bucket[0].size)
+            if padded or numbers * (len(bucket) + 1) > together:
                 yield bucket
                 bucket = []
         bucket.append(each)

@@ -156,7 +156,9 @@ def _measure(case: Case, path: Path, options: ReportOptions) -> None:
 def _config(path: Path) -> dict[str, object]:
     """The configuration by dotted keys."""
     block = records.read_yaml(path, "a configuration", "restore the file")
-    return _flat(block if isinstance(block, dict) else {}, "")
+    flat = _flat(block if isinstance(block, dict) else {}, "")
+    # What runs of before did without the key.
+    return flat | {"loss.keep": flat.get("loss.keep", 0.0)} if "loss.alpha" in flat else flat
 
 
 def _flat(block: Mapping[str, Any], prefix: str) -> dict[str, object]:
