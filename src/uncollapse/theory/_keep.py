@@ -36,9 +36,9 @@ def with_keep(prediction: Prediction, keep: float) -> Prediction:
         return prediction
     least = prediction.loss - prediction.certificate_gap * max(1.0, abs(prediction.loss))
     note = (
-        f"a reference is kept with weight {keep:g}: over free embeddings neither the least loss "
-        "nor the variances change, only along what instances spread; that optimum is approached "
-        "and not reached, and training in finite steps may spread them more. Any embedding "
-        f"retains at least 1 - (loss - {least:.6f}) / {keep:g}"
+        f"a reference is kept with weight {keep:g}: over free embeddings of enough dimensions "
+        "neither the least loss nor the variances change, only along what instances spread; that "
+        "optimum is approached and not reached, and training in finite steps may spread them more. "
+        f"Any embedding retains at least 1 - (loss - {least:.6f}) / {keep:g}"
     )
     return replace(prediction, notes=(*prediction.notes, note))
