@@ -77,7 +77,9 @@ def run(folder: Path, key: tuple[float, float, int], seed: int) -> NetworkRun:
         block = CONFIG | {"seed": seed, "epochs": EPOCHS * key[2] // 64 or 1}
         block |= {"loss": {"alpha": key[0], "temperature": key[1]}}
         block |= {"batch": {"sampler": "balanced", "per_class": key[2]}}
-        train(build_problem(parse_config(block), base=folder), output, scores=scores)
+        result = train(build_problem(parse_config(block), base=folder), output, scores=scores)
+        if result.interrupted:
+            raise SystemExit(130)
         (output / "finished").touch()
     return read_network_run(output)
 
