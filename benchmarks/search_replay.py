@@ -16,8 +16,8 @@ resampled replays, for
 - dials: the pilot's search (`uncollapse.pilot.propose`) by alpha, temperature and batch, one run
   at a time,
 - skip: the same without what is predicted to collapse,
-- theory: and by the predicted variance between instances in alpha's place; "theory, two" runs two
-  at a time.
+- theory: and by the predicted variance between instances in alpha's place; "theory, two" runs the
+  first alone, as the pilot does, and then two at a time.
 
 All but random begin with the start, which is their first run: that of the published study, or
 (`any`) another setting of the grid in each replay.
@@ -112,7 +112,9 @@ def by_process(*, feature: bool, skip: bool, batch: int = 1) -> Search:
             seen += [Seen(place, ask(place)) for place in places]
             key = (id(grid), *seen)
             if key not in known:
-                known[key] = propose(rows, seen, batch, taken=taken)
+                # Of one run nothing is known but where it is: the first proposal goes alone.
+                count = 1 if len(seen) == 1 else batch
+                known[key] = propose(rows, seen, count, taken=taken)
             places = known[key]
 
     return search
@@ -244,8 +246,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
                     }
                     rows.append(row)
                     print(*row.values(), flush=True)
+                dials = found.get("dials")
                 for name in sorted({"skip", "theory", "theory, two"} & found.keys()):
-                    gap = compared(found[name], found["dials"])
+                    if dials is None:
+                        continue
+                    gap = compared(found[name], dials)
                     rows.append(at | {"search": f"dials - {name}", "points": gap})
                     print(*rows[-1].values(), flush=True)
                 options.output.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")

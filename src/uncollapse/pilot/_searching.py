@@ -1,9 +1,10 @@
-"""The search for the best setting: whole runs with one seed, two at a time, chosen by the others.
+"""The search for the best setting: whole runs with one seed, each chosen by those before it.
 
 Runs are whole ones, as the process compares what they reached: a setting that needs longer would be
 seen lower by a short run than it is, and by how much depends on the dials that are searched. What
-is proposed depends on the results in the order of the proposals, and `BATCH` is fixed: workers,
-kills and clusters change nothing.
+is proposed depends on the results in the order of the proposals. The first is proposed alone, as of
+one setting alone no direction is known, and then two at a time whatever the workers: these, kills
+and clusters change nothing.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from uncollapse.pilot.search import Seen, propose
 from uncollapse.records import LayerScores, PilotOptions, PilotPlan, SearchStep, Trial, TrialRun
 
 # Runs that search, where there are so many settings, and how many at a time.
-SEARCHED, BATCH = 8, 2
+SEARCHED, BATCH = 7, 2
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ def search_best(
     steps = [SearchStep(trial=start.name, objective=known[0].objective, task=known[0].task)]
     trials: list[Trial] = []
     while len(trials) < plan.searched:
-        count = min(BATCH, plan.searched - len(trials))
+        count = min(BATCH if trials else 1, plan.searched - len(trials))
         proposed = propose(choices.features, known, count, taken=taken, floor=floor)
         if not proposed:
             break
