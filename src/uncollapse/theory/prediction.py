@@ -83,7 +83,7 @@ def predict(
         True
         >>> noisy = predict(setting, label_noise=0.1)  # classes move together
         >>> round(prediction.between_class_variance, 2), round(noisy.between_class_variance, 2)
-        (0.55, 0.3)
+        (0.55, 0.34)
 
     Reference: Lee et al., arXiv:2503.08203 (balanced classes, full batch); beyond it, see
     docs/theory.md.
