@@ -155,3 +155,26 @@ def test_wrong_labels_on_average_have_the_predicted_optimum(setting, rate):
     options = {"maxiter": 150, "ftol": 1e-12, "gtol": 1e-7, "maxcor": 30}
     answer = minimize(value, start, jac=True, method="L-BFGS-B", options=options)
     assert prediction.loss - 1e-7 <= answer.fun <= prediction.loss + 1e-5
+
+
+@pytest.mark.slow
+def test_steps_of_finite_length_spread_a_collapse_that_keeps_a_reference():
+    """The excess variance is that of the steps: a third of them leaves about a third of it."""
+    setting = Setting(classes=3, per_class=8, views=2, alpha=0.02, temperature=0.5)
+    assert predict(setting, thresholds=False).phase == "collapse"
+    labels, generator = torch.arange(3).repeat_interleave(8), torch.Generator().manual_seed(1)
+    base, start = (torch.randn(24, *d, generator=generator) for d in ((6,), (2, 16)))
+
+    def variance(keep: float, step: float) -> float:
+        z = start.clone()
+        for _ in range(int(300 / step)):
+            z.requires_grad_()
+            loss = supcl_loss(z, labels, alpha=0.02, temperature=0.5)
+            (slope,) = torch.autograd.grad(loss + keep * retention_loss(z, base, labels), z)
+            z = torch.nn.functional.normalize(z.detach() - step * slope, dim=-1)
+        classes = z.mean(dim=1).unflatten(0, (3, 8))
+        return float((classes - classes.mean(dim=1, keepdim=True)).square().sum(-1).mean())
+
+    large, small = variance(1, 1.0), variance(1, 0.3)
+    # Without keep it is still falling: 2e-10 after twice as many steps.
+    assert variance(0, 1.0) < 1e-4 < 0.01 < small < large / 2 < 0.1

@@ -14,6 +14,7 @@ from declared import npy_file
 from uncollapse.errors import InputError
 from uncollapse.losses import retention_loss
 from uncollapse.metrics import scores
+from uncollapse.records import SettingChange, changed_config
 from uncollapse.training import embed, embed_rows, joined, load_trained, parse_config, train
 from uncollapse.training._checkpoint import read_checkpoint
 
@@ -131,6 +132,13 @@ def test_a_stored_reference_that_does_not_fit_is_refused(tmp_path):
     assert not (tmp_path / "run/config.yaml").exists()
 
 
+def test_a_pilot_s_changes_carry_it_along():
+    block = keeping("input").config.plain()
+    changed = changed_config(block, [SettingChange("loss.alpha", 0.2, 0.5)])
+    loss = parse_config(changed).loss
+    assert (loss.alpha, loss.keep, loss.reference) == (0.5, 1.0, "input")
+
+
 class KilledError(Exception):
     pass
 
@@ -218,8 +226,8 @@ def test_another_stored_file_is_no_continuation(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("reference", ["backbone", "self-supervised"])
-def test_two_processes_are_one_with_the_same_global_batch(tmp_path, reference):
+def test_two_processes_are_one_with_the_same_global_batch(tmp_path):
+    reference = "self-supervised"  # Two runs in one group, and a file that both read.
     in_process(tmp_path / "one", f"keep:{reference}")
     launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
     in_process(tmp_path / "two", f"keep:{reference}", launcher=launcher)
