@@ -14,6 +14,7 @@ PAGE = (Path(__file__).parent.parent / "docs" / "checks.md").read_text("utf-8")
 NOTES = {
     "theory/prediction.py": {"predict", "_notes"},
     "theory/_thresholds.py": {"thresholds_of", "_of_balanced", "_by_solving"},
+    "theory/_keep.py": {"with_keep"},
     "cli/_simulated.py": {"_notes"},
 }
 
