@@ -2,7 +2,8 @@
 
 Each also with a reference, another embedding of the same rows and dimension.
 
-    python benchmarks/measure.py [--rows N] [--classes C] [--folder DIR] [--format npy|parquet]
+    python benchmarks/measure.py [--wide] [--rows N] [--classes C] [--folder DIR]
+        [--format npy|parquet]
 
 Prints CPU seconds of one thread and wall seconds (medians of interleaved runs) and the largest
 resident memory of the process that measures. Two baselines read the same files and sum columns,
@@ -26,27 +27,32 @@ DIMENSION = 128
 BATCH = 65536
 
 
-def one_call() -> None:
+def calls(wide: bool) -> None:
     from uncollapse.metrics import measure
 
-    rng = np.random.default_rng(0)
-    labels = rng.integers(0, 100, 50_000)
-    rows = np.eye(100, DIMENSION, dtype=np.float32)[labels]
-    rows += 0.05 * rng.standard_normal(rows.shape, dtype=np.float32)
-    measure(rows[:2000], labels[:2000], permutations=0)
-    reference = rows + 0.05 * rng.standard_normal(rows.shape, dtype=np.float32)
-    for name, permutations in (("no permutation null", 0), ("20 permutations", 20)):
-        seconds = {"": 0.0, ", a reference": 0.0}
-        for beside in seconds:
-            series = []
-            for _ in range(7):
-                start = time.process_time()
-                other = reference if beside else None
-                measure(rows, labels, reference=other, permutations=permutations)
-                series.append(time.process_time() - start)
-            seconds[beside] = statistics.median(series)
-            print(f"measure 50,000 x 128, 100 classes, {name}{beside}: {seconds[beside]:.3f} s CPU")
-        print(f"  with a reference: {seconds[', a reference'] / seconds['']:.2f} times the CPU")
+    shapes = [(50_000, DIMENSION, 100)]
+    if wide:
+        shapes += [(20_000, 2048, 100), (20_000, 2048, 4)]
+    for count, dimension, classes in shapes:
+        rng = np.random.default_rng(0)
+        labels = rng.integers(0, classes, count)
+        rows = np.eye(classes, dimension, dtype=np.float32)[labels]
+        rows += 0.05 * rng.standard_normal(rows.shape, dtype=np.float32)
+        reference = rows + 0.05 * rng.standard_normal(rows.shape, dtype=np.float32)
+        measure(rows[:2000], labels[:2000], permutations=0)
+        for permutations in (0, 20):
+            series: dict[bool, list[float]] = {False: [], True: []}
+            for _ in range(5):  # in turn: a machine is busy for a while, or is not
+                for beside, seconds in series.items():
+                    start = time.process_time()
+                    other = reference if beside else None
+                    measure(rows, labels, reference=other, permutations=permutations)
+                    seconds.append(time.process_time() - start)
+            alone, both = (statistics.median(series[beside]) for beside in (False, True))
+            print(
+                f"measure {count:,} x {dimension}, {classes} classes, {permutations} permutations:"
+                f" {alone:.2f} s CPU, with a reference {both:.2f} s, {both / alone:.2f} times"
+            )
 
 
 def write(folder: Path, rows: int, classes: int, kind: str, shards: int = 10) -> None:
@@ -201,12 +207,13 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--folder", type=Path, default=None)
     parser.add_argument("--format", choices=("npy", "parquet"), default="npy")
+    parser.add_argument("--wide", action="store_true", help="calls of 2048 dimensions too")
     parser.add_argument("--child", choices=tuple(JOBS), default=None)
     given = parser.parse_args()
     if given.child is not None:
         child(given.child, given.folder)
         return
-    one_call()
+    calls(given.wide)
     many_rows(given.rows, given.classes, given.folder, given.format, given.repeats)
 
 
