@@ -149,6 +149,21 @@ def test_a_stream_has_the_interval_of_one_call(rng, noise, tmp_path, large, inst
     assert [one.text for one in found.reasons] == [one.text for one in expected.reasons]
 
 
+def test_groups_of_a_stream_are_linked_by_copies(rng, noise, tmp_path):
+    rows, labels = noise[:2]
+    groups = np.arange(240) // 3
+    rows = np.concatenate([rows, rows[:90]])  # 30 groups that are there under other names
+    labels, groups = np.r_[labels, labels[:90]], np.r_[groups, 100 + groups[:90]]
+    expected = measure(rows, labels, groups=groups, permutations=0)
+    found = streamed(rows, labels, tmp_path / "state.npz", groups=groups)
+    assert found.conditions.copies == expected.conditions.copies == 90
+    assert found.conditions.units == expected.conditions.units
+    for name in ("within_class_variance", "between_class_variance", "total_variance", "share"):
+        a, b = expected[name], found[name]
+        assert (b.estimate, b.low, b.high) == pytest.approx((a.estimate, a.low, a.high), rel=1e-9)
+    assert [one.text for one in found.reasons] == [one.text for one in expected.reasons]
+
+
 def test_a_stream_without_linked_copies_is_as_it_was(rng, tmp_path):
     labels = np.arange(3000) % 3
     points = rng.standard_normal((3, 4, 8))[labels, rng.integers(0, 4, 3000)]

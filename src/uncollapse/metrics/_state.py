@@ -178,9 +178,12 @@ def check_arrays(header: StateHeader, arrays: dict[str, NDArray[Any]]) -> None:
 
 def _check_copies(header: StateHeader, copies: NDArray[Any], units: NDArray[Any]) -> None:
     """Hold the counts of distinct units, by class, against the units that there are."""
-    known = max(len(header.labels), len(units))
-    if (copies[3] >= len(header.labels)).any():
-        raise ValueError("copies of no class")
+    places = len(header.groups or []) if header.grouped else len(header.labels)
+    if (copies[3] >= places).any():
+        raise ValueError("copies of no class, or of no group")
+    if header.grouped:
+        return
+    known = max(places, len(units))
     counted = np.bincount(copies[3].astype(np.int64), copies[2].astype(np.float64), known)
     there = np.pad(units, (0, known - len(units)))
     if (counted > there).any() or (header.copies_halved == 0 and (counted != there).any()):

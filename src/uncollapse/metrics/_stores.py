@@ -25,6 +25,7 @@ from uncollapse.metrics.moments import (
     Integers,
     close_groups,
 )
+from uncollapse.samples import Codes
 
 
 class ScatterStore:
@@ -107,14 +108,36 @@ class GroupStore:
         keys = [(numbers[c], name) for c, name in other.position]
         self._add(keys, other.totals[: len(keys)])
 
+    def places(self, numbers: Integers, groups: Codes, rows: Integers) -> Integers:
+        """Where the totals of the classes and groups of some rows are, or will be."""
+        pairs = numbers * len(groups.names) + groups.codes[rows]
+        present, inverse = np.unique(pairs, return_inverse=True)
+        keys = (divmod(pair, len(groups.names)) for pair in present.tolist())
+        places = [
+            self.position.setdefault((number, groups.names[code]), len(self.position))
+            for number, code in keys
+        ]
+        return np.array(places, dtype=np.int64)[inverse]
+
+    def codes(self) -> tuple[Integers, Integers]:
+        """Class and group of each place."""
+        names: dict[Any, int] = {}
+        groups = [names.setdefault(name, len(names)) for _, name in self.position]
+        classes = [number for number, _ in self.position]
+        return np.array(classes, dtype=np.int64), np.array(groups, dtype=np.int64)
+
     def moments(self, number: int) -> ClassMoments:
         """The class's groups as units, in the order of their names' codes."""
-        codes: dict[Any, int] = {}
-        for _, name in self.position:
-            codes.setdefault(name, len(codes))
-        mine = {codes[name]: row for (c, name), row in self.position.items() if c == number}
-        rows = close_groups(self.totals[list(mine.values())].copy())
-        return ClassMoments.of_units(rows, 0, np.array(list(mine), dtype=np.int64))
+        return self.moments_of(number, *self.codes())
+
+    def moments_of(self, number: int, classes: Integers, owners: Integers) -> ClassMoments:
+        """The class's units, of places of these classes and owners."""
+        mine = np.flatnonzero(classes == number)
+        names, first, inverse = np.unique(owners[mine], return_index=True, return_inverse=True)
+        order = np.argsort(first)  # in the order of their appearance
+        rows = np.zeros((len(names), self.totals.shape[1]))
+        np.add.at(rows, np.argsort(order)[inverse], self.totals[mine])
+        return ClassMoments.of_units(close_groups(rows), 0, names[order])
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Totals with the class of each; names are JSON text in the header."""

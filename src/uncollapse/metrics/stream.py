@@ -186,10 +186,11 @@ class Accumulator:
     def _look(self, sample: Sample, norms: Floats, numbers: Integers) -> Contents:
         """Count copies among units of these classes, and see whether rows are codes."""
         contents = Contents(sample, norms)
-        if sample.groups is not None:
-            self.copies = None
         if self.copies is not None:
-            self.copies.add(contents.keys, contents.hashes, numbers[contents.first])
+            owners = numbers[contents.first]
+            if sample.groups is not None and isinstance(self.store, GroupStore):
+                owners = self.store.places(owners, sample.groups, contents.first)
+            self.copies.add(contents.keys, contents.hashes, owners)
         if self.stored != "":
             stored = stored_as(sample.matrix)
             self.stored = stored if self.stored in (None, stored) else ""
@@ -271,14 +272,17 @@ class Accumulator:
             self.stored = other.stored if self.stored in (None, other.stored) else ""
         self.split = other.split if self.rows == 0 or self.split == other.split else None
         numbers = self._numbers(other.labels).tolist()
-        if self.copies is None or other.copies is None:
-            self.copies = None
-        else:
-            self.copies.merge(other.copies, numbers)
         for number, count in zip(numbers, other.samples, strict=True):
             self.samples[number] += count
         same_kind: Any = other.store
         store.absorb(same_kind, numbers)
+        if self.copies is None or other.copies is None:
+            self.copies = None
+        else:
+            owners = numbers
+            if isinstance(store, GroupStore):
+                owners = [store.position[numbers[c], name] for c, name in same_kind.position]
+            self.copies.merge(other.copies, owners)
         self.rows += other.rows
         self.note(other.dtypes, other.normalised, other.dropped)
 
@@ -316,7 +320,7 @@ class Accumulator:
             normalised=self.normalised,
             dropped=dict(self.dropped),
             views=self.views,
-            copies=None if self.copies is None else self.copies.extra,
+            copies=self._extra(),
             linked=any(a is not b for a, b in zip(units, instances, strict=True)),
             part_of_copies=self.copies is not None and self.copies.halvings > 0,
             unknown_copies=unknown,
@@ -337,6 +341,8 @@ class Accumulator:
         """Copies together, class by class; and whether they are not known of which classes."""
         if self.copies is None or not self.copies.extra:
             return instances, False
+        if isinstance(self.store, GroupStore):
+            return self._linked_groups(self.store, names, instances), False
         if not self.copies.by_class:
             return [replace(each, rows=None, scatter=None) for each in instances], True
         counts = [0] * len(self.labels)
@@ -347,6 +353,26 @@ class Accumulator:
             each.repeated(repeats[self.labels[name]])
             for name, each in zip(names, instances, strict=True)
         ], False
+
+    def _extra(self) -> int | None:
+        """Units, or rows of different groups, beyond the first of each kind."""
+        if self.copies is None or not isinstance(self.store, GroupStore):
+            return None if self.copies is None else self.copies.extra
+        found = self.copies.between(*self.store.codes())
+        return 0 if found is None else found.extra
+
+    def _linked_groups(
+        self, store: GroupStore, names: Sequence[Any], groups: list[ClassMoments]
+    ) -> list[ClassMoments]:
+        """Groups that have copies of each other's rows as one, class by class."""
+        classes, codes = store.codes()
+        found = None if self.copies is None else self.copies.between(classes, codes)
+        if found is None or found.units is None:
+            return groups
+        linked = [store.moments_of(self.labels[name], classes, found.units) for name in names]
+        return [
+            replace(each, samples=group.samples) for each, group in zip(linked, groups, strict=True)
+        ]
 
     def measurement(
         self,

@@ -80,9 +80,12 @@ def row_keys(matrix: NDArray[Any], norms: Floats) -> Hashes:
     return keys
 
 
-def find_copies(hashes: Hashes, labels: Integers, units: Integers | None) -> Copies | None:
+def find_copies(
+    hashes: Hashes, labels: Integers, units: Integers | None, counts: Integers | None = None
+) -> Copies | None:
     """Copies among rows with these hashes, labels and units (None: each its own); None without.
 
+    `counts` say how often each row is there, once by default.
     Copies inside one unit, as views of an instance that are not augmented, are none.
     """
     if len(np.unique(hashes)) == len(hashes):
@@ -95,7 +98,7 @@ def find_copies(hashes: Hashes, labels: Integers, units: Integers | None) -> Cop
         return None
     # Copies in several classes say nothing of how far these spread; only those of one are linked.
     cells = np.unique(np.stack([labels, kinds]), axis=1, return_inverse=True)[1].reshape(-1)
-    linked = _may_be_copies(cells, labels)[cells]
+    linked = _may_be_copies(cells, labels, counts)[cells]
     if not linked.any():
         return Copies(extra, None)
     size = len(hashes) if units is None else int(units.max()) + 1
@@ -107,22 +110,22 @@ def find_copies(hashes: Hashes, labels: Integers, units: Integers | None) -> Cop
     return Copies(extra, components[rows].astype(np.int64))
 
 
-def _may_be_copies(cells: Integers, labels: Integers) -> NDArray[np.bool_]:
+def _may_be_copies(cells: Integers, labels: Integers, counts: Integers | None) -> Bools:
     """Of each cell, the rows of one kind in one class, whether its class has copies."""
-    sizes = np.bincount(cells)
+    sizes = np.bincount(cells, counts)
     owner = np.zeros(len(sizes), dtype=np.int64)
     owner[cells] = labels
-    copied = _copied(owner, sizes, np.bincount(labels).astype(np.float64))
+    copied = _copied(owner, sizes, np.bincount(labels, counts).astype(np.float64))
     return np.asarray(copied[owner] & (sizes > 1))
 
 
-def _copied(owner: Integers, sizes: Integers, classes: Floats, part: float = 1.0) -> Bools:
+def _copied(owner: Integers, sizes: Integers | Floats, classes: Floats, part: float = 1.0) -> Bools:
     """Whether copies of a class are one unit, from the class and size of every cell.
 
     `classes` are the rows of each, and `part` is the part of all kinds that the cells are.
     """
     distinct = np.bincount(owner, minlength=len(classes)) / part
-    largest = np.zeros(len(classes), dtype=np.int64)
+    largest = np.zeros(len(classes))
     np.maximum.at(largest, owner, sizes)
     few = (distinct < LEAST_DISTINCT) | (largest > MOST_OF_CLASS * classes)
     return np.asarray(~few & (largest > 1))
@@ -209,6 +212,20 @@ class CopyCounter:
             Repeats(squares / total, kinds / total) if one and total else Repeats()
             for one, (kinds, total, squares) in zip(copied, sums.tolist(), strict=True)
         ]
+
+    def between(self, classes: Integers, groups: Integers) -> Copies | None:
+        """Copies in several groups, where units were added by places of these classes and groups.
+
+        Its units are those of each place, linked by what was kept.
+        """
+        self._settle()
+        place = self._kept[2].astype(np.int64)
+        found = find_copies(self._kept[1], classes[place], groups[place], self._counts)
+        if found is None or found.units is None:
+            return found if found is None else Copies(found.extra << self.halvings, None)
+        owners = len(groups) + groups  # of a place of which nothing was kept: its own group
+        owners[place] = found.units
+        return Copies(found.extra << self.halvings, owners)
 
     def _chosen(self, keys: Hashes) -> Bools:
         return np.asarray(keys & np.uint64((1 << self.halvings) - 1) == 0)
