@@ -1,4 +1,4 @@
-"""The data sets of benchmarks/keep_study.py: rows in three splits, views of them, and a reference."""
+"""Data sets of benchmarks/keep_study.py: rows in three splits, views of them, a reference."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ class Case:
     encoder: dict[str, Any]
     dimension: int = 64
     per_class: int = 64
-    steps: int = 300
-    rate: float = 0.05
+    steps: int = 200
+    rate: float = 0.1
 
     def batch(self, rows: Array, rng: torch.Generator) -> Tensor:
         """(n, 2, ...) two views of each of these rows."""
@@ -204,8 +204,8 @@ def endgames(rows: int = 6000) -> Case:
 def cases(cells: Path, plain: Path, text: Path) -> dict[str, Callable[[], Case]]:
     """What loads each data set, by name."""
     return {
-        "cells": partial(features, cells, plain, "condition", steps=480),
-        "text": partial(features, text, None, "kind", per_class=32, steps=400),
+        "cells": partial(features, cells, plain, "condition", steps=250, rate=0.2),
+        "text": partial(features, text, None, "kind", per_class=32, steps=150, rate=0.2),
         "digits": digits,
         "satellite": satellite,
         "segments": segments,

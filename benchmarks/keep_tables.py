@@ -2,8 +2,9 @@
 
     python benchmarks/keep_tables.py [runs/keep]
 
-Given the folder that benchmarks/keep_study.py wrote, its lines are first taken into docs/study/keep.json,
-and the tables are written into the page, between `<!-- keep NAME -->` and `<!-- end -->`.
+Given the folder that benchmarks/keep_study.py wrote, its lines are first taken into
+docs/study/keep.json; the tables are written into the page, between `<!-- keep NAME -->` and
+`<!-- end -->`.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ TEST = (
     "within_class_variance",
     "retention",
 )
-CHOOSING = ("shots_10", "label_knn", "label_linear", "retention")
+CHOOSING = ("shots_10", "label_knn", "label_shots_10", "retention")
 ORDER = ("cells", "text", "digits", "satellite", "segments", "endgames", "garments")
 BASES = ("SupCon", "alpha 0.2", "alpha 0.5")
 ALPHAS = ("SupCon", "alpha 0.05", "alpha 0.2", "alpha 0.5")
