@@ -201,7 +201,7 @@ def endgames(rows: int = 6000) -> Case:
     return table(squares, np.isin(depth, FEW_MOVES).astype(int), depth)
 
 
-def cases(cells: Path, plain: Path, text: Path) -> dict[str, Callable[[], Case]]:
+def cases(cells: Path, plain: Path | None, text: Path) -> dict[str, Callable[[], Case]]:
     """What loads each data set, by name."""
     return {
         "cells": partial(features, cells, plain, "condition", steps=250, rate=0.2),

