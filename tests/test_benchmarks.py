@@ -26,6 +26,10 @@ FOLDER = Path(__file__).parent.parent / "benchmarks"
         ("slice_gaps.py --runs 1 --sites 3", "one site's finer labels are lost"),
         ("probe.py --rows 600 --dimension 8 --classes 3 --values 2", "s CPU"),
         ("keep.py --sizes 64 --classes 4 --e 8 --repeats 2", "of the loss"),
+        (
+            "keep_study.py --only digits --small --seeds 1 --methods free sincere -o out",
+            "digits sincere 0",
+        ),
         ("input_pipeline.py --source digits --rounds 1 --steps 1 --files 64", "PNG folder"),
     ],
     ids=lambda text: text.split(".py")[0],
