@@ -9,164 +9,33 @@ docs/study/keep.json; the tables are written into the page, between `<!-- keep N
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
 
-from uncollapse.records import Interval
-from uncollapse.statistics import mean_interval
-
-DOCS = Path(__file__).parent.parent / "docs"
-STORED = DOCS / "study" / "keep.json"
-PAGE = DOCS / "keep.md"
-PLACE = re.compile(r"(<!-- keep ([\w -]+) -->\n).*?(<!-- end -->)", re.DOTALL)
-# Columns of the stored rows: of test rows, then of validation rows.
-TEST = (
-    "shots_1",
-    "shots_10",
-    "shots_50",
-    "retrieval",
-    "label_knn",
-    "label_shots_10",
-    "label_linear",
-    "within_class_variance",
-    "retention",
+from keep_methods import BETAS, REFERENCES
+from keep_runs import (
+    ALPHAS,
+    BASES,
+    MARGIN,
+    Runs,
+    beside_of,
+    best_alpha,
+    chosen,
+    fails,
+    keeping,
+    largest_beta,
+    one_for_all,
+    read,
+    strictly,
+    take,
 )
-CHOOSING = ("shots_10", "label_knn", "label_shots_10", "retention")
-ORDER = ("cells", "text", "digits", "satellite", "segments", "endgames", "garments")
-BASES = ("SupCon", "alpha 0.2", "alpha 0.5")
-ALPHAS = ("SupCon", "alpha 0.05", "alpha 0.2", "alpha 0.5")
-BETAS = (0.3, 1.0, 3.0)
-MARGIN = 0.01  # Of the training label.
+
+PAGE = Path(__file__).parent.parent / "docs" / "keep.md"
+PLACE = re.compile(r"(<!-- keep ([\w -]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 READ = ("shots_10", "label_knn")
-GAIN = 0.05  # Of the finer label, ten shots, that the claim asks for.
-
-
-@dataclass(frozen=True)
-class Runs:
-    """What was read of one data set: values by row, seed and column."""
-
-    values: Mapping[str, Mapping[int, Mapping[str, float]]]
-    told: Mapping[int, Mapping[str, Mapping[str, float]]]
-
-    def has(self, row: str) -> bool:
-        """Whether every seed of the start has it too."""
-        return self.seeds("SupCon") <= self.seeds(row) or row.startswith("reference")
-
-    def seeds(self, row: str) -> set[int]:
-        """Seeds of a row."""
-        return set(self.values.get(row, {}))
-
-    def of(self, row: str, column: str) -> list[float]:
-        """A value a seed; columns of validation rows begin with "validation "."""
-        return [found[column] for _, found in sorted(self.values[row].items())]
-
-    def mean(self, row: str, column: str) -> float:
-        """Mean over seeds."""
-        return fmean(self.of(row, column))
-
-    def less(self, row: str, other: str, column: str) -> Interval:
-        """The first less the second, seed by seed; what needs no seed is the same for each."""
-        seeds = self.seeds(row) & self.seeds(other)
-        if not seeds or len(self.seeds(row)) == 1 or len(self.seeds(other)) == 1:
-            seeds = max(self.seeds(row), self.seeds(other), key=len)
-
-        def at(name: str, seed: int) -> float:
-            found = self.values[name]
-            return found.get(seed, next(iter(found.values())))[column]
-
-        return mean_interval([at(row, seed) - at(other, seed) for seed in sorted(seeds)])
-
-
-def read() -> dict[str, Runs]:
-    """All that is stored."""
-    stored = json.loads(STORED.read_text("utf-8"))
-    columns = [*TEST, *(f"validation {name}" for name in CHOOSING)]
-    found = {}
-    for name, block in stored.items():
-        values: dict[str, dict[int, dict[str, float]]] = {}
-        for row, seed, *numbers in block["rows"]:
-            values.setdefault(row, {})[seed] = dict(zip(columns, numbers, strict=True))
-        told = {int(seed): each for seed, each in block["told"].items()}
-        found[name] = Runs(values, told)
-    return found
-
-
-def take(folder: Path) -> None:
-    """Take the lines of benchmarks/keep_study.py."""
-    blocks = []
-    for name in ORDER:
-        path = folder / f"keep-{name}.jsonl"
-        if not path.exists():
-            continue
-        rows, told = [], {}
-        for line in map(json.loads, path.read_text("utf-8").splitlines()):
-            if "told" in line:
-                told[str(line["seed"])] = line["told"]
-            for found in line.get("rows", ()):
-                numbers = [found["test"][key] for key in TEST]
-                numbers += [found["validation"][key] for key in CHOOSING]
-                rows.append([found["row"], line["seed"], *numbers])
-        lines = ",\n".join(json.dumps(row) for row in rows)
-        blocks.append(f'"{name}": {{"told": {json.dumps(told)}, "rows": [\n{lines}\n]}}')
-    STORED.write_text("{\n" + ",\n".join(blocks) + "\n}\n", "utf-8")
-
-
-def keeping(base: str, beta: float) -> str:
-    """The name of a setting with keep."""
-    return f"{base}, keep {beta:g}" if beta else base
-
-
-def best_alpha(runs: Runs) -> str:
-    """The alpha without keep that is best on validation rows by their finer labels."""
-    known = [row for row in ALPHAS if runs.has(row)]
-    return max(known, key=lambda row: runs.mean(row, "validation shots_10"))
-
-
-def largest_beta(runs: Runs, base: str) -> float:
-    """The largest beta that costs no more than `MARGIN` of the training label.
-
-    By neighbours on validation rows, mean over seeds, against the same alpha without keep; finer
-    labels take no part.
-    """
-    column = "validation label_knn"
-    floor = runs.mean(base, column) - MARGIN
-    fits = [b for b in BETAS if runs.mean(keeping(base, b), column) >= floor]
-    return max(fits, default=0.0)
-
-
-def fitting(runs: Runs, labels: tuple[str, ...]) -> list[str]:
-    """Settings whose training label on validation rows is within `MARGIN` of SupCon's."""
-    every = [keeping(base, beta) for base in BASES for beta in (0.0, *BETAS)]
-    columns = [f"validation {label}" for label in labels]
-    return [
-        row
-        for row in every
-        if all(runs.mean(row, key) >= runs.mean("SupCon", key) - MARGIN for key in columns)
-    ]
-
-
-def chosen(runs: Runs, labels: tuple[str, ...] = ("label_knn",)) -> str:
-    """Of those, the one of the largest retention on validation rows; without finer labels."""
-    return max(fitting(runs, labels), key=lambda row: runs.mean(row, "validation retention"))
-
-
-def strictly(runs: Runs) -> str:
-    """The same, where the training label from ten examples must be as good too."""
-    return chosen(runs, ("label_knn", "label_shots_10"))
-
-
-def one_for_all(every: Mapping[str, Runs]) -> str:
-    """The setting with keep whose finer label on validation rows is best over all data sets."""
-    settings = [keeping(base, beta) for base in BASES for beta in BETAS]
-    return max(
-        settings,
-        key=lambda row: fmean(runs.mean(row, "validation shots_10") for runs in every.values()),
-    )
 
 
 def percent(values: list[float]) -> str:
@@ -255,24 +124,6 @@ def judged(every: Mapping[str, Runs], row_of: Callable[[Runs], str]) -> Iterator
         yield f"| {name} | {row} | {without} | {' | '.join(cells)} | {holds} |"
 
 
-def beside_of(runs: Runs) -> str:
-    """The side-by-side embedding of equal size that is best on validation rows."""
-    known = [f"{base}, beside the reference, equal size" for base in BASES]
-    return max(known, key=lambda row: runs.mean(row, "validation shots_10"))
-
-
-def fails(gain: Interval, label: Interval, beside: Interval) -> Iterator[str]:
-    """Which of the three parts of the claim do not hold."""
-    if gain.estimate < GAIN or (gain.low or 0) <= 0:
-        yield "no gain" if gain.estimate < GAIN else "gain not seen"
-    if label.estimate < -MARGIN:
-        yield "costs label"
-    elif (label.low or 0) < -MARGIN:
-        yield "label not seen"
-    if (beside.high or 0) < 0:
-        yield "below side by side"
-
-
 def betas(every: Mapping[str, Runs]) -> Iterator[str]:
     """The rule for beta and the default against the best beta, whose label is within the margin."""
     yield "| data | alpha | by the rule | finer label | default, 1 | finer label | label | best |"
@@ -313,6 +164,25 @@ def bad(every: Mapping[str, Runs]) -> Iterator[str]:
             yield f"| {name} | {row} | {' | '.join(cells)} | {gain} |"
 
 
+def told(every: Mapping[str, Runs]) -> Iterator[str]:
+    """What was known of a reference beforehand, and what keep then added to the best alpha."""
+    yield (
+        "| data | reference | retention against the input | against the output at alpha .5"
+        " | keep adds to the best alpha |"
+    )
+    yield "|---" * 5 + "|"
+    for name, runs in every.items():
+        for reference in REFERENCES if runs.told else ():
+            row = "alpha 0.2, keep 1" + f", reference {reference}" * (reference != "own")
+            if not runs.seeds(row):
+                continue
+            known = [found[reference] for found in runs.told.values()]
+            sides = [fmean(found[side] for found in known) for side in ("inputs", "alpha 0.5")]
+            gain = runs.less(row, best_alpha(runs), "shots_10").in_points()
+            cells = " | ".join(f"{value:.2f}" for value in sides)
+            yield f"| {name} | {reference} | {cells} | {gain} |"
+
+
 def tables() -> dict[str, Iterator[str]]:
     """Every table by name."""
     every = read()
@@ -324,6 +194,7 @@ def tables() -> dict[str, Iterator[str]]:
     made["claim strictly"] = judged(whole, strictly)
     made["betas"] = betas(whole)
     made["bad"] = bad(every)
+    made["told"] = told(every)
     return made
 
 

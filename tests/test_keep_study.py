@@ -10,6 +10,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "benchmarks"))
 import keep_data  # noqa: E402
+import keep_runs  # noqa: E402
 import keep_study  # noqa: E402
 import keep_tables  # noqa: E402
 
@@ -31,7 +32,7 @@ def test_a_line_that_was_cut_off_is_made_again(tmp_path):
 
 def runs(**accuracy):
     """Made-up runs of two seeds; validation rows as test rows."""
-    read = (*keep_tables.TEST, *(f"validation {name}" for name in keep_tables.CHOOSING))
+    read = (*keep_runs.TEST, *(f"validation {name}" for name in keep_runs.CHOOSING))
     values = {
         row.replace("_", " "): {
             seed: dict.fromkeys(read, 0.0)
@@ -41,24 +42,24 @@ def runs(**accuracy):
         }
         for row, given in accuracy.items()
     }  # fmt: skip
-    return keep_tables.Runs(values, {})
+    return keep_runs.Runs(values, {})
 
 
 def test_beta_and_alpha_are_chosen_without_finer_labels():
-    given = dict.fromkeys(keep_tables.BASES, (0.5, 0.8, 0.1))
-    for base in keep_tables.BASES:
+    given = dict.fromkeys(keep_runs.BASES, (0.5, 0.8, 0.1))
+    for base in keep_runs.BASES:
         given[f"{base}, keep 0.3"] = (0.6, 0.795, 0.4)
         given[f"{base}, keep 1"] = (0.7, 0.792, 0.5)
         given[f"{base}, keep 3"] = (0.8, 0.75, 0.9)
     given["alpha 0.5, keep 1"] = (0.6, 0.8, 0.6)
     made = runs(**given)
-    assert keep_tables.largest_beta(made, "SupCon") == 1.0
-    assert keep_tables.chosen(made) == "alpha 0.5, keep 1"
+    assert keep_runs.largest_beta(made, "SupCon") == 1.0
+    assert keep_runs.chosen(made) == "alpha 0.5, keep 1"
     # The finer label, at which only the comparison looks, changes neither.
     swapped = replace(made, values={r: {s: v | {"validation shots_10": -v["shots_10"]}
                                         for s, v in each.items()}
                                     for r, each in made.values.items()})  # fmt: skip
-    assert keep_tables.chosen(swapped) == "alpha 0.5, keep 1"
+    assert keep_runs.chosen(swapped) == "alpha 0.5, keep 1"
 
 
 @pytest.mark.parametrize(
@@ -73,7 +74,7 @@ def test_beta_and_alpha_are_chosen_without_finer_labels():
     ],
 )  # fmt: skip
 def test_what_of_the_claim_does_not_hold(gain, label, beside, expected):
-    assert list(keep_tables.fails(*(Interval(*each) for each in (gain, label, beside)))) == expected
+    assert list(keep_runs.fails(*(Interval(*each) for each in (gain, label, beside)))) == expected
 
 
 def test_labels_are_wrong_at_the_rate_and_only_in_training():
