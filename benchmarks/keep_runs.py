@@ -6,7 +6,7 @@ Choices look at validation rows alone.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -45,12 +45,20 @@ class Runs:
     told: Mapping[int, Mapping[str, Mapping[str, float]]]
 
     def has(self, row: str) -> bool:
-        """Whether every seed of the start has it too."""
-        return self.seeds("SupCon") <= self.seeds(row) or row.startswith("reference")
+        """Whether more than one seed has it."""
+        return len(self.seeds(row)) > 1
 
     def seeds(self, row: str) -> set[int]:
         """Seeds of a row."""
         return set(self.values.get(row, {}))
+
+    def among(self, rows: Iterable[str]) -> Runs:
+        """The seeds that all of these rows have."""
+        kept = set.intersection(*(self.seeds(row) for row in rows))
+        return Runs(
+            {r: {k: v for k, v in own.items() if k in kept} for r, own in self.values.items()},
+            self.told,
+        )
 
     def of(self, row: str, column: str) -> list[float]:
         """A value a seed; columns of validation rows begin with "validation "."""
@@ -125,6 +133,7 @@ def largest_beta(runs: Runs, base: str) -> float:
     labels take no part.
     """
     column = "validation label_knn"
+    runs = runs.among(keeping(base, beta) for beta in (0.0, *BETAS))
     floor = runs.mean(base, column) - MARGIN
     fits = [b for b in BETAS if runs.mean(keeping(base, b), column) >= floor]
     return max(fits, default=0.0)
@@ -134,6 +143,7 @@ def fitting(runs: Runs, labels: tuple[str, ...]) -> list[str]:
     """Settings whose training label on validation rows is within `MARGIN` of SupCon's."""
     every = [keeping(base, beta) for base in BASES for beta in (0.0, *BETAS)]
     columns = [f"validation {label}" for label in labels]
+    runs = runs.among(every)
     return [
         row
         for row in every
@@ -152,10 +162,9 @@ def strictly(runs: Runs) -> str:
 
 
 def one_for_all(every: Mapping[str, Runs]) -> str:
-    """The setting with keep whose finer label on validation rows is best over all data sets."""
-    settings = [keeping(base, beta) for base in BASES for beta in BETAS]
+    """The alpha, at beta = 1, whose finer label on validation rows is best over all data sets."""
     return max(
-        settings,
+        (keeping(base, 1.0) for base in BASES),
         key=lambda row: fmean(runs.mean(row, "validation shots_10") for runs in every.values()),
     )
 

@@ -35,6 +35,7 @@ from keep_runs import (
 
 PAGE = Path(__file__).parent.parent / "docs" / "keep.md"
 PLACE = re.compile(r"(<!-- keep ([\w -]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+LEAST = 3  # Seeds; fewer have a star.
 READ = ("shots_10", "label_knn")
 
 
@@ -100,7 +101,7 @@ def overview(every: Mapping[str, Runs]) -> Iterator[str]:
     for row in ROWS:
         cells = []
         for runs in every.values():
-            few = runs.seeds(row) < runs.seeds("SupCon") and not row.startswith("reference")
+            few = len(runs.seeds(row)) < LEAST and not row.startswith("reference")
             pair = [100 * runs.mean(row, key) for key in READ] if runs.seeds(row) else []
             cells.append(" / ".join(f"{value:.1f}" for value in pair) + "*" * bool(pair and few))
         yield f"| {row} | {' | '.join(cells)} |"
@@ -128,11 +129,12 @@ def betas(every: Mapping[str, Runs]) -> Iterator[str]:
     """The rule for beta and the default against the best beta, whose label is within the margin."""
     yield "| data | alpha | by the rule | finer label | default, 1 | finer label | label | best |"
     yield "|---" * 8 + "|"
-    for name, runs in every.items():
+    for name, whole in every.items():
         for base in BASES:
-            rule = largest_beta(runs, base)
-            floor = runs.mean(base, "label_knn") - MARGIN
+            rule = largest_beta(whole, base)
             row = {beta: keeping(base, beta) for beta in (0.0, *BETAS)}
+            runs = whole.among(row.values())
+            floor = runs.mean(base, "label_knn") - MARGIN
             fits = [beta for beta in row if runs.mean(row[beta], "label_knn") >= floor]
             worth = {beta: 100 * runs.mean(row[beta], "shots_10") for beta in row}
             best = max(fits, key=lambda beta: worth[beta])
