@@ -110,19 +110,19 @@ def overview(every: Mapping[str, Runs]) -> Iterator[str]:
 def judged(every: Mapping[str, Runs], row_of: Callable[[Runs], str]) -> Iterator[str]:
     """The claim, data set by data set: points on test rows, intervals over seeds."""
     yield (
-        "| data | keep | best alpha without | finer label: gain | label, kNN: against SupCon"
-        " | label, ten shots | label, linear | finer label: against side by side, equal size"
-        " | holds |"
+        "| data (seeds) | keep | best alpha without | finer label: gain | label by neighbours"
+        " | by ten examples | linear | side by side: finer label | label by ten examples | holds |"
     )
-    yield "|---" * 9 + "|"
+    yield "|---" * 10 + "|"
     for name, runs in every.items():
         row, without = row_of(runs), best_alpha(runs)
         gain = runs.less(row, without, "shots_10")
         labels = [runs.less(row, "SupCon", key) for key in HEADS if key.startswith("label")]
-        beside = runs.less(row, beside_of(runs), "shots_10")
-        cells = [each.in_points() for each in (gain, *labels, beside)]
-        holds = ", ".join(fails(gain, labels[0], beside)) or "yes"
-        yield f"| {name} | {row} | {without} | {' | '.join(cells)} | {holds} |"
+        sides = [runs.less(row, beside_of(runs), key) for key in ("shots_10", "label_shots_10")]
+        cells = [each.in_points() for each in (gain, *labels, *sides)]
+        holds = ", ".join(fails(gain, labels[0], sides[0])) or "yes"
+        count = len(runs.seeds(row) & runs.seeds(without))
+        yield f"| {name} ({count}) | {row} | {without} | {' | '.join(cells)} | {holds} |"
 
 
 def betas(every: Mapping[str, Runs]) -> Iterator[str]:
