@@ -69,16 +69,10 @@ class Runs:
         return fmean(self.of(row, column))
 
     def less(self, row: str, other: str, column: str) -> Interval:
-        """The first less the second, seed by seed; what needs no seed is the same for each."""
-        seeds = self.seeds(row) & self.seeds(other)
-        if not seeds or len(self.seeds(row)) == 1 or len(self.seeds(other)) == 1:
-            seeds = max(self.seeds(row), self.seeds(other), key=len)
-
-        def at(name: str, seed: int) -> float:
-            found = self.values[name]
-            return found.get(seed, next(iter(found.values())))[column]
-
-        return mean_interval([at(row, seed) - at(other, seed) for seed in sorted(seeds)])
+        """The first less the second, on the seeds that both have."""
+        shared = sorted(self.seeds(row) & self.seeds(other))
+        one, two = self.values[row], self.values[other]
+        return mean_interval([one[seed][column] - two[seed][column] for seed in shared])
 
 
 def read() -> dict[str, Runs]:
