@@ -91,12 +91,7 @@ def predict(
     setting, labels = read_labels(setting, label_noise, confusion, alpha_per_class)
     network = None
     if calibration is not None:
-        if labels.wrong or len(labels.alpha) > 1:
-            raise InputError(
-                "a calibration, or wrong labels and alphas by class",
-                "both",
-                "a calibration is of networks trained on the labels at hand, with one alpha",
-            )
+        _check_calibrated(labels)
         network = forecast(calibration, setting, seed=seed, thresholds=thresholds)
     ranges = thresholds if ranges is None else ranges
     if noise_learned and labels.wrong:
@@ -117,6 +112,15 @@ def predict(
         return prediction
     noise = _noise(labels, labelled.same, prediction.within_class_variance, learned=False)
     return replace(prediction, label_noise=noise)
+
+
+def _check_calibrated(labels: Labels) -> None:
+    if labels.wrong or len(labels.alpha) > 1:
+        raise InputError(
+            "a calibration, or wrong labels and alphas by class",
+            "both",
+            "a calibration is of networks trained on the labels at hand, with one alpha",
+        )
 
 
 def _learned(
