@@ -31,6 +31,8 @@ def inputs(folder: Path, file: str, answer: Any) -> str:
     if held.dtype.kind == "f" and config == "npz":
         held = np.rint(held.astype(float) * 255)
     kind = "vector" if config in ("parquet", "npy") else "image"
+    if kind == "vector" and held.ndim == 1:
+        held = held[:, None]  # one number in each row
     held = held.astype(np.float64 if kind == "vector" else np.uint8)
     np.savez(plain / "a.npz", inputs=held, label=np.array([_name(label) for label in labels]))
     text = (folder / f"{config}.yaml").read_text()

@@ -18,6 +18,8 @@ from attacks.plain import Columns, described, plain_columns, strict, tensors, te
 
 # What a report leaves out of the records it carries on.
 LEFT_OUT = {"influences"}
+# Without a label, and no class: -1, and what a table has nothing for.
+NO_LABEL = {"-1", "-1.0", "None"}
 
 
 def spread(vectors: Any, labels: Any) -> list[tuple[int, float]]:
@@ -35,7 +37,7 @@ def spread(vectors: Any, labels: Any) -> list[tuple[int, float]]:
             int((names == name).sum()),
             1 - float(np.sum(units[names == name].mean(axis=0) ** 2)),
         )
-        for name in set(names) - {"-1", "-1.0"}  # which is without a label, and no class
+        for name in set(names) - NO_LABEL
     )
 
 

@@ -1,5 +1,6 @@
 """What a header declares is held against the bytes that are there before memory is asked for."""
 
+import os
 import struct
 import tracemalloc
 import zipfile
@@ -12,7 +13,7 @@ import pytest
 from declared import TENSORS, arrays, npy_file, npz_file, parquet_file, safetensors_file
 from uncollapse.errors import InputError
 from uncollapse.metrics import measure_files
-from uncollapse.tables import Columns
+from uncollapse.tables import Columns, open_arrays
 
 LABELS = np.repeat([0, 1, 2], 20).astype("<i8").tobytes()
 LABEL = npy_file("<i8", "(60,)", LABELS)
@@ -99,6 +100,16 @@ def test_rows_that_no_group_of_a_table_names(tmp_path, said):
     """Arrow reads the rows of the groups, and says nothing of a thousand that are missing."""
     data = parquet_file(1234, said, slice(1, None))
     refused(tmp_path / "t.parquet", data, f"{said:,} rows where its footer declares 1,234")
+
+
+@pytest.mark.parametrize("ending", ["npy", "npz", "csv", "parquet", "arrow", "safetensors"])
+def test_a_pipe_in_a_folder_is_not_waited_for(tmp_path, ending):
+    os.mkfifo(tmp_path / f"a.{ending}")
+    with pytest.raises(InputError, match="a pipe or a device"):
+        measure_files([tmp_path], permutations=0)
+    if ending == "npy":
+        with pytest.raises(InputError, match="a pipe, a device or a folder"):
+            open_arrays(tmp_path)
 
 
 def test_an_archive_of_3000_arrays_is_opened_once(tmp_path):

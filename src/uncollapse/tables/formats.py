@@ -111,6 +111,8 @@ def _open(file: Path) -> Shard:
             str(file),
             "convert it, or rename it to its format",
         )
+    if not file.is_file() and not file.is_dir():  # a pipe in a folder would be waited for
+        raise InputError(f"a file at {file}", "none, or a pipe or a device", "take it out")
     return ENDINGS[file.suffix.lower()](file)
 
 

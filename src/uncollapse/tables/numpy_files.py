@@ -163,6 +163,8 @@ def _archived(archive: zipfile.ZipFile, path: Path, name: str) -> Iterator[IO[by
 def _array_file(path: Path) -> Iterator[IO[bytes]]:
     """An npy file that holds all of its array, which is one of rows."""
     try:
+        if not path.is_file():
+            raise ValueError("a pipe, a device or a folder")  # a pipe would be waited for
         with path.open("rb") as file:
             header, offset = read_header(file), file.tell()
             if not header.shape:
