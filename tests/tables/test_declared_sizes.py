@@ -1,5 +1,6 @@
 """What a header declares is held against the bytes that are there before memory is asked for."""
 
+import json
 import os
 import struct
 import tracemalloc
@@ -8,12 +9,14 @@ from collections import Counter
 from unittest import mock
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from declared import TENSORS, arrays, npy_file, npz_file, parquet_file, safetensors_file
 from uncollapse.errors import InputError
 from uncollapse.metrics import measure_files
-from uncollapse.tables import Columns, open_arrays
+from uncollapse.tables import Columns, open_arrays, open_shards
 
 LABELS = np.repeat([0, 1, 2], 20).astype("<i8").tobytes()
 LABEL = npy_file("<i8", "(60,)", LABELS)
@@ -100,6 +103,20 @@ def test_rows_that_no_group_of_a_table_names(tmp_path, said):
     """Arrow reads the rows of the groups, and says nothing of a thousand that are missing."""
     data = parquet_file(1234, said, slice(1, None))
     refused(tmp_path / "t.parquet", data, f"{said:,} rows where its footer declares 1,234")
+
+
+def test_tables_of_no_rows_and_of_no_numbers_of_views(tmp_path):
+    path = tmp_path / "t.parquet"
+    pq.write_table(pa.table({"image": pa.array([], pa.binary())}), path)
+    with pytest.raises(InputError, match="no rows"):
+        open_shards([path])[0].encoded("image")
+    about = {"kind": "embeddings", "plain_first": True, "views": 2}
+    for views in ([0, None, 1, 2], ["0", "1", "0", "1"]):
+        table = pa.table({"z": [[1.0, 2.0]] * 4, "label": [0, 1, 0, 1], "view": views})
+        table = table.replace_schema_metadata({"uncollapse": json.dumps(about)})
+        pq.write_table(table, path)
+        with pytest.raises(InputError, match="numbers of views in column 'view'"):
+            measure_files([path], permutations=0)
 
 
 @pytest.mark.parametrize("ending", ["npy", "npz", "csv", "parquet", "arrow", "safetensors"])

@@ -128,6 +128,8 @@ class TableShard(Shard):
         import pyarrow as pa
 
         batches = list(self._batches([], [name], 1 << 16))
+        if not batches:
+            raise pa.ArrowInvalid("no rows")
         return _checked(pa.Table.from_batches(batches).column(name))
 
 

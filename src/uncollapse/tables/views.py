@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from uncollapse.errors import InputError
 from uncollapse.tables._shard import Array, Column, Shard, description_of
 
 # Column of the number of a view in tables; 0 is the instance as it is.
@@ -40,6 +41,9 @@ class OneKind(Shard):
         wanted = list(dict.fromkeys([*names, *[VIEW] * self._numbered]))
         for part in self._whole.read(vectors, wanted, batch, fill_ragged):
             if self._numbered:
+                if part[VIEW].dtype.kind not in "iu":
+                    where = f"column {VIEW!r} of {self.path}"
+                    raise InputError(f"numbers of views in {where}", "others", "embed again")
                 rows = (part[VIEW] > 0) == self._views
                 yield {name: part[name][rows] for name in (*vectors, *names)}
             else:
