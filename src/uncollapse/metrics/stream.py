@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from uncollapse.errors import InputError
 from uncollapse.metrics._held import HeldRows, held_together, held_with
+from uncollapse.metrics._linked import linked_units
 from uncollapse.metrics._measure import build_record
 from uncollapse.metrics._reference import as_reference
 from uncollapse.metrics._retention import PERMUTATIONS, Drawing
@@ -311,19 +312,20 @@ class Accumulator:
                     f" {self.rows})",
                     "correct the labels, or drop them with drop_invalid (--drop-invalid)",
                 )
-        units, unknown = self._units(named, instances)
+        numbers = [self.labels[name] for name in named]
+        linked = linked_units(self.store, self.copies, numbers, instances)
         classes = Classes(
             tuple(named),
-            units,
+            linked.units,
             instances,
             dtype=", ".join(self.dtypes),
             normalised=self.normalised,
             dropped=dict(self.dropped),
             views=self.views,
-            copies=self._extra(),
-            linked=any(a is not b for a, b in zip(units, instances, strict=True)),
+            copies=linked.extra,
+            linked=any(a is not b for a, b in zip(linked.units, instances, strict=True)),
             part_of_copies=self.copies is not None and self.copies.halvings > 0,
-            unknown_copies=unknown,
+            unknown_copies=linked.unknown,
             stored=self.stored or "",
         ).of_several_units()
         if len(classes.names) < 2:
@@ -334,45 +336,6 @@ class Accumulator:
                 "measure several classes together",
             )
         return classes
-
-    def _units(
-        self, names: Sequence[Any], instances: list[ClassMoments]
-    ) -> tuple[list[ClassMoments], bool]:
-        """Copies together, class by class; and whether they are not known of which classes."""
-        if self.copies is None or not self.copies.extra:
-            return instances, False
-        if isinstance(self.store, GroupStore):
-            return self._linked_groups(self.store, names, instances), False
-        if not self.copies.by_class:
-            return [replace(each, rows=None, scatter=None) for each in instances], True
-        counts = [0] * len(self.labels)
-        for name, each in zip(names, instances, strict=True):
-            counts[self.labels[name]] = each.units
-        repeats = self.copies.repeats(counts)
-        return [
-            each.repeated(repeats[self.labels[name]])
-            for name, each in zip(names, instances, strict=True)
-        ], False
-
-    def _extra(self) -> int | None:
-        """Units, or rows of different groups, beyond the first of each kind."""
-        if self.copies is None or not isinstance(self.store, GroupStore):
-            return None if self.copies is None else self.copies.extra
-        found = self.copies.between(*self.store.codes())
-        return 0 if found is None else found.extra
-
-    def _linked_groups(
-        self, store: GroupStore, names: Sequence[Any], groups: list[ClassMoments]
-    ) -> list[ClassMoments]:
-        """Groups that have copies of each other's rows as one, class by class."""
-        classes, codes = store.codes()
-        found = None if self.copies is None else self.copies.between(classes, codes)
-        if found is None or found.units is None:
-            return groups
-        linked = [store.moments_of(self.labels[name], classes, found.units) for name in names]
-        return [
-            replace(each, samples=group.samples) for each, group in zip(linked, groups, strict=True)
-        ]
 
     def measurement(
         self,
