@@ -166,7 +166,7 @@ def dial_features(
         variance: (N,) predicted variance between instances, 0 to 1; None for alpha in its place.
 
     Examples:
-        >>> dial_features([0.5], [0.1], [32]).tolist()
+        >>> dial_features([0.5], [0.1], [32]).round(9).tolist()
         [[0.0, 0.0, 0.0]]
     """
     spread, scale = (alpha, 3.0) if variance is None else (variance, 2.0)
