@@ -164,6 +164,19 @@ def test_groups_of_a_stream_are_linked_by_copies(rng, noise, tmp_path):
     assert [one.text for one in found.reasons] == [one.text for one in expected.reasons]
 
 
+def test_a_state_with_a_group_twice_in_a_class_is_refused(noise, tmp_path):
+    rows, labels = noise[:2]
+    state = Accumulator()
+    state.update(rows, labels, groups=np.arange(240) // 3)
+    save_state(state, tmp_path / "state.npz")
+    with np.load(tmp_path / "state.npz") as stored:
+        damaged = dict(stored)
+    damaged["group_class"] = np.zeros_like(damaged["group_class"])
+    np.savez(tmp_path / "state.npz", **damaged)
+    with pytest.raises(InputError, match="a group that is twice in a class"):
+        load_state(tmp_path / "state.npz")
+
+
 def test_a_stream_without_linked_copies_is_as_it_was(rng, tmp_path):
     labels = np.arange(3000) % 3
     points = rng.standard_normal((3, 4, 8))[labels, rng.integers(0, 4, 3000)]

@@ -149,6 +149,8 @@ class GroupStore:
     def restore(self, arrays: dict[str, NDArray[Any]], groups: list[Any]) -> None:
         keys = zip(arrays["group_class"].tolist(), groups, strict=True)
         self.position = {key: row for row, key in enumerate(keys)}
+        if len(self.position) < len(arrays["totals"]):
+            raise ValueError("a group that is twice in a class")
         self.totals = np.array(arrays["totals"], dtype=np.float64)
 
 
