@@ -261,13 +261,13 @@ def test_states_that_do_not_belong_together_are_refused(tmp_path, rng, arrays):
 @pytest.mark.parametrize(
     ("name", "change", "message"),
     [
-        ("held_y", lambda y: y[:, :1], "rows of the reference of shapes"),
+        ("held_y", lambda y: y[:, :1], r"held_y is \(50, 1\), not \(50, 8\)"),
         ("held_x", lambda x: 2 + x, "no means of unit vectors"),
         ("held_x", lambda x: np.full_like(x, np.nan), "no finite numbers"),
         ("held_labels", lambda codes: codes + 5, "held_labels beyond the"),
         ("held_keys", lambda keys: keys.astype(float), "no hashes"),
-        ("held_contents", None, "rows of the reference of shapes"),
-        ("held_x", lambda x: np.zeros((10**6, 3)), "rows of the reference of shapes"),
+        ("held_contents", None, "held_contents is missing"),
+        ("held_x", lambda x: np.zeros((10**6, 3)), r"held_x is \(1000000, 3\), not"),
     ],
 )
 def test_a_damaged_state_with_a_reference_is_refused(tmp_path, arrays, name, change, message):

@@ -82,8 +82,12 @@ class StateReference(Part):
         names = ("held_keys", "held_contents", "held_labels", "held_groups")
         wanted = vectors | {name: (rows,) for name in names if self.groups or name != names[-1]}
         shapes = {name: values.shape for name, values in arrays.items()}
-        if shapes != wanted:
-            raise ValueError(f"rows of the reference of shapes {shapes}, not {wanted}")
+        if wrong := sorted(
+            name for name in {*shapes, *wanted} if shapes.get(name) != wanted.get(name)
+        ):
+            name = wrong[0]
+            found, expected = (sizes.get(name, "missing") for sizes in (shapes, wanted))
+            raise ValueError(f"rows of the reference: {name} is {found}, not {expected}")
         if rows > self.rows or sum(arrays[name].nbytes for name in vectors) > held.most_bytes:
             raise ValueError(f"{rows} rows of a reference, more than there were or are held")
         for name in vectors:

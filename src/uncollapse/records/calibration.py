@@ -29,6 +29,15 @@ class NetworkRun(Part):
         within_before, between_before: The same before the first step; None where unknown.
         layer: Layer of the embeddings.
         source: Where it comes from.
+
+    Examples:
+        >>> from uncollapse import Setting
+        >>> setting = Setting(classes=2, per_class=500, alpha=0.2, temperature=0.1)
+        >>> run = NetworkRun(
+        ...     setting=setting, steps=300, within_class_variance=0.1, between_class_variance=0.6
+        ... )
+        >>> run.within_before is None
+        True
     """
 
     setting: Setting
@@ -89,6 +98,18 @@ class Calibration(Document):
         runs: What it was fitted to.
         following: The run that would say most about others; None where none was asked for.
         notes: What the reader must know to use it.
+
+    Examples:
+        >>> from uncollapse import Setting, calibrate
+        >>> setting = Setting(class_counts=[500, 500], alpha=0.01, temperature=0.1)
+        >>> run = NetworkRun(
+        ...     setting=setting, steps=300, within_class_variance=0.02, between_class_variance=0.3
+        ... )
+        >>> calibration = calibrate([run])
+        >>> [constant.name for constant in calibration.constants]
+        ['progress', 'agreement', 'dimension', 'unlearned']
+        >>> Calibration.from_json(calibration.to_json()) == calibration
+        True
     """
 
     kind: ClassVar[str] = "calibration"
@@ -118,6 +139,12 @@ def read_network_run(folder: Path) -> NetworkRun:
     Raises:
         InputError: No run, one that theory has no setting for or that is not finished, or one
             without measures of validation rows.
+
+    Examples:
+        >>> read_network_run(Path("no-such-run"))  # doctest: +IGNORE_EXCEPTION_DETAIL
+        Traceback (most recent call last):
+            ...
+        InputError: expected the run.json of a training run
     """
     remedy = "give a folder that `uncollapse train` wrote"
     record = RunRecord.read(folder / "run.json", remedy)

@@ -56,6 +56,14 @@ class DecodedLoss(Document):
         states: The loss of every state that can be computed without knowing more.
         others: Where no state matches: conventions and factors under which the value is that of
             identical embeddings.
+
+    Examples:
+        >>> from uncollapse import decode_loss
+        >>> found = decode_loss(1.9459, batch=4, temperature=0.1)
+        >>> found.states[0].state, found.states[0].matches
+        ('identical', True)
+        >>> DecodedLoss.from_json(found.to_json()) == found
+        True
     """
 
     kind: ClassVar[str] = "decoded-loss"

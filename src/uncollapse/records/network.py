@@ -30,6 +30,17 @@ class NetworkPrediction(Part):
             classes is twice that at alpha 0; None where it is at no alpha.
         confidence: Of the intervals.
         notes: What the reader must know to use them.
+
+    Examples:
+        >>> between = Expected(estimate=0.3, low=0.2, high=0.4)
+        >>> expected = NetworkPrediction(
+        ...     within_class_variance=Expected(estimate=0.1, low=0.05, high=0.2),
+        ...     between_class_variance=between,
+        ...     alpha_where_spread_begins=None,
+        ...     confidence=0.9,
+        ... )
+        >>> str(expected.within_class_variance)
+        '0.10 [0.05, 0.20]'
     """
 
     within_class_variance: Expected
