@@ -4,6 +4,7 @@
 """
 
 import json
+import math
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -71,8 +72,15 @@ def differing(old, new, place="") -> Iterator[str]:
             yield from differing(before, after, f"{place}.{number}")
     elif isinstance(old, str) and RENAMED.get(old, old) == new:
         return
-    elif isinstance(old, bool) != isinstance(new, bool) or old != new:
+    elif isinstance(old, bool) != isinstance(new, bool) or not same(old, new):
         yield place
+
+
+def same(old, new) -> bool:
+    """Equal; of measured numbers but for rounding, which differs between processors' BLAS."""
+    if isinstance(old, float) and isinstance(new, float):
+        return math.isclose(old, new, rel_tol=1e-12)
+    return old == new
 
 
 def lacking(old, new) -> list[str]:
