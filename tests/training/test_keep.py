@@ -126,6 +126,9 @@ def test_a_stored_reference_that_does_not_fit_is_refused(tmp_path):
     ids = problem_of().data.ids
     assert "as many rows" in found(z=numbers)
     assert "none of them" in found(z=numbers, id=np.arange(700) + 10_000)
+    for short in (0, 699):
+        said = found(z=numbers, id=np.arange(short))
+        assert f"for each of the 700 rows of {path}; found {short};" in said
     assert "every id" in found(z=numbers, id=np.zeros(700, int))
     # Ids of the digits' rows are numbers: all but the first.
     assert "none of 1 rows" in found(z=numbers[1:], id=ids[1:])

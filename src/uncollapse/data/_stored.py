@@ -45,7 +45,10 @@ def stored_reference(
         for shard in shards
         for part in shard.read([], [named_column(shard, config.id)], _BATCH)
     ]
-    theirs = texts(np.concatenate(names)).tolist()
+    theirs = texts(np.concatenate(names)).tolist() if names else []
+    if len(theirs) != len(matrix):
+        what = f"an id in column {config.id!r} for each of the {len(matrix)} rows of {path}"
+        raise InputError(what, f"{len(theirs)}", "embed again")
     where = {name: row for row, name in enumerate(theirs)}
     if len(where) < len(theirs):
         what = f"every id of {path} once"
