@@ -111,6 +111,8 @@ def test_a_loss_that_is_not_ruled_out_is_said():
     # Lost by the estimate only: open.
     verdict, _, reasons = confirmed((0.80, 0.88, 0.96))
     assert (verdict, [r.code for r in reasons]) == ("cannot-tell", ["UC804", "UC803"])
+    assert "whether it costs too much of the training label is not settled" in reasons[1].text
+    assert reasons[1].message.values["task"].estimate < -100 * OPTIONS.margin
 
 
 def test_a_gain_that_fresh_seeds_rule_out_is_kept_out():

@@ -112,6 +112,8 @@ DECISIONS = {
     "pilot.unclear-many": {"name": "a", "gain": GAIN},
     "pilot.undecided": {"name": "a", "gain": GAIN, "least": 2.0, "seeds": 7},
     "pilot.undecided-many": {"name": "a", "gain": GAIN, "least": 2.0},
+    "pilot.undecided-cost": {"name": "a", "gain": GAIN, "task": TASK, "margin": 1.0, "seeds": 7},
+    "pilot.undecided-cost-many": {"name": "a", "gain": GAIN, "task": TASK, "margin": 1.0},
     "pilot.untrained": {},
     "pilot.costly": {"name": "a", "gain": GAIN, "task": -4.0, "margin": 1.0},
     "pilot.small": {"least": 2.0, "name": "a", "gain": GAIN},

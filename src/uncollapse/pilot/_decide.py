@@ -120,18 +120,24 @@ def undecided(
 ) -> tuple[PilotVerdict, PilotReason]:
     """What is said where no change is shown: "keep" if all are out, else the seeds to decide.
 
-    It is said of the one that was `tried` again, if it is not out, else of what gains most.
+    It is said of the one that was `tried` again, if it is not out, else of what gains most: whether
+    it helps, or, where that is shown, whether it costs too much of the training label.
     """
     open_ = [trial for trial in finished if not _out(trial, options)]
     if not open_:
         return "keep", _why_keep(finished, options)
     best = next((trial for trial in open_ if trial.name == tried), _best(open_))
     said: dict[str, Value] = {"name": best.name, "gain": points(_gain(best))}
-    said["least"] = 100 * options.least_gain
+    if _low(best) > 0 and not _ready(best, options) and _worth(best, options):
+        key = "pilot.undecided-cost"
+        said |= {"task": points(_cost(best)), "margin": 100 * options.margin}
+    else:
+        key = "pilot.undecided"
+        said["least"] = 100 * options.least_gain
     seeds = max(_seeds(trial, options) for trial in open_)
     if seeds > MOST_SEEDS:
-        return "cannot-tell", PilotReason.from_key("UC803", "pilot.undecided-many", **said)
-    return "cannot-tell", PilotReason.from_key("UC803", "pilot.undecided", **said, seeds=seeds)
+        return "cannot-tell", PilotReason.from_key("UC803", f"{key}-many", **said)
+    return "cannot-tell", PilotReason.from_key("UC803", key, **said, seeds=seeds)
 
 
 def _gain(trial: Trial) -> Interval:
@@ -161,9 +167,12 @@ def _out(trial: Trial, options: PilotOptions) -> bool:
     return collapsed or useless or _below(_cost(trial), -options.margin)
 
 
+def _worth(trial: Trial, options: PilotOptions) -> bool:
+    return _gain(trial).estimate >= options.least_gain
+
+
 def _ready(trial: Trial, options: PilotOptions) -> bool:
-    worth = _gain(trial).estimate >= options.least_gain
-    return worth and _cost(trial).estimate >= -options.margin
+    return _worth(trial, options) and _cost(trial).estimate >= -options.margin
 
 
 def points(change: Interval) -> Estimate:
