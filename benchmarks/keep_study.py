@@ -27,11 +27,10 @@ import torch
 from case_scores import Array, Rows, shortened, side_by_side, whitened
 from keep_data import ROOT, Case, cases
 from keep_methods import REFERENCES, Method, Objective, methods
-from torch import nn
 
 from uncollapse.metrics import retention
 from uncollapse.probes import Embedded, ProbeOptions, probe
-from uncollapse.training import build_encoder
+from uncollapse.training import Encoder, build_encoder
 from uncollapse.training.config import EncoderConfig, HeadConfig
 
 PENALTIES = (1e-3, 1e-2)
@@ -39,7 +38,7 @@ SHOWN = ("shots_10", "label_knn", "label_shots_10", "label_linear", "retention")
 WITH_MORE = ("cells", "text")  # On these also bad references and label noise.
 
 
-def train(case: Case, method: Method, reference: Array, seed: int) -> nn.Module:
+def train(case: Case, method: Method, reference: Array, seed: int) -> Encoder:
     """The network after its steps of SGD, with the rate warmed up and lowered along a cosine."""
     shape = tuple(case.plain.shape[1:])
     model = build_encoder(
@@ -83,10 +82,10 @@ def noisy(case: Case, part: float, seed: int) -> Array:
     return wrong
 
 
-def layers(model: nn.Module, case: Case) -> dict[str, Array]:
+def layers(model: Encoder, case: Case) -> dict[str, Array]:
     """Both layers of all rows as they are."""
     with torch.no_grad():
-        parts = [model.layers(part) for part in case.plain.split(1024)]  # type: ignore[operator]
+        parts = [model.layers(part) for part in case.plain.split(1024)]
     return {name: torch.cat([part[name] for part in parts]).numpy() for name in parts[0]}
 
 

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import spearmanr
 
-from uncollapse.records import BalancedBatch, RandomBatch
+from uncollapse.records import BalancedBatch, ConstantName, RandomBatch
 from uncollapse.theory import (
     Calibration,
     NetworkRun,
@@ -38,7 +38,7 @@ DATA = ("digits", "solar-cells", "fashion-mnist")
 START = (0.0079, 0.1, 64)
 NEVER, ALL, LONG = 1e-5, 1 - 1e-5, 100.0
 MANY = 1e4
-MODELS: dict[str, dict[str, float]] = {
+MODELS: dict[str, dict[ConstantName, float]] = {
     "full": {},
     "time": {"dimension": MANY, "agreement": ALL, "unlearned": NEVER},
     "time, labels": {"dimension": MANY},
@@ -146,9 +146,9 @@ def theory_alone(name: str) -> dict[str, float]:
 def study_of(name: str, model: str) -> dict[str, Any]:
     """One data set under one model, by the setting that it proposes."""
     runs, held = read(name), MODELS[model]
-    first = calibrate(runs[START], held=held)  # type: ignore[arg-type]
+    first = calibrate(runs[START], held=held)
     further = proposed(first, runs)
-    both = calibrate([*runs[START], *runs[further]], held=held)  # type: ignore[arg-type]
+    both = calibrate([*runs[START], *runs[further]], held=held)
     constants = [constant.to_dict() for constant in both.constants]
     found = judged(both, runs, [START, further])
     found |= {"data": name, "model": model, "further": further, "constants": constants}

@@ -10,6 +10,7 @@ No symmetry and no enumeration by symmetry enters the proof.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -30,18 +31,27 @@ class Rows:
 @lru_cache(maxsize=64)
 def batch_rows(problem: Problem, by_symmetry: bool) -> Rows:
     classes, instances = problem.labels()
-    N = classes.size
     conventions = {k: v for k, v in problem.conventions.items() if k != "tau"}
+
+    def weighted() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        for probability, subset in batches(problem.counts, problem.batch, by_symmetry=by_symmetry):
+            members = np.flatnonzero(np.isin(instances, subset))
+            W = pair_weights(classes[members], instances[members], **conventions)
+            yield members, probability * W
+
+    return gathered(weighted(), classes.size, problem.self_pairs == "include")
+
+
+def gathered(batches: Iterable[tuple[np.ndarray, np.ndarray]], N: int, self_pairs: bool) -> Rows:
+    """Of every batch its members and their pairs' weights, anchors with the same mask together."""
     positive = np.zeros((N, N))
     weights: dict[tuple[int, bytes], float] = {}
-    for probability, subset in batches(problem.counts, problem.batch, by_symmetry=by_symmetry):
-        members = np.flatnonzero(np.isin(instances, subset))
-        W = probability * pair_weights(classes[members], instances[members], **conventions)
+    for members, W in batches:
         positive[np.ix_(members, members)] += W
         for anchor, weight in zip(members.tolist(), W.sum(1).tolist(), strict=True):
             mask = np.zeros(N, dtype=bool)
             mask[members] = True
-            mask[anchor] = problem.self_pairs == "include"
+            mask[anchor] = self_pairs
             key = (anchor, mask.tobytes())
             weights[key] = weights.get(key, 0.0) + weight
     keys = sorted(key for key, weight in weights.items() if weight > 0)

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from free_gram import Rows
+from free_gram import Rows, gathered
 from free_problem import Problem, batches, pair_weights
 
 from uncollapse.records import BalancedBatch
@@ -58,30 +58,17 @@ def labelled_rows(problem: Problem, Q: np.ndarray, alphas: Any = None) -> Rows:
     """F(G) as `Rows`; alphas by given label, else the problem's alpha."""
     m, p = len(problem.counts), problem.views
     alphas = np.full(m, problem.alpha) if alphas is None else np.asarray(alphas)
-    N = sum(problem.counts) * p
     conventions = {k: v for k, v in problem.conventions.items() if k not in ("tau", "alpha")}
-    positive, weights = np.zeros((N, N)), {}
-    for probability, subset, labels in labelled_batches(problem, Q):
-        members = (np.array(subset)[:, None] * p + np.arange(p)).ravel()
-        given = np.repeat(labels, p)
-        instances = np.repeat(subset, p)
-        terms = [pair_weights(given, instances, a, **conventions) for a in (0.0, 1.0)]
-        keep = alphas[given][:, None]
-        W = probability * ((1 - keep) * terms[0] + keep * terms[1])
-        positive[np.ix_(members, members)] += W
-        for anchor, weight in zip(members.tolist(), W.sum(1).tolist(), strict=True):
-            mask = np.zeros(N, dtype=bool)
-            mask[members] = True
-            mask[anchor] = problem.self_pairs == "include"
-            key = (anchor, mask.tobytes())
-            weights[key] = weights.get(key, 0.0) + weight
-    keys = sorted(key for key, weight in weights.items() if weight > 0)
-    return Rows(
-        positive,
-        np.array([anchor for anchor, _ in keys]),
-        np.array([np.frombuffer(mask, dtype=bool) for _, mask in keys]),
-        np.array([weights[key] for key in keys]),
-    )
+
+    def weighted() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        for probability, subset, labels in labelled_batches(problem, Q):
+            members = (np.array(subset)[:, None] * p + np.arange(p)).ravel()
+            given, instances = np.repeat(labels, p), np.repeat(subset, p)
+            terms = [pair_weights(given, instances, a, **conventions) for a in (0.0, 1.0)]
+            keep = alphas[given][:, None]
+            yield members, probability * ((1 - keep) * terms[0] + keep * terms[1])
+
+    return gathered(weighted(), sum(problem.counts) * p, problem.self_pairs == "include")
 
 
 def rows_loss(G: np.ndarray, rows: Rows, tau: float) -> tuple[float, np.ndarray]:
