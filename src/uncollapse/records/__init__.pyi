@@ -32,6 +32,7 @@ from .conventions import (
 )
 from .decoded import (
     DecodedLoss,
+    LossFactor,
     LossName,
     LossOfState,
     LossState,
@@ -230,6 +231,7 @@ __all__ = [
     "KeptReference",
     "LabelNoise",
     "LayerScores",
+    "LossFactor",
     "LossName",
     "LossOfState",
     "LossState",

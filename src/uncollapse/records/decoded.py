@@ -12,6 +12,7 @@ LossName = Literal[
     "ssem-imagenet",
 ]  # fmt: skip
 LossState = Literal["identical", "random", "collapsed", "optimum"]
+LossFactor = Literal["1", "temperature / 0.07", "1 / embeddings"]
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class OtherReading(Part):
 
     convention: LossName
     factor: float
-    factor_is: Literal["1", "temperature / 0.07", "1 / embeddings"]
+    factor_is: LossFactor
     loss: float
 
 

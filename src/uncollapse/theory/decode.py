@@ -13,6 +13,7 @@ what the code multiplies it by. A state is a triple (s, a, b), so its loss is on
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import log
 from typing import Any, NamedTuple, get_args
 
 import numpy as np
@@ -20,7 +21,14 @@ from scipy.optimize import minimize
 from scipy.special import gammaln, logsumexp
 
 from uncollapse.errors import InputError
-from uncollapse.records import DecodedLoss, LossName, LossOfState, LossState, OtherReading
+from uncollapse.records import (
+    DecodedLoss,
+    LossFactor,
+    LossName,
+    LossOfState,
+    LossState,
+    OtherReading,
+)
 from uncollapse.theory._program import Array
 
 # Of SupContrast and its descendants: base_temperature.
@@ -157,7 +165,8 @@ def decode_loss(
         dimension: Dimension of the random embeddings, at least 2.
         factor: What the code multiplies the loss by. Default: temperature / 0.07 for
             "supcontrast", else 1.
-        tolerance: What counts as equal. Default: half a unit of the value's last digit.
+        tolerance: What counts as equal. Default: half a unit of the value's last digit, of the
+            second behind the point where it has fewer.
 
     Raises:
         InputError: A value is out of range.
@@ -206,7 +215,7 @@ def _factor(convention: LossName, temperature: float) -> float:
 
 
 def _half_digit(value: float) -> float:
-    """Half a unit of the last digit that the shortest text of the number has, three at least."""
+    """Half a unit of the last digit of its shortest text, of the second where it has fewer."""
     digits = len(np.format_float_positional(value, trim="-").partition(".")[2])
     return 0.5000001 * 10.0 ** -max(digits, 2)
 
@@ -246,14 +255,14 @@ def _elsewhere(
 ) -> tuple[OtherReading, ...]:
     """Conventions and factors under which identical embeddings have this loss."""
     N = batch * views
-    factors = {
+    factors: dict[LossFactor, float] = {
         "1": 1.0,
         "temperature / 0.07": temperature / BASE_TEMPERATURE,
         "1 / embeddings": 1 / N,
     }
-    bases: dict[LossName, float] = {"supcon": np.log(N - 1), "ssem-cifar": np.log(N)}
+    bases: dict[LossName, float] = {"supcon": log(N - 1), "ssem-cifar": log(N)}
     return tuple(
-        OtherReading(name, scale, label, float(loss * scale))  # type: ignore[arg-type]
+        OtherReading(name, scale, label, loss * scale)
         for name, loss in bases.items()
         for label, scale in factors.items()
         if abs(loss * scale - value) <= near
