@@ -25,8 +25,8 @@ def inputs(folder: Path, file: str, answer: Any) -> str:
     elif config == "npy":
         held, labels = np.load(folder / "npy/inputs.npy"), np.load(folder / "npy/label.npy")
     else:
-        columns = plain_columns(folder / file)
         name = "inputs" if config == "npz" else "embedding"
+        columns = plain_columns(folder / file, (name, "label"))  # nothing else is read
         held, labels = np.array(columns[name]), columns["label"]
     if held.dtype.kind == "f" and config == "npz":
         held = np.rint(held.astype(float) * 255)

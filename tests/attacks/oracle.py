@@ -18,8 +18,8 @@ from attacks.plain import Columns, described, plain_columns, strict, tensors, te
 
 # What a report leaves out of the records it carries on.
 LEFT_OUT = {"influences"}
-# Without a label, and no class: -1, and what a table has nothing for.
-NO_LABEL = {"-1", "-1.0", "None"}
+# Without a label, and no class; so is what a table has nothing for, but not the text "None".
+NO_LABEL = {"-1", "-1.0"}
 
 
 def spread(vectors: Any, labels: Any) -> list[tuple[int, float]]:
@@ -28,7 +28,8 @@ def spread(vectors: Any, labels: Any) -> list[tuple[int, float]]:
     views = rows.shape[1] if rows.ndim > 2 else 1  # as many of each row
     labels = np.repeat(np.asarray(labels).reshape(-1), views)
     rows = rows.reshape(-1, rows.shape[-1])
-    names = np.array([str(label) for label in np.asarray(labels).reshape(-1).tolist()])
+    given = np.asarray(labels).reshape(-1).tolist()
+    names = np.array(["-1" if label is None else str(label) for label in given])
     largest = np.abs(rows).max(axis=1, keepdims=True)
     units = rows / largest
     units = units / np.linalg.norm(units, axis=1, keepdims=True)
