@@ -1,4 +1,4 @@
-"""Draws docs/figures/case_solar_embedding.png: the test cells before and after, from docs/case-solar.md.
+"""Draws docs/figures/case_solar_embedding.png: the test cells of docs/case-solar.md.
 
 python docs/figures/case_solar_embedding.py runs/before/test.parquet runs/after/test.parquet
 """
