@@ -5,7 +5,9 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+import yaml
 
 from command_line import call
 from uncollapse.records import Calibration, RunRecord
@@ -46,6 +48,97 @@ def test_from_runs_to_a_prediction_with_intervals(tmp_path):
     shown = call("calibrate", str(runs[0])).stdout
     assert "(not determined)" in shown
     assert "next run" in shown
+
+
+def test_a_measurement_is_held_against_what_is_predicted_for_the_network(tmp_path):
+    runs = [run(tmp_path / "a", 0.01, 0.02, 0.08), run(tmp_path / "b", 0.5, 0.4, 0.6)]
+    constants, rows = str(tmp_path / "calibration.json"), str(tmp_path / "rows.npz")
+    call("calibrate", *map(str, runs), "-o", constants)
+    rng = np.random.default_rng(0)
+    labels = np.repeat([0, 1], 175)
+    spread = np.eye(2, 16)[labels] + 0.21 * rng.standard_normal((350, 16))
+    np.savez(rows, embeddings=spread, labels=labels)
+    setting = ["--alpha", "0.5", "--temperature", "0.1"]
+    answer = call("measure", rows, *setting, "--calibration", constants, "--json")
+    record = json.loads(answer.stdout)
+    network = record["prediction"]["network"]["within_class_variance"]
+    reason = next(reason for reason in record["reasons"] if reason["code"] == "UC511")
+    assert reason["values"]["expected"] == network["estimate"]
+    within = record["within_class_variance"]
+    assert network["low"] < within["estimate"] < network["high"]
+    assert reason["variant"] == "consistent"
+    shown = call("measure", rows, *setting, "--calibration", constants).stdout
+    assert "UC511  predicted for a network like yours" in shown
+    # A prediction that was made with the calibration says the same; of another layer nothing.
+    counts = ["--class-counts", "175,175", *setting]
+    prediction = tmp_path / "prediction.json"
+    prediction.write_text(call("predict", *counts, "--calibration", constants, "--json").stdout)
+    command = ["measure", rows, "--prediction", str(prediction), "--json", "--layer"]
+    for layer, variant in (("projector", "consistent"), ("backbone", "other-layer")):
+        record = json.loads(call(*command, layer).stdout)
+        reason = next(reason for reason in record["reasons"] if reason["code"] == "UC511")
+        assert reason["variant"] == variant
+    refused = call("measure", rows, "--calibration", constants)
+    assert refused.returncode == 2
+    assert "--alpha and --temperature" in refused.stderr
+
+
+def test_advice_is_for_the_network(tmp_path):
+    runs = [run(tmp_path / "a", 0.01, 0.02, 0.08), run(tmp_path / "b", 0.5, 0.4, 0.6)]
+    constants = str(tmp_path / "calibration.json")
+    call("calibrate", *map(str, runs), "-o", constants)
+    setting = ["--classes", "2", "--per-class", "175", "--alpha", "0.001", "--temperature", "0.1"]
+    setting += ["--calibration", constants]
+    advice = json.loads(call("predict", *setting, "--json").stdout)["advice"]
+    alpha = next(change for change in advice if change["lever"] == "alpha")
+    assert alpha["value"] > 0.05
+    reached = alpha["network"]["within_class_variance"]
+    text = call("predict", *setting).stdout
+    assert "for a network like yours: smallest single changes that reach a moderate spread" in text
+    found = f"alpha 0.001 -> {alpha['value']:g}: variance within classes {reached['estimate']:.2f}"
+    assert found in text
+
+
+@pytest.mark.slow
+def test_a_run_ends_beside_what_was_predicted_for_it(tmp_path):
+    """Two runs calibrate, a third one is foretold, compared, and so is its report."""
+    config = {
+        "data": {"source": "digits", "map": "parity", "limit": 400},
+        "views": {"augmentation": "weak", "flip": False},
+        "batch": {"sampler": "balanced", "per_class": 32},
+        "encoder": {"kind": "convnet", "widths": [8, 16]},
+        "head": {"dimension": 16},
+        "loss": {"alpha": 0.0, "temperature": 0.1},
+        "epochs": 6,
+        "device": "cpu",
+    }
+    file, constants = str(tmp_path / "run.yaml"), str(tmp_path / "calibration.json")
+    Path(file).write_text(yaml.safe_dump(config))
+    folders = {alpha: str(tmp_path / f"alpha-{alpha}") for alpha in (0.01, 0.9, 0.5)}
+
+    def trained(alpha, *more):
+        return call("train", file, "--set", f"loss.alpha={alpha}", "-o", folders[alpha], *more)
+
+    for alpha in (0.01, 0.9):
+        assert trained(alpha).returncode == 0
+    call("calibrate", folders[0.01], folders[0.9], "-o", constants)
+    more = ["--set", "views.augmentation=strong", "--calibration", constants]
+    answer = trained(0.5, *more, "--json")
+    found = json.loads(answer.stdout)
+    network = found["network"]["within_class_variance"]
+    assert network["expected"] == found["prediction"]["network"]["within_class_variance"]
+    assert network["measured"] == pytest.approx(
+        found["history"][-1]["projector/instance_variance"], abs=1e-9
+    )
+    assert "one like those of the calibration" in answer.stderr
+    assert "another augmentation" in answer.stderr
+    record = RunRecord.read(Path(folders[0.5], "run.json"))
+    assert record.prediction.network.differs[0].key.endswith("augmentation")
+    rows = str(Path(folders[0.5], "embeddings.parquet"))
+    call("embed", folders[0.5], "--split", "validation", "-o", rows)
+    page = tmp_path / "report.html"
+    assert call("report", folders[0.5], "-o", str(page), "--lang", "ja").returncode == 0
+    assert "同様のネットワーク" in page.read_text()
 
 
 def test_runs_that_say_nothing_are_refused_and_nothing_is_overwritten(tmp_path):

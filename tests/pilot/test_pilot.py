@@ -16,7 +16,8 @@ from sklearn.datasets import load_digits
 from uncollapse.errors import InputError
 from uncollapse.pilot import Outcome, PilotOptions, PilotResult, design, pilot
 from uncollapse.pilot.free import LAYERS
-from uncollapse.records import LayerScores, TrialFile
+from uncollapse.records import LayerScores, NetworkRun, TrialFile
+from uncollapse.theory import calibrate, expected_variances
 from uncollapse.training import build_problem, parse_config
 
 BLOCK = {
@@ -48,6 +49,32 @@ def test_candidates_span_the_useful_range_and_are_single_changes():
     lost = [c.status for c in others if c.change[0].key != "loss.alpha" and not c.note]
     assert set(lost) == {"predicted-collapse"}
     assert not [c for c in others if c.change[0].key == "loss.temperature"]
+
+
+def test_with_a_calibration_candidates_span_what_a_network_shows():
+    problem = build_problem(config())
+    runs = [
+        NetworkRun(
+            setting=problem.setting().with_(alpha=alpha, temperature=tau),
+            steps=300,
+            within_class_variance=within,
+            between_class_variance=between,
+            within_before=0.01,
+            between_before=0.0004,
+        )
+        for alpha, tau, within, between in ((0.01, 0.1, 0.03, 0.25), (0.2, 0.3, 0.22, 0.69))
+    ]
+    calibration = calibrate(runs, draws=60)
+    start, *others = design(problem, calibration)
+    assert start.prediction.network.estimate < 0.06
+    alphas = {c.change[0].after: c for c in others if c.change[0].key == "loss.alpha"}
+    settings = [problem.setting().with_(alpha=alpha) for alpha in (0.0, 1.0, *alphas)]
+    floor, top, *reached = expected_variances(calibration, settings)
+    parts = [(w - floor) / (top - floor) for w in reached]
+    assert parts == pytest.approx([0.1, 0.2, 0.35, 0.5], abs=0.06)
+    of_theory = [c.change[0].after for c in design(problem)[1:] if "alpha" in c.name]
+    assert min(alphas) > 3 * min(of_theory)
+    assert all(c.prediction.network is not None for c in others)
 
 
 def test_batches_are_tried_smaller_and_larger_by_whole_numbers():

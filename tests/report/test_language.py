@@ -2,12 +2,20 @@
 
 import string
 import tomllib
+from dataclasses import replace
 from importlib.resources import files
 
 import numpy as np
 import pytest
 
-from uncollapse.records import SENTENCES, Interval, Margins, Message
+from uncollapse.records import (
+    SENTENCES,
+    Expected,
+    Interval,
+    Margins,
+    Message,
+    NetworkPrediction,
+)
 from uncollapse.report.language import language
 
 
@@ -65,6 +73,7 @@ def test_every_reason_that_a_measurement_can_give_is_translated():
     some = means + np.where(labels == 0, 0, 0.3)[:, None] * noise
     other = rng.standard_normal((120, 16))
     marked = noise + 2 * np.where(fine, 1, -1)[:, None] * np.eye(16)[5]
+    networks = [_beside(spread, w, layer) for w in (0.1, 0.59, 0.9) for layer in ("", "projector")]
     half, high = Margins(retention=0.5), Margins(retention=0.9)
     strict = Margins(fine_loss=1e-9)
     options = {"permutations": 0}
@@ -90,6 +99,8 @@ def test_every_reason_that_a_measurement_can_give_is_translated():
         measure(noise, labels, fine_labels=fine, reference=marked, **options),
         measure(marked, labels, fine_labels=fine, reference=marked + other - noise, margins=strict),
         measure((means + 0.05 * noise)[::10], labels[::10], **options),
+        *(measure(means + 0.3 * noise, labels, prediction=p, **options) for p in networks),
+        measure(noise, labels, prediction=networks[0], layer="backbone", **options),
     ]
     japanese = language("ja")
     codes = set()
@@ -98,9 +109,27 @@ def test_every_reason_that_a_measurement_can_give_is_translated():
             codes.add(reason.code)
             for message in reason.messages:
                 assert message is None or japanese.translate(str(message), message) is not None
+    known = {reason.variant for one in found for reason in one.reasons if reason.code == "UC511"}
+    assert known == {"below", "consistent", "above", "other-layer"}
     shared = {"UC101", "UC103", "UC203", "UC204", "UC208", "UC402", "UC405", "UC501", "UC503"}
     against = {"UC209", "UC210", "UC211", "UC303", "UC304", "UC403", "UC404", "UC505", "UC506"}
-    assert shared | against <= codes
+    assert shared | against | {"UC511", "UC512"} <= codes
+
+
+def _beside(prediction, within, layer):
+    """The prediction for a network with this variance, by a calibration of other conditions."""
+    group = "text.calibration-differs."
+    keys = [key for key in SENTENCES if key.startswith(group)]
+    values = {"temperature": 0.05, "low": 1, "high": 3, "views": 4, "known": "2", "steps": 70}
+    part = Expected(estimate=within, low=0.8 * within, high=min(1.0, 1.1 * within))
+    network = NetworkPrediction(
+        within_class_variance=part,
+        between_class_variance=part,
+        alpha_where_spread_begins=None,
+        confidence=0.9,
+        differs=tuple(Message(key, values) for key in keys) if layer else (),
+    )
+    return replace(prediction, network=network)
 
 
 def test_notes_are_translated():

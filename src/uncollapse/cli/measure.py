@@ -27,7 +27,7 @@ from uncollapse.metrics import (
     measure_files,
     save_state,
 )
-from uncollapse.records import Comparison, Measurement, Prediction, Setting
+from uncollapse.records import Calibration, Comparison, Measurement, Prediction, Setting
 from uncollapse.tables import ENDINGS, Columns, ReferenceFiles
 
 
@@ -42,6 +42,9 @@ class MeasureOptions:
         alpha: Weight of the self-supervised term in the run that made the embeddings, 0 to 1; it is
             predicted from this and the next options.
         temperature: Temperature tau of that run, 0.001 to 1000.
+        calibration: Calibration of runs like it (`uncollapse calibrate`), beside --alpha and
+            --temperature: what a network like those shows stands beside what was measured. A
+            --prediction that was made with one holds it already.
         collapsed_margin: Share of total variance below which it is collapsed, above 0.
         healthy_margin: Share of total variance below which it is at risk, from the other margin to
             below 1.
@@ -64,6 +67,7 @@ class MeasureOptions:
     prediction: Path | None = None
     alpha: float | None = None
     temperature: float | None = None
+    calibration: Path | None = None
     conventions: Annotated[Keywords, Fields(Setting, CONVENTIONS)]
     batch: BatchOptions
     collapsed_margin: float = Margins.collapsed
@@ -143,6 +147,12 @@ def _prediction(
     """What is predicted of the run: a record, or a function from the class counts to it."""
     alpha, temperature = options.alpha, options.temperature
     if alpha is None and temperature is None:
+        if options.calibration is not None:
+            raise InputError(
+                "--alpha and --temperature with --calibration",
+                "no setting",
+                "give the run's setting, or a --prediction made with the calibration",
+            )
         if options.batch != BatchOptions():
             raise InputError(
                 "--alpha and --temperature with the batch", "a batch alone", "give all three"
@@ -155,11 +165,15 @@ def _prediction(
     if options.prediction is not None:
         raise InputError("--prediction or the run's setting", "both", "give one of them")
     loss: Keywords = {"alpha": alpha, "temperature": temperature, "batch": options.batch.batch()}
+    calibration = None
+    if options.calibration is not None:
+        calibration = Calibration.read(options.calibration, "write it with uncollapse calibrate")
 
     def predicted(counts: Mapping[Any, int]) -> Prediction:
         from uncollapse.theory import predict
 
-        return predict(Setting(class_counts=tuple(counts.values()), **loss, **options.conventions))
+        setting = Setting(class_counts=tuple(counts.values()), **loss, **options.conventions)
+        return predict(setting, calibration=calibration)
 
     return predicted
 

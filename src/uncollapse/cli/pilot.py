@@ -16,7 +16,7 @@ from uncollapse.cli._options import Fields, Keywords
 from uncollapse.cli._setting import Changes, Json, OptionalOutput, Workers
 from uncollapse.cli.train import need_training
 from uncollapse.progress import Step
-from uncollapse.records import Message, PilotOptions, PilotResult, Trial
+from uncollapse.records import Calibration, Message, PilotOptions, PilotResult, Trial
 
 OPTIONS = Fields(
     PilotOptions,
@@ -33,6 +33,8 @@ class Plan:
         budget: Wall-clock time for the plan, as 90s, 20m or 2h.
         workers: Processes of one thread. [default: cores]
         downstream: YAML file with a `data:` block to probe on; may be repeated.
+        calibration: Calibration of runs like it (`uncollapse calibrate`): candidates are chosen by
+            what such a network will show.
     """
 
     set_: Changes = ()
@@ -40,6 +42,7 @@ class Plan:
     workers: Workers = None
     options: Annotated[Keywords, OPTIONS]
     downstream: tuple[Path, ...] = ()
+    calibration: Path | None = None
 
 
 def pilot_command(
@@ -66,6 +69,9 @@ def pilot_command(
     others = {file.stem: (load_data_config(file), file.parent) for file in plan.downstream}
     workers = plan.workers or os.cpu_count() or 1
     options = PilotOptions(budget=seconds_of(plan.budget), workers=workers, **plan.options)
+    calibration = None
+    if plan.calibration is not None:
+        calibration = Calibration.read(plan.calibration, "write it with uncollapse calibrate")
     checked = load_config(config, plan.set_)
     try:
         with bar("reading", "runs") as update:
@@ -81,6 +87,7 @@ def pilot_command(
                 base=config.parent,
                 options=options,
                 downstream=others,
+                calibration=calibration,
                 runner=on_ray if ray else on_processes,
                 progress=progress,
             )
@@ -110,6 +117,13 @@ def _show(result: PilotResult, console: Console) -> None:
         "task: accuracy of the training label",
         soft_wrap=True,
     )
+    if result.conditions.calibration is not None:
+        console.print(
+            "network: W predicted for a network like yours, projector, with its interval",
+            soft_wrap=True,
+        )
+        for note in result.conditions.calibration:
+            console.print(f"note: {note}", soft_wrap=True)
     start = result.start.runs[0].measured
     verdicts = ", ".join(f"{layer} {scores.verdict}" for layer, scores in start.items())
     console.print(f"your setting, measured: {verdicts}")
@@ -163,12 +177,15 @@ def _columns(*titles: str) -> Table:
 
 
 def _settings(result: PilotResult) -> Table:
-    table = _columns("setting", "theory", "W", "score", "gain, points", "task", "runs")
-    for trial, row in zip(result.trials, result.table(), strict=True):
+    expected = [None if t.prediction is None else t.prediction.network for t in result.trials]
+    network = ("network",) if any(expected) else ()
+    table = _columns("setting", "theory", *network, "W", "score", "gain, points", "task", "runs")
+    for trial, row, foretold in zip(result.trials, result.table(), expected, strict=True):
         keys = ("predicted_variance", "measured_variance", "objective", "task")
         predicted, measured, objective, task = (_number(row[key]) for key in keys)
         gain, runs = _gain(trial), str(len(trial.runs))
-        table.add_row(trial.name, predicted, measured, objective, gain, task, runs)
+        between = ("-" if foretold is None else str(foretold),) if network else ()
+        table.add_row(trial.name, predicted, *between, measured, objective, gain, task, runs)
     return table
 
 

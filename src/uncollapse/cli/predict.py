@@ -57,11 +57,11 @@ class PredictOptions:
         alpha_per_class: Alpha of each class, 0 to 1, as 0.1,1,0.5 or @file (one number a line),
             instead of --alpha.
         target_variance: Instance variance that the changes should reach, between 0 and 1.
-            [default: 0.01 in every class]
+            [default: 0.01 in every class; with --calibration a fifth of the way from alpha 0 to 1]
         keep: Weight of a kept reference in the loss (loss.keep of a run), from 0: a note says what
             it changes.
         calibration: Calibration of trained networks (`uncollapse calibrate`), to say what one like
-            those would show.
+            those would show, and to search changes for one.
         seed: Seed of sampled batches.
     """
 
@@ -110,10 +110,16 @@ def predict_command(options: PredictOptions) -> None:
         learnt = predict(setting, seed=seed, noise_learned=True, **labels)
     if options.as_json:
         record = prediction.to_dict()
-        if target is not None:
+        if target is not None or calibration is not None:
             record["advice"] = None
             if levers := _levers(setting):
-                changes = advise(setting, target_variance=target, levers=levers, seed=seed)
+                changes = advise(
+                    setting,
+                    target_variance=target,
+                    levers=levers,
+                    seed=seed,
+                    calibration=calibration,
+                )
                 record["advice"] = [_record(change) for change in changes]
         if learnt is not None:
             record["noise_learned"] = learnt.to_dict()
@@ -122,7 +128,7 @@ def predict_command(options: PredictOptions) -> None:
     each = options.alpha_per_class is not None
     lines = _report(setting, prediction, learnt, by_class=each)
     if not noisy:
-        lines += _advice(setting, prediction, target, seed)
+        lines += _advice(setting, prediction, target, seed, calibration)
     typer.echo("\n".join([*lines, *(f"note: {note}" for note in prediction.notes)]))
 
 
@@ -275,15 +281,31 @@ def _levers(setting: Setting) -> tuple[Lever, ...]:
     return LEVERS if sizes <= most else ("alpha",)
 
 
-def _advice(setting: Setting, p: Prediction, target: float | None, seed: int) -> list[str]:
+def _advice(
+    setting: Setting,
+    p: Prediction,
+    target: float | None,
+    seed: int,
+    calibration: Calibration | None,
+) -> list[str]:
     levers = _levers(setting)
     if not levers:
         return [f"changes are not searched beyond {ADVISED_BY_ALPHA} different class sizes", ""]
     goal = "leave collapse" if target is None else f"reach an instance variance of {target:g}"
-    changes = advise(setting, target_variance=target, levers=levers, seed=seed)
+    whose = ""
+    if calibration is not None:
+        whose = "for a network like yours: "
+        goal = "reach a moderate spread" if target is None else goal
+    changes = advise(
+        setting, target_variance=target, levers=levers, seed=seed, calibration=calibration
+    )
     if changes:
         only = " (only alpha searched)" if len(levers) == 1 else ""
-        return [f"smallest single changes that {goal}{only}:", *map(_change, changes), ""]
+        heading = f"{whose}smallest single changes that {goal}{only}:"
+        return [heading, *map(_change, changes), ""]
+    if p.network is not None:
+        reached = p.network.within_class_variance
+        return [f"{whose}no single change would {goal}, or it is there: {reached}", ""]
     there = p.phase == "spread" if target is None else p.instance_variance >= target
     searched = ", ".join(lever.replace("_", " ") for lever in levers)
     return [] if there else [f"no single change of {searched} would {goal}", ""]
@@ -291,7 +313,9 @@ def _advice(setting: Setting, p: Prediction, target: float | None, seed: int) ->
 
 def _record(advice: Advice) -> dict[str, Any]:
     record = {name: getattr(advice, name) for name in ("lever", "before", "value", "size")}
-    return record | {"instance_variance": advice.prediction.instance_variance}
+    record |= {"instance_variance": advice.prediction.instance_variance}
+    network = advice.prediction.network
+    return record if network is None else record | {"network": network.to_dict()}
 
 
 def _change(advice: Advice) -> str:
@@ -300,7 +324,7 @@ def _change(advice: Advice) -> str:
         "batch_classes": "classes in a batch of the same size",
     }
     name = names.get(advice.lever, advice.lever)
-    return (
-        f"  {name} {advice.before:g} -> {advice.value:.4g}: "
-        f"instance variance {advice.prediction.instance_variance:.4f}"
-    )
+    reached = f"instance variance {advice.prediction.instance_variance:.4f}"
+    if advice.prediction.network is not None:
+        reached = f"variance within classes {advice.prediction.network.within_class_variance}"
+    return f"  {name} {advice.before:g} -> {advice.value:.4g}: {reached}"

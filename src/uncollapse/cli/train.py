@@ -11,8 +11,19 @@ import typer
 
 from uncollapse.cli._console import INTERRUPTED, bar, need, print_json, say, tell
 from uncollapse.cli._setting import Changes, FromZero, Json, OptionalOutput, Output
+from uncollapse.errors import InputError
 from uncollapse.progress import Step
-from uncollapse.records import Prediction, read_yaml, to_json_types
+from uncollapse.records import (
+    Calibration,
+    NetworkComparison,
+    NetworkPrediction,
+    Prediction,
+    RunRecord,
+    circumstances_of,
+    read_network_run,
+    read_yaml,
+    to_json_types,
+)
 
 if TYPE_CHECKING:
     from uncollapse.training import Problem, TrainResult
@@ -36,13 +47,22 @@ def need_training(config: Path | None = None) -> None:
     need(what, "train", "kornia", "lightning_fabric", "timm")
 
 
-def _predicted(problem: Problem) -> Prediction | None:
-    from uncollapse.theory import predict, with_keep
+def _predicted(problem: Problem, calibration: Calibration | None) -> Prediction | None:
+    from uncollapse.theory import forecast, predict, with_keep
 
-    setting = problem.setting()
+    setting, config = problem.setting(), problem.config
     if not setting.balanced and len(setting.counts) > MANY_CLASSES:
         return None
-    return with_keep(predict(setting, thresholds=False), problem.config.loss.keep)
+    prediction = predict(setting, thresholds=False)
+    if calibration is not None:
+        network = forecast(
+            calibration,
+            setting,
+            steps=problem.sampler.steps * config.epochs,
+            circumstances=circumstances_of(config.plain(), problem.data.description.fingerprint),
+        )
+        prediction = replace(prediction, network=network)
+    return with_keep(prediction, config.loss.keep)
 
 
 def _tell(problem: Problem, prediction: Prediction | None) -> None:
@@ -63,6 +83,8 @@ def _tell(problem: Problem, prediction: Prediction | None) -> None:
         f"{config.loss.temperature:g}: variance {prediction.instance_variance:.4f} between "
         f"instances, {prediction.view_variance:.4f} between views"
     )
+    if prediction.network is not None:
+        _tell_network(prediction.network)
     if config.loss.keep:
         say(f"keep         {config.loss.reference}: {prediction.notes[-1]}")
     if "spread" not in prediction.phase_per_class:
@@ -74,6 +96,39 @@ def _tell(problem: Problem, prediction: Prediction | None) -> None:
         phases = zip(data.label_names, prediction.phase_per_class, strict=True)
         collapsed = [name for name, phase in phases if phase not in ("spread", None)]
         say(f"WARNING      predicted to collapse: {', '.join(collapsed)}")
+
+
+def _tell_network(network: NetworkPrediction) -> None:
+    """What a network like those of the calibration will show at the end."""
+    begins = network.alpha_where_spread_begins
+    where = "at no alpha" if begins is None else f"at alpha {begins}"
+    say(
+        f"network      one like those of the calibration: variance within classes "
+        f"{network.within_class_variance}, between classes {network.between_class_variance}; its "
+        f"spread begins {where}"
+    )
+    for note in network.notes:
+        say(f"note         {note}")
+
+
+def _against(folder: Path, prediction: Prediction | None) -> dict[str, NetworkComparison] | None:
+    """What a finished run shows beside what was predicted for a network like it, now or before."""
+    known = (prediction, RunRecord.read(folder / "run.json").prediction)
+    network = next((p.network for p in known if p is not None and p.network is not None), None)
+    if network is None:
+        return None
+    try:
+        run = read_network_run(folder)
+    except InputError:  # Without validation rows nothing was measured.
+        return None
+    if run.layer != network.layer:
+        return None
+    return network.beside(within=run.within_class_variance, between=run.between_class_variance)
+
+
+def _show_network(beside: dict[str, NetworkComparison]) -> None:
+    for name, found in beside.items():
+        tell(f"network like yours: {name.replace('_', ' ')} {found}")
 
 
 def _show(result: TrainResult) -> None:
@@ -95,6 +150,11 @@ def train_command(
     set_: Changes = (),
     output: Annotated[OptionalOutput, "The run's folder. [default: runs/CONFIG]"] = None,
     resume: Annotated[bool, "Go on with the run in that folder."] = False,
+    calibration: Annotated[
+        Path | None,
+        "Calibration of runs like it (`uncollapse calibrate`), to say what it will show, and at its"
+        " end what it showed beside that.",
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Train an encoder, and watch for collapse.
@@ -108,12 +168,15 @@ def train_command(
     from uncollapse.metrics import scores
     from uncollapse.training import build_problem, check_folder, load_config, train
 
+    constants = None
+    if calibration is not None:
+        constants = Calibration.read(calibration, "write it with uncollapse calibrate")
     checked = load_config(config, set_)
     folder = output or Path("runs") / config.stem
     check_folder(folder, resume=resume)
     with bar("reading", "images") as progress:
         problem = build_problem(checked, base=config.parent, progress=progress)
-    prediction = _predicted(problem)
+    prediction = _predicted(problem, constants)
     _tell(problem, prediction)
     record = {"prediction": prediction}
     with bar("training", "steps") as update:
@@ -124,11 +187,16 @@ def train_command(
         result = train(
             problem, folder, resume=resume, scores=scores, record=record, progress=progress
         )
+    beside = None if result.interrupted else _against(folder, prediction)
     if as_json:
         answer = to_json_types(vars(result) | record)
+        if beside is not None:
+            answer["network"] = to_json_types(beside)
         print_json("training", answer | {"folder": str(result.folder)})
     else:
         _show(result)
+        if beside is not None:
+            _show_network(beside)
     if result.interrupted:
         raise typer.Exit(INTERRUPTED)
 

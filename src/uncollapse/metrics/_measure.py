@@ -245,7 +245,9 @@ def build_record(
     told = shown(macro, units, confidence)
     share = told.share if told.share != macro.share else None
     secondary = secondary_measures(classes, macro.variances, beside.uniformity, beside.nc1_null)
-    known = Known(beside.probe, beside.slices, reference, units, share, secondary.first_direction)
+    known = Known(
+        beside.probe, beside.slices, reference, units, share, secondary.first_direction, layer
+    )
     judged = for_the_whole(macro, units, confidence)
     verdict, reasons = judge(judged, classes.names, margins, prediction, known)
     reasons = (*reasons, *about_rows(classes))

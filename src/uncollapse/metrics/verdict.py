@@ -23,6 +23,7 @@ from uncollapse.metrics._expected import (
     reached,
 )
 from uncollapse.metrics._few import KIND, RARE_KIND, UNSEEN, missed
+from uncollapse.metrics._network import beside_network
 from uncollapse.metrics.variance import Decomposition
 from uncollapse.records import Margins, Prediction, Reason, SliceColumn, Value, Verdict
 
@@ -60,6 +61,7 @@ class Known:
     units: int | None = None  # of the whole; None for a part
     share: records.Estimate | None = None  # as it is shown, where that is without its interval
     direction: records.FirstDirection | None = None
+    layer: str | None = None
 
 
 NOTHING = Known()
@@ -266,6 +268,8 @@ def _besides(
         within, expected = levels.variances.within_class_variance, for_new_instances(prediction)
         side = _side(within, expected)
         yield Reason.from_code("UC503", side, measured=within, predicted=expected)
+        if prediction.network is not None:
+            yield from beside_network(prediction.network, within, known.layer)
 
 
 def _side(measured: records.Estimate, expected: float) -> str:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, ClassVar
 
 from uncollapse.errors import InputError
 from uncollapse.pilot.free import copy_map
 from uncollapse.records import (
+    Calibration,
     Document,
     Message,
     Objective,
@@ -44,7 +46,9 @@ class PlanFile(Document):
 
 
 @contextmanager
-def opened(path: Path, config: TrainConfig, options: PilotOptions) -> Iterator[PlanFile]:
+def opened(
+    path: Path, config: TrainConfig, options: PilotOptions, calibration: Calibration | None = None
+) -> Iterator[PlanFile]:
     """Lock a pilot's folder; its plan.
 
     Refused where it holds something else or another pilot, one at work, or a damaged trial.
@@ -57,12 +61,19 @@ def opened(path: Path, config: TrainConfig, options: PilotOptions) -> Iterator[P
             "choose another folder with -o",
         )
     with locked(path, "pilot"):
-        yield _plan(path, config, options)
+        yield _plan(path, config, options, calibration)
 
 
-def _plan(path: Path, config: TrainConfig, options: PilotOptions) -> PlanFile:
-    asked = {key: value for key, value in asdict(options).items() if key not in _FREE}
-    new = PlanFile(to_json_types({"config": config.plain(), "options": asked}), None)
+def _plan(
+    path: Path, config: TrainConfig, options: PilotOptions, calibration: Calibration | None
+) -> PlanFile:
+    asked: dict[str, Any] = {
+        "config": config.plain(),
+        "options": {key: value for key, value in asdict(options).items() if key not in _FREE},
+    }
+    if calibration is not None:
+        asked["calibration"] = sha256(calibration.to_json().encode()).hexdigest()
+    new = PlanFile(to_json_types(asked), None)
     file = path / "plan.json"
     if not file.exists():
         return new
@@ -73,7 +84,7 @@ def _plan(path: Path, config: TrainConfig, options: PilotOptions) -> PlanFile:
         former = replace(former, asked=former.asked | {"options": _NEW | then})
     if former.asked != new.asked:
         raise InputError(
-            f"the configuration and options of the pilot in {path}",
+            f"the configuration, options and calibration of the pilot in {path}",
             "others",
             "go on with the same ones, or choose another folder with -o",
         )

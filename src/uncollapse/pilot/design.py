@@ -2,14 +2,17 @@
 
 For alpha, and for the temperature where it can, values are the solutions of V(value) = q V_max for
 q in `SHARES`, where V is the predicted instance variance and V_max that at alpha = 1: a family in
-one dimension, "target variance", in place of a grid in alpha and tau. Batches are quartered,
+one dimension, "target variance", in place of a grid in alpha and tau. With a calibration V is the
+variance of a network like those of it, and values lie at q of the way from V_min, that at alpha 0,
+to V_max: where the optimum is spread first, networks do not move yet. Batches are quartered,
 halved, doubled and quadrupled, views doubled. Augmentation is no variable of the theory: its
 neighbours in strength are tried. What is predicted to collapse is kept in the list and not trained.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from itertools import pairwise
 from math import log2
 from operator import itemgetter
@@ -18,6 +21,7 @@ import numpy as np
 from scipy.optimize import brentq
 
 from uncollapse.records import (
+    Calibration,
     PredictedVariance,
     Prediction,
     Setting,
@@ -25,7 +29,7 @@ from uncollapse.records import (
     Trial,
     changed_setting,
 )
-from uncollapse.theory import advise, predict
+from uncollapse.theory import advise, expected_variances, forecast, predict
 from uncollapse.training import Problem
 
 SHARES = (0.1, 0.2, 0.35, 0.5)
@@ -39,18 +43,37 @@ _MANY_CLASSES = 200
 _OCTAVES = 3
 
 
-def design(problem: Problem) -> list[Trial]:
+def design(problem: Problem, calibration: Calibration | None = None) -> list[Trial]:
     """The present setting first, then the candidates, the smallest changes first.
 
     Every candidate changes one key, as only single changes can be told apart by a small pilot.
     """
     setting, note = predictable(problem.setting(), _MANY_CLASSES)
-    start = trial_of("start", (), 0.0, predict(setting, thresholds=False), note)
-    candidates = [*_alphas(setting), *_temperatures(setting)]
-    candidates += [_candidate(setting, *tried) for tried in batch_changes(problem)]
-    candidates += _views(setting, problem)
-    candidates += [_candidate(setting, *t, AUGMENTED) for t in augmentation_changes(problem)]
+    foretell = foreteller(calibration)
+    start = trial_of("start", (), 0.0, foretell(setting), note)
+
+    def candidate(change: SettingChange, size: float, note: str = "") -> Trial:
+        prediction = foretell(changed_setting(setting, [change]))
+        return trial_of(name_of(change), (change,), size, prediction, note)
+
+    tried = [*_alphas(setting, calibration), *_temperatures(setting, calibration)]
+    tried += [*batch_changes(problem), *_views(setting, problem)]
+    candidates = [candidate(*each) for each in tried]
+    candidates += [candidate(*each, AUGMENTED) for each in augmentation_changes(problem)]
     return [start, *_smallest_first(candidates)]
+
+
+def foreteller(calibration: Calibration | None) -> Callable[[Setting], Prediction]:
+    """What predicts settings: theory, and with a calibration also what a network shows."""
+
+    def foretell(setting: Setting) -> Prediction:
+        prediction = predict(setting, thresholds=False)
+        if calibration is None:
+            return prediction
+        network = forecast(calibration, setting, thresholds=False)
+        return replace(prediction, network=network)
+
+    return foretell
 
 
 def trial_of(
@@ -62,12 +85,16 @@ def trial_of(
 ) -> Trial:
     """A trial before any run; what is predicted to collapse has none, but for the start."""
     lost = bool(change) and "spread" not in prediction.phase_per_class
+    network = prediction.network
     return Trial(
         name=name,
         change=change,
         size=size,
         prediction=PredictedVariance(
-            prediction.phase, prediction.instance_variance, prediction.within_class_variance
+            prediction.phase,
+            prediction.instance_variance,
+            prediction.within_class_variance,
+            None if network is None else network.within_class_variance,
         ),
         note=note,
         status="predicted-collapse" if lost else "waiting",
@@ -93,21 +120,24 @@ def name_of(change: SettingChange) -> str:
     return f"{short}-{shown}"
 
 
-def _candidate(setting: Setting, change: SettingChange, size: float, note: str = "") -> Trial:
-    prediction = predict(changed_setting(setting, [change]), thresholds=False)
-    return trial_of(name_of(change), (change,), size, prediction, note)
+def _variances(settings: list[Setting], calibration: Calibration | None) -> list[float]:
+    """V of settings: of the optimum, or of a network."""
+    if calibration is not None:
+        return [float(value) for value in expected_variances(calibration, settings)]
+    return [predict(at, thresholds=False).instance_variance for at in settings]
 
 
-def _variance(setting: Setting) -> float:
-    return predict(setting, thresholds=False).instance_variance
-
-
-def _targets(setting: Setting) -> list[float]:
+def _targets(setting: Setting, calibration: Calibration | None) -> list[float]:
     """Useful variances that differ from the present one."""
-    has_self = setting.views > 1 or setting.self_pairs == "include"
-    top = _variance(setting.with_(alpha=1.0)) if has_self else 0.0
-    now = _variance(setting)
-    return [q * top for q in SHARES if abs(q * top - now) > _SAME * top]
+    if setting.views == 1 and setting.self_pairs == "exclude":
+        return []
+    ends = [setting, setting.with_(alpha=1.0)]
+    if calibration is not None:
+        ends.append(setting.with_(alpha=0.0))
+    now, top, *least = _variances(ends, calibration)
+    low = least[0] if least else 0.0
+    goals = (low + q * (top - low) for q in SHARES)
+    return [goal for goal in goals if abs(goal - now) > _SAME * (top - low)]
 
 
 def rounded(value: float) -> float:
@@ -121,35 +151,46 @@ def _smallest_first(candidates: Iterable[Trial]) -> list[Trial]:
     return [trial for _, trial in sorted(distinct.values(), key=itemgetter(0))]
 
 
-def _alphas(setting: Setting) -> Iterator[Trial]:
+def _alphas(
+    setting: Setting, calibration: Calibration | None
+) -> Iterator[tuple[SettingChange, float]]:
     lowest = setting.with_(alpha=0.0)
-    for target in _targets(setting):
-        for advice in advise(lowest, target_variance=target, levers=("alpha",)):
+    for target in _targets(setting, calibration):
+        found = advise(lowest, target_variance=target, levers=("alpha",), calibration=calibration)
+        for advice in found:
             alpha = rounded(advice.value)
-            change = SettingChange("loss.alpha", setting.alpha, alpha)
-            yield _candidate(setting, change, abs(alpha - setting.alpha))
+            yield SettingChange("loss.alpha", setting.alpha, alpha), abs(alpha - setting.alpha)
 
 
-def _temperatures(setting: Setting) -> list[Trial]:
+def _temperatures(
+    setting: Setting, calibration: Calibration | None
+) -> list[tuple[SettingChange, float]]:
     """The two nearest temperatures that reach a target variance above the present one."""
     steps = np.arange(-_OCTAVES, _OCTAVES + 0.25, 0.5)
 
-    def variance(step: float) -> float:
-        return _variance(setting.with_(temperature=setting.temperature * 2.0**step))
+    def at(step: float) -> Setting:
+        return setting.with_(temperature=setting.temperature * 2.0**step)
 
-    values = [variance(step) for step in steps]
-    candidates = []
-    for target in _targets(setting):
+    values = _variances([at(step) for step in steps], calibration)
+    found: dict[float, tuple[SettingChange, float]] = {}
+    for target in _targets(setting, calibration):
         if target <= values[len(steps) // 2]:
             continue
         # V(tau) is solved where it crosses a target between neighbours on a grid of half octaves.
         for (a, v), (b, w) in pairwise(zip(steps, values, strict=True)):
             if (v - target) * (w - target) < 0:
-                step = brentq(lambda x, goal=target: variance(x) - goal, a, b, xtol=0.02)
+                step = brentq(
+                    lambda x, goal=target: _variances([at(x)], calibration)[0] - goal,
+                    a,
+                    b,
+                    xtol=0.02,
+                )
                 tau = rounded(setting.temperature * 2.0**step)
-                change = SettingChange("loss.temperature", setting.temperature, tau)
-                candidates.append(_candidate(setting, change, abs(log2(tau / setting.temperature))))
-    return _smallest_first(candidates)[:2]
+                size = abs(log2(tau / setting.temperature))
+                if size:
+                    change = SettingChange("loss.temperature", setting.temperature, tau)
+                    found[tau] = change, size
+    return sorted(found.values(), key=itemgetter(1))[:2]
 
 
 def batch_changes(problem: Problem) -> Iterator[tuple[SettingChange, float]]:
@@ -172,13 +213,13 @@ def batch_changes(problem: Problem) -> Iterator[tuple[SettingChange, float]]:
         yield SettingChange(key, before, after), abs(log2(factor))
 
 
-def _views(setting: Setting, problem: Problem) -> Iterator[Trial]:
+def _views(setting: Setting, problem: Problem) -> Iterator[tuple[SettingChange, float]]:
     now = problem.config.views.count
     inputs = problem.data.inputs
     stored = inputs.shape[0] if inputs.kind == "views" else None
     after = 2 * now
     if after <= 8 and (stored is None or after <= stored):
-        yield _candidate(setting, SettingChange("views.count", now, after), log2(after / now))
+        yield SettingChange("views.count", now, after), log2(after / now)
 
 
 def augmentation_changes(problem: Problem) -> Iterator[tuple[SettingChange, float]]:

@@ -4,8 +4,9 @@ Alpha at `ALPHAS`, the temperature halved, doubled and four times, batches as `d
 the neighbours in strength of augmentation, and a half or twice the epochs where the plan has them:
 half stops early, with a schedule of its own. What is predicted to collapse is left out.
 
-Features are the predicted variance between instances in alpha's place, temperature and instances of
-a class in a batch, and, in a smaller range, augmentation and epochs.
+Features are the predicted variance between instances in alpha's place (with a calibration, what a
+network shows inside classes), temperature and instances of a class in a batch, and, in a smaller
+range, augmentation and epochs.
 """
 
 from __future__ import annotations
@@ -22,14 +23,22 @@ from uncollapse.pilot.design import (
     STRENGTHS,
     augmentation_changes,
     batch_changes,
+    foreteller,
     name_of,
     predictable,
     rounded,
     trial_of,
 )
 from uncollapse.pilot.search import dial_features
-from uncollapse.records import PilotPlan, Prediction, Setting, SettingChange, Trial, changed_setting
-from uncollapse.theory import predict
+from uncollapse.records import (
+    Calibration,
+    PilotPlan,
+    Prediction,
+    Setting,
+    SettingChange,
+    Trial,
+    changed_setting,
+)
 from uncollapse.training import Problem
 
 ALPHAS = (0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.7, 0.9)
@@ -55,16 +64,16 @@ class Space:
     dials: dict[str, tuple[object, ...]]  # of each that can change, its values; the present first
 
 
-def space(problem: Problem, plan: PilotPlan) -> Space:
+def space(problem: Problem, plan: PilotPlan, calibration: Calibration | None = None) -> Space:
     """The grid around the present setting, for runs of the lengths that the plan allows."""
     setting, note = predictable(problem.setting(), _MANY_CLASSES)
     levels = [[_STAY, *options] for options in _options(setting, problem, plan)]
-    known: dict[Setting, Prediction] = {}
+    known, foretell = dict[Setting, Prediction](), foreteller(calibration)
     trials, rows = list[Trial](), list[list[float]]()
     for options in sorted(product(*levels), key=lambda chosen: sum(far for _, far in chosen)):
         change = tuple(one for one, _ in options if one is not None)
         there = changed_setting(setting, change)
-        prediction = known.get(there) or predict(there, thresholds=False)
+        prediction = known.get(there) or foretell(there)
         known[there] = prediction
         augmented = any(one.key == _AUGMENTATION for one in change)
         name = "+".join(map(name_of, change)) or "start"
@@ -111,9 +120,10 @@ def _features(
     batch = next((one for key, one in after.items() if key.startswith("batch.")), None)
     more = 1.0 if batch is None else batch.after / batch.before
     count = _per_class(problem) * more
-    spread = dial_features(
-        [setting.alpha], [setting.temperature], [count], variance=[prediction.instance_variance]
-    )
+    variance = prediction.instance_variance
+    if prediction.network is not None:
+        variance = prediction.network.within_class_variance.estimate
+    spread = dial_features([setting.alpha], [setting.temperature], [count], variance=[variance])
     steps = 0.0
     if (one := after.get(_AUGMENTATION)) is not None:
         steps = STRENGTHS.index(one.after) - STRENGTHS.index(one.before)

@@ -19,9 +19,17 @@ from uncollapse.pilot.goal import choose_goal
 from uncollapse.pilot.jobs import Common
 from uncollapse.pilot.pool import on_processes
 from uncollapse.progress import OnStep, Step, no_steps
-from uncollapse.records import PilotConditions, PilotOptions, PilotResult
+from uncollapse.records import (
+    Calibration,
+    Message,
+    PilotConditions,
+    PilotOptions,
+    PilotResult,
+    circumstances_of,
+)
 from uncollapse.storage import write_json
-from uncollapse.training import TrainConfig, build_problem
+from uncollapse.theory import forecast
+from uncollapse.training import Problem, TrainConfig, build_problem
 
 # Seeds of the confirmation are those of the trials plus this.
 FRESH = 1000
@@ -34,6 +42,7 @@ def pilot(
     base: Path | None = None,
     options: PilotOptions | None = None,
     downstream: Mapping[str, tuple[DataConfig, Path]] | None = None,
+    calibration: Calibration | None = None,
     runner: Runner = on_processes,
     progress: OnStep = no_steps,
 ) -> PilotResult:
@@ -46,6 +55,8 @@ def pilot(
         base: Folder that relative paths in the configuration refer to; None for the current one.
         options: Budget, seeds, objective, margins.
         downstream: `data:` blocks by name, with the folders that their paths refer to.
+        calibration: Of networks like the present one (`uncollapse.calibrate`): candidates are then
+            chosen by the variance that a network will have, and not the optimum of the loss.
         runner: What runs jobs: `on_processes`, or `uncollapse.pilot.on_ray`.
         progress: Called with the plan, in words, and whenever a run ends.
 
@@ -69,7 +80,7 @@ def pilot(
     options = options or PilotOptions()
     base = (base or Path()).resolve()
     others = dict(downstream or {})
-    with opened(output, config, options) as file:
+    with opened(output, config, options, calibration) as file:
         problem = build_problem(config, base=base)
         goal = choose_goal(problem, options, list(others))
         same_objective(file, goal, output)
@@ -77,7 +88,7 @@ def pilot(
         problem = build_problem(part_config, base=base)
         if not len(problem.data.rows("test")):
             raise InputError("test rows, to confirm by", "none", "set data.split.test")
-        trials = design(problem)
+        trials = design(problem, calibration)
         tried = sum(trial.status == "waiting" for trial in trials[1:])
         best = options.goal == "best"
         plan = file.plan or plan_epochs(problem, rows.share, SEARCHED if best else tried, options)
@@ -85,7 +96,7 @@ def pilot(
             write_json(
                 output / "plan.json", replace(file, plan=plan, objective=goal.name).to_dict()
             )
-        choices = space(problem, plan) if best else None
+        choices = space(problem, plan, calibration) if best else None
         total = sum(runs_of(plan.searched if best else tried, options))
         free = free_candidates(problem, options)
         text = plan_text(goal, rows, plan, trials, free, choices)
@@ -105,11 +116,20 @@ def pilot(
             fresh_seeds=fresh,
             options=_said(options),
             config=part_config.plain(),
+            calibration=None if calibration is None else _conditions(problem, calibration),
         )
         candidates = () if best else trials[1:]
         result = replace(stages.run(trials[0], *candidates), conditions=conditions)
         finish(output, result, config, base)
         return result
+
+
+def _conditions(problem: Problem, calibration: Calibration) -> tuple[Message, ...]:
+    """In what the calibration's runs differ from the start; its data are a part of theirs."""
+    own = circumstances_of(problem.config.plain(), "")
+    del own["data"]
+    setting = problem.setting()
+    return forecast(calibration, setting, thresholds=False, circumstances=own).differs
 
 
 def _said(options: PilotOptions) -> dict[str, str | int | float]:

@@ -4,10 +4,12 @@ from ._text import (
 from .calibration import (
     CONSTANTS,
     Calibration,
+    Circumstance,
     Constant,
     ConstantName,
     NetworkRun,
     NextRun,
+    circumstances_of,
     read_network_run,
 )
 from .codec import (
@@ -75,6 +77,7 @@ from .measurement_parts import (
 )
 from .network import (
     Expected,
+    NetworkComparison,
     NetworkPrediction,
 )
 from .pilot_options import (
@@ -202,6 +205,7 @@ __all__ = [
     "BlockCosines",
     "Calibration",
     "ChosenValues",
+    "Circumstance",
     "ClassDistance",
     "ClassMeasurement",
     "ClassReading",
@@ -240,6 +244,7 @@ __all__ = [
     "Message",
     "NC1Null",
     "NeighbourIndex",
+    "NetworkComparison",
     "NetworkPrediction",
     "NetworkRun",
     "NeuralCollapse",
@@ -323,6 +328,7 @@ __all__ = [
     "changed_setting",
     "check_confidence",
     "check_from_zero",
+    "circumstances_of",
     "group_of",
     "number",
     "parse_json",

@@ -109,6 +109,10 @@ def variance_table(
         total = prediction.within_class_variance + prediction.between_class_variance
         for row, name in zip(rows, macro, strict=True):
             row.append(prediction.get(name, total))
+        if prediction.network is not None:
+            columns.append("network like yours")
+            for row, name in zip(rows, macro, strict=True):
+                row.append(str(prediction.network.get(name, "")))
     return number_table("Variance on the unit sphere", columns, rows)
 
 

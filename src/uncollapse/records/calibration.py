@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
 
 from uncollapse.errors import InputError
 from uncollapse.records import scalars
 from uncollapse.records.codec import Document, Part
+from uncollapse.records.reading import read_yaml
 from uncollapse.records.run import EpochLine, RunRecord
 from uncollapse.records.setting import Setting
 
 ConstantName = Literal["progress", "agreement", "dimension", "unlearned"]
 CONSTANTS: tuple[ConstantName, ...] = get_args(ConstantName)
+# Of a configuration, what constants depend on and a setting does not hold.
+Circumstance = Literal["data", "augmentation", "encoder", "head", "optimiser"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +34,8 @@ class NetworkRun(Part):
         within_before, between_before: The same before the first step; None where unknown.
         layer: Layer of the embeddings.
         source: Where it comes from.
+        circumstances: What constants depend on beside the setting (`circumstances_of`); empty where
+            it is not known.
 
     Examples:
         >>> from uncollapse import Setting
@@ -48,6 +55,7 @@ class NetworkRun(Part):
     between_before: scalars.Portion | None = None
     layer: str = "projector"
     source: str = ""
+    circumstances: dict[Circumstance, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,7 +181,31 @@ def read_network_run(folder: Path) -> NetworkRun:
         between_before=before[1],
         layer=layer,
         source=str(folder),
+        circumstances=_circumstances(folder, record),
     )
+
+
+def circumstances_of(config: Mapping[str, Any], fingerprint: str) -> dict[Circumstance, str]:
+    """What a calibration depends on, of a run's configuration and its data's fingerprint.
+
+    Examples:
+        >>> config = {"views": {"count": 2, "augmentation": "weak"}, "head": {"layers": 2}}
+        >>> circumstances_of(config, "a1")
+        {'data': 'a1', 'augmentation': '"weak"', 'head': '{"layers": 2}'}
+    """
+    views = config.get("views") or {}
+    parts: dict[Circumstance, Any] = {"augmentation": views.get("augmentation")}
+    blocks: tuple[Circumstance, ...] = ("encoder", "head", "optimiser")
+    parts |= {name: config.get(name) for name in blocks}
+    known = {k: json.dumps(v, sort_keys=True) for k, v in parts.items() if v is not None}
+    return {"data": fingerprint, **known}
+
+
+def _circumstances(folder: Path, record: RunRecord) -> dict[Circumstance, str]:
+    """Those of a run's folder; of one without its configuration the data alone."""
+    path = folder / "config.yaml"
+    config = read_yaml(path, "a configuration", "restore the file") if path.is_file() else {}
+    return circumstances_of(config if isinstance(config, dict) else {}, record.data.fingerprint)
 
 
 def _has(line: EpochLine, layer: str) -> bool:

@@ -1,11 +1,15 @@
-"""What is expected of a trained network."""
+"""What is expected of a trained network, and what was measured beside it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from uncollapse.records import scalars
 from uncollapse.records.codec import Part
+from uncollapse.records.verdict import Message
+
+Side = Literal["below", "consistent", "above"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +23,25 @@ class Expected(Part):
     def __str__(self) -> str:
         return f"{self.estimate:.2f} [{self.low:.2f}, {self.high:.2f}]"
 
+    def side(self, low: float, high: float) -> Side:
+        """Where a measurement lies that may be anything from `low` to `high`."""
+        if high < self.low:
+            return "below"
+        return "above" if low > self.high else "consistent"
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkComparison(Part):
+    """What a network showed beside what was expected of one like it."""
+
+    measured: float
+    expected: Expected
+    side: Side
+
+    def __str__(self) -> str:
+        said = {"below": ", below it", "consistent": "", "above": ", above it"}[self.side]
+        return f"predicted {self.expected}, measured {self.measured:.2f}{said}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkPrediction(Part):
@@ -29,7 +52,9 @@ class NetworkPrediction(Part):
         alpha_where_spread_begins: The alpha, all else the same, at which the variance inside
             classes is twice that at alpha 0; None where it is at no alpha.
         confidence: Of the intervals.
-        notes: What the reader must know to use them.
+        layer: Of the embeddings that it is about.
+        differs: In what the calibration's runs were made under other conditions.
+        notes: The same in words: what the reader must know to use the numbers.
 
     Examples:
         >>> between = Expected(estimate=0.3, low=0.2, high=0.4)
@@ -41,10 +66,24 @@ class NetworkPrediction(Part):
         ... )
         >>> str(expected.within_class_variance)
         '0.10 [0.05, 0.20]'
+        >>> print(expected.beside(within=0.23, between=0.35)["within_class_variance"])
+        predicted 0.10 [0.05, 0.20], measured 0.23, above it
     """
 
     within_class_variance: Expected
     between_class_variance: Expected
     alpha_where_spread_begins: Expected | None
     confidence: scalars.Fraction
+    layer: str = "projector"
+    differs: tuple[Message, ...] = ()
     notes: tuple[str, ...] = ()
+
+    def beside(self, *, within: float, between: float) -> dict[str, NetworkComparison]:
+        """Both variances as they were measured, beside what is expected of them."""
+        found = {"within_class_variance": within, "between_class_variance": between}
+        return {
+            name: NetworkComparison(
+                measured=value, expected=self[name], side=self[name].side(value, value)
+            )
+            for name, value in found.items()
+        }

@@ -147,7 +147,8 @@ class PilotPlan(Part):
 class PilotConditions(Part):
     """Under which conditions a pilot compared its settings; `setting` and `config` are the start's.
 
-    The fresh seeds are those of the confirmation.
+    The fresh seeds are those of the confirmation. `calibration` says in what the runs that networks
+    are foretold by were made under other conditions; None where there was no calibration.
     """
 
     setting: Setting | None = None
@@ -157,6 +158,7 @@ class PilotConditions(Part):
     fresh_seeds: tuple[scalars.Count, ...] = ()
     options: dict[str, str | int | float] = field(default_factory=dict)
     config: dict[str, Any] = field(default_factory=dict)
+    calibration: tuple[Message, ...] | None = None
     chosen_on: str = "validation"
     confirmed_on: str = "test, once"
 
@@ -222,6 +224,7 @@ def _row(trial: Trial, layer: str) -> dict[str, Any]:
         "status": trial.status,
         "size": trial.size,
         "predicted_variance": predicted and predicted.instance_variance,
+        "network_variance": predicted and predicted.network and predicted.network.estimate,
         "measured_variance": means.get("instance_variance"),
         "objective": means.get("objective"),
         "task": means.get("task"),

@@ -8,6 +8,7 @@ from typing import ClassVar, Literal, Self
 
 from uncollapse.records import scalars
 from uncollapse.records.codec import Document, Part
+from uncollapse.records.network import Expected
 from uncollapse.records.prediction import Phase
 from uncollapse.records.reading import read_json
 from uncollapse.records.run import SettingChange
@@ -83,11 +84,15 @@ class TrialFile(TrialRun, Document):
 
 @dataclass(frozen=True)
 class PredictedVariance(Part):
-    """What theory says of a setting, in short."""
+    """What theory says of a setting, in short, and what is expected of a network like one's own.
+
+    The latter is its variance inside classes; None without a calibration.
+    """
 
     phase: Phase
     instance_variance: scalars.Portion
     within_class_variance: scalars.Portion | None = None
+    network: Expected | None = None
 
 
 TrialStatus = Literal["waiting", "complete", "pruned", "failed", "predicted-collapse"]

@@ -11,7 +11,8 @@ from uncollapse.records import (
     Setting,
 )
 from uncollapse.theory._keep import with_keep
-from uncollapse.theory.advice import LEVERS, Advice, Lever, advise
+from uncollapse.theory._levers import LEVERS, Advice, Lever
+from uncollapse.theory.advice import advise
 from uncollapse.theory.balanced import (
     BalancedOptimum,
     alpha_threshold,
@@ -19,7 +20,13 @@ from uncollapse.theory.balanced import (
     temperature_threshold,
     view_splitting_threshold,
 )
-from uncollapse.theory.calibration import calibrate, candidates, following, forecast
+from uncollapse.theory.calibration import (
+    calibrate,
+    candidates,
+    expected_variances,
+    following,
+    forecast,
+)
 from uncollapse.theory.decode import decode_loss
 from uncollapse.theory.geometry import Embeddings, gram, realise, ssem
 from uncollapse.theory.prediction import predict
@@ -44,6 +51,7 @@ __all__ = [
     "calibrate",
     "candidates",
     "decode_loss",
+    "expected_variances",
     "following",
     "forecast",
     "gram",

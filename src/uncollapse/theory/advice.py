@@ -4,59 +4,30 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import log2
-from typing import Literal, get_args
 
 import numpy as np
 from scipy.optimize import brentq
 from scipy.special import expit, logit
 
 from uncollapse.errors import InputError
-from uncollapse.records import BalancedBatch, Prediction, RandomBatch, Setting
+from uncollapse.records import BalancedBatch, Calibration, RandomBatch, Setting
+from uncollapse.theory._levers import LEVERS, MOST_VIEWS, Advice, Lever, size_of, value_of
+from uncollapse.theory._network_advice import advise_network
 from uncollapse.theory._solve import Solution, optimum
 from uncollapse.theory._terms import program_of
 from uncollapse.theory._thresholds import alpha_guess, bracketed
 from uncollapse.theory.prediction import predict
 
-Lever = Literal["alpha", "temperature", "batch_per_class", "batch_classes", "views"]
-
-LEVERS: tuple[Lever, ...] = get_args(Lever)
-
 # Without a target: the instance variance that every class must reach. Far enough from the edge
 # that a real run, which only approaches the optimum, can be told from collapse.
 CLEAR_OF_COLLAPSE = 0.01
-MOST_VIEWS = 16
 # The search by alpha: no goal is reached below the one, and the other is all weight but 1e-9.
 LOWEST_ALPHA, HIGHEST_ODDS = 1e-12, float(logit(1 - 1e-9))
 # Where a rough search is made exact: a step for its slope, and how many steps at most.
 SLOPE_STEP, SETTLING_STEPS = 1e-3, 6
 TEMPERATURE_STEPS = 2.0 ** np.arange(0.125, 7.0, 0.125)
-
-
-@dataclass(frozen=True)
-class Advice:
-    """One single change of a setting and what it is predicted to do.
-
-    Attributes:
-        lever: What is changed: "alpha", "temperature", "batch_per_class" (more instances of a
-            class in a batch, which grows; for random batches on average), "batch_classes" (fewer
-            classes in a batch of the same size, so more instances of each) or "views".
-        value: The new value (alpha, tau, n_b, k or p).
-        before: The old value.
-        size: How small the change is: |difference| for alpha, |log2 of the ratio| for the others
-            (of the instances per class in a batch for both batch levers), so that doubling or
-            halving is 1 and moving all weight between the losses is 1.
-        setting: The changed setting.
-        prediction: Its prediction, without thresholds.
-    """
-
-    lever: Lever
-    value: float
-    before: float
-    size: float
-    setting: Setting
-    prediction: Prediction
 
 
 def advise(
@@ -65,15 +36,20 @@ def advise(
     target_variance: float | None = None,
     levers: tuple[Lever, ...] = LEVERS,
     seed: int = 0,
+    calibration: Calibration | None = None,
 ) -> list[Advice]:
     """The smallest single change by each lever, smallest first.
 
     Args:
         setting: The present setting.
         target_variance: Wanted instance variance (mean over classes), in (0, 1). Where left out:
-            every class clear of collapse, with an instance variance of 0.01 or more.
+            every class clear of collapse, with an instance variance of 0.01 or more; with a
+            calibration, a fifth of the way that the network's variance goes from alpha 0 to 1.
         levers: What may be changed.
         seed: Seed of sampled batches, see `predict`.
+        calibration: Of networks (`calibrate`): changes after which one like those is expected to
+            have the wanted variance, instead of the optimum, near whose thresholds networks hardly
+            move.
 
     Returns:
         A list, empty if the setting is already there or no single change gets there.
@@ -85,6 +61,13 @@ def advise(
         >>> setting = Setting(classes=10, per_class=50, alpha=0, temperature=0.1)
         >>> [(a.lever, round(a.value, 3)) for a in advise(setting)]
         [('alpha', 0.011)]
+        >>> from uncollapse import NetworkRun, calibrate
+        >>> run = NetworkRun(
+        ...     setting=setting, steps=300, within_class_variance=0.03, between_class_variance=0.6
+        ... )
+        >>> found = advise(setting, calibration=calibrate([run]), levers=("alpha",))
+        >>> found[0].value > 0.1  # for a network like that one
+        True
     """
     if target_variance is not None and not 0 < target_variance < 1:
         raise InputError(
@@ -92,6 +75,8 @@ def advise(
             f"{target_variance!r}",
             "give the wanted instance variance; 0.1 to 0.4 is a moderate spread",
         )
+    if calibration is not None:
+        return advise_network(setting, calibration, target_variance, levers, seed)
 
     excess, rough = (_excess(target_variance, seed, rough) for rough in (False, True))
     many = isinstance(setting.batch, RandomBatch) and not setting.balanced
@@ -104,8 +89,8 @@ def advise(
             changed = _settled(lever, setting, changed, excess, rough)
         # A searched change that misses its goal by more than rounding is no advice.
         if changed is not None and excess(changed) >= -1e-6:
-            value, before = _value(lever, changed), _value(lever, setting)
-            size = _size(lever, setting, changed)
+            value, before = value_of(lever, changed), value_of(lever, setting)
+            size = size_of(lever, setting, changed)
             prediction = predict(changed, seed=seed, thresholds=False)
             advice.append(Advice(lever, value, before, size, changed, prediction))
     return sorted(advice, key=lambda change: change.size)
@@ -264,25 +249,6 @@ def _by_views(setting: Setting, excess: Excess) -> Setting | None:
 
 def _first(candidates: Iterable[Setting], excess: Excess) -> Setting | None:
     return next((changed for changed in candidates if excess(changed) >= 0), None)
-
-
-def _value(lever: Lever, setting: Setting) -> float:
-    """What a lever stands at; instances of a class in a batch are an average over classes."""
-    batch, m = setting.batch, len(setting.counts)
-    if lever == "batch_classes":
-        return float((batch.classes if isinstance(batch, BalancedBatch) else None) or m)
-    if lever != "batch_per_class":
-        return float(getattr(setting, lever))
-    if isinstance(batch, BalancedBatch):
-        return float(batch.per_class)
-    return (batch.size if isinstance(batch, RandomBatch) else setting.instances) / m
-
-
-def _size(lever: Lever, before: Setting, after: Setting) -> float:
-    if lever == "alpha":
-        return abs(after.alpha - before.alpha)
-    measured: Lever = "batch_per_class" if lever == "batch_classes" else lever
-    return abs(log2(_value(measured, after) / _value(measured, before)))
 
 
 _SEARCH: dict[Lever, Callable[[Setting, Excess], Setting | None]] = {

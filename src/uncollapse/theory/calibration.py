@@ -15,6 +15,7 @@ from uncollapse.records import (
     CONSTANTS,
     BalancedBatch,
     Calibration,
+    Circumstance,
     Constant,
     ConstantName,
     Expected,
@@ -24,6 +25,7 @@ from uncollapse.records import (
     RandomBatch,
     Setting,
 )
+from uncollapse.theory._conditions import differing
 from uncollapse.theory._flow import Array, batches_of
 from uncollapse.theory._posterior import (
     BEFORE,
@@ -37,7 +39,6 @@ from uncollapse.theory._posterior import (
 )
 
 DETERMINED = 0.5  # a constant is, if its deviation is below this part of the usual one
-LIKE = 1.25  # shares of classes up to this factor apart are like each other
 ALPHAS = np.geomspace(0.003, 0.99, 20)
 
 
@@ -99,7 +100,13 @@ def calibrate(
 
 
 def forecast(
-    calibration: Calibration, setting: Setting, *, seed: int = 0, thresholds: bool = True
+    calibration: Calibration,
+    setting: Setting,
+    *,
+    seed: int = 0,
+    thresholds: bool = True,
+    steps: int | None = None,
+    circumstances: Mapping[Circumstance, str] | None = None,
 ) -> NetworkPrediction:
     """What a network like those of a calibration shows at a setting, with intervals.
 
@@ -111,6 +118,9 @@ def forecast(
         setting: Loss, data and batch.
         seed: Of the deviations from the model.
         thresholds: Whether to compute where the spread begins, which takes most of the time.
+        steps: Steps of training; those of the calibration's first run where left out.
+        circumstances: What the network is trained with (`circumstances_of`), to say in what the
+            calibration's runs were others.
 
     Examples:
         >>> setting = Setting(classes=2, per_class=600, alpha=0.01, temperature=0.1)
@@ -121,7 +131,7 @@ def forecast(
         True
     """
     curve = [setting.with_(alpha=float(alpha)) for alpha in ALPHAS] if thresholds else []
-    within, between = _expected(calibration, [setting, *curve])
+    within, between = _expected(calibration, [setting, *curve], steps)
     rng = np.random.default_rng(seed)
     ends = (1 - calibration.confidence) / 2
     asked = (ends, 0.5, 1 - ends)
@@ -133,13 +143,31 @@ def forecast(
     if curve:
         begins = _doubling(within[:, 1:])
         spread = _three(np.minimum(begins, 1.0), asked) if np.isinf(begins).mean() < 0.5 else None
+    differs = tuple(differing(calibration, setting, steps, circumstances or {}))
     return NetworkPrediction(
         within_class_variance=found[0],
         between_class_variance=found[1],
         alpha_where_spread_begins=spread,
         confidence=calibration.confidence,
-        notes=tuple(_misfits(calibration, setting)),
+        layer=calibration.runs[0].layer,
+        differs=differs,
+        notes=tuple(map(str, differs)),
     )
+
+
+def expected_variances(calibration: Calibration, settings: Sequence[Setting]) -> Array:
+    """W of networks like those of a calibration at S settings, (S,): medians, all at once.
+
+    Examples:
+        >>> setting = Setting(classes=2, per_class=600, alpha=0.01, temperature=0.1)
+        >>> run = NetworkRun(setting=setting, steps=300, within_class_variance=0.03,
+        ...     between_class_variance=0.3, within_before=0.01, between_before=0.001)
+        >>> low, high = expected_variances(calibrate([run]), [setting, setting.with_(alpha=0.9)])
+        >>> bool(low < 0.1 < high)
+        True
+    """
+    medians: Array = np.median(_expected(calibration, settings)[0], axis=0)
+    return medians
 
 
 def candidates(setting: Setting) -> list[Setting]:
@@ -180,12 +208,15 @@ def following(calibration: Calibration, among: Sequence[Setting]) -> NextRun:
     )
 
 
-def _expected(calibration: Calibration, settings: Sequence[Setting]) -> tuple[Array, Array]:
+def _expected(
+    calibration: Calibration, settings: Sequence[Setting], steps: int | None = None
+) -> tuple[Array, Array]:
     """W and B of every draw, (draws, S) each."""
+    longer = 1.0 if steps is None else steps / calibration.steps
     return model(
         np.array(calibration.draws),
         batches_of(settings),
-        np.ones(len(settings)),
+        np.full(len(settings), longer),
         np.array([calibration.within_before, calibration.between_before]),
     )
 
@@ -236,15 +267,6 @@ def _notes(runs: Sequence[NetworkRun], constants: Sequence[Constant]) -> list[st
             f"({BEFORE[0]:g} within, {BEFORE[1]:g} between classes)"
         )
     return notes
-
-
-def _misfits(calibration: Calibration, setting: Setting) -> Iterable[str]:
-    first, now = (np.sort(s.counts) / s.instances for s in (calibration.runs[0].setting, setting))
-    if len(first) != len(now) or np.abs(np.log(first / now)).max() > np.log(LIKE):
-        yield (
-            "the calibration is of other classes: constants belong to data and network, "
-            "and are not known to hold for others"
-        )
 
 
 def _check(runs: Sequence[NetworkRun], held: Mapping[Any, float], draws: int, conf: float) -> None:

@@ -111,17 +111,22 @@ def _level_data(name: str, measurement: Measurement, words: Language) -> list[Ro
         ("between", "instance", "view") if lookup.has_views(measurement) else ("between", "within")
     )
     prediction = measurement.prediction
-    bars = {"measured": [measurement[lookup.LEVELS[part]].estimate for part in parts]}
+    bars = {"measured": {part: measurement[lookup.LEVELS[part]].estimate for part in parts}}
     if prediction is not None:
-        bars["predicted"] = [lookup.predicted_level(prediction, part) for part in parts]
+        bars["predicted"] = {part: lookup.predicted_level(prediction, part) for part in parts}
+        if (network := prediction.network) is not None:
+            bars["network"] = {
+                "between": network.between_class_variance.estimate,
+                "within": network.within_class_variance.estimate,
+            }
     rows: list[Row] = []
     for title, numbers in bars.items():
-        kept = [max(0.0, number or 0.0) for number in numbers]
-        total = sum(kept) or 1.0
+        kept = {part: max(0.0, number or 0.0) for part, number in numbers.items()}
+        total = sum(kept.values()) or 1.0
         bar = words.say(f"page.{title}") + (f" · {name}" if name else "")
-        for order, part in enumerate(parts):
-            row = {"bar": bar, "part": words.say(f"level.{part}"), "share": kept[order] / total}
-            rows.append(row | {"value": numbers[order], "order": order})
+        for order, (part, number) in enumerate(numbers.items()):
+            row = {"bar": bar, "part": words.say(f"level.{part}"), "share": kept[part] / total}
+            rows.append(row | {"value": number, "order": order})
     return rows
 
 

@@ -98,6 +98,11 @@ def predicted_level(prediction: Prediction | None, level: str) -> float | None:
     return float(prediction[LEVELS[level]])
 
 
+def network_of(prediction: Prediction | None) -> records.NetworkPrediction | None:
+    """What is predicted for a network like it; None without a calibration."""
+    return None if prediction is None else prediction.network
+
+
 class ClassRow(NamedTuple):
     """One class of one case, with its instance variance (within-class where there are no views)."""
 

@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import fields, replace
 
-from uncollapse.records import BalancedBatch, Interval, Message, NC1Null, Part, SliceColumn
+from uncollapse.records import (
+    BalancedBatch,
+    Interval,
+    Measurement,
+    Message,
+    NC1Null,
+    Part,
+    SliceColumn,
+)
 from uncollapse.report.charts import measured as charts
 from uncollapse.report.charts.embedding import embedding_chart, points_rows, spectrum_chart
 from uncollapse.report.charts.phase import phase_chart
 from uncollapse.report.decide.decide import Content
-from uncollapse.report.decide.lookup import class_rows, has_views, judged, judged_cases, probe_rows
+from uncollapse.report.decide.lookup import (
+    class_rows,
+    has_views,
+    judged,
+    judged_cases,
+    network_of,
+    probe_rows,
+)
 from uncollapse.report.inputs_model import Case, Points
 from uncollapse.report.language import Language, short
 from uncollapse.report.sections import section
@@ -112,9 +128,29 @@ def _levels(report: Content, words: Language) -> Section | None:
     paragraphs = [words.say("intro.levels")]
     if not any(measurement.view_variance.estimate is not None for _, measurement in measured):
         paragraphs.append(words.say("intro.levels-no-views"))
+    paragraphs += _networks(measured, words)
     cases = [case for case, _ in measured]
     spec = charts.level_chart(cases, report.layer, words)
     return charted("levels", spec, paragraphs, section.level_table(cases, report.layer, words))
+
+
+def _networks(measured: Sequence[tuple[Case, Measurement]], words: Language) -> list[str]:
+    """What is predicted for a network like that of each case."""
+    said = []
+    for case, measurement in measured:
+        network = network_of(measurement.prediction)
+        if network is not None:
+            begins = network.alpha_where_spread_begins
+            values = {
+                "name": short(case.name, 40),
+                "within": str(network.within_class_variance),
+                "between": str(network.between_class_variance),
+                "confidence": network.confidence,
+                "begins": str(begins),
+            }
+            key = "intro.levels-network" + ("" if begins is None else "-begins")
+            said.append(words.say(key, **values))
+    return said
 
 
 def _layers(report: Content, words: Language) -> Section | None:

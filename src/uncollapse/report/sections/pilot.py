@@ -24,18 +24,23 @@ def pilot_section(pilot: PilotResult, words: Language) -> Section:
     layer = words.word("layer", pilot.layer)
     about = words.say("intro.pilot-layer", objective=maximised, layer=layer)
     noted = [trial for trial in pilot.trials if trial.note]
+    foretold = any(_expected(trial) is not None for trial in pilot.trials)
     columns = (
-        "change role predicted:number measured:number axis.objective:share task:share gain:points"
+        "change role predicted:number"
+        + " network" * foretold
+        + " measured:number axis.objective:share task:share gain:points"
         " interval:point_ends runs:count time:duration status"
     )
-    rows = [_cells(pilot, trial, words) for trial in pilot.trials]
+    rows = [_cells(pilot, trial, words, foretold=foretold) for trial in pilot.trials]
     spec = _chart(pilot, words)
+    notes = [f"{short(trial.name)}{colon}{words.record(trial.note)}" for trial in noted]
+    notes += [words.record(str(message), message) for message in pilot.conditions.calibration or ()]
     return Section(
         "pilot",
         [words.say("intro.pilot-searched" if pilot.search else "intro.pilot"), about],
         [] if spec is None else [Figure("pilot", "", spec)],
         [table(words, columns, rows, most=MOST_ROWS, role="")],
-        [f"{short(trial.name)}{colon}{words.record(trial.note)}" for trial in noted],
+        notes,
     )
 
 
@@ -81,7 +86,12 @@ def _role(pilot: PilotResult, trial: Trial, words: Language) -> str:
     return words.say("trial.candidate")
 
 
-def _cells(pilot: PilotResult, trial: Trial, words: Language) -> list[object]:
+def _expected(trial: Trial) -> records.Expected | None:
+    """The variance inside classes that is expected of a network like one's own."""
+    return None if trial.prediction is None else trial.prediction.network
+
+
+def _cells(pilot: PilotResult, trial: Trial, words: Language, *, foretold: bool) -> list[object]:
     mean, predicted = trial.scores(pilot.layer), trial.prediction
     status = words.word("status", trial.status)
     if trial.reason:
@@ -90,6 +100,7 @@ def _cells(pilot: PilotResult, trial: Trial, words: Language) -> list[object]:
         short(_title(trial, words), 120),
         _role(pilot, trial, words),
         None if predicted is None else predicted.instance_variance,
+        *([str(_expected(trial) or "–")] if foretold else []),
         *(mean.get(name) for name in ("instance_variance", "objective", "task")),
         None if trial.gain is None else trial.gain.estimate,
         trial.gain,

@@ -97,14 +97,19 @@ def class_table(cases: Sequence[Case], layer: str | None, words: Language) -> Te
 
 def level_table(cases: Sequence[Case], layer: str | None, words: Language) -> TextTable:
     """The levels with their intervals, plug-ins and predictions."""
+    judged = lookup.judged_cases(cases, layer)
+    networks = [lookup.network_of(measurement.prediction) for _, measurement in judged]
+    foretold = any(network is not None for network in networks)
     rows = []
-    for case, measurement in lookup.judged_cases(cases, layer):
+    for (case, measurement), network in zip(judged, networks, strict=True):
         for level, name in lookup.LEVELS.items():
             value = measurement[name]
             predicted = lookup.predicted_level(measurement.prediction, level)
             said = words.say(f"level.{level}")
-            rows.append((said, case.name, value, value, value.plug_in, predicted))
+            more = (str(network.get(name, "–") if network else "–"),) if foretold else ()
+            rows.append((said, case.name, value, value, value.plug_in, predicted, *more))
     columns = "quantity run measured:number interval:ends plug-in:number predicted:number"
+    columns += " network" * foretold
     return table(words, columns, rows)
 
 
