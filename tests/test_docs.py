@@ -17,7 +17,7 @@ from command_line import run_here
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 OTHERS = [ROOT / name for name in ("CHANGELOG.md", "CONTRIBUTING.md", "configs/README.md")]
-LONG = ("pilot.md", "real-data.md", "report.md")
+LONG = ("pilot.md", "real-data.md", "report.md", "stack.md")
 # Usage lines, not commands; tests/test_site.py holds it to the commands themselves.
 GENERATED = ("cli.md",)
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

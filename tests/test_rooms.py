@@ -33,6 +33,7 @@ MAY_IMPORT = {
     "metrics": {"records", "samples", "tables", "probes"},
     "monitor": {"records", "samples", "metrics"},
     "training": {"records", "losses", "data", "monitor"},
+    "adapters": {"records", "losses", "metrics", "monitor"},
     "simulation": {"records", "losses"},
     "pilot": {"records", "theory", "losses", "metrics", "probes", "data", "training"},
     "report": {"records", "theory", "metrics", "tables"},

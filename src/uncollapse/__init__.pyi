@@ -1,12 +1,14 @@
 from .data import data_config, load_data
 from .errors import InputError
 from .losses import (
+    DegenerateBatchWarning,
     RetentionTerms,
     SupCLLoss,
     SupCLTerms,
     backward_in_chunks,
     class_conditional_info_nce_loss,
     l_spread_loss,
+    loss_in_chunks,
     nt_xent_loss,
     reference_retention,
     reference_supcl,
@@ -64,6 +66,7 @@ __all__ = [
     "Columns",
     "Comparison",
     "DecodedLoss",
+    "DegenerateBatchWarning",
     "Embedded",
     "FullBatch",
     "InputError",
@@ -103,6 +106,7 @@ __all__ = [
     "l_spread_loss",
     "load_config",
     "load_data",
+    "loss_in_chunks",
     "measure",
     "measure_files",
     "measure_model",

@@ -1,5 +1,9 @@
+from .degenerate import (
+    DegenerateBatchWarning,
+)
 from .gradient_cache import (
     backward_in_chunks,
+    loss_in_chunks,
 )
 from .module import (
     SupCLLoss,
@@ -27,12 +31,14 @@ from .supcl import (
 )
 
 __all__ = [
+    "DegenerateBatchWarning",
     "RetentionTerms",
     "SupCLLoss",
     "SupCLTerms",
     "backward_in_chunks",
     "class_conditional_info_nce_loss",
     "l_spread_loss",
+    "loss_in_chunks",
     "nt_xent_loss",
     "reference_retention",
     "reference_supcl",

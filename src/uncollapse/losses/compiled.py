@@ -6,9 +6,10 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from uncollapse.losses._engine.arguments import Options
+from uncollapse.losses._engine.arguments import Degenerate, Options
 from uncollapse.losses._engine.beside import ClassWeights, compute_kept
 from uncollapse.losses._engine.objective import compute
+from uncollapse.losses.degenerate import warn_of
 from uncollapse.losses.supcl import supcl_definition
 from uncollapse.records import AnchorsWithoutPositives, Conventions, OneClass, Reduction, SelfPairs
 
@@ -24,6 +25,7 @@ def supcl_operator(
     reduction: str,
     anchors_without_positives: str,
     one_class: str,
+    degenerate: str,
     normalize: bool,
     tile_size: int | None,
     with_gradient: bool,
@@ -36,10 +38,14 @@ def supcl_operator(
         cast(OneClass, one_class),
     )
     definition = supcl_definition(alpha, conventions)
-    options = Options(temperature, normalize, tile_size=tile_size)
+    options = Options(
+        temperature, normalize, tile_size=tile_size, degenerate=cast(Degenerate, degenerate)
+    )
     _, computed = compute(
         embeddings, labels, instances, definition, options, with_gradient=with_gradient
     )
+    if computed.shown.lacks is not None:
+        warn_of(computed.shown.lacks)
     gradient = embeddings.new_empty(0)
     if computed.gradient is not None:
         gradient = computed.gradient.to(embeddings.dtype).view_as(embeddings)
@@ -73,6 +79,7 @@ def retention_operator(
     labels: Tensor,
     instances: Tensor | None,
     reduction: str,
+    degenerate: str,
     with_gradient: bool,
 ) -> tuple[Tensor, Tensor]:
     """1 - retention and its gradient in the embeddings, which is empty where not asked for."""
@@ -82,7 +89,7 @@ def retention_operator(
         labels,
         instances,
         cast(ClassWeights, reduction),
-        Options(1.0, normalize=True),
+        Options(1.0, normalize=True, degenerate=cast(Degenerate, degenerate)),
         with_gradient=with_gradient,
     )
     gradient = embeddings.new_empty(0)

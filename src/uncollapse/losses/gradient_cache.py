@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import random
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
-import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from uncollapse.errors import InputError
+from uncollapse.losses._engine.replay import RandomState, buffers_restored
 
 Chunk = TypeVar("Chunk")
 _REMEDY = "compute the loss from the embeddings that loss_of is given"
@@ -78,41 +77,124 @@ def backward_in_chunks(
         Gao et al., "Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup",
         2021 (arXiv 2101.06983).
     """
+    if not torch.is_grad_enabled():
+        raise InputError(
+            "gradients to be enabled",
+            "a call under torch.no_grad() or torch.inference_mode()",
+            "call backward_in_chunks outside of it",
+        )
+    first = _first_pass(encoder, _read_chunks(chunks), embed)
+    embeddings = first.embeddings.detach().requires_grad_()
+    loss = loss_of(embeddings)
+    _check_loss(loss)
+    torch.autograd.backward(scale(loss) if scale else loss)
+    if embeddings.grad is None:
+        raise InputError("a loss that depends on the embeddings", "a loss that does not", _REMEDY)
+    first.backward(embeddings.grad)
+    return loss.detach()
+
+
+def loss_in_chunks(
+    encoder: nn.Module,
+    chunks: Iterable[Chunk],
+    loss_of: Callable[[Tensor], Tensor],
+    *,
+    embed: Callable[[nn.Module, Chunk], Tensor] | None = None,
+) -> Tensor:
+    """The loss of `backward_in_chunks`, for trainers that call its backward pass themselves.
+
+    `loss.backward()` embeds the chunks again, under the autocast of this call, whatever the loss is
+    scaled by, and gives gradients to parameters of `loss_of` too. Where gradients are disabled, it
+    is the loss of the chunks' embeddings. Arguments and errors are those of `backward_in_chunks`.
+
+    Returns:
+        The loss, a scalar with a graph.
+
+    Examples:
+        >>> import torch
+        >>> from uncollapse.losses import supcl_loss
+        >>> encoder, inputs = torch.nn.Linear(8, 4), torch.randn(6, 8)
+        >>> labels = torch.tensor([0, 0, 1, 1, 2, 2])
+        >>> loss = loss_in_chunks(
+        ...     encoder,
+        ...     inputs.split(2),
+        ...     lambda z: supcl_loss(z, labels, alpha=0, temperature=0.1),
+        ... )
+        >>> (loss / 4).backward()
+        >>> encoder.weight.grad.shape
+        torch.Size([4, 8])
+    """
     chunks = _read_chunks(chunks)
-    call = embed or (lambda module, chunk: module(chunk))
+    if not torch.is_grad_enabled():
+        call = embed or _call
+        return loss_of(torch.cat([call(encoder, chunk) for chunk in chunks]))
+    first = _first_pass(encoder, chunks, embed)
+    embeddings = first.embeddings.detach().requires_grad_()
+    loss = loss_of(embeddings)
+    _check_loss(loss)
+    kind = embeddings.device.type
+    dtype, enabled = torch.get_autocast_dtype(kind), torch.is_autocast_enabled(kind)
+
+    def again(gradient: Tensor) -> None:
+        with torch.enable_grad(), torch.autocast(kind, dtype=dtype, enabled=enabled):
+            first.backward(gradient)
+
+    hook: Callable[[Callable[[Tensor], None]], Any] = embeddings.register_hook
+    hook(again)
+    return loss
+
+
+def _call(module: nn.Module, chunk: Any) -> Tensor:
+    embeddings: Tensor = module(chunk)
+    return embeddings
+
+
+@dataclass(frozen=True)
+class _FirstPass:
+    """Every chunk embedded without a graph, and what is needed to embed it again."""
+
+    encoder: nn.Module
+    chunks: tuple[Any, ...]
+    call: Callable[[nn.Module, Any], Tensor]
+    parallels: list[DistributedDataParallel]
+    states: list[RandomState]
+    sizes: list[int]
+    embeddings: Tensor
+
+    def backward(self, gradient: Tensor) -> None:
+        """Embed each chunk again, with a graph, and back-propagate its part of the gradient."""
+        parts = (self.embeddings, gradient)
+        rows = zip(*(part.split_with_sizes(self.sizes) for part in parts), strict=True)
+        for index, (chunk, state, (first, of_chunk)) in enumerate(
+            zip(self.chunks, self.states, rows, strict=True)
+        ):
+            silent = self.parallels if index + 1 < len(self.chunks) else []
+            with _no_sync(silent), state.replayed():
+                again = self.call(self.encoder, chunk)
+                _check_second_pass(first, again, index)
+                torch.autograd.backward(again, of_chunk.to(again.dtype))
+
+
+def _first_pass(
+    encoder: nn.Module,
+    chunks: tuple[Chunk, ...],
+    embed: Callable[[nn.Module, Chunk], Tensor] | None,
+) -> _FirstPass:
+    call = embed or _call
     # Wherever they are: compiled, in a Fabric module, in a module of the caller's.
     parallels = [part for part in encoder.modules() if isinstance(part, DistributedDataParallel)]
     bare = cast(nn.Module, encoder.module) if encoder in parallels else encoder
     _check_exchanges(encoder, len(chunks))
     devices = sorted({weight.get_device() for weight in bare.parameters() if weight.is_cuda})
     states, parts = [], []
-    with torch.no_grad(), _buffers_restored(bare), _silent(parallels):
+    with torch.no_grad(), buffers_restored(bare), _silent(parallels):
         for chunk in chunks:
-            states.append(_RandomState.now(devices))
+            states.append(RandomState.now(devices))
             parts.append(call(bare, chunk))
     # Under autocast the first pass has cached casted weights that know no gradient.
     torch.clear_autocast_cache()
-    embeddings = torch.cat(parts).detach().requires_grad_()
     sizes = [len(part) for part in parts]
-    del parts
-    loss = loss_of(embeddings)
-    _check_loss(loss)
-    torch.autograd.backward(scale(loss) if scale else loss)
-    if embeddings.grad is None:
-        raise InputError("a loss that depends on the embeddings", "a loss that does not", _REMEDY)
-    rows = zip(
-        embeddings.detach().split_with_sizes(sizes),
-        embeddings.grad.split_with_sizes(sizes),
-        strict=True,
-    )
-    for index, (chunk, state, (first, gradient)) in enumerate(
-        zip(chunks, states, rows, strict=True)
-    ):
-        with _no_sync(parallels if index + 1 < len(chunks) else []), state.replayed():
-            again = call(encoder, chunk)
-            _check_second_pass(first, again, index)
-            torch.autograd.backward(again, gradient)
-    return loss.detach()
+    return _FirstPass(encoder, chunks, call, parallels, states, sizes, torch.cat(parts))
 
 
 def _read_chunks(chunks: Iterable[Chunk]) -> tuple[Chunk, ...]:
@@ -122,12 +204,6 @@ def _read_chunks(chunks: Iterable[Chunk]) -> tuple[Chunk, ...]:
     chunks = tuple(chunks)
     if not chunks:
         raise InputError("at least one chunk", "none", remedy)
-    if not torch.is_grad_enabled():
-        raise InputError(
-            "gradients to be enabled",
-            "a call under torch.no_grad() or torch.inference_mode()",
-            "call backward_in_chunks outside of it",
-        )
     return chunks
 
 
@@ -199,56 +275,3 @@ def _silent(parallels: list[DistributedDataParallel]) -> Iterator[None]:
         finally:
             for part, value in zip(parallels, before, strict=True):
                 part.require_forward_param_sync = value
-
-
-@dataclass(frozen=True)
-class _RandomState:
-    """The global generators: torch's, those of its devices, numpy's and Python's."""
-
-    cpu: Tensor
-    gpus: dict[int, Tensor]
-    numpy: Any
-    python: Any
-
-    @classmethod
-    def now(cls, devices: Iterable[int]) -> _RandomState:
-        """As they are."""
-        gpus = {device: torch.cuda.get_rng_state(device) for device in devices}
-        legacy = np.random.get_state()  # noqa: NPY002  (the global one is what encoders draw from)
-        return cls(torch.get_rng_state(), gpus, legacy, random.getstate())
-
-    def _set(self) -> None:
-        torch.set_rng_state(self.cpu)
-        for device, state in self.gpus.items():
-            torch.cuda.set_rng_state(state, device)
-        np.random.set_state(self.numpy)  # noqa: NPY002  (as above)
-        random.setstate(self.python)
-
-    @contextlib.contextmanager
-    def replayed(self) -> Iterator[None]:
-        """Draw from this state inside the block, and go on from where we were after it."""
-        before = self.now(self.gpus)
-        try:
-            self._set()
-            yield
-        finally:
-            before._set()
-
-
-@contextlib.contextmanager
-def _buffers_restored(module: nn.Module) -> Iterator[None]:
-    """Undo what happens to the module's buffers inside the block (running statistics, counters).
-
-    A buffer that was assigned anew, and not changed in place, is the old tensor again after it.
-    """
-    buffers = [
-        (owner, name, buffer, buffer.clone())
-        for owner in module.modules()
-        for name, buffer in owner.named_buffers(recurse=False)
-    ]
-    try:
-        yield
-    finally:
-        with torch.no_grad():
-            for owner, name, buffer, before in buffers:
-                setattr(owner, name, buffer.copy_(before))

@@ -10,8 +10,9 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from uncollapse.errors import InputError
-from uncollapse.losses._engine.arguments import Options, check_number
+from uncollapse.losses._engine.arguments import Degenerate, Ids, Options, as_tensor, check_number
 from uncollapse.losses.compiled import retention_operator, supcl_operator
+from uncollapse.losses.degenerate import warn_of
 from uncollapse.losses.retention import retention_terms
 from uncollapse.losses.supcl import SupCLTerms, supcl_terms
 from uncollapse.records import AnchorsWithoutPositives, Conventions, OneClass, Reduction, SelfPairs
@@ -30,15 +31,21 @@ class SupCLLoss(nn.Module):
     `reduction` says, by their samples ("anchors") or pairs ("pairs"), and it is made of cosines
     whatever `normalize` says. With keep = 0 the loss is `supcl_loss` to the bit.
 
+    With degenerate="zero" a batch that lacks the loss's pairs counts as 0, and so does the term
+    that keeps where no class has four instances; the first of each kind gives a
+    `DegenerateBatchWarning`, all are counted.
+
     torch.compile takes it whole (fullgraph=True), unless it gathers from several processes.
 
     Args:
         keep: Weight of `retention_loss`, from 0 to 1e6; every batch must then have a class of four
-            instances. The other arguments are those of `supcl_loss`.
+            instances, unless degenerate="zero". The other arguments are those of `supcl_loss`.
 
     Attributes:
         last: The terms of the latest call, without the graph; None before the first, and not
             changed by compiled calls.
+        degenerate_batches: Batches that counted as 0, as a whole or in the term that keeps; those
+            of compiled calls not among them.
 
     Examples:
         >>> import torch
@@ -54,6 +61,7 @@ class SupCLLoss(nn.Module):
     """
 
     last: SupCLTerms | None
+    degenerate_batches: int
 
     def __init__(
         self,
@@ -64,6 +72,7 @@ class SupCLLoss(nn.Module):
         reduction: Reduction = "anchors",
         anchors_without_positives: AnchorsWithoutPositives = "drop",
         one_class: OneClass = "error",
+        degenerate: Degenerate = "error",
         normalize: bool = True,
         gather: bool = False,
         process_group: dist.ProcessGroup | None = None,
@@ -73,24 +82,27 @@ class SupCLLoss(nn.Module):
         super().__init__()
         Conventions(self_pairs, reduction, anchors_without_positives, one_class)
         self.alpha = check_number("alpha", alpha, 0.0, 1.0)
-        options = Options(temperature, normalize, gather, process_group, tile_size)
+        options = Options(temperature, normalize, gather, process_group, tile_size, degenerate)
         self.temperature = options.temperature
         self.self_pairs = self_pairs
         self.reduction = reduction
         self.anchors_without_positives = anchors_without_positives
         self.one_class = one_class
+        self.degenerate = degenerate
         self.normalize = normalize
         self.gather = gather
         self.process_group = process_group
         self.tile_size = tile_size
         self.keep = check_number("keep", keep, 0.0, 1e6)
         self.last = None
+        self.degenerate_batches = 0
+        self._warned: set[str] = set()
 
     def forward(
         self,
         embeddings: Tensor,
-        labels: Tensor | None,
-        instances: Tensor | None = None,
+        labels: Ids | None,
+        instances: Ids | None = None,
         *,
         reference: Tensor | None = None,
     ) -> Tensor:
@@ -105,7 +117,9 @@ class SupCLLoss(nn.Module):
             return self._compiled(embeddings, labels, instances, reference)
         arguments = {name: getattr(self, name) for name in _ARGUMENTS}
         terms = supcl_terms(embeddings, labels, instances, **arguments)
-        if self.keep and reference is not None and labels is not None:
+        if terms.degenerate is not None:
+            self._count("the batch", terms.degenerate)
+        elif self.keep and reference is not None and labels is not None:
             terms = self._keeping(terms, embeddings, reference, labels, instances)
         self.last = replace(terms, loss=terms.loss.detach())
         return terms.loss
@@ -115,8 +129,8 @@ class SupCLLoss(nn.Module):
         terms: SupCLTerms,
         embeddings: Tensor,
         reference: Tensor,
-        labels: Tensor,
-        instances: Tensor | None,
+        labels: Ids,
+        instances: Ids | None,
     ) -> SupCLTerms:
         kept = retention_terms(
             embeddings,
@@ -126,17 +140,28 @@ class SupCLLoss(nn.Module):
             reduction=self.reduction,
             gather=self.gather,
             process_group=self.process_group,
+            degenerate=self.degenerate,
         )
+        if kept.classes + kept.alike == 0:
+            self._count("the term that keeps", f"{kept.few} classes of fewer than four instances")
         loss = terms.loss + self.keep * kept.loss
         return replace(terms, loss=loss, kept=replace(kept, loss=kept.loss.detach()))
+
+    def _count(self, part: str, lacks: str) -> None:
+        self.degenerate_batches += 1
+        if part not in self._warned:
+            self._warned.add(part)
+            warn_of(lacks, part=part, stacklevel=4)
 
     def _compiled(
         self,
         embeddings: Tensor,
-        labels: Tensor | None,
-        instances: Tensor | None,
+        labels: Ids | None,
+        instances: Ids | None,
         reference: Tensor | None,
     ) -> Tensor:
+        labels = None if labels is None else as_tensor("labels", labels)
+        instances = None if instances is None else as_tensor("instances", instances)
         with_gradient = torch.is_grad_enabled() and embeddings.requires_grad
         loss: Tensor = supcl_operator(
             embeddings,
@@ -148,13 +173,20 @@ class SupCLLoss(nn.Module):
             self.reduction,
             self.anchors_without_positives,
             self.one_class,
+            self.degenerate,
             self.normalize,
             self.tile_size,
             with_gradient,
         )[0]
         if self.keep and reference is not None and labels is not None:
             kept = retention_operator(
-                embeddings, reference, labels, instances, self.reduction, with_gradient
+                embeddings,
+                reference,
+                labels,
+                instances,
+                self.reduction,
+                self.degenerate,
+                with_gradient,
             )
             loss = loss + self.keep * kept[0]
         return loss

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from uncollapse.errors import InputError
-from uncollapse.losses._engine.arguments import UNLABELLED, Options
+from uncollapse.losses._engine.arguments import UNLABELLED, Degenerate, Ids, Options
 from uncollapse.losses._engine.beside import ClassWeights, compute_kept
 from uncollapse.losses._engine.objective import check_mode, opaque, with_known_gradient
 
@@ -92,16 +92,18 @@ class RetentionTerms:
 def retention_terms(
     embeddings: Tensor,
     reference: Tensor,
-    labels: Tensor,
-    instances: Tensor | None = None,
+    labels: Ids,
+    instances: Ids | None = None,
     *,
     reduction: ClassWeights = "classes",
     gather: bool = False,
     process_group: dist.ProcessGroup | None = None,
+    degenerate: Degenerate = "error",
 ) -> RetentionTerms:
     """`retention_loss` with the classes that it counts, for logging, at no extra cost.
 
-    Arguments and errors are those of `retention_loss`.
+    Arguments and errors are those of `retention_loss`. With degenerate="zero" a batch without a
+    class of four instances is no error: its loss is 0 without gradient, with no class in it.
 
     Returns:
         The loss, which has the gradient, and how many classes are in it and left out.
@@ -121,11 +123,18 @@ def retention_terms(
             reduction=reduction,
             gather=gather,
             process_group=process_group,
+            degenerate=degenerate,
         )
         return alone
     check_mode(embeddings)
     check_reduction(reduction)
-    options = Options(1.0, normalize=True, gather=gather, process_group=process_group)
+    options = Options(
+        1.0,
+        normalize=True,
+        gather=gather,
+        process_group=process_group,
+        degenerate=degenerate,
+    )
     flat, kept = compute_kept(embeddings, reference, labels, instances, reduction, options)
     loss = with_known_gradient(flat, kept.loss, kept.gradient)
     return RetentionTerms(loss, kept.classes, kept.few, kept.alike)
@@ -134,8 +143,8 @@ def retention_terms(
 def retention_loss(
     embeddings: Tensor,
     reference: Tensor,
-    labels: Tensor,
-    instances: Tensor | None = None,
+    labels: Ids,
+    instances: Ids | None = None,
     *,
     reduction: ClassWeights = "classes",
     gather: bool = False,

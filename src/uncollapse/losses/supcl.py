@@ -8,17 +8,25 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from uncollapse.losses._engine.arguments import UNLABELLED, Options, check_number, read_samples
+from uncollapse.losses._engine.arguments import (
+    UNLABELLED,
+    Degenerate,
+    Ids,
+    Options,
+    check_number,
+    read_samples,
+)
 from uncollapse.losses._engine.definition import Definition, Scope, Term
 from uncollapse.losses._engine.objective import evaluate
+from uncollapse.losses.degenerate import warn_of
 from uncollapse.losses.retention import RetentionTerms
 from uncollapse.records import AnchorsWithoutPositives, Conventions, OneClass, Reduction, SelfPairs
 
 
 def reference_supcl(
     embeddings: Tensor,
-    labels: Tensor | None,
-    instances: Tensor | None = None,
+    labels: Ids | None,
+    instances: Ids | None = None,
     *,
     alpha: float,
     temperature: float,
@@ -120,8 +128,8 @@ def supcl_definition(alpha: float, conventions: Conventions) -> Definition:
 
 def supcl_loss(
     embeddings: Tensor,
-    labels: Tensor | None,
-    instances: Tensor | None = None,
+    labels: Ids | None,
+    instances: Ids | None = None,
     *,
     alpha: float,
     temperature: float,
@@ -129,6 +137,7 @@ def supcl_loss(
     reduction: Reduction = "anchors",
     anchors_without_positives: AnchorsWithoutPositives = "drop",
     one_class: OneClass = "error",
+    degenerate: Degenerate = "error",
     normalize: bool = True,
     gather: bool = False,
     process_group: dist.ProcessGroup | None = None,
@@ -149,7 +158,9 @@ def supcl_loss(
         embeddings: (N, d), or (b, p, d) for p views of b instances; float16, bfloat16, float32 or
             float64. Half precision is computed in float32.
         labels: (N,) or (b,), integers from 0; -1 for unlabelled: such a sample is in every
-            denominator and in L_self, but of no class. None if all are unlabelled.
+            denominator and in L_self, but of no class. None if all are unlabelled. Tensor, array or
+            list; also (N, 1), and floats that are whole numbers. -100, which torch's cross-entropy
+            and Hugging Face ignore, is read as -1; no other negative number is.
         instances: (N,) or (b,), integers; equal numbers are views of one instance. Without them
             each row of the first dimension is an instance. With `gather`, numbers of different
             processes are compared, so give numbers of the data set, or none.
@@ -163,6 +174,9 @@ def supcl_loss(
             "drop" and "zero" agree.
         one_class: Whether a batch of one class only, without unlabelled samples, is an error when
             alpha < 1: L_sup then has no other class to tell apart.
+        degenerate: What a batch is that lacks the pairs of a term with weight, or a second class
+            (by `one_class`) or instance: "error", or "zero": its loss is 0 with gradient 0, through
+            the graph, and a `DegenerateBatchWarning` says so.
         normalize: Divide embeddings by their norm; without it they are taken as they are.
         gather: With torch.distributed initialised, the loss is that of all processes' samples
             together, and gradients are right after DDP's averaging. Otherwise of no effect.
@@ -174,7 +188,8 @@ def supcl_loss(
 
     Raises:
         InputError: An argument is out of range, shapes do not fit, an embedding is not finite or
-            zero, a term with weight has no positive pair, or what an option calls an error.
+            zero, a batch is degenerate (but for degenerate="zero"), or what an option calls an
+            error.
 
     Examples:
         >>> import torch
@@ -191,8 +206,11 @@ def supcl_loss(
     """
     conventions = Conventions(self_pairs, reduction, anchors_without_positives, one_class)
     definition = supcl_definition(alpha, conventions)
-    options = Options(temperature, normalize, gather, process_group, tile_size)
-    return evaluate(embeddings, labels, instances, definition, options).loss
+    options = Options(temperature, normalize, gather, process_group, tile_size, degenerate)
+    evaluated = evaluate(embeddings, labels, instances, definition, options)
+    if evaluated.lacks is not None:
+        warn_of(evaluated.lacks)
+    return evaluated.loss
 
 
 @dataclass(frozen=True)
@@ -208,6 +226,8 @@ class SupCLTerms:
         self_supervised_anchors_without_positives: Samples without another view in the batch.
         kept: Of `SupCLLoss` with keep > 0: 1 - retention, which is in the loss times keep, and the
             classes that it is a mean of. None without keep.
+        degenerate: What the batch lacks, where it counts as 0 (degenerate="zero"); its terms are
+            then None and its counts 0. None for every other batch.
 
     Examples:
         >>> import torch
@@ -225,12 +245,13 @@ class SupCLTerms:
     supervised_anchors_without_positives: int
     self_supervised_anchors_without_positives: int
     kept: RetentionTerms | None = None
+    degenerate: str | None = None
 
 
 def supcl_terms(
     embeddings: Tensor,
-    labels: Tensor | None,
-    instances: Tensor | None = None,
+    labels: Ids | None,
+    instances: Ids | None = None,
     *,
     alpha: float,
     temperature: float,
@@ -238,6 +259,7 @@ def supcl_terms(
     reduction: Reduction = "anchors",
     anchors_without_positives: AnchorsWithoutPositives = "drop",
     one_class: OneClass = "error",
+    degenerate: Degenerate = "error",
     normalize: bool = True,
     gather: bool = False,
     process_group: dist.ProcessGroup | None = None,
@@ -261,8 +283,11 @@ def supcl_terms(
     """
     conventions = Conventions(self_pairs, reduction, anchors_without_positives, one_class)
     definition = supcl_definition(alpha, conventions)
-    options = Options(temperature, normalize, gather, process_group, tile_size)
+    options = Options(temperature, normalize, gather, process_group, tile_size, degenerate)
     evaluated = evaluate(embeddings, labels, instances, definition, options)
     supervised, self_supervised = evaluated.values
     lacking = evaluated.anchors_without_positives
-    return SupCLTerms(evaluated.loss, supervised, self_supervised, lacking[0], lacking[1])
+    lacks = None if evaluated.lacks is None else str(evaluated.lacks)
+    return SupCLTerms(
+        evaluated.loss, supervised, self_supervised, lacking[0], lacking[1], degenerate=lacks
+    )

@@ -19,6 +19,8 @@ from uncollapse.monitor._probe_set import ProbeSet, kept_score
 from uncollapse.records import Measurement, Prediction, Retention
 
 Embed = Callable[[Any, Any], tuple[Any, ...]]
+# What torch's cross-entropy (`ignore_index`) and Hugging Face mark a row without a label by.
+_IGNORED = -100
 
 # Up to this dimension intervals are exact: (d + 6)^2 numbers a class; above it, from 16 blocks.
 _EXACT_DIMENSION = 256
@@ -103,7 +105,8 @@ def measure_model(
             use). Batches are moved to its device; the model is not moved.
         batches: What `embed` takes: a DataLoader, or any iterable that ends.
         embed: (model, batch) -> (embeddings, labels) or (embeddings, labels, instances), shaped as
-            in `measure`: (N, d), or (N, p, d) for p views of each of N instances.
+            in `measure`: (N, d), or (N, p, d) for p views of each of N instances. Of labels in a
+            tensor, -100, which cross-entropy ignores, is read as -1, unlabelled.
         prediction: What theory predicts for the run's setting.
         margins: Where collapse begins, and what counts as kept.
         confidence: Of every interval.
@@ -128,10 +131,25 @@ def measure_model(
         >>> record.conditions.samples, model.training
         (40, True)
     """
-    whole = _gathered(model, batches, embed, sharded)
+    whole = _gathered(model, batches, _unlabelled_where_ignored(embed), sharded)
     return whole.measurement(
         prediction=prediction, margins=margins, confidence=confidence, layer=layer, split=split
     )
+
+
+def _unlabelled_where_ignored(embed: Embed) -> Embed:
+    """The same function, with -1 for labels of -100, which `measure` would refuse."""
+
+    def embed_and_mark(model: Any, batch: Any) -> Any:
+        columns = embed(model, batch)
+        if not isinstance(columns, tuple) or len(columns) < 2:
+            return columns
+        labels = columns[1]
+        if isinstance(labels, torch.Tensor) and not labels.is_complex():
+            labels = labels.masked_fill(labels == _IGNORED, -1) if labels.is_signed() else labels
+        return columns[0], labels, *columns[2:]
+
+    return embed_and_mark
 
 
 def _gathered(model: nn.Module, batches: Iterable[Any], embed: Embed, sharded: bool) -> Accumulator:
@@ -260,7 +278,7 @@ class Watch:
         self.score, self.lower_is_better = score, lower_is_better
         self.measurements: list[tuple[int, Measurement]] = []
         self.retentions: list[tuple[int, Retention]] = []
-        self._embed, self._options = embed, options
+        self._embed, self._options = _unlabelled_where_ignored(embed), options
         self._start: ProbeSet | None = None
 
     def _remember_start(self, model: nn.Module, batches: Iterable[Any], *, sharded: bool) -> None:

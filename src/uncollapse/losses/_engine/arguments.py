@@ -4,18 +4,32 @@ from __future__ import annotations
 
 import math
 import numbers
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Literal, get_args
 
+import numpy as np
 import torch
 import torch.distributed as dist
+from numpy.typing import NDArray
 from torch import Tensor
 
 from uncollapse.errors import InputError
 
 UNLABELLED = -1
+# What torch's cross-entropy (`ignore_index`) and Hugging Face mark a row without a label by.
+IGNORED = -100
 
 FLOATS = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
 _INTEGERS = {torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64}
+
+# What a batch has a class or an instance number of each row in.
+Ids = Tensor | NDArray[Any] | Sequence[Any]
+Degenerate = Literal["error", "zero"]
+
+
+class DegenerateBatchError(InputError):
+    """A batch that lacks the pairs which the loss is made of; "zero" counts it as nothing."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +41,10 @@ class Options:
     gather: bool = False  # Whether the batch is that of all processes.
     process_group: dist.ProcessGroup | None = None  # None for all processes.
     tile_size: int | None = None  # None for a choice by batch and device.
+    degenerate: Degenerate = "error"  # What a batch without pairs is.
 
     def __post_init__(self) -> None:
+        check_degenerate(self.degenerate)
         temperature = check_number("temperature", self.temperature, 1e-6, 1e6)
         object.__setattr__(self, "temperature", temperature)
         for name in ("normalize", "gather"):
@@ -111,6 +127,14 @@ def precise_dtype(device: torch.device) -> torch.dtype:
     return torch.float32 if device.type == "mps" else torch.float64
 
 
+def check_degenerate(degenerate: str) -> None:
+    """Raise if it is none of the ways to treat a batch without pairs."""
+    choices = get_args(Degenerate)
+    if degenerate not in choices:
+        expected = f"degenerate one of {', '.join(map(repr, choices))}"
+        raise InputError(expected, f"degenerate = {degenerate!r}", "choose one")
+
+
 def check_number(name: str, value: object, low: float, high: float) -> float:
     """`value` as a float, if it is a number within [low, high]."""
     expected = f"{name} a number in [{low:g}, {high:g}]"
@@ -132,8 +156,8 @@ def check_number(name: str, value: object, low: float, high: float) -> float:
 
 def read_samples(
     embeddings: Tensor,
-    labels: Tensor | None,
-    instances: Tensor | None,
+    labels: Ids | None,
+    instances: Ids | None,
     *,
     allow_empty: bool = False,
 ) -> Samples:
@@ -141,19 +165,15 @@ def read_samples(
     _check_embeddings(embeddings, allow_empty)
     views = embeddings.shape[1] if embeddings.ndim == 3 else 1
     count, device = embeddings.shape[0], embeddings.device
-    instances_given = instances is not None
-    if labels is None:
-        labels = torch.full((count,), UNLABELLED, device=device)
-    if instances is None:
-        instances = torch.arange(count, device=device)
-    labels = _read_ids("labels", labels, count, device)
-    if count and int(labels.min()) < UNLABELLED:
-        expected = "labels of 0 or more, or -1 for unlabelled"
-        raise InputError(expected, f"label {int(labels.min())}", "number the classes from 0")
-    instances = _read_ids("instances", instances, count, device)
+    classes = torch.full((count,), UNLABELLED, device=device)
+    if labels is not None:
+        classes = _read_labels(labels, count, device)
+    numbers_of = torch.arange(count, device=device)
+    if instances is not None:
+        numbers_of = _whole("instances", as_tensor("instances", instances), count, device)
     if views != 1:
-        labels, instances = labels.repeat_interleave(views), instances.repeat_interleave(views)
-    return Samples(embeddings.flatten(0, -2), labels, instances, instances_given)
+        classes, numbers_of = (ids.repeat_interleave(views) for ids in (classes, numbers_of))
+    return Samples(embeddings.flatten(0, -2), classes, numbers_of, instances is not None)
 
 
 def _check_embeddings(embeddings: Tensor, allow_empty: bool) -> None:
@@ -179,14 +199,71 @@ def _check_embeddings(embeddings: Tensor, allow_empty: bool) -> None:
         raise InputError(expected, f"an empty tensor of shape {shape}", "give a batch with samples")
 
 
-def _read_ids(name: str, ids: Tensor, count: int, device: torch.device) -> Tensor:
-    """Labels or instance numbers as (count,) int64 on the device of the embeddings."""
-    expected = f"{name} of shape ({count},), one per row of the embeddings' first dimension"
-    if not isinstance(ids, Tensor):
+def as_tensor(name: str, ids: Ids) -> Tensor:
+    """A list or array of numbers as a tensor."""
+    if isinstance(ids, Tensor):
+        return ids
+    remedy = f"number them, for example by numpy.unique({name}, return_inverse=True)[1]"
+    if not isinstance(ids, np.ndarray | list | tuple):
+        expected = f"{name} as a tensor, an array or a list of whole numbers"
         raise InputError(expected, type(ids).__name__, f"give torch.as_tensor({name})")
+    if len(ids) and not isinstance(ids, np.ndarray) and all(isinstance(i, Tensor) for i in ids):
+        ids = [i.item() if i.numel() == 1 else i.tolist() for i in ids]
+    try:
+        array = np.asarray(ids)
+    except ValueError as error:
+        raise InputError(f"one of the {name} per row", "rows of several lengths", remedy) from error
+    if array.dtype.kind not in "biuf":
+        found = f"{array.dtype}" if array.dtype != object else "other things"
+        raise InputError(f"{name} of whole numbers", found, remedy)
+    if array.dtype.kind == "u" and array.size and int(array.max()) > np.iinfo(np.int64).max:
+        raise InputError(f"{name} below 2^63", f"{int(array.max())}", remedy)
+    wide = np.float64 if array.dtype.kind == "f" else np.int64
+    return torch.from_numpy(array.astype(wide))
+
+
+def _read_labels(labels: Ids, count: int, device: torch.device) -> Tensor:
+    """(count,) int64 classes, and `UNLABELLED` for none."""
+    given = as_tensor("labels", labels)
+    if given.is_floating_point():
+        given = _whole_of_floats(given)
+    if given.ndim == 2 and given.shape[1] == 1:
+        given = given.squeeze(1)
+    classes = _whole("labels", given, count, device)
+    classes = torch.where(classes == IGNORED, UNLABELLED, classes)
+    if count and int(classes.min()) < UNLABELLED:
+        raise InputError(
+            f"labels of 0 or more, or -1 for unlabelled ({IGNORED}, which cross-entropy ignores, "
+            "is read as -1)",
+            f"label {int(classes.min())}",
+            "number the classes from 0",
+        )
+    return classes
+
+
+def _whole_of_floats(labels: Tensor) -> Tensor:
+    """Whole numbers in a dtype of floats, as far as it has them all, as integers."""
+    values = labels.detach()
+    most = 2 / torch.finfo(values.dtype).eps
+    usable = values.isfinite() & (values == values.round()) & (values.abs() <= most)
+    if not bool(usable.all()):
+        worst = float(values[~usable].flatten()[0])
+        inexact = "too large to be exact, " if abs(worst) > most else ""
+        raise InputError(
+            "labels of whole numbers, one class a row",
+            f"{inexact}{worst:g} ({values.dtype})",
+            "a score or soft label is no class: cut it, as in (labels > 0.5).long(), or give the "
+            "class number with .long()",
+        )
+    return values.long()
+
+
+def _whole(name: str, ids: Tensor, count: int, device: torch.device) -> Tensor:
+    """Labels or instance numbers as (count,) int64 on the device of the embeddings."""
     if ids.dtype not in _INTEGERS:
         expected = f"{name} of an integer dtype"
         raise InputError(expected, f"{ids.dtype}", f"convert them with {name}.long()")
     if tuple(ids.shape) != (count,):
+        expected = f"{name} of shape ({count},), one per row of the embeddings' first dimension"
         raise InputError(expected, f"shape {tuple(ids.shape)}", f"reshape or repeat the {name}")
     return ids.detach().to(device=device, dtype=torch.int64)

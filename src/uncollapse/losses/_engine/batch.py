@@ -18,6 +18,7 @@ from torch import Tensor
 from uncollapse.errors import InputError
 from uncollapse.losses._engine.arguments import (
     FLOATS,
+    Ids,
     Options,
     Samples,
     read_samples,
@@ -115,8 +116,8 @@ class Batch:
 
 def read_batch(
     embeddings: Tensor,
-    labels: Tensor | None,
-    instances: Tensor | None,
+    labels: Ids | None,
+    instances: Ids | None,
     definition: Definition,
     options: Options,
 ) -> Checked:
@@ -145,7 +146,8 @@ def read_together(
         _check_membership(process_group)
         distributed = dist.get_world_size(process_group) > 1
     # Equal for equal losses, whatever the process and the machine.
-    fingerprint = zlib.crc32(repr((options.temperature, options.normalize, loss)).encode())
+    said = (options.temperature, options.normalize, options.degenerate, loss)
+    fingerprint = zlib.crc32(repr(said).encode())
     try:
         samples, also = read(distributed)
     except Exception as error:
@@ -213,12 +215,6 @@ def lay_out(checked: Checked, threads: int) -> Batch:
         positions[grouping.order] = torch.arange(len(positions), device=positions.device)
         own_column, row_order = positions[processes.own_rows].sort()
         rows = columns.index_select(0, own_column)
-    if len(grouping.instances.sizes) < 2:
-        raise InputError(
-            "at least two instances in the batch",
-            f"{len(columns)} view(s) of one",
-            "give a larger batch; with nothing to contrast the loss says nothing",
-        )
     # In cache on a CPU, large enough to fill a GPU.
     default = 320 if len(columns) <= _SMALL_BATCH else 512
     tile_size = options.tile_size or (default if columns.device.type == "cpu" else 4096)

@@ -12,6 +12,9 @@ from torch import Tensor
 from uncollapse.errors import InputError
 from uncollapse.losses._engine.arguments import (
     FLOATS,
+    Degenerate,
+    DegenerateBatchError,
+    Ids,
     Options,
     Rows,
     Samples,
@@ -65,8 +68,8 @@ class _Side:
 def compute_kept(
     embeddings: Tensor,
     reference: Tensor,
-    labels: Tensor,
-    instances: Tensor | None,
+    labels: Ids,
+    instances: Ids | None,
     reduction: ClassWeights,
     options: Options,
     *,
@@ -96,7 +99,8 @@ def compute_kept(
     if with_gradient is None:
         with_gradient = torch.is_grad_enabled() and flat.requires_grad
     with torch.no_grad(), torch.autocast(flat.device.type, enabled=False):
-        return flat, _kept(samples, sides, processes, _POWERS[reduction], with_gradient)
+        power = _POWERS[reduction]
+        return flat, _kept(samples, sides, processes, power, with_gradient, options.degenerate)
 
 
 def _read_reference(
@@ -126,14 +130,20 @@ def _kept(
     processes: Processes | None,
     power: int,
     with_gradient: bool,
+    degenerate: Degenerate,
 ) -> Kept:
     own = sides[0]
     labels, instances = samples.labels[:: own.views], samples.instances[:: own.views]
     here = _Here.of(labels, instances, samples, processes)
     x, y = (here.instances(*side.means()) for side in sides)
     usable = [each for each in here.classes if each.size >= LEAST]
+    few = len(here.classes) - len(usable)
+    if not usable and degenerate == "zero":
+        nothing = own.scales.new_zeros(())
+        no_gradient = own.scales.new_zeros(own.rows.shape) if with_gradient else None
+        return Kept(nothing, no_gradient, 0, few, 0)
     if not usable:
-        raise InputError(
+        raise DegenerateBatchError(
             f"{LEAST} instances of one class in the batch, of which retention is made",
             f"at most {max((each.size for each in here.classes), default=0)}",
             "give larger or class-balanced batches, or keep=0",
@@ -156,7 +166,6 @@ def _kept(
         gradient = here.rows(gradient.mul_(factor.to(gradient.dtype)))
         gradient = _pulled_back(gradient, own)
     classes = int(counted)
-    few = len(here.classes) - len(usable)
     loss = (1 - total / weight).to(own.scales.dtype)
     return Kept(loss, gradient, classes, few, len(usable) - classes)
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from uncollapse.errors import InputError
-from uncollapse.losses._engine.arguments import precise_dtype
+from uncollapse.losses._engine.arguments import DegenerateBatchError, precise_dtype
 from uncollapse.losses._engine.grouping import Grouping
 from uncollapse.records import Conventions
 
@@ -42,7 +42,7 @@ class Term:
                 "use a class-balanced sampler, or anchors_without_positives='drop' or 'zero'",
             )
         if not pairs:
-            raise InputError(*self.missing)
+            raise DegenerateBatchError(*self.missing)
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Definition:
     def check(self, is_one_class: bool) -> None:
         """Raise if all samples are of one class and that is an error."""
         if is_one_class and self.one_class_remedy and self.conventions.one_class == "error":
-            raise InputError(
+            raise DegenerateBatchError(
                 "at least two classes in the batch", "one class only", self.one_class_remedy
             )
 
@@ -75,6 +75,12 @@ class TermPairs:
 
 def weigh_pairs(definition: Definition, grouping: Grouping) -> list[TermPairs]:
     """The pairs of every term, if the batch has those that the loss needs."""
+    if len(grouping.instances.sizes) < 2:
+        raise DegenerateBatchError(
+            "at least two instances in the batch",
+            f"{len(grouping.labelled)} view(s) of one",
+            "give a larger batch; with nothing to contrast the loss says nothing",
+        )
     definition.check(len(grouping.classes.sizes) == 1 and bool(grouping.labelled[0]))
     return [_term_pairs(term, definition.conventions, grouping) for term in definition.terms]
 
@@ -104,7 +110,7 @@ def _term_pairs(term: Term, conventions: Conventions, grouping: Grouping) -> Ter
     ).tolist()
     lacking = anchor_count - with_positives
     if term.scope == "own class" and grouping.instances_of_classes.longest < 2:
-        raise InputError(
+        raise DegenerateBatchError(
             f"two instances of one class in the batch, for the {term.name} term",
             "no class with two instances",
             "draw several instances of a class, for example with a class-balanced sampler",

@@ -13,7 +13,7 @@ from torch.autograd.forward_ad import unpack_dual
 from torch.linalg import vecdot
 
 from uncollapse.errors import InputError
-from uncollapse.losses._engine.arguments import Options, precise_dtype
+from uncollapse.losses._engine.arguments import DegenerateBatchError, Ids, Options, precise_dtype
 from uncollapse.losses._engine.backward import Quotients, add_gradient
 from uncollapse.losses._engine.batch import Batch, lay_out, read_batch
 from uncollapse.losses._engine.definition import Definition, Positives, TermPairs, weigh_pairs
@@ -29,12 +29,13 @@ class Evaluated:
     loss: Tensor  # Scalar, part of the caller's graph.
     values: list[Tensor | None]  # Scalars, not part of it; None if the batch has no such pair.
     anchors_without_positives: list[int]
+    lacks: DegenerateBatchError | None = None  # Why the batch counts as nothing, where it does.
 
 
 def evaluate(
     embeddings: Tensor,
-    labels: Tensor | None,
-    instances: Tensor | None,
+    labels: Ids | None,
+    instances: Ids | None,
     definition: Definition,
     options: Options,
 ) -> Evaluated:
@@ -90,8 +91,8 @@ class Computed:
 
 def compute(
     embeddings: Tensor,
-    labels: Tensor | None,
-    instances: Tensor | None,
+    labels: Ids | None,
+    instances: Ids | None,
     definition: Definition,
     options: Options,
     *,
@@ -107,7 +108,14 @@ def compute(
         batch = lay_out(checked, threads)
         rows = batch.layout.rows
         gradient = torch.zeros_like(rows) if with_gradient else None
-        terms = weigh_pairs(definition, batch.layout.grouping)
+        try:
+            terms = weigh_pairs(definition, batch.layout.grouping)
+        except DegenerateBatchError as lacks:
+            if options.degenerate == "error":
+                raise
+            count = len(definition.terms)
+            nothing = Evaluated(rows.new_zeros(()), [None] * count, [0] * count, lacks)
+            return flat, Computed(nothing, gradient)
         values = _evaluate_terms(batch, terms, gradient)
         total = rows.new_zeros((), dtype=precise_dtype(rows.device))
         for pairs, value in zip(terms, values, strict=True):

@@ -1,0 +1,11 @@
+from .evaluator import (
+    CollapseEvaluator,
+)
+from .sentences import (
+    SentenceTransformerLoss,
+)
+
+__all__ = [
+    "CollapseEvaluator",
+    "SentenceTransformerLoss",
+]
