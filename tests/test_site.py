@@ -10,6 +10,7 @@ import typer
 from typer.cli import get_docs_for_click
 
 import uncollapse
+from uncollapse import adapters
 from uncollapse.cli import app
 
 ROOT = Path(__file__).parent.parent
@@ -26,7 +27,8 @@ def test_the_page_of_the_command_line_is_the_commands_own():
 def test_the_reference_has_every_public_name_and_no_other():
     page = (ROOT / "docs" / "reference.md").read_text("utf-8")
     listed = re.findall(r"^::: uncollapse\.(?:\w+\.)*(\w+)$", page, re.MULTILINE)
-    assert sorted(listed) == sorted(set(uncollapse.__all__) - {"__version__"})
+    public = {*uncollapse.__all__, *adapters.__all__} - {"__version__"}
+    assert sorted(listed) == sorted(public)
 
 
 def test_the_site_builds_without_a_warning_and_fetches_nothing(tmp_path):

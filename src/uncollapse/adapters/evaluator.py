@@ -64,6 +64,16 @@ class CollapseEvaluator(BaseEvaluator):
     Raises:
         InputError: Lengths that differ; fewer than two classes of two texts; no retention, because
             no class has four texts.
+
+    Examples:
+        >>> class Letters:  # a SentenceTransformer has such an `encode`
+        ...     def encode(self, texts, **options):
+        ...         return np.array([[text.count(letter) for letter in "aegost"] for text in texts])
+        >>> texts = ["a goat", "geese", "a toad", "the toes", "a seat", "the sage", "gates", "oats"]
+        >>> evaluator = CollapseEvaluator(texts, [0, 1, 0, 1, 1, 0, 1, 0], start=Letters())
+        >>> numbers = evaluator(Letters())
+        >>> round(numbers[evaluator.primary_metric], 6), "share" in numbers
+        (1.0, True)
     """
 
     def __init__(
@@ -114,8 +124,9 @@ class CollapseEvaluator(BaseEvaluator):
         if output_path is not None and self.write_csv:
             self._append(Path(output_path), [epoch, steps, *(numbers.get(c, "") for c in _COLUMNS)])
         named = {f"{self.name}_{key}" if self.name else key: v for key, v in numbers.items()}
-        card: Any = self
-        card.store_metrics_in_model_card_data(model, named, epoch, steps)
+        if hasattr(model, "model_card_data"):
+            card: Any = self
+            card.store_metrics_in_model_card_data(model, named, epoch, steps)
         return named
 
     def _embedded(self, model: Any) -> NDArray[Any]:

@@ -15,7 +15,7 @@ class DegenerateBatchWarning(UserWarning):
         >>> import torch
         >>> from uncollapse.losses import SupCLLoss
         >>> criterion = SupCLLoss(alpha=0, temperature=0.1, degenerate="zero")
-        >>> with warnings.catch_warnings(record=True) as caught:
+        >>> with warnings.catch_warnings(record=True, action="always") as caught:
         ...     losses = [criterion(torch.eye(1, 4), torch.tensor([3])) for _ in range(2)]
         >>> [loss.item() for loss in losses], criterion.degenerate_batches, len(caught)
         ([0.0, 0.0], 2, 1)
