@@ -132,11 +132,14 @@ def test_each_rung_keeps_the_best_third_two_at_least_and_nothing_collapsed():
         why = pruned({name: found[name] for name in order if name in found}, 3)
         assert sorted(why) == ["c0", "c1", "c2", "c3", "c8"]
         assert (why["c8"][:8], why["c0"]) == ("measured", "behind after 3 epochs")
+    # What costs the training label goes on where the others leave room.
+    found = {"a": scores(0.9, task=0.8), "b": scores(0.5), "c": scores(0.8, task=0.8)}
+    assert pruned(found, 9, 0.85) == {"c": "loses more than the margin after 9 epochs"}
     # A second rung: the order is another.
     assert set(pruned({"c4": scores(0.9), "c5": scores(0.2), "c6": scores(0.8)}, 9)) == {"c5"}
     # Of equals the first go on, and one that is alone does if it is not collapsed.
     assert pruned({name: scores(0.5) for name in names}, 9).keys() == set(names[3:])
-    assert set(pruned({"c8": found["c8"]}, 9)) == {"c8"}
+    assert set(pruned({"c8": scores(0.8, verdict="collapsed")}, 9)) == {"c8"}
 
 
 @pytest.mark.parametrize(

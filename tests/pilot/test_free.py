@@ -13,9 +13,10 @@ from declared import TENSORS, arrays, safetensors_file
 from uncollapse import fit_linear_map
 from uncollapse.errors import InputError
 from uncollapse.pilot import Outcome, PilotOptions, PilotResult, pilot
+from uncollapse.pilot.doubt import disagreement
 from uncollapse.pilot.free import Free, copy_map, free_candidates
 from uncollapse.pilot.goal import choose_goal
-from uncollapse.pilot.trade import disagreement, trade
+from uncollapse.pilot.trade import trade
 from uncollapse.records import LayerScores, Trial, TrialFile, TrialRun
 from uncollapse.training import build_problem, embed_rows, joined
 

@@ -139,6 +139,9 @@ DECISIONS = {
         "other": "d",
         "gain": GAIN,
     },
+    "pilot.kept-itself": {"name": "a", "reference": "b"},
+    "pilot.kept-itself-seen": {"name": "a", "reference": "b", "views": GAIN},
+    "pilot.kept-contradicted": {"name": "a", "reference": "b", "views": TASK},
     "pilot.failed": {"reason": "seed 3: its process died 3 times"},
 }
 
@@ -149,7 +152,7 @@ def test_every_decision_of_a_pilot_is_translated():
     for key, values in DECISIONS.items():
         reason = PilotReason.from_key("UC801", key, **values)
         said = japanese.translate(reason.text, reason.message)
-        for name in ("alpha", "loss.", "views.count"):
+        for name in ("alpha", "loss.keep", "loss.", "views.count"):
             said = said.replace(name, "")
         assert not re.search("[a-z]{4,}", said), reason.text
     failed = PilotReason.from_key("UC804", "pilot.failed", **DECISIONS["pilot.failed"])

@@ -20,7 +20,17 @@ from uncollapse.records import Calibration, Message, PilotOptions, PilotResult, 
 
 OPTIONS = Fields(
     PilotOptions,
-    ("goal", "seeds", "layer", "deploy", "objective", "margin", "least_gain", "half_width"),
+    (
+        "goal",
+        "seeds",
+        "layer",
+        "deploy",
+        "objective",
+        "dials",
+        "margin",
+        "least_gain",
+        "half_width",
+    ),
     {"seeds": Annotated[int, typer.Option(min=2)]},
 )
 

@@ -30,9 +30,13 @@ from uncollapse.training import TrainConfig
 
 # What may differ when a pilot is resumed, and what earlier versions did not ask for, by default.
 _FREE = ("workers", "budget")
-_NEW: dict[str, Any] = {"deploy": None, "goal": "least-change"}
+_NEW: dict[str, Any] = {"deploy": None, "goal": "least-change", "dials": []}
 # Where a configuration names files.
-_PATHS = [*(("data", key) for key in ("path", "table", "root", "folder")), ("encoder", "weights")]
+_PATHS = [
+    *(("data", key) for key in ("path", "table", "root", "folder")),
+    ("encoder", "weights"),
+    ("loss", "base"),
+]
 
 
 @dataclass(frozen=True)
@@ -115,11 +119,12 @@ def finish(path: Path, result: PilotResult, config: TrainConfig, base: Path) -> 
             first = result.start.runs[0].seed
             copy_map(path / "trials" / "start" / f"seed-{first}", chosen.trial, linear)
         block = changed_config(config.plain(), chosen.change)
-        for part, key in _PATHS:
-            # Relative paths are not to depend on where the file lies.
-            value = block[part].get(key)
+        # Relative paths are not to depend on where the file lies.
+        stored = block["data"].get("reference") or {}
+        for part, key in (*((block[part], key) for part, key in _PATHS), (stored, "path")):
+            value = part.get(key)
             if isinstance(value, str) and not value.startswith("package:"):
-                block[part][key] = str((base / value).resolve())
+                part[key] = str((base / value).resolve())
         write_text(file, _comment(file, result, chosen) + yaml_text(block))
     write_json(path / "pilot.json", result.to_dict())
 

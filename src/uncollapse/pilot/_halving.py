@@ -29,29 +29,43 @@ def survivors(count: int) -> int:
 
 
 class _CollapseHalving(optuna.pruners.BasePruner):
-    """Prune what is measured as collapsed, and all but the best `survivors` of the rest."""
+    """Prune what is measured as collapsed, and all but the best `survivors` of the rest.
+
+    What costs too much of the training label goes behind what does not.
+    """
 
     def prune(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> bool:
         """Whether the trial ends here."""
         rivals = [
-            (-other.intermediate_values[0], other.number)
+            (other.user_attrs["costly"], -other.intermediate_values[0], other.number)
             for other in study.get_trials(deepcopy=False)
             if not other.user_attrs["collapsed"]
         ]
         best = sorted(rivals)[: survivors(len(rivals))]
-        return trial.number not in [number for _, number in best]
+        return trial.number not in [number for *_, number in best]
 
 
-def pruned(measured: Mapping[str, LayerScores], epochs: int) -> dict[str, str]:
-    """Which candidates of a rung do not go on, by the objective that each reached, and why."""
+def pruned(
+    measured: Mapping[str, LayerScores], epochs: int, floor: float = -math.inf
+) -> dict[str, str]:
+    """Which candidates of a rung do not go on, by the objective that each reached, and why.
+
+    Those whose training label has less than the accuracy `floor` go on where others leave room.
+    """
     study = optuna.create_study(direction="maximize", pruner=_CollapseHalving())
     trials = {name: study.ask() for name in measured}
     for name, trial in trials.items():
         trial.set_user_attr("collapsed", measured[name].verdict == "collapsed")
+        trial.set_user_attr("costly", (measured[name].task or 0.0) < floor)
         trial.report(float(measured[name]["objective"]), step=0)
-    words = {"collapsed": "measured as collapsed"}
     return {
-        name: f"{words.get(measured[name].verdict, 'behind')} after {epochs} epochs"
+        name: f"{_why(trial)} after {epochs} epochs"
         for name, trial in trials.items()
         if trial.should_prune()
     }
+
+
+def _why(trial: optuna.Trial) -> str:
+    if trial.user_attrs["collapsed"]:
+        return "measured as collapsed"
+    return "loses more than the margin" if trial.user_attrs["costly"] else "behind"

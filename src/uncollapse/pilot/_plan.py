@@ -176,6 +176,8 @@ def plan_text(
         if prediction is not None:
             predicted = f"{prediction.instance_variance:.4f} {prediction.phase}"
         dropped = "   not trained" if trial.status == "predicted-collapse" else ""
+        if any(one.key == "loss.reference" for one in trial.change):
+            dropped = f"   without what is kept: {trial.change[-1].after}"
         lines.append(f"  {trial.name:24s} {predicted}{dropped}")
     lines.append(f"free         {', '.join(candidate.name for candidate in free)}")
     return "\n".join(lines)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import inf
 from pathlib import Path
 from statistics import fmean
 
@@ -12,6 +13,7 @@ from uncollapse.pilot._decide import METHOD, compare_with_start, confirm, decide
 from uncollapse.pilot._halving import pruned
 from uncollapse.pilot._searching import better, search_best
 from uncollapse.pilot.dials import Space
+from uncollapse.pilot.doubt import doubted
 from uncollapse.pilot.free import FreeCandidate
 from uncollapse.pilot.jobs import Common, Job
 from uncollapse.pilot.pool import Ended, Outcome
@@ -19,7 +21,6 @@ from uncollapse.pilot.trade import (
     against_free,
     base_is_best,
     best_free,
-    disagreement,
     free_reason,
     trade,
 )
@@ -40,7 +41,7 @@ from uncollapse.records import (
 )
 
 Runner = Callable[[Sequence[Job], int, Ended], list[Outcome]]
-_SCORES = ("objective", "task", "instance_variance", "share")
+_SCORES = ("objective", "task", "instance_variance", "share", "other_view")
 
 
 @dataclass
@@ -72,7 +73,7 @@ class Stages:
         had = compare_with_start(start, judged, options)
         steps: tuple[SearchStep, ...] = ()
         if self.choices is None:
-            trials = self._rungs(candidates)
+            trials = self._rungs(start, candidates)
         else:
             found = search_best(self._once, self.choices, start, self.plan, options)
             trials, steps = self._further(found.trials, found.running), found.steps
@@ -83,17 +84,9 @@ class Stages:
             verdict, reasons = "cannot-tell", [PilotReason.from_key("UC803", "pilot.untrained")]
         recommendation = None
         goal = self.common.goal
-        torn = (
-            disagreement([start, *had, *trained], goal.columns, options)
-            if goal.by_retention
-            else None
-        )
-        if torn is not None:
-            verdict, reasons, chosen = "cannot-tell", [torn], None
-        if verdict == "keep" and goal.by_retention:
-            # It sees what is lost against a reference, and not what training adds to it.
-            verdict = "cannot-tell"
-            reasons = [PilotReason.from_key("UC808", "pilot.retained", reference=goal.columns[0])]
+        if goal.by_retention:
+            doubts = (start, [*had, *trained], goal, self.common.config, options)
+            verdict, reasons, chosen = doubted((verdict, reasons, chosen), *doubts)
         if chosen is not None:
             verdict, recommendation, more = self._confirm(start, chosen, [*had, *trained], free)
             reasons += more
@@ -140,15 +133,19 @@ class Stages:
                 best[trial.name] = trial
         return list(best.values())
 
-    def _rungs(self, trials: Sequence[Trial]) -> list[Trial]:
-        """Short runs, whole ones of the best, all seeds of the best."""
+    def _rungs(self, start: Trial, trials: Sequence[Trial]) -> list[Trial]:
+        """Short runs, whole ones of the best, all seeds of the best.
+
+        Of whole runs those that lose no more than the margin of the training label come first.
+        """
+        floor = start.scores(self.options.layer)["task"] - self.options.margin
         known = {trial.name: trial for trial in trials}
         running = [trial for trial in trials if trial.status == "waiting"]
-        rungs = {self.plan.short: "short runs", self.plan.epochs: "whole runs"}
-        for until, stage in rungs.items():
+        rungs = {self.plan.short: ("short runs", -inf), self.plan.epochs: ("whole runs", floor)}
+        for until, (stage, least) in rungs.items():
             trained = self._train(stage, running, self.seeds[:1], until)
             measured = {t.name: better(t.runs[0], self.options) for t in trained if t.runs}
-            why = pruned(measured, until)
+            why = pruned(measured, until, least)
             running = [trial for trial in trained if trial.name in measured.keys() - why.keys()]
             known |= {trial.name: trial for trial in trained}
             for name, reason in why.items():

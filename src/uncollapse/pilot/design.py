@@ -6,12 +6,13 @@ one dimension, "target variance", in place of a grid in alpha and tau. With a ca
 variance of a network like those of it, and values lie at q of the way from V_min, that at alpha 0,
 to V_max: where the optimum is spread first, networks do not move yet. Batches are quartered,
 halved, doubled and quadrupled, views doubled. Augmentation is no variable of the theory: its
-neighbours in strength are tried. What is predicted to collapse is kept in the list and not trained.
+neighbours in strength are tried, and so are weights of keep (`keeping`), which change no optimum.
+What is predicted to collapse and keeps no reference is in the list and not trained.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from math import log2
@@ -20,6 +21,7 @@ from operator import itemgetter
 import numpy as np
 from scipy.optimize import brentq
 
+from uncollapse.pilot.keeping import fits, keep_changes, keeps, kept
 from uncollapse.records import (
     Calibration,
     PredictedVariance,
@@ -43,24 +45,32 @@ _MANY_CLASSES = 200
 _OCTAVES = 3
 
 
-def design(problem: Problem, calibration: Calibration | None = None) -> list[Trial]:
+def design(
+    problem: Problem, calibration: Calibration | None = None, dials: Sequence[str] = ()
+) -> list[Trial]:
     """The present setting first, then the candidates, the smallest changes first.
 
-    Every candidate changes one key, as only single changes can be told apart by a small pilot.
+    Every candidate changes one thing, as only single changes can be told apart by a small pilot; of
+    these dials alone, if any are named.
     """
     setting, note = predictable(problem.setting(), _MANY_CLASSES)
-    foretell = foreteller(calibration)
+    foretell, config = foreteller(calibration), problem.config
     start = trial_of("start", (), 0.0, foretell(setting), note)
+    start = kept(start) if config.loss.keep else start
 
-    def candidate(change: SettingChange, size: float, note: str = "") -> Trial:
-        prediction = foretell(changed_setting(setting, [change]))
-        return trial_of(name_of(change), (change,), size, prediction, note)
+    def candidate(changes: tuple[SettingChange, ...], size: float, note: str = "") -> Trial:
+        prediction = foretell(changed_setting(setting, changes))
+        trial = trial_of(name_of(changes[0]), changes, size, prediction, note)
+        return kept(trial) if keeps(config, changes) else trial
 
     tried = [*_alphas(setting, calibration), *_temperatures(setting, calibration)]
     tried += [*batch_changes(problem), *_views(setting, problem)]
-    candidates = [candidate(*each) for each in tried]
-    candidates += [candidate(*each, AUGMENTED) for each in augmentation_changes(problem)]
-    return [start, *_smallest_first(candidates)]
+    candidates = [candidate((change,), size) for change, size in tried]
+    augmented = augmentation_changes(problem)
+    candidates += [candidate((change,), size, AUGMENTED) for change, size in augmented]
+    candidates += [candidate(*each) for each in keep_changes(problem)]
+    wanted = [c for c in candidates if not dials or dial_of(c.change[0]) in dials]
+    return [start, *_smallest_first(c for c in wanted if fits(config, c.change))]
 
 
 def foreteller(calibration: Calibration | None) -> Callable[[Setting], Prediction]:
@@ -110,6 +120,12 @@ def predictable(setting: Setting, most: int) -> tuple[Setting, str]:
     even = max(2, round(setting.instances / m))
     note = f"predicted for {m} classes of equal size; theirs differ"
     return setting.with_(class_counts=None, classes=m, per_class=even), note
+
+
+def dial_of(change: SettingChange) -> str:
+    """The dial that a key belongs to."""
+    part, _, name = change.key.rpartition(".")
+    return "batch" if part == "batch" else "views" if name == "count" else name
 
 
 def name_of(change: SettingChange) -> str:

@@ -74,7 +74,7 @@ def pilot(
         >>> block |= {"loss": {"alpha": 0, "temperature": 0.1}, "epochs": 20}
         >>> start, *others = design(build_problem(parse_config(block)))
         >>> [trial.name for trial in others if trial.status == "waiting"]  # to be trained
-        ['alpha-0.011', 'alpha-0.028', 'alpha-0.12', 'alpha-0.37']
+        ['alpha-0.011', 'alpha-0.028', 'alpha-0.12', 'alpha-0.37', 'keep-0.3', 'keep-1', 'keep-3']
         >>> result = pilot(parse_config(block), Path("runs/pilot"))  # minutes # doctest: +SKIP
     """
     options = options or PilotOptions()
@@ -88,7 +88,7 @@ def pilot(
         problem = build_problem(part_config, base=base)
         if not len(problem.data.rows("test")):
             raise InputError("test rows, to confirm by", "none", "set data.split.test")
-        trials = design(problem, calibration)
+        trials = design(problem, calibration, options.dials)
         tried = sum(trial.status == "waiting" for trial in trials[1:])
         best = options.goal == "best"
         plan = file.plan or plan_epochs(problem, rows.share, SEARCHED if best else tried, options)
@@ -96,7 +96,7 @@ def pilot(
             write_json(
                 output / "plan.json", replace(file, plan=plan, objective=goal.name).to_dict()
             )
-        choices = space(problem, plan, calibration) if best else None
+        choices = space(problem, plan, calibration, options.dials) if best else None
         total = sum(runs_of(plan.searched if best else tried, options))
         free = free_candidates(problem, options)
         text = plan_text(goal, rows, plan, trials, free, choices)
@@ -135,5 +135,6 @@ def _conditions(problem: Problem, calibration: Calibration) -> tuple[Message, ..
 def _said(options: PilotOptions) -> dict[str, str | int | float]:
     """The options in a record; processes change no result."""
     said = asdict(options) | {"deploy": options.deployed}
+    said["dials"] = ", ".join(options.dials) or "all"
     del said["workers"]
     return said

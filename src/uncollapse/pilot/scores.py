@@ -53,6 +53,7 @@ def evaluate(
         for layer in layers
     }
     kept: dict[str, dict[str, float]] = {}
+    seen: dict[str, list[float]] = {}
     if goal.name == "downstream":
         reached = {k: [scores[name] for name in goal.columns] for k, scores in balanced.items()}
     elif goal.name == "within-class":
@@ -62,6 +63,8 @@ def evaluate(
         kept = _retention(own, references, data, rows[tested])
         first = goal.columns[0]
         reached = {name: [by[first]] for name, by in kept.items() if first in by}
+        # What a loss that keeps a reference does not maximise.
+        seen = _other_view(problem, model, part, viewer, complete)
     else:
         reached = _other_view(problem, model, part, viewer, complete)
     return {
@@ -71,6 +74,7 @@ def evaluate(
             downstream=balanced[layer],
             objective=float(np.mean(reached[layer])) if layer in reached else None,
             retention=kept.get(layer, {}),
+            other_view=float(np.mean(seen[layer])) if layer in seen else None,
         )
         for layer, values in layers.items()
     }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from statistics import fmean
 
 from uncollapse.pilot._decide import gain_over, points
 from uncollapse.records import (
@@ -15,7 +14,6 @@ from uncollapse.records import (
     TradePoint,
     Trial,
 )
-from uncollapse.statistics import mean_difference
 
 
 def trade(start: Trial, others: Sequence[Trial], options: PilotOptions) -> tuple[TradePoint, ...]:
@@ -101,43 +99,6 @@ def base_is_best(
         gain=points(gain),
         task=points(task),
     )
-
-
-def disagreement(
-    finished: Sequence[Trial], references: Sequence[str], options: PilotOptions
-) -> PilotReason | None:
-    """UC808 where another reference prefers another setting than the first, by means; else None."""
-
-    def kept(trial: Trial, reference: str) -> list[float]:
-        return [each.retention[reference] for each in trial.scores_by_seed(options.layer)]
-
-    def best(trials: Sequence[Trial], reference: str) -> Trial:
-        return max(trials, key=lambda trial: fmean(kept(trial, reference)))
-
-    for second in references[1:]:
-        both = [
-            trial
-            for trial in finished
-            if all(
-                {references[0], second} <= s.retention.keys()
-                for s in trial.scores_by_seed(options.layer)
-            )
-        ]
-        if len(both) < 2:
-            continue
-        one, other = best(both, references[0]), best(both, second)
-        gain = mean_difference([kept(one, second)], [kept(other, second)], options.confidence)
-        if one.name != other.name:
-            return PilotReason.from_key(
-                "UC808",
-                "pilot.references-disagree",
-                first=references[0],
-                name=one.name,
-                second=second,
-                other=other.name,
-                gain=points(gain),
-            )
-    return None
 
 
 def against_free(

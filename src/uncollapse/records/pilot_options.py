@@ -10,6 +10,7 @@ from uncollapse.errors import InputError
 Layer = Literal["projector", "backbone"]
 Deploy = Literal["projector", "backbone", "any"]
 Goal = Literal["least-change", "best"]
+Dial = Literal["alpha", "temperature", "batch", "views", "augmentation", "keep", "epochs"]
 ObjectiveName = Literal["auto", "within-class", "downstream", "retention", "other-view"]
 
 
@@ -29,6 +30,8 @@ class PilotOptions:
         deploy: What can be deployed: "projector", where a small vector is the point, "backbone",
             or "any"; candidates are judged there. [default: the layer's]
         objective: What is to improve; auto takes the first that the data allow.
+        dials: What may change: alpha, temperature, batch, views, augmentation, keep or, of the goal
+            "best", epochs; may be repeated. [default: all]
         margin: Accepted loss of training-label accuracy, 0 to below 1.
         least_gain: Gain of the objective worth a change, between 0 and 1.
         half_width: Half-width of one seed's 95 % interval, between 0 and 1; sets the rows used.
@@ -46,6 +49,7 @@ class PilotOptions:
     layer: Layer = "projector"
     deploy: Deploy | None = None
     objective: ObjectiveName = "auto"
+    dials: tuple[str, ...] = ()
     margin: float = 0.01
     least_gain: float = 0.02
     half_width: float = 0.05
@@ -68,6 +72,7 @@ class PilotOptions:
                 self.objective in get_args(ObjectiveName),
                 "auto, within-class, downstream, retention or other-view",
             ),
+            ("dials", {*self.dials} <= {*get_args(Dial)}, f"of {', '.join(get_args(Dial))}"),
             ("margin", 0 <= self.margin < 1, "in [0, 1)"),
             ("least_gain", 0 < self.least_gain < 1, "in (0, 1)"),
             ("half_width", 0 < self.half_width < 1, "in (0, 1)"),

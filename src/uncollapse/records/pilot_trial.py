@@ -33,6 +33,8 @@ class LayerScores(Part):
     objective: scalars.AboveChance | None = None  # what the pilot maximises
     # Of the structure inside the classes, what is still there of each reference.
     retention: dict[str, scalars.AboveChance] = field(default_factory=dict)
+    # An instance's other view found first in its class, where retention judges; else not measured.
+    other_view: scalars.AboveChance | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

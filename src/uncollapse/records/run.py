@@ -175,7 +175,8 @@ class SettingChange(Part):
         return [(_IN_JSON.get(name, name), value) for name, value in super().items()]
 
     def __str__(self) -> str:
-        return f"{self.key} {self.before} -> {self.after}"
+        before, after = ("none" if v is None else v for v in (self.before, self.after))
+        return f"{self.key} {before} -> {after}"
 
 
 def changed_config(block: Mapping[str, Any], changes: Iterable[SettingChange]) -> dict[str, Any]:
