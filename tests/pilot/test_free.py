@@ -284,7 +284,7 @@ def test_a_pilot_of_before_is_gone_on_with_and_its_start_is_measured_again(tmp_p
     former = json.loads((folder / "plan.json").read_text())
     former["objective"], former["asked"]["options"]["deploy"] = "", None
     (folder / "plan.json").write_text(json.dumps(former))
-    with pytest.raises(InputError, match="configuration and options"):
+    with pytest.raises(InputError, match="configuration, options and calibration"):
         pilot(config(), folder, options=PilotOptions(objective="retention"))
     former["asked"]["options"]["objective"] = "retention"
     (folder / "plan.json").write_text(json.dumps(former))
