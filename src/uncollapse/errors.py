@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 import re
+from collections.abc import Iterable, Mapping
+from itertools import islice
+from typing import Any
 
 # What a terminal obeys, a line breaks at, or a reader cannot see: controls, direction, halves of
 # pairs, and what is not there at all. Spaces other than the plain one stay.
@@ -11,6 +15,9 @@ UNSHOWN = re.compile(
     "\ud800-\udfff\U000e0000-\U000e007f]"
 )
 MOST_SHOWN = 300
+_MOST_NAMES = 5000  # among which a near one is looked for
+# Marks of the system and of pydantic in front of what they say.
+_MARKS = re.compile(r"\[(?:Errno|WinError) -?\d+\] |Value error, ")
 
 
 def shown(text: object, most: int = MOST_SHOWN) -> str:
@@ -59,9 +66,72 @@ class InputError(ValueError):
     """
 
     def __init__(self, expected: str, found: str, remedy: str) -> None:
-        self.expected, self.found, self.remedy = map(shown, (expected, found, remedy))
+        parts = (_MARKS.sub("", str(part)) for part in (expected, found, remedy))
+        self.expected, self.found, self.remedy = map(shown, parts)
         super().__init__(f"expected {self.expected}; found {self.found}; {self.remedy}")
 
     def __reduce__(self) -> tuple[type[InputError], tuple[str, str, str]]:
         """Rebuild from the three parts, so that the error survives a process boundary."""
         return type(self), (self.expected, self.found, self.remedy)
+
+
+def nearest(word: object, known: Iterable[object]) -> str | None:
+    """Which of the known names was probably meant; None where none is near.
+
+    Examples:
+        >>> nearest("lable", ["table", "label"]), nearest("z", ["embedding", "label"])
+        ('label', None)
+    """
+    names = {str(name).lower(): str(name) for name in islice(known, _MOST_NAMES)}
+    asked = str(word)[:MOST_SHOWN].lower()
+    near = difflib.get_close_matches(asked, names, n=3)
+    # Of names that are as near, the one with the same letters: lable is label, not table.
+    same = (name for name in near if sorted(name) == sorted(asked))
+    return names[next(same, near[0])] if near else None
+
+
+def did_you_mean(word: object, known: Iterable[object], otherwise: str, option: str = "") -> str:
+    """The remedy for a name that is not known: the nearest one, after its option, or another way.
+
+    Examples:
+        >>> did_you_mean("lable", ["embedding", "label"], "name one that is there", "--label ")
+        'did you mean --label label?'
+    """
+    near = nearest(word, known)
+    return otherwise if near is None else f"did you mean {option}{near}?"
+
+
+def fault_in_words(fault: Mapping[str, Any], key: str) -> str:
+    """What one entry of pydantic's `errors()` says of a key, as people say it.
+
+    Examples:
+        >>> fault = {"type": "int_type", "msg": "Input should be a valid integer", "input": "x"}
+        >>> fault_in_words(fault, "epochs")
+        "epochs must be a valid integer, not 'x'"
+    """
+    kind, said = fault["type"], str(fault["msg"]).removeprefix("Value error, ")
+    if kind in ("missing", "extra_forbidden"):
+        return f"{key} is missing" if kind == "missing" else f"{key} is no known key"
+    if kind == "value_error":
+        return f"{key}: {said}" if key else said
+    if kind.startswith("union_tag"):
+        context = fault["ctx"]
+        key = f"{key}.{context['discriminator'][1:-1]}".removeprefix(".")
+        if kind == "union_tag_not_found":
+            return f"{key} is missing"
+        return f"{key} must be one of {context['expected_tags']}, not {context['tag']!r}"
+    return f"{key} {said.replace('Input should be', 'must be')}, not {fault['input']!r}"
+
+
+def fault_remedy(fault: Mapping[str, Any], keys: Iterable[object], otherwise: str) -> str:
+    """What to do about it: the nearest of the keys or of the values that there are, if one is."""
+    kind, context = fault["type"], fault.get("ctx", {})
+    if kind in ("missing", "union_tag_not_found"):
+        return "add the key"
+    if kind == "extra_forbidden":
+        return did_you_mean(fault["loc"][-1], keys, "take the key out")
+    if kind in ("literal_error", "union_tag_invalid"):
+        known = context["expected" if kind == "literal_error" else "expected_tags"]
+        choices = re.findall(r"'([^']*)'", known)
+        return did_you_mean(context.get("tag", fault["input"]), choices, otherwise)
+    return otherwise

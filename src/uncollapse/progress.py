@@ -17,6 +17,7 @@ class Step:
     total: int | None = None  # all there is to do; None where that is not known
     stage: str = ""  # what is under way
     text: str = ""  # for the reader at this point, in lines; mostly nothing
+    name: str = ""  # of what was just done, such as a run
     numbers: Mapping[str, float] = field(default_factory=dict)  # known by now, such as the loss
 
 

@@ -68,7 +68,7 @@ def test_a_measurement_is_held_against_what_is_predicted_for_the_network(tmp_pat
     assert network["low"] < within["estimate"] < network["high"]
     assert reason["variant"] == "consistent"
     shown = call("measure", rows, *setting, "--calibration", constants).stdout
-    assert "UC511  predicted for a network like yours" in shown
+    assert "UC511" in shown
     # A prediction that was made with the calibration says the same; of another layer nothing.
     counts = ["--class-counts", "175,175", *setting]
     prediction = tmp_path / "prediction.json"

@@ -21,7 +21,10 @@ def refused(block, match, base=None):
     ("block", "match"),
     [
         ({"source": "digit"}, "source"),
-        ({"source": "digits", "lable": "x"}, r"data\.digits\.lable.*Extra"),
+        (
+            {"source": "digits", "lable": "x"},
+            r"digits\.lable is no known key; did you mean label",
+        ),
         ({"source": "digits", "seed": "0"}, "seed.*integer"),
         ({"source": "digits", "split": {"test": 0.6, "validation": 0.5}}, "below 1"),
         ({"source": "digits", "split": {"test": 1}}, "less than 1"),

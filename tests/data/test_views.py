@@ -231,7 +231,7 @@ def test_normalisation_is_by_training_scales_numbers_or_none():
     ("augmentation", "message"),
     [
         (["twist"], "'twist' is none of crop"),
-        ([{"crop": {"scal": [0.1, 1.0]}}], "crop.scal: Extra inputs"),
+        ([{"crop": {"scal": [0.1, 1.0]}}], "crop.scal is no known key"),
         ([{"crop": {"scale": [0.1, "1"]}}], "crop.scale.1"),
         ([{"crop": {"scale": [0.5, 0.1]}}], "two ascending numbers"),
         ([{"crop": {}, "flip": {}}], "each item of the list"),

@@ -28,23 +28,24 @@ def invoke(*words):
     return RUN.invoke(app, [str(word) for word in words])
 
 
-def test_digits_read_as_a_person_reads_them(digits):
-    answer = invoke("measure", digits, "--fine", "digit", "--slice", "site", "--permutations", 4)
+def test_the_answer_is_one_screen_and_the_details_are_whole(digits, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.chdir(digits.parent)
+    given = ("measure", digits.name, "--fine", "digit", "--slice", "site", "--permutations", 4)
+    answer = invoke(*given)
     assert answer.exit_code == 0, answer.output
     text = answer.output
-    for words in (
-        "NOT-COLLAPSED",
-        "judged by: margins 0.01 (collapsed) and 0.05 (at risk)",
-        "between instances",
-        "not centred on the origin",
-        "Finer labels inside a class",
-        "Slices by site",
-        "Leakage: site",
-        "1797 rows, 2 classes, 64 dimensions; type float64; normalised to unit vectors",
-    ):
+    # Verdict and code, rows, columns, share, the command that is next.
+    for words in ("not-collapsed: ", "UC402", "1797 rows", "label label", "digit", "0.9324"):
         assert words in text
-    assert "\x1b" not in text
-    assert max(len(line) for line in text.splitlines()) <= 110
+    assert f"uncollapse measure {digits.name} --fine digit" in text
+    assert len(text.splitlines()) <= 15
+    details = invoke(*given, "--details").output
+    for words in ("UC402", "0.2905", "Slices by site", "Leakage: site", "64 dimensions"):
+        assert words in details
+    for shown in (text, details):
+        assert "\x1b" not in shown
+        assert max(map(len, shown.splitlines())) <= 80
 
 
 def test_json_is_the_record_and_nothing_else(digits):
@@ -76,10 +77,10 @@ def test_prediction_file_and_margins(tmp_path):
     np.savez(tmp_path / "d.npz", z=rows, label=labels)
     (tmp_path / "p.json").write_text(json.dumps(prediction(0.021).to_dict()))
     found = invoke("measure", tmp_path / "d.npz", "--prediction", tmp_path / "p.json")
-    assert found.output.startswith("HEALTHY")
+    assert found.output.startswith("healthy")
     assert "predicted" in found.output
     found = invoke("measure", tmp_path / "d.npz", "--healthy-margin", 0.015)
-    assert found.output.startswith("NOT-COLLAPSED")
+    assert found.output.startswith("not-collapsed")
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -39,7 +40,17 @@ def plain_console() -> Console:
             return super().render_str(visible(text), **options)
 
     width = shutil.get_terminal_size((110, 24)).columns
-    return Plain(width=width, markup=False, emoji=False)
+    return Plain(width=width, markup=False, emoji=False, highlight=False)
+
+
+def print_command(words: str, console: Console) -> None:
+    """A command to copy, under a text with a hanging indent; it is not broken."""
+    from rich.text import Text
+
+    from uncollapse.records import Hanging
+
+    line = Text(" " * Hanging.indent).append(visible(words), style="bold")
+    console.print(line, soft_wrap=True)
 
 
 def prepare_streams() -> None:
@@ -83,12 +94,17 @@ def say(text: str) -> None:
 
 
 @contextmanager
-def bar(stage: str, unit: str = "", *, transient: bool = False) -> Iterator[Callable[..., None]]:
-    """A bar on stderr while it is a terminal.
+def bar(
+    stage: str, unit: str = "", *, transient: bool = False, every: int = 0
+) -> Iterator[Callable[..., None]]:
+    """A bar on stderr while it is a terminal; else a line after every so many steps, 0 for none.
 
     Its update takes what is done, all there is to do (None where that is not known), and, where
     they change, a text beside the bar and the stage.
     """
+    if every and not sys.stderr.isatty():
+        yield Lines(unit, every)
+        return
     from rich import progress as widgets
     from rich.console import Console
 
@@ -111,6 +127,36 @@ def bar(stage: str, unit: str = "", *, transient: bool = False) -> Iterator[Call
             progress.update(task, completed=done, total=total, text=text, description=stage)
 
         yield update
+
+
+class Lines:
+    """Progress where there is no terminal: a line after every so many steps, with the time left."""
+
+    def __init__(self, unit: str, every: int) -> None:
+        self.unit, self.every = unit, every
+        self.began, self.first, self.last = monotonic(), 0, 0
+
+    def __call__(
+        self, done: int, total: int | None, text: str = "", *, stage: str | None = None
+    ) -> None:
+        """After a step; of work that was done before, or begins anew, no time is known."""
+        if done != self.last + 1:
+            self.began, self.first = monotonic(), done
+        self.last = done
+        if not done or done % self.every or total is None:
+            return
+        steps = max(1, done - self.first)
+        left = (monotonic() - self.began) / steps * (total - done)
+        count = f"{self.unit} {done // self.every}/{-(-total // self.every)}"
+        parts = [count, stage, text, f"about {duration(left)} left"]
+        say("  ".join(part for part in parts if part))
+
+
+def duration(seconds: float) -> str:
+    """Seconds in the unit that suits them."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def need(what: str, extra: str, *modules: str) -> None:

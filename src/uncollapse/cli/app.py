@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import sys
 import traceback
 from collections import UserDict
@@ -23,7 +24,7 @@ from uncollapse.cli._console import (
     prepare_streams,
 )
 from uncollapse.cli._options import grouped
-from uncollapse.errors import InputError, shown
+from uncollapse.errors import InputError, nearest, shown
 
 COMMANDS = (
     "demo", "predict", "calibrate", "explore", "measure", "compare", "train", "embed", "probe",
@@ -157,8 +158,16 @@ def _one_line(usage_error: Any) -> str:
     message = usage_error.format_message()
     if close := getattr(usage_error, "possibilities", None):
         message = f"{usage_error.message}. Did you mean {' or '.join(sorted(close))}?"
+    elif near := _near_choice(message):
+        message = f"{message.rstrip('.')}. Did you mean {near!r}?"
     where = usage_error.ctx.command_path if usage_error.ctx else "uncollapse"
     return f"{shown(' '.join(message.split()))} (see {where} --help)"
+
+
+def _near_choice(message: str) -> str | None:
+    """The nearest of an option's values to one that is none of them, as typer says it."""
+    wrong = re.search(r"'(.*?)' is not one of (.*)", message, re.DOTALL)
+    return nearest(wrong[1], re.findall(r"'(.*?)'", wrong[2])) if wrong else None
 
 
 def _refuse(message: str) -> int:

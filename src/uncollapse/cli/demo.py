@@ -38,7 +38,7 @@ def demo_command(
 
     On real data, ending in a report: trains SupCon as it is published on coarse labels, measures
     it, lets a pilot find the smallest change that helps, trains that, compares, and writes
-    report.html. Run it again to go on with a demo that was stopped.
+    report.html. Rerun it to resume a demo that was stopped.
 
     Example: `uncollapse demo --data solar-cells --lang ja`
     """
@@ -166,7 +166,7 @@ def _train_and_measure(config: Path, folder: Path, fine: str) -> Measurement:
         prediction=read_run(folder)[1].prediction,
     )
     write_text(folder / "measured.json", measured.to_json())
-    typer.echo(f"{measured.verdict.upper()}: {measured.reasons[0].text}")
+    typer.echo(f"{measured.verdict}: {measured.reasons[0].text}")
     if not (folder / "probe.json").exists():
         _echo("probe", folder, "-o", folder / "probe.json")
         options = ProbeOptions(probes=("linear", "within-class few-shot"))

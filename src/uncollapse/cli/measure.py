@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -15,6 +16,7 @@ from rich.text import Text
 from uncollapse.cli._console import bar, plain_console, print_json, print_record, say
 from uncollapse.cli._options import Fields, Keywords
 from uncollapse.cli._setting import CONVENTIONS, BatchOptions, FromZero, Json
+from uncollapse.cli._summary import Asked, show_summary
 from uncollapse.errors import InputError, shown
 from uncollapse.metrics import (
     PERMUTATIONS,
@@ -27,8 +29,8 @@ from uncollapse.metrics import (
     measure_files,
     save_state,
 )
-from uncollapse.records import Calibration, Comparison, Measurement, Prediction, Setting
-from uncollapse.tables import ENDINGS, Columns, ReferenceFiles
+from uncollapse.records import Calibration, Comparison, Measurement, Prediction, Setting, decimal
+from uncollapse.tables import ENDINGS, Columns, ReferenceFiles, used_columns
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +60,7 @@ class MeasureOptions:
         split: Part of the rows to measure, by a column named split: train, validation, test or all;
             without that column a name for the record. [default: test, else validation]
         fail_on: Exit with code 1 on this verdict or a worse one.
+        details: Print every number, code and caveat.
     """
 
     columns: Columns
@@ -82,6 +85,7 @@ class MeasureOptions:
     split: str | None = None
     as_json: Json = False
     fail_on: Literal["collapsed", "at-risk"] | None = None
+    details: bool = False
 
 
 def measure_command(
@@ -94,9 +98,9 @@ def measure_command(
 ) -> None:
     """Say whether embeddings are collapsed.
 
-    Verdict, variances within and between classes with their intervals, finer labels and slices;
-    with the run's setting, measured beside predicted; with a reference, what of its structure
-    inside the classes is kept.
+    Verdict, the numbers it rests on, the worst classes and what to do next; with the run's setting,
+    measured beside predicted; with a reference, what of its structure inside the classes is kept.
+    Columns named embedding and label are found by themselves.
 
     Example: `uncollapse measure embeddings.parquet --embedding projector --label label`
     """
@@ -135,10 +139,20 @@ def measure_command(
             )
     if options.as_json:
         print_record(measured.to_json())
-    else:
+    elif options.details:
         plain_console().print(measured)
+    else:
+        show_summary(measured, _asked(files, options), plain_console())
     if options.fail_on is not None and measured.fails(options.fail_on):
         raise typer.Exit(1)
+
+
+def _asked(files: list[Path], options: MeasureOptions) -> Asked:
+    """What the summary repeats of the command line, with the columns as they were found."""
+    used = Columns()
+    with suppress(InputError):  # a saved state has no columns
+        used = used_columns(files, options.columns, options.labels_from)
+    return Asked(files, options.columns, used, options.alpha, options.temperature)
 
 
 def _prediction(
@@ -259,10 +273,10 @@ def _show_comparison(comparison: Comparison, console: Console) -> None:
         known = change.low is not None and change.high is not None
         table.add_row(
             shown(change.name.replace("_", " ")),
-            f"{change.before:.4g}",
-            f"{change.after:.4g}",
-            f"{change.estimate:+.4g}",
-            f"[{change.low:+.4g}, {change.high:+.4g}]" if known else "-",
+            decimal(change.before),
+            decimal(change.after),
+            f"{change.estimate:+.4f}",
+            f"[{change.low:+.4f}, {change.high:+.4f}]" if known else "-",
             Text(change.direction),
         )
     console.print(table)

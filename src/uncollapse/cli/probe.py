@@ -43,10 +43,10 @@ def probe_command(
         OptionalOutput, "JSON file to write the answer to; replaced if there."
     ] = None,
 ) -> None:
-    """Say what can be read from frozen embeddings.
+    """Say what frozen embeddings can predict.
 
     Linear, nearest neighbours and few shots: labels, finer labels inside the classes, and those
-    of other data. Everything is chosen on validation rows and read once on test rows.
+    of other data. Everything is chosen on validation rows and measured once on test rows.
 
     Example: `uncollapse probe runs/digits --layer projector --shots 1,5,10`
     """

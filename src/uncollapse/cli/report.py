@@ -44,12 +44,12 @@ def report_command(
     paths: Annotated[
         list[Path],
         "JSON of measure, compare, probe, predict or pilot, folders of runs and pilots, embeddings;"
-        " told apart by their content. The first run or measurement is the reference, the last is"
+        " recognised by their content. The first run or measurement is the reference, the last is"
         " compared with it; a probe record belongs to the one before it.",
     ],
     given: WrittenOptions,
 ) -> None:
-    """Write one page for whoever decides.
+    """Write one page for decision makers.
 
     Verdict, change, gain and cost first; then the numbers for the engineer, and data, seeds and
     versions for the auditor. The columns, --embedding to --slice, are those of embeddings among

@@ -9,8 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from uncollapse.cli._console import INTERRUPTED, bar, need, print_json, say, tell
+from uncollapse.cli._console import (
+    INTERRUPTED,
+    bar,
+    need,
+    plain_console,
+    print_json,
+    say,
+    tell,
+)
 from uncollapse.cli._setting import Changes, FromZero, Json, OptionalOutput, Output
+from uncollapse.cli._trained import show_trained
 from uncollapse.errors import InputError
 from uncollapse.progress import Step
 from uncollapse.records import (
@@ -26,7 +35,7 @@ from uncollapse.records import (
 )
 
 if TYPE_CHECKING:
-    from uncollapse.training import Problem, TrainResult
+    from uncollapse.training import Problem
 
 
 # A list of literals is more than typer takes.
@@ -126,30 +135,12 @@ def _against(folder: Path, prediction: Prediction | None) -> dict[str, NetworkCo
     return network.beside(within=run.within_class_variance, between=run.between_class_variance)
 
 
-def _show_network(beside: dict[str, NetworkComparison]) -> None:
-    for name, found in beside.items():
-        tell(f"network like yours: {name.replace('_', ' ')} {found}")
-
-
-def _show(result: TrainResult) -> None:
-    if result.interrupted:
-        tell(f"interrupted after step {result.step}; go on with --resume")
-    for last in result.history[-1:]:
-        tell(f"epoch {last.epoch}: loss {last['loss']:.4f}")
-        for name, value in last.measures.items():
-            best = f"   best epoch {result.best[name]:.4f}" if result.best else ""
-            tell(f"  {name:44s} {value:.4f}{best}")
-    if result.best is not None:
-        tell(f"best epoch {result.best.epoch} by {result.best_by} (validation rows)")
-    tell(f"run in {result.folder}")
-
-
 def train_command(
     config: Annotated[Path, "YAML file; docs/training.md has every key."],
     *,
     set_: Changes = (),
     output: Annotated[OptionalOutput, "The run's folder. [default: runs/CONFIG]"] = None,
-    resume: Annotated[bool, "Go on with the run in that folder."] = False,
+    resume: Annotated[bool, "Resume the run in that folder."] = False,
     calibration: Annotated[
         Path | None,
         "Calibration of runs like it (`uncollapse calibrate`), to say what it will show, and at its"
@@ -160,7 +151,7 @@ def train_command(
     """Train an encoder, and watch for collapse.
 
     Predicts the phase before the first step, measures collapse on validation rows on the way, and
-    can be killed at any moment: --resume goes on, bit for bit.
+    can be killed at any moment: --resume goes on, with bit-identical results.
 
     Example: `uncollapse train configs/digits.yaml --set loss.alpha=0.2 -o runs/digits`
     """
@@ -179,7 +170,7 @@ def train_command(
     prediction = _predicted(problem, constants)
     _tell(problem, prediction)
     record = {"prediction": prediction}
-    with bar("training", "steps") as update:
+    with bar("training", "epoch", every=problem.sampler.steps) as update:
 
         def progress(step: Step) -> None:
             update(step.done, step.total, f"loss {step.numbers['loss']:.4f}")
@@ -193,10 +184,10 @@ def train_command(
         if beside is not None:
             answer["network"] = to_json_types(beside)
         print_json("training", answer | {"folder": str(result.folder)})
+    elif result.interrupted or not result.history:
+        tell(f"interrupted after step {result.step}; resume with --resume")
     else:
-        _show(result)
-        if beside is not None:
-            _show_network(beside)
+        show_trained(result, problem, prediction, plain_console(), beside or {})
     if result.interrupted:
         raise typer.Exit(INTERRUPTED)
 

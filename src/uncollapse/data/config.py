@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     BaseModel,
@@ -15,7 +15,7 @@ from pydantic import (
     model_validator,
 )
 
-from uncollapse.errors import InputError
+from uncollapse.errors import InputError, fault_in_words, fault_remedy
 
 # YAML has lists where Python has tuples, so a tuple takes a list; its items stay strict.
 Names = Annotated[tuple[str, ...], Field(strict=False)]
@@ -325,6 +325,12 @@ def data_config(block: Mapping[str, Any]) -> DataConfig:
         place = ".".join(["data", *map(str, first["loc"])])
         raise InputError(
             "a valid data block",
-            f"{place}: {first['msg']}",
-            "see the keys of this source in the documentation",
+            fault_in_words(first, place),
+            fault_remedy(first, _keys(), "see the keys of this source in docs/training.md"),
         ) from error
+
+
+def _keys() -> list[str]:
+    """Keys of all sources."""
+    kinds = get_args(get_args(DataConfig)[0])
+    return [key for kind in kinds for key in kind.model_fields]

@@ -15,7 +15,7 @@ from uncollapse.data.augmentations import Draws, KorniaOperation, Operation
 from uncollapse.data.config import Strict
 from uncollapse.data.dataset import Scales
 from uncollapse.data.image_augmentations import OPERATIONS, Flip, Geometric, warp
-from uncollapse.errors import InputError
+from uncollapse.errors import InputError, fault_in_words
 from uncollapse.records import InputKind
 
 Strength = Literal["none", "weak", "medium", "strong"]
@@ -65,7 +65,7 @@ def _parsed(listed: Sequence[ListedOperation]) -> list[Operation]:
             except ValidationError as error:
                 first = error.errors()[0]
                 where = ".".join([name, *map(str, first["loc"])])
-                raise ValueError(f"{where}: {first['msg']}") from None
+                raise ValueError(fault_in_words(first, where)) from None
         elif name[:1].isupper():
             operations.append(KorniaOperation(kornia_class=name, arguments=arguments))
         else:

@@ -90,7 +90,7 @@ def _plan(
         raise InputError(
             f"the configuration, options and calibration of the pilot in {path}",
             "others",
-            "go on with the same ones, or choose another folder with -o",
+            "give the same ones to resume, or choose another folder with -o",
         )
     TrialFile.read_all(path)
     return former

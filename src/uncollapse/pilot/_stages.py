@@ -233,7 +233,7 @@ class Stages:
 
         def ended(job: Job) -> None:
             self.done += 1
-            self.progress(Step(self.done, self.total, stage))
+            self.progress(Step(self.done, self.total, stage, name=f"{job.trial}, seed {job.seed}"))
 
         outcomes = list(self.runner(jobs, self.options.workers, ended)) if jobs else []
         finished = []

@@ -11,9 +11,11 @@ from uncollapse.probes._dataset import Embedded
 from uncollapse.tables import (
     Columns,
     Reading,
+    Shard,
     description_of,
     embedding_columns,
     label_column,
+    named_column,
     named_text,
     open_shards,
 )
@@ -53,6 +55,7 @@ def embedded_files(
     columns = columns or ProbeColumns()
     shards = open_shards([_embeddings_of(Path(path)) for path in paths])
     first = shards[0]
+    _check_names(first, columns)
     about, present = description_of(first), [column.name for column in first.columns]
     layers = columns.layers or about.layers or (",".join(embedding_columns(first)),)
     label = columns.label or about.label
@@ -96,6 +99,21 @@ def embedded_files(
         name=name,
         sources=sources,
     )
+
+
+def _check_names(shard: Shard, columns: ProbeColumns) -> None:
+    """Refuse a name that no column has, by the option that gave it."""
+    for layer in columns.layers:
+        embedding_columns(shard, layer, "--layer")
+    given = {
+        "--target": columns.targets,
+        "--label": (columns.label,),
+        "--group": (columns.group,),
+        "--split": (columns.split,),
+    }
+    for option, names in given.items():
+        for name in filter(None, names):
+            named_column(shard, name, option=option)
 
 
 def _embeddings_of(path: Path) -> Path:

@@ -1,3 +1,8 @@
+from ._hanging import (
+    Hanging,
+    Row,
+    verdict_word,
+)
 from ._text import (
     show_probe,
 )
@@ -173,6 +178,7 @@ from .scalars import (
     Score,
     check_confidence,
     check_from_zero,
+    decimal,
     number,
 )
 from .setting import (
@@ -227,6 +233,7 @@ __all__ = [
     "FirstDirection",
     "FullBatch",
     "Gap",
+    "Hanging",
     "Influences",
     "InputKind",
     "Interval",
@@ -290,6 +297,7 @@ __all__ = [
     "ReferenceComparison",
     "ReferenceProbe",
     "Retention",
+    "Row",
     "RunRecord",
     "RunStatus",
     "Score",
@@ -329,6 +337,7 @@ __all__ = [
     "check_confidence",
     "check_from_zero",
     "circumstances_of",
+    "decimal",
     "group_of",
     "number",
     "parse_json",
@@ -342,6 +351,7 @@ __all__ = [
     "severity",
     "show_probe",
     "to_json_types",
+    "verdict_word",
     "worst_phase",
     "yaml_text",
 ]

@@ -12,7 +12,6 @@ from uncollapse.records.reference import ReferenceClass, ReferenceComparison, Re
 from uncollapse.records.verdict import Value, sentence
 
 _MOST_CLASSES = 5
-_NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
 
 def reference_parts(found: ReferenceComparison) -> Iterator[RenderableType]:
@@ -52,7 +51,7 @@ def probe_line(probe: ReferenceProbe) -> str:
     sign = -1 if points < 0 else 1
     percents = sorted(100 * sign * end for end in ends if end is not None)
     values: dict[str, Value] = {
-        "shots": _NUMBERS[probe.shots] if probe.shots < len(_NUMBERS) else str(probe.shots),
+        "shots": probe.shots,
         "embedding": 100 * probe.embedding,
         "reference": 100 * probe.reference,
         "points": abs(points),

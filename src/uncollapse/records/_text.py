@@ -12,20 +12,14 @@ from rich.text import Text
 
 from uncollapse.errors import shown
 from uncollapse.records import measurement_parts as parts
+from uncollapse.records._hanging import COLOURS, Hanging, verdict_word
 from uncollapse.records.codec import Part
 from uncollapse.records.prediction import Prediction
 from uncollapse.records.probe import ProbeConditions, ProbeReading, ProbeResult, TargetProbe
-from uncollapse.records.scalars import Estimate, Interval, WithEnds
+from uncollapse.records.scalars import Estimate, Interval, WithEnds, decimal
 from uncollapse.records.verdict import Reason
 
 FINER = "Finer labels inside a class (0 chance, 1 perfect)"
-_COLOURS = {
-    "healthy": "green",
-    "not-collapsed": "blue",
-    "at-risk": "yellow",
-    "collapsed": "red",
-    "cannot-tell": "cyan",
-}
 _MOST_CLASSES = 12
 _LONGEST_NAME = 60
 
@@ -46,23 +40,24 @@ def spaced(*parts: RenderableType) -> Iterator[RenderableType]:
 
 
 def _word(verdict: str) -> Text:
-    return Text(verdict, style=_COLOURS.get(verdict, ""))
+    return Text(verdict, style=COLOURS.get(verdict, ""))
 
 
 def _number(value: float | Estimate | Interval | None) -> str:
     if isinstance(value, Estimate | Interval):
         value = value.estimate
-    return "-" if value is None else f"{value:.4g}"
+    return "-" if value is None else decimal(value)
 
 
-def ends_of(estimate: WithEnds | None, form: str = ".4g") -> str:
+def ends_of(estimate: WithEnds | None, form: str = "") -> str:
     if estimate is None or estimate.low is None or estimate.high is None:
         return "-"
-    return f"[{estimate.low:{form}}, {estimate.high:{form}}]"
+    low, high = (f"{x:{form}}" if form else decimal(x) for x in (estimate.low, estimate.high))
+    return f"[{low}, {high}]"
 
 
 def number_table(title: str, columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> Table:
-    """A table whose first column is on the left; numbers in four digits, texts as they are."""
+    """A table whose first column is on the left; numbers by `decimal`, texts as they are."""
     # As Text, which is no markup: a slice may be called "length [cm]".
     head = Text(shown(title), style="table.title")
     table = Table(title=head, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
@@ -74,7 +69,7 @@ def number_table(title: str, columns: Iterable[str], rows: Iterable[Iterable[Any
 
 
 def _cell(value: Any) -> str:
-    return value if isinstance(value, str) else _number(value)
+    return str(value) if isinstance(value, str | int) else _number(value)
 
 
 def name_text(name: Any) -> Text:
@@ -82,23 +77,19 @@ def name_text(name: Any) -> Text:
     return Text(shown(name, _LONGEST_NAME))
 
 
-def verdict_text(verdict: str, reasons: Iterable[Reason]) -> Text:
+def verdict_parts(verdict: str, reasons: Iterable[Reason]) -> Iterator[RenderableType]:
     """The verdict with its reasons, what each was judged by and what to try."""
-    text = Text()
-    text.append(verdict.upper(), style=f"bold {_COLOURS[verdict]}")
+    yield verdict_word(verdict)
     for reason in reasons:
-        text.append(f"\n{reason.code}  {reason.text}")
-        text.append(f"\n       judged by: {reason.anchor}", style="dim")
-        if reason.advice:
-            text.append(f"\n       try: {reason.advice}")
-    return text
+        rows = [(reason.code, Text(reason.text)), ("judged by", Text(reason.anchor, style="dim"))]
+        yield Hanging(*rows, *([("try", reason.advice)] if reason.advice else []))
 
 
 def variance_table(
     macro: parts.Variances, micro: parts.Variances, prediction: Prediction | None, confidence: float
 ) -> Table:
     """The five variances, with the predicted ones beside them."""
-    columns = ["", "estimate", f"{100 * confidence:.3g} % interval", "plug-in", "micro"]
+    columns = ["", "estimate", f"{100 * confidence:.3g}% interval", "plug-in", "micro"]
     heads = ("within classes", "  between instances", "  between views", "between classes", "total")
     rows: list[list[Any]] = [
         [head, value, ends_of(value), value.plug_in, micro[name]]
@@ -171,9 +162,9 @@ def secondary_table(secondary: Part) -> Table:
 def _values(measure: Part) -> Iterator[str]:
     for key, value in vars(measure).items():
         if isinstance(value, Part):
-            yield f"null {value['low']:.4g} to {value['high']:.4g}"
+            yield f"null range {decimal(value['low'])} to {decimal(value['high'])}"
         elif isinstance(value, int | float):
-            text = _number(value) if key in ("value", "median") else f"{key} {value:.4g}"
+            text = _cell(value) if key in ("value", "median") else f"{key} {_cell(value)}"
             yield text.replace("_", " ")
 
 
@@ -194,7 +185,7 @@ def slice_parts(slices: Mapping[str, parts.SliceColumn]) -> Iterator[RenderableT
         yield _slice_table(name, column)
         yield _gaps(column.gap)
         if column.leakage is not None:
-            title = f"Leakage: {name} read off the embedding inside a class (0 chance, 1 perfect)"
+            title = f"Leakage: {name} predicted inside a class (0 chance, 1 perfect)"
             yield probe_table(title, column.leakage)
 
 
@@ -257,7 +248,7 @@ def _target_table(target: TargetProbe, percent: float) -> Table:
         f"{target.layer}: {target.classes} values; rows {sizes.train} train, "
         f"{sizes.validation} validation, {sizes.test} test{missing}"
     )
-    head = ("", "accuracy", "balanced", "above chance", f"{percent:.3g} % interval", "chosen")
+    head = ("", "accuracy", "balanced", "above chance", f"{percent:.3g}% interval", "chosen")
     rows = (
         (
             _probe_name(reading),

@@ -258,11 +258,13 @@ class Measurement(Document):
         self, console: Console, options: ConsoleOptions
     ) -> Iterator[RenderableType]:
         """The parts in the order in which they are read, a blank line after each."""
+        from rich.console import Group
+
         from uncollapse.records import _text as text
         from uncollapse.records._reference_text import reference_parts
 
         yield from text.spaced(
-            text.verdict_text(self.verdict, self.reasons),
+            Group(*text.verdict_parts(self.verdict, self.reasons)),
             *([] if self.reference is None else reference_parts(self.reference)),
             text.variance_table(
                 self.variances, self.micro, self.prediction, self.conditions.confidence

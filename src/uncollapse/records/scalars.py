@@ -34,6 +34,16 @@ def number(value: Any) -> float | None:
     return None if value is None or not math.isfinite(value) else float(value)
 
 
+def decimal(value: float) -> str:
+    """A number as people read it: four decimals, and four digits from ten on; never -0.
+
+    Examples:
+        >>> decimal(0.0079), decimal(-1e-9), decimal(1234.5)
+        ('0.0079', '0.0000', '1234')
+    """
+    return f"{value:.4g}" if abs(value) >= 10 else f"{round(value, 4) + 0.0:.4f}"
+
+
 class WithEnds(Part):
     """A number with the ends of its interval."""
 
@@ -50,8 +60,21 @@ class WithEnds(Part):
         if self.estimate is None:
             return "-"
         if self.low is None or self.high is None:
-            return f"{self.estimate:.4g} (no interval)"
-        return f"{self.estimate:.4g} [{self.low:.4g}, {self.high:.4g}]"
+            return f"{decimal(self.estimate)} (no interval)"
+        return f"{decimal(self.estimate)} [{decimal(self.low)}, {decimal(self.high)}]"
+
+    def in_points(self) -> str:
+        """A difference of shares in percentage points, as +22.5 [+20.0, +25.1]."""
+        if self.estimate is None:
+            return "-"
+        centre = f"{100 * self.estimate:+.1f}"
+        if self.low is None or self.high is None:
+            return centre
+        return f"{centre} [{100 * self.low:+.1f}, {100 * self.high:+.1f}]"
+
+    def __format__(self, form: str) -> str:
+        """As text, or with "points" in percentage points."""
+        return self.in_points() if form == "points" else format(str(self), form)
 
 
 @dataclass(frozen=True)
@@ -107,13 +130,6 @@ class Interval(WithEnds):
         """The same for factor * number + shift, with a factor above 0."""
         low, high = (None if v is None else factor * v + shift for v in (self.low, self.high))
         return Interval(factor * self.estimate + shift, low, high)
-
-    def in_points(self) -> str:
-        """A difference of shares in percentage points, as +22.5 [+20.0, +25.1]."""
-        centre = f"{100 * self.estimate:+.1f}"
-        if self.low is None or self.high is None:
-            return centre
-        return f"{centre} [{100 * self.low:+.1f}, {100 * self.high:+.1f}]"
 
 
 # A share of two such variances has no range: where all embeddings lie at one point, it is one of

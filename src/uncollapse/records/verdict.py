@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import Any, Literal
 
-from uncollapse.errors import InputError, shown
+from uncollapse.errors import MOST_SHOWN, InputError, shown
 from uncollapse.records.codec import Part
 from uncollapse.records.scalars import Estimate, Interval
 
@@ -106,6 +106,8 @@ class Margins(Part):
 
 Value = bool | int | float | str | Interval | Estimate | tuple[str, ...] | None
 
+_SHORT = 24  # characters of a name in a headline
+
 _FILE = files("uncollapse.records") / "words" / "sentences.en.toml"
 _WORDS = tomllib.loads(_FILE.read_text(encoding="utf-8"))
 # By code: the keys of its text, of what it was judged by, and of what to try.
@@ -123,17 +125,17 @@ def group_of(name: str) -> dict[str, str]:
     return {rest: SENTENCES[f"{name}.{rest}"] for group, _, rest in parts if group == name}
 
 
-def sentence(key: str, values: Mapping[str, Value] | None = None) -> str:
-    """The English sentence of a key with its values."""
-    known = {name: _said(value) for name, value in (values or {}).items()}
+def sentence(key: str, values: Mapping[str, Value] | None = None, longest: int = MOST_SHOWN) -> str:
+    """The English sentence of a key with its values, names in it no longer than that."""
+    known = {name: _said(value, longest) for name, value in (values or {}).items()}
     return SENTENCES[key].format(**known)
 
 
-def _said(value: Value) -> Any:
+def _said(value: Value, longest: int) -> Any:
     """Numbers as they are, to be formatted; text, which may come from files, as it is shown."""
     if isinstance(value, tuple):
-        return ", ".join(map(shown, value))
-    return shown(value) if isinstance(value, str) else value
+        return ", ".join(shown(part, longest) for part in value)
+    return shown(value, longest) if isinstance(value, str) else value
 
 
 @dataclass(frozen=True)
@@ -172,6 +174,14 @@ class Reason(Part):
     def messages(self) -> tuple[Message, Message, Message | None] | None:
         """Text, anchor and advice to say in another language; None where only texts are known."""
         return None if self.values is None else _messages(self.code, self.variant, self.values)
+
+    @property
+    def headline(self) -> str:
+        """The reason in a few words, mostly without its numbers; else its whole text."""
+        try:
+            return sentence(f"headline.{self.code}", self.values, _SHORT)
+        except KeyError:
+            return self.text
 
 
 def _messages(

@@ -44,6 +44,9 @@ from .splits import (
     part_names,
     part_of,
 )
+from .used import (
+    used_columns,
+)
 from .whole import (
     Table,
     WholeColumns,
@@ -84,4 +87,5 @@ __all__ = [
     "part_names",
     "part_of",
     "plain_names",
+    "used_columns",
 ]

@@ -177,7 +177,7 @@ def join_reference(reading: Reading, given: ReferenceFiles, *, views: bool) -> J
     if given.reference_embedding is not None:
         name = f"{given.reference_embedding} of {name}"
     for shard in shards:
-        _check_embedding(shard, embedding)
+        embedding_columns(shard, embedding, "--reference-embedding")
     key = _key(reading, shards, given.key)
     if key is None:
         _check_labels(reading, shards)
@@ -188,15 +188,6 @@ def join_reference(reading: Reading, given: ReferenceFiles, *, views: bool) -> J
     hashes = hash_ids([_text(name) for name in theirs.tolist()])
     ids = IdDigest(len(hashes), int(np.bitwise_xor.reduce(hashes)))
     return Joined(name, shards, embedding, "id", rows, alone, fill, column, ids)
-
-
-def _check_embedding(shard: Shard, embedding: str | None) -> None:
-    """Refuse a file without the column of vectors, by the name of the option that is meant."""
-    try:
-        embedding_columns(shard, embedding)
-    except InputError as error:
-        expected = error.expected.replace("(--embedding)", "(--reference-embedding)")
-        raise InputError(expected, error.found, error.remedy) from error
 
 
 def _check_labels(reading: Reading, shards: Sequence[Shard]) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from uncollapse.errors import InputError
+from uncollapse.errors import InputError, did_you_mean
 from uncollapse.samples import ByRole, encode, label_codes, refuse_lookalikes
 from uncollapse.tables._shard import Array, Column, Shard
 
@@ -59,10 +59,15 @@ class Columns:
     text: tuple[str, ...] = ()
 
 
-def _missing(path: Path, what: str, columns: Sequence[Column | str]) -> InputError:
-    listed = ", ".join(getattr(column, "name", str(column)) for column in columns[:20])
-    more = ", ..." if len(columns) > 20 else ""
-    return InputError(f"{what} in {path}", f"columns {listed}{more}", "name the column that is it")
+def _missing(
+    path: Path, what: str, columns: Sequence[Column | str], option: str = "", asked: str = ""
+) -> InputError:
+    """The error for a column that is not there or not known, with the option that names it."""
+    names = [getattr(column, "name", str(column)) for column in columns]
+    more = ", ..." if len(names) > 20 else ""
+    otherwise = f"name one with {option}" if option else "name one that is there"
+    remedy = did_you_mean(asked, names, otherwise, option and f"{option} ")
+    return InputError(f"{what} in {path}", f"columns {', '.join(names[:20])}{more}", remedy)
 
 
 def _only(shard: Shard, chosen: Sequence[str]) -> list[str]:
@@ -78,7 +83,9 @@ def _only(shard: Shard, chosen: Sequence[str]) -> list[str]:
     return list(chosen)
 
 
-def embedding_columns(shard: Shard, embedding: str | None = None) -> list[str]:
+def embedding_columns(
+    shard: Shard, embedding: str | None = None, option: str = "--embedding"
+) -> list[str]:
     """The column of vectors, or the columns of single dimensions, in order.
 
     A pattern takes columns that share a name but for a whole number, in the order of these numbers.
@@ -88,27 +95,28 @@ def embedding_columns(shard: Shard, embedding: str | None = None) -> list[str]:
     """
     columns = shard.columns
     if embedding is None:
-        return _only(shard, _usual_embedding(shard))
+        return _only(shard, _usual_embedding(shard, option))
     names = [column.name for column in columns]
     if embedding in names:
-        return _only(shard, [_not_text(shard, embedding)])
+        return _only(shard, [_not_text(shard, embedding, option)])
     chosen = []
     for asked in (part.strip() for part in embedding.split(",")):
         pattern = any(sign in asked for sign in "*?[") and asked not in names
         chosen += _family(shard, asked) if pattern else [n for n in names if n == asked]
     if not chosen:
-        raise _missing(shard.path, f"an embedding column {embedding!r}", columns)
+        what = f"an embedding column {embedding!r}"
+        raise _missing(shard.path, what, columns, option, embedding)
     return _only(shard, chosen)
 
 
-def _not_text(shard: Shard, name: str) -> str:
+def _not_text(shard: Shard, name: str, option: str) -> str:
     """The column, unless it is text as a whole in a file whose columns have types."""
     column = next(column for column in shard.columns if column.name == name)
     if column.kind == "name" and column.type.endswith("string") and not shard.untyped:
         raise InputError(
             f"numbers in column {name!r} of {shard.path}",
             f"text (type {column.type})",
-            "save it as a list of numbers in each row, or name another column with --embedding",
+            f"save it as a list of numbers in each row, or name another column with {option}",
         )
     return name
 
@@ -144,7 +152,7 @@ def _without_gap(shard: Shard, before: str, taken: Sequence[str]) -> list[str]:
     return order
 
 
-def _usual_embedding(shard: Shard) -> list[str]:
+def _usual_embedding(shard: Shard, option: str) -> list[str]:
     vectors = [column.name for column in shard.columns if column.kind == "matrix"]
     usual = [name for name in _USUAL_EMBEDDINGS if name in vectors]
     before, numbered = _numbered(shard.columns)
@@ -152,9 +160,9 @@ def _usual_embedding(shard: Shard) -> list[str]:
     if not chosen or (not usual and len(vectors) > 1):
         for column in shard.columns:
             if not chosen and column.name in _USUAL_EMBEDDINGS:
-                _not_text(shard, column.name)
+                _not_text(shard, column.name, option)
         typed = [f"{c.name} ({c.type})" if c.type else c.name for c in shard.columns]
-        raise _missing(shard.path, "one embedding column (--embedding)", typed)
+        raise _missing(shard.path, f"one embedding column ({option})", typed, option)
     return chosen
 
 
@@ -180,14 +188,14 @@ def number_columns(shard: Shard) -> list[str]:
     return [c.name for c in shard.columns if c.kind == "number" or c.name in family]
 
 
-def named_column(shard: Shard, name: str, what: str = "a column") -> str:
+def named_column(shard: Shard, name: str, what: str = "a column", option: str = "") -> str:
     """A column that must be there; the only array of an npy file has any name."""
     names = [column.name for column in shard.columns]
     if name in names:
         return _only(shard, [name])[0]
     if len(names) == 1 and shard.path.suffix == ".npy":
         return names[0]
-    raise _missing(shard.path, f"{what} {name!r}", shard.columns)
+    raise _missing(shard.path, f"{what} {name!r}", shard.columns, option, name)
 
 
 def label_column(shard: Shard, embedding: str | None) -> str:
@@ -199,7 +207,7 @@ def label_column(shard: Shard, embedding: str | None) -> str:
     single = [c.name for c in shard.columns if c.kind != "matrix" and c.name != embedding]
     if len(single) == 1:
         return single[0]
-    raise _missing(shard.path, "a label column (--label)", shard.columns)
+    raise _missing(shard.path, "a label column (--label)", shard.columns, "--label")
 
 
 def roles_of(shard: Shard, columns: Columns, embedding: str | None) -> ByRole[str]:
@@ -215,18 +223,18 @@ def roles_of(shard: Shard, columns: Columns, embedding: str | None) -> ByRole[st
             "give the file with the labels (--labels-from)",
         )
 
-    def named(name: str | None) -> str | None:
-        return None if name is None else named_column(shard, name)
+    def named(name: str | None, option: str) -> str | None:
+        return None if name is None else named_column(shard, name, option=option)
 
     roles = ByRole(
-        labels=named(columns.label) or label_column(shard, embedding),
-        instances=named(columns.instance),
-        groups=named(columns.group),
-        fine_labels=named(columns.fine),
-        slices={name: named_column(shard, name) for name in columns.slices},
+        labels=named(columns.label, "--label") or label_column(shard, embedding),
+        instances=named(columns.instance, "--instance"),
+        groups=named(columns.group, "--group"),
+        fine_labels=named(columns.fine, "--fine"),
+        slices={name: named_column(shard, name, option="--slice") for name in columns.slices},
     )
     known = set(roles.all().values())
-    if unused := [name for name in columns.text if named(name) not in known]:
+    if unused := [name for name in columns.text if named(name, "--text") not in known]:
         raise InputError(
             f"text columns among those that are read of {shard.path} ({', '.join(sorted(known))})",
             unused[0],

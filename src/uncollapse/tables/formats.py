@@ -141,7 +141,9 @@ def _files_of(path: Path) -> list[Path]:
         files = sorted((p for p in path.iterdir() if p.suffix.lower() in ENDINGS), key=_natural)
     except OSError as error:
         raise InputError(
-            f"a file or folder that can be read at {path}", str(error), "check its permissions"
+            f"a file or folder that can be read at {path}",
+            str(error.strerror),
+            "check its permissions",
         ) from error
     kinds = {p.suffix.lower() for p in files}
     if len(kinds) != 1:

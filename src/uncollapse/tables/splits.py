@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from uncollapse.errors import InputError
+from uncollapse.errors import InputError, did_you_mean
 from uncollapse.samples import row_hashes
 from uncollapse.tables._shard import Array, Shard
 
@@ -114,9 +114,10 @@ def judged_rows(
     part_name = part_of(wanted) or wanted
     chosen = {word for word in words if (part_of(word) or word) == part_name}
     if not chosen:
+        there = sorted(words)
         raise InputError(
             f"rows of split {wanted} in {where}",
-            ", ".join(sorted(words)[:5]) or "none",
-            f"name one that is there, or --split {ALL}",
+            ", ".join(there[:5]) or "none",
+            did_you_mean(wanted, there, f"name one that is there, or --split {ALL}", "--split "),
         )
     return Judged(part_name, frozenset(chosen))

@@ -42,7 +42,7 @@ def check_folder(folder: Path, *, resume: bool) -> None:
         raise InputError(
             f"a new folder for the run, not {folder}",
             "one that holds a run",
-            "go on with it by --resume, or choose another folder with -o",
+            "resume it with --resume, or choose another folder with -o",
         )
 
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, ValidationError, model_validator
 
 from uncollapse.data import BatchConfig, DataConfig, Strict, ViewsConfig, data_config
-from uncollapse.errors import InputError
+from uncollapse.errors import InputError, fault_in_words, fault_remedy
 from uncollapse.records import parse_yaml, read_yaml
 from uncollapse.training._loss_config import LossConfig, YamlNumber
 
@@ -197,24 +196,17 @@ def parse_config(block: Mapping[str, Any], *, source: str = "the configuration")
         return TrainConfig.model_validate(dict(block))
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"]) or "the whole"
-        problem = f"{place}: {first['msg']}"
-        if first["type"] not in ("missing", "extra_forbidden", "value_error"):
-            problem += f", not {first['input']!r}"
-        raise InputError(
-            f"a valid training configuration in {source}", problem, _remedy(first)
-        ) from error
+        place = ".".join(str(part) for part in first["loc"])
+        problem = fault_in_words(first, place)
+        remedy = fault_remedy(first, _keys(), "see docs/training.md for every key")
+        raise InputError(f"a valid training configuration in {source}", problem, remedy) from error
 
 
-def _remedy(error: Any) -> str:
-    if error["type"] == "missing":
-        return "add the key"
-    if error["type"] == "extra_forbidden":
-        kinds = (field.annotation for field in TrainConfig.model_fields.values())
-        known = [key for kind in (TrainConfig, *kinds) for key in getattr(kind, "model_fields", ())]
-        near = difflib.get_close_matches(str(error["loc"][-1]), known, n=1)
-        return f"did you mean {near[0]!r}?" if near else "take the key out"
-    return "see docs/training.md for every key"
+def _keys() -> list[str]:
+    """Keys of the configuration and of its blocks."""
+    blocks = [field.annotation for field in TrainConfig.model_fields.values()]
+    kinds = [kind for block in blocks for kind in get_args(block) or (block,)]
+    return [key for kind in (TrainConfig, *kinds) for key in getattr(kind, "model_fields", ())]
 
 
 def load_config(path: Path, settings: Sequence[str] = ()) -> TrainConfig:

@@ -176,7 +176,7 @@ def _source(path: Path, kind: str) -> Source:
         return Source(str(path), kind, path.stat().st_size, digest)
     except OSError as error:
         raise InputError(
-            f"a file that can be read at {path}", str(error), "check its permissions"
+            f"a file that can be read at {path}", str(error.strerror), "check its permissions"
         ) from error
 
 
