@@ -97,7 +97,7 @@ def test_the_runs_setting_is_predicted_for_the_counts_in_the_file(
     # What theory answers is its own room's test; here, that it is asked the right question.
     asked = []
 
-    def predicted(setting):
+    def predicted(setting, calibration=None):
         asked.append(setting)
         return prediction(0.2)
 
