@@ -14,7 +14,7 @@ import torch.distributed.nn  # before any group exists, as the groups of its def
 import torch.multiprocessing as multiprocessing
 from torch.nn.parallel import DistributedDataParallel
 
-from uncollapse.adapters import SentenceTransformerLoss
+from uncollapse.adapters import PMLSupCLLoss, SentenceTransformerLoss
 from uncollapse.errors import InputError
 from uncollapse.losses import SupCLLoss, supcl_loss
 
@@ -116,6 +116,13 @@ def on_a_rank(rank, folder):
         loss_of.model = DistributedDataParallel(model, broadcast_buffers=False)  # as theirs does
         loss = loss_of([{"input_ids": c["input_ids"][mine]} for c in columns], labels[mine])
         found.append((loss.detach(), gradients(model, loss)))
+    # In pytorch-metric-learning's form: views one after the other, the loss not times processes.
+    rows = torch.cat(
+        [loss_of.model({"input_ids": c["input_ids"][mine]})["sentence_embedding"] for c in columns]
+    )
+    of_views = PMLSupCLLoss(alpha=0.3, temperature=0.1, views=2, gather=True)
+    loss = of_views(rows, labels[mine].repeat(2))
+    found.append((loss.detach(), gradients(model, loss)))
     torch.save(found, Path(folder) / f"{rank}.pt")
     del loss_of, model, loss
     dist.barrier()

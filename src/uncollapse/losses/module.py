@@ -118,7 +118,7 @@ class SupCLLoss(nn.Module):
         arguments = {name: getattr(self, name) for name in _ARGUMENTS}
         terms = supcl_terms(embeddings, labels, instances, **arguments)
         if terms.degenerate is not None:
-            self._count("the batch", terms.degenerate)
+            self.count_degenerate("the batch", terms.degenerate)
         elif self.keep and reference is not None and labels is not None:
             terms = self._keeping(terms, embeddings, reference, labels, instances)
         self.last = replace(terms, loss=terms.loss.detach())
@@ -143,11 +143,25 @@ class SupCLLoss(nn.Module):
             degenerate=self.degenerate,
         )
         if kept.classes + kept.alike == 0:
-            self._count("the term that keeps", f"{kept.few} classes of fewer than four instances")
+            self.count_degenerate(
+                "the term that keeps", f"{kept.few} classes of fewer than four instances"
+            )
         loss = terms.loss + self.keep * kept.loss
         return replace(terms, loss=loss, kept=replace(kept, loss=kept.loss.detach()))
 
-    def _count(self, part: str, lacks: str) -> None:
+    def count_degenerate(self, part: str, lacks: str) -> None:
+        """Count a batch that lacks something, and say so the first time; refuse it by "error".
+
+        Args:
+            part: What counts as nothing, "the batch" or a part of the loss.
+            lacks: What the batch lacks.
+        """
+        if self.degenerate == "error":
+            raise InputError(
+                "a batch with pairs",
+                lacks,
+                "draw class-balanced batches, or give degenerate='zero'",
+            )
         self.degenerate_batches += 1
         if part not in self._warned:
             self._warned.add(part)
