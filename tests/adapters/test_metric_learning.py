@@ -153,6 +153,7 @@ def test_batches_that_do_not_fit_are_refused():
     for loss_of, arguments, message in [
         (of_views, (ROWS[:23], LABELS[:23]), "23 rows and 23 labels"),
         (OURS, (ROWS, LABELS / 3), r"labels\.long\(\)"),
+        (OURS, (ROWS, LABELS - 2, None, ROWS, LABELS), "found label -2"),
         (OURS, (ROWS,), "labels .* or an indices_tuple"),
         (OURS, (ROWS, None, None, ROWS), "labels .* or an indices_tuple"),
         (gathering, (ROWS, LABELS, None, ROWS, LABELS), "gather=False"),

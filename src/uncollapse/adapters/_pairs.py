@@ -92,7 +92,14 @@ def column(labels: Any, device: torch.device) -> Tensor | None:
             f"{found.dtype} of shape {tuple(found.shape)}",
             "give the class number of each row, as in labels.long()",
         )
-    return torch.where(found == -100, -1, found.long())
+    found = torch.where(found == -100, -1, found.long())
+    if found.numel() and int(found.min()) < -1:
+        raise InputError(
+            "labels of 0 or more, or -1 (or -100) for unlabelled",
+            f"label {int(found.min())}",
+            "number the classes from 0",
+        )
+    return found
 
 
 def unit(rows: Tensor) -> Tensor:
