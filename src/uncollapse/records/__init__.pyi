@@ -114,18 +114,10 @@ from .pilot_trial import (
 from .prediction import (
     BlockCosines,
     LabelNoise,
-    Optimiser,
     Phase,
-    PointSummary,
     PopulationVariances,
     Prediction,
     Range,
-    Reached,
-    SimulationOptions,
-    SimulationRecord,
-    SimulationRun,
-    Spread,
-    Stopped,
     phases_of,
     worst_phase,
 )
@@ -183,6 +175,16 @@ from .scalars import (
 )
 from .setting import (
     Setting,
+)
+from .simulated import (
+    Optimiser,
+    PointSummary,
+    Reached,
+    SimulationOptions,
+    SimulationRecord,
+    SimulationRun,
+    Spread,
+    Stopped,
 )
 from .verdict import (
     REASONS,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from uncollapse.records.codec import Document, Part
+from uncollapse.records.codec import Part
+from uncollapse.records.notebook import Bar, Card, InNotebook
 from uncollapse.records.scalars import Label
 from uncollapse.records.verdict import Message, Verdict
 
@@ -33,8 +34,8 @@ class NumberChange(Part):
             object.__setattr__(self, "direction", seen)
 
 
-@dataclass(frozen=True)
-class Comparison(Document):
+@dataclass(frozen=True, repr=False)
+class Comparison(InNotebook):
     """What changed from one measurement to the next.
 
     Attributes:
@@ -80,3 +81,15 @@ class Comparison(Document):
     paired: bool = False
     pairing: str = ""
     pairing_message: Message | None = None
+
+    def card(self) -> Card:
+        """Both verdicts with what got worse; a row and a bar for every number that both have."""
+        names = ("name", "before", "after", "estimate", "low", "high", "direction")
+        said = "; ".join(self.reasons) if self.regression else "no regression seen"
+        return Card(
+            f"{self.verdict_before} -> {self.verdict_after}: {said}",
+            tuple(text for text in (self.pairing, *self.warnings) if text),
+            tuple({name: change[name] for name in names} for change in self.changes),
+            "after less before",
+            tuple(Bar(c.name, c.estimate, c.low, c.high) for c in self.changes),
+        )

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from uncollapse.errors import InputError
 from uncollapse.records import measurement_parts as parts
 from uncollapse.records import scalars
-from uncollapse.records.codec import Document, Part
+from uncollapse.records.codec import Part
 from uncollapse.records.influences import Influences
+from uncollapse.records.notebook import Bar, Card, InNotebook, columns
 from uncollapse.records.prediction import Prediction
 from uncollapse.records.reference import ReferenceComparison
 from uncollapse.records.scalars import Estimate, VarianceEstimate
@@ -155,8 +156,8 @@ class SecondaryMeasures(Part):
     uniformity: SingleMeasure | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Measurement(Document):
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Measurement(InNotebook):
     """Whether embeddings are collapsed, with the numbers that say so.
 
     Variances are on the unit sphere with every class weighing the same (`micro` has them with every
@@ -253,6 +254,29 @@ class Measurement(Document):
         codes = {reason.code for reason in self.reasons}
         part = not codes.isdisjoint({"UC204", "UC208"}) and codes.isdisjoint(_STILL_USABLE)
         return self.verdict == "collapsed" or part
+
+    def card(self) -> Card:
+        """The verdict with its first reasons; a row and a bar for every class."""
+        kept = {} if self.reference is None else {c.label: c for c in self.reference.classes}
+        rows = tuple(
+            {"class": each.label, "rows": each.count, "verdict": each.verdict}
+            | columns("within_class_variance", each.within_class_variance)
+            | columns("share", each.share)
+            | (columns("retention", kept[each.label].retention) if each.label in kept else {})
+            for each in self.classes
+        )
+        if self.reference is None:
+            axis, bars = (
+                "within-class variance",
+                [Bar.of("all classes", self.within_class_variance)],
+            )
+            bars += [Bar.of(each.label, each.within_class_variance) for each in self.classes]
+        else:
+            axis, bars = "retention in classes", [Bar.of("all classes", self.reference.retention)]
+            bars += [Bar.of(each.label, each.retention) for each in self.reference.classes]
+        title = f"{self.verdict}: share {self.share}, {len(self.classes)} classes"
+        reasons = tuple(f"{reason.code}: {reason.text}" for reason in self.reasons[:3])
+        return Card(title, reasons, rows, axis, tuple(bars))
 
     def __rich_console__(
         self, console: Console, options: ConsoleOptions

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from uncollapse.records import scalars
-from uncollapse.records.codec import Document, Part
+from uncollapse.records.codec import Part
+from uncollapse.records.notebook import Bar, Card, InNotebook
 from uncollapse.records.pilot_trial import Means, SearchStep, TradePoint, Trial, TrialRun
 from uncollapse.records.run import SettingChange
 from uncollapse.records.scalars import Interval
@@ -163,8 +164,8 @@ class PilotConditions(Part):
     confirmed_on: str = "test, once"
 
 
-@dataclass(frozen=True, kw_only=True)
-class PilotResult(Document):
+@dataclass(frozen=True, kw_only=True, repr=False)
+class PilotResult(InNotebook):
     """What a pilot found.
 
     Attributes:
@@ -212,6 +213,15 @@ class PilotResult(Document):
     def table(self) -> list[dict[str, Any]]:
         """A row per setting, start first: what a data frame takes."""
         return [_row(trial, self.layer) for trial in self.trials]
+
+    def card(self) -> Card:
+        """The verdict with its reasons; a row for every setting, a bar for every gain."""
+        chosen = self.recommendation
+        title = self.verdict if chosen is None else f"{self.verdict}: {chosen.trial}"
+        reasons = tuple(f"{reason.code}: {reason.text}" for reason in self.reasons)
+        bars = tuple(Bar.of(each.name, each.gain) for each in self.trials if each.gain is not None)
+        axis = "gain over the start, validation rows"
+        return Card(title, reasons, tuple(self.table()), axis, bars)
 
 
 def _row(trial: Trial, layer: str) -> dict[str, Any]:

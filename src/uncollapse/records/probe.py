@@ -11,8 +11,9 @@ import numpy as np
 
 from uncollapse.errors import InputError
 from uncollapse.records import scalars
-from uncollapse.records.codec import Document, Part, check_fields
+from uncollapse.records.codec import Part, check_fields
 from uncollapse.records.measurement_parts import NeighbourIndex, WithinClassOptions
+from uncollapse.records.notebook import Bar, Card, InNotebook, columns
 from uncollapse.records.scalars import Label, Score
 
 _PROBES = ("linear", "knn", "few-shot")
@@ -179,6 +180,12 @@ class ProbeReading(Part):
     validation: scalars.AboveChance | None = None
     details: ReadingDetails = field(default_factory=ReadingDetails)
 
+    @property
+    def name(self) -> str:
+        """The probe, with its number of shots."""
+        shots = self.details.shots
+        return self.probe if shots is None else self.probe.replace("few", str(shots))
+
 
 @dataclass(frozen=True)
 class SplitSizes(_WhatApplies):
@@ -238,8 +245,8 @@ class ProbeConditions(Part):
     settings: ProbeOptions
 
 
-@dataclass(frozen=True)
-class ProbeResult(Document):
+@dataclass(frozen=True, repr=False)
+class ProbeResult(InNotebook):
     """What frozen embeddings let read, per layer and per target.
 
     Attributes:
@@ -267,3 +274,26 @@ class ProbeResult(Document):
             if (entry.data, entry.layer, entry.target) == (data, layer, name):
                 return entry
         raise KeyError((data, layer, name))
+
+    def card(self) -> Card:
+        """A row and a bar for every reading."""
+        read = [(target, reading) for target in self.targets for reading in target.readings]
+        rows = tuple(
+            {"data": target.data, "layer": target.layer, "target": target.target}
+            | {"role": target.role, "probe": each.probe, "shots": each.details.shots}
+            | columns("accuracy", each.score.accuracy)
+            | columns("balanced_accuracy", each.score.balanced_accuracy)
+            | columns("chance_corrected", each.score.chance_corrected)
+            for target, each in read
+        )
+        bars = tuple(
+            Bar.of(
+                " ".join(filter(None, (target.data, target.layer, target.target, each.name))),
+                each.score.chance_corrected,
+            )
+            for target, each in read
+        )
+        layers = dict.fromkeys(target.layer for target in self.targets)
+        title = f"{len(read)} readings of {', '.join(layers)}"
+        chosen = f"chosen by {self.conditions.chosen_by}, fitted on {self.conditions.fitted_on}"
+        return Card(title, (chosen,), rows, "balanced accuracy above chance, test rows", bars)

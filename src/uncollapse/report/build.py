@@ -13,7 +13,7 @@ from uncollapse.report.decide.phase import phase_diagram
 from uncollapse.report.inputs_model import ReportOptions
 from uncollapse.report.language import Code
 from uncollapse.report.language import language as spoken
-from uncollapse.report.read.inputs import read_inputs
+from uncollapse.report.read.inputs import Record, read_inputs
 
 
 class Report(Content):
@@ -50,7 +50,7 @@ class Report(Content):
 
 
 def build_report(
-    paths: Sequence[str | Path],
+    paths: Sequence[str | Path | Record],
     language: Code = "en",
     *,
     options: ReportOptions | None = None,
@@ -60,9 +60,9 @@ def build_report(
     """Read measurements, runs, pilots and embeddings, and say what to do.
 
     Args:
-        paths: JSON of `measure`, `compare`, `probe`, `predict` or `pilot`, folders of runs and
-            pilots, files or folders of embeddings, told apart by their content. The first run or
-            measurement is "before", the last "after".
+        paths: JSON of `measure`, `compare`, `probe`, `predict` or `pilot`, or what these functions
+            returned; folders of runs and pilots, files or folders of embeddings, recognised by
+            their content. The first run or measurement is "before", the last "after".
         language: "en" or "ja".
         options: How embeddings are read, and how many rows a picture shows.
         created: The time that the report carries; now where left out.

@@ -25,6 +25,7 @@ from uncollapse.report.read.settings import pooled, predicted
 from uncollapse.tables import ENDINGS
 
 EMBEDDINGS = ("embeddings.parquet", "embeddings.npz")
+Record = Measurement | Comparison | ProbeResult | Prediction | PilotResult
 # By the kind that a file names; and by keys that only it has, as files of before named none.
 _RECORDS: dict[type[records.Document], set[str]] = {
     PilotResult: {"candidates", "recommendation"},
@@ -37,19 +38,22 @@ _RECORDS: dict[type[records.Document], set[str]] = {
 
 
 def read_inputs(
-    paths: Sequence[str | Path], options: ReportOptions, progress: OnStep
+    given: Sequence[str | Path | Record], options: ReportOptions, progress: OnStep
 ) -> ReportInputs:
-    """Read every path, in order.
+    """Read every path, and take every record, in order.
 
     A probe record belongs to the run or measurement before it; JSON files in a run's folder belong
     to that run. Runs of one configuration but the seed become one case.
     """
-    if not paths:
+    if not given:
         raise InputError("a path or more", "none", "name measurements, runs, pilots or embeddings")
     inputs = ReportInputs()
-    for number, path in enumerate(map(Path, paths)):
-        progress(Step(number, len(paths), f"reading {path}"))
-        _read(path, inputs, options)
+    for number, each in enumerate(given):
+        if isinstance(each, Record):
+            _take(each, f"{each.kind} {number + 1}", inputs)
+            continue
+        progress(Step(number, len(given), f"reading {each}"))
+        _read(Path(each), inputs, options)
     for name in {case.name for case in inputs.cases}:
         same = [case for case in inputs.cases if case.name == name]
         for number, case in enumerate(same, 1):
@@ -84,17 +88,22 @@ def _record(path: Path, inputs: ReportInputs) -> None:
             "write it with --json of one of these commands",
         )
     inputs.sources.append(_source(path, record.kind))
+    _take(record, path.stem, inputs, str(path))
+
+
+def _take(record: records.Document, name: str, inputs: ReportInputs, source: str = "") -> None:
+    """Put a record where it belongs; one that is not of a file has no source."""
     if isinstance(record, PilotResult):
         inputs.pilot = record
     elif isinstance(record, Comparison):
         inputs.comparisons.append(record)
     else:
         if isinstance(record, Measurement) or not inputs.cases:
-            inputs.cases.append(Case(path.stem, record.kind))
-        _attach(inputs.cases[-1], record, path)
+            inputs.cases.append(Case(name, record.kind))
+        _attach(inputs.cases[-1], record, source or name)
 
 
-def _attach(case: Case, record: records.Document, path: Path) -> None:
+def _attach(case: Case, record: records.Document, source: str) -> None:
     """Put a record of a case where it belongs."""
     if isinstance(record, ProbeResult):
         case.probes.append(record)
@@ -102,7 +111,7 @@ def _attach(case: Case, record: records.Document, path: Path) -> None:
         case.prediction = record
     elif isinstance(record, Measurement):
         layer, split = record.conditions.layer or "", record.conditions.split or ""
-        case.measured.append(Measured(str(path), layer, split, record))
+        case.measured.append(Measured(source, layer, split, record))
         case.prediction = case.prediction or record.prediction
 
 
@@ -121,7 +130,7 @@ def _run(path: Path, inputs: ReportInputs, options: ReportOptions, kind: str = "
         record = None if file.name == "run.json" else _record_of(records.read_json(file), str(file))
         if isinstance(record, Measurement | ProbeResult | Prediction):
             inputs.sources.append(_source(file, record.kind))
-            _attach(case, record, file)
+            _attach(case, record, str(file))
     for name in EMBEDDINGS:
         if (path / name).is_file():
             inputs.sources.append(_source(path / name, "embeddings"))
