@@ -192,7 +192,7 @@ class Measurement(InNotebook):
         >>> labels, noise = np.arange(150) % 3, np.random.default_rng(0).standard_normal((150, 16))
         >>> measurement = measure(np.eye(3, 16)[labels] + 0.01 * noise, labels)
         >>> print(measurement.verdict, measurement.share, measurement.reasons[0].code)
-        collapsed 0.002256 [0.002124, 0.002387] UC101
+        collapsed 0.0023 [0.0021, 0.0024] UC101
         >>> Measurement.from_json(measurement.to_json()) == measurement
         True
     """

@@ -21,6 +21,7 @@ Cell = str | int | float | bool | None
 _MOST_ROWS = 12  # of the table in a notebook
 _MOST_BARS = 30  # of the picture, the first ones
 _COLOUR = "#0072B2"
+_INSTALL = "pip install 'uncollapse[notebook]'"
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ class InNotebook(Document):
         try:
             import pandas as pd
         except ModuleNotFoundError as error:
-            raise InputError("pandas, for a data frame", str(error), "pip install pandas") from None
+            raise InputError("pandas, for a data frame", str(error), _INSTALL) from None
         return pd.DataFrame(list(self.card().rows))
 
     def plot(self) -> alt.Chart:
@@ -106,7 +107,7 @@ class InNotebook(Document):
             raise InputError(
                 "the packages that draw a chart",
                 "an environment without altair or vl-convert-python",
-                "pip install 'uncollapse[report]'",
+                _INSTALL,
             )
         return _chart(self.card())
 
