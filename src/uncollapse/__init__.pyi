@@ -30,6 +30,8 @@ from .metrics import (
     fit_linear_map,
     measure,
     measure_files,
+    measure_states,
+    partition_state,
     retention,
 )
 from .monitor import CollapseMetric, CollapseWarning, measure_model
@@ -53,7 +55,7 @@ from .records import (
 )
 from .report import Report, ReportOptions, build_report
 from .simulation import SimulationOptions, simulate
-from .tables import Columns, ReferenceFiles
+from .tables import Columns, Query, ReferenceFiles
 from .theory import advise, calibrate, decode_loss, predict, ssem
 from .training import build_problem, embed, load_config, train
 
@@ -80,6 +82,7 @@ __all__ = [
     "Prediction",
     "ProbeOptions",
     "ProbeResult",
+    "Query",
     "RandomBatch",
     "Reference",
     "ReferenceFiles",
@@ -110,7 +113,9 @@ __all__ = [
     "measure",
     "measure_files",
     "measure_model",
+    "measure_states",
     "nt_xent_loss",
+    "partition_state",
     "pilot",
     "predict",
     "probe",

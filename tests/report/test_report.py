@@ -15,7 +15,7 @@ from uncollapse.report.decide.lookup import class_rows
 from uncollapse.report.language import language
 from uncollapse.report.page import MOST_BYTES
 from uncollapse.report.read.rows import measured_rows
-from uncollapse.tables import Columns
+from uncollapse.tables import Columns, open_shards
 
 WHEN = datetime(2026, 11, 25, 9, 5, tzinfo=UTC)
 
@@ -300,7 +300,7 @@ def test_a_picture_of_rows_that_are_no_numbers_is_refused(tmp_path, known):
     np.savez(tmp_path / "rows.npz", z=rows, label=labels)
     shard, options = tmp_path / "rows.npz", ReportOptions()
     with pytest.raises(InputError, match="finite numbers in column 'z' of"):
-        list(measured_rows(shard, options, None, {""} if known else set()))
+        list(measured_rows(open_shards(shard), shard, options, None, {""} if known else set()))
 
 
 def test_no_path_and_no_such_language():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -11,6 +12,7 @@ import typer
 
 from uncollapse.errors import InputError
 from uncollapse.records import BalancedBatch, Batch, FullBatch, RandomBatch, read_text
+from uncollapse.tables import Query, Source
 
 Json = Annotated[bool, typer.Option("--json"), "Print the answer as one JSON object."]
 Language = Annotated[Literal["en", "ja"], typer.Option("--lang"), "Language: English or Japanese."]
@@ -38,6 +40,22 @@ CountsText = Annotated[
     "Instances of each class, from 1, as 10,4,2 or @file (one number a line); instead of --classes"
     " and --per-class.",
 ]
+
+
+def rows_of(files: Sequence[Path] | None, query: Query) -> list[Source]:
+    """The files of a command, or the rows of its query.
+
+    Raises:
+        InputError: Neither or both, or a database without a query.
+    """
+    if query.sql is None and query.db is not None:
+        raise InputError(
+            "a query (--sql) beside --db", "none", 'for example --sql "select * from t"'
+        )
+    if bool(files) == (query.sql is not None):
+        found = "both" if files else "neither"
+        raise InputError("files, or a query (--sql)", found, "give one of them")
+    return list(files) if files else [query]
 
 
 def read_counts(text: str | None) -> list[int] | None:

@@ -44,6 +44,7 @@ class Asked:
 
     Attributes:
         files: Of the embeddings.
+        query: The words of a query in their place.
         given: Columns by the options that were given.
         used: Columns that were read; empty where that is not known.
         alpha: Of the run that made the embeddings, where it was given.
@@ -51,6 +52,7 @@ class Asked:
     """
 
     files: Sequence[Path]
+    query: Sequence[str] = ()
     given: Columns = field(default_factory=Columns)
     used: Columns = field(default_factory=Columns)
     alpha: float | None = None
@@ -71,7 +73,7 @@ def show_summary(measured: Measurement, asked: Asked, console: Console) -> None:
     )
     if following := _next(measured, asked):
         print_command(following, console)
-    file = shlex.quote(shown(asked.files[0]))
+    file = shlex.join(asked.query or [shown(asked.files[0])])
     more = f"every number: --details; a page: uncollapse report {file}"
     console.print(Hanging(("more", more)))
 
@@ -219,7 +221,7 @@ def _next(measured: Measurement, asked: Asked) -> str:
 def measure_words(asked: Asked) -> str:
     """The command line that measures the same, without what it was asked to print."""
     words = ["uncollapse", "measure", *(shown(file) for file in asked.files[:3])]
-    words += ["..."] if len(asked.files) > 3 else []
+    words += ["..."] if len(asked.files) > 3 else asked.query
     for name in ("embedding", "label", "instance", "group", "fine"):
         value = getattr(asked.given, name)
         words += [f"--{name}", shown(value)] if value is not None else []

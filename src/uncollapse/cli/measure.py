@@ -15,7 +15,7 @@ from rich.text import Text
 
 from uncollapse.cli._console import bar, plain_console, print_json, print_record, say
 from uncollapse.cli._options import Fields, Keywords
-from uncollapse.cli._setting import CONVENTIONS, BatchOptions, FromZero, Json
+from uncollapse.cli._setting import CONVENTIONS, BatchOptions, FromZero, Json, rows_of
 from uncollapse.cli._summary import Asked, show_summary
 from uncollapse.errors import InputError, shown
 from uncollapse.metrics import (
@@ -30,7 +30,15 @@ from uncollapse.metrics import (
     save_state,
 )
 from uncollapse.records import Calibration, Comparison, Measurement, Prediction, Setting, decimal
-from uncollapse.tables import ENDINGS, Columns, ReferenceFiles, used_columns
+from uncollapse.tables import (
+    Columns,
+    Query,
+    ReferenceFiles,
+    Source,
+    is_elsewhere,
+    is_rows,
+    used_columns,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +71,7 @@ class MeasureOptions:
         details: Print every number, code and caveat.
     """
 
+    query: Query
     columns: Columns
     beside: ReferenceFiles
     labels_from: tuple[Path, ...] = ()
@@ -90,10 +99,13 @@ class MeasureOptions:
 
 def measure_command(
     files: Annotated[
-        list[Path],
-        "npy, npz, parquet, safetensors, CSV or arrow files, folders of them, Hugging Face dataset"
-        " folders, or states saved by --save-state. Several are shards of one set.",
-    ],
+        list[Path] | None,
+        "npy, npz, parquet, safetensors, arrow, feather, CSV, TSV or JSON lines files (text also"
+        " .gz or .zst), folders of them, Hugging Face dataset folders, s3://, gs://, hf:// and"
+        " https:// addresses, - for the standard input, or states saved by --save-state. Several"
+        " are shards of one set.",
+    ] = None,
+    *,
     options: MeasureOptions,
 ) -> None:
     """Say whether embeddings are collapsed.
@@ -104,7 +116,7 @@ def measure_command(
 
     Example: `uncollapse measure embeddings.parquet --embedding projector --label label`
     """
-    prediction = _prediction(options)
+    prediction, sources = _prediction(options), rows_of(files, options.query)
     judged: Keywords = {
         "margins": Margins(collapsed=options.collapsed_margin, healthy=options.healthy_margin),
         "confidence": options.confidence,
@@ -113,7 +125,7 @@ def measure_command(
     }
     beside = None if options.beside == ReferenceFiles() else options.beside
     if options.save is not None:
-        state = _saved(files, options, options.save, beside)
+        state = _saved(sources, options, options.save, beside)
         if callable(prediction):
             prediction = prediction(state.classes().counts)
         drawn = PERMUTATIONS if options.permutations else 0
@@ -123,7 +135,7 @@ def measure_command(
     else:
         with bar("reading", "rows") as progress:
             measured = measure_files(
-                files,
+                sources,
                 columns=options.columns,
                 labels_from=options.labels_from,
                 reference=beside,
@@ -142,17 +154,18 @@ def measure_command(
     elif options.details:
         plain_console().print(measured)
     else:
-        show_summary(measured, _asked(files, options), plain_console())
+        show_summary(measured, _asked(files or [], options), plain_console())
     if options.fail_on is not None and measured.fails(options.fail_on):
         raise typer.Exit(1)
 
 
 def _asked(files: list[Path], options: MeasureOptions) -> Asked:
     """What the summary repeats of the command line, with the columns as they were found."""
-    used = Columns()
-    with suppress(InputError):  # a saved state has no columns
-        used = used_columns(files, options.columns, options.labels_from)
-    return Asked(files, options.columns, used, options.alpha, options.temperature)
+    used, query = Columns(), options.query.words()
+    if not query and not any(map(is_elsewhere, files)):  # which would be asked again
+        with suppress(InputError):  # a saved state has no columns
+            used = used_columns(files, options.columns, options.labels_from)
+    return Asked(files, query, options.columns, used, options.alpha, options.temperature)
 
 
 def _prediction(
@@ -193,7 +206,7 @@ def _prediction(
 
 
 def _saved(
-    files: list[Path], options: MeasureOptions, file: Path, reference: ReferenceFiles | None
+    files: list[Source], options: MeasureOptions, file: Path, reference: ReferenceFiles | None
 ) -> Accumulator:
     """The saved state of a stream of the files; ends here where it cannot be judged by itself."""
     check_place(file)
@@ -251,7 +264,7 @@ def compare_command(
 
 def _measured(path: Path, columns: Columns) -> Measurement:
     """The record in a JSON file, or the measurement of embeddings, in memory and without nulls."""
-    if not path.is_dir() and path.suffix.lower() not in ENDINGS:
+    if not path.is_dir() and not is_rows(path):
         return Measurement.read(path)
     with bar("reading", "rows") as progress:
         return measure_files(

@@ -9,11 +9,12 @@ from typing import Annotated
 
 from uncollapse.cli._console import bar, plain_console, print_record
 from uncollapse.cli._options import Fields, Keywords
-from uncollapse.cli._setting import FromZero, Json, OptionalOutput, WholeNumbers
+from uncollapse.cli._setting import FromZero, Json, OptionalOutput, WholeNumbers, rows_of
 from uncollapse.errors import InputError
 from uncollapse.probes import ProbeColumns, ProbeOptions, embedded_files, probe
 from uncollapse.records import show_probe
 from uncollapse.storage import write_text
+from uncollapse.tables import Query
 
 COLUMNS = Fields(ProbeColumns, ("layers", "targets", "label", "group", "split", "text"))
 SHOTS = Annotated[
@@ -26,11 +27,12 @@ SETTINGS = Fields(ProbeOptions, ("shots", "draws", "confidence"), {"shots": SHOT
 
 def probe_command(
     files: Annotated[
-        list[Path],
-        "The folder of a run (its embeddings.parquet), or npz, parquet, safetensors, CSV or arrow"
-        " files; several are shards of one set.",
-    ],
+        list[Path] | None,
+        "The folder of a run (its embeddings.parquet), or what `uncollapse measure` reads; several"
+        " are shards of one set.",
+    ] = None,
     *,
+    query: Query,
     reading: Annotated[Keywords, COLUMNS],
     downstream: Annotated[
         tuple[Path, ...],
@@ -52,7 +54,7 @@ def probe_command(
     """
     options = ProbeOptions(**settings | {"shots": _shots(settings["shots"])})
     columns = ProbeColumns(**reading)
-    embedded = embedded_files(files, columns)
+    embedded = embedded_files(rows_of(files, query), columns)
     elsewhere = replace(
         columns, layers=tuple(embedded.layers), targets=(), label=None, group=None, text=()
     )

@@ -10,10 +10,11 @@ import typer
 
 from uncollapse.cli._console import bar, print_json, tell
 from uncollapse.cli._options import Fields, Keywords
-from uncollapse.cli._setting import FromZero, Json, Language, OptionalOutput, Output
+from uncollapse.cli._setting import FromZero, Json, Language, OptionalOutput, Output, rows_of
 from uncollapse.errors import InputError, shown
 from uncollapse.report import ReportOptions
 from uncollapse.storage import check_output, is_stream, write_text
+from uncollapse.tables import Query
 
 ENDINGS = {"html": ".html", "json": ".json", "markdown": ".md"}
 SAMPLE = Annotated[int, typer.Option(min=10, max=5000)]
@@ -42,11 +43,13 @@ class WrittenOptions:
 
 def report_command(
     paths: Annotated[
-        list[Path],
+        list[Path] | None,
         "JSON of measure, compare, probe, predict or pilot, folders of runs and pilots, embeddings;"
         " recognised by their content. The first run or measurement is the reference, the last is"
         " compared with it; a probe record belongs to the one before it.",
-    ],
+    ] = None,
+    *,
+    query: Query,
     given: WrittenOptions,
 ) -> None:
     """Write one page for decision makers.
@@ -59,11 +62,12 @@ def report_command(
     """
     from uncollapse.report import build_report
 
+    sources = [*(paths or []), *rows_of((), query)] if query.sql else rows_of(paths, query)
     file = given.output or Path(f"report{ENDINGS[given.format_]}")
-    _check_target(file, paths, given.force)
+    _check_target(file, paths or [], given.force)
     with bar("reading", transient=True) as update:
         report = build_report(
-            paths,
+            sources,
             given.language,
             options=ReportOptions(**given.reading),
             progress=lambda step: update(step.done, step.total, stage=step.stage),

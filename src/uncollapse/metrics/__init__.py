@@ -1,7 +1,9 @@
 """Whether embeddings are collapsed: measures, intervals, verdicts."""
 
 from uncollapse.metrics._compare import compare
-from uncollapse.metrics._measure import build_record, measure
+from uncollapse.metrics._entry import measure
+from uncollapse.metrics._measure import build_record
+from uncollapse.metrics._partial import measure_states, partition_state
 from uncollapse.metrics._reference import Reference, retention
 from uncollapse.metrics._retention import PERMUTATIONS
 from uncollapse.metrics.from_files import accumulate_files, measure_files
@@ -42,6 +44,8 @@ __all__ = [
     "load_state",
     "measure",
     "measure_files",
+    "measure_states",
+    "partition_state",
     "retention",
     "save_state",
     "scores",

@@ -7,13 +7,22 @@ from typing import Any
 
 from uncollapse import records
 from uncollapse.errors import InputError
+from uncollapse.metrics.from_files import measure_files
 from uncollapse.metrics.influences import paired_difference, pairing
 from uncollapse.metrics.verdict import MOST_NAMES, by_slice
+from uncollapse.probes import ProbeOptions
 from uncollapse.records import Comparison, Estimate, Interval, Measurement, Message, severity
 from uncollapse.statistics import difference
+from uncollapse.tables import Columns, Source
 
 
-def compare(before: Measurement, after: Measurement, *, tolerance: float = 0.0) -> Comparison:
+def compare(
+    before: Measurement | Source,
+    after: Measurement | Source,
+    *,
+    tolerance: float = 0.0,
+    columns: Columns | None = None,
+) -> Comparison:
     """Compare two measurements of two models, or of one at two times.
 
     Of the same rows (see `influences`), variances and their share are compared unit by unit: the
@@ -30,10 +39,12 @@ def compare(before: Measurement, after: Measurement, *, tolerance: float = 0.0) 
     labels agree row by row. `paired` says which it is, and `pairing` why.
 
     Args:
-        before: The reference.
+        before: The reference: a measurement; or rows as `measure_files` takes them (a table of
+            Arrow, a file), which are measured in memory and without nulls.
         after: What is compared with it.
         tolerance: How far the share of instance variance, or a probe's accuracy, may fall, as a
             fraction of what it was.
+        columns: Of rows: what is where in them.
 
     Raises:
         InputError: tolerance outside [0, 1).
@@ -50,6 +61,7 @@ def compare(before: Measurement, after: Measurement, *, tolerance: float = 0.0) 
     """
     if not 0 <= tolerance < 1:
         raise InputError("tolerance in [0, 1)", f"{tolerance}", "0.1 allows a fall by a tenth")
+    before, after = _measured(before, columns), _measured(after, columns)
     changes: list[records.NumberChange] = []
     warnings = list(_conditions_differ(before, after))
     second = _numbers(after)
@@ -96,6 +108,13 @@ def compare(before: Measurement, after: Measurement, *, tolerance: float = 0.0) 
         pairing=str(why),
         pairing_message=why,
     )
+
+
+def _measured(given: Measurement | Source, columns: Columns | None) -> Measurement:
+    if isinstance(given, Measurement):
+        return given
+    probe = ProbeOptions(permutations=0)
+    return measure_files(given, columns=columns, stream=False, permutations=0, probe=probe)
 
 
 def _numbers(measurement: Measurement) -> dict[str, Estimate | Interval]:

@@ -1,4 +1,4 @@
-"""`measure`: are these embeddings collapsed? And the record, made of the moments of classes."""
+"""The measurement of arrays, and the record, made of the moments of classes."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ Column = ArrayLike | Any
 Counts = dict[Any, int]
 
 
-def measure(
+def measure_arrays(
     embeddings: ArrayLike | Any,
     labels: Column,
     *,
@@ -69,60 +69,7 @@ def measure(
     split: str | None = None,
     sources: Mapping[str, str] | None = None,
 ) -> Measurement:
-    """Say whether embeddings are collapsed, with numbers that can be trusted.
-
-    On unit vectors, with a_c the mean cosine across instances of class c and s_c the mean cosine
-    between views of one instance,
-
-        within = mean_c (1 - a_c) = between instances (s_c - a_c) + between views (1 - s_c)
-
-    Args:
-        embeddings: (N, d) array or tensor, one row per sample; or (N, p, d) for p views of each of
-            N instances. Rows that are not unit vectors are normalised, and it is said.
-        labels: (N,) class of each row.
-        instances: (N,) instance of each row, when rows are views of instances. None: every row is
-            its own instance, and view variance is unknown.
-        groups: (N,) what was drawn independently (patient, part, video), when it holds several
-            instances. Intervals are clustered by it, and variance is taken across groups.
-        fine_labels: (N,) finer label; inside each class a probe tries to read it.
-        slices: (N,) column, or columns by name, over whose values to compare (site, machine, ...).
-        reference: Another embedding of the same rows in the same order, (N, e) or a `Reference`
-            with its name: another layer, the untrained or pretrained encoder, raw inputs, the model
-            in production. What of its structure inside the classes is kept is the record's
-            `reference` (see `retention`); with finer labels, few-shot accuracy of both.
-        prediction: What `uncollapse.theory.predict` says of the run's setting, or its JSON; or a
-            function from {label: instances} of the measured classes to it. Its classes are in
-            sorted label order.
-        margins: Where collapse begins, and what counts as kept.
-        probe: Options of the within-class probe: its `within`; None leaves it out.
-        permutations: Permutations of the null of NC1; 0 leaves it out.
-        confidence: Of every interval, in (0, 1).
-        drop_invalid: Drop and count unusable rows instead of refusing them.
-        seed: Of permutations, probe splits and the subsample for uniformity.
-        layer: Name of the layer that the embeddings come from, for the record.
-        split: Name of the data split, for the record.
-        sources: Where "embeddings", "labels", ... come from, for errors (files and columns).
-
-    Returns:
-        The record; `print` shows it, `to_json` writes it.
-
-    Raises:
-        InputError: Rows that are not finite or zero, missing labels, lengths that differ, one
-            class, a class with one instance, an instance in two classes.
-
-    Examples:
-        >>> import numpy as np
-        >>> rng = np.random.default_rng(0)
-        >>> labels = np.repeat([0, 1, 2], 50)
-        >>> spread = np.eye(3, 16)[labels] + 0.3 * rng.standard_normal((150, 16))
-        >>> measure(spread, labels).verdict
-        'not-collapsed'
-        >>> measure(np.eye(3, 16)[labels], labels).verdict
-        'collapsed'
-
-    Reference: Lee, Oh, Lee & Sohn 2025 (arXiv 2503.08203) print the plug-in of the within-class
-    variance; the estimates here are unbiased for a new sample, and the plug-in stands beside them.
-    """
+    """As `measure`, of arrays."""
     check_confidence(confidence)
     check_from_zero(seed=seed, permutations=permutations)
     if not isinstance(slices, Mapping):

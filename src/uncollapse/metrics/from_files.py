@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -14,7 +14,7 @@ import numpy as np
 from uncollapse import samples
 from uncollapse.errors import InputError
 from uncollapse.metrics._file_faults import over_its_file, split_error, split_ids
-from uncollapse.metrics._measure import DEFAULT_PROBE, measure, within_options
+from uncollapse.metrics._measure import DEFAULT_PROBE, measure_arrays, within_options
 from uncollapse.metrics._reference import Reference
 from uncollapse.metrics._retention import PERMUTATIONS
 from uncollapse.metrics.persist import Paths, merged_states
@@ -29,11 +29,13 @@ from uncollapse.tables import (
     Reading,
     ReferenceFiles,
     Rows,
+    Source,
     check_order,
     join_reference,
     joined,
     judged_rows,
     open_shards,
+    sources_of,
 )
 
 ClassCounts = dict[Any, int]
@@ -46,10 +48,10 @@ _STREAM_ROWS = 16384
 
 
 def measure_files(
-    paths: Sequence[str | Path],
+    paths: Source | Iterable[Source],
     *,
     columns: Columns | None = None,
-    labels_from: Sequence[str | Path] = (),
+    labels_from: Sequence[Source] = (),
     reference: ReferenceFiles | str | Path | None = None,
     stream: bool | None = None,
     interval: Literal["auto", "exact", "blocks"] = "auto",
@@ -67,8 +69,11 @@ def measure_files(
     """Say whether the embeddings in files are collapsed.
 
     Args:
-        paths: npy, npz, parquet, safetensors, CSV or arrow files, folders of them, Hugging Face
-            dataset folders, or accumulators saved by `save_state`; several are shards of one set.
+        paths: npy, npz, parquet, safetensors, arrow, feather, CSV, TSV or JSON lines files (text
+            also .gz and .zst), folders of them, Hugging Face dataset folders, URLs that fsspec
+            knows, "-" for the standard input, a `Query`, tables of Arrow (what has
+            `__arrow_c_stream__`), or accumulators saved by `save_state`; several are shards of one
+            set.
         columns: What is where in them.
         labels_from: Files with the labels and the other columns, when they lie apart from the
             embeddings; row by row the same order.
@@ -108,7 +113,7 @@ def measure_files(
         ...     measure_files([f"{folder}/rows.npz"]).verdict
         'collapsed'
     """
-    columns = columns or Columns()
+    columns, paths = columns or Columns(), sources_of(paths)
     if within_options(probe) is None:
         columns = replace(columns, fine=None)
     beside = _reference_files(reference)
@@ -144,7 +149,7 @@ def measure_files(
         return _joined_by_position(measured, labels_from)
     rows = reading.whole(progress, other)
     try:
-        measured = measure(
+        measured = measure_arrays(
             rows.embeddings,
             **rows.each(lambda column, _: column),
             reference=None if other is None else _reference(rows, other),
@@ -203,32 +208,40 @@ def _joined_by_position(measured: Measurement, labels_from: Paths) -> Measuremen
 
 
 def accumulate_files(
-    paths: Sequence[str | Path],
+    paths: Source | Iterable[Source],
     *,
     columns: Columns | None = None,
-    labels_from: Sequence[str | Path] = (),
+    labels_from: Sequence[Source] = (),
     interval: Literal["exact", "blocks"] = "exact",
     reference: ReferenceFiles | str | Path | None = None,
     drop_invalid: bool = False,
     split: str | None = None,
+    partition: bool = False,
     progress: Progress = quiet,
 ) -> Accumulator:
     """One pass over files in bounded memory; the arguments are those of `measure_files`.
 
     Rows of one instance must follow each other. With `drop_invalid`, a pass over the other columns
-    comes first, because an instance may lie in two classes whose rows are far apart.
+    comes first, because an instance may lie in two classes whose rows are far apart. A `partition`
+    may be empty, as others hold the other rows; of a column of splits its part must be said.
 
     Raises:
         InputError: As `measure_files`; also rows of one instance that do not follow each other.
     """
-    reading = _reading(paths, columns or Columns(), labels_from, drop_invalid, split)
+    paths = sources_of(paths)
+    reading = _reading(paths, columns or Columns(), labels_from, drop_invalid, split, partition)
     beside = _reference_files(reference)
     other = None if beside is None else _joined(reading, beside)
     return _accumulated(reading, interval, progress, other)
 
 
 def _reading(
-    paths: Paths, columns: Columns, labels_from: Paths, drop_invalid: bool, split: str | None
+    paths: Paths,
+    columns: Columns,
+    labels_from: Paths,
+    drop_invalid: bool,
+    split: str | None,
+    partition: bool = False,
 ) -> Reading:
     views = columns.instance is not None
     others = open_shards(labels_from, views=views) if labels_from else []
@@ -238,8 +251,10 @@ def _reading(
     shards = open_shards(paths, views=views)
     one_each = (columns.label, columns.instance, columns.group, columns.fine)
     roles = {name for name in (*one_each, *columns.slices) if name}
-    judged = judged_rows(others or shards, split, roles)
-    return Reading(shards, others, columns, judged, fill_ragged=drop_invalid)
+    judged = judged_rows(others or shards, split, roles, partition=partition)
+    return Reading(
+        shards, others, columns, judged, fill_ragged=drop_invalid, may_be_empty=partition
+    )
 
 
 def _reference_files(given: ReferenceFiles | str | Path | None) -> ReferenceFiles | None:
@@ -269,11 +284,11 @@ def _reference(rows: Rows, other: Joined) -> Reference:
 
 
 def _bytes(reading: Reading) -> float:
-    """Memory that the embeddings take as float64: known rows, or eight times the files."""
+    """Memory that the embeddings take as float64: of known rows, or by the files' sizes."""
     widths = [int(np.prod(c.shape)) for c in reading.shards[0].columns if c.shape]
     if reading.rows is not None and len(widths) == 1:
         return 8.0 * reading.rows * widths[0]
-    return 2.0 * sum(shard.path.stat().st_size for shard in reading.shards)
+    return sum(shard.size for shard in reading.shards)
 
 
 def _accumulated(

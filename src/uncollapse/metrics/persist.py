@@ -14,10 +14,10 @@ from uncollapse.metrics._stores import GroupStore
 from uncollapse.metrics.stream import Accumulator
 from uncollapse.samples import CopyCounter
 from uncollapse.storage import beside, check_output, is_stream
-from uncollapse.tables import Columns, open_arrays
+from uncollapse.tables import Columns, Source, open_arrays
 
 _HEADER = "uncollapse_accumulator"
-Paths = Sequence[str | Path]
+Paths = Sequence[Source]
 
 _NOTED = ("dtypes", "normalised", "dropped")
 _PLAIN = ("interval", "blocks", "views", "dimension", "rows", "split", "stored")
@@ -120,7 +120,7 @@ def merged_states(
     paths: Paths, columns: Columns, labels_from: Paths, drop_invalid: bool
 ) -> Accumulator | None:
     """The saved accumulators as one; None if there are none."""
-    states = [path for path in paths if _is_state(path)]
+    states = [path for path in paths if isinstance(path, str | Path) and _is_state(path)]
     if not states:
         return None
     if len(states) < len(paths):

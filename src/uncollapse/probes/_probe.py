@@ -12,6 +12,7 @@ from uncollapse.probes._dataset import Dataset, Embedded, as_dataset, task_of
 from uncollapse.probes._inside_classes import MOST_ROWS, inside_classes
 from uncollapse.probes._task import INTERVAL
 from uncollapse.probes.few_shot import few_shot
+from uncollapse.probes.files import ProbeColumns, embedded_files
 from uncollapse.probes.knn import neighbours
 from uncollapse.probes.linear import linear, need_sklearn
 from uncollapse.progress import Progress, quiet
@@ -25,11 +26,13 @@ from uncollapse.records import (
     TargetProbe,
     check_from_zero,
 )
+from uncollapse.tables import Source
 
 
 def probe(
-    embedded: Embedded,
+    embedded: Embedded | Source,
     *,
+    columns: ProbeColumns | None = None,
     downstream: Sequence[Embedded] = (),
     targets: Sequence[str] | None = None,
     settings: ProbeOptions | None = None,
@@ -44,7 +47,9 @@ def probe(
     both (`ProbeOptions.refit`), and tested once on the test split.
 
     Args:
-        embedded: Embeddings with splits and targets.
+        embedded: Embeddings with splits and targets; or a table of Arrow (polars, pyarrow, pandas,
+            a query's result), a `Query`, or a file, which `columns` says more of.
+        columns: Of a table or file: what is where in it.
         downstream: Further data sets that the same encoder embedded, with their own targets and
             splits.
         targets: Those of `embedded` to read; None: all of them.
@@ -77,6 +82,8 @@ def probe(
     """
     need_sklearn()
     check_from_zero(seed=seed)
+    if not isinstance(embedded, Embedded):
+        embedded = embedded_files(embedded, columns)
     options = settings or ProbeOptions()
     within = replace(options.within, most_rows=options.within.most_rows or MOST_ROWS)
     options = replace(options, within=within)

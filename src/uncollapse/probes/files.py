@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,12 +12,14 @@ from uncollapse.tables import (
     Columns,
     Reading,
     Shard,
+    Source,
     description_of,
     embedding_columns,
     label_column,
     named_column,
     named_text,
     open_shards,
+    sources_of,
 )
 
 
@@ -46,14 +48,14 @@ class ProbeColumns:
 
 
 def embedded_files(
-    paths: Sequence[str | Path], columns: ProbeColumns | None = None, *, name: str = ""
+    paths: Source | Iterable[Source], columns: ProbeColumns | None = None, *, name: str = ""
 ) -> Embedded:
-    """Embeddings of one data set from files that any command reads, several being shards of one.
+    """Embeddings of one data set from what any command reads, several being shards of one.
 
     The folder of a run means its embeddings.parquet; one that was not embedded is refused.
     """
     columns = columns or ProbeColumns()
-    shards = open_shards([_embeddings_of(Path(path)) for path in paths])
+    shards = open_shards([_embeddings_of(path) for path in sources_of(paths)])
     first = shards[0]
     _check_names(first, columns)
     about, present = description_of(first), [column.name for column in first.columns]
@@ -116,10 +118,11 @@ def _check_names(shard: Shard, columns: ProbeColumns) -> None:
             named_column(shard, name, option=option)
 
 
-def _embeddings_of(path: Path) -> Path:
-    """The path itself, or the embeddings in the folder of a run."""
-    if not path.is_dir():
-        return path
+def _embeddings_of(given: Source) -> Source:
+    """What is given itself, or the embeddings in the folder of a run."""
+    if not isinstance(given, str | Path) or not Path(given).is_dir():
+        return given
+    path = Path(given)
     if (path / "embeddings.parquet").is_file():
         return path / "embeddings.parquet"
     tables = [*path.glob("*.parquet"), *path.glob("*.npz"), *path.glob("*.arrow")]

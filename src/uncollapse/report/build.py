@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from datetime import datetime
-from pathlib import Path
 
 from uncollapse.progress import OnStep, no_steps
 from uncollapse.report.decide import decide as says
@@ -14,6 +13,7 @@ from uncollapse.report.inputs_model import ReportOptions
 from uncollapse.report.language import Code
 from uncollapse.report.language import language as spoken
 from uncollapse.report.read.inputs import Record, read_inputs
+from uncollapse.tables import Source
 
 
 class Report(Content):
@@ -50,7 +50,7 @@ class Report(Content):
 
 
 def build_report(
-    paths: Sequence[str | Path | Record],
+    paths: Source | Record | Iterable[Source | Record],
     language: Code = "en",
     *,
     options: ReportOptions | None = None,
@@ -62,7 +62,8 @@ def build_report(
     Args:
         paths: JSON of `measure`, `compare`, `probe`, `predict` or `pilot`, or what these functions
             returned; folders of runs and pilots, files or folders of embeddings, recognised by
-            their content. The first run or measurement is "before", the last "after".
+            their content; tables of Arrow (polars, pyarrow, pandas, a query's result), a `Query`,
+            URLs, or "-". The first run or measurement is "before", the last "after".
         language: "en" or "ja".
         options: How embeddings are read, and how many rows a picture shows.
         created: The time that the report carries; now where left out.

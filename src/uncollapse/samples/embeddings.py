@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uncollapse.errors import InputError
+from uncollapse.samples.arrow_values import arrow_values, is_arrow
 
 Floats = NDArray[np.float64]
 
@@ -28,7 +29,8 @@ def to_numpy(values: Any) -> tuple[NDArray[Any], str]:
     """The values as a numpy array, and the name of the type they came in.
 
     Torch tensors are recognised by their methods, so torch is never imported here; types that
-    numpy does not know (bfloat16) become float32, which holds every one of their values.
+    numpy does not know (bfloat16) become float32, which holds every one of their values. Columns of
+    Arrow are taken as they lie in memory, and rows of one length (arrays, tensors, lists) stacked.
     """
     if hasattr(values, "detach") and hasattr(values, "cpu"):
         name = str(values.dtype).removeprefix("torch.")
@@ -36,6 +38,11 @@ def to_numpy(values: Any) -> tuple[NDArray[Any], str]:
         if name in {"bfloat16", "float8_e4m3fn", "float8_e5m2"}:
             tensor = tensor.float()
         return np.asarray(tensor.numpy()), name
+    if is_arrow(values) and not isinstance(getattr(values, "dtype", None), np.dtype):
+        array = arrow_values(values)
+        return array, str(array.dtype)
+    if isinstance(values, list | tuple) and values and hasattr(values[0], "detach"):
+        return _of_rows(values)
     if np.ma.is_masked(values):
         values = np.where(np.ma.getmaskarray(values), None, values)  # What is masked is missing.
     try:
@@ -44,8 +51,22 @@ def to_numpy(values: Any) -> tuple[NDArray[Any], str]:
         raise InputError(
             "rows of one length", f"rows that make no array ({error})", "give every row one length"
         ) from error
+    if array.dtype == object and array.ndim == 1:
+        first = next((value for value in array if value is not None), None)
+        if isinstance(first, list | tuple | np.ndarray) or hasattr(first, "detach"):
+            return _of_rows(array)
     remembered: Mapping[str, Any] = array.dtype.metadata or {}
     return array, remembered.get(_CAME_AS, str(array.dtype))
+
+
+def _of_rows(values: Sequence[Any] | NDArray[Any]) -> tuple[NDArray[Any], str]:
+    """Rows of one length, each an array, tensor or list, as one array."""
+    rows = [to_numpy(value) for value in values]
+    shapes = dict.fromkeys(row.shape for row, _ in rows)
+    if len(shapes) > 1:
+        listed = " and ".join(map(str, list(shapes)[:3]))
+        raise InputError("rows of one length", f"shapes {listed}", "give every row one length")
+    return np.stack([row for row, _ in rows]), rows[0][1]
 
 
 def as_it_came(values: Any) -> NDArray[Any]:

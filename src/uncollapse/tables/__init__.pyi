@@ -17,14 +17,24 @@ from .columns import (
     number_columns,
     plain_names,
 )
+from .elsewhere import (
+    is_elsewhere,
+)
 from .formats import (
     ENDINGS,
+    Source,
     check_order,
+    ending_of,
+    is_rows,
     open_arrays,
     open_shards,
+    sources_of,
 )
 from .numpy_files import (
     ArraysShard,
+)
+from .queries import (
+    Query,
 )
 from .rows import (
     Place,
@@ -38,11 +48,17 @@ from .splits import (
     SPLIT_WORDS,
     SPLITS,
     Judged,
+    chosen_part,
     distinct_rows,
     judged_rows,
     known_rows,
     part_names,
     part_of,
+)
+from .streams import (
+    ArrowStream,
+    Batches,
+    is_table,
 )
 from .used import (
     used_columns,
@@ -58,21 +74,30 @@ __all__ = [
     "SPLIT_COLUMN",
     "SPLIT_WORDS",
     "ArraysShard",
+    "ArrowStream",
+    "Batches",
     "Columns",
     "IdDigest",
     "Joined",
     "Judged",
     "Place",
+    "Query",
     "Reading",
     "ReferenceFiles",
     "Rows",
     "Shard",
+    "Source",
     "Table",
     "WholeColumns",
     "check_order",
+    "chosen_part",
     "description_of",
     "distinct_rows",
     "embedding_columns",
+    "ending_of",
+    "is_elsewhere",
+    "is_rows",
+    "is_table",
     "join_reference",
     "joined",
     "joined_names",
@@ -87,5 +112,6 @@ __all__ = [
     "part_names",
     "part_of",
     "plain_names",
+    "sources_of",
     "used_columns",
 ]

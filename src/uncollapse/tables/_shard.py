@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -40,6 +41,17 @@ class Shard(ABC):
     def about(self) -> str:
         """The JSON that `uncollapse embed` wrote into it; empty without."""
         return ""
+
+    @property
+    def size(self) -> float:
+        """Bytes of memory that its rows may take; infinite where nothing tells."""
+        return 2.0 * self.path.stat().st_size
+
+    def fingerprint(self) -> tuple[int, str]:
+        """Bytes, and the SHA-256 of them."""
+        with self.path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return self.path.stat().st_size, digest
 
     @abstractmethod
     def read(

@@ -8,9 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
-
 from uncollapse.errors import InputError
+from uncollapse.samples import VectorColumn, is_list, is_number, name_values, stored
 from uncollapse.tables._shard import Array, Column, Shard, unreadable, without_package
 from uncollapse.tables.huggingface import class_names, names_of_codes
 
@@ -63,13 +62,14 @@ class TableShard(Shard):
         self, vectors: Sequence[str], names: Sequence[str], batch: int, fill_ragged: bool = False
     ) -> Iterator[dict[str, Array]]:
         """Rows in order."""
-        first, columns = 0, [_VectorColumn(name, self.path, fill_ragged) for name in vectors]
+        first = 0
+        columns = {n: VectorColumn(f"column {n!r} of {self.path}", fill_ragged) for n in vectors}
         with self._reading("a complete"):
             for whole in self._batches(vectors, names, batch):
                 _checked(whole)
                 for start in range(0, whole.num_rows, batch):
                     part = whole.slice(start, batch)
-                    arrays = {c.name: c.read(part.column(c.name), first) for c in columns}
+                    arrays = {n: c.read(part.column(n), first) for n, c in columns.items()}
                     yield arrays | {name: self._names(part.column(name), name) for name in names}
                     first += part.num_rows
 
@@ -93,12 +93,10 @@ class TableShard(Shard):
             )
         if kinds.is_dictionary(column.type):
             column = column.dictionary_decode()
-        if name in self.classes and _is_number(column.type):  # else what it says is out of date
+        if name in self.classes and is_number(column.type):  # else what it says is out of date
             where = f"column {name!r} of {self.path}"
             return names_of_codes(column.to_pylist(), self.classes[name], where)
-        if _is_number(column.type) and column.null_count == 0:
-            return np.asarray(column.to_numpy(zero_copy_only=False))
-        return np.array([*column.to_pylist(), None], dtype=object)[:-1]
+        return name_values(column)
 
     def encoded(self, name: str) -> Any:
         """A column of encoded files as an arrow array of bytes, mapped where the file allows it."""
@@ -139,102 +137,15 @@ def _checked(read: Any) -> Any:
     return read
 
 
-def _is_number(kind: Any) -> bool:
-    import pyarrow.types as kinds
-
-    return bool(kinds.is_floating(kind) or kinds.is_integer(kind))
-
-
-def _is_list(kind: Any) -> bool:
-    import pyarrow.types as kinds
-
-    return any(is_(kind) for is_ in (kinds.is_list, kinds.is_large_list, kinds.is_fixed_size_list))
-
-
-def _stored(kind: Any) -> Any:
-    """The type that an extension type, such as a tensor of fixed shape, is stored as."""
-    return getattr(kind, "storage_type", kind)
-
-
 def _column(name: str, kind: Any) -> Column:
     import pyarrow.types as kinds
 
-    stored = _stored(kind)
-    if _is_list(stored):
-        fixed = kinds.is_fixed_size_list(stored)
-        shape = tuple(getattr(kind, "shape", ())) or ((stored.list_size,) if fixed else ())
+    inside = stored(kind)
+    if is_list(inside):
+        fixed = kinds.is_fixed_size_list(inside)
+        shape = tuple(getattr(kind, "shape", ())) or ((inside.list_size,) if fixed else ())
         return Column(name, "matrix", shape, str(kind))
-    return Column(name, "number" if _is_number(kind) else "name", (), str(kind))
-
-
-class _VectorColumn:
-    """A column of numbers, lists, or lists of lists, whose lists have one length in all parts."""
-
-    def __init__(self, name: str, path: Path, fill_ragged: bool) -> None:
-        self.name, self.path, self.fill_ragged = name, path, fill_ragged
-        self.widths: dict[int, int] = {}
-
-    def read(self, column: Any, first_row: int) -> Array:
-        """The rows of a part; tensors of a fixed shape in theirs."""
-        shape = getattr(column.type, "shape", ())
-        order = getattr(column.type, "permutation", None)
-        if order and list(order) != sorted(order):
-            raise InputError(
-                f"tensors in the order of their dimensions in column {self.name!r} of {self.path}",
-                "a permutation",
-                "save them without",
-            )
-        rows = self.rows(getattr(column, "storage", column), first_row)
-        return rows.reshape(len(rows), *shape) if shape else rows
-
-    def rows(self, column: Any, first_row: int, depth: int = 0) -> Array:
-        """The usual length of the lists in the first part is that of all.
-
-        Missing lists, and with `fill_ragged` those of another length, are rows of NaN.
-        """
-        if not _is_list(column.type):
-            return self._numbers(column, "lists of " * (depth > 0))
-        lengths = np.asarray(
-            column.value_lengths().fill_null(-1).to_numpy(zero_copy_only=False), dtype=np.int64
-        )
-        flat = self.rows(column.flatten(), first_row, depth + 1)
-        if depth not in self.widths:
-            known = lengths[lengths >= 0]
-            self.widths[depth] = int(np.bincount(known).argmax()) if len(known) else 0
-        width = self.widths[depth]
-        shape = (len(lengths), width, *flat.shape[1:])
-        good = lengths == width
-        if good.all():
-            return flat.reshape(shape)
-        wrong = (lengths >= 0) & ~good
-        if wrong.any() and not self.fill_ragged:
-            row = int(np.flatnonzero(wrong)[0])
-            raise InputError(
-                f"lists of one length ({width}) in column {self.name!r} of {self.path}",
-                f"{int(wrong.sum())} of {len(lengths)} rows of another"
-                f" (first: row {first_row + row}, length {int(lengths[row])})",
-                "correct them, or take them out (`uncollapse measure` does so with --drop-invalid)",
-            )
-        rows = np.full(shape, np.nan, dtype=np.result_type(flat.dtype, np.float32))
-        rows[good] = flat[np.repeat(good, np.maximum(lengths, 0))].reshape(-1, *shape[1:])
-        return rows
-
-    def _numbers(self, column: Any, kind: str) -> Array:
-        import pyarrow.types as kinds
-
-        if _is_number(column.type):
-            return np.asarray(column.to_numpy(zero_copy_only=False))
-        text = kinds.is_string(column.type) or kinds.is_large_string(column.type)
-        plain = (kinds.is_boolean, kinds.is_decimal, kinds.is_null)
-        expected = f"numbers in column {self.name!r} of {self.path}"
-        if not any(is_(column.type) for is_ in plain) and (kind or not text):
-            raise InputError(
-                expected, f"{kind}{column.type}", "give the column that holds the embeddings"
-            )
-        try:
-            return np.array(column.to_pylist(), dtype=object).astype(np.float64)
-        except (TypeError, ValueError) as error:
-            raise InputError(expected, f"text ({error})", "name the embedding columns") from error
+    return Column(name, "number" if is_number(kind) else "name", (), str(kind))
 
 
 class ParquetShard(TableShard):

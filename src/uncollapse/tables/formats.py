@@ -3,34 +3,75 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 from uncollapse.errors import InputError
+from uncollapse.samples import is_arrow
 from uncollapse.tables._shard import Shard
+from uncollapse.tables._unpacked import PACKED
 from uncollapse.tables.arrow import ArrowShard, ParquetShard
-from uncollapse.tables.csv_files import CsvShard
+from uncollapse.tables.csv_files import CsvShard, TsvShard
+from uncollapse.tables.elsewhere import is_elsewhere, open_elsewhere
+from uncollapse.tables.hive import KeyedShard, keyed_files, keys_of
 from uncollapse.tables.huggingface import dataset_files, dataset_splits
+from uncollapse.tables.json_lines import JsonLinesShard
 from uncollapse.tables.numpy_files import ArraysShard, NpyShard, NpzShard, SafetensorsShard
+from uncollapse.tables.queries import Query, QueryShard
 from uncollapse.tables.splits import SPLIT_WORDS
+from uncollapse.tables.streams import ArrowStream, StreamShard
 from uncollapse.tables.views import of_one_kind
 
+# A file, folder or URL, "-" for the standard input, a query of a database, or rows as Arrow.
+Source = str | Path | Query | ArrowStream
+
+_TEXT: dict[str, Callable[[Path], Shard]] = {
+    ".csv": CsvShard,
+    ".tsv": TsvShard,
+    ".jsonl": JsonLinesShard,
+    ".ndjson": JsonLinesShard,
+}
 ENDINGS: dict[str, Callable[[Path], Shard]] = {
     ".npy": NpyShard,
     ".npz": NpzShard,
     ".safetensors": SafetensorsShard,
     ".parquet": ParquetShard,
     ".arrow": ArrowShard,
-    ".csv": CsvShard,
+    ".feather": ArrowShard,
+    ".ipc": ArrowShard,
+    **_TEXT,
+    **{f"{text}{packed}": shard for packed in PACKED for text, shard in _TEXT.items()},
 }
+# Beside rows in another format, files of these are journals.
+_JOURNALS = (".jsonl", ".ndjson")
 
 # train-00000-of-00002.parquet, val.parquet, test_1.parquet
 _WORDS = "|".join(word for words in SPLIT_WORDS.values() for word in words)
 _SPLIT = re.compile(rf"({_WORDS})([-_.\d].*)?$", re.IGNORECASE)
 
 
-def open_shards(paths: Sequence[str | Path], *, views: bool = False) -> list[Shard]:
-    """Every file of the paths, in order, opened far enough to know its columns.
+def ending_of(path: str | Path) -> str:
+    """The known ending of a file's name, as .csv or .csv.gz; "" where it has none."""
+    suffixes = [suffix.lower() for suffix in Path(path).suffixes]
+    several = ("".join(suffixes[-count:]) for count in (2, 1))
+    return next((ending for ending in several if ending in ENDINGS), "")
+
+
+def is_rows(given: Any) -> bool:
+    """Whether what is given can hold rows: Arrow, a query, "-", a URL, or by a file's ending."""
+    elsewhere = isinstance(given, str | Path) and is_elsewhere(given)
+    return isinstance(given, Query) or is_arrow(given) or elsewhere or bool(ending_of(given))
+
+
+def sources_of(given: Source | Iterable[Source]) -> list[Source]:
+    """Several sources of rows as a list, and a single one as a list of it."""
+    one = isinstance(given, str | Path | Query) or is_arrow(given)
+    return [given] if one else list(given)  # type: ignore[list-item, arg-type]  # of one of both
+
+
+def open_shards(paths: Source | Iterable[Source], *, views: bool = False) -> list[Shard]:
+    """Every file, query or Arrow table, in order, opened far enough to know its columns.
 
     Of files in which `uncollapse embed --views` wrote each instance as it is and its augmented
     views, the instances are read, or with `views` the views.
@@ -39,10 +80,25 @@ def open_shards(paths: Sequence[str | Path], *, views: bool = False) -> list[Sha
         InputError: A path that is not there, a format that is not known, a file that is not what
             its name says or is cut short, a package that is not installed.
     """
-    files = [file for path in paths for file in _files_of(Path(path))]
-    if not files:
+    shards = [shard for given in sources_of(paths) for shard in _opened(given)]
+    if not shards:
         raise InputError("one file or more", "none", "name the files to measure")
-    return [of_one_kind(_open(file), views=views) for file in files]
+    return [of_one_kind(shard, views=views) for shard in shards]
+
+
+def _opened(given: Source) -> list[Shard]:
+    if isinstance(given, Query):
+        return [QueryShard(given)]
+    if not isinstance(given, str | Path):
+        return [StreamShard(given)]
+    if is_elsewhere(given):
+        return open_elsewhere(given, _open)
+    path = Path(given)
+    shards = []
+    for file in _files_of(path):
+        keys = keys_of(file, path) if file != path else {}
+        shards.append(KeyedShard(_open(file), keys) if keys else _open(file))
+    return shards
 
 
 def open_splits(path: Path) -> list[tuple[Shard, str]]:
@@ -88,13 +144,13 @@ def _natural(path: Path) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdecimal() else (0, part) for part in parts] + [(0, str(path))]
 
 
-def check_order(paths: Sequence[str | Path]) -> None:
+def check_order(paths: Iterable[Source]) -> None:
     """Refuse files in the order in which a shell lists them where their numbers say another.
 
     Raises:
         InputError: emb_1, emb_10, emb_2, to be joined by position with rows of other files.
     """
-    names = [Path(path) for path in paths]
+    names = [Path(path) for path in paths if isinstance(path, str | Path)]
     if len(set(names)) > 1 and names == sorted(names) != sorted(names, key=_natural):
         odd = next(a for a, b in zip(names, sorted(names, key=_natural), strict=True) if a != b)
         raise InputError(
@@ -105,7 +161,7 @@ def check_order(paths: Sequence[str | Path]) -> None:
 
 
 def _open(file: Path) -> Shard:
-    if file.suffix.lower() not in ENDINGS:
+    if not (ending := ending_of(file)):
         raise InputError(
             f"a file ending in one of {', '.join(ENDINGS)}",
             str(file),
@@ -113,7 +169,7 @@ def _open(file: Path) -> Shard:
         )
     if not file.is_file() and not file.is_dir():  # a pipe in a folder would be waited for
         raise InputError(f"a file at {file}", "none, or a pipe or a device", "take it out")
-    return ENDINGS[file.suffix.lower()](file)
+    return ENDINGS[ending](file)
 
 
 def _dataset(folder: Path) -> list[Path]:
@@ -138,14 +194,18 @@ def _files_of(path: Path) -> list[Path]:
             )
         if files := dataset_files(path):
             return files
-        files = sorted((p for p in path.iterdir() if p.suffix.lower() in ENDINGS), key=_natural)
+        inside = keyed_files(path) or path.iterdir()
+        files = sorted((p for p in inside if ending_of(p)), key=_natural)
     except OSError as error:
         raise InputError(
             f"a file or folder that can be read at {path}",
             str(error.strerror),
             "check its permissions",
         ) from error
-    kinds = {p.suffix.lower() for p in files}
+    kinds = {ending_of(p) for p in files}
+    if len(kinds) > 1:
+        kinds -= {*_JOURNALS}
+        files = [file for file in files if ending_of(file) in kinds]
     if len(kinds) != 1:
         raise InputError(
             f"files of one known format ({', '.join(ENDINGS)}) in {path}",

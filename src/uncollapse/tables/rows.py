@@ -113,6 +113,7 @@ class Reading:
     judged: Judged | None = None  # the rows that are read; None for all
     fill_ragged: bool = False  # whether a vector of another length becomes a row of NaN
     batch: int = 65536  # rows per part at most
+    may_be_empty: bool = False  # whether other machines hold other rows
 
     @property
     def rows(self) -> int | None:
@@ -134,7 +135,7 @@ class Reading:
             if len(part):
                 yield part
             rows += len(part)
-        if not rows:
+        if not rows and not self.may_be_empty:
             path = self.shards[0].path
             raise InputError(f"rows in {path}", "none", "give a file that holds embeddings")
 

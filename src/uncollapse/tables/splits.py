@@ -85,39 +85,63 @@ class Judged:
         return np.flatnonzero(np.isin(column.astype(str), list(self.words)))
 
 
-def judged_rows(
-    shards: Sequence[Shard], wanted: str | None = None, roles: Collection[str] = ()
-) -> Judged | None:
-    """Which rows are judged, by the column `split`; None for all.
+def chosen_part(words: Collection[str], wanted: str | None, where: str) -> str:
+    """The part that is judged, of rows with these words in their column of splits.
 
-    Those of the part that is wanted ("all" for all rows), else of test, else of validation. A
-    column that has another role, or holds no word for a part, does not count.
+    The one that is wanted, else test, else validation, else train; "all" where that is wanted, or
+    no word is one for a part.
 
     Raises:
         InputError: No row of the part that is wanted, or words beside those for parts.
     """
-    everywhere = all(SPLIT_COLUMN in {column.name for column in s.columns} for s in shards)
-    if not everywhere or wanted == ALL or SPLIT_COLUMN in roles:
-        return None
-    words: set[str] = set()
-    for shard in shards:
-        for part in shard.read([], [SPLIT_COLUMN], _ROWS):
-            words |= set(np.unique(part[SPLIT_COLUMN].astype(str)).tolist())
     known = {word for word in words if part_of(word)}
-    where = f"column {SPLIT_COLUMN!r} of {shards[0].path}"
-    if wanted is None and not known:
-        return None
+    if wanted == ALL or (wanted is None and not known):
+        return ALL
     if wanted is None:
         part_names(sorted(words), where, remedy="rename them, or name the part with --split")
         present = {part_of(word) for word in known}
-        wanted = next((name for name in _JUDGED if name in present), "train")
-    part_name = part_of(wanted) or wanted
-    chosen = {word for word in words if (part_of(word) or word) == part_name}
-    if not chosen:
+        return next((name for name in _JUDGED if name in present), "train")
+    part = part_of(wanted) or wanted
+    if part not in {part_of(word) or word for word in words}:
         there = sorted(words)
         raise InputError(
             f"rows of split {wanted} in {where}",
             ", ".join(there[:5]) or "none",
             did_you_mean(wanted, there, f"name one that is there, or --split {ALL}", "--split "),
         )
-    return Judged(part_name, frozenset(chosen))
+    return part
+
+
+def judged_rows(
+    shards: Sequence[Shard],
+    wanted: str | None = None,
+    roles: Collection[str] = (),
+    *,
+    partition: bool = False,
+) -> Judged | None:
+    """Which rows are judged, by the column `split`; None for all.
+
+    Those of the part that `chosen_part` says. A column that has another role, or holds no word for
+    a part, does not count. A partition of rows may hold none of the part, which must be said.
+
+    Raises:
+        InputError: As `chosen_part`; a partition, and the part is not said.
+    """
+    everywhere = all(SPLIT_COLUMN in {column.name for column in s.columns} for s in shards)
+    if not everywhere or wanted == ALL or SPLIT_COLUMN in roles:
+        return None
+    where = f"column {SPLIT_COLUMN!r} of {shards[0].path}"
+    if partition and wanted is None:
+        raise InputError(
+            f"the part that is measured, as there is a {where}",
+            "none named",
+            f'say split="test", or split="{ALL}"',
+        )
+    words: set[str] = set()
+    for shard in shards:
+        for part in shard.read([], [SPLIT_COLUMN], _ROWS):
+            words |= set(np.unique(part[SPLIT_COLUMN].astype(str)).tolist())
+    judged = part_of(wanted) or str(wanted) if partition else chosen_part(words, wanted, where)
+    if judged == ALL:
+        return None
+    return Judged(judged, frozenset(word for word in words if (part_of(word) or word) == judged))

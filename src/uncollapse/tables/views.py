@@ -34,6 +34,15 @@ class OneKind(Shard):
         """As in the file."""
         return self._whole.about
 
+    @property
+    def size(self) -> float:
+        """As in the file."""
+        return self._whole.size
+
+    def fingerprint(self) -> tuple[int, str]:
+        """Those of the file."""
+        return self._whole.fingerprint()
+
     def read(
         self, vectors: Sequence[str], names: Sequence[str], batch: int, fill_ragged: bool = False
     ) -> Iterator[dict[str, Array]]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from uncollapse import records
+from uncollapse import records, tables
 from uncollapse.errors import InputError
 from uncollapse.progress import OnStep, Step
 from uncollapse.records import Comparison, Measurement, PilotResult, Prediction, ProbeResult
@@ -22,7 +22,6 @@ from uncollapse.report.inputs_model import (
 )
 from uncollapse.report.read.rows import measured_rows
 from uncollapse.report.read.settings import pooled, predicted
-from uncollapse.tables import ENDINGS
 
 EMBEDDINGS = ("embeddings.parquet", "embeddings.npz")
 Record = Measurement | Comparison | ProbeResult | Prediction | PilotResult
@@ -38,22 +37,29 @@ _RECORDS: dict[type[records.Document], set[str]] = {
 
 
 def read_inputs(
-    given: Sequence[str | Path | Record], options: ReportOptions, progress: OnStep
+    paths: tables.Source | Record | Iterable[tables.Source | Record],
+    options: ReportOptions,
+    progress: OnStep,
 ) -> ReportInputs:
-    """Read every path, and take every record, in order.
+    """Read every path, table and query, and take every record, in order.
 
     A probe record belongs to the run or measurement before it; JSON files in a run's folder belong
     to that run. Runs of one configuration but the seed become one case.
     """
+    several: Any = paths  # records among them are no rows
+    given = [several] if isinstance(several, Record) else tables.sources_of(several)
     if not given:
         raise InputError("a path or more", "none", "name measurements, runs, pilots or embeddings")
     inputs = ReportInputs()
     for number, each in enumerate(given):
         if isinstance(each, Record):
             _take(each, f"{each.kind} {number + 1}", inputs)
-            continue
-        progress(Step(number, len(given), f"reading {each}"))
-        _read(Path(each), inputs, options)
+        elif isinstance(each, str | Path) and not tables.is_elsewhere(each):
+            progress(Step(number, len(given), f"reading {each}"))
+            _read(Path(each), inputs, options)
+        else:
+            progress(Step(number, len(given), "reading rows"))
+            _rows(each, inputs, options)
     for name in {case.name for case in inputs.cases}:
         same = [case for case in inputs.cases if case.name == name]
         for number, case in enumerate(same, 1):
@@ -73,7 +79,7 @@ def _read(path: Path, inputs: ReportInputs, options: ReportOptions) -> None:
         for run in shown_runs(inputs.pilot):
             if (path / run / "run.json").is_file():
                 _run(path / run, inputs, options, kind="trial")
-    elif path.is_dir() or path.suffix in ENDINGS:
+    elif path.is_dir() or tables.is_rows(path):
         _embeddings(path, inputs, options)
     else:
         _record(path, inputs)
@@ -148,15 +154,32 @@ def _name(path: Path) -> str:
 def _embeddings(path: Path, inputs: ReportInputs, options: ReportOptions) -> None:
     case = Case(path.stem or str(path), "embeddings")
     _measure(case, path, options)
-    files = [path] if path.is_file() else sorted(p for p in path.iterdir() if p.is_file())
+    below = path.rglob("*") if path.is_dir() else [path]
+    files = sorted(p for p in below if p.is_file())
     inputs.sources += [_source(file, "embeddings") for file in files]
+    inputs.cases.append(case)
+
+
+def _rows(given: tables.Source, inputs: ReportInputs, options: ReportOptions) -> None:
+    """Rows that are no file of this machine."""
+    shards = tables.open_shards(given, views=options.columns.instance is not None)
+    case = Case(shards[0].path.name, "embeddings")
+    _layers(case, shards, shards[0].path, options)
+    for shard in shards:
+        size, digest = shard.fingerprint()
+        inputs.sources.append(Source(str(shard.path), "embeddings", size, digest))
     inputs.cases.append(case)
 
 
 def _measure(case: Case, path: Path, options: ReportOptions) -> None:
     """Measure the layers of a file, unless a record beside it has them measured already."""
+    shards = tables.open_shards(path, views=options.columns.instance is not None)
+    _layers(case, shards, path, options)
+
+
+def _layers(case: Case, shards: list[tables.Shard], path: Path, options: ReportOptions) -> None:
     known = {measured.layer for measured in case.measured}
-    for measured, points in measured_rows(path, options, case.prediction, known):
+    for measured, points in measured_rows(shards, path, options, case.prediction, known):
         if measured is not None:
             case.measured.append(measured)
         case.points[points.layer] = points

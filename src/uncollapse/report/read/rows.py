@@ -43,13 +43,16 @@ class _Roles(NamedTuple):
 
 
 def measured_rows(
-    path: Path, options: ReportOptions, prediction: Prediction | None, known: set[str]
+    shards: list[Shard],
+    path: Path,
+    options: ReportOptions,
+    prediction: Prediction | None,
+    known: set[str],
 ) -> Iterator[tuple[Measured | None, Points]]:
     """The measurement (None for the layers that are `known`) and the picture of every layer.
 
     The prediction is of the run's setting, and so for the projector, where the loss is.
     """
-    shards = tables.open_shards([path], views=options.columns.instance is not None)
     roles = _roles(shards[0], options)
     for layer in roles.layers:
         rows = _read(shards, roles, layer, options)
