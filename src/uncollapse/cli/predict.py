@@ -303,12 +303,20 @@ def _advice(
         only = " (only alpha searched)" if len(levers) == 1 else ""
         heading = f"{whose}smallest single changes that {goal}{only}:"
         return [heading, *map(_change, changes), ""]
-    if p.network is not None:
-        reached = p.network.within_class_variance
-        return [f"{whose}no single change would {goal}, or it is there: {reached}", ""]
-    there = p.phase == "spread" if target is None else p.instance_variance >= target
+    if _there(setting, p, target):
+        return []
     searched = ", ".join(lever.replace("_", " ") for lever in levers)
-    return [] if there else [f"no single change of {searched} would {goal}", ""]
+    return [f"{whose}no single change of {searched} would {goal}", ""]
+
+
+def _there(setting: Setting, p: Prediction, target: float | None) -> bool:
+    """Whether no change is needed, where none was found."""
+    if p.network is None:
+        return p.phase == "spread" if target is None else p.instance_variance >= target
+    if target is None:
+        # Alpha goes all the way, so that one is found wherever there is a self-supervised term.
+        return setting.views > 1 or setting.self_pairs == "include"
+    return p.network.within_class_variance.estimate >= target
 
 
 def _record(advice: Advice) -> dict[str, Any]:
