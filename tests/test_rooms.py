@@ -20,7 +20,7 @@ SOURCE = Path(uncollapse.__file__).parent
 # Rooms and what each may import; the floors and walks are described in docs/architecture.md.
 # Leaves are single files that any room may use; a leaf imports only leaves named before it.
 # The last one's intervals are records.
-LEAVES = ["errors", "storage", "progress", "statistics"]
+LEAVES = ["errors", "extras", "storage", "progress", "statistics"]
 LEAF_MAY_IMPORT = {"statistics": {"records"}}
 MAY_IMPORT = {
     "records": set(),

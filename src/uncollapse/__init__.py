@@ -6,7 +6,11 @@ when it is first used, so that ``import uncollapse`` is fast and needs no option
 
 import lazy_loader
 
+from uncollapse.extras import hinted
+
 __version__ = "0.1.0"
 
-__getattr__, __dir__, _names = lazy_loader.attach_stub(__name__, __file__)
+_load, __dir__, _names = lazy_loader.attach_stub(__name__, __file__)
+# The others' rooms say it themselves.
+__getattr__ = hinted(_load, __name__, {"pilot": "pilot", "simulate": "train"})
 __all__ = [*_names, "__version__"]

@@ -2,4 +2,11 @@
 
 import lazy_loader
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+from uncollapse.extras import hinted
+
+_load, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__getattr__ = hinted(
+    _load,
+    __name__,
+    {"CollapseEvaluator": "text", "SentenceTransformerLoss": "text", "PMLSupCLLoss": "peers"},
+)

@@ -1,5 +1,5 @@
 """The supervised contrastive loss, exact and in memory linear in the batch (torch)."""
 
-import lazy_loader
+from uncollapse.extras import door
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__getattr__, __dir__, __all__ = door(__name__, __file__, "torch")

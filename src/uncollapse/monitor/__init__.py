@@ -1,5 +1,5 @@
 """Collapse watched while a model trains (torch)."""
 
-import lazy_loader
+from uncollapse.extras import door
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__getattr__, __dir__, __all__ = door(__name__, __file__, "torch")

@@ -1,0 +1,103 @@
+"""What a smaller installation says, and the wheel without the repository."""
+
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parent.parent
+# Python code after which a package cannot be found, as where it is not installed.
+WITHOUT = """
+import sys
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {packages}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+sys.meta_path.insert(0, Missing())
+"""
+HINTS = [
+    ("from uncollapse import SupCLLoss", "torch"),
+    ("from uncollapse.losses import supcl_loss", "torch"),
+    ("from uncollapse.monitor import CollapseMetric", "torch"),
+    ("import uncollapse; uncollapse.train", "train"),
+    ("from uncollapse.data import load_data", "train"),
+    ("from uncollapse import pilot", "pilot"),
+    ("from uncollapse import simulate", "train"),
+    ("from uncollapse.adapters import PMLSupCLLoss", "peers"),
+    ("from uncollapse.adapters import SentenceTransformerLoss", "text"),
+    ("from uncollapse import *", "all"),
+]
+
+
+def _run(code: str, packages: set[str]) -> subprocess.CompletedProcess[str]:
+    whole = WITHOUT.format(packages=packages) + code
+    return subprocess.run([sys.executable, "-c", whole], capture_output=True, text=True)
+
+
+def test_a_name_that_needs_a_package_says_which_extra_brings_it():
+    missing = {"torch", "sentence_transformers", "pytorch_metric_learning"}
+    tried = "\n".join(
+        f"""
+try:
+    exec({code!r})
+    print("loaded")
+except ModuleNotFoundError as error:
+    print(error)
+"""
+        for code, _ in HINTS
+    )
+    done = _run(tried, missing)
+    said = done.stdout.splitlines()
+    assert len(said) == len(HINTS), done.stderr
+    for (code, extra), line in zip(HINTS, said, strict=True):
+        assert f"'uncollapse[{extra}]'" in line, (code, line)
+        assert "which is not installed" in line
+
+
+def test_what_needs_no_package_loads_without_it():
+    done = _run("from uncollapse import measure, predict, Setting", {"torch", "pyarrow", "sklearn"})
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+def test_the_wheel_works_without_the_repository(tmp_path):
+    command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation"]
+    subprocess.run([*command, "-w", tmp_path, ROOT], check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    site = tmp_path / "site"
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(site)
+    labels = np.repeat([0, 1, 2], 50)
+    rows = np.eye(3, 16)[labels] + 0.1 * np.random.default_rng(0).standard_normal((150, 16))
+    np.savez(tmp_path / "rows.npz", embedding=rows, label=labels)
+    environment = os.environ | {"PYTHONPATH": str(site)}
+
+    def called(*words: str) -> str:
+        run = [sys.executable, "-m", "uncollapse", *words]
+        done = subprocess.run(run, cwd=tmp_path, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    where = subprocess.run(
+        [sys.executable, "-c", "import uncollapse; print(uncollapse.__file__)"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert Path(where.stdout.strip()).is_relative_to(site)
+    words = ("--classes", "10", "--per-class", "50", "--alpha", "0", "--temperature", "0.1")
+    assert json.loads(called("predict", *words, "--json"))["phase"] == "view-splitting"
+    (tmp_path / "found.json").write_text(called("measure", "rows.npz", "--json"))
+    assert json.loads((tmp_path / "found.json").read_text())["verdict"] == "not-collapsed"
+    called("report", "found.json", "-o", "page.html")
+    called("report", "found.json", "-o", "page-ja.html", "--lang", "ja")
+    called("explore", "-o", "explorer.html")
+    for name in ("page.html", "page-ja.html", "explorer.html"):
+        assert (tmp_path / name).read_text("utf-8").startswith("<!")
