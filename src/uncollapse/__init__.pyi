@@ -2,6 +2,7 @@ from .data import data_config, load_data
 from .errors import InputError
 from .losses import (
     DegenerateBatchWarning,
+    LearnableTemperature,
     RetentionTerms,
     SupCLLoss,
     SupCLTerms,
@@ -72,6 +73,7 @@ __all__ = [
     "Embedded",
     "FullBatch",
     "InputError",
+    "LearnableTemperature",
     "LinearMap",
     "Margins",
     "Measurement",

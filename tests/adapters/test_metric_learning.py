@@ -6,7 +6,12 @@ from pytorch_metric_learning import distances, losses, miners, reducers, regular
 
 from uncollapse.adapters import PMLSupCLLoss
 from uncollapse.errors import InputError
-from uncollapse.losses import DegenerateBatchWarning, SupCLLoss, reference_supcl
+from uncollapse.losses import (
+    DegenerateBatchWarning,
+    LearnableTemperature,
+    SupCLLoss,
+    reference_supcl,
+)
 
 ROWS = torch.randn(24, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 LABELS = torch.arange(24) % 4
@@ -163,3 +168,19 @@ def test_batches_that_do_not_fit_are_refused():
     shuffled = torch.cat([LABELS[:12], LABELS[:12].roll(1)])
     with pytest.raises(InputError, match="the same labels in each of the 2 parts"):
         of_views(ROWS, shuffled)
+
+
+def test_the_temperature_learns_and_alpha_follows_a_schedule_on_either_way():
+    labels, found = LABELS[:12].repeat(2), []
+    for reducer in (None, reducers.AvgNonZeroReducer()):
+        tau = LearnableTemperature(0.2)
+        loss_of = PMLSupCLLoss(
+            alpha=lambda step: 1 - step / 2, temperature=tau, views=2, reducer=reducer
+        )
+        rows = ROWS.clone().requires_grad_()
+        for _ in range(3):
+            loss_of(rows, labels).backward()
+            found.append((tau.log_inverse.grad.clone(), rows.grad.clone()))
+        assert loss_of.criterion.step == 3
+    for k in range(3):
+        torch.testing.assert_close(found[k], found[k + 3], rtol=1e-5, atol=1e-6)

@@ -126,6 +126,12 @@ def train_step(rank, bounds):
             lambda z: LOSSES["exclude"](z, labels[mine], None, gather=True),
         )
         results["exclude", f"chunks, {kind}"] = loss.item(), gradients(model)
+    # A temperature that is no part of the parallel model: every rank has the whole gradient.
+    tau = torch.nn.Parameter(torch.tensor(0.1, dtype=torch.float64))
+    z = encoder()(inputs[mine]).detach()
+    loss = supcl_loss(z, labels[mine], alpha=0.4, temperature=tau, gather=True)
+    loss.backward()
+    results["exclude", "temperature"] = loss.item(), tau.grad[None]
     return results
 
 
@@ -147,14 +153,18 @@ def test_value_and_gradient_are_those_of_one_process(bounds):
     for (name, kind), (value, gradient) in (item for r in ranks for item in r.items()):
         model = encoder()
         inputs, labels, instances = whole_batch()
+        tau = torch.tensor(0.1, dtype=torch.float64, requires_grad=kind == "temperature")
         expected = LOSSES[name](model(inputs), labels, instances)
+        if kind == "temperature":
+            z = model(inputs).detach()
+            expected = supcl_loss(z, labels, alpha=0.4, temperature=tau)
         expected.backward()
         tolerance = 1e-10
         message = f"{name}, {kind}"
         assert value == pytest.approx(expected.item(), rel=tolerance), message
         torch.testing.assert_close(
             gradient,
-            gradients(model),
+            gradients(model) if tau.grad is None else tau.grad[None],
             rtol=tolerance,
             atol=tolerance,
             msg=lambda text, message=message: f"{message}: {text}",

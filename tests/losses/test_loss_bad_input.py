@@ -54,8 +54,8 @@ CASES = {
     "gather None": ({"gather": None}, "gather True or False; found gather = None"),
     "a sparse tensor": ({"embeddings": VIEWS.to_sparse()}, r"found layout torch\.sparse_coo"),
     "temperature 0": ({"temperature": 0.0}, "temperature = 0"),
-    "temperature to be learned": (
-        {"temperature": torch.tensor(0.1, requires_grad=True)},
+    "alpha to be learned": (
+        {"alpha": torch.tensor(0.1, requires_grad=True)},
         "no gradient reaches it",
     ),
     "several temperatures": (

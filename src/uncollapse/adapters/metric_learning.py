@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -50,8 +51,8 @@ class PMLSupCLLoss(BaseMetricLossFunction):
     always of the views in the batch: miners and memories say nothing about them.
 
     Args:
-        alpha: Weight of the self-supervised term, in [0, 1].
-        temperature: tau, in [1e-6, 1e6].
+        alpha: Weight of the self-supervised term, in [0, 1], or a function of the step.
+        temperature: tau, in [1e-6, 1e6], a Parameter that holds it or a `LearnableTemperature`.
         views: How many views of the same instances lie one after the other in the batch: rows
             [v1 of all; v2 of all; ...]. None: every row is an instance, and alpha must be 0. Views
             of an instance are no pair of L_sup.
@@ -92,8 +93,8 @@ class PMLSupCLLoss(BaseMetricLossFunction):
     def __init__(
         self,
         *,
-        alpha: float,
-        temperature: float,
+        alpha: float | Callable[[int], float],
+        temperature: Any,
         views: int | None = None,
         keep: float = 0.0,
         gather: bool = False,
@@ -113,12 +114,22 @@ class PMLSupCLLoss(BaseMetricLossFunction):
                 "embed two augmentations of each batch and give torch.cat of them, or alpha=0",
             )
         # Before theirs, which asks for the names of the terms.
-        self.alpha, self.views, self._by_anchor = alpha, views, reducer is not None
+        self.views, self._by_anchor = views, reducer is not None
+        self._both = self._by_anchor and (callable(alpha) or 0 < alpha < 1)
         super().__init__(reducer=reducer, **options)
         self.criterion = criterion
-        self.temperature = temperature
         _check_parts(self.distance, self.reducer)
         self.add_to_recordable_attributes(list_of_names=["alpha", "temperature"], is_stat=False)
+
+    @property
+    def alpha(self) -> float:
+        """Of the present step."""
+        return self.criterion.alpha_now
+
+    @property
+    def temperature(self) -> float:
+        """As it is now."""
+        return float(torch.as_tensor(self.criterion.temperature_now()).detach())
 
     def get_default_distance(self) -> Any:
         """The only one that the loss has."""
@@ -127,8 +138,7 @@ class PMLSupCLLoss(BaseMetricLossFunction):
         return CosineSimilarity()
 
     def _sub_loss_names(self) -> list[str]:
-        both = self._by_anchor and 0 < self.alpha < 1
-        return ["supervised", "self_supervised"] if both else ["loss"]
+        return ["supervised", "self_supervised"] if self._both else ["loss"]
 
     def forward(
         self,
@@ -195,19 +205,19 @@ class PMLSupCLLoss(BaseMetricLossFunction):
         """The loss over the pairs of a miner, a memory or for a reducer."""
         self._refuse(labels, indices, ref_emb, ref_labels)
         instances = self._instances(embeddings, labels)
-        rows = unit(embeddings)
+        rows, alpha, tau = unit(embeddings), self.alpha, self.criterion.temperature_now()
         terms: dict[str, tuple[float, Tensor, Pairs]] = {}
-        if self.alpha < 1:
+        if alpha < 1:
             candidates = rows if ref_emb is None else unit(ref_emb)
             others = ref_labels
             if ref_emb is not None and others is None:
                 others = torch.full((len(ref_emb),), -1, device=rows.device)
             pairs = pairs_of_classes(labels, others, instances, indices)
-            logits = rows @ candidates.T / self.temperature
-            terms["supervised"] = 1 - self.alpha, logits, pairs
-        if self.alpha > 0:
-            logits = rows @ rows.T / self.temperature
-            terms["self_supervised"] = self.alpha, logits, pairs_of_views(instances)
+            terms["supervised"] = 1 - alpha, rows @ candidates.T / tau, pairs
+        if alpha > 0:
+            terms["self_supervised"] = alpha, rows @ rows.T / tau, pairs_of_views(instances)
+        if self.training and embeddings.requires_grad and torch.is_grad_enabled():
+            self.criterion.step += 1
         for name, (_, _, pairs) in terms.items():
             if pairs.lacks is not None:
                 lacks = f"{pairs.lacks} of the {name.replace('_', '-')} term"
@@ -222,7 +232,7 @@ class PMLSupCLLoss(BaseMetricLossFunction):
             return _reduced(torch.stack(means).sum())
         indices = torch.arange(len(rows), device=rows.device)
         return {
-            name if len(by_anchor) > 1 else "loss": {
+            name if self._both else "loss": {
                 "losses": weight * losses,
                 "indices": indices,
                 "reduction_type": "element",

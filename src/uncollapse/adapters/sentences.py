@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -33,8 +33,9 @@ class SentenceTransformerLoss(nn.Module):
 
     Args:
         model: The SentenceTransformer that is trained.
-        alpha: Weight of the self-supervised term, in [0, 1].
-        temperature: tau, in [1e-6, 1e6]; theirs is often written as scale = 1 / tau.
+        alpha: Weight of the self-supervised term, in [0, 1], or a function of the step.
+        temperature: tau, in [1e-6, 1e6]; theirs is often written as scale = 1 / tau. A Parameter or
+            `LearnableTemperature` is trained by their optimiser, which takes a loss's parameters.
         views: Of a single text column in training; at least 2, or 1 with alpha = 0.
         mini_batch_size: Rows that the model embeds at a time, with the gradient of the whole batch
             (`loss_in_chunks`): memory of a few rows for one forward pass more. None for all.
@@ -79,8 +80,8 @@ class SentenceTransformerLoss(nn.Module):
         self,
         model: nn.Module,
         *,
-        alpha: float,
-        temperature: float,
+        alpha: float | Callable[[int], float],
+        temperature: Any,
         views: int = 2,
         mini_batch_size: int | None = None,
         keep: float = 0.0,
@@ -114,7 +115,7 @@ class SentenceTransformerLoss(nn.Module):
     def forward(self, sentence_features: Iterable[Features], labels: Tensor | None) -> Tensor:
         """The loss of a batch: the tokens of each text column, and (b,) labels."""
         columns = list(sentence_features)
-        if labels is None and self.criterion.alpha < 1:
+        if labels is None and self.criterion.alpha_now < 1:
             raise InputError(
                 "a column of labels (label or labels) in the data set, because alpha < 1",
                 f"none beside {len(columns)} text column(s)",
@@ -206,9 +207,13 @@ class SentenceTransformerLoss(nn.Module):
 
     def get_config_dict(self) -> dict[str, Any]:
         """For the model card."""
-        names = ("alpha", "temperature", "self_pairs", "reduction", "keep", "gather")
+        names = ("self_pairs", "reduction", "keep", "gather")
         found = {name: getattr(self.criterion, name) for name in names}
-        return found | {"views": self.views, "mini_batch_size": self.mini_batch_size}
+        weights = {
+            "alpha": self.criterion.alpha_now,
+            "temperature": float(torch.as_tensor(self.criterion.temperature_now()).detach()),
+        }
+        return weights | found | {"views": self.views, "mini_batch_size": self.mini_batch_size}
 
     @property
     def citation(self) -> str:

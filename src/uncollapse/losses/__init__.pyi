@@ -29,9 +29,13 @@ from .supcl import (
     supcl_loss,
     supcl_terms,
 )
+from .temperature import (
+    LearnableTemperature,
+)
 
 __all__ = [
     "DegenerateBatchWarning",
+    "LearnableTemperature",
     "RetentionTerms",
     "SupCLLoss",
     "SupCLTerms",

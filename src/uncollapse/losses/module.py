@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from inspect import signature
 
@@ -15,6 +16,7 @@ from uncollapse.losses.compiled import retention_operator, supcl_operator
 from uncollapse.losses.degenerate import warn_of
 from uncollapse.losses.retention import retention_terms
 from uncollapse.losses.supcl import SupCLTerms, supcl_terms
+from uncollapse.losses.temperature import LearnableTemperature, checked_bounds
 from uncollapse.records import AnchorsWithoutPositives, Conventions, OneClass, Reduction, SelfPairs
 
 # Those after the batch; the last two say how the loss is computed, not which it is.
@@ -35,9 +37,17 @@ class SupCLLoss(nn.Module):
     that keeps where no class has four instances; the first of each kind gives a
     `DegenerateBatchWarning`, all are counted.
 
-    torch.compile takes it whole (fullgraph=True), unless it gathers from several processes.
+    Alpha may follow a schedule, a function of the step, which counts the calls in training mode
+    whose embeddings take a gradient. The temperature may be learned: a `LearnableTemperature`, or a
+    Parameter that holds tau itself and is put back within `temperature_bounds` before every use.
+
+    torch.compile takes it whole (fullgraph=True), unless it gathers from several processes or
+    learns its temperature.
 
     Args:
+        alpha: In [0, 1], or a function from the step, 0 at first, to it.
+        temperature: tau, a Parameter that holds it, or a `LearnableTemperature`.
+        temperature_bounds: Of a Parameter: the least and the largest tau.
         keep: Weight of `retention_loss`, from 0 to 1e6; every batch must then have a class of four
             instances, unless degenerate="zero". The other arguments are those of `supcl_loss`.
 
@@ -46,6 +56,7 @@ class SupCLLoss(nn.Module):
             changed by compiled calls.
         degenerate_batches: Batches that counted as 0, as a whole or in the term that keeps; those
             of compiled calls not among them.
+        step: Of a schedule of alpha, to be set for a run that goes on.
 
     Examples:
         >>> import torch
@@ -62,12 +73,13 @@ class SupCLLoss(nn.Module):
 
     last: SupCLTerms | None
     degenerate_batches: int
+    step: int
 
     def __init__(
         self,
         *,
-        alpha: float,
-        temperature: float,
+        alpha: float | Callable[[int], float],
+        temperature: float | nn.Parameter | LearnableTemperature,
         self_pairs: SelfPairs = "exclude",
         reduction: Reduction = "anchors",
         anchors_without_positives: AnchorsWithoutPositives = "drop",
@@ -78,12 +90,19 @@ class SupCLLoss(nn.Module):
         process_group: dist.ProcessGroup | None = None,
         tile_size: int | None = None,
         keep: float = 0.0,
+        temperature_bounds: tuple[float, float] = (0.01, 1.0),
     ) -> None:
         super().__init__()
         Conventions(self_pairs, reduction, anchors_without_positives, one_class)
-        self.alpha = check_number("alpha", alpha, 0.0, 1.0)
-        options = Options(temperature, normalize, gather, process_group, tile_size, degenerate)
-        self.temperature = options.temperature
+        self.alpha = alpha if callable(alpha) else check_number("alpha", alpha, 0.0, 1.0)
+        self.step = 0
+        self.temperature_bounds = temperature_bounds
+        value = _value(temperature)
+        Options(value, normalize, gather, process_group, tile_size, degenerate)
+        if isinstance(temperature, nn.Parameter):
+            self.temperature_bounds = checked_bounds(value, temperature_bounds)
+        is_learned = isinstance(temperature, nn.Parameter | LearnableTemperature)
+        self.temperature = temperature if is_learned else value
         self.self_pairs = self_pairs
         self.reduction = reduction
         self.anchors_without_positives = anchors_without_positives
@@ -113,9 +132,13 @@ class SupCLLoss(nn.Module):
                 "no reference" if reference is None else "no labels",
                 "call with reference=, another embedding of the same samples, or set keep=0",
             )
-        if torch.compiler.is_compiling() and not self.gather:
+        fixed = isinstance(self.temperature, float) and not callable(self.alpha)
+        if torch.compiler.is_compiling() and fixed and not self.gather:
             return self._compiled(embeddings, labels, instances, reference)
         arguments = {name: getattr(self, name) for name in _ARGUMENTS}
+        arguments |= {"alpha": self.alpha_now, "temperature": self.temperature_now()}
+        if self.training and torch.is_grad_enabled() and embeddings.requires_grad:
+            self.step += 1
         terms = supcl_terms(embeddings, labels, instances, **arguments)
         if terms.degenerate is not None:
             self.count_degenerate("the batch", terms.degenerate)
@@ -123,6 +146,23 @@ class SupCLLoss(nn.Module):
             terms = self._keeping(terms, embeddings, reference, labels, instances)
         self.last = replace(terms, loss=terms.loss.detach())
         return terms.loss
+
+    @property
+    def alpha_now(self) -> float:
+        """Alpha of the present step."""
+        if not callable(self.alpha):
+            return self.alpha
+        return check_number(f"alpha of step {self.step}", self.alpha(self.step), 0.0, 1.0)
+
+    def temperature_now(self) -> float | Tensor:
+        """Tau, within its bounds; where it is learned a tensor with a graph."""
+        if isinstance(self.temperature, nn.Parameter):
+            with torch.no_grad():
+                self.temperature.clamp_(*self.temperature_bounds)
+        elif isinstance(self.temperature, LearnableTemperature):
+            learned: Tensor = self.temperature()
+            return learned
+        return self.temperature
 
     def _keeping(
         self,
@@ -208,4 +248,15 @@ class SupCLLoss(nn.Module):
     def extra_repr(self) -> str:
         """The arguments that define the loss."""
         names = (*_ARGUMENTS[:-2], "keep") if self.keep else _ARGUMENTS[:-2]
-        return ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
+        values = {name: getattr(self, name) for name in names}
+        values["temperature"] = _value(self.temperature)
+        return ", ".join(f"{name}={value!r}" for name, value in values.items())
+
+
+def _value(temperature: object) -> float:
+    """Tau as a number, in range."""
+    if isinstance(temperature, LearnableTemperature):
+        temperature = temperature.log_inverse.detach().neg().exp()
+    elif isinstance(temperature, nn.Parameter):
+        temperature = temperature.detach()
+    return check_number("temperature", temperature, 1e-6, 1e6)

@@ -15,6 +15,7 @@ from uncollapse.losses._engine.arguments import (
     Options,
     check_number,
     read_samples,
+    read_temperature,
 )
 from uncollapse.losses._engine.definition import Definition, Scope, Term
 from uncollapse.losses._engine.objective import evaluate
@@ -29,7 +30,7 @@ def reference_supcl(
     instances: Ids | None = None,
     *,
     alpha: float,
-    temperature: float,
+    temperature: float | Tensor,
     self_pairs: SelfPairs = "exclude",
     reduction: Reduction = "anchors",
     anchors_without_positives: AnchorsWithoutPositives = "drop",
@@ -59,7 +60,8 @@ def reference_supcl(
     conventions = Conventions(self_pairs, reduction, anchors_without_positives, one_class)
     refusals = supcl_definition(alpha, conventions)
     supervised, self_supervised = refusals.terms
-    alpha, tau = float(alpha), Options(temperature, normalize).temperature
+    alpha, (tau, learned) = float(alpha), read_temperature(temperature)
+    Options(tau, normalize)
     samples = read_samples(embeddings, labels, instances)
     classes, instances = samples.labels, samples.instances
     z = samples.embeddings.to(samples.compute_dtype)
@@ -71,7 +73,7 @@ def reference_supcl(
     same_instance = instances[:, None] == instances
     left_out = torch.eye(len(z), dtype=torch.bool, device=z.device) & (self_pairs == "exclude")
 
-    s = z @ z.T / tau
+    s = z @ z.T / (tau if learned is None else learned)
     log_D = s.masked_fill(left_out, -torch.inf).logsumexp(dim=1, keepdim=True)
     pair_losses = log_D - s
 
@@ -132,7 +134,7 @@ def supcl_loss(
     instances: Ids | None = None,
     *,
     alpha: float,
-    temperature: float,
+    temperature: float | Tensor,
     self_pairs: SelfPairs = "exclude",
     reduction: Reduction = "anchors",
     anchors_without_positives: AnchorsWithoutPositives = "drop",
@@ -165,7 +167,8 @@ def supcl_loss(
             each row of the first dimension is an instance. With `gather`, numbers of different
             processes are compared, so give numbers of the data set, or none.
         alpha: Weight of L_self, in [0, 1].
-        temperature: tau, in [1e-6, 1e6].
+        temperature: tau, in [1e-6, 1e6]; of a tensor that takes a gradient it gets the exact one,
+            -(1 / tau) dL/dlog(1 / tau), as from one process where processes gather.
         self_pairs: "exclude" as SimCLR and SupCon, "include" as the CIFAR code of Lee et al.
         reduction: "anchors": mean over each anchor's pairs, then over anchors; "pairs": mean over
             all pairs of the batch. They differ when classes differ in size.
@@ -206,8 +209,11 @@ def supcl_loss(
     """
     conventions = Conventions(self_pairs, reduction, anchors_without_positives, one_class)
     definition = supcl_definition(alpha, conventions)
-    options = Options(temperature, normalize, gather, process_group, tile_size, degenerate)
-    evaluated = evaluate(embeddings, labels, instances, definition, options)
+    tau, learned = read_temperature(temperature)
+    options = Options(
+        tau, normalize, gather, process_group, tile_size, degenerate, learned is not None
+    )
+    evaluated = evaluate(embeddings, labels, instances, definition, options, learned)
     if evaluated.lacks is not None:
         warn_of(evaluated.lacks)
     return evaluated.loss
@@ -226,6 +232,7 @@ class SupCLTerms:
         self_supervised_anchors_without_positives: Samples without another view in the batch.
         kept: Of `SupCLLoss` with keep > 0: 1 - retention, which is in the loss times keep, and the
             classes that it is a mean of. None without keep.
+        alpha, temperature: What this batch was weighed with.
         degenerate: What the batch lacks, where it counts as 0 (degenerate="zero"); its terms are
             then None and its counts 0. None for every other batch.
 
@@ -246,6 +253,8 @@ class SupCLTerms:
     self_supervised_anchors_without_positives: int
     kept: RetentionTerms | None = None
     degenerate: str | None = None
+    alpha: float | None = None
+    temperature: float | None = None
 
 
 def supcl_terms(
@@ -254,7 +263,7 @@ def supcl_terms(
     instances: Ids | None = None,
     *,
     alpha: float,
-    temperature: float,
+    temperature: float | Tensor,
     self_pairs: SelfPairs = "exclude",
     reduction: Reduction = "anchors",
     anchors_without_positives: AnchorsWithoutPositives = "drop",
@@ -283,11 +292,21 @@ def supcl_terms(
     """
     conventions = Conventions(self_pairs, reduction, anchors_without_positives, one_class)
     definition = supcl_definition(alpha, conventions)
-    options = Options(temperature, normalize, gather, process_group, tile_size, degenerate)
-    evaluated = evaluate(embeddings, labels, instances, definition, options)
+    tau, learned = read_temperature(temperature)
+    options = Options(
+        tau, normalize, gather, process_group, tile_size, degenerate, learned is not None
+    )
+    evaluated = evaluate(embeddings, labels, instances, definition, options, learned)
     supervised, self_supervised = evaluated.values
     lacking = evaluated.anchors_without_positives
     lacks = None if evaluated.lacks is None else str(evaluated.lacks)
     return SupCLTerms(
-        evaluated.loss, supervised, self_supervised, lacking[0], lacking[1], degenerate=lacks
+        evaluated.loss,
+        supervised,
+        self_supervised,
+        supervised_anchors_without_positives=lacking[0],
+        self_supervised_anchors_without_positives=lacking[1],
+        degenerate=lacks,
+        alpha=float(alpha),
+        temperature=tau,
     )

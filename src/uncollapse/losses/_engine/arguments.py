@@ -42,6 +42,7 @@ class Options:
     process_group: dist.ProcessGroup | None = None  # None for all processes.
     tile_size: int | None = None  # None for a choice by batch and device.
     degenerate: Degenerate = "error"  # What a batch without pairs is.
+    learned: bool = False  # Whether the temperature has a gradient.
 
     def __post_init__(self) -> None:
         check_degenerate(self.degenerate)
@@ -133,6 +134,14 @@ def check_degenerate(degenerate: str) -> None:
     if degenerate not in choices:
         expected = f"degenerate one of {', '.join(map(repr, choices))}"
         raise InputError(expected, f"degenerate = {degenerate!r}", "choose one")
+
+
+def read_temperature(temperature: float | Tensor) -> tuple[float, Tensor | None]:
+    """tau, and the tensor that it comes from where that takes a gradient."""
+    if not isinstance(temperature, Tensor) or not temperature.requires_grad:
+        return check_number("temperature", temperature, 1e-6, 1e6), None
+    value = check_number("temperature", temperature.detach(), 1e-6, 1e6)
+    return value, temperature if torch.is_grad_enabled() else None
 
 
 def check_number(name: str, value: object, low: float, high: float) -> float:

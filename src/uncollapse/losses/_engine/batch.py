@@ -21,6 +21,7 @@ from uncollapse.losses._engine.arguments import (
     Ids,
     Options,
     Samples,
+    precise_dtype,
     read_samples,
     row_scales,
 )
@@ -94,24 +95,31 @@ class Batch:
         everyone = self.checked.processes.gather(in_callers_order)
         return everyone.index_select(0, self.layout.grouping.order).unbind(1)
 
-    def pull_back(self, gradient: Tensor) -> Tensor:
-        """The gradient in the caller's embeddings from that in the scaled rows (overwritten).
+    def pull_back(self, gradient: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The gradients in the caller's embeddings and, where it is learned, in log(1 / tau).
 
+        From that in the scaled rows, which is overwritten.
         A row is y = e / (|e| sqrt(tau)), so with u = e / |e|
 
-            dL/de = (g - (u . g) u) / (|e| sqrt(tau)).
+            dL/de = (g - (u . g) u) / (|e| sqrt(tau)),  dL/dlog(1 / tau) = sum of y . g / 2
 
-        The average that DDP takes over processes divides by their number; this multiplies by it.
+        over the rows of all processes. The average that DDP takes over processes divides by their
+        number; this multiplies by it.
         """
-        rows = self.layout.rows
-        if self.checked.options.normalize:
-            along = (rows * gradient).sum(1, keepdim=True).mul_(self.checked.options.temperature)
-            gradient.addcmul_(rows, along, value=-1)
+        rows, options, slope = self.layout.rows, self.checked.options, None
+        if options.normalize or options.learned:
+            along = (rows * gradient).sum(1, keepdim=True)
+        if options.learned:
+            slope = along.sum(dtype=precise_dtype(rows.device)).div_(2)
+            if self.checked.processes is not None:
+                (slope,) = self.checked.processes.summed([slope])
+        if options.normalize:
+            gradient.addcmul_(rows, along.mul_(options.temperature), value=-1)
         factors = self.checked.scales.index_select(0, self.row_order)
         if self.checked.processes is not None:
             factors = factors * len(self.checked.processes.sizes)
         gradient.mul_(factors[:, None])
-        return torch.empty_like(gradient).index_copy_(0, self.row_order, gradient)
+        return torch.empty_like(gradient).index_copy_(0, self.row_order, gradient), slope
 
 
 def read_batch(
@@ -146,7 +154,11 @@ def read_together(
         _check_membership(process_group)
         distributed = dist.get_world_size(process_group) > 1
     # Equal for equal losses, whatever the process and the machine.
-    said = (options.temperature, options.normalize, options.degenerate, loss)
+    said = (
+        (options.temperature, options.learned),
+        (options.normalize, options.degenerate),
+        loss,
+    )
     fingerprint = zlib.crc32(repr(said).encode())
     try:
         samples, also = read(distributed)

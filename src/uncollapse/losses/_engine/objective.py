@@ -38,17 +38,23 @@ def evaluate(
     instances: Ids | None,
     definition: Definition,
     options: Options,
+    temperature: Tensor | None = None,
 ) -> Evaluated:
     """The loss of a batch, and its gradient if it is needed, because both come from the same tiles.
 
-    Only gradient and embeddings live until the backward pass.
+    Only gradient and embeddings live until the backward pass. `temperature` is what a learned one
+    (`options.learned`) comes from.
     """
     if torch.compiler.is_compiling():
-        alone: Evaluated = opaque(evaluate)(embeddings, labels, instances, definition, options)
+        arguments = (embeddings, labels, instances, definition, options, temperature)
+        alone: Evaluated = opaque(evaluate)(*arguments)
         return alone
     check_mode(embeddings)
     flat, computed = compute(embeddings, labels, instances, definition, options)
-    loss = with_known_gradient(flat, computed.shown.loss, computed.gradient)
+    learned = None
+    if temperature is not None and computed.slope is not None:
+        learned = -temperature.reshape(()).log().to(flat.device), computed.slope
+    loss = with_known_gradient(flat, computed.shown.loss, computed.gradient, learned)
     return replace(computed.shown, loss=loss)
 
 
@@ -59,15 +65,20 @@ def opaque(function: Callable[..., Any]) -> Callable[..., Any]:
     """
     disable: Callable[..., Any] = torch.compiler.disable
     disabled: Callable[..., Any] = disable(
-        function, reason="with fullgraph=True use SupCLLoss with gather=False"
+        function, reason="with fullgraph=True use SupCLLoss(gather=False) of fixed temperature"
     )
     return disabled
 
 
-def with_known_gradient(embeddings: Tensor, loss: Tensor, gradient: Tensor | None) -> Tensor:
-    """The loss as part of the embeddings' graph."""
+def with_known_gradient(
+    embeddings: Tensor,
+    loss: Tensor,
+    gradient: Tensor | None,
+    learned: tuple[Tensor, Tensor] | None = None,
+) -> Tensor:
+    """The loss as part of the embeddings' graph, and of log(1 / tau) with the slope in it."""
     apply: Callable[..., Tensor] = _Loss.apply
-    return apply(embeddings, loss, gradient)
+    return apply(embeddings, *(learned or (None, None)), loss, gradient)
 
 
 def check_mode(embeddings: Tensor) -> None:
@@ -87,6 +98,7 @@ class Computed:
 
     shown: Evaluated
     gradient: Tensor | None  # (N, d) in the dtype of the computation; None where not asked for
+    slope: Tensor | None = None  # In log(1 / tau), where the temperature is learned.
 
 
 def compute(
@@ -102,7 +114,7 @@ def compute(
     checked = read_batch(embeddings, labels, instances, definition, options)
     flat = checked.samples.embeddings
     if with_gradient is None:
-        with_gradient = torch.is_grad_enabled() and flat.requires_grad
+        with_gradient = options.learned or (torch.is_grad_enabled() and flat.requires_grad)
     without_autocast = torch.autocast(flat.device.type, enabled=False)
     with torch.no_grad(), without_autocast, single_threaded(flat.device) as threads:
         batch = lay_out(checked, threads)
@@ -115,34 +127,43 @@ def compute(
                 raise
             count = len(definition.terms)
             nothing = Evaluated(rows.new_zeros(()), [None] * count, [0] * count, lacks)
-            return flat, Computed(nothing, gradient)
+            slope = rows.new_zeros(()) if options.learned else None
+            return flat, Computed(nothing, gradient, slope)
         values = _evaluate_terms(batch, terms, gradient)
         total = rows.new_zeros((), dtype=precise_dtype(rows.device))
         for pairs, value in zip(terms, values, strict=True):
             total.add_(value, alpha=pairs.term.weight)
-        pulled = None if gradient is None else batch.pull_back(gradient)
+        pulled, slope = (None, None) if gradient is None else batch.pull_back(gradient)
     shown = [
         value.to(rows.dtype) if pairs.count else None
         for pairs, value in zip(terms, values, strict=True)
     ]
     lacking = [pairs.anchors_without_positives for pairs in terms]
-    return flat, Computed(Evaluated(total.to(rows.dtype), shown, lacking), pulled)
+    return flat, Computed(Evaluated(total.to(rows.dtype), shown, lacking), pulled, slope)
 
 
 class _Loss(torch.autograd.Function):
-    """A loss whose gradient in the embeddings is known."""
+    """A loss whose gradient in the embeddings, and in log(1 / tau) where learned, is known."""
 
     @staticmethod
-    def forward(ctx: Any, embeddings: Tensor, loss: Tensor, gradient: Tensor | None) -> Tensor:
-        ctx.save_for_backward(embeddings, gradient)
+    def forward(
+        ctx: Any,
+        embeddings: Tensor,
+        log_inverse: Tensor | None,
+        slope: Tensor | None,
+        loss: Tensor,
+        gradient: Tensor | None,
+    ) -> Tensor:
+        ctx.save_for_backward(embeddings, gradient, log_inverse, slope)
         # What is returned as it came would be a view, which nobody may change in place.
         return loss.clone()
 
     @staticmethod
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None, None]:
-        embeddings, gradient = ctx.saved_tensors
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
+        embeddings, gradient, log_inverse, slope = ctx.saved_tensors
         apply: Callable[..., Tensor] = _Gradient.apply
-        return apply(upstream, embeddings, gradient), None, None
+        of_temperature = None if slope is None else apply(upstream, log_inverse, slope)
+        return apply(upstream, embeddings, gradient), of_temperature, None, None, None
 
 
 class _Gradient(torch.autograd.Function):
