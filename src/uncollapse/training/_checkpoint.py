@@ -65,6 +65,7 @@ class RunState(Document):
     means: Means  # Of the epoch under way.
     seconds: NotNegative  # Of training.
     best: BestEpoch | None = None  # None without measures.
+    log_inverse_temperature: float | None = None  # None where it is not learned.
 
 
 @dataclass(frozen=True)

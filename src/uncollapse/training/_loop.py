@@ -21,7 +21,8 @@ from uncollapse.progress import OnStep, Step
 from uncollapse.records import EpochLine
 from uncollapse.training._beside import Beside
 from uncollapse.training._checkpoint import BestEpoch, Checkpoint, Means, RunState, write_checkpoint
-from uncollapse.training.config import OptimiserConfig, TrainConfig
+from uncollapse.training._optimiser import make_optimiser, make_schedule, temperature_of
+from uncollapse.training.config import TrainConfig
 from uncollapse.training.embedding import embed_rows, joined
 from uncollapse.training.problem import Problem
 
@@ -70,33 +71,6 @@ def _set_up(fabric: Any, config: TrainConfig, model: nn.Module, optimiser: Any) 
     return wrapped
 
 
-def _make_optimiser(config: OptimiserConfig, model: nn.Module) -> torch.optim.Optimizer:
-    """The optimiser over the parameters that are trained; no decay for biases and norms."""
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    decayed = {"weight_decay": config.weight_decay, "params": [p for p in trained if p.ndim > 1]}
-    plain = {"weight_decay": 0.0, "params": [p for p in trained if p.ndim <= 1]}
-    groups: list[dict[str, Any]] = [group for group in (decayed, plain) if group["params"]]
-    if config.kind == "adamw":
-        return torch.optim.AdamW(groups, lr=config.learning_rate)
-    return torch.optim.SGD(groups, lr=config.learning_rate, momentum=config.momentum)
-
-
-def _make_schedule(
-    config: OptimiserConfig, optimiser: torch.optim.Optimizer, steps_per_epoch: int, epochs: int
-) -> Any:
-    """What sets the rate of a step by its number alone: a resumed run needs no state of it."""
-    from timm.scheduler.cosine_lr import CosineLRScheduler
-
-    return CosineLRScheduler(
-        optimiser,
-        t_initial=max(1, steps_per_epoch * epochs),
-        lr_min=config.learning_rate * (config.final if config.schedule == "cosine" else 1.0),
-        warmup_t=round(config.warmup_epochs * steps_per_epoch),
-        warmup_lr_init=config.learning_rate / 100,
-        t_in_epochs=False,
-    )
-
-
 class Loop:
     """A run while it runs; without a folder for its checkpoints in all processes but the first."""
 
@@ -114,21 +88,28 @@ class Loop:
         self.interrupted = False
         self.steps = problem.sampler.steps
         self.state = RunState(epoch=0, offset=0, step=0, means=Means(0, {}), seconds=0.0)
-        self.optimiser = _make_optimiser(config.optimiser, problem.model)
+        self.temperature = temperature_of(config.loss)
+        self.optimiser = make_optimiser(config.optimiser, problem.model, self.temperature)
         if saved is not None:
             saved.check_progress(problem)
             self.state = saved.state
             saved.load_model(problem.model)
             saved.load_optimiser(self.optimiser)
+            if self.temperature is not None and self.state.log_inverse_temperature is not None:
+                with torch.no_grad():
+                    self.temperature.log_inverse.fill_(self.state.log_inverse_temperature)
         self.trained, self.stepped = _set_up(fabric, config, problem.model, self.optimiser)
         inner = self.trained.module
         self.model = inner.module if hasattr(inner, "module") else inner
-        self.schedule = _make_schedule(config.optimiser, self.optimiser, self.steps, config.epochs)
+        self.schedule = make_schedule(config.optimiser, self.optimiser, self.steps, config.epochs)
         if beside is not None:
             beside.watch(self.model)
-        self.loss = SupCLLoss(
-            **config.loss.supcl(), keep=config.loss.keep, gather=fabric.world_size > 1
-        )
+        arguments = config.loss.supcl()
+        if self.temperature is not None:
+            arguments["temperature"] = self.temperature
+        if config.loss.alpha_schedule is not None:
+            arguments["alpha"] = self._alpha
+        self.loss = SupCLLoss(**arguments, keep=config.loss.keep, gather=fabric.world_size > 1)
         self.loader = Loader(
             problem.data,
             problem.rows,
@@ -139,6 +120,12 @@ class Loop:
             world=fabric.world_size,
             workers=config.workers,
         )
+
+    def _alpha(self, step: int) -> float:
+        """Alpha of a step, where it follows a schedule."""
+        loss = self.problem.config.loss
+        assert loss.alpha_schedule is not None
+        return loss.alpha_schedule.at(step / self.steps, loss.alpha)
 
     def run(
         self, until: int, requested: Callable[[], bool], scores: Scores | None, progress: OnStep
@@ -197,6 +184,7 @@ class Loop:
         reference = None
         if self.beside is not None:
             reference = self.beside.of(batch.instances, views.shape[1], device)
+        self.loss.step = number
         try:
             loss = self.loss(
                 embeddings,
@@ -221,12 +209,16 @@ class Loop:
         self.stepped.step()
         terms = self.loss.last
         assert terms is not None  # the loss was called a moment ago
-        values = {
+        values: dict[str, Any] = {
             "loss": terms.loss,
             "supervised": terms.supervised,
             "self_supervised": terms.self_supervised,
             "anchors_without_positives": terms.supervised_anchors_without_positives,
         }
+        if self.temperature is not None:
+            values["temperature"] = terms.temperature
+        if config.loss.alpha_schedule is not None:
+            values["alpha"] = terms.alpha
         numbers = {name: float(value) for name, value in values.items() if value is not None}
         if terms.kept is not None:
             numbers["keep"] = config.loss.keep * float(terms.kept.loss)
@@ -273,8 +265,13 @@ class Loop:
         return found if self.beside is None else found | self.beside.measured(layers)
 
     def _save(self, *, best: bool = False) -> None:
-        if self.checkpoints is not None:
-            write_checkpoint(self.checkpoints, self.model, self.optimiser, self.state, best=best)
+        if self.checkpoints is None:
+            return
+        state = self.state
+        if self.temperature is not None:
+            value = float(self.temperature.log_inverse.detach())
+            state = replace(state, log_inverse_temperature=value)
+        write_checkpoint(self.checkpoints, self.model, self.optimiser, state, best=best)
 
 
 def _best(former: BestEpoch | None, line: EpochLine, wanted: str | None) -> BestEpoch | None:
