@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from collections.abc import Iterable, Mapping
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 # What a terminal obeys, a line breaks at, or a reader cannot see: controls, direction, halves of
@@ -99,6 +101,16 @@ def did_you_mean(word: object, known: Iterable[object], otherwise: str, option: 
     """
     near = nearest(word, known)
     return otherwise if near is None else f"did you mean {option}{near}?"
+
+
+def near_file(path: Path, otherwise: str) -> str:
+    """The remedy for a file that is not there: one of a near name beside it, or another way."""
+    try:
+        with os.scandir(path.parent) as entries:
+            near = nearest(path.name, (entry.name for entry in entries))
+    except OSError:
+        near = None
+    return otherwise if near is None else f"did you mean {path.parent / near}?"
 
 
 def fault_in_words(fault: Mapping[str, Any], key: str) -> str:

@@ -127,7 +127,7 @@ def main() -> None:
 def _ended(error: Exception) -> int:
     """What is said of an error, and the exit code."""
     if isinstance(error, InputError):
-        return _refuse(str(error))
+        return _refuse(_by_options(str(error)))
     if isinstance(error, USAGE_ERROR):
         return _refuse(_one_line(error))
     if isinstance(error, typer.Abort):
@@ -161,12 +161,27 @@ def _one_line(usage_error: Any) -> str:
     elif near := _near_choice(message):
         message = f"{message.rstrip('.')}. Did you mean {near!r}?"
     where = usage_error.ctx.command_path if usage_error.ctx else "uncollapse"
+    message = message.replace("Value error, ", "").replace("Input should be", "it must be")
     return f"{shown(' '.join(message.split()))} (see {where} --help)"
+
+
+def _by_options(message: str) -> str:
+    """A library's message with options in place of parameters, where a command has such ones."""
+    name = next((word for word in sys.argv[1:] if word in COMMANDS), None)
+    words = set(re.findall(r"\b[a-z]+(?:_[a-z]+)+\b", message))
+    if name is None or not words:
+        return message
+    group: Any = typer.main.get_command(app)
+    for option in group.commands[name].params:
+        if option.name in words and option.param_type_name == "option":
+            # Not in a path or in quotes.
+            message = re.sub(rf"(?<![\w/.'-]){option.name}(?![\w/.'-])", option.opts[0], message)
+    return message
 
 
 def _near_choice(message: str) -> str | None:
     """The nearest of an option's values to one that is none of them, as typer says it."""
-    wrong = re.search(r"'(.*?)' is not one of (.*)", message, re.DOTALL)
+    wrong = re.search(r"'([^']*)' is not one of (.*)", message, re.DOTALL)
     return nearest(wrong[1], re.findall(r"'(.*?)'", wrong[2])) if wrong else None
 
 

@@ -59,7 +59,9 @@ def embedded_files(
     first = shards[0]
     _check_names(first, columns)
     about, present = description_of(first), [column.name for column in first.columns]
-    layers = columns.layers or about.layers or (",".join(embedding_columns(first)),)
+    layers = (
+        columns.layers or about.layers or (",".join(embedding_columns(first, None, "--layer")),)
+    )
     label = columns.label or about.label
     if label is None and (first.about or not columns.targets or {"label", "labels"} & {*present}):
         label = label_column(first, embedding_columns(first, layers[0])[0])

@@ -20,7 +20,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from uncollapse.errors import InputError
+from uncollapse.errors import InputError, near_file
 
 # Bytes of a file, of which YAML's parser reads some 100,000 a second; values in it; depth.
 MOST_BYTES, MOST_YAML_BYTES = 1 << 26, 1 << 20
@@ -47,6 +47,9 @@ def _refusing(wanted: str, remedy: str) -> Iterator[None]:
     """What is wrong with a text, as an error that says what was wanted and what to do."""
     try:
         yield
+    except FileNotFoundError as error:
+        there = remedy if error.filename is None else near_file(Path(error.filename), remedy)
+        raise InputError(wanted, "no such file", there) from error
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(wanted, _reason(error), remedy) from error
 

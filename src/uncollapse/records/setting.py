@@ -125,7 +125,7 @@ def _check_counts(setting: Setting) -> None:
         raise InputError(
             "the class sizes",
             f"classes = {setting.classes}, per_class = {setting.per_class}",
-            "give class_counts, or both classes and per_class",
+            "give class_counts, or per_class beside the number of classes",
         )
     if given is not None and each != (None, None):
         raise InputError(

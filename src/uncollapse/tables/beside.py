@@ -170,6 +170,8 @@ def join_reference(reading: Reading, given: ReferenceFiles, *, views: bool) -> J
                 "name the file with the reference (--reference)",
             )
         name = given.reference_embedding
+        for shard in reading.shards:
+            embedding_columns(shard, name, "--reference-embedding")
         return Joined(name, reading.shards, name, "same file", fill_ragged=fill)
     shards = open_shards([given.reference])
     embedding = given.reference_embedding or _same_column(shards[0], reading.columns.embedding)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from uncollapse.errors import InputError
+from uncollapse.errors import InputError, near_file
 from uncollapse.samples import is_arrow
 from uncollapse.tables._shard import Shard
 from uncollapse.tables._unpacked import PACKED
@@ -184,7 +184,8 @@ def _files_of(path: Path) -> list[Path]:
     try:
         if not path.is_dir():
             if not path.is_file():
-                raise InputError(f"a file or folder at {path}", "none", "check the path")
+                remedy = near_file(path, "check the path")
+                raise InputError(f"a file or folder at {path}", "none", remedy)
             return [path]
         if splits := dataset_splits(path):
             raise InputError(
