@@ -77,8 +77,8 @@ class InputError(ValueError):
         return type(self), (self.expected, self.found, self.remedy)
 
 
-def nearest(word: object, known: Iterable[object]) -> str | None:
-    """Which of the known names was probably meant; None where none is near.
+def nearest(word: object, known: Iterable[object], least: float = 0.7) -> str | None:
+    """Which of the known names was probably meant; None where none is as like it as that.
 
     Examples:
         >>> nearest("lable", ["table", "label"]), nearest("z", ["embedding", "label"])
@@ -86,7 +86,7 @@ def nearest(word: object, known: Iterable[object]) -> str | None:
     """
     names = {str(name).lower(): str(name) for name in islice(known, _MOST_NAMES)}
     asked = str(word)[:MOST_SHOWN].lower()
-    near = difflib.get_close_matches(asked, names, n=3)
+    near = difflib.get_close_matches(asked, names, n=3, cutoff=least)
     # Of names that are as near, the one with the same letters: lable is label, not table.
     same = (name for name in near if sorted(name) == sorted(asked))
     return names[next(same, near[0])] if near else None
@@ -107,7 +107,7 @@ def near_file(path: Path, otherwise: str) -> str:
     """The remedy for a file that is not there: one of a near name beside it, or another way."""
     try:
         with os.scandir(path.parent) as entries:
-            near = nearest(path.name, (entry.name for entry in entries))
+            near = nearest(path.name, (entry.name for entry in entries), 0.8)
     except OSError:
         near = None
     return otherwise if near is None else f"did you mean {path.parent / near}?"

@@ -116,8 +116,8 @@ def _share(measured: Measurement) -> str:
     """The share, what was predicted of it, and its margins."""
     level = "within classes"
     if measured.view_variance.estimate is not None:
-        level = "between instances of a class"
-    text = f"share {measured.share} of the total variance lies {level}"
+        level = "between instances"
+    text = f"share {measured.share} of the variance lies {level}"
     predicted = measured.prediction
     if predicted is not None:
         total = predicted.within_class_variance + predicted.between_class_variance
@@ -133,7 +133,7 @@ def _retention(measured: Measurement) -> str | None:
     if found is None or found.retention.estimate is None:
         return None
     name = shown(found.name, 2 * _LONGEST)
-    return f"retention {found.retention} of the structure of {name} inside the classes"
+    return f"retention {found.retention} of the structure of {name}"
 
 
 def _fine(measured: Measurement) -> str | None:
