@@ -12,6 +12,7 @@ from uncollapse.cli._console import bar, print_json, tell
 from uncollapse.cli._options import Fields, Keywords
 from uncollapse.cli._setting import FromZero, Json, Language, OptionalOutput, Output, rows_of
 from uncollapse.errors import InputError, shown
+from uncollapse.records import Calibration
 from uncollapse.report import ReportOptions
 from uncollapse.storage import check_output, is_stream, write_text
 from uncollapse.tables import Query
@@ -113,6 +114,11 @@ def explore_command(
     *,
     output: Annotated[Output, "The HTML file to write; replaced if there."] = Path("explorer.html"),
     lang: Language = "en",
+    calibration: Annotated[
+        Path | None,
+        "Calibration of trained networks (`uncollapse calibrate`): the page also says what one like"
+        " those shows.",
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Write a page to explore predictions in.
@@ -125,7 +131,10 @@ def explore_command(
     from uncollapse.report import explorer_page
 
     check_output(output)
-    write_text(output, explorer_page(lang))
+    constants = None
+    if calibration is not None:
+        constants = Calibration.read(calibration, "write it with uncollapse calibrate")
+    write_text(output, explorer_page(lang, constants))
     if as_json:
         print_json("explorer", {"output": str(output), "lang": lang})
     else:

@@ -9,6 +9,7 @@ const state = {
   classes: 10, perClass: 50, views: 2, batch: "full", batchPerClass: 16, batchClasses: 10,
   alpha: 0.2, temperature: 0.1, selfPairs: "exclude", reduction: "anchors",
 };
+Object.assign(state, CALIBRATION?.start);
 const byId = (id) => document.getElementById(id);
 const show = (v, digits = 4) => new Intl.NumberFormat(document.documentElement.lang,
   { maximumSignificantDigits: digits }).format(v);
@@ -95,7 +96,7 @@ function command() {
     ? ` --batch-per-class ${s.batchPerClass}` + (s.batchClasses < s.classes ? ` --batch-classes ${s.batchClasses}` : "") : "";
   return `uncollapse predict --classes ${s.classes} --per-class ${s.perClass} --views ${s.views}` +
     ` --alpha ${s.alpha} --temperature ${s.temperature} --self-pairs ${s.selfPairs}` +
-    ` --reduction ${s.reduction}${batch}`;
+    ` --reduction ${s.reduction}${batch}` + (CALIBRATION ? " --calibration calibration.json" : "");
 }
 function draw(moved) {
   for (const name of Object.keys(BOUNDS)) {
@@ -122,6 +123,7 @@ function draw(moved) {
     byId(name).textContent = found[name] === null ? TEXT.none : show(found[name]);
     byId(name).dataset.value = found[name] === null ? "" : found[name];
   }
+  drawNetwork(problem);
   // An option and its value stay in one line.
   byId("command").replaceChildren(...command().split(/ (?=--)/).flatMap((part) => {
     const span = document.createElement("span");
@@ -130,6 +132,18 @@ function draw(moved) {
   }));
   diagram(THEORY.numbers(state));
   byId("diagram").setAttribute("aria-label", `${TEXT.diagram} ${problem ? TEXT[problem] : TEXT.phases[found.phase]}`);
+}
+function drawNetwork(problem) {
+  byId("network").hidden = !CALIBRATION || Boolean(problem);
+  if (byId("network").hidden) return;
+  const found = NETWORK.predict(state, CALIBRATION);
+  for (const [name, v] of Object.entries(found)) {
+    byId(`network-${name}`).textContent = `${v.estimate.toFixed(2)} [${v.low.toFixed(2)}, ${v.high.toFixed(2)}]`;
+    byId(`network-${name}`).dataset.value = v.estimate;
+    byId(`network-${name}-bar`).style.width = `${100 * v.estimate}%`;
+  }
+  const other = NETWORK.differs(state, CALIBRATION).map((key) => TEXT.differs[key]);
+  byId("network-note").textContent = [TEXT.network_note.replace("{level}", show(100 * CALIBRATION.confidence)), ...other].join(" ");
 }
 function listen() {
   for (const name of Object.keys(BOUNDS)) {
