@@ -50,7 +50,7 @@ def _constants(calibration: Calibration) -> dict[str, Any]:
     settings = [run.setting for run in calibration.runs]
     first, counts = settings[0], settings[0].counts
     temperatures = [setting.temperature for setting in settings]
-    start = {
+    start: dict[str, Any] = {
         "classes": len(counts),
         "perClass": round(float(counts.mean())),
         "views": first.views,
