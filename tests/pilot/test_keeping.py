@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from sklearn.datasets import load_digits
 from test_free import runner_of
 from test_pilot import config
 from test_search import PLAN
@@ -17,6 +18,7 @@ from uncollapse.pilot.doubt import doubted
 from uncollapse.pilot.goal import objective
 from uncollapse.pilot.keeping import reference_at_hand
 from uncollapse.records import (
+    DIALS,
     LayerScores,
     PilotReason,
     PilotResult,
@@ -31,7 +33,7 @@ INPUT = SettingChange("loss.reference", None, "input")
 
 
 def candidates(*dials, **changes):
-    return design(build_problem(config(**changes)), dials=dials)[1:]
+    return design(build_problem(config(**changes)), dials=dials or DIALS)[1:]
 
 
 def test_weights_are_tried_with_the_reference_whatever_is_predicted():
@@ -96,7 +98,7 @@ def test_keep_is_proven_and_recommended_as_any_other_change(tmp_path):
     rng = np.random.default_rng(0)
     rows = {"x": rng.standard_normal((200, 5)), "y": np.arange(200) % 2, "id": ids}
     np.savez(tmp_path / "x.npz", fine=np.arange(200) % 4, **rows)
-    np.savez(tmp_path / "r.npz", z=rng.standard_normal((200, 3)).astype(np.float32), id=ids)
+    np.savez(tmp_path / "r.npz", z=rows["x"][:, :3].astype(np.float32), id=ids)
     data = {"source": "arrays", "path": "x.npz", "inputs": "x", "kind": "vector", "label": "y"}
     data |= {"id": "id", "fine": ["fine"], "reference": {"path": "r.npz", "id": "id"}}
     setting = config(
@@ -109,14 +111,28 @@ def test_keep_is_proven_and_recommended_as_any_other_change(tmp_path):
     found = pilot(setting, output, base=tmp_path, runner=runner_of(worth))
     assert (found.verdict, found.recommendation.trial) == ("change", "keep-1")
     said = found.reasons[0].text
-    assert "loss.keep 0.0 -> 1.0, loss.reference none -> stored: the objective changes" in said
+    assert "loss.keep 0.0 -> 1.0, loss.reference none -> stored: " in said
     assert any(point.trial == "keep-1" and point.front for point in found.trade)
+    assert "UC810" not in [reason.code for reason in found.reasons]
     written = yaml.safe_load((output / "recommended.yaml").read_text())
     assert (written["loss"]["keep"], written["loss"]["reference"]) == (1.0, "stored")
     assert Path(written["data"]["reference"]["path"]) == (tmp_path / "r.npz").resolve()
     assert (
         PilotResult.read(output / "pilot.json").recommendation.change == found.recommendation.change
     )
+
+
+def test_a_reference_of_other_rows_is_not_tried(tmp_path):
+    digits, rng = load_digits(), np.random.default_rng(0)
+    np.savez(tmp_path / "r.npz", z=rng.permutation(digits.data).astype(np.float32))
+    data = {"source": "digits", "map": "parity", "reference": {"path": str(tmp_path / "r.npz")}}
+    found = pilot(
+        config(data=data), tmp_path / "pilot", runner=runner_of({"change/projector": 0.6})
+    )
+    assert found.recommendation.change[0].key == "loss.alpha"
+    assert not [trial for trial in found.candidates if trial.name.startswith("keep")]
+    assert found.reasons[-1].code == "UC810"
+    assert "the reference stored has no more in common with the inputs" in found.reasons[-1].text
 
 
 def decided(change, views, columns=("inputs",)):

@@ -139,6 +139,7 @@ DECISIONS = {
         "other": "d",
         "gain": GAIN,
     },
+    "pilot.unrelated": {"reference": "b", "retention": 0.003, "shuffled": 0.021},
     "pilot.kept-itself": {"name": "a", "reference": "b"},
     "pilot.kept-itself-seen": {"name": "a", "reference": "b", "views": GAIN},
     "pilot.kept-contradicted": {"name": "a", "reference": "b", "views": TASK},
@@ -152,7 +153,7 @@ def test_every_decision_of_a_pilot_is_translated():
     for key, values in DECISIONS.items():
         reason = PilotReason.from_key("UC801", key, **values)
         said = japanese.translate(reason.text, reason.message)
-        for name in ("alpha", "loss.keep", "loss.", "views.count"):
+        for name in ("alpha", "loss.keep", "loss.", "keep", "views.count"):
             said = said.replace(name, "")
         assert not re.search("[a-z]{4,}", said), reason.text
     failed = PilotReason.from_key("UC804", "pilot.failed", **DECISIONS["pilot.failed"])

@@ -26,7 +26,9 @@ from uncollapse.records import (
     Calibration,
     NetworkComparison,
     NetworkPrediction,
+    Part,
     Prediction,
+    ReferenceCheck,
     RunRecord,
     circumstances_of,
     read_network_run,
@@ -107,6 +109,16 @@ def _tell(problem: Problem, prediction: Prediction | None) -> None:
         say(f"WARNING      predicted to collapse: {', '.join(collapsed)}")
 
 
+def _tell_reference(check: ReferenceCheck) -> None:
+    """A reference that is none for these rows."""
+    if check.unrelated:
+        say(
+            f"WARNING      inside the classes the reference {check.reference} has no more in "
+            f"common with the inputs (retention {check.retention:.3f}) than its rows shuffled "
+            f"there (up to {check.shuffled:.3f}): rows that do not belong together, or noise"
+        )
+
+
 def _tell_network(network: NetworkPrediction) -> None:
     """What a network like those of the calibration will show at the end."""
     begins = network.alpha_where_spread_begins
@@ -157,7 +169,13 @@ def train_command(
     """
     need_training(config)
     from uncollapse.metrics import scores
-    from uncollapse.training import build_problem, check_folder, load_config, train
+    from uncollapse.training import (
+        build_problem,
+        check_folder,
+        check_reference,
+        load_config,
+        train,
+    )
 
     constants = None
     if calibration is not None:
@@ -169,7 +187,11 @@ def train_command(
         problem = build_problem(checked, base=config.parent, progress=progress)
     prediction = _predicted(problem, constants)
     _tell(problem, prediction)
-    record = {"prediction": prediction}
+    record: dict[str, Part | None] = {"prediction": prediction}
+    check = check_reference(problem) if checked.loss.keep else None
+    if check is not None:
+        _tell_reference(check)
+        record["reference_check"] = check
     with bar("training", "epoch", every=problem.sampler.steps) as update:
 
         def progress(step: Step) -> None:

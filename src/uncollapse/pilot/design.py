@@ -23,6 +23,7 @@ from scipy.optimize import brentq
 
 from uncollapse.pilot.keeping import fits, keep_changes, keeps, kept
 from uncollapse.records import (
+    DIALS,
     Calibration,
     PredictedVariance,
     Prediction,
@@ -46,12 +47,12 @@ _OCTAVES = 3
 
 
 def design(
-    problem: Problem, calibration: Calibration | None = None, dials: Sequence[str] = ()
+    problem: Problem, calibration: Calibration | None = None, dials: Sequence[str] = DIALS
 ) -> list[Trial]:
     """The present setting first, then the candidates, the smallest changes first.
 
-    Every candidate changes one thing, as only single changes can be told apart by a small pilot; of
-    these dials alone, if any are named.
+    Every candidate changes one thing, of these dials, as only single changes can be told apart by a
+    small pilot.
     """
     setting, note = predictable(problem.setting(), _MANY_CLASSES)
     foretell, config = foreteller(calibration), problem.config
@@ -69,7 +70,7 @@ def design(
     augmented = augmentation_changes(problem)
     candidates += [candidate((change,), size, AUGMENTED) for change, size in augmented]
     candidates += [candidate(*each) for each in keep_changes(problem)]
-    wanted = [c for c in candidates if not dials or dial_of(c.change[0]) in dials]
+    wanted = [c for c in candidates if dial_of(c.change[0]) in dials]
     return [start, *_smallest_first(c for c in wanted if fits(config, c.change))]
 
 

@@ -35,6 +35,7 @@ from uncollapse.pilot.design import (
 from uncollapse.pilot.keeping import fits, keep_changes, keeps, kept
 from uncollapse.pilot.search import dial_features
 from uncollapse.records import (
+    DIALS,
     Calibration,
     PilotPlan,
     Prediction,
@@ -73,17 +74,14 @@ def space(
     problem: Problem,
     plan: PilotPlan,
     calibration: Calibration | None = None,
-    dials: Sequence[str] = (),
+    dials: Sequence[str] = DIALS,
 ) -> Space:
-    """The grid around the present setting, for runs of the lengths that the plan allows.
-
-    Of these dials alone, if any are named.
-    """
+    """The grid of these dials around the present setting, for runs of the plan's lengths."""
     setting, note = predictable(problem.setting(), _MANY_CLASSES)
     by_dial = [
         options
         for options in _options(setting, problem, plan)
-        if options and (not dials or dial_of(options[0][0][0]) in dials)
+        if options and dial_of(options[0][0][0]) in dials
     ]
     known, foretell = dict[Setting, Prediction](), foreteller(calibration)
     trials, rows = list[Trial](), list[list[float]]()

@@ -8,12 +8,13 @@ inputs. One that a run would have to be trained for first ("self-supervised") is
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from math import log2
 
 from uncollapse.errors import InputError
-from uncollapse.records import Objective, SettingChange, Trial, changed_config
-from uncollapse.training import Problem, TrainConfig, parse_config
+from uncollapse.records import Objective, PilotReason, SettingChange, Trial, changed_config
+from uncollapse.training import Problem, TrainConfig, check_reference, parse_config
 
 WEIGHTS = (0.3, 1.0, 3.0)
 LEAST_PER_CLASS = 4  # Instances in a batch, of which there is retention.
@@ -42,6 +43,22 @@ def reference_at_hand(config: TrainConfig) -> str | None:
     except InputError:
         return None
     return found
+
+
+def unrelated_reference(problem: Problem) -> PilotReason | None:
+    """UC810 where the reference at hand is none for these rows; it is then not tried."""
+    check = None
+    with suppress(InputError):  # a row without one, which a run that needs it names
+        check = check_reference(problem, reference_at_hand(problem.config))
+    if check is None or not check.unrelated:
+        return None
+    return PilotReason.from_key(
+        "UC810",
+        "pilot.unrelated",
+        reference=check.reference,
+        retention=check.retention,
+        shuffled=check.shuffled,
+    )
 
 
 def keep_changes(problem: Problem) -> Iterator[tuple[tuple[SettingChange, ...], float]]:

@@ -17,9 +17,11 @@ from uncollapse.pilot.dials import space
 from uncollapse.pilot.free import free_candidates
 from uncollapse.pilot.goal import choose_goal
 from uncollapse.pilot.jobs import Common
+from uncollapse.pilot.keeping import unrelated_reference
 from uncollapse.pilot.pool import on_processes
 from uncollapse.progress import OnStep, Step, no_steps
 from uncollapse.records import (
+    DIALS,
     Calibration,
     Message,
     PilotConditions,
@@ -88,7 +90,10 @@ def pilot(
         problem = build_problem(part_config, base=base)
         if not len(problem.data.rows("test")):
             raise InputError("test rows, to confirm by", "none", "set data.split.test")
-        trials = design(problem, calibration, options.dials)
+        unrelated = unrelated_reference(problem)
+        dials = options.dials or DIALS
+        dials = tuple(dial for dial in dials if dial != "keep" or unrelated is None)
+        trials = design(problem, calibration, dials)
         tried = sum(trial.status == "waiting" for trial in trials[1:])
         best = options.goal == "best"
         plan = file.plan or plan_epochs(problem, rows.share, SEARCHED if best else tried, options)
@@ -96,7 +101,7 @@ def pilot(
             write_json(
                 output / "plan.json", replace(file, plan=plan, objective=goal.name).to_dict()
             )
-        choices = space(problem, plan, calibration, options.dials) if best else None
+        choices = space(problem, plan, calibration, dials) if best else None
         total = sum(runs_of(plan.searched if best else tried, options))
         free = free_candidates(problem, options)
         text = plan_text(goal, rows, plan, trials, free, choices)
@@ -120,6 +125,8 @@ def pilot(
         )
         candidates = () if best else trials[1:]
         result = replace(stages.run(trials[0], *candidates), conditions=conditions)
+        if unrelated is not None:
+            result = replace(result, reasons=(*result.reasons, unrelated))
         finish(output, result, config, base)
         return result
 

@@ -86,6 +86,7 @@ from .network import (
     NetworkPrediction,
 )
 from .pilot_options import (
+    DIALS,
     PilotOptions,
 )
 from .pilot_result import (
@@ -154,6 +155,7 @@ from .run import (
     EpochLine,
     InputKind,
     KeptReference,
+    ReferenceCheck,
     RunRecord,
     RunStatus,
     SettingChange,
@@ -203,6 +205,7 @@ from .verdict import (
 __all__ = [
     "CAVEATS",
     "CONSTANTS",
+    "DIALS",
     "REASONS",
     "SENTENCES",
     "UNKNOWN",
@@ -295,6 +298,7 @@ __all__ = [
     "Reason",
     "Recommendation",
     "Reduction",
+    "ReferenceCheck",
     "ReferenceClass",
     "ReferenceComparison",
     "ReferenceProbe",

@@ -10,7 +10,7 @@ from uncollapse.errors import InputError
 Layer = Literal["projector", "backbone"]
 Deploy = Literal["projector", "backbone", "any"]
 Goal = Literal["least-change", "best"]
-Dial = Literal["alpha", "temperature", "batch", "views", "augmentation", "keep", "epochs"]
+DIALS = ("alpha", "temperature", "batch", "views", "augmentation", "keep", "epochs")
 ObjectiveName = Literal["auto", "within-class", "downstream", "retention", "other-view"]
 
 
@@ -72,7 +72,7 @@ class PilotOptions:
                 self.objective in get_args(ObjectiveName),
                 "auto, within-class, downstream, retention or other-view",
             ),
-            ("dials", {*self.dials} <= {*get_args(Dial)}, f"of {', '.join(get_args(Dial))}"),
+            ("dials", {*self.dials} <= {*DIALS}, f"of {', '.join(DIALS)}"),
             ("margin", 0 <= self.margin < 1, "in [0, 1)"),
             ("least_gain", 0 < self.least_gain < 1, "in (0, 1)"),
             ("half_width", 0 < self.half_width < 1, "in (0, 1)"),

@@ -59,6 +59,28 @@ class KeptReference(Part):
     fingerprint: str | None = None
 
 
+@dataclass(frozen=True)
+class ReferenceCheck(Part):
+    """What is known of a reference before anything is trained with it.
+
+    Attributes:
+        reference: As `loss.reference` names it.
+        retention: Of it against the inputs, inside the classes.
+        shuffled: The largest where its rows are shuffled inside the classes.
+        rows: How many were read.
+    """
+
+    reference: str
+    retention: scalars.Cosine
+    shuffled: scalars.Cosine
+    rows: scalars.Count
+
+    @property
+    def unrelated(self) -> bool:
+        """Whether it has no more in common with the inputs than shuffled rows have."""
+        return self.retention <= self.shuffled
+
+
 RunStatus = Literal["running", "paused", "interrupted", "failed", "finished"]
 
 

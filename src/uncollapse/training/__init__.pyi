@@ -30,6 +30,9 @@ from .problem import (
     Problem,
     build_problem,
 )
+from .reference import (
+    check_reference,
+)
 from .run import (
     TrainResult,
     train,
@@ -44,6 +47,7 @@ __all__ = [
     "build_encoder",
     "build_problem",
     "check_folder",
+    "check_reference",
     "embed",
     "embed_rows",
     "flat_inputs",

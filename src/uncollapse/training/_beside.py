@@ -15,7 +15,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from uncollapse.data import LabelledData
 from uncollapse.errors import InputError
 from uncollapse.losses import retention_terms
 from uncollapse.records import KeptReference
@@ -120,12 +119,14 @@ def beside_of(
     if from_encoder and (folder / FILE).is_file():
         table = _read(folder / FILE, len(rows))
     elif loss.reference == "stored":
-        table = _stored(problem.data, rows)
+        table = stored_rows(problem, rows)
     elif loss.reference == "input":
-        table = _inputs(problem, rows)
+        table = input_rows(problem, rows)
     else:
-        encoder = self_supervised() if loss.reference == "self-supervised" else _base(problem)
-        table = _embedded(problem, copy.deepcopy(encoder).to(device), rows)
+        encoder = (
+            self_supervised() if loss.reference == "self-supervised" else base_encoder(problem)
+        )
+        table = embedded(problem, copy.deepcopy(encoder).to(device), rows)
         if writes:
             with beside(folder / FILE) as part, part.open("wb") as file:
                 np.save(file, table, allow_pickle=False)
@@ -146,12 +147,15 @@ def _read(path: Path, count: int) -> Rows:
     return np.array(table)
 
 
-def _stored(data: LabelledData, rows: NDArray[np.int64]) -> Rows:
-    assert data.beside is not None  # the configuration has been checked
-    return np.asarray(data.beside[rows])
+def stored_rows(problem: Problem, rows: NDArray[np.int64]) -> Rows:
+    """Their vectors in `data.reference`, each of which is there."""
+    assert problem.data.beside is not None  # the configuration has been checked
+    table = np.asarray(problem.data.beside[rows])
+    _check(table, problem, rows)
+    return table
 
 
-def _inputs(problem: Problem, rows: NDArray[np.int64]) -> Rows:
+def input_rows(problem: Problem, rows: NDArray[np.int64]) -> Rows:
     """Rows as the encoder receives them, without augmentation, as vectors."""
     parts = []
     for start in range(0, len(rows), _BLOCK):
@@ -168,7 +172,7 @@ def flat_inputs(inputs: Tensor) -> Tensor:
     return inputs.flatten(1)
 
 
-def _base(problem: Problem) -> Encoder:
+def base_encoder(problem: Problem) -> Encoder:
     """The encoder as it is before training, or with other weights."""
     config, data = problem.config, problem.data
     if config.loss.base is None:
@@ -178,7 +182,8 @@ def _base(problem: Problem) -> Encoder:
     return build_encoder(encoder, config.head, shape, seed=config.seed, base=problem.base)
 
 
-def _embedded(problem: Problem, encoder: Encoder, rows: NDArray[np.int64]) -> Rows:
+def embedded(problem: Problem, encoder: Encoder, rows: NDArray[np.int64]) -> Rows:
+    """(n, e): the backbone's output for rows as they are."""
     batches = embed_rows(encoder, problem.data, rows, problem.augmenter)
     return np.ascontiguousarray(joined(batches)["backbone"][:, 0])
 
