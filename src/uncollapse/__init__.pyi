@@ -51,6 +51,7 @@ from .records import (
     Prediction,
     ProbeResult,
     RandomBatch,
+    ReferenceCheck,
     Setting,
     read_network_run,
 )
@@ -58,7 +59,7 @@ from .report import Report, ReportOptions, build_report
 from .simulation import SimulationOptions, simulate
 from .tables import Columns, Query, ReferenceFiles
 from .theory import advise, calibrate, decode_loss, predict, ssem
-from .training import build_problem, embed, load_config, train
+from .training import build_problem, check_reference, embed, load_config, train
 
 __all__ = [
     "Accumulator",
@@ -87,6 +88,7 @@ __all__ = [
     "Query",
     "RandomBatch",
     "Reference",
+    "ReferenceCheck",
     "ReferenceFiles",
     "Report",
     "ReportOptions",
@@ -102,6 +104,7 @@ __all__ = [
     "build_problem",
     "build_report",
     "calibrate",
+    "check_reference",
     "class_conditional_info_nce_loss",
     "compare",
     "data_config",

@@ -7,7 +7,7 @@ import pytest
 import yaml
 from sklearn.datasets import load_digits
 
-from uncollapse.cli.app import app
+from command_line import call
 from uncollapse.errors import InputError
 from uncollapse.pilot import PilotOptions, pilot
 from uncollapse.training import build_problem, check_reference, parse_config
@@ -65,19 +65,13 @@ def test_where_there_is_nothing_to_ask(tmp_path):
         check_reference(build_problem(stored(tmp_path, pixels)))
 
 
-def test_train_and_the_pilot_say_so_before_anything_is_trained(tmp_path, capsys):
+def test_train_and_the_pilot_say_so_before_anything_is_trained(tmp_path):
     noise = np.random.default_rng(0).standard_normal((1797, 5))
     config = stored(tmp_path, noise)
     (tmp_path / "run.yaml").write_text(yaml.safe_dump(config.plain()))
-    app(
-        ["train", str(tmp_path / "run.yaml"), "-o", str(tmp_path / "run"), "--json"],
-        standalone_mode=False,
-    )
-    said = capsys.readouterr()
-    assert "the reference stored has no more in common with the inputs" in " ".join(
-        said.err.split()
-    )
-    check = json.loads(said.out)["reference_check"]
+    said = call("train", str(tmp_path / "run.yaml"), "-o", str(tmp_path / "run"), "--json")
+    assert "the reference stored has no more in common with the inputs" in said.stderr
+    check = json.loads(said.stdout)["reference_check"]
     assert check["retention"] <= check["shuffled"]
     noted = json.loads((tmp_path / "run" / "run.json").read_text())
     assert noted["reference_check"] == check

@@ -68,6 +68,10 @@ class ReferenceCheck(Part):
         retention: Of it against the inputs, inside the classes.
         shuffled: The largest where its rows are shuffled inside the classes.
         rows: How many were read.
+
+    Examples:
+        >>> ReferenceCheck("stored", retention=0.002, shuffled=0.014, rows=525).unrelated
+        True
     """
 
     reference: str
