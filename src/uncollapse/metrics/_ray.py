@@ -48,18 +48,23 @@ def measure_dataset(
             "columns of them",
             "measure a part of the rows in memory for them: dataset.limit(100000).to_pandas()",
         )
-    roles = {columns.label, columns.instance, columns.group}
+    roles, part = {columns.label, columns.instance, columns.group}, split
     if SPLIT_COLUMN in dataset.columns() and SPLIT_COLUMN not in roles:
         words = {str(word) for word in dataset.unique(SPLIT_COLUMN) if word is not None}
-        split = chosen_part(words, split, f"column {SPLIT_COLUMN!r} of the Dataset")
+        part = chosen_part(words, split, f"column {SPLIT_COLUMN!r} of the Dataset")
 
     def state(block: Any) -> Any:
         import pyarrow as pa
 
-        made = partition_state(
-            block, columns=columns, interval=interval, drop_invalid=drop_invalid, split=split
-        )
-        return pa.table({"state": pa.array([made], pa.large_binary())})
+        made, wrong = b"", []
+        try:
+            made = partition_state(
+                block, columns=columns, interval=interval, drop_invalid=drop_invalid, split=part
+            )
+        except InputError as error:  # which Ray would show with all that it ran through
+            wrong = [error.expected, error.found, error.remedy]
+        kinds = pa.large_binary(), pa.list_(pa.string())
+        return pa.table({"state": pa.array([made], kinds[0]), "wrong": pa.array([wrong], kinds[1])})
 
     mapped = dataset.map_batches(state, batch_format="pyarrow", batch_size=None)
     return measure_states(
@@ -75,14 +80,8 @@ def measure_dataset(
 
 
 def _states(mapped: Any) -> Iterator[bytes]:
-    """The blocks' states; an error of one of them as it was raised."""
-    from ray.exceptions import RayTaskError
-
-    try:
-        for row in mapped.iter_rows():
-            yield row["state"]
-    except (RayTaskError, InputError) as error:
-        cause: BaseException | None = error
-        while cause is not None and type(cause) is not InputError:
-            cause = getattr(cause, "cause", None) or cause.__cause__
-        raise (cause or error) from None
+    """The blocks' states."""
+    for row in mapped.iter_rows():
+        if len(row["wrong"]):
+            raise InputError(*row["wrong"])
+        yield row["state"]

@@ -55,6 +55,11 @@ from .splits import (
     part_names,
     part_of,
 )
+from .stores import (
+    from_faiss,
+    from_lancedb,
+    from_qdrant,
+)
 from .streams import (
     ArrowStream,
     Batches,
@@ -95,6 +100,9 @@ __all__ = [
     "distinct_rows",
     "embedding_columns",
     "ending_of",
+    "from_faiss",
+    "from_lancedb",
+    "from_qdrant",
     "is_elsewhere",
     "is_rows",
     "is_table",

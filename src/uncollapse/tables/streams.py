@@ -164,6 +164,8 @@ class _Digest(io.RawIOBase):
 
 
 def _name(given: Any) -> str:
+    if isinstance(given, Batches):
+        return given.name
     kind = type(given)
     return f"{kind.__module__.partition('.')[0]}.{kind.__name__}"
 

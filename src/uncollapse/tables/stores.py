@@ -1,0 +1,266 @@
+"""Rows of vector stores, by the stores' own clients, as batches of Arrow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from uncollapse.errors import InputError
+from uncollapse.tables.streams import Batches
+
+_EMBEDDING = "embedding"
+
+
+def from_qdrant(
+    client: Any,
+    collection: str,
+    *,
+    vectors: Sequence[str] | None = None,
+    payload: Sequence[str] | None = None,
+    batch: int = 1000,
+) -> Batches:
+    """The points of a collection of Qdrant, page by page.
+
+    Columns: "id"; "embedding", or a column for each of several named vectors; and a column for each
+    key of the payload. A collection with cosine distance holds its vectors normalised.
+
+    Args:
+        client: A `qdrant_client.QdrantClient`, of a server or a folder.
+        collection: Its name.
+        vectors: Names of the dense vectors; None: all.
+        payload: Keys of the payload; None: those of the first page with text or numbers.
+        batch: Points in a page.
+
+    Raises:
+        InputError: No such vector or key, no points, values of several types for a key.
+
+    Examples:
+        >>> from qdrant_client import QdrantClient, models
+        >>> client = QdrantClient(":memory:")
+        >>> size = models.VectorParams(size=3, distance=models.Distance.DOT)
+        >>> _ = client.create_collection("animals", vectors_config=size)
+        >>> for k in range(40):
+        ...     point = models.PointStruct(id=k, vector=[1, k, k % 2], payload={"label": k % 2})
+        ...     _ = client.upsert("animals", [point])
+        >>> from uncollapse import measure
+        >>> measure(from_qdrant(client, "animals"), "label").conditions.samples
+        40
+    """
+    import pyarrow as pa
+
+    where = f"the collection {collection!r} of Qdrant"
+    given = client.get_collection(collection).config.params.vectors
+    several = list(given) if isinstance(given, Mapping) else []
+    named = list(vectors) if vectors is not None else several
+    if missing := [name for name in named if name not in several]:
+        listed = ", ".join(several) or "a single one without a name"
+        raise InputError(f"a vector {missing[0]!r} in {where}", listed, "name one that is there")
+
+    def pages() -> Iterator[list[Any]]:
+        offset, more = None, True
+        wanted: Any = True if payload is None else list(payload)
+        while more:
+            page, offset = client.scroll(
+                collection,
+                limit=batch,
+                offset=offset,
+                with_payload=wanted,
+                with_vectors=named or True,
+            )
+            more = offset is not None
+            if page:
+                yield page
+
+    first = next(pages(), None)
+    if first is None:
+        raise InputError(f"points in {where}", "none", "name another collection")
+    keys = {key: value for point in first for key, value in (point.payload or {}).items()}
+    plain = {key: v for key, v in keys.items() if isinstance(v, str | int | float | bool)}
+    if absent := [key for key in payload or () if key not in plain]:
+        raise InputError(
+            f"text or numbers at {absent[0]!r} in the payload of {where}",
+            f"{type(keys[absent[0]]).__name__}" if absent[0] in keys else "none",
+            f"name others ({', '.join(plain) or 'there are none'})",
+        )
+    names = named or [_EMBEDDING]
+    schema = pa.schema(
+        [("id", pa.string() if isinstance(first[0].id, str) else pa.int64())]
+        + [(name, pa.list_(pa.float32())) for name in names]
+        + [(key, pa.scalar(value).type) for key, value in plain.items() if key not in names]
+    )
+
+    def batches() -> Iterator[Any]:
+        for page in pages():
+            columns: dict[str, list[Any]] = {
+                field.name: [(point.payload or {}).get(field.name) for point in page]
+                for field in schema
+            }
+            columns["id"] = [point.id for point in page]
+            for name in names:
+                columns[name] = [
+                    (point.vector or {}).get(name) if named else point.vector for point in page
+                ]
+            yield _batch(columns, schema, where)
+
+    return Batches(where, schema, batches, client.count(collection, exact=True).count)
+
+
+def _batch(columns: Mapping[str, list[Any]], schema: Any, where: str) -> Any:
+    """A record batch of values that must be of the columns' types."""
+    import pyarrow as pa
+
+    arrays = []
+    for field in schema:
+        try:
+            arrays.append(pa.array(columns[field.name], field.type))
+        except (pa.ArrowException, TypeError) as error:
+            raise InputError(
+                f"values of type {field.type} at {field.name!r} in {where}",
+                f"another ({error})",
+                "write them alike, or read other keys",
+            ) from error
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def from_lancedb(
+    table: Any, *, columns: Sequence[str] | None = None, where: str | None = None, batch: int = 4096
+) -> Batches:
+    """The rows of a LanceDB table, batch by batch; its vectors are found as those of a file are.
+
+    Args:
+        table: What `lancedb.connect(...).open_table(...)` gives.
+        columns: Names of the columns; None: all.
+        where: Filter as LanceDB has it, such as "split = 'test'".
+        batch: Rows in a batch.
+
+    Raises:
+        InputError: No such column.
+
+    Examples:
+        >>> import lancedb  # doctest: +SKIP
+        >>> rows = from_lancedb(lancedb.connect("store").open_table("rows"))  # doctest: +SKIP
+        >>> measure(rows, "label").verdict  # doctest: +SKIP
+        'not-collapsed'
+    """
+    import pyarrow as pa
+
+    name = f"the table {table.name!r} of LanceDB"
+    there = table.schema.names
+    if missing := [column for column in columns or () if column not in there]:
+        raise InputError(
+            f"a column {missing[0]!r} in {name}", ", ".join(there), "name one that is there"
+        )
+    wanted = list(columns or there)
+
+    def batches() -> Iterator[Any]:
+        query = table.search().select(wanted)
+        query = query if where is None else query.where(where)
+        for part in query.to_batches(batch):
+            yield part.select(wanted)
+
+    schema = pa.schema([table.schema.field(column) for column in wanted])
+    return Batches(name, schema, batches, table.count_rows(where))
+
+
+def from_faiss(
+    index: Any, labels: ArrayLike | Any, *, batch: int = 16384, **columns: ArrayLike | Any
+) -> Batches:
+    """The vectors of a FAISS index, and labels beside them in the order in which rows were added.
+
+    Columns: "embedding", "label", "id" where the index has ids of its own, and those that are given
+    by name. An index that compresses vectors (PQ, SQ) gives what it kept of them.
+
+    Args:
+        index: A `faiss.Index` that can give its vectors back: flat, HNSW, IVF, with or without ids.
+        labels: (N,) label of each vector.
+        batch: Vectors in a batch.
+        **columns: (N,) other columns, such as `site=...`.
+
+    Raises:
+        InputError: Another number of labels, an index that has no vectors or an order of its own.
+
+    Examples:
+        >>> import faiss
+        >>> labels = np.repeat(["cat", "dog"], 20)
+        >>> index = faiss.IndexFlatIP(4)
+        >>> index.add(np.random.default_rng(0).standard_normal((40, 4)).astype("float32"))
+        >>> from uncollapse import measure
+        >>> measure(from_faiss(index, labels)).conditions.samples
+        40
+    """
+    import pyarrow as pa
+
+    name, rows = "the FAISS index", int(index.ntotal)
+    inside, ids = _vectors_of(index)
+    given = {"label": labels, **({} if ids is None else {"id": ids}), **columns}
+    beside = {key: np.asarray(values) for key, values in given.items()}
+    for key, values in beside.items():
+        if values.shape != (rows,):
+            raise InputError(
+                f"{rows} entries of {key!r}, one for each vector of {name}",
+                f"shape {values.shape}",
+                "give them in the order in which the vectors were added",
+            )
+    lists = pa.list_(pa.float32(), int(index.d))
+    arrays = {key: pa.array(values) for key, values in beside.items()}
+    schema = pa.schema([(_EMBEDDING, lists), *((key, a.type) for key, a in arrays.items())])
+
+    def batches() -> Iterator[Any]:
+        for start in range(0, rows, batch):
+            count = min(batch, rows - start)
+            flat = pa.array(inside.reconstruct_n(start, count).ravel())
+            vectors = pa.FixedSizeListArray.from_arrays(flat, int(index.d))
+            others = [array.slice(start, count) for array in arrays.values()]
+            yield pa.RecordBatch.from_arrays([vectors, *others], schema=schema)
+
+    return Batches(name, schema, batches, rows)
+
+
+def _vectors_of(index: Any) -> tuple[Any, Any]:
+    """The index whose vectors lie in the order in which they were added, and ids or None."""
+    import faiss
+
+    try:
+        index, ids = faiss.downcast_index(index), None
+    except TypeError as error:
+        raise _no_vectors(index, "another kind of index") from error
+    if isinstance(index, faiss.IndexIDMap | faiss.IndexIDMap2):
+        ids = faiss.vector_to_array(index.id_map)
+        index = faiss.downcast_index(index.index)
+    rows = int(index.ntotal)
+    if not rows:
+        raise _no_vectors(index, "no vectors")
+    try:
+        inverted = faiss.extract_index_ivf(index)
+    except RuntimeError:
+        inverted = None
+    if inverted is not None:
+        lists: Any = inverted.invlists
+        held = [
+            faiss.rev_swig_ptr(lists.get_ids(k), lists.list_size(k))
+            for k in range(lists.nlist)
+            if lists.list_size(k)
+        ]
+        if not np.array_equal(np.sort(np.concatenate(held or [np.empty(0)])), np.arange(rows)):
+            raise InputError(
+                "an index whose ids count its rows",
+                "an inverted index with ids of its own, which has no order",
+                "put it into an IndexIDMap2, or give the vectors themselves",
+            )
+    try:
+        for row in (0, rows - 1) if inverted is None else ():
+            index.reconstruct(row)
+    except RuntimeError as error:
+        raise _no_vectors(index, str(error)) from error
+    return index, ids
+
+
+def _no_vectors(index: Any, why: str) -> InputError:
+    return InputError(
+        "an index that gives its vectors back",
+        f"{type(index).__name__} ({why.splitlines()[0][:80]})",
+        "give the vectors that it was made of",
+    )
