@@ -145,6 +145,7 @@ class Lines:
         self.last = done
         if not done or done % self.every or total is None:
             return
+        total = max(done, total)  # a plan may have counted too few
         steps = max(1, done - self.first)
         left = (monotonic() - self.began) / steps * (total - done)
         count = f"{self.unit} {done // self.every}/{-(-total // self.every)}"

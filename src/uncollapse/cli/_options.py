@@ -11,12 +11,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from copy import copy
-from dataclasses import dataclass, field, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from inspect import Parameter, Signature, cleandoc, isfunction, signature
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import typer
 from typer.models import OptionInfo, ParameterInfo
+
+from uncollapse.errors import shown
 
 # Fields of a library's dataclass as keywords: `Annotated[Keywords, Fields(Setting, ("alpha",))]`.
 Keywords = dict[str, Any]
@@ -76,6 +78,19 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
     flat.__annotations__ = {parameter.name: parameter.annotation for parameter in spread}
     vars(flat)["__signature__"] = Signature(spread)
     return flat
+
+
+def given_words(group: Any) -> list[str]:
+    """The options, as words, that give a dataclass those of its values that are no defaults."""
+    words = []
+    for given in fields(group):
+        value = getattr(group, given.name)
+        if value != given.default:
+            several = value if isinstance(value, tuple) else (value,)
+            name = given.name.removesuffix("s") if isinstance(value, tuple) else given.name
+            for one in several:
+                words += [f"--{name.replace('_', '-')}", shown(one)]
+    return words
 
 
 def _kind(hint: Any) -> tuple[Any, ...]:

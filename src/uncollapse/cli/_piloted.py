@@ -92,7 +92,7 @@ def _columns(*titles: str) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for title in titles:
         name = title in ("setting", "layer", "")
-        least = 20 if title == "gain" else 5
+        least = {"gain": 21, "score": 5, "task": 5}.get(title, 6)
         table.add_column(
             title,
             justify="left" if name else "right",

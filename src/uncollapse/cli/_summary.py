@@ -7,7 +7,6 @@ import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from rich.cells import cell_len
@@ -43,20 +42,25 @@ class Asked:
     """What a command line asked for, to name it and to say which command is next.
 
     Attributes:
-        files: Of the embeddings.
-        query: The words of a query in their place.
-        given: Columns by the options that were given.
+        source: The words of the files or the query.
+        columns: The options that name columns, as words.
+        beside: The options of a reference and of labels elsewhere, as words.
         used: Columns that were read; empty where that is not known.
         alpha: Of the run that made the embeddings, where it was given.
         temperature: The same.
     """
 
-    files: Sequence[Path]
-    query: Sequence[str] = ()
-    given: Columns = field(default_factory=Columns)
+    source: Sequence[str]
+    columns: Sequence[str] = ()
+    beside: Sequence[str] = ()
     used: Columns = field(default_factory=Columns)
     alpha: float | None = None
     temperature: float | None = None
+
+    def line(self, *words: str) -> str:
+        """A command with these words, of the same source and columns."""
+        name, *more = words
+        return shlex.join(["uncollapse", name, *self.source, *self.columns, *more])
 
 
 def show_summary(measured: Measurement, asked: Asked, console: Console) -> None:
@@ -73,9 +77,8 @@ def show_summary(measured: Measurement, asked: Asked, console: Console) -> None:
     )
     if following := _next(measured, asked):
         print_command(following, console)
-    file = shlex.join(asked.query or [shown(asked.files[0])])
-    more = f"every number: --details; a page: uncollapse report {file}"
-    console.print(Hanging(("more", more)))
+    console.print(Hanging(("more", "every number with --details, or a page:")))
+    print_command(asked.line("report"), console)
 
 
 def verdict_of(measured: Measurement) -> Text:
@@ -206,26 +209,15 @@ def _advice(measured: Measurement) -> str:
 def _next(measured: Measurement, asked: Asked) -> str:
     """The command that goes with the advice."""
     first = next((r for r in measured.reasons if r.advice and r.code[2] != "5"), None)
-    again = measure_words(asked)
     if first is None:
-        return f"{again} --fail-on at-risk"
+        return asked.line("measure", *asked.beside, "--fail-on", "at-risk")
     if first.code == "UC402":
-        return f"{again} --reference OTHER.npz"
+        return asked.line("measure", "--reference", "OTHER.npz")
     if first.code in ("UC205", "UC209", "UC210"):
         return "uncollapse pilot CONFIG.yaml"
     if "uncollapse predict" in first.advice or first.code == "UC204":
         return _predict(measured, asked)
     return ""
-
-
-def measure_words(asked: Asked) -> str:
-    """The command line that measures the same, without what it was asked to print."""
-    words = ["uncollapse", "measure", *(shown(file) for file in asked.files[:3])]
-    words += ["..."] if len(asked.files) > 3 else asked.query
-    for name in ("embedding", "label", "instance", "group", "fine"):
-        value = getattr(asked.given, name)
-        words += [f"--{name}", shown(value)] if value is not None else []
-    return shlex.join(words)
 
 
 def _predict(measured: Measurement, asked: Asked) -> str:

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from uncollapse.cli._console import bar, plain_console, print_json, print_record, say
-from uncollapse.cli._options import Fields, Keywords
+from uncollapse.cli._options import Fields, Keywords, given_words
 from uncollapse.cli._setting import CONVENTIONS, BatchOptions, FromZero, Json, rows_of
 from uncollapse.cli._summary import Asked, show_summary
 from uncollapse.errors import InputError, shown
@@ -162,10 +162,15 @@ def measure_command(
 def _asked(files: list[Path], options: MeasureOptions) -> Asked:
     """What the summary repeats of the command line, with the columns as they were found."""
     used, query = Columns(), options.query.words()
+    source = query or [shown(file) for file in files[:3]] + ["..."] * (len(files) > 3)
     if not query and not any(map(is_elsewhere, files)):  # which would be asked again
         with suppress(InputError):  # a saved state has no columns
             used = used_columns(files, options.columns, options.labels_from)
-    return Asked(files, query, options.columns, used, options.alpha, options.temperature)
+    beside = given_words(options.beside)
+    for file in options.labels_from:
+        beside += ["--labels-from", shown(file)]
+    words = given_words(options.columns)
+    return Asked(source, words, beside, used, options.alpha, options.temperature)
 
 
 def _prediction(
