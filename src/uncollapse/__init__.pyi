@@ -1,6 +1,7 @@
 from .data import data_config, load_data
 from .errors import InputError
 from .losses import (
+    ClassSpread,
     DegenerateBatchWarning,
     LearnableTemperature,
     RetentionTerms,
@@ -65,6 +66,7 @@ __all__ = [
     "Accumulator",
     "BalancedBatch",
     "Calibration",
+    "ClassSpread",
     "CollapseMetric",
     "CollapseWarning",
     "Columns",

@@ -23,6 +23,9 @@ from .retention import (
     retention_loss,
     retention_terms,
 )
+from .spread import (
+    ClassSpread,
+)
 from .supcl import (
     SupCLTerms,
     reference_supcl,
@@ -34,6 +37,7 @@ from .temperature import (
 )
 
 __all__ = [
+    "ClassSpread",
     "DegenerateBatchWarning",
     "LearnableTemperature",
     "RetentionTerms",

@@ -41,12 +41,14 @@ class SupCLLoss(nn.Module):
     whose embeddings take a gradient. The temperature may be learned: a `LearnableTemperature`, or a
     Parameter that holds tau itself and is put back within `temperature_bounds` before every use.
 
-    torch.compile takes it whole (fullgraph=True), unless it gathers from several processes or
-    learns its temperature.
+    torch.compile takes it whole (fullgraph=True), unless it gathers from several processes,
+    tracks or learns its temperature.
 
     Args:
         alpha: In [0, 1], or a function from the step, 0 at first, to it.
         temperature: tau, a Parameter that holds it, or a `LearnableTemperature`.
+        track: Whether `last.spread` has the variance inside each class of the latest batch, after
+            views are joined: a live gauge of collapse, at next to no cost.
         temperature_bounds: Of a Parameter: the least and the largest tau.
         keep: Weight of `retention_loss`, from 0 to 1e6; every batch must then have a class of four
             instances, unless degenerate="zero". The other arguments are those of `supcl_loss`.
@@ -89,6 +91,7 @@ class SupCLLoss(nn.Module):
         gather: bool = False,
         process_group: dist.ProcessGroup | None = None,
         tile_size: int | None = None,
+        track: bool = False,
         keep: float = 0.0,
         temperature_bounds: tuple[float, float] = (0.01, 1.0),
     ) -> None:
@@ -98,7 +101,7 @@ class SupCLLoss(nn.Module):
         self.step = 0
         self.temperature_bounds = temperature_bounds
         value = _value(temperature)
-        Options(value, normalize, gather, process_group, tile_size, degenerate)
+        Options(value, normalize, gather, process_group, tile_size, degenerate, track=track)
         if isinstance(temperature, nn.Parameter):
             self.temperature_bounds = checked_bounds(value, temperature_bounds)
         is_learned = isinstance(temperature, nn.Parameter | LearnableTemperature)
@@ -112,6 +115,7 @@ class SupCLLoss(nn.Module):
         self.gather = gather
         self.process_group = process_group
         self.tile_size = tile_size
+        self.track = track
         self.keep = check_number("keep", keep, 0.0, 1e6)
         self.last = None
         self.degenerate_batches = 0
@@ -133,7 +137,7 @@ class SupCLLoss(nn.Module):
                 "call with reference=, another embedding of the same samples, or set keep=0",
             )
         fixed = isinstance(self.temperature, float) and not callable(self.alpha)
-        if torch.compiler.is_compiling() and fixed and not self.gather:
+        if torch.compiler.is_compiling() and fixed and not (self.gather or self.track):
             return self._compiled(embeddings, labels, instances, reference)
         arguments = {name: getattr(self, name) for name in _ARGUMENTS}
         arguments |= {"alpha": self.alpha_now, "temperature": self.temperature_now()}

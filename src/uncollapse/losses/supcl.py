@@ -21,6 +21,7 @@ from uncollapse.losses._engine.definition import Definition, Scope, Term
 from uncollapse.losses._engine.objective import evaluate
 from uncollapse.losses.degenerate import warn_of
 from uncollapse.losses.retention import RetentionTerms
+from uncollapse.losses.spread import ClassSpread, Tracked
 from uncollapse.records import AnchorsWithoutPositives, Conventions, OneClass, Reduction, SelfPairs
 
 
@@ -233,6 +234,7 @@ class SupCLTerms:
         kept: Of `SupCLLoss` with keep > 0: 1 - retention, which is in the loss times keep, and the
             classes that it is a mean of. None without keep.
         alpha, temperature: What this batch was weighed with.
+        tracked: With track, the sums behind `spread`.
         degenerate: What the batch lacks, where it counts as 0 (degenerate="zero"); its terms are
             then None and its counts 0. None for every other batch.
 
@@ -255,6 +257,20 @@ class SupCLTerms:
     degenerate: str | None = None
     alpha: float | None = None
     temperature: float | None = None
+    tracked: Tracked | None = None
+
+    @property
+    def spread(self) -> ClassSpread | None:
+        """Variance inside the classes, computed when it is first asked for; None without track."""
+        return None if self.tracked is None else self.tracked.spread
+
+    @property
+    def within_class_variance(self) -> dict[int, float]:
+        """By label, of the classes with two instances in the batch; empty without track."""
+        if (spread := self.spread) is None:
+            return {}
+        pairs = zip(spread.labels.tolist(), spread.within_class_variance.tolist(), strict=True)
+        return {label: value for label, value in pairs if value == value}
 
 
 def supcl_terms(
@@ -271,12 +287,14 @@ def supcl_terms(
     degenerate: Degenerate = "error",
     normalize: bool = True,
     gather: bool = False,
+    track: bool = False,
     process_group: dist.ProcessGroup | None = None,
     tile_size: int | None = None,
 ) -> SupCLTerms:
     """`supcl_loss` with its two terms apart, for logging, at no extra cost.
 
-    Arguments and errors are those of `supcl_loss`.
+    Arguments and errors are those of `supcl_loss`; with `track` the terms have `spread`, the
+    variance inside each class of the batch, from sums that the loss has anyway.
 
     Returns:
         The loss, which has the gradient, its terms and the number of anchors without a positive.
@@ -294,7 +312,7 @@ def supcl_terms(
     definition = supcl_definition(alpha, conventions)
     tau, learned = read_temperature(temperature)
     options = Options(
-        tau, normalize, gather, process_group, tile_size, degenerate, learned is not None
+        tau, normalize, gather, process_group, tile_size, degenerate, learned is not None, track
     )
     evaluated = evaluate(embeddings, labels, instances, definition, options, learned)
     supervised, self_supervised = evaluated.values
@@ -309,4 +327,5 @@ def supcl_terms(
         degenerate=lacks,
         alpha=float(alpha),
         temperature=tau,
+        tracked=None if evaluated.sums is None else Tracked(evaluated.sums),
     )

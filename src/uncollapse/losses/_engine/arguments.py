@@ -43,16 +43,20 @@ class Options:
     tile_size: int | None = None  # None for a choice by batch and device.
     degenerate: Degenerate = "error"  # What a batch without pairs is.
     learned: bool = False  # Whether the temperature has a gradient.
+    track: bool = False  # Whether sums over classes are handed out.
 
     def __post_init__(self) -> None:
         check_degenerate(self.degenerate)
         temperature = check_number("temperature", self.temperature, 1e-6, 1e6)
         object.__setattr__(self, "temperature", temperature)
-        for name in ("normalize", "gather"):
+        for name in ("normalize", "gather", "track"):
             flag = getattr(self, name)
             # A string would be true whatever it says.
             if not isinstance(flag, bool):
                 raise InputError(f"{name} True or False", f"{name} = {flag!r}", "choose one")
+        if self.track and not self.normalize:
+            expected = "normalize=True with track, whose variances are those of unit vectors"
+            raise InputError(expected, "normalize=False", "leave track out")
         size = self.tile_size
         is_size = isinstance(size, int) and not isinstance(size, bool) and size > 0
         if size is not None and not is_size:

@@ -52,7 +52,8 @@ class Grouping:
     """A batch sorted by class and instance; each unlabelled instance is a class of its own."""
 
     order: Tensor  # (N,) int64: row k of the sorted batch is row order[k] of the caller's.
-    labelled: Tensor  # (N,) bool, in sorted order like everything below.
+    labels: Tensor  # (N,) int64, in sorted order like everything below.
+    labelled: Tensor  # (N,) bool.
     classes: Runs
     instances: Runs
     instances_of_classes: Runs  # Runs of one class in a list of instances.
@@ -80,6 +81,7 @@ def group(labels: Tensor, instances: Tensor) -> Grouping:
     instance_runs = _runs(new_instance)
     return Grouping(
         order=by_instance.index_select(0, by_label),
+        labels=labels,
         labelled=labelled,
         classes=_runs(new_class),
         instances=instance_runs,

@@ -17,9 +17,20 @@ from uncollapse.losses._engine.arguments import DegenerateBatchError, Ids, Optio
 from uncollapse.losses._engine.backward import Quotients, add_gradient
 from uncollapse.losses._engine.batch import Batch, lay_out, read_batch
 from uncollapse.losses._engine.definition import Definition, Positives, TermPairs, weigh_pairs
+from uncollapse.losses._engine.grouping import Grouping
 from uncollapse.losses._engine.partition import single_threaded
 from uncollapse.losses._engine.row_sums import PairsAgainstNegatives, log_denominators
 from uncollapse.losses._engine.tiles import Layout
+
+
+@dataclass(frozen=True)
+class ClassSums:
+    """Of a batch, sums over classes C_c and over instances I_k of scaled rows y = u / sqrt(tau)."""
+
+    class_squares: Tensor  # (C,) |C_c|^2.
+    instance_squares: Tensor  # (K,) |I_k|^2.
+    grouping: Grouping
+    temperature: float
 
 
 @dataclass(frozen=True)
@@ -30,6 +41,7 @@ class Evaluated:
     values: list[Tensor | None]  # Scalars, not part of it; None if the batch has no such pair.
     anchors_without_positives: list[int]
     lacks: DegenerateBatchError | None = None  # Why the batch counts as nothing, where it does.
+    sums: ClassSums | None = None  # Where they are tracked.
 
 
 def evaluate(
@@ -129,7 +141,8 @@ def compute(
             nothing = Evaluated(rows.new_zeros(()), [None] * count, [0] * count, lacks)
             slope = rows.new_zeros(()) if options.learned else None
             return flat, Computed(nothing, gradient, slope)
-        values = _evaluate_terms(batch, terms, gradient)
+        values, positives = _evaluate_terms(batch, terms, gradient)
+        sums = positives.class_sums(options) if positives and options.track else None
         total = rows.new_zeros((), dtype=precise_dtype(rows.device))
         for pairs, value in zip(terms, values, strict=True):
             total.add_(value, alpha=pairs.term.weight)
@@ -139,7 +152,8 @@ def compute(
         for pairs, value in zip(terms, values, strict=True)
     ]
     lacking = [pairs.anchors_without_positives for pairs in terms]
-    return flat, Computed(Evaluated(total.to(rows.dtype), shown, lacking), pulled, slope)
+    evaluated = Evaluated(total.to(rows.dtype), shown, lacking, sums=sums)
+    return flat, Computed(evaluated, pulled, slope)
 
 
 class _Loss(torch.autograd.Function):
@@ -183,7 +197,9 @@ class _Gradient(torch.autograd.Function):
         )
 
 
-def _evaluate_terms(batch: Batch, terms: list[TermPairs], gradient: Tensor | None) -> list[Tensor]:
+def _evaluate_terms(
+    batch: Batch, terms: list[TermPairs], gradient: Tensor | None
+) -> tuple[list[Tensor], _PositiveSums | None]:
     """Each term's value, not yet weighed; the loss's gradient is added to `gradient`.
 
         L = sum_t weight_t sum_i sum_{j in P_t(i)} w_ti (log D_i - s_ij),  D_i of the term's scope
@@ -191,7 +207,7 @@ def _evaluate_terms(batch: Batch, terms: list[TermPairs], gradient: Tensor | Non
     Each scope has a term of weight other than 0; a second scope is "own class".
     """
     if terms[0].term.scope == "other classes":
-        return [_against_negatives(batch, terms[0], gradient)]
+        return [_against_negatives(batch, terms[0], gradient)], None
     layout, keep = batch.layout, gradient is not None
     scopes = list(dict.fromkeys(pairs.term.scope for pairs in terms))
     denominators = log_denominators(layout, scopes[0], own_classes=len(scopes) > 1, keep=keep)
@@ -208,7 +224,8 @@ def _evaluate_terms(batch: Batch, terms: list[TermPairs], gradient: Tensor | Non
         add_gradient(layout, denominators, quotients, gradient)
         views, classes = _pair_weights(terms, "views"), _pair_weights(terms, "class")
         positives.subtract_gradient(views, classes, gradient)
-    return [_value(pairs, log_columns[pairs.term.scope], positives) for pairs in terms]
+    values = [_value(pairs, log_columns[pairs.term.scope], positives) for pairs in terms]
+    return values, positives
 
 
 def _pair_weights(terms: list[TermPairs], kind: Positives) -> Tensor | None:
@@ -286,6 +303,12 @@ class _PositiveSums:
         """Scalar: sum of c_i y_i.y_j over pairs of a class, of two instances, c = weights (N,)."""
         products = _products(self.by_instance, self._classes_of_instances())
         return self._per_instance(weights).dot(products.sub_(self.instance_squares))
+
+    def class_sums(self, options: Options) -> ClassSums:
+        """What says how far the classes are spread."""
+        squares = _products(self.by_class, self.by_class)
+        grouping = self.layout.grouping
+        return ClassSums(squares, self.instance_squares, grouping, options.temperature)
 
     def subtract_gradient(
         self, view_weights: Tensor | None, class_weights: Tensor | None, gradient: Tensor
