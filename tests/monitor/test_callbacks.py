@@ -104,6 +104,41 @@ def test_views_of_an_instance_give_its_variance(digits):
     )
 
 
+def two_passes(model, batch):
+    """Views by dropout alone, from the hidden layer of the encoder below."""
+    return torch.stack([model(batch[0]), model(batch[0])], dim=1), batch[1]
+
+
+def test_dropout_makes_no_views_in_evaluation_mode(digits):
+    torch.manual_seed(0)
+    model, loader = Encoder(), DataLoader(digits, 100)
+    off = measure_model(model, loader, two_passes)
+    one = measure_model(model, loader, embed)
+    assert off.view_variance.estimate is None
+    assert off.instance_variance.estimate is None
+    assert off.share == one.share
+    assert off.conditions.views
+    assert [r.code for r in off.reasons if r.code[:4] == "UC51" or r.code == "UC501"] == ["UC513"]
+    assert {c.view_variance.estimate for c in off.classes} == {None}
+
+
+def test_with_dropout_on_its_views_are_judged(digits):
+    """Instances that dropout drowns: said by UC202 and UC206, which views that coincide silence."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(64, 512), nn.Dropout(0.5))
+    nn.init.normal_(model[0].weight, std=0.5 / 64)
+    nn.init.normal_(model[0].bias)
+    model[0].weight.data[:, 0] = torch.randn(512) / 4  # which class it is
+    loader = DataLoader(digits, 100)
+    found = measure_model(model, loader, two_passes, dropout=True)
+    assert [reason.code for reason in found.reasons][:2] == ["UC206", "UC202"]
+    assert found.view_variance.estimate == pytest.approx(0.5, abs=0.01)
+    silent = {reason.code for reason in measure_model(model, loader, two_passes).reasons}
+    assert "UC513" in silent
+    assert not {"UC202", "UC206"} & silent
+    assert model[1].training
+
+
 @pytest.mark.parametrize("training", [True, False])
 def test_the_model_is_left_as_it_was_found(digits, training):
     model = Encoder().train(training)
@@ -403,7 +438,7 @@ def test_no_warning_without_collapse(digits):
 
 
 def test_other_rows_than_at_the_start_give_a_warning_and_no_retention(digits):
-    from uncollapse.monitor._measure_model import Watch
+    from uncollapse.monitor._watch import Watch
 
     model, watch = Encoder(), Watch(embed, None)
     watch._remember_start(model, DataLoader(digits, 100), sharded=False)

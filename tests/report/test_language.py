@@ -101,6 +101,7 @@ def test_every_reason_that_a_measurement_can_give_is_translated():
         measure((means + 0.05 * noise)[::10], labels[::10], **options),
         *(measure(means + 0.3 * noise, labels, prediction=p, **options) for p in networks),
         measure(noise, labels, prediction=networks[0], layer="backbone", **options),
+        measure(np.stack([noise, noise], axis=1), labels, **options),
     ]
     japanese = language("ja")
     codes = set()
@@ -113,7 +114,7 @@ def test_every_reason_that_a_measurement_can_give_is_translated():
     assert known == {"below", "consistent", "above", "other-layer"}
     shared = {"UC101", "UC103", "UC203", "UC204", "UC208", "UC402", "UC405", "UC501", "UC503"}
     against = {"UC209", "UC210", "UC211", "UC303", "UC304", "UC403", "UC404", "UC505", "UC506"}
-    assert shared | against | {"UC511", "UC512"} <= codes
+    assert shared | against | {"UC511", "UC512", "UC513"} <= codes
 
 
 def _beside(prediction, within, layer):

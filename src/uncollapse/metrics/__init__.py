@@ -8,7 +8,13 @@ from uncollapse.metrics._reference import Reference, retention
 from uncollapse.metrics._retention import PERMUTATIONS
 from uncollapse.metrics.from_files import accumulate_files, measure_files
 from uncollapse.metrics.linear_map import LinearMap, fit_linear_map
-from uncollapse.metrics.moments import EXTRA, Classes, ClassMoments, features_by_class
+from uncollapse.metrics.moments import (
+    EXTRA,
+    Classes,
+    ClassMoments,
+    features_by_class,
+    with_views_that_differ,
+)
 from uncollapse.metrics.persist import check_place, load_state, save_state
 from uncollapse.metrics.selection import scores
 from uncollapse.metrics.stream import Accumulator
@@ -49,4 +55,5 @@ __all__ = [
     "retention",
     "save_state",
     "scores",
+    "with_views_that_differ",
 ]

@@ -193,7 +193,14 @@ def build_record(
     share = told.share if told.share != macro.share else None
     secondary = secondary_measures(classes, macro.variances, beside.uniformity, beside.nc1_null)
     known = Known(
-        beside.probe, beside.slices, reference, units, share, secondary.first_direction, layer
+        beside.probe,
+        beside.slices,
+        reference,
+        units,
+        share,
+        secondary.first_direction,
+        layer,
+        classes.same_views,
     )
     judged = for_the_whole(macro, units, confidence)
     verdict, reasons = judge(judged, classes.names, margins, prediction, known)

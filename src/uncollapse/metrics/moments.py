@@ -34,6 +34,10 @@ Integers = NDArray[np.int64]
 EXTRA = 6
 SQUARE, COUNT, COUNT_SQUARE, COSINE, COSINE_COUNT, VIEW_MEAN_SQUARE = range(-EXTRA, 0)
 
+# Variance between views that differ by the rounding of float32 alone; between instances, of those
+# that are one point.
+_SAME_VIEWS, _SAME_INSTANCES = 1e-12, 1e-9
+
 
 def instance_features(rows: Floats, instances: Integers | None) -> Floats:
     """(units, d + 6) features of unit vectors (N, d), each instance its own unit, in code order."""
@@ -185,6 +189,17 @@ class ClassMoments:
         centred = self.rows - self.totals / self.units
         return np.asarray(centred.T @ centred)
 
+    def without_views(self) -> ClassMoments:
+        """The same as if every instance had one view, the mean of those that it has."""
+        kept = np.ones(len(self.totals))
+        kept[[COSINE, COSINE_COUNT]] = 0
+        return replace(
+            self,
+            totals=self.totals * kept,
+            scatter=None if self.scatter is None else self.scatter * np.outer(kept, kept),
+            rows=None if self.rows is None else self.rows * kept,
+        )
+
     def products(self, functionals: Floats) -> Floats:
         """The (j, j) matrix sum_g (f_a . x_g)(f_b . x_g) for functionals with f . totals = 0."""
         if self.rows is not None:
@@ -284,6 +299,7 @@ class Classes:
     unknown_copies: bool = False  # whether there are copies, it is not known of which classes
     part_of_copies: bool = False  # whether a part of the rows stood for all, to find copies
     stored: str = ""  # what quantised embeddings hold, as `stored_as` has it
+    same_views: bool = False  # whether views of an instance coincide, and so say nothing
 
     @property
     def counts(self) -> dict[Any, int]:
@@ -303,6 +319,27 @@ class Classes:
             instances=[self.instances[c] for c in kept],
             dropped={**self.dropped, "alone_in_class": alone} if alone else self.dropped,
         )
+
+
+def with_views_that_differ(classes: Classes) -> Classes:
+    """The classes without their views, where those of every instance coincide.
+
+    Dropout makes no views in evaluation mode: that they coincide says nothing of the views of
+    training. Where instances coincide as well, so that each class is a point, the views stay.
+    """
+    cosines = sum(float(moments.totals[COSINE]) for moments in classes.instances)
+    count = sum(float(moments.totals[COSINE_COUNT]) for moments in classes.instances)
+    if not count or count - cosines > _SAME_VIEWS * count:
+        return classes
+    spread = (m.totals[VIEW_MEAN_SQUARE] - m.sum @ m.mean for m in classes.instances)
+    if sum(spread) <= _SAME_INSTANCES * count:
+        return classes
+    return replace(
+        classes,
+        units=[moments.without_views() for moments in classes.units],
+        instances=[moments.without_views() for moments in classes.instances],
+        same_views=True,
+    )
 
 
 def features_by_class(sample: Sample) -> Iterator[tuple[int, Floats, Integers | None, int]]:
@@ -351,7 +388,7 @@ def classes_of(sample: Sample, *, keep_bytes: int = 0) -> Classes:
         if keep:
             points.append(features[:, : sample.matrix.shape[1]])
             owners += [] if groups is None else [groups]
-    return Classes(
+    found = Classes(
         tuple(names),
         units,
         instances,
@@ -365,3 +402,4 @@ def classes_of(sample: Sample, *, keep_bytes: int = 0) -> Classes:
         linked=sample.copies is not None and sample.copies.units is not None,
         stored=stored_as(sample.matrix),
     )
+    return with_views_that_differ(found)

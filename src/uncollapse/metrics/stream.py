@@ -17,7 +17,14 @@ from uncollapse.metrics._measure import build_record
 from uncollapse.metrics._reference import as_reference
 from uncollapse.metrics._retention import PERMUTATIONS, Drawing
 from uncollapse.metrics._stores import BlockStore, GroupStore, ScatterStore, Store
-from uncollapse.metrics.moments import Classes, ClassMoments, Floats, Integers, features_by_class
+from uncollapse.metrics.moments import (
+    Classes,
+    ClassMoments,
+    Floats,
+    Integers,
+    features_by_class,
+    with_views_that_differ,
+)
 from uncollapse.records import Margins, Measurement, Prediction
 from uncollapse.samples import (
     ByRole,
@@ -328,6 +335,7 @@ class Accumulator:
             unknown_copies=linked.unknown,
             stored=self.stored or "",
         ).of_several_units()
+        classes = with_views_that_differ(classes)
         if len(classes.names) < 2:
             kept = ", ".join(map(str, classes.names)) or "none"
             raise InputError(

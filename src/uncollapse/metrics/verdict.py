@@ -62,6 +62,7 @@ class Known:
     share: records.Estimate | None = None  # as it is shown, where that is without its interval
     direction: records.FirstDirection | None = None
     layer: str | None = None
+    same_views: bool = False  # whether there were views, and they coincide
 
 
 NOTHING = Known()
@@ -259,7 +260,7 @@ def _besides(
     yield from another_direction(known.direction, len(levels.per_class))
     yield from _constant(levels, margins.constant, "UC504")
     if levels.variances.view_variance.estimate is None:
-        yield Reason.from_code("UC501")
+        yield Reason.from_code("UC513" if known.same_views else "UC501")
     between = levels.variances.between_class_variance
     least = between.estimate if between.low is None else between.low
     if least is not None and least <= 0:

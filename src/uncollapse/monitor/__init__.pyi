@@ -1,7 +1,9 @@
 from ._measure_model import (
+    measure_model,
+)
+from ._numbers import (
     CollapseWarning,
     as_numbers,
-    measure_model,
     warn_of,
 )
 from .metric import (

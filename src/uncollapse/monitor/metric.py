@@ -188,7 +188,7 @@ class CollapseMetric(Metric):
             dropped=_named(_FAULTS, self.left_out),
             views=any(moments.has_views for moments in units if moments.units > 1),
         ).of_several_units()
-        return classes if len(classes.names) > 1 else None
+        return metrics.with_views_that_differ(classes) if len(classes.names) > 1 else None
 
     def compute(self) -> dict[str, Tensor]:
         """The five variances by name; NaN where one does not exist."""

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from uncollapse.errors import InputError
-from uncollapse.monitor._measure_model import Embed, Watch
+from uncollapse.monitor._measure_model import Embed
+from uncollapse.monitor._watch import Watch
 
 if TYPE_CHECKING:
     TrainerCallback = object
@@ -35,7 +36,8 @@ class CollapseCallback(Watch, TrainerCallback):
         score: Name of a metric of the evaluation (as `eval_accuracy`), 0 or above, that
             `kept_score` takes where the structure of the start is kept. Default: 1 - share.
         lower_is_better: Whether that metric is a loss; it then counts as 1/(1 + loss).
-        options: `prediction`, `margins`, `confidence`, `layer` and `split` of `measure_model`.
+        options: `prediction`, `margins`, `confidence`, `layer`, `split` and `dropout` of
+            `measure_model`.
 
     Attributes:
         measurements: (step, record) of every measurement.
