@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from statistics import fmean, stdev
 
+import keep_told
 from keep_methods import BETAS, REFERENCES
 from keep_runs import (
     ALPHAS,
@@ -197,7 +198,7 @@ def tables() -> dict[str, Iterator[str]]:
     made["betas"] = betas(whole)
     made["bad"] = bad(every)
     made["told"] = told(every)
-    return made
+    return made | {"beforehand": keep_told.beforehand(), "rules": keep_told.rules()}
 
 
 def with_tables(text: str) -> str:

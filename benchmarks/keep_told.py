@@ -1,13 +1,14 @@
-"""Is a reference good enough, and is it known beforehand? The second table of docs/keep.md's part.
+"""Is a reference good enough, and is it known beforehand? Tables of docs/keep.md.
 
     OMP_NUM_THREADS=1 python benchmarks/keep_told.py -o runs/keep-told
-    python benchmarks/keep_told.py -o runs/keep-told --tables
+    python benchmarks/keep_told.py -o runs/keep-told --take
+    python benchmarks/keep_tables.py
 
 Each reference of a data set is asked what can be asked before anything is trained with it, and is
 then kept (weight 1) by SupCon and by alpha .5. A line of OUTPUT/DATA.jsonl is a reference and seed;
 finished ones are not made again. Data sets, networks and draws are those of keep_study.py, and so
 are the references, with two more: each row's reference given to another row of its class
-("shuffled"), and the encoder of text as it is before its own training ("untrained encoder").
+("shuffled"), and the encoder of text or cells before its own training ("untrained encoder").
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -35,6 +37,8 @@ from uncollapse.training.config import EncoderConfig, HeadConfig
 
 BASES = (Method(), Method(alpha=0.5))
 REFERENCES = ("own", "untrained", "collapsed", "noise", "shuffled", "untrained encoder")
+STORED = ROOT / "docs" / "study" / "keep-told.json"
+KEPT, SEEN, LESS, PAYS = 0.35, 0.6, 5.0, 2.0  # The rules' limits, set on these very rows.
 MOST = 200  # Instances of a class that look for their other view.
 ONLY = ("digits", "cells", "text", "satellite", "segments")
 
@@ -153,43 +157,109 @@ def lines(case: Case, seed: int, encoder: Path | None, done: set[str]) -> Iterat
         }
 
 
-def table(folder: Path) -> Iterator[str]:
-    """A row a data set and reference: what is known beforehand, and what keep then changes."""
-    yield (
-        "| data (seeds) | reference | against the input | other view | its finer label, less the"
-        " best run's | keep adds: SupCon | alpha .5 | other view: SupCon | alpha .5 |"
-    )
-    yield "|---" * 9 + "|"
+Lines = dict[str, list[dict[str, Any]]]
+
+
+def take(folder: Path) -> None:
+    """Take the lines of the runs."""
+    found = {}
     for name in ONLY:
         path = folder / f"{name}.jsonl"
-        if not path.exists():
-            continue
-        every = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
-        plain = {line["seed"]: line["runs"] for line in every if line["reference"] == "none"}
-        for reference in REFERENCES:
-            own = [line for line in every if line["reference"] == reference]
-            if own:
-                yield row(name, reference, own, plain)
+        texts = path.read_text("utf-8").splitlines() if path.exists() else []
+        found[name] = [json.loads(text, parse_float=lambda t: round(float(t), 4)) for text in texts]
+    rows = [
+        f'"{name}": [\n' + ",\n".join(map(json.dumps, lines)) + "\n]"
+        for name, lines in found.items()
+    ]
+    STORED.write_text("{\n" + ",\n".join(rows) + "\n}\n", "utf-8")
 
 
-def row(name: str, reference: str, own: list[Any], plain: dict[int, Any]) -> str:
-    """Of a reference."""
+def read() -> Lines:
+    """What is stored."""
+    found: Lines = json.loads(STORED.read_text("utf-8"))
+    return found
 
-    def mean(key: str) -> str:
-        known = [line["told"][key] for line in own if line["told"][key] is not None]
-        return f"{fmean(known):.2f}" if known else "-"
 
-    def added(key: str) -> list[str]:
-        return [
-            f"{100 * fmean(x['runs'][m][key] - plain[x['seed']][m][key] for x in own):+.1f}"
-            for m in plain[own[0]["seed"]]
+def known(lines: list[dict[str, Any]]) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """Each reference with its lines, of the seeds whose runs without keep are there."""
+    plain = {line["seed"]: line["runs"] for line in lines if line["reference"] == "none"}
+    for name in REFERENCES:
+        own = [
+            line | {"plain": plain[line["seed"]]}
+            for line in lines
+            if line["reference"] == name and line["seed"] in plain
         ]
+        if own:
+            yield name, own
 
-    best = [max(r["shots_10"] for r in plain[line["seed"]].values()) for line in own]
-    knows = [line["told"]["reference shots_10"] for line in own]
-    over = 100 * (fmean(knows) - fmean(best))
-    numbers = [mean("inputs"), mean("views"), f"{over:+.1f}", *added("shots_10"), *added("views")]
-    return f"| {name} ({len(own)}) | {reference} | {' | '.join(numbers)} |"
+
+def added(own: list[dict[str, Any]], method: str, key: str) -> float:
+    """What keep adds to the same setting without, points, mean over seeds."""
+    return 100 * fmean(x["runs"][method][key] - x["plain"][method][key] for x in own)
+
+
+def before(own: list[dict[str, Any]], key: str) -> float | None:
+    """What is told beforehand, mean over seeds; None where it cannot be asked."""
+    numbers = [line["told"][key] for line in own if line["told"][key] is not None]
+    return fmean(numbers) if numbers else None
+
+
+def over_best(own: list[dict[str, Any]]) -> float:
+    """The reference's own finer label less that of the better run without keep, points."""
+    best = [max(run["shots_10"] for run in line["plain"].values()) for line in own]
+    return 100 * fmean(
+        line["told"]["reference shots_10"] - b for line, b in zip(own, best, strict=True)
+    )
+
+
+def beforehand() -> Iterator[str]:
+    """A row a data set and reference: what is known beforehand, and what keep then adds."""
+    yield (
+        "| data | reference (seeds) | against the input | other view"
+        " | finer label, over the best run | keep adds: SupCon | alpha .5"
+        " | other view: SupCon | alpha .5 |"
+    )
+    yield "|---" * 9 + "|"
+    for data, lines in read().items():
+        for name, own in known(lines):
+            told = [before(own, key) for key in ("inputs", "views")]
+            numbers = ["-" if each is None else f"{each:.2f}" for each in told]
+            numbers.append(f"{over_best(own):+.1f}")
+            for key in ("shots_10", "views"):
+                numbers += [f"{added(own, method.name, key):+.1f}" for method in BASES]
+            yield f"| {data} | {name} ({len(own)}) | {' | '.join(numbers)} |"
+
+
+def rules() -> Iterator[str]:
+    """How often each rule says beforehand what keep at alpha .5 then does."""
+    yield "| good if | asked of | good, pays | good, does not | bad, pays | bad, does not |"
+    yield "|---" * 6 + "|"
+    every = []
+    for lines in read().values():
+        found = dict(known(lines))
+        inputs = before(found["own"], "views") if "own" in found else None
+        every += [(inputs, own) for own in found.values()]
+    says: dict[str, Callable[[float | None, list[dict[str, Any]]], bool | None]] = {
+        f"retention against the input above {KEPT:g}": lambda _, own: (
+            (before(own, "inputs") or 0) > KEPT
+        ),
+        f"other view found at least {SEEN:g} times as often as by the input": lambda inputs, own: (
+            None
+            if inputs is None or (views := before(own, "views")) is None
+            else views >= SEEN * inputs
+        ),
+        f"its finer label at most {LESS:g} points below the best run": lambda _, own: (
+            over_best(own) >= -LESS
+        ),
+    }
+    for title, rule in says.items():
+        counts: Counter[tuple[bool, bool]] = Counter()
+        for inputs, own in every:
+            said = rule(inputs, own)
+            if said is not None:
+                counts[said, added(own, BASES[-1].name, "shots_10") >= PAYS] += 1
+        cells = [counts[said, pays] for said in (True, False) for pays in (True, False)]
+        yield f"| {title} | {sum(cells)} | {' | '.join(map(str, cells))} |"
 
 
 def main() -> None:
@@ -198,13 +268,14 @@ def main() -> None:
     parser.add_argument("--cells", type=Path, default=ROOT / "solar-features.npz")
     parser.add_argument("--plain", type=Path, help="Cells without augmentation, of older builds.")
     parser.add_argument("--text", type=Path, default=ROOT / "wordnet-features.npz")
-    parser.add_argument("--encoder", type=Path, help="Text's encoder untrained: (N, e) by seed.")
+    parser.add_argument("--encoder", type=Path, help="Text by its encoder untrained, 32-SEED.")
+    parser.add_argument("--untrained", type=Path, help="Cells by their encoder untrained, 32-SEED.")
     parser.add_argument("--only", nargs="+", choices=ONLY, default=ONLY)
     parser.add_argument("--seeds", type=int, default=2)
-    parser.add_argument("--tables", action="store_true", help="Print what is there.")
+    parser.add_argument("--take", action="store_true", help="Take what is there; run nothing.")
     options = parser.parse_args()
-    if options.tables:
-        print("\n".join(table(options.output)))
+    if options.take:
+        take(options.output)
         return
     options.output.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
@@ -215,7 +286,7 @@ def main() -> None:
             text = path.read_text("utf-8") if path.exists() else ""
             every = [json.loads(line) for line in text.splitlines()]
             done = {line["reference"] for line in every if line["seed"] == seed}
-            encoder = options.encoder if name == "text" else None
+            encoder = {"text": options.encoder, "cells": options.untrained}.get(name)
             began = time.process_time()
             for line in lines(case, seed, encoder, done):
                 with path.open("a", encoding="utf-8") as file:
