@@ -150,6 +150,7 @@ def _networks(measured: Sequence[tuple[Case, Measurement]], words: Language) -> 
             }
             key = "intro.levels-network" + ("" if begins is None else "-begins")
             said.append(words.say(key, **values))
+            said += [words.record(str(other), other) for other in network.differs]
     return said
 
 
