@@ -28,6 +28,7 @@ from .metrics import (
     LinearMap,
     Margins,
     Reference,
+    RowTable,
     compare,
     fit_linear_map,
     measure,
@@ -35,6 +36,7 @@ from .metrics import (
     measure_states,
     partition_state,
     retention,
+    row_table,
 )
 from .monitor import CollapseMetric, CollapseWarning, measure_model
 from .pilot import PilotOptions, pilot
@@ -95,6 +97,7 @@ __all__ = [
     "Report",
     "ReportOptions",
     "RetentionTerms",
+    "RowTable",
     "Setting",
     "SimulationOptions",
     "SupCLLoss",
@@ -132,6 +135,7 @@ __all__ = [
     "retention",
     "retention_loss",
     "retention_terms",
+    "row_table",
     "simulate",
     "sincere_loss",
     "ssem",

@@ -63,6 +63,8 @@ class MeasureOptions:
         seed: Seed of permutations, splits and subsamples.
         stream: Read in one pass, without nulls, or hold all rows. [default: stream above 256 MiB]
         interval: Of a stream: exact (leave one out), or blocks (fast; auto).
+        rows: Parquet file for what is worth a look row by row: the nearest row of the class,
+            copies, doubtful labels, neighbours that the reference has and the embedding has lost.
         save: File for a stream's state, its reference in it, to merge with others'.
         layer: Layer's name, for the record.
         split: Part of the rows to measure, by a column named split: train, validation, test or all;
@@ -89,6 +91,7 @@ class MeasureOptions:
     seed: FromZero = 0
     stream: Annotated[bool | None, typer.Option("--stream/--in-memory")] = None
     interval: Literal["auto", "exact", "blocks"] = "auto"
+    rows: Path | None = None
     save: Annotated[Path | None, typer.Option("--save-state")] = None
     layer: str | None = None
     split: str | None = None
@@ -125,6 +128,8 @@ def measure_command(
     }
     beside = None if options.beside == ReferenceFiles() else options.beside
     if options.save is not None:
+        if options.rows is not None:
+            raise InputError("--rows or --save-state", "both", "a state holds no rows")
         state = _saved(sources, options, options.save, beside)
         if callable(prediction):
             prediction = prediction(state.classes().counts)
@@ -147,6 +152,7 @@ def measure_command(
                 probe=ProbeOptions(permutations=options.permutations),
                 permutations=options.permutations,
                 seed=options.seed,
+                rows_to=options.rows,
                 **judged,
             )
     if options.as_json:

@@ -16,6 +16,7 @@ from uncollapse.metrics.moments import (
     with_views_that_differ,
 )
 from uncollapse.metrics.persist import check_place, load_state, save_state
+from uncollapse.metrics.row_table import RowTable, row_table
 from uncollapse.metrics.selection import scores
 from uncollapse.metrics.stream import Accumulator
 from uncollapse.metrics.variance import decompose
@@ -39,6 +40,7 @@ __all__ = [
     "ProbeOptions",
     "Reason",
     "Reference",
+    "RowTable",
     "WithinClassOptions",
     "accumulate_files",
     "build_record",
@@ -53,6 +55,7 @@ __all__ = [
     "measure_states",
     "partition_state",
     "retention",
+    "row_table",
     "save_state",
     "scores",
     "with_views_that_differ",

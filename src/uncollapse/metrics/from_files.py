@@ -18,6 +18,7 @@ from uncollapse.metrics._measure import DEFAULT_PROBE, measure_arrays, within_op
 from uncollapse.metrics._reference import Reference
 from uncollapse.metrics._retention import PERMUTATIONS
 from uncollapse.metrics.persist import Paths, merged_states
+from uncollapse.metrics.row_table import check_table, table_of
 from uncollapse.metrics.stream import Accumulator
 from uncollapse.probes import ProbeOptions
 from uncollapse.progress import Progress, quiet
@@ -65,6 +66,7 @@ def measure_files(
     seed: int = 0,
     layer: str | None = None,
     split: str | None = None,
+    rows_to: Path | None = None,
 ) -> Measurement:
     """Say whether the embeddings in files are collapsed.
 
@@ -99,6 +101,7 @@ def measure_files(
             validation, test (by any of their names), or "all". None: test, else validation, else
             train, where there is such a column, else all rows. Without that column the name is for
             the record alone.
+        rows_to: A parquet file for what is worth a look row by row (`row_table`); in memory only.
 
     Raises:
         InputError: As `measure`, with file and column; also files that are cut short, of another
@@ -114,6 +117,8 @@ def measure_files(
         'collapsed'
     """
     columns, paths = columns or Columns(), sources_of(paths)
+    if rows_to is not None:
+        check_table(rows_to, stream)
     if within_options(probe) is None:
         columns = replace(columns, fine=None)
     beside = _reference_files(reference)
@@ -129,12 +134,14 @@ def measure_files(
         named_part = split is not None
         split = split if reading.judged is None else reading.judged.part
         memory_only = columns.fine is not None or bool(columns.slices)
-        large = _bytes(reading) > _IN_MEMORY_BYTES
+        large = _bytes(reading) > _IN_MEMORY_BYTES and rows_to is None
         other = None if beside is None else _joined(reading, beside)
         if stream or (stream is None and not memory_only and large):
             kind: Literal["exact", "blocks"] = "exact" if interval == "exact" else "blocks"
             state = _accumulated(reading, kind, progress, other)
     if state is not None:
+        if rows_to is not None:
+            check_table(rows_to, True)
         if callable(prediction):
             prediction = prediction(state.classes().counts)
         measured = state.measurement(
@@ -166,6 +173,9 @@ def measure_files(
         )
     except samples.RowError as error:
         raise over_its_file(error, reading) from error
+    if rows_to is not None:
+        beside_it = None if other is None else _reference(rows, other)
+        table_of(reading, rows, beside_it, drop_invalid=drop_invalid).write(rows_to)
     if reading.judged is not None and not named_part and SPLIT_COLUMN not in columns.slices:
         measured = _beside_other_parts(measured, paths, columns, labels_from)
     return _joined_by_position(measured, labels_from)

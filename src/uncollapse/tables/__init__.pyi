@@ -6,6 +6,7 @@ from .beside import (
     IdDigest,
     Joined,
     ReferenceFiles,
+    id_column,
     join_reference,
 )
 from .columns import (
@@ -103,6 +104,7 @@ __all__ = [
     "from_faiss",
     "from_lancedb",
     "from_qdrant",
+    "id_column",
     "is_elsewhere",
     "is_rows",
     "is_table",

@@ -236,6 +236,17 @@ def _key(
     return None
 
 
+def id_column(reading: Reading) -> Array | None:
+    """The ids of the rows that are read, by the first usual name that all files have."""
+    names = _names(reading.others or reading.shards)
+    column = next((name for name in _USUAL_KEYS if name in names), None)
+    if column is None:
+        return None
+    others = replace(reading.columns, slices=(column,), text=(*reading.columns.text, column))
+    parts = list(replace(reading, columns=others).named())
+    return together([part.slices[column] for part in parts])
+
+
 def _names(shards: Sequence[Shard]) -> set[str]:
     """Names of the columns that can hold ids in every file; those of a single array hold none."""
     if not shards or any(shard.path.suffix == ".npy" for shard in shards):
