@@ -13,16 +13,19 @@ from test_pilot import config
 from uncollapse.errors import InputError
 from uncollapse.pilot import Outcome, PilotOptions, PilotResult, Seen, pilot, propose
 from uncollapse.pilot._stages import _scaled
-from uncollapse.pilot.dials import space
-from uncollapse.pilot.search import expected_improvement
+from uncollapse.pilot.dials import _features, space
+from uncollapse.pilot.search import dial_features, expected_improvement
 from uncollapse.records import (
+    Expected,
     LayerScores,
+    NetworkPrediction,
     PilotPlan,
     SettingChange,
     Trial,
     TrialFile,
     changed_config,
 )
+from uncollapse.theory import predict
 from uncollapse.training import build_problem
 
 # Keep changes nothing where gains are invented from alpha and temperature.
@@ -95,6 +98,23 @@ def test_the_grid_holds_any_number_of_changes_and_nothing_that_is_predicted_to_c
     assert all(trial.prediction.instance_variance > 0 for trial in plain)
     assert found.dials["epochs"] == (3, 6)
     assert np.abs(found.features).max() <= 2
+
+
+def test_with_a_calibration_the_feature_is_what_a_network_shows():
+    problem = build_problem(config())
+    setting = problem.setting().with_(alpha=0.2)
+    expected = Expected(estimate=0.3, low=0.2, high=0.4)
+    network = NetworkPrediction(
+        within_class_variance=expected,
+        between_class_variance=expected,
+        alpha_where_spread_begins=None,
+        confidence=0.9,
+    )
+    theory = predict(setting, thresholds=False)
+    rows = [_features((), setting, p, problem) for p in (theory, replace(theory, network=network))]
+    for row, variance in zip(rows, (theory.instance_variance, 0.3), strict=True):
+        wanted = dial_features([0.2], [0.1], [32], variance=[variance])
+        assert row[0] == pytest.approx(wanted[0, 0])
 
 
 def test_epochs_change_by_the_same_factor_in_the_pilot_and_in_what_is_recommended():
