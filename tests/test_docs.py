@@ -54,11 +54,12 @@ def check_console(block: str, folder: Path) -> None:
         assert re.fullmatch(pattern, printed, re.DOTALL), f"{command}\nprinted\n{printed}"
 
 
-# What Lightning warns of on a page that shows it, and no page's own doing.
+# What Lightning and SetFit warn of on a page that shows them, and no page's own doing.
 of_lightning = [
     "ignore:.*isinstance.treespec, LeafSpec.*:FutureWarning",
     "ignore:.*does not have many workers.*",
     "ignore:.*smaller than the logging interval.*",
+    "ignore:'pin_memory' argument is set as true.*",  # SetFit's, on a CPU
 ]
 
 
