@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
@@ -89,8 +90,34 @@ def tell(text: str, *, err: bool = False) -> None:
 
 
 def say(text: str) -> None:
-    """A line on stderr."""
-    tell(text, err=True)
+    """Lines on stderr, with hanging indents."""
+    tell(hanging(text), err=True)
+
+
+def hanging(text: str) -> str:
+    """Lines that are too long, broken between words and set under the text of their first one.
+
+    That begins after a word and two blanks or more, after `note: `, or after blanks alone.
+    """
+    width = shutil.get_terminal_size((110, 24)).columns
+    return "\n".join(_hung(line, width) for line in text.split("\n"))
+
+
+def _hung(line: str, width: int) -> str:
+    lead = re.match(r" +|[\w-]+ {2,}|note: |", line)
+    indent = 0 if lead is None else len(lead[0])
+    broken = textwrap.wrap(
+        line[indent:],
+        max(width - indent, 20),
+        break_long_words=False,
+        break_on_hyphens=False,
+        drop_whitespace=True,
+        replace_whitespace=False,
+        expand_tabs=False,
+    )
+    if len(line) <= width or not broken:
+        return line
+    return line[:indent] + ("\n" + " " * indent).join(broken)
 
 
 @contextmanager

@@ -109,11 +109,12 @@ def _report(text: str, found: DecodedLoss) -> list[str]:
     factor = f", times {found.factor:.4g}" if found.factor != 1 else ""
     alpha = "" if found.alpha is None else f", alpha {found.alpha:g}"
     classes = "" if found.classes is None else f" in {found.classes} equal classes"
+    views = "view" if found.views == 1 else "views"
     lines = [
         *fill(f"{text}: {_headline(found, matching)}", 80).splitlines(),
         "",
         f"loss         {found.convention}{factor}, temperature {found.temperature:g}{alpha}",
-        f"batch        {found.batch} instances{classes} x {found.views} view(s) = "
+        f"batch        {found.batch} instances{classes} x {found.views} {views} = "
         f"{found.embeddings} embeddings",
         "",
     ]

@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from uncollapse.cli._console import hanging
 from uncollapse.cli._setting import FromZero, Language, OptionalOutput, Workers
 from uncollapse.cli.app import app
 from uncollapse.errors import InputError
@@ -175,29 +176,33 @@ def _train_and_measure(config: Path, folder: Path, fine: str) -> Measurement:
     return measured
 
 
+def _line(text: str) -> None:
+    typer.echo(hanging(text))
+
+
 def _conclude(before: Measurement, after: Measurement | None, result: PilotResult) -> None:
     """What was lost, the change, and its gain over the start and over what is free."""
     for name, measured in (("before", before), ("after", after)):
         if measured is not None:
-            typer.echo(f"{name:8s} {measured.verdict}: {_lost(measured)}")
+            _line(f"{name:8s} {measured.verdict}: {_lost(measured)}")
     chosen = result.recommendation
     if chosen is None:
         reason = result.reasons[-1].text
-        typer.echo(f"change   none: the pilot says {result.verdict}: {reason}")
+        _line(f"change   none: the pilot says {result.verdict}: {reason}")
         return
     free = "" if chosen.change else f"{Message(f'free.{chosen.trial}', {})} (no training)"
-    typer.echo(f"change   {free or ', '.join(map(str, chosen.change))}")
+    _line(f"change   {free or ', '.join(map(str, chosen.change))}")
     if (confirmed := chosen.confirmed) is None:
         return
     at = f"(test rows, {len(confirmed.seeds)} fresh seeds)"
-    typer.echo(
+    _line(
         f"gain     {confirmed.gain.in_points()} points over the start: {result.objective.text} {at}"
     )
     if confirmed.over_free is not None:
         more = f"{confirmed.over_free.in_points()} points over the best that needs no training"
-        typer.echo(f"         {more}: {Message(f'free.{chosen.free}', {})}")
+        _line(f"         {more}: {Message(f'free.{chosen.free}', {})}")
     cost = f"{confirmed.task_change.in_points()} points: accuracy of the training label"
-    typer.echo(f"cost     {cost} {at}")
+    _line(f"cost     {cost} {at}")
 
 
 def _lost(measured: Measurement) -> str:

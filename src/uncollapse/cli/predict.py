@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from uncollapse.cli._console import print_json
+from uncollapse.cli._console import hanging, print_json
 from uncollapse.cli._options import Fields, Keywords
 from uncollapse.cli._setting import (
     SETTING,
@@ -129,7 +129,7 @@ def predict_command(options: PredictOptions) -> None:
     lines = _report(setting, prediction, learnt, by_class=each)
     if not noisy:
         lines += _advice(setting, prediction, target, seed, calibration)
-    typer.echo("\n".join([*lines, *(f"note: {note}" for note in prediction.notes)]))
+    typer.echo(hanging("\n".join([*lines, *(f"note: {note}" for note in prediction.notes)])))
 
 
 def _report(
@@ -199,8 +199,9 @@ def describe(setting: Setting) -> str:
         around = f"random batches of {batch.size}"
     else:
         around = "full batch"
+    views = "view" if setting.views == 1 else "views"
     return (
-        f"{data}, {setting.views} view(s), {around}, alpha {setting.alpha:g}, temperature "
+        f"{data}, {setting.views} {views}, {around}, alpha {setting.alpha:g}, temperature "
         f"{setting.temperature:g}, self pairs {setting.self_pairs}d, mean over {setting.reduction}"
     )
 
