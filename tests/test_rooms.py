@@ -36,7 +36,7 @@ MAY_IMPORT = {
     "adapters": {"records", "losses", "metrics", "monitor"},
     "simulation": {"records", "losses"},
     "pilot": {"records", "theory", "losses", "metrics", "probes", "data", "training"},
-    "report": {"records", "theory", "metrics", "tables"},
+    "report": {"records", "theory", "metrics", "tables", "data"},
 }
 MAY_IMPORT["cli"] = set(MAY_IMPORT)
 

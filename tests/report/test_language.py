@@ -1,14 +1,17 @@
 """Both languages say the same things, and every sentence of the records is translated."""
 
+import re
 import string
 import tomllib
 from dataclasses import replace
 from importlib.resources import files
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from uncollapse.records import (
+    REASONS,
     SENTENCES,
     Expected,
     Interval,
@@ -131,6 +134,22 @@ def _beside(prediction, within, layer):
         differs=tuple(Message(key, values) for key in keys) if layer else (),
     )
     return replace(prediction, network=network)
+
+
+def test_every_code_has_its_meaning_and_every_deciding_one_a_headline():
+    """On the page, and in the first line of a report."""
+    from uncollapse.report.decide.lookup import BY_SHARE, HEADLINES
+
+    page = (Path(__file__).parents[2] / "docs" / "checks.md").read_text("utf-8")
+    explained = set(re.findall(r"^\| (UC\d{3})", page, re.MULTILINE))
+    deciding = {code for code in REASONS if code[2] in "1234"}
+    assert deciding == HEADLINES | set(BY_SHARE)
+    for code in ("en", "ja"):
+        known = words(code)
+        assert {key.partition("|")[2] for key in known if key.startswith("codes|")} == explained
+        assert {f"headline|{name}" for name in HEADLINES} <= set(known)
+        advised = {REASONS[name][2] for name in deciding if name[2] in "12"} - {""}
+        assert {f"change|{name}" for name in advised} <= set(known)
 
 
 def test_notes_are_translated():

@@ -10,7 +10,7 @@ import pytest
 from markup import IMAGE, SCRIPT, Text
 
 from uncollapse import InputError, ReportOptions, build_report, compare, measure
-from uncollapse.report.charts.measured import variance_chart
+from uncollapse.report.charts.measured import interval_chart, share_rows
 from uncollapse.report.decide.lookup import class_rows
 from uncollapse.report.language import language
 from uncollapse.report.page import MOST_BYTES
@@ -58,36 +58,41 @@ def test_numbers_are_those_of_the_rooms_they_come_from(two, runs):
     assert two.comparison == compare(*found)
 
 
+def sections(html):
+    """Names of the page's sections, in order."""
+    return re.findall(r'<section (?:id|class="block(?: full)?" id)="([a-z-]+)"', html)
+
+
 def test_the_page_holds_every_part_in_order(two):
     html = two.to_html()
     page = Text(html)
-    headings = (
-        "What to change",
-        "How sure we are",
-        "Before and after",
-        "Phase diagram",
-        "Variance of each class",
-        "Where the variance lies",
-        "What the frozen embedding lets read",
-        "The embedding",
-        "Dimensions that the spread uses",
-        "During training",
-        "Secondary measures",
-        "Data and splits",
-        "Commands",
-        "Limits of the method",
-        "What was not given",
-    )
-    text = page.text.split("For the auditor", 1)[1]
-    places = [page.text.rindex(one) for one in headings]
-    assert places == sorted(places)
-    assert "Slices" not in text
-    assert "no slices" in text
+    engineer = ["why", "variance", "levels", "picture", "near", "comparison", "phase", "layers"]
+    engineer += ["probes", "spectrum", "training", "secondary"]
+    auditor = ["responsibility", "absent", "made", "commands", "data", "margins", "cost"]
+    auditor += ["settings", "inputs", "configuration", "conventions", "limits", "headings"]
+    auditor = [f"audit-{name}" for name in (*auditor, "codes")]
+    assert sections(html) == ["decision", *engineer, *auditor]
+    assert "no slices" in page.text
     assert "25 November 2026, 09:05 UTC" in page.text
     fingerprint = two.inputs.cases[0].run.data.fingerprint
     assert fingerprint in page.text
     assert all(source.sha256 in page.text for source in two.inputs.sources)
     assert len(html.encode()) < MOST_BYTES
+
+
+def first_screen(html):
+    """The text above the fold: the decision's section fills the first screen."""
+    return Text(html.split('<div class="first">')[1].split("<nav")[0]).text
+
+
+def test_the_first_screen_has_no_code_and_no_path(two, pilot_folder):
+    for report in (two, build_report([pilot_folder])):
+        for code in ("en", "ja"):
+            html = replace(report, language=code).to_html()
+            assert not re.search(r"UC\d{3}|loss\.|`|--|/|\.yaml", first_screen(html))
+            named = set(re.findall(r'href="#(UC\d+)"', html))
+            assert named == {reason.code for reason in report.decision.reasons}
+            assert named <= set(re.findall(r'<dt id="(UC\d+)"', html))
 
 
 def test_the_page_is_self_contained_and_says_so(two):
@@ -123,7 +128,7 @@ def test_markup_in_a_users_file_is_shown_and_not_run(hostile):
     assert SCRIPT not in html
     assert IMAGE not in html
     data = json.loads(re.search(r'id="charts">(.*?)</script>', html, re.DOTALL)[1])
-    assert any(row["c"] == SCRIPT for row in data["data"]["points0"])
+    assert SCRIPT in data["data"]["points0"]["c"]
     card = report.to_markdown()
     assert "<script" not in card
     assert "<img" not in card
@@ -137,7 +142,8 @@ def test_a_pilot_recommends(pilot, tmp_path):
     assert [mark.role for mark in report.marks] == ["before", "recommended"]
     html = report.to_html()
     page = Text(html)
-    for words in ("+13.0 points", "3 fresh seeds", "Trials of the pilot", "no memory", "failed"):
+    assert "pilot" in sections(html)
+    for words in ("+13.0 points", "3 fresh seeds", "no memory", "failed"):
         assert words in page.text
     assert f"other {SCRIPT}" in page.text
     assert "img" not in page.tags
@@ -148,13 +154,14 @@ def test_a_pilot_recommends(pilot, tmp_path):
 
 def test_a_pilots_folder_has_the_embeddings_of_before_and_after(pilot_folder):
     report = build_report([pilot_folder])
-    assert [case.name for case in report.inputs.cases] == ["start/seed-7", "a/seed-7"]
+    assert [case.name for case in report.inputs.cases] == ["start", "recommended"]
     assert [mark.role for mark in report.marks] == ["before", "recommended"]
     html = report.to_html()
     charts = json.loads(re.search(r'id="charts">(.*?)</script>', html, re.DOTALL)[1])
     assert {"phase", "pilot", "picture-0-0", "picture-1-1", "spectrum"} <= set(charts["specs"])
     page = Text(html)
-    for words in ("lets read, before and after", "Conditions of the pilot", "7, 8, 9", "Dunnett"):
+    assert {"transfer", "audit-pilot-conditions"} <= set(sections(html))
+    for words in ("7, 8, 9", "Dunnett"):
         assert words in page.text
     assert not {"embeddings", "pair", "probe", "pilot", "setting"} & set(report.absent)
 
@@ -265,7 +272,7 @@ def test_a_stream_is_the_measurement_of_all_rows(monkeypatch, tmp_path):
     assert len(streamed.points[""].x) == 100
     text = Text(report.to_html()).text
     assert "100 of 3,000 rows" in text
-    assert "random part of the rows" in text
+    assert "drawn class by class" in text
 
 
 def test_a_page_never_grows_beyond_its_size(monkeypatch, hostile):
@@ -319,6 +326,7 @@ def test_a_small_collapsed_class_is_in_the_picture_and_dots_are_on_their_axis(tm
     (case,) = build_report([tmp_path / "giant.npz"]).inputs.cases
     shown = list(next(iter(case.points.values())).label)
     assert len(shown) == 1500
+    # Class by class: of the rare ones every row, of the large one the rest.
     assert (shown.count("1"), shown.count("2")) == (10, 10)
     # Two rows in each class have no interval, and estimates that are no smaller for it.
     labels = np.repeat(np.arange(20), 2)
@@ -326,8 +334,9 @@ def test_a_small_collapsed_class_is_in_the_picture_and_dots_are_on_their_axis(tm
     np.savez(tmp_path / "two.npz", z=rows, label=labels)
     (case,) = build_report([tmp_path / "two.npz"]).inputs.cases
     classes = class_rows([case], None)
-    chart = variance_chart(classes, False, language("en"))
-    most = max(row.value.estimate for row in classes)
+    drawn = share_rows(classes, language("en"))
+    chart = interval_chart(drawn, language("en"), title="share", section="variance")
+    most = max(row.measured.share.estimate for row in classes)
     assert all(row.value.high is None for row in classes)
     assert float(re.search(r'"domainMax": ([0-9.]+)', json.dumps(chart))[1]) >= most
 

@@ -74,11 +74,12 @@ def result():
 def test_the_trade_is_drawn_and_listed_the_best_first(result):
     section = trade_section(result, Language("en"))
     (table,) = section.tables
-    assert [row[2] for row in table.rows] == ["recommended", "free", "present setting"]
+    assert [row[2] for row in table.rows] == ["recommended", "no training", "present setting"]
     assert [row[5] for row in table.rows] == ["yes, on the front", "no", "yes"]
     line, filled, hollow, *_ = section.figures[0].spec["layer"]
     names = [[row["short"] for row in part["data"]["values"]] for part in (line, filled, hollow)]
-    assert names == [["backbone"], ["backbone", "start"], ["inputs"]]
+    head = "layer before the head"
+    assert names == [[head], [head, "present setting"], ["raw inputs"]]
     assert (filled["mark"]["filled"], hollow["mark"]["filled"]) == (True, False)
     said = trade_section(result, Language("ja"))
     assert "バックボーン" in said.tables[0].rows[0][0]
@@ -87,9 +88,9 @@ def test_the_trade_is_drawn_and_listed_the_best_first(result):
 
 def test_a_free_layer_is_set_against_the_layer_of_the_start(result):
     (table,) = transfer_section(result, Language("en")).tables
-    assert table.rows[0][1] == "projector to backbone"
+    assert table.rows[0][1] == "projector to layer before the head"
     assert table.rows[0][2:4] == ["60.5 %", "80.5 %"]
-    assert [row[1] for row in table.rows[2:]] == ["backbone", "backbone"]
+    assert [row[1] for row in table.rows[2:]] == ["layer before the head"] * 2
 
 
 def test_what_is_free_is_no_training(result):

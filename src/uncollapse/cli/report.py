@@ -19,8 +19,11 @@ from uncollapse.tables import Query
 
 ENDINGS = {"html": ".html", "json": ".json", "markdown": ".md"}
 SAMPLE = Annotated[int, typer.Option(min=10, max=5000)]
+USE = ("intended_use", "deployed_layer", "approver")
 READING = Fields(
-    ReportOptions, ("layer", "columns", "sample", "seed"), {"sample": SAMPLE, "seed": FromZero}
+    ReportOptions,
+    ("layer", "columns", "sample", "seed", *USE),
+    {"sample": SAMPLE, "seed": FromZero},
 )
 
 
@@ -72,6 +75,7 @@ def report_command(
             given.language,
             options=ReportOptions(**given.reading),
             progress=lambda step: update(step.done, step.total, stage=step.stage),
+            folder="" if is_stream(file) else file.parent,
         )
         update(0, None, stage="writing")
         make = {"html": report.to_html, "json": report.to_json, "markdown": report.to_markdown}

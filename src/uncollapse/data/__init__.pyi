@@ -1,3 +1,6 @@
+from ._thumbnails import (
+    thumbnail,
+)
 from .augmentations import (
     Draws,
     KorniaOperation,
@@ -91,5 +94,6 @@ __all__ = [
     "make_sampler",
     "make_split",
     "preset",
+    "thumbnail",
     "training_scales",
 ]

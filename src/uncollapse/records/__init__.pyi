@@ -45,6 +45,9 @@ from .decoded import (
     LossState,
     OtherReading,
 )
+from .environment import (
+    Environment,
+)
 from .influences import (
     Influences,
 )
@@ -232,6 +235,7 @@ __all__ = [
     "DecodedLoss",
     "DirectionalDistance",
     "Document",
+    "Environment",
     "EpochLine",
     "Estimate",
     "Expected",

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal, Self
 from uncollapse.errors import InputError
 from uncollapse.records import scalars
 from uncollapse.records.codec import Document, Part, RefusedError
+from uncollapse.records.environment import Environment
 from uncollapse.records.prediction import Prediction
 from uncollapse.records.reading import parse_json, read_text
 from uncollapse.records.setting import Setting
@@ -101,6 +102,7 @@ class RunRecord(Document):
         steps_per_epoch: Batches of an epoch.
         parameters: Of the model.
         versions: Of the packages that matter.
+        environment: Machine, threads and code; None in older files.
         prediction: What theory says; None where it was not asked.
         keep: What the loss keeps; None without keep.
         before: Measures of validation rows before the first step; empty where none were made.
@@ -122,6 +124,7 @@ class RunRecord(Document):
     parameters: scalars.Count | None = None
     command: tuple[str, ...] = ()
     versions: dict[str, str] = field(default_factory=dict)
+    environment: Environment | None = None
     prediction: Prediction | None = None
     keep: KeptReference | None = None
     before: dict[str, float] = field(default_factory=dict)

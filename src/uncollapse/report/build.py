@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
+from pathlib import Path
 
 from uncollapse.progress import OnStep, no_steps
+from uncollapse.records import Environment
 from uncollapse.report.decide import decide as says
 from uncollapse.report.decide.decide import Content
 from uncollapse.report.decide.phase import phase_diagram
@@ -14,6 +16,9 @@ from uncollapse.report.language import Code
 from uncollapse.report.language import language as spoken
 from uncollapse.report.read.inputs import Record, read_inputs
 from uncollapse.tables import Source
+
+# What the report itself is made with.
+PACKAGES = ("uncollapse", "numpy", "scipy", "altair", "vl-convert-python", "jinja2", "babel")
 
 
 class Report(Content):
@@ -56,6 +61,7 @@ def build_report(
     options: ReportOptions | None = None,
     created: datetime | None = None,
     progress: OnStep = no_steps,
+    folder: str | Path = "",
 ) -> Report:
     """Read measurements, runs, pilots and embeddings, and say what to do.
 
@@ -68,6 +74,7 @@ def build_report(
         options: How embeddings are read, and how many rows a picture shows.
         created: The time that the report carries; now where left out.
         progress: Called before each path is read.
+        folder: Where the report will lie: paths are shown relative to it.
 
     Returns:
         The report; `to_html`, `to_json` and `to_markdown` write it.
@@ -89,6 +96,7 @@ def build_report(
     options = options or ReportOptions()
     inputs = read_inputs(paths, options, progress)
     decision = says.decide(inputs, options.layer)
+    use = says.Use(options.intended_use, options.deployed_layer, options.approver)
     setting, placed = says.diagram_setting(inputs), says.marks(inputs, decision)
     taus = [mark.tau for mark in placed if mark.role != "recommended"]
     return Report(
@@ -100,5 +108,8 @@ def build_report(
         comparison=says.compared_measurements(inputs, options.layer),
         diagram=None if setting is None else phase_diagram(setting, taus),
         marks=placed,
-        absent=says.absent(inputs),
+        absent=says.absent(inputs, use),
+        made=Environment.now(PACKAGES),
+        use=use,
+        folder=str(folder),
     )

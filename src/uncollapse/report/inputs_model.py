@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,9 @@ class ReportOptions:
         layer: Layer that it is about. [default: the projector where there is one]
         sample: Rows that a picture shows at most.
         seed: Seed of the rows in pictures and of measurements made here.
+        intended_use: What the embedding is for, for the auditor.
+        deployed_layer: The layer that is deployed, for the auditor.
+        approver: Who answers for the decision, for the auditor.
 
     Examples:
         >>> import numpy as np
@@ -42,6 +45,9 @@ class ReportOptions:
     layer: str | None = None
     sample: int = 1500
     seed: int = 0
+    intended_use: str = ""
+    deployed_layer: str = ""
+    approver: str = ""
 
 
 @dataclass(frozen=True)
@@ -56,8 +62,17 @@ class Source(records.Part):
 
 
 @dataclass(frozen=True)
+class Near(records.Part):
+    """Two rows of one class that lie close: their places in the picture, and their cosine."""
+
+    first: int
+    second: int
+    cosine: float
+
+
+@dataclass(frozen=True)
 class Points(records.Part):
-    """Rows drawn from embeddings, projected for a picture.
+    """Rows drawn from embeddings, class by class, projected for a picture.
 
     Attributes:
         layer: Where the rows come from.
@@ -68,6 +83,10 @@ class Points(records.Part):
         rows: Rows that were drawn from.
         seed: Of the draw.
         spectrum: Eigenvalues of the pooled covariance inside classes, largest first.
+        path: (n,) file of each row ("" without one).
+        thumbnail: (n,) place in `thumbnails` of each row; None without one.
+        thumbnails: Small pictures as data addresses.
+        near: Pairs of one class with the largest cosines, the largest first.
     """
 
     layer: str
@@ -82,12 +101,22 @@ class Points(records.Part):
     rows: int
     seed: int
     spectrum: tuple[float, ...]
+    path: tuple[str, ...] = ()
+    thumbnail: tuple[int | None, ...] = ()
+    thumbnails: tuple[str, ...] = ()
+    near: tuple[Near, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """All but the rows, as plain JSON types."""
+        """All but the rows, as plain JSON types; of near pairs their names and classes."""
         about = {"layer": self.layer, "projection": "principal components", "rows": self.rows}
         about |= {"drawn": len(self.x), "seed": self.seed}
-        return about | {"shares": list(self.shares), "spectrum": list(self.spectrum)}
+        near = [
+            {"class": self.label[pair.first], "cosine": pair.cosine}
+            | {"first": self.name[pair.first], "second": self.name[pair.second]}
+            for pair in self.near
+        ]
+        spectrum = list(self.spectrum)
+        return about | {"shares": list(self.shares), "spectrum": spectrum, "nearest": near}
 
 
 @dataclass(frozen=True)
@@ -102,6 +131,7 @@ class Measured(records.Part):
     split: str
     measurement: records.Measurement
     streamed: bool = False
+    columns: Mapping[str, str] = field(default_factory=dict)  # by role, where they were read here
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON types; the measurement, without its rows' influences, is called "found"."""
@@ -171,13 +201,23 @@ class ReportInputs(records.Part):
     def sides(self) -> list[Case]:
         """The first and the last case: of a pilot's runs, or of the others where there are two."""
         trials = [case for case in self.cases if case.kind == "trial"]
-        cases = trials if trials and len(self.given) < 2 else self.given
+        cases = trials if self._of_pilot(trials) else self.given
         return cases if len(cases) < 2 else [cases[0], cases[-1]]
 
     @property
     def given(self) -> list[Case]:
         """All cases but the runs of a pilot."""
         return [case for case in self.cases if case.kind != "trial"]
+
+    @property
+    def shown(self) -> list[Case]:
+        """The cases that tables list: a pilot's runs only where they say more than the others."""
+        trials = [case for case in self.cases if case.kind == "trial"]
+        return self.cases if self._of_pilot(trials) else self.given
+
+    def _of_pilot(self, trials: Sequence[Case]) -> bool:
+        """Whether a pilot's runs are compared: two of them, or nothing else is there."""
+        return len(self.given) < 2 and len(trials) > min(1, len(self.given))
 
     @property
     def measured(self) -> list[Measured]:

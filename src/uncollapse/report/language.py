@@ -132,8 +132,35 @@ class Language(string.Formatter):
             key, _, values = text.partition(" ")
             before, arrow, after = values.partition(" -> ")
             change = {"name": key, "before": before, "after": after}
-            said.append(self.say("decision.from-to", **change) if arrow else text)
+            said.append(self.say("decision.from-to", **change) if arrow else self.trial_name(text))
         return self.listed(said)
+
+    def key(self, name: str) -> str:
+        """A key of the configuration in words, or with its parts spaced where there are none."""
+        return self.word("keys", name) if self._find(f"keys.{name}") else _spaced(name)
+
+    def brief(self, name: str) -> str:
+        """A key without the explanation in brackets."""
+        return re.split(r" \(|（", self.key(name))[0]
+
+    def brief_trial(self, name: str) -> str:
+        """A pilot's trial, in few words."""
+        return (
+            self.word("free-brief", name) if self._find(f"free-brief.{name}") else self.case(name)
+        )
+
+    def case(self, name: str) -> str:
+        """A run's name: of the usual ones in words, else as it is, short."""
+        base, count, rest = name.partition(" (")
+        return (
+            self.word("case", base) + count + rest
+            if base in self._words["case"]
+            else short(name, 40)
+        )
+
+    def trial_name(self, name: str) -> str:
+        """What a pilot's trial is called: what is to be done where it is free."""
+        return self.word("free", name) if self._find(f"free.{name}") else self.case(name)
 
     # Numbers, dates and lists ------------------------------------------------------------------
 
@@ -174,12 +201,17 @@ class Language(string.Formatter):
         return re.sub(r"^[−+](0\D?0*)$", r"\1", self._decimal(shown, decimals, sign))
 
     def _signed(self, value: float) -> str:
-        return self._percentage(value, sign=True)
+        """A difference of percentages, to a tenth of a point."""
+        return re.sub(r"^[−+](0\D?0*)$", r"\1", self._decimal(100 * value, 1, sign=True))
 
     def share(self, value: Number | float | None) -> str:
         """A share as a percentage, without its interval."""
         x = _estimate(value)
         return "–" if x is None else self.say("format.percent", x=self._percentage(x))
+
+    def whole(self, value: float) -> str:
+        """A share as a percentage in as few digits as it has."""
+        return self.say("format.percent", x=f"{100 * value:g}")
 
     def percent(self, value: Number | float | None) -> str:
         """A share as a percentage, with its interval where it has one."""
@@ -188,6 +220,13 @@ class Language(string.Formatter):
     def points(self, value: Number | float | None) -> str:
         """A difference of shares in percentage points, with its interval where it has one."""
         return self._with_interval(value, "format.points", self._signed)
+
+    def points_lost(self, value: Number | None) -> str:
+        """A fall in percentage points with its interval, without signs."""
+        low, high = _ends(value) or (None, None)
+        ends = (None, None) if low is None or high is None else (-high, -low)
+        fall = Interval(-(_estimate(value) or 0.0), *ends)
+        return self._with_interval(fall, "format.points", self._percentage)
 
     def loss(self, value: float) -> str:
         """A loss in percentage points, without a sign."""
@@ -298,9 +337,19 @@ def _ends(value: Any) -> tuple[float, float] | None:
 
 
 def short(text: object, most: int = 60) -> str:
-    """A label that fits: what the user wrote, cut where it is long."""
+    """A label that fits: what the user wrote, its middle left out where it is long.
+
+    Names of runs differ at their ends as often as at their beginnings.
+    """
     plain = " ".join(str(text).split())
-    return plain if len(plain) <= most else plain[: most - 1] + "…"
+    if len(plain) <= most:
+        return plain
+    end = (most - 1) // 2
+    return f"{plain[: most - 1 - end]}…{plain[len(plain) - end :]}"
+
+
+def _spaced(name: str) -> str:
+    return name.replace(".", ": ").replace("_", " ")
 
 
 def need(*names: str) -> None:

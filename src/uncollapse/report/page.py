@@ -6,7 +6,7 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -17,11 +17,15 @@ from uncollapse.report.decide.decide import Content
 from uncollapse.report.decide.lookup import judged, label_reading, within_reading
 from uncollapse.report.language import Language, Number, need
 from uncollapse.report.sections import audit
-from uncollapse.report.sections.section import class_table, level_table, probe_table
+from uncollapse.report.sections.section import Section, class_table, level_table, probe_table
 
 MOST_BYTES = 3_000_000
-# Reasons on the first screen.
-REASONS = 4
+# Classes that a model card lists of each case.
+CARD_CLASSES = 24
+# Sections whose one chart is small enough to stand beside another one on paper.
+HALF = ("variance", "levels", "spectrum", "training")
+# Changed keys on the first screen.
+MOST_CHANGES = 6
 _MARKUP = re.compile(r"([\\`*_{}\[\]<>#|~!])")
 
 
@@ -67,10 +71,21 @@ def _template(name: str, words: Language, *, escaped: bool) -> Any:
     environment = Environment(
         autoescape=escaped, trim_blocks=True, lstrip_blocks=True, finalize=_visible
     )
+    environment.filters["coded"] = _coded
     environment.globals |= {"say": words.say, "word": words.word, "words": words}
     strict = {"ensure_ascii": False, "allow_nan": False, "separators": (",", ":")}
     environment.policies["json.dumps_kwargs"] = strict
     return environment.from_string(_part(name))
+
+
+def _coded(text: str) -> Any:
+    """Text in which what stands between backticks is code."""
+    from markupsafe import Markup, escape
+
+    parts = visible(text).split("`")
+    whole = len(parts) % 2 == 1
+    tags = [f"<code>{escape(p)}</code>" if n % 2 else str(escape(p)) for n, p in enumerate(parts)]
+    return Markup("".join(tags)) if whole else text
 
 
 def _visible(value: Any) -> Any:
@@ -81,37 +96,71 @@ def _visible(value: Any) -> Any:
 def _page(report: Content, points: int) -> str:
     from markupsafe import Markup
 
+    from uncollapse.report.charts.look import TALL
+    from uncollapse.report.sections.auditor import auditor
     from uncollapse.report.sections.engineer import engineer
 
     words = report.words
-    locale = {
-        "decimal": ".",
-        "thousands": ",",
-        "grouping": [3],
-        "currency": ["", ""],
-        "minus": "−",
-        "percent": words.say("format.percent", x=""),
-    }
     sections = engineer(report, points)
-    figures = [figure for part in sections for figure in part.figures]
-    specs = {figure.name: figure.spec for figure in figures}
-    data = {figure.spec["data"]["name"]: figure.rows for figure in figures if figure.rows}
     scripts = [_bundle(), _part("report.js")]
     page: str = _template("report.html", words, escaped=True).render(
         report=report,
         decision=report.decision,
-        reasons=report.decision.reasons[:REASONS],
         sections=sections,
-        audit=audit,
+        audit=auditor(report, [section.name for section in sections]),
+        codes=_codes(report),
         version=__version__,
         created=words.date(report.created),
         policy=f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
         f"script-src {' '.join(_hash(script) for script in scripts)}",
         style=Markup(_part("report.css")),
         scripts=[Markup(script) for script in scripts],
-        charts={"specs": specs, "data": data, "locale": locale},
+        charts=_charts(report, sections),
+        MOST_CHANGES=MOST_CHANGES,
+        HALF=HALF,
+        TALL=(TALL,),
     )
     return page
+
+
+def _codes(report: Content) -> list[tuple[str, str]]:
+    """Each code that the page names, and what it means."""
+    codes = sorted({reason.code for reason in report.decision.reasons})
+    return [(code, report.words.word("codes", code)) for code in codes]
+
+
+def _charts(report: Content, sections: Sequence[Section]) -> dict[str, Any]:
+    """What the page's script draws: specifications, data by columns, pictures, its own words."""
+    words = report.words
+    figures = [figure for part in sections for figure in part.figures]
+    data = {name: rows for figure in figures for name, rows in figure.data.items()}
+    pictures = [case.points for case in report.inputs.sides]
+    drawn = [points for by_layer in pictures for points in by_layer.values()]
+    row = {"i": "legend.sample", "c": "legend.class", "f": "legend.fine", "p": "legend.path"}
+    return {
+        "specs": {figure.name: figure.spec for figure in figures},
+        "uses": {figure.name: list(figure.data) for figure in figures if figure.data},
+        "data": {name: _by_column(rows) for name, rows in data.items()},
+        "thumbnails": [address for points in drawn for address in points.thumbnails],
+        "words": {
+            "row": {key: words.say(title) for key, title in row.items()},
+            "narrow": 22 if words.code == "en" else 12,
+            **{key: words.say(f"page.{key}") for key in ("keys", "search", "all")},
+        },
+        "locale": {
+            "decimal": ".",
+            "thousands": ",",
+            "grouping": [3],
+            "currency": ["", ""],
+            "minus": "−",
+            "percent": words.say("format.percent", x=""),
+        },
+    }
+
+
+def _by_column(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """Rows with the same keys as one list for each key, which takes a third of the room."""
+    return {key: [row[key] for row in rows] for key in rows[0]} if rows else {}
 
 
 def _plain(text: object) -> str:
@@ -163,7 +212,7 @@ def card(report: Content) -> str:
         data=model and (model.run.data.source if model.run else model.name),
         metrics=[(name, f"{value:.4g}") for name, value in known if value is not None],
         levels=level_table(cases, report.layer, words),
-        variance=class_table(cases, report.layer, words),
+        variance=class_table(cases, report.layer, words, CARD_CLASSES * max(1, len(cases))),
         probes=probe_table(cases, words),
         audit=audit,
         absent=[words.say(f"absent.{name}") for name in report.absent],

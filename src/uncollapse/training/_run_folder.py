@@ -14,6 +14,7 @@ from typing import Any
 
 from uncollapse.errors import InputError
 from uncollapse.records import (
+    Environment,
     EpochLine,
     KeptReference,
     Prediction,
@@ -145,9 +146,18 @@ def _new_run(problem: Problem, noted: Mapping[str, Any]) -> RunRecord:
         parameters=sum(p.numel() for p in problem.model.parameters()),
         command=tuple(sys.argv),
         versions=versions,
+        environment=Environment.now(gpu=_gpu(problem)),
         prediction=prediction,
         more=_in_json(more),
     )
+
+
+def _gpu(problem: Problem) -> str:
+    """Name of the accelerator that the run may use."""
+    import torch
+
+    wanted = problem.config.device != "cpu" and torch.cuda.is_available()
+    return torch.cuda.get_device_name() if wanted else ""
 
 
 def _in_json(noted: dict[str, Any]) -> dict[str, Any]:

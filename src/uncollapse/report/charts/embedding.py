@@ -7,37 +7,46 @@ from collections.abc import Sequence
 
 import altair as alt
 
-from uncollapse.report.charts.look import SIDES, Row, Spec, finished, sides, tooltips
+from uncollapse.report.charts.look import TALL, Row, Spec, finished, sides, tooltips
 from uncollapse.report.inputs_model import Points
 from uncollapse.report.language import Language, short
 
-# Those of the sides in another order, and more that the colour-blind tell apart.
-_LABELS = [SIDES[k] for k in (1, 5, 2, 3, 4, 0)] + ["#7A6A00", "#882255", "#44AA99", "#000000"]
+# The style sheet's: distinguished by the colour-blind, and none of them a role's colour.
+_LABELS = [f"var(--label-{number})" for number in range(10)]
+_OTHER = "#b3bac2"
 _SHAPES = ["circle", "triangle-up", "square", "diamond", "cross", "triangle-down"]
 
 
-def _drawn(names: Sequence[str], other: str) -> list[str]:
-    """What each name is drawn as: itself among the most frequent ones, else `other`."""
+def _drawn(names: Sequence[str], first: Sequence[str], other: str) -> list[str]:
+    """What each name is drawn as: itself among the first or most frequent ones, else `other`."""
     counts = Counter(names)
-    most = sorted(counts, key=lambda name: (-counts[name], name))
+    place = {name: number for number, name in enumerate(first)}
+    most = sorted(counts, key=lambda name: (place.get(name, len(place)), -counts[name], name))
     kept = set(most if len(most) <= len(_LABELS) else most[: len(_LABELS) - 1])
     return [name if name in kept else other for name in names]
 
 
-def points_rows(points: Points, words: Language) -> list[Row]:
-    """Rows of the picture: places, class and finer label as drawn (k, g) and in full, and name."""
+def points_rows(points: Points, worst: Sequence[str], words: Language) -> list[Row]:
+    """Rows of the picture: places, class and finer label as drawn (k, g) and in full, name, file.
+
+    Classes of `worst` are those that have a colour where there are more classes than colours.
+    """
     other = words.say("legend.other")
     labels = [short(label, 40) for label in points.label]
     fine = [short(label, 40) for label in points.fine]
     columns = {
         **{axis: getattr(points, axis).tolist() for axis in "xyuv"},
-        "k": _drawn(labels, other),
-        "g": _drawn(fine, other),
+        "k": _drawn(labels, [short(label, 40) for label in worst], other),
+        "g": _drawn(fine, (), other),
         "c": labels,
         "f": fine,
         "i": [short(name, 48) for name in points.name],
+        "p": [short(path, 100) for path in points.path],
+        "t": list(points.thumbnail),
     }
-    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    # What has a colour of its own is drawn over what has none.
+    return sorted(rows, key=lambda row: row["k"] != other)
 
 
 def _domain(names: Sequence[str], other: str) -> list[str]:
@@ -56,14 +65,15 @@ def embedding_chart(
     colour, symbol = ("g", "k") if inside and fine else ("k", "g")
     other = words.say("legend.other")
     names, marks = (_domain([row[key] for row in rows], other) for key in (colour, symbol))
-    ranges = [*_LABELS[: len(set(names) - {other})], "#9aa3ad"][: len(names)]
+    ranges = [*_LABELS[: len(set(names) - {other})], _OTHER][: len(names)]
     titles = {"k": words.say("legend.class"), "g": words.say("legend.fine")}
     scale = alt.Scale(domain=[-reach, reach], nice=False)
     axis = alt.Axis(tickCount=5, format="~g")
     x, y = ("u", "v") if inside else ("x", "y")
     shown = [("c:N", "legend.class"), *([("f:N", "legend.fine")] if fine else [])]
-    if any(row["i"] for row in rows):
-        shown.insert(0, ("i:N", "legend.sample"))
+    for key, title in (("p:N", "legend.path"), ("i:N", "legend.sample")):
+        if any(row[key[0]] for row in rows):
+            shown.insert(0, (key, title))
     chart = alt.Chart(alt.NamedData(name=data)).mark_point(filled=True, size=28, opacity=0.7)
     chart = chart.encode(
         x=alt.X(f"{x}:Q", title=words.say("axis.component1"), scale=scale, axis=axis),
@@ -75,12 +85,12 @@ def embedding_chart(
         shape = alt.Shape(f"{symbol}:N").title(titles[symbol])
         chart = chart.encode(shape=shape.scale(domain=marks, range=_SHAPES[: len(marks)]))
     key = "inside" if inside else "classes"
-    return finished(chart, description=words.say(f"description.{key}"), height=340)
+    return finished(chart, description=words.say(f"description.{key}"), height=TALL)
 
 
 def spectrum_chart(spectra: Sequence[tuple[str, Sequence[float]]], words: Language) -> Spec | None:
     """Eigenvalues inside classes, largest first, on a log scale."""
-    names = [short(name, 40) for name, _ in spectra]
+    names = [words.case(name) for name, _ in spectra]
     rows: list[Row] = [
         {"case": name, "rank": rank, "value": value}
         for name, (_, eigenvalues) in zip(names, spectra, strict=True)
@@ -104,4 +114,4 @@ def spectrum_chart(spectra: Sequence[tuple[str, Sequence[float]]], words: Langua
             ("value:Q", "legend.variance", ".3~g"),
         ),
     )
-    return finished(chart, description=words.say("section.spectrum"), height=260)
+    return finished(chart, description=words.say("section.spectrum"), height=240)

@@ -1,4 +1,4 @@
-"""Charts of what was measured: variance of each class, levels, probes, training, trials."""
+"""Charts of what was measured: shares with their margins, levels, probes, training."""
 
 from __future__ import annotations
 
@@ -7,25 +7,16 @@ from typing import Any
 
 import altair as alt
 
-from uncollapse.records import Measurement
 from uncollapse.report.charts import look
-from uncollapse.report.charts.look import Row, Spec
+from uncollapse.report.charts.look import Row, Spec, clipped
 from uncollapse.report.decide import lookup
 from uncollapse.report.inputs_model import Case
 from uncollapse.report.language import Language, short
+from uncollapse.statistics import mean_interval
 
 _TICKS = [0, 0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8, 1]
-_PARTS = {"between": "#8c959f", "instance": "#0072B2", "within": "#0072B2", "view": "#E69F00"}
-
-
-def least_classes(rows: Sequence[lookup.ClassRow]) -> list[lookup.ClassRow]:
-    """Those of the classes with the least variance."""
-    least: dict[str, float] = {}
-    for row in rows:
-        name = short(row.measured.label)
-        least[name] = min(least.get(name, float("inf")), row.rank)
-    shown = set(sorted(least, key=lambda name: least[name])[: lookup.MOST_CLASSES])
-    return [row for row in rows if short(row.measured.label) in shown]
+# Characters of a label beside a row of a chart.
+MOST_LETTERS = 34
 
 
 def _interval_dots(
@@ -44,46 +35,81 @@ def _interval_dots(
     return base, [line, dot]
 
 
-def variance_chart(rows: Sequence[lookup.ClassRow], views: bool, words: Language) -> Spec | None:
-    """Dots with intervals and ticks of the prediction, a line for each of `least_classes`."""
-    if not rows:
-        return None
-    data = [
+def share_rows(rows: Sequence[lookup.ClassRow], words: Language) -> list[Row]:
+    """Measured and predicted shares of classes as they are drawn, none of them below zero."""
+    return [
         {
-            "case": short(row.case.name, 40),
-            "class": short(row.measured.label),
+            "case": words.case(row.case.name),
+            "name": short(row.measured.label, MOST_LETTERS),
             "rows": row.measured.count,
-            **{end: row.value[end] for end in ("estimate", "low", "high")},
-            "predicted": row.predicted,
-            "share": row.measured.share.estimate,
-            "verdict": row.measured.verdict,
+            **_drawn(row.measured.share),
+            "predicted": row.predicted_share,
         }
         for row in rows
     ]
-    names, classes = look.ordered(data, "case"), look.ordered(data, "class")
-    title = words.say("axis.instance" if views else "axis.within")
-    ends = [n for row in rows for n in (row.value.estimate, row.value.high, row.predicted)]
-    most = max([0.01, *(end for end in ends if end is not None)])
+
+
+def _drawn(estimate: Any) -> dict[str, float | None]:
+    return {end: clipped(estimate[end]) for end in ("estimate", "low", "high")}
+
+
+def interval_chart(
+    rows: Sequence[Row],
+    words: Language,
+    *,
+    title: str,
+    section: str,
+    margins: Sequence[float] = (),
+) -> Spec | None:
+    """Dots with intervals, ticks of the prediction, and lines at the margins of the verdict.
+
+    Rows hold "name", "case", "estimate", "low", "high" and "predicted", none below zero.
+    """
+    if not rows:
+        return None
+    names, things = look.ordered(rows, "case"), look.ordered(rows, "name")
+    ends = [row[end] for row in rows for end in ("estimate", "high", "predicted")]
+    most = max([0.01, *(end for end in ends if end is not None), *(1.2 * m for m in margins)])
     ticks = [t for t in _TICKS if t == 0 or most / 150 <= t <= most]
     x = alt.X("estimate:Q").title(title).axis(values=ticks, format="~g")
-    x = x.scale(type="sqrt", nice=False, zero=True, domainMax=1.03 * most)
+    x = x.scale(type="sqrt", nice=False, zero=True, domainMin=0, domainMax=1.03 * most)
+    counted = [("rows:Q", "column.rows", ",d")] if "rows" in rows[0] else []
     tip = look.tooltips(
         words,
-        ("class:N", "column.class", ""),
-        ("case:N", "column.run", ""),
-        ("rows:Q", "column.rows", ",d"),
+        ("name:N", "column.class" if counted else "column.quantity"),
+        ("case:N", "column.run"),
+        *counted,
         ("estimate:Q", "column.measured", ".3~g"),
         ("low:Q", "column.interval", ".3~g"),
         ("high:Q", "column.interval", ".3~g"),
         ("predicted:Q", "column.predicted", ".3~g"),
     )
-    base, layers = _interval_dots(data, alt.Y("class:N").sort(classes), x, names, words, tip)
-    if any(row.predicted is not None for row in rows):
+    base, layers = _interval_dots(rows, alt.Y("name:N").sort(things), x, names, words, tip)
+    if any(row["predicted"] is not None for row in rows):
         tick = base.mark_tick(thickness=3, size=max(8, 16 // len(names) + 4), orient="vertical")
-        layers.append(tick.encode(x=alt.X("predicted:Q", title=title), tooltip=tip))
-    height = 60 + len(classes) * (14 + 14 * len(names))
-    description = words.say("section.variance") + words.say("format.colon") + title
+        colour = alt.value(look.PREDICTED)
+        layers.append(tick.encode(x=alt.X("predicted:Q", title=title), color=colour, tooltip=tip))
+    layers += _foretold(rows, base, title, tip)
+    lines = [{"estimate": margin} for margin in dict.fromkeys(margins)]
+    if lines:
+        rule = alt.Chart(alt.Data(values=lines)).mark_rule(strokeDash=[5, 4], color=look.INK)
+        layers.insert(0, rule.encode(x=alt.X("estimate:Q", title=title)))
+    height = 40 + len(things) * (12 + 11 * len(names))
+    description = words.say(f"section.{section}") + words.say("format.colon") + title
     return look.finished(alt.layer(*layers), description=description, height=height)
+
+
+def _foretold(rows: Sequence[Row], base: alt.Chart, title: str, tip: list[Any]) -> list[Any]:
+    """What is predicted for a network like this, where it is: a diamond with its interval."""
+    if all(row.get("network_estimate") is None for row in rows):
+        return []
+    colour = alt.value(look.PREDICTED)
+    low, at = (alt.X(f"network_{end}:Q", title=title) for end in ("low", "estimate"))
+    diamond = base.mark_point(shape="diamond", filled=False, size=90, opacity=1)
+    return [
+        base.mark_rule(strokeWidth=1).encode(x=low, x2="network_high:Q", color=colour),
+        diamond.encode(x=at, color=colour, tooltip=tip),
+    ]
 
 
 def dot_chart(rows: Sequence[Row], names: Sequence[str], words: Language, *, title: str) -> Spec:
@@ -99,140 +125,67 @@ def dot_chart(rows: Sequence[Row], names: Sequence[str], words: Language, *, tit
     )
     x = alt.X("estimate:Q").title(words.say("axis.above-chance"))
     x = x.axis(format="%", tickCount=5).scale(zero=True)
-    y = alt.Y("name:N").sort(order).axis(labelLimit=260)
     height = 50 + len(order) * (12 + 12 * len(names))
-    _, layers = _interval_dots(rows, y, x, names, words, tip)
+    _, layers = _interval_dots(rows, alt.Y("name:N").sort(order), x, names, words, tip)
     return look.finished(alt.layer(*layers), description=title, height=height)
 
 
-def _level_data(name: str, measurement: Measurement, words: Language) -> list[Row]:
-    """Parts of the variance as shares, measured and predicted."""
-    parts = (
-        ("between", "instance", "view") if lookup.has_views(measurement) else ("between", "within")
-    )
-    prediction = measurement.prediction
-    bars = {"measured": {part: measurement[lookup.LEVELS[part]].estimate for part in parts}}
-    if prediction is not None:
-        bars["predicted"] = {part: lookup.predicted_level(prediction, part) for part in parts}
-        if (network := prediction.network) is not None:
-            bars["network"] = {
-                "between": network.between_class_variance.estimate,
-                "within": network.within_class_variance.estimate,
-            }
+def level_rows(cases: Sequence[Case], layer: str | None, words: Language) -> list[Row]:
+    """Parts of the variance, measured and predicted, as they are drawn."""
     rows: list[Row] = []
-    for title, numbers in bars.items():
-        kept = {part: max(0.0, number or 0.0) for part, number in numbers.items()}
-        total = sum(kept.values()) or 1.0
-        bar = words.say(f"page.{title}") + (f" · {name}" if name else "")
-        for order, (part, number) in enumerate(numbers.items()):
-            row = {"bar": bar, "part": words.say(f"level.{part}"), "share": kept[part] / total}
-            rows.append(row | {"value": number, "order": order})
+    for case, measurement in lookup.judged_cases(cases, layer):
+        views = lookup.has_views(measurement)
+        for part in ("between", "instance", "view") if views else ("between", "within"):
+            predicted = lookup.predicted_level(measurement.prediction, part)
+            about = {"case": words.case(case.name), "name": words.say(f"level.{part}")}
+            drawn = _drawn(measurement[lookup.LEVELS[part]])
+            network = lookup.network_of(measurement.prediction)
+            foretold = network and network.get(lookup.LEVELS[part])
+            ends = {end: foretold and foretold[end] for end in ("estimate", "low", "high")}
+            named = {f"network_{end}": value for end, value in ends.items()}
+            rows.append(about | drawn | {"predicted": predicted} | named)
     return rows
 
 
-def level_chart(cases: Sequence[Case], layer: str | None, words: Language) -> Spec | None:
-    """Stacked bars of the shares of the total variance."""
+def _epochs(case: Case, titles: dict[str, str], words: Language) -> list[Row]:
+    """A row for each epoch and number; over several runs the mean with Student's interval."""
     rows: list[Row] = []
-    for case, measurement in lookup.judged_cases(cases, layer):
-        rows += _level_data(short(case.name, 40) if len(cases) > 1 else "", measurement, words)
-    if not rows:
-        return None
-    bars, parts = look.ordered(rows, "bar"), look.ordered(rows, "part")
-    colours = {words.say(f"level.{part}"): colour for part, colour in _PARTS.items()}
-    part = alt.Color("part:N").title(None)
-    x = alt.X("share:Q").title(words.say("axis.share")).axis(format="%", tickCount=5)
-    chart = alt.Chart(alt.Data(values=rows)).mark_bar(stroke="white", strokeWidth=1)
-    chart = chart.encode(
-        y=alt.Y("bar:N").title(None).sort(bars),
-        x=x.scale(domain=[0, 1]),
-        color=part.scale(domain=parts, range=[colours[name] for name in parts]),
-        order="order:Q",
-        tooltip=look.tooltips(
-            words,
-            ("bar:N", "column.run"),
-            ("part:N", "legend.part"),
-            ("share:Q", "column.share", ".1%"),
-            ("value:Q", "legend.variance", ".3~g"),
-        ),
-    )
-    return look.finished(chart, description=words.say("section.levels"), height=40 + 34 * len(bars))
+    for lines in zip(*(run.history for run in case.each), strict=False):
+        for name, title in titles.items():
+            if all(name in line.numbers for line in lines):
+                mean = mean_interval([line.numbers[name] for line in lines])
+                about = {"case": words.case(case.name), "epoch": lines[0].epoch}
+                rows.append(about | {"what": words.say(title), **_drawn(mean)})
+    return rows
 
 
 def training_chart(cases: Sequence[Case], layer: str | None, words: Language) -> Spec | None:
-    """Share of the variance and what is read inside a class, over the epochs."""
+    """Share of the variance and what is predicted inside a class, over the epochs."""
     at = layer or "projector"
     titles = {f"{at}/share": "quantity.share", f"{at}/within_class": "column.readable"}
-    rows: list[Row] = [
-        {
-            "case": short(case.name, 40),
-            "epoch": line.epoch,
-            "what": words.say(title),
-            "value": line.numbers[name],
-        }
-        for case in cases
-        for line in case.history
-        for name, title in titles.items()
-        if name in line.numbers
-    ]
+    rows = [row for case in cases for row in _epochs(case, titles, words)]
     if len(look.ordered(rows, "epoch")) < 2:
         return None
     both = alt.Chart(alt.Data(values=rows)).encode(
         x=alt.X("epoch:Q").title(words.say("axis.epoch")).axis(tickMinStep=1).scale(zero=True),
-        y=alt.Y("value:Q").title(None).axis(format="%").scale(zero=True),
+        y=alt.Y("estimate:Q").title(None).axis(format="%").scale(zero=True),
         color=look.sides(look.ordered(rows, "case"), words),
         tooltip=look.tooltips(
             words,
             ("case:N", "column.run"),
             ("epoch:Q", "axis.epoch"),
             ("what:N", "column.measure"),
-            ("value:Q", "column.value", ".1%"),
+            ("estimate:Q", "column.value", ".1%"),
+            ("low:Q", "page.interval", ".1%"),
+            ("high:Q", "page.interval", ".1%"),
         ),
     )
     # Points in a layer of their own: with the line's own points the legend shows no dashes.
-    dash = alt.StrokeDash("what:N").title(None).sort(look.ordered(rows, "what"))
+    dash = alt.StrokeDash("what:N").title(None).scale(domain=look.ordered(rows, "what"))
     dash = dash.legend(symbolType="stroke", symbolStrokeColor=look.GREY, symbolSize=300)
-    lines = both.mark_line(strokeWidth=2).encode(strokeDash=dash)
-    chart = lines + both.mark_point(filled=True, opacity=1)
+    layers = [both.mark_line(strokeWidth=2).encode(strokeDash=dash)]
+    if any(row["low"] is not None for row in rows):
+        band = both.mark_area(opacity=0.18).encode(y=alt.Y("low:Q").title(None), y2="high:Q")
+        layers.insert(0, band.encode(detail="what:N"))
+    chart = alt.layer(*layers, both.mark_point(filled=True, opacity=1))
     return look.finished(chart, description=words.say("section.training"), height=240)
-
-
-def trial_chart(trials: Sequence[Row], seeds: Sequence[Row], words: Language) -> Spec | None:
-    """Predicted variance against the objective; single seeds as small dots.
-
-    Rows hold "name", "trial", "role", "predicted", "objective" (None without runs) and "task".
-    """
-    means = [row for row in trials if row["objective"] is not None]
-    if not means:
-        return None
-    x = alt.X("predicted:Q").title(words.say("axis.predicted-variance"))
-    x = x.axis(tickCount=6, format="~g")
-    y = alt.Y("objective:Q").title(words.say("axis.objective"))
-    y = y.axis(format="%", tickCount=6).scale(zero=False, padding=14)
-    kinds = look.ordered(trials, "role")
-    colour = alt.Color("role:N").title(None).scale(domain=kinds, range=look.SIDES[: len(kinds)])
-    tip = look.tooltips(
-        words,
-        ("name:N", "column.change"),
-        ("predicted:Q", "axis.predicted-variance", ".3~g"),
-        ("objective:Q", "axis.objective", ".1%"),
-        ("task:Q", "column.task", ".1%"),
-    )
-    dots = [
-        alt.Chart(alt.Data(values=seeds)).mark_point(filled=True, size=18, opacity=0.7),
-        alt.Chart(alt.Data(values=means)).mark_point(
-            filled=True, size=110, opacity=1, stroke="white"
-        ),
-    ]
-    # Names stand above and below their dots in turn, so that neighbours meet less often.
-    ranked = sorted(means, key=lambda row: row["predicted"])
-    names = [
-        alt.Chart(alt.Data(values=ranked[side::2])).mark_text(
-            align="left", dx=6, dy=dy, fontSize=11
-        )
-        for side, dy in ((0, -12), (1, 14))
-    ]
-    chart = alt.layer(
-        *(layer.encode(x=x, y=y, color=colour, tooltip=tip) for layer in dots),
-        *(layer.encode(x=x, y=y, text="trial:N") for layer in names),
-    )
-    return look.finished(chart, description=words.say("section.pilot"), height=300)

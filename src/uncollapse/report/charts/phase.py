@@ -1,4 +1,4 @@
-"""The chart of the phase diagram."""
+"""The chart of the phase diagram: alpha across, temperature up, as everywhere."""
 
 from __future__ import annotations
 
@@ -7,33 +7,52 @@ from typing import Any
 
 import altair as alt
 
-from uncollapse.report.charts.look import AFTER, BEFORE, INK, Row, Spec, finished, tooltips
+from uncollapse.report.charts import look
+from uncollapse.report.charts.look import Row, Spec, tooltips
 from uncollapse.report.decide.phase import EXPONENT, Mark, PhaseDiagram
-from uncollapse.report.language import Language, short
+from uncollapse.report.language import Language
 
 # Where things stand: the encodings x and y.
 Axes = dict[str, Any]
 
 _ALPHA_TICKS = [0, 0.01, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1]
 _TAU_TICKS = [0.001, 0.005, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10]
-_ILL = {"collapse": "#b8bec5", "view-splitting": "#dfe3e8"}
-# Colour and shape of a mark.
-_ROLES = {
-    "before": (BEFORE, "circle"),
-    "after": (AFTER, "square"),
-    "recommended": ("#6E3B8E", "diamond"),
-}
+_ILL = {"collapse": "#b8bec5", "view-splitting": "#e4e7eb"}
+_SHAPES = {"before": "circle", "after": "square", "recommended": "diamond"}
 
 
-def phase_chart(diagram: PhaseDiagram, marks: Sequence[Mark], words: Language) -> Spec:
-    """Cells by predicted variance, grey where collapsed, with the threshold and the marks."""
+def cell_rows(diagram: PhaseDiagram, words: Language) -> list[Row]:
+    """What a cell of the diagram needs, apart from what its edges say."""
+    rows: list[Row] = []
+    for cell in diagram.cells:
+        # It reaches a little under the next ones, so that no seams are seen between them.
+        wider = cell.alpha1 + 0.08 * (cell.alpha1 - cell.alpha0)
+        higher = cell.tau1 * (cell.tau1 / cell.tau0) ** 0.08
+        rows.append(
+            {
+                "alpha": cell.alpha,
+                "alpha0": cell.alpha0,
+                "alpha1": float(f"{wider:.4g}"),
+                "tau": cell.tau,
+                "tau0": cell.tau0,
+                "tau1": float(f"{higher:.4g}"),
+                "variance": cell.variance,
+                "short": words.word("phase-short", cell.phase),
+            }
+        )
+    return rows
+
+
+def phase_chart(diagram: PhaseDiagram, marks: Sequence[Mark], data: str, words: Language) -> Spec:
+    """Cells by predicted variance, grey where collapsed, with the threshold and the marks.
+
+    `data` names the data set of `cell_rows`.
+    """
     axes = _axes(diagram, words)
-    cells = _named_cells(diagram, words)
-    layers = [*_cells(cells, words, axes), *_threshold(diagram, axes), *_marks(marks, words, axes)]
+    cells = _cells(diagram, data, words, axes)
+    layers = [*cells, *_threshold(diagram, axes), *_marks(marks, words, axes)]
     chart = alt.layer(*layers).resolve_scale(color="independent", shape="independent")
-    spec = finished(chart, description=words.say("section.phase"), height=360)
-    # Given by name and put in here: what is not in the chart need not be validated row by row.
-    return spec | {"datasets": {**spec.get("datasets", {}), **cells}}
+    return look.finished(chart, description=words.say("section.phase"), height=look.TALL)
 
 
 def _axes(diagram: PhaseDiagram, words: Language) -> Axes:
@@ -46,45 +65,35 @@ def _axes(diagram: PhaseDiagram, words: Language) -> Axes:
     return {"x": x, "y": y.scale(type="log", domain=[low, high], nice=False)}
 
 
-def _named_cells(diagram: PhaseDiagram, words: Language) -> dict[str, list[Row]]:
-    """Cells by data set: those that spread, and the others."""
-    cells: dict[str, list[Row]] = {"spread": [], "ill": []}
-    for cell in diagram.cells:
-        # It reaches a little under the next ones, so that no seams are seen between them.
-        wider = cell.alpha1 + 0.08 * (cell.alpha1 - cell.alpha0)
-        higher = cell.tau1 * (cell.tau1 / cell.tau0) ** 0.08
-        row = cell.to_dict() | {
-            "alpha1": float(f"{wider:.4g}"),
-            "tau1": float(f"{higher:.4g}"),
-            "phrase": words.say(f"phase.{cell.phase}"),
-            "short": words.word("phase-short", cell.phase),
-        }
-        cells["spread" if cell.phase == "spread" else "ill"].append(row)
-    return cells
-
-
-def _cells(cells: dict[str, list[Row]], words: Language, axes: Axes) -> list[Any]:
-    """A layer for each of the two data sets that is not empty, the grey one below."""
-    present = [name for name in _ILL if any(cell["phase"] == name for cell in cells["ill"])]
+def _cells(diagram: PhaseDiagram, data: str, words: Language, axes: Axes) -> list[Any]:
+    """A layer of the cells that collapse, and one of those that spread, where there are any."""
+    phases = {cell.phase for cell in diagram.cells}
+    present = [name for name in _ILL if name in phases]
     names = [words.word("phase-short", name) for name in present]
-    ill = alt.Color("short:N").title(words.say("legend.phase"))
+    spread = words.word("phase-short", "spread")
+    ill = alt.Color("short:N").title(None)
     ill = ill.scale(domain=names, range=[_ILL[name] for name in present])
-    spread = alt.Color("variance:Q").title(words.say("axis.predicted-variance"))
-    spread = spread.scale(scheme="tealblues", domainMin=0)
-    spread = spread.legend(gradientLength=160, format=".2~f", tickCount=4)
+    variance = alt.Color("variance:Q").title(words.say("axis.predicted-variance"))
+    variance = variance.scale(scheme="cividis", domain=[0, 1])
+    variance = variance.legend(gradientLength=160, format=".2~f", tickCount=4)
     tip = tooltips(
         words,
         ("alpha:Q", "column.alpha"),
         ("tau:Q", "column.tau"),
         ("variance:Q", "legend.variance"),
-        ("phrase:N", "legend.phase"),
+        ("short:N", "legend.phase"),
     )
+    kept = {"ill": f"datum.short !== '{spread}'", "spread": f"datum.short === '{spread}'"}
     return [
-        alt.Chart(alt.NamedData(name=name))
+        alt.Chart(alt.NamedData(name=data))
+        .transform_filter(kept[name])
         .mark_rect(clip=True)
         .encode(**axes, x2="alpha1:Q", y2="tau1:Q", color=colour, tooltip=tip)
-        for name, colour in (("ill", ill), ("spread", spread))
-        if cells[name]
+        for name, colour, there in (
+            ("ill", ill, bool(present)),
+            ("spread", variance, "spread" in phases),
+        )
+        if there
     ]
 
 
@@ -92,13 +101,17 @@ def _threshold(diagram: PhaseDiagram, axes: Axes) -> list[Any]:
     if not diagram.threshold:
         return []
     rows = [{"tau0": tau, "alpha0": alpha} for tau, alpha in diagram.threshold]
-    line = alt.Chart(alt.Data(values=rows)).mark_line(color=INK, strokeWidth=1.5, clip=True)
-    return [line.encode(**axes, order="tau0:Q")]
+    line = alt.Chart(alt.Data(values=rows)).encode(**axes, order="tau0:Q")
+    # Dark on a light rim: seen on every colour of the cells.
+    return [
+        line.mark_line(color="white", strokeWidth=4, clip=True),
+        line.mark_line(color="black", strokeWidth=1.5, clip=True),
+    ]
 
 
 def _marks(marks: Sequence[Mark], words: Language, axes: Axes) -> list[Any]:
     rows = [
-        {"alpha0": mark.alpha, "tau0": mark.tau, "name": short(mark.name, 40)}
+        {"alpha0": mark.alpha, "tau0": mark.tau, "name": words.case(mark.name)}
         | {"role": mark.role, "variance": mark.variance}
         for mark in marks
     ]
@@ -109,9 +122,10 @@ def _marks(marks: Sequence[Mark], words: Language, axes: Axes) -> list[Any]:
         ("tau0:Q", "column.tau"),
         ("variance:Q", "legend.variance", ".3~g"),
     )
-    roles, (colours, shapes) = list(_ROLES), map(list, zip(*_ROLES.values(), strict=True))
-    colour = alt.Color("role:N").legend(None).scale(domain=roles, range=colours)
-    shape = alt.Shape("role:N").legend(None).scale(domain=roles, range=shapes)
+    colours = [look.ROLES[role] for role in _SHAPES]
+    colour = alt.Color("role:N").legend(None).scale(domain=list(_SHAPES), range=colours)
+    shape = alt.Shape("role:N").legend(None)
+    shape = shape.scale(domain=list(_SHAPES), range=list(_SHAPES.values()))
     points = alt.Chart(alt.Data(values=rows)).mark_point(
         filled=True, size=190, stroke="white", strokeWidth=2, opacity=1
     )
@@ -124,5 +138,5 @@ def _marks(marks: Sequence[Mark], words: Language, axes: Axes) -> list[Any]:
         text["dy"] = -14 if number % 2 else 14
         label = alt.Chart(alt.Data(values=[rows[number]])).encode(**axes, text="name:N")
         layers.append(label.mark_text(stroke="white", strokeWidth=4, strokeJoin="round", **text))
-        layers.append(label.mark_text(color=INK, **text))
+        layers.append(label.mark_text(color="black", **text))
     return layers

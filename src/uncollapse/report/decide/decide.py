@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, ClassVar
 
@@ -25,6 +25,15 @@ from uncollapse.report.read.settings import predicted
 
 
 @dataclass(frozen=True)
+class Use(records.Part):
+    """What the embedding is for, at which layer, and who answers; "" where nobody said it."""
+
+    intended_use: str = ""
+    deployed_layer: str = ""
+    approver: str = ""
+
+
+@dataclass(frozen=True)
 class Content(records.Document):
     """What a report says.
 
@@ -36,6 +45,9 @@ class Content(records.Document):
         diagram: The phase diagram of the last run's setting; None where it is not known.
         marks: What stands where in it.
         absent: Keys of what was not given.
+        made: Where and by which command the report was made.
+        use: What the embedding is for, and who answers for the decision.
+        folder: That paths are shown relative to; "" for the working directory.
     """
 
     kind: ClassVar[str] = "report"
@@ -49,6 +61,9 @@ class Content(records.Document):
     diagram: PhaseDiagram | None
     marks: tuple[Mark, ...]
     absent: tuple[str, ...]
+    made: records.Environment = field(default_factory=records.Environment)
+    use: Use = Use()
+    folder: str = ""
 
     @property
     def words(self) -> Language:
@@ -61,7 +76,7 @@ class Content(records.Document):
         words, headline = self.words, self.decision.headline
         if headline.key != lookup.BY_REASON:
             return words.say(headline)
-        first = self.decision.reasons[0]
+        first = next(iter(self.decision.reasons))
         reason = words.record(first.text, first.messages[0] if first.messages else None)
         return words.say(headline.key, **headline.values, reason=reason)
 
@@ -86,6 +101,8 @@ class Content(records.Document):
             "phase_diagram": records.to_json_types(self.diagram),
             "marks": records.to_json_types(self.marks),
             "absent": list(self.absent),
+            "made": records.to_json_types(self.made),
+            "use": records.to_json_types(self.use),
         }
 
 
@@ -154,7 +171,7 @@ def _recommended(inputs: ReportInputs, decision: Decision) -> Setting | None:
     return None if same else goal
 
 
-def absent(inputs: ReportInputs) -> tuple[str, ...]:
+def absent(inputs: ReportInputs, use: Use) -> tuple[str, ...]:
     """Keys of what was not given."""
     cases = inputs.cases
     measured = [measured.measurement for measured in inputs.measured]
@@ -170,5 +187,10 @@ def absent(inputs: ReportInputs) -> tuple[str, ...]:
         "embeddings": any(case.points for case in cases),
         "pilot": inputs.pilot is not None,
         "pair": len(cases) > 1 or inputs.comparisons,
+        "columns": all(measured.columns for measured in inputs.measured),
+        "environment": all(case.run.environment for case in inputs.runs if case.run),
+        "intended-use": use.intended_use,
+        "deployed-layer": use.deployed_layer,
+        "approver": use.approver,
     }
     return tuple(name for name, there in given.items() if not there)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import PurePath
 from typing import Any, Literal
 
 from uncollapse import records
@@ -46,6 +47,10 @@ class Decision(Part):
         return super().to_dict() | {"reasons": reasons, "changes": changes}
 
 
+# Names of collapsed classes in a headline that cannot name them all.
+MOST_NAMES = 3
+# Advice that a training run follows.
+_TRAINS = {"raise", "raise-only", "choose", "restore"}
 # What was gained, and from what to what.
 _Gain = tuple[Interval | None, Interval | None, Interval | None]
 
@@ -88,7 +93,7 @@ def comparison_decision(record: records.Comparison) -> Decision:
         for name, change in known.items()
         if change is not None
     }
-    return _of_gains(gains, {"before": "1", "after": "2", "layer": ""})
+    return _of_gains(gains, {"before": "before", "after": "after", "layer": ""})
 
 
 def change_decision(cases: list[Case], layer: str | None) -> Decision | None:
@@ -117,7 +122,7 @@ def change_decision(cases: list[Case], layer: str | None) -> Decision | None:
     decision = _of_gains(gains, names, shots)
     changes = tuple(differences(before, after))
     task = lookup.difference(lookup.label_reading(before, at), lookup.label_reading(after, at))
-    cost = decision.cost if task is None else (Message("cost.task", {"change": task}),)
+    cost = decision.cost if task is None else _cost_of(task)
     times = {"before": before.seconds, "after": after.seconds}
     if all(times.values()):
         cost += (Message("cost.seconds", times),)
@@ -129,6 +134,16 @@ def change_decision(cases: list[Case], layer: str | None) -> Decision | None:
         cost=cost,
         certainty=_certainty_of_change(before, after, next(iter(gains.values()))[0], paired),
     )
+
+
+def _cost_of(task: Interval) -> tuple[Message, ...]:
+    """What the training label loses, by the end of the interval that a manager must know."""
+    said = Message("cost.task", {"change": task})
+    if task.low is None:
+        return (said,)
+    if task.low >= 0:
+        return (said, Message("cost.no-loss"))
+    return (said, Message("cost.not-ruled-out-undeclared", {"loss": -task.low}))
 
 
 def _certainty_of_change(
@@ -151,73 +166,104 @@ def _certainty_of_change(
 
 def state_decision(case: Case, measured: Measured) -> Decision:
     """One measurement: is it collapsed, and what does theory say one could change."""
-    measurement, setting = measured.measurement, case.setting
-    verdict = measurement.verdict
-    ill = verdict in ("collapsed", "at-risk")
-    better = advice(setting) if setting is not None and ill else None
-    changes: tuple[SettingChange, ...] = ()
-    gain, cost = [], []
-    if setting is not None and better is not None:
-        changes = (SettingChange("loss.alpha", setting.alpha, float(f"{better.alpha:.2g}")),)
-        change = Message("change.advised", {"temperature": setting.temperature})
-        prediction = case.prediction or predicted(setting)
-        now = None if prediction is None else prediction.instance_variance
-        gain.append(Message("gain.predicted", {"from": now, "to": TARGET_VARIANCE}))
-    elif ill:
-        change = Message("change.by-reason")
-    elif verdict == "cannot-tell":
-        change = Message("change.measure-more")
-    elif lookup.is_known(measurement):
-        change = Message("change.none-called-for")
-    else:
-        change = Message("change.reference")
-    if not ill:
-        cost.append(Message("cost.unmeasured"))
-    else:
+    measurement = measured.measurement
+    ill = measurement.verdict in ("collapsed", "at-risk")
+    changes, said, gain = _called_for(case, measurement)
+    cost = Message("cost.unmeasured")
+    if ill:
         gain.append(Message("gain.unmeasured"))
-        cost.append(Message("cost.retrain"))
+        if changes or said[-1].key.partition(".")[2] in _TRAINS:
+            cost = Message("cost.retrain")
     fine = lookup.within_reading(case, measured.layer)
     if measurement.reference is not None and (probe := measurement.reference.probe) is not None:
         gap: dict[str, Value] = {"there": probe.reference, "difference": probe.difference}
-        gain.append(Message("gain.gap", gap | {"reference": measurement.reference.name}))
+        name = _plain_name(measurement.reference.name)
+        gain.append(Message("gain.gap", gap | {"reference": name}))
     elif fine is not None:
         gain.append(Message("gain.readable", {"fine": fine}))
-    values = {
-        "share": lookup.interval_of(measurement.share),
-        "layer": measured.layer,
-        "case": case.name,
-    }
-    headline = Message(
-        f"headline.{verdict}" + ("" if lookup.has_views(measurement) else "-no-views"), values
-    )
-    if lookup.is_by_reason(measurement):
-        headline = _by_reason(measured)
     return Decision(
         "state",
-        verdict,
-        headline,
+        measurement.verdict,
+        headline_of(measured),
         measurement.reasons,
         changes,
-        (change,),
+        said,
         tuple(gain),
-        tuple(cost),
+        (cost,),
         _certainty_of_state(case, measurement.conditions),
     )
 
 
-def _by_reason(measured: Measured) -> Message:
-    """The first reason as a headline: against a reference, in what is recognised or kept."""
+_Called = tuple[tuple[SettingChange, ...], tuple[Message, ...], list[Message]]
+
+
+def _called_for(case: Case, measurement: records.Measurement) -> _Called:
+    """Which change is called for: its keys, the cheapest and the next in words, what it gains."""
+    setting, verdict = case.setting, measurement.verdict
+    reason = lookup.deciding(measurement)
+    advice_key = reason.messages[2] if reason is not None and reason.messages else None
+    to_do = "raise" if advice_key is None else advice_key.key.partition(".")[2]
+    if verdict == "cannot-tell":
+        return (), (Message("change.measure-more"),), []
+    if verdict not in ("collapsed", "at-risk"):
+        known = "none-called-for" if lookup.is_known(measurement) else "reference"
+        return (), (Message(f"change.{known}"),), []
+    said: list[Message] = []
+    gain: list[Message] = []
+    if to_do == "restore" and measurement.reference is not None:
+        name = _plain_name(measurement.reference.name)
+        said.append(Message("change.instead", {"reference": name}))
+    better = None if setting is None else advice(setting)
+    if setting is None or better is None:
+        return (), (*said, Message(f"change.{to_do}")), gain
+    changes = (SettingChange("loss.alpha", setting.alpha, float(f"{better.alpha:.2g}")),)
+    said.append(Message("change.advised", {"temperature": setting.temperature}))
+    prediction = case.prediction or predicted(setting)
+    now = None if prediction is None else prediction.instance_variance
+    gain.append(Message("gain.predicted", {"from": now, "to": TARGET_VARIANCE}))
+    return changes, tuple(said), gain
+
+
+def headline_of(measured: Measured) -> Message:
+    """The reason that decides as a headline, so that the two never say different things."""
     measurement = measured.measurement
-    reference, code = measurement.reference, measurement.reasons[0].code
-    if reference is None or code not in lookup.BY_REFERENCE:
+    share, reason = lookup.interval_of(measurement.share), lookup.deciding(measurement)
+    values: dict[str, Value] = {
+        "share": None if share is None else _not_below_zero(share),
+        "layer": lookup.known_layer(measured.layer),
+    }
+    if reason is None or reason.code not in lookup.HEADLINES:
+        state = lookup.BY_SHARE.get(reason.code, "") if reason is not None else ""
+        state = state or measurement.verdict
+        views = "" if lookup.has_views(measurement) else "-no-views"
+        return Message(f"headline.{state}{views}", values)
+    if reason.values is None:
         return Message(lookup.BY_REASON, {"verdict": measurement.verdict})
-    values = {"layer": lookup.known_layer(measured.layer), "reference": reference.name}
-    if (probe := reference.probe) is None or code not in lookup.BY_FINER:
-        kept = reference.retention
+    values = {**reason.values, **values}
+    many = ""
+    if isinstance(names := values.get("names"), tuple) and "..." in names:
+        values["names"], many = names[:MOST_NAMES], "-many"
+    if (reference := measurement.reference) is not None:
+        kept, probe = reference.retention, reference.probe
         shown = Interval(kept.estimate or 0.0, kept.low, kept.high)
-        return Message("headline.kept", {"kept": shown, **values})
-    seen = {"shots": probe.shots, "here": probe.embedding, "there": probe.reference}
-    return Message("headline.lost", {**seen, **values})
+        values |= {"kept": shown, "reference": _plain_name(reference.name)}
+        if probe is not None:
+            seen = {"shots": probe.shots, "here": probe.embedding, "there": probe.reference}
+            values |= seen
+    if reason.code in lookup.BY_FINER and "shots" not in values:
+        return Message(lookup.BY_REASON, {"verdict": measurement.verdict})
+    return Message(f"headline.{reason.code}{many}", values)
+
+
+def _plain_name(reference: str) -> str:
+    """A reference without the folders of its file: a manager reads no path."""
+    return PurePath(reference).stem if "/" in reference or "\\" in reference else reference
+
+
+def _not_below_zero(share: Interval) -> Interval:
+    """A share as a manager reads it: an unbiased estimate may lie below zero, no share does."""
+    ends = (None if end is None else max(0.0, end) for end in (share.low, share.high))
+    return Interval(max(0.0, share.estimate), *ends)
 
 
 def _certainty_of_state(case: Case, conditions: records.Conditions) -> tuple[Message, ...]:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from uncollapse import records, statistics
 from uncollapse.metrics import compare
-from uncollapse.records import Interval, Measurement, Prediction
+from uncollapse.records import Interval, Margins, Measurement, Prediction, Reason, severity
 from uncollapse.report.inputs_model import Case, Measured
 from uncollapse.report.language import Number
 from uncollapse.report.read.settings import mean_record
@@ -23,13 +23,32 @@ LEVELS = {
     "view": "view_variance",
     "total": "total_variance",
 }
-# Codes of reasons that the share alone gives; a headline that names the share goes with them.
-_BY_SHARE = {"UC101", "UC102", "UC201", "UC206", "UC301", "UC302", "UC401", "UC402"}
+# Codes of reasons that the share alone gives, and what a headline says of the share with them.
+BY_SHARE = {
+    "UC101": "collapsed",
+    "UC201": "at-risk",
+    "UC301": "cannot-tell",
+    "UC302": "cannot-tell",
+    "UC401": "healthy",
+    "UC402": "not-collapsed",
+}
+# Codes that have a headline of their own.
+HEADLINES = {
+    "UC102", "UC103", "UC202", "UC203", "UC204", "UC205", "UC206", "UC207", "UC208", "UC209",
+    "UC210", "UC211", "UC212", "UC303", "UC304", "UC403", "UC404", "UC405",
+}  # fmt: skip
+# The first digit of the codes that a verdict rests on.
+_DIGIT = {
+    "collapsed": "1",
+    "at-risk": "2",
+    "cannot-tell": "3",
+    "not-collapsed": "4",
+    "healthy": "4",
+}
 # Those that rest on what is known of information.
 _KNOWN = {"UC403", "UC404", "UC405"}
-# Those of a comparison with a reference, and those of them by finer labels.
-BY_REFERENCE = {"UC209", "UC210", "UC403", "UC404"}
-BY_FINER = {"UC210", "UC404"}
+# Those of a comparison with a reference by finer labels.
+BY_FINER = {"UC210", "UC304", "UC404"}
 # The key of a headline that says the first reason.
 BY_REASON = "headline.by-reason"
 
@@ -74,14 +93,26 @@ def has_views(measurement: Measurement) -> bool:
     return measurement.instance_variance.estimate is not None
 
 
-def is_by_reason(measurement: Measurement) -> bool:
-    """Whether something other than the share decided, which is then the headline."""
-    return bool(measurement.reasons) and measurement.reasons[0].code not in _BY_SHARE
+def deciding(measurement: Measurement) -> Reason | None:
+    """The first reason that the verdict rests on: the first of all, but for older records."""
+    digit = _DIGIT[measurement.verdict]
+    fitting = (reason for reason in measurement.reasons if reason.code[2] == digit)
+    return next(fitting, next(iter(measurement.reasons), None))
 
 
 def is_known(measurement: Measurement) -> bool:
     """Whether the verdict rests on evidence about information."""
-    return bool(measurement.reasons) and measurement.reasons[0].code in _KNOWN
+    reason = deciding(measurement)
+    return reason is not None and reason.code in _KNOWN
+
+
+def judging_margins(measurement: Measurement) -> tuple[float, float]:
+    """Where the share counts as collapsed and as at risk: as the verdict had it."""
+    for reason in measurement.reasons:
+        low, high = (reason.values or {}).get("low"), (reason.values or {}).get("high")
+        if reason.code in BY_SHARE and isinstance(low, float) and isinstance(high, float):
+            return low, high
+    return (measurement.conditions.margins or Margins()).for_share(None)
 
 
 def known_layer(layer: str | None) -> str:
@@ -110,11 +141,20 @@ class ClassRow(NamedTuple):
     measured: records.ClassMeasurement
     value: records.Estimate
     predicted: float | None
+    predicted_total: float | None = None
 
     @property
-    def rank(self) -> float:
-        """The value, to sort by; what is not known comes last."""
-        return float("inf") if self.value.estimate is None else self.value.estimate
+    def predicted_share(self) -> float | None:
+        """Its predicted variance over the predicted total of all classes."""
+        if self.predicted is None or not self.predicted_total:
+            return None
+        return self.predicted / self.predicted_total
+
+    @property
+    def rank(self) -> tuple[int, float]:
+        """To sort by, the worst first: verdict, then share; what is not known comes last."""
+        share = self.measured.share.estimate
+        return severity(self.measured.verdict), float("inf") if share is None else share
 
 
 def class_rows(cases: Sequence[Case], layer: str | None) -> list[ClassRow]:
@@ -124,10 +164,11 @@ def class_rows(cases: Sequence[Case], layer: str | None) -> list[ClassRow]:
         part = LEVELS["instance" if has_views(measurement) else "within"]
         prediction, classes = measurement.prediction, measurement.classes
         predicted = () if prediction is None else prediction[f"{part}_per_class"]
+        total = predicted_level(prediction, "total")
         if len(predicted) != len(classes):
             predicted = (None,) * len(classes)
         rows += [
-            ClassRow(case, measured, getattr(measured, part), value)
+            ClassRow(case, measured, getattr(measured, part), value, total)
             for measured, value in zip(classes, predicted, strict=True)
         ]
     return rows

@@ -130,6 +130,8 @@ def _costs(pilot: PilotResult) -> tuple[Message, ...]:
             low = task.estimate if task.low is None else task.low
             values: dict[str, Value] = {"loss": -low, "margin": chosen.margin}
             said.append(Message("cost.not-ruled-out" if low < 0 else "cost.no-loss", values))
+        elif task.low is not None and task.low < 0:
+            said.append(Message("cost.not-ruled-out-undeclared", {"loss": -task.low}))
     if spent := sum(trial.seconds for trial in pilot.trials):
         said.append(Message("cost.pilot", {"seconds": spent, "trials": len(pilot.trials)}))
     return tuple(said)

@@ -79,6 +79,7 @@ def _read(path: Path, inputs: ReportInputs, options: ReportOptions) -> None:
         for run in shown_runs(inputs.pilot):
             if (path / run / "run.json").is_file():
                 _run(path / run, inputs, options, kind="trial")
+                inputs.cases[-1].name = _role(inputs.pilot, run.parent.name)
     elif path.is_dir() or tables.is_rows(path):
         _embeddings(path, inputs, options)
     else:
@@ -149,6 +150,12 @@ def _name(path: Path) -> str:
     """The folder's name; with the one above it where it names but a seed."""
     parts = path.resolve().parts
     return "/".join(parts[-2:] if re.fullmatch(r"seed-?\d+", parts[-1]) else parts[-1:])
+
+
+def _role(pilot: PilotResult | None, trial: str) -> str:
+    """What a reader calls a pilot's trial; which seed its run had is said by the files' list."""
+    chosen = None if pilot is None else pilot.recommendation
+    return "recommended" if chosen is not None and chosen.trial == trial else trial
 
 
 def _embeddings(path: Path, inputs: ReportInputs, options: ReportOptions) -> None:

@@ -13,20 +13,25 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from uncollapse import tables
 from uncollapse.errors import InputError
 from uncollapse.metrics import Accumulator, Measurement, measure
 from uncollapse.records import Prediction
 from uncollapse.report.inputs_model import Floats, Measured, Points, ReportOptions
-from uncollapse.tables import Columns, Reading, Rows, Shard
+from uncollapse.report.read.near import nearest_pairs
+from uncollapse.report.read.thumbnails import small_pictures
+from uncollapse.tables import Columns, Reading, Rows, Shard, label_column
 
+Integers = NDArray[np.int64]
 # Embeddings that take more than this as float64 are measured as a stream.
 IN_MEMORY_BYTES = 1 << 28
 STREAM_ROWS = 65536
 CACHED_ROWS = 8192
-# Rows of each class that a picture has at least, where they are.
-LEAST_OF_CLASS = 10
+# Usual names of the columns that name a row, and that hold its file.
+_NAMES = ("id", "name", "path", "file")
+_FILES = ("path", "file", "filename", "file_name", "image_path")
 # Eigenvalues that a picture keeps.
 SPECTRUM = 30
 
@@ -34,12 +39,29 @@ SPECTRUM = 30
 class _Roles(NamedTuple):
     """Which columns of a file are read: those of vectors, the one that is judged first, and others.
 
-    `name` names a row in the picture.
+    `name` names a row in the picture, `path` is its file.
     """
 
     layers: tuple[str, ...]
     columns: Columns
+    label: str
     name: str | None
+    path: str | None
+
+    def used(self, layer: str) -> dict[str, str]:
+        """Which column has which role, for the auditor."""
+        columns = self.columns
+        used = {
+            "embedding": layer,
+            "label": self.label,
+            "instance": columns.instance,
+            "group": columns.group,
+            "fine": columns.fine,
+            "slice": ", ".join(columns.slices),
+            "id": self.name,
+            "path": self.path,
+        }
+        return {role: column for role, column in used.items() if column}
 
 
 def measured_rows(
@@ -67,19 +89,20 @@ def measured_rows(
             whole = layer == roles.layers[0]
             measurement = rows.measurement(options.seed, of_loss, title or None, whole=whole)
             streamed = rows.state is not None
-            measured = Measured(str(path), title, rows.split, measurement, streamed)
+            used = roles.used(layer)
+            measured = Measured(str(path), title, rows.split, measurement, streamed, used)
         # After it, which refuses rows that cannot be used, and says how many there are.
-        yield measured, _picture(rows.drawn(), roles.name, place, rows.count, options.seed)
+        yield measured, _picture(rows, place, options.seed)
 
 
 def _roles(shard: Shard, options: ReportOptions) -> _Roles:
     """By the file's own description, which `uncollapse embed` writes, or as the caller says."""
     about, given = tables.description_of(shard), options.columns
     present = [column.name for column in shard.columns]
-    name = next((usual for usual in ("id", "name", "path", "file") if usual in present), None)
+    name, file = (next((u for u in usual if u in present), None) for usual in (_NAMES, _FILES))
     if given.embedding is not None or not about.layers:
         embedding = given.embedding or ",".join(tables.embedding_columns(shard))
-        return _Roles((embedding,), given, name)
+        return _Roles((embedding,), given, given.label or label_column(shard, None), name, file)
     wanted = options.layer or ("projector" if "projector" in about.layers else about.layers[0])
     if wanted not in about.layers:
         raise InputError(
@@ -97,7 +120,8 @@ def _roles(shard: Shard, options: ReportOptions) -> _Roles:
         text=given.text,
     )
     others = (layer for layer in about.layers if layer != wanted)
-    return _Roles((wanted, *others), columns, name)
+    label = columns.label or label_column(shard, None)
+    return _Roles((wanted, *others), columns, label, name, file)
 
 
 @dataclass
@@ -112,13 +136,15 @@ class _RowsRead:
     state: Accumulator | None = None
     count: int = 0
     keys: Floats = field(default_factory=lambda: np.empty(0))
+    numbers: Integers = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     kept: list[Rows] = field(default_factory=list)
 
     def add(self, part: Rows) -> None:
         """Take one part."""
         labelled = np.array([label is not None for label in _labels(part)], dtype=bool)
         if labelled.any():
-            self._draw(part if labelled.all() else part.take(np.flatnonzero(labelled)))
+            places = np.flatnonzero(labelled)
+            self._draw(part if labelled.all() else part.take(places), self.count + places)
         self.count += len(part)
         self.parts.append(part)
         size = self.count * int(np.prod(part.embeddings.shape[1:])) * 8
@@ -141,14 +167,15 @@ class _RowsRead:
                 )
         self.parts = []
 
-    def _draw(self, part: Rows) -> None:
+    def _draw(self, part: Rows, numbers: Integers) -> None:
         """Keep the rows with the smallest of random keys: a uniform draw without replacement.
 
-        Of each class the first few are kept whatever the others are: a collapsed class of few rows
-        must be seen.
+        Class by class, the first of each before the second of any: a collapsed class of few rows
+        must be seen, however many others there are.
         """
         self.kept.append(part)
         self.keys = np.concatenate([self.keys, self.generator.random(len(part))])
+        self.numbers = np.concatenate([self.numbers, numbers])
         if len(self.keys) > 4 * self.most:
             self.drawn()
 
@@ -158,10 +185,14 @@ class _RowsRead:
         _, codes = np.unique(list(map(str, _labels(rows))), return_inverse=True)
         by_class = np.lexsort((self.keys, codes))
         first = np.searchsorted(codes[by_class], np.arange(codes.max() + 1))
-        later = np.empty(len(codes), dtype=bool)
-        later[by_class] = np.arange(len(codes)) - first[codes[by_class]] >= LEAST_OF_CLASS
-        order = np.sort(np.lexsort((self.keys, later))[: self.most])
-        self.kept, self.keys = [rows.take(order)], self.keys[order]
+        place = np.empty(len(codes), dtype=int)
+        place[by_class] = np.arange(len(codes)) - first[codes[by_class]]
+        order = np.sort(np.lexsort((self.keys, place))[: self.most])
+        self.kept, self.keys, self.numbers = (
+            [rows.take(order)],
+            self.keys[order],
+            self.numbers[order],
+        )
         return self.kept[0]
 
     def measurement(
@@ -204,11 +235,12 @@ def _fitting(prediction: Prediction | None, names: Collection[Any]) -> Predictio
 
 
 def _read(shards: list[Shard], roles: _Roles, layer: str, options: ReportOptions) -> _RowsRead:
-    extra = roles.columns.slices if roles.name is None else (*roles.columns.slices, roles.name)
-    columns = replace(roles.columns, embedding=layer, slices=tuple(dict.fromkeys(extra)))
+    named = (*roles.columns.slices, roles.name, roles.path)
+    extra = tuple(dict.fromkeys(column for column in named if column is not None))
+    columns = replace(roles.columns, embedding=layer, slices=extra)
     given = roles.columns
-    named = (given.label, given.instance, given.group, given.fine, *given.slices)
-    judged = tables.judged_rows(shards, None, {name for name in named if name})
+    needed = (given.label, given.instance, given.group, given.fine, *given.slices)
+    judged = tables.judged_rows(shards, None, {name for name in needed if name})
     split = "" if judged is None else judged.part
     rows = _RowsRead(roles, split, options.sample, np.random.default_rng((options.seed, 7)))
     for part in Reading(shards, [], columns, judged, batch=STREAM_ROWS).parts():
@@ -216,8 +248,9 @@ def _read(shards: list[Shard], roles: _Roles, layer: str, options: ReportOptions
     return rows
 
 
-def _picture(drawn: Rows, name: str | None, layer: str, count: int, seed: int) -> Points:
-    """Both projections of rows drawn from so many; of several views, the first is shown."""
+def _picture(read: _RowsRead, layer: str, seed: int) -> Points:
+    """Both projections of the rows that were drawn; of several views, the first is shown."""
+    drawn, roles = read.drawn(), read.roles
     vectors = np.asarray(drawn.embeddings, dtype=np.float64)
     vectors = vectors[:, 0] if vectors.ndim == 3 else vectors
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -234,6 +267,13 @@ def _picture(drawn: Rows, name: str | None, layer: str, count: int, seed: int) -
     inside, inner = _components(vectors - (means / counts[:, None])[codes])
     free = len(vectors) / max(1, len(vectors) - len(counts))
     x, y, u, v = np.round(np.hstack([placed, inside]), 4).T
+    name, path = (
+        _texts(None if column is None else drawn.slices[column], len(label))
+        for column in (roles.name, roles.path)
+    )
+    near = nearest_pairs(vectors, codes)
+    first = [row for pair in near for row in (pair.first, pair.second)]
+    thumbnail, thumbnails = small_pictures(path, first, drawn.vectors_place.path.parent)
     return Points(
         layer=layer,
         x=x,
@@ -243,10 +283,14 @@ def _picture(drawn: Rows, name: str | None, layer: str, count: int, seed: int) -
         shares=(*_shares(values), *_shares(inner)),
         label=tuple(label),
         fine=_texts(drawn.fine_labels, len(label)),
-        name=_texts(None if name is None else drawn.slices[name], len(label)),
-        rows=count,
+        name=_named(name, path, read.numbers),
+        rows=read.count,
         seed=seed,
         spectrum=tuple(float(value * free) for value in inner[:SPECTRUM]),
+        path=path,
+        thumbnail=thumbnail,
+        thumbnails=thumbnails,
+        near=near,
     )
 
 
@@ -273,6 +317,12 @@ def _shares(eigenvalues: Floats) -> tuple[float, float]:
     total = float(eigenvalues.sum())
     first, second = np.append(eigenvalues, [0.0, 0.0]).tolist()[:2]
     return (first / total, second / total) if total > 0 else (0.0, 0.0)
+
+
+def _named(names: tuple[str, ...], paths: tuple[str, ...], numbers: Integers) -> tuple[str, ...]:
+    """By its id, its file, or its number among the judged rows, from 0."""
+    named = zip(names, paths, numbers.tolist(), strict=True)
+    return tuple(name or path or f"#{number}" for name, path, number in named)
 
 
 def _texts(values: Any, count: int) -> tuple[str, ...]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import re
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from uncollapse import __version__
@@ -13,9 +16,11 @@ from uncollapse.report.decide.decide import Content
 from uncollapse.report.decide.lookup import judged
 from uncollapse.report.inputs_model import Case
 from uncollapse.report.language import Language, short
-from uncollapse.report.sections.section import MOST_ROWS, TextTable, table
+from uncollapse.report.sections.section import TextTable, table
 
 _DATA = ("source", "licence", "label", "split", "seed", "limit", "fingerprint", "fingerprint_of")
+# How the mean of several runs says what its intervals are (`read/settings.py`).
+_POOLED = re.compile(r"Student's t over (\d+) runs with different seeds")
 Facts = dict[str, str]
 
 
@@ -29,12 +34,12 @@ def _by_case(
     for name in names:
         cells = [dict.fromkeys(run.get(name, missing) for run in runs) for runs in columns]
         rows.append([name, *(words.listed(list(cell)) for cell in cells)])
-    return TextTable([title, *(short(case.name, 40) for case in cases)], rows)
+    return TextTable([title, *(words.case(case.name) for case in cases)], rows)
 
 
 def data_rows(report: Content) -> TextTable:
     """What is recorded of data, splits and conditions, a column for each case."""
-    words, cases = report.words, report.inputs.cases
+    words, cases = report.words, report.inputs.shown
     return _by_case("", cases, lambda run: _facts(run, report.layer, words), words, "–")
 
 
@@ -44,6 +49,9 @@ def _facts(case: Case, layer: str | None, words: Language) -> Facts:
         facts[words.say("audit.training-seed")] = str(case.config["seed"])
     measured = judged(case, layer)
     if measured is not None:
+        if measured.columns:
+            used = [f"{role}: {short(name)}" for role, name in measured.columns.items()]
+            facts[words.say("audit.columns")] = words.listed(used)
         facts |= _conditions(measured.measurement.conditions, words)
     return facts
 
@@ -73,6 +81,8 @@ def _interval(conditions: Conditions, words: Language) -> str:
     """How intervals were found; by its English where no message says it."""
     if not conditions.interval:
         return "–"
+    if (runs := _POOLED.fullmatch(conditions.interval)) is not None:
+        return words.say("audit.over-seeds", count=int(runs[1]))
     units = Message("interval.units")
     known = units if conditions.interval == str(units) else None
     if conditions.blocks is not None:
@@ -132,10 +142,22 @@ def pilot_rows(report: Content) -> TextTable | None:
 
 
 def input_table(report: Content) -> TextTable:
-    """Every file that was read, with its hash."""
-    rows = [(file.path, file.kind, file.bytes, file.sha256) for file in report.inputs.sources]
+    """Every file that was read, by its path from the report, with its hash."""
+    rows = [
+        (_relative(file.path, report.folder), file.kind, file.bytes, file.sha256)
+        for file in report.inputs.sources
+    ]
     columns = "file kind:kind size:bytes sha256"
-    return table(report.words, columns, rows, most=MOST_ROWS, sha256="SHA-256")
+    return table(report.words, columns, rows, sha256="SHA-256")
+
+
+def _relative(path: str, folder: str) -> str:
+    if not Path(path).exists():  # an address, or rows that were given as a table
+        return path
+    try:
+        return Path(os.path.relpath(path, folder or ".")).as_posix()
+    except ValueError:  # on another drive
+        return path
 
 
 def commands_of(report: Content) -> list[str]:
@@ -152,17 +174,20 @@ def commands_of(report: Content) -> list[str]:
 def versions_of(report: Content) -> TextTable:
     """Versions that each run recorded, and that of the report."""
     words = report.words
-    cases = [case for case in report.inputs.cases if case.run is not None and case.run.versions]
+    cases = [case for case in report.inputs.shown if case.run is not None and case.run.versions]
     title, own = words.say("audit.versions"), words.say("audit.this-report")
     shown = _by_case(title, cases, lambda c: dict(c.run.versions) if c.run else {}, words, "–")
-    last = [own, *[f"uncollapse {__version__}"] * max(1, len(cases))]
-    return TextTable(shown.titles if cases else [title, ""], [*shown.rows, last])
+    if not cases:
+        rows = [[name, version] for name, version in report.made.versions.items()]
+        return TextTable([own, ""], rows)
+    last = [own, *[f"uncollapse {__version__}"] * len(cases)]
+    return TextTable(shown.titles, [*shown.rows, last])
 
 
 def setting_table(report: Content) -> TextTable | None:
     """The whole configuration of each run, differences first."""
     words = report.words
-    cases = [case for case in report.inputs.cases if case.config]
+    cases = [case for case in report.inputs.shown if case.config]
     if not cases:
         return None
     key, none = words.say("column.key"), words.value(None)
@@ -207,4 +232,5 @@ def limit_texts(report: Content) -> list[str]:
         names.append("sampled")
     notes = [note for case in cases if case.prediction for note in case.prediction.notes]
     texts = [words.say(f"limits.{name}") for name in names]
+    texts.append(words.say("limits.below-zero"))
     return texts + [words.record(note) for note in dict.fromkeys(notes)]

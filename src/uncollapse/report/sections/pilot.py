@@ -6,42 +6,69 @@ from collections.abc import Mapping
 
 from uncollapse import records
 from uncollapse.records import Interval, LayerScores, Message, PilotResult, Trial
-from uncollapse.report.charts.look import Row, Spec
-from uncollapse.report.charts.measured import trial_chart
+from uncollapse.report.charts.look import Row
+from uncollapse.report.charts.measured import MOST_LETTERS
+from uncollapse.report.charts.trade import trial_chart
 from uncollapse.report.inputs_model import compared, confirmation
 from uncollapse.report.language import Language, short
-from uncollapse.report.sections.section import MOST_ROWS, Figure, Section, table
+from uncollapse.report.sections.section import Figure, Section, table
 from uncollapse.report.sections.trade import free_title
 from uncollapse.statistics import mean_difference
 
 
 def pilot_section(pilot: PilotResult, words: Language) -> Section:
-    """Every trial: change, prediction, measured numbers, runs, time and status."""
+    """Every trial: change, prediction, measured numbers, runs, time and status; untrained last."""
     objective, colon = pilot.objective, words.say("format.colon")
     named = objective.columns[:1] if objective.by_retention else objective.columns
     message = Message(f"objective.{objective.name}", {"columns": named})
     maximised = words.record(objective.text or objective.name, message)
     layer = words.word("layer", pilot.layer)
     about = words.say("intro.pilot-layer", objective=maximised, layer=layer)
-    noted = [trial for trial in pilot.trials if trial.note]
     foretold = any(_expected(trial) is not None for trial in pilot.trials)
     columns = (
-        "change role predicted:number"
+        "change role gain:points interval:point_ends axis.objective:share task:share"
+        " predicted:number"
         + " network" * foretold
-        + " measured:number axis.objective:share task:share gain:points"
-        " interval:point_ends runs:count time:duration status"
+        + " measured:number runs:count time:duration status"
     )
-    rows = [_cells(pilot, trial, words, foretold=foretold) for trial in pilot.trials]
-    spec = _chart(pilot, words)
-    notes = [f"{short(trial.name)}{colon}{words.record(trial.note)}" for trial in noted]
+    rows = [_cells(pilot, trial, words, foretold=foretold) for trial in _sorted(pilot)]
+    drawn = trial_rows(pilot, words)
+    least = _number_of(pilot.conditions.options.get("least_gain"))
+    spec = trial_chart(drawn, None if least is None else 100 * least, words)
+    noted = [trial for trial in pilot.trials if trial.note]
+    notes = [f"{words.trial_name(trial.name)}{colon}{words.record(trial.note)}" for trial in noted]
     notes += [words.record(str(message), message) for message in pilot.conditions.calibration or ()]
+    if untrained := sum(not trial.runs for trial in pilot.trials):
+        notes.insert(0, words.say("intro.pilot-untrained", count=untrained))
     return Section(
         "pilot",
         [words.say("intro.pilot-searched" if pilot.search else "intro.pilot"), about],
         [] if spec is None else [Figure("pilot", "", spec)],
-        [table(words, columns, rows, most=MOST_ROWS, role="")],
+        [table(words, columns, rows, role="")],
         notes,
     )
+
+
+def _number_of(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) else None
+
+
+def _sorted(pilot: PilotResult) -> list[Trial]:
+    """The start, then trials by their gain, the best first, then those without runs."""
+
+    def rank(trial: Trial) -> tuple[bool, bool, float]:
+        gain = _gain(pilot, trial)
+        return trial is not pilot.start, not trial.runs, -(gain.estimate if gain else -2.0)
+
+    return sorted(pilot.trials, key=rank)
+
+
+def _gain(pilot: PilotResult, trial: Trial) -> Interval | None:
+    """What a trial gains; of one that was not compared the difference alone, without interval."""
+    if trial.gain is not None:
+        return trial.gain
+    start, mean = (t.scores(pilot.layer).get("objective") for t in (pilot.start, trial))
+    return None if start is None or mean is None or trial is pilot.start else Interval(mean - start)
 
 
 def search_section(pilot: PilotResult, words: Language) -> Section | None:
@@ -62,8 +89,8 @@ def search_section(pilot: PilotResult, words: Language) -> Section | None:
         for number, step in enumerate(pilot.search)
     ]
     columns = "number:count change axis.objective:share task:share best:count gain:points"
-    tables = [table(words, columns, rows, most=MOST_ROWS)]
-    return Section("search", [words.say("intro.search")], tables=tables)
+    tables = [table(words, columns, rows)]
+    return Section("search", [words.say("intro.search")], tables=tables, folded=True)
 
 
 def _title(trial: Trial, words: Language) -> str:
@@ -71,19 +98,21 @@ def _title(trial: Trial, words: Language) -> str:
     if trial.kind == "free":
         return free_title(trial.name, words)
     changes = [words.change(change) for change in trial.change]
-    return words.say("format.semicolon").join(changes) or trial.name
+    return words.say("format.semicolon").join(changes) or words.trial_name(trial.name)
 
 
-def _role(pilot: PilotResult, trial: Trial, words: Language) -> str:
+def _role(pilot: PilotResult, trial: Trial) -> str:
     if trial.name == pilot.start.name:
-        return words.say("trial.start")
+        return "start"
     if pilot.recommendation is not None and trial.name == pilot.recommendation.trial:
-        return words.say("page.recommended")
+        return "recommended"
     if trial.kind == "free":
-        return words.say("trial.free")
-    if trial.status == "pruned":
-        return words.word("status", "pruned")
-    return words.say("trial.candidate")
+        return "free"
+    return "pruned" if trial.status == "pruned" else "candidate"
+
+
+def _called(role: str, words: Language) -> str:
+    return words.word("status", role) if role == "pruned" else words.say(f"trial.{role}")
 
 
 def _expected(trial: Trial) -> records.Expected | None:
@@ -92,44 +121,52 @@ def _expected(trial: Trial) -> records.Expected | None:
 
 
 def _cells(pilot: PilotResult, trial: Trial, words: Language, *, foretold: bool) -> list[object]:
-    mean, predicted = trial.scores(pilot.layer), trial.prediction
+    mean, predicted, gain = trial.scores(pilot.layer), trial.prediction, _gain(pilot, trial)
     status = words.word("status", trial.status)
-    if trial.reason:
+    # Why it was not trained is what its status says already.
+    if trial.reason and trial.status != "predicted-collapse":
         status += words.say("format.colon") + short(words.record(trial.reason), 120)
     return [
         short(_title(trial, words), 120),
-        _role(pilot, trial, words),
+        _called(_role(pilot, trial), words),
+        None if gain is None else gain.estimate,
+        gain,
+        mean.get("objective"),
+        mean.get("task"),
         None if predicted is None else predicted.instance_variance,
         *([str(_expected(trial) or "–")] if foretold else []),
-        *(mean.get(name) for name in ("instance_variance", "objective", "task")),
-        None if trial.gain is None else trial.gain.estimate,
-        trial.gain,
+        mean.get("instance_variance"),
         len(trial.runs),
         trial.seconds,
         status,
     ]
 
 
-def _chart(pilot: PilotResult, words: Language) -> Spec | None:
-    """Predicted variance against the measured objective."""
-    trials: list[Row] = []
-    seeds: list[Row] = []
-    for trial in pilot.trials:
-        if trial.prediction is None:
+def trial_rows(pilot: PilotResult, words: Language) -> list[Row]:
+    """Trials that ran as they are drawn, in points, the best first, with distinct names."""
+    rows: list[Row] = []
+    seen: set[str] = set()
+    for trial in _sorted(pilot):
+        gain = _gain(pilot, trial)
+        if gain is None:
             continue
-        mean = trial.scores(pilot.layer)
-        row = {
-            "name": short(_title(trial, words)),
-            "trial": short(trial.name, 24),
-            "role": _role(pilot, trial, words),
-            "predicted": trial.prediction.instance_variance,
-            "objective": mean.get("objective"),
-            "task": mean.get("task"),
-        }
-        trials.append(row)
-        scores = [each.objective for each in trial.scores_by_seed(pilot.layer)]
-        seeds += [row | {"objective": score} for score in scores if score is not None]
-    return trial_chart(trials, seeds, words)
+        title = words.brief_trial(trial.name) if trial.kind == "free" else _title(trial, words)
+        name = short(title, MOST_LETTERS + 8)
+        name = short(trial.name, MOST_LETTERS) if name in seen else name
+        seen.add(name)
+        role = _role(pilot, trial)
+        ends = (None if end is None else 100 * end for end in (gain.low, gain.high))
+        rows.append(
+            {
+                "name": name,
+                "role": role,
+                "called": _called(role, words),
+                "estimate": 100 * gain.estimate,
+                **dict(zip(("low", "high"), ends, strict=True)),
+                "task": trial.scores(pilot.layer).get("task"),
+            }
+        )
+    return rows
 
 
 def transfer_section(pilot: PilotResult, words: Language) -> Section | None:
@@ -172,14 +209,14 @@ def transfer_section(pilot: PilotResult, words: Language) -> Section | None:
             title = short(data) if data else words.word("quantity", quantity)
             means = (sum(numbers) / len(numbers) for numbers in ends)
             arrow = words.say("format.arrow")
-            layer = layers[0] if len({*layers}) == 1 else arrow.join(layers)
+            spoken = [words.brief_trial(layer) for layer in layers]
+            layer = spoken[0] if len({*layers}) == 1 else arrow.join(spoken)
             rows.append((title, layer, *means, change.estimate, change))
     source = words.say(key, seeds=len(before), **values)
-    text = words.say("intro.transfer", name=short(name), source=source)
-    columns = (
-        "quantity layer:layer trial.start:share after:share difference:points interval:point_ends"
-    )
-    return Section("transfer", [text], tables=[table(words, columns, rows, after=short(name))])
+    named = words.brief_trial(name)
+    text = words.say("intro.transfer", name=named, source=source)
+    columns = "quantity layer trial.start:share after:share difference:points interval:point_ends"
+    return Section("transfer", [text], tables=[table(words, columns, rows, after=named)])
 
 
 def _compared_layers(

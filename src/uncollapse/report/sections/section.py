@@ -3,37 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from uncollapse.report.decide import lookup
 from uncollapse.report.inputs_model import Case
 from uncollapse.report.language import Language, short
 
-# A table of the page has so many rows where nothing else is said.
-MOST_ROWS = 60
+# A table of the page has so many rows; a long one is searched, and shows the first of them.
+MOST_ROWS = 2000
 # Formats of columns that hold numbers and not words.
 _NUMBERS = {"count", "number", "share", "points", "duration", "bytes"}
 
 
 @dataclass(frozen=True)
 class TextTable:
-    """A table as it is shown, the columns that hold numbers, and how many rows were left out."""
+    """A table as it is shown, the columns that hold numbers, and how many rows were left out.
+
+    One that can be saved as CSV has the name of its file.
+    """
 
     titles: Sequence[str]
     rows: Sequence[Sequence[str]]
     caption: str = ""
     numbers: Sequence[int] = ()
     more: int = 0
+    csv: str = ""
 
 
 def table(
     words: Language,
     columns: str,
     rows: Iterable[Sequence[Any]],
+    most: int = MOST_ROWS,
+    *,
     caption: str = "",
-    most: int | None = None,
-    **titles: str,
+    csv: str = "",
+    titles: Mapping[str, str] | None = None,
+    **own: str,
 ) -> TextTable:
     """A table of columns such as "class rows:count axis.objective:share", cut to so many rows.
 
@@ -44,55 +51,75 @@ def table(
         [words.format_field(value, form) for value, (_, form) in zip(row, pairs, strict=True)]
         for row in rows
     ]
+    given = {**(titles or {}), **own}
     said = [
-        titles[name] if name in titles else words.say(name if "." in name else f"column.{name}")
+        given[name] if name in given else words.say(name if "." in name else f"column.{name}")
         for name, _ in pairs
     ]
     numbers = [place for place, (_, form) in enumerate(pairs) if form in _NUMBERS or "ends" in form]
-    more = 0 if most is None else max(0, len(cells) - most)
-    return TextTable(said, cells[:most], caption, numbers, more)
+    more = max(0, len(cells) - most)
+    return TextTable(said, cells[:most], caption, numbers, more, csv)
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A chart with its title above it, and the rows of data that it names and does not hold."""
+    """A chart with its title above it, and rows of data, by name, that it does not hold itself."""
 
     name: str
     title: str
     spec: Mapping[str, Any]
-    rows: Sequence[Mapping[str, Any]] = ()
+    data: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Section:
-    """One section; tables are shown on demand under pictures, else at once; notes come last."""
+    """One section; tables are shown on demand under pictures, else at once; notes come last.
+
+    With `folded` its tables are shown on demand without pictures too; with `reached` the points of
+    its pictures are rows that can be looked at one by one; what is `printed` is unfolded on paper.
+    Commands are for the auditor.
+    """
 
     name: str
-    paragraphs: Sequence[str]
+    paragraphs: Sequence[str] = ()
     figures: Sequence[Figure] = ()
     tables: Sequence[TextTable] = ()
     notes: Sequence[str] = ()
+    folded: bool = False
+    reached: bool = False
+    printed: bool = False
+    commands: Sequence[str] = ()
 
 
 def charted(
-    name: str, spec: Mapping[str, Any] | None, paragraphs: Sequence[str], *tables: TextTable
+    name: str,
+    spec: Mapping[str, Any] | None,
+    paragraphs: Sequence[str],
+    *tables: TextTable,
+    notes: Sequence[str] = (),
 ) -> Section | None:
     """A section of one chart under its introduction; None where there is no chart."""
-    return None if spec is None else Section(name, paragraphs, [Figure(name, "", spec)], tables)
+    figures = [] if spec is None else [Figure(name, "", spec)]
+    return None if spec is None else Section(name, paragraphs, figures, tables, notes)
 
 
-def class_table(cases: Sequence[Case], layer: str | None, words: Language) -> TextTable:
-    """Variance of each class, least first."""
+def class_table(
+    cases: Sequence[Case], layer: str | None, words: Language, most: int = MOST_ROWS
+) -> TextTable:
+    """Share and variance of each class, the worst first."""
     columns = (
-        "class run rows:count measured:number interval:ends predicted:number share:share"
-        " verdict:verdict"
+        "class run:case rows:count share:share share_interval:share_ends variance:number"
+        " variance_interval:ends predicted:number verdict:verdict"
     )
     rows = []
     for row in sorted(lookup.class_rows(cases, layer), key=lambda row: row.rank):
         measured, value = row.measured, row.value
         about = (short(measured.label), row.case.name, measured.count)
-        rows.append((*about, value, value, row.predicted, measured.share, measured.verdict))
-    return table(words, columns, rows, most=lookup.MOST_CLASSES * max(1, len(cases)))
+        share = (measured.share, measured.share)
+        rows.append((*about, *share, value, value, row.predicted, measured.verdict))
+    interval = words.say("column.interval")
+    titles = {"share_interval": interval, "variance_interval": interval}
+    return table(words, columns, rows, most, titles=titles)
 
 
 def level_table(cases: Sequence[Case], layer: str | None, words: Language) -> TextTable:
@@ -108,7 +135,7 @@ def level_table(cases: Sequence[Case], layer: str | None, words: Language) -> Te
             said = words.say(f"level.{level}")
             more = (str(network.get(name, "–") if network else "–"),) if foretold else ()
             rows.append((said, case.name, value, value, value.plug_in, predicted, *more))
-    columns = "quantity run measured:number interval:ends plug-in:number predicted:number"
+    columns = "quantity run:case measured:number interval:ends plug-in:number predicted:number"
     columns += " network" * foretold
     return table(words, columns, rows)
 
@@ -126,8 +153,8 @@ def probe_name(row: lookup.ProbeRow, words: Language) -> str:
 def probe_table(cases: Sequence[Case], words: Language) -> TextTable:
     """Every reading with its interval."""
     columns = (
-        "target kind:role layer run rows:count axis.above-chance:share interval:share_ends"
-        " accuracy:share"
+        "target kind:role layer:layer run:case rows:count axis.above-chance:share"
+        " interval:share_ends accuracy:share"
     )
     named = [
         (probe_name(row, words), row, case) for case in cases for row in lookup.probe_rows(case)
@@ -136,6 +163,6 @@ def probe_table(cases: Sequence[Case], words: Language) -> TextTable:
     rows = []
     for name, (target, reading), case in named:
         above, accuracy = reading.score.chance_corrected, reading.score.accuracy
-        place = (short(target.layer, 40), short(case.name, 40), target.sizes.test)
+        place = (short(target.layer), case.name, target.sizes.test)
         rows.append((name, target.role, *place, above, above, accuracy))
-    return table(words, columns, rows, most=MOST_ROWS)
+    return table(words, columns, rows)

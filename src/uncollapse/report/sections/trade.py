@@ -5,7 +5,8 @@ from __future__ import annotations
 from uncollapse.records import Message, PilotResult, TradePoint, Trial
 from uncollapse.report.charts.trade import trade_chart
 from uncollapse.report.language import Language, short
-from uncollapse.report.sections.section import MOST_ROWS, Figure, Section, table
+from uncollapse.report.sections.section import Figure, Section, table
+from uncollapse.statistics import mean_interval
 
 
 def free_title(name: str, words: Language) -> str:
@@ -24,15 +25,28 @@ def trade_section(pilot: PilotResult, words: Language) -> Section | None:
     rows = [_row(point, trials[point.trial], pilot, words) for point in points]
     whole = [row for row, point in zip(rows, points, strict=True) if point.runs == seeds]
     spec = trade_chart(whole, words)
-    keys = ("name", "layer", "role", "objective", "task", "place", "runs")
+    keys = ("name", "layer", "called", "objective", "task", "place", "runs")
     columns = "change layer role axis.objective:share task:share deployable runs:count"
     cells = [[row[key] for key in keys] for row in rows]
     return Section(
         "trade",
         [words.say("intro.trade", deploy=words.word("deploy", pilot.deploy))],
         [] if spec is None else [Figure("trade", "", spec)],
-        [table(words, columns, cells, most=MOST_ROWS, role="")],
+        [table(words, columns, cells, role="")],
     )
+
+
+def _spread(trial: Trial, layer: str) -> dict[str, float | None]:
+    """Student's intervals of objective and training label over the runs at a layer."""
+    ends: dict[str, float | None] = {}
+    for what in ("objective", "task"):
+        scores = [run.measured[layer][what] for run in trial.runs if layer in run.measured]
+        known = [score for score in scores if score is not None]
+        mean = mean_interval(known) if known else None
+        for end in ("low", "high"):
+            value = None if mean is None else mean[end]
+            ends[f"{what}_{end}"] = None if value is None else min(1.0, value)
+    return ends
 
 
 def _row(point: TradePoint, trial: Trial, pilot: PilotResult, words: Language) -> dict[str, object]:
@@ -47,13 +61,16 @@ def _row(point: TradePoint, trial: Trial, pilot: PilotResult, words: Language) -
         role = "recommended"
     elif free:
         role = "free"
-    place = "" if free or point.layer == pilot.layer else f" ({point.layer})"
+    layer = words.word("deploy", point.layer)
+    place = "" if free or point.layer == pilot.layer else f" ({layer})"
     front = "front" if point.front else "yes" if point.deployable else "no"
     return {
         "name": short(title or words.say("trial.start"), 120),
-        "short": short(point.trial, 24) + place,
-        "role": words.say(f"trial.{role}"),
-        "layer": "" if free else words.word("layer", point.layer),
+        "short": _short(words.brief_trial(trial.name) if free else title, role, words) + place,
+        "role": role,
+        "called": words.say(f"trial.{role}"),
+        "layer": "" if free else layer,
+        **_spread(trial, point.layer),
         "objective": point.objective,
         "task": point.task,
         "deployable": point.deployable,
@@ -61,3 +78,8 @@ def _row(point: TradePoint, trial: Trial, pilot: PilotResult, words: Language) -
         "place": words.say(f"deployable.{front}"),
         "runs": point.runs,
     }
+
+
+def _short(title: str, role: str, words: Language) -> str:
+    """What stands beside a dot: the start by its role, the others by what they change."""
+    return words.say("trial.start") if role == "start" else short(title, 34)
