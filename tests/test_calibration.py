@@ -98,7 +98,7 @@ def test_the_sentence_on_shares_says_where_they_lay():
         if entry.layer == "projector":
             lost = calibration.lost_against_reference(entry, "backbone") > tables.BAD
             lay[lost].append(entry.found["test"]["share"]["estimate"])
-    ends = [tables.number(end(lay[lost])) for lost in (True, False) for end in (min, max)]
+    ends = [f"{end(lay[lost]):.2f}" for lost in (True, False) for end in (min, max)]
     said = "had lost their finer labels lay at {} to {}, others at {} to {}".format(*ends)
     assert said in SENTENCES["text.not-collapsed.within"]
 
