@@ -141,7 +141,7 @@ def test_bfloat16_safetensors(tmp_path, sample):
 def test_stream_keeps_an_instance_together_across_parts(tmp_path, sample, monkeypatch):
     rows, labels, instances = sample
     np.savez(tmp_path / "d.npz", z=rows, label=labels, part=instances)
-    monkeypatch.setattr("uncollapse.metrics.from_files._STREAM_ROWS", 7)
+    monkeypatch.setattr("uncollapse.metrics.streamed_files._STREAM_ROWS", 7)
     given = {"columns": Columns(instance="part")}
     found = accumulate_files([tmp_path / "d.npz"], **given).measurement()
     expected = measure(rows, labels, instances=instances, permutations=0)
@@ -393,7 +393,7 @@ def test_row_faults_are_counted_over_their_whole_file(tmp_path, rng, stream):
 def test_a_stream_of_stacked_views_equals_the_arrays(tmp_path, sample, monkeypatch):
     rows, labels, instances = sample
     np.savez(tmp_path / "d.npz", z=rows.reshape(-1, 2, 6), label=labels[::2])
-    monkeypatch.setattr("uncollapse.metrics.from_files._STREAM_ROWS", 11)
+    monkeypatch.setattr("uncollapse.metrics.streamed_files._STREAM_ROWS", 11)
     found = measure_files([tmp_path / "d.npz"], stream=True, interval="exact")
     expected = measure(rows, labels, instances=instances, permutations=0)
     assert found.instance_variance.to_dict() == pytest.approx(

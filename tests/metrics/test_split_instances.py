@@ -15,7 +15,7 @@ COLUMNS = Columns(instance="part", group="patient")
 @pytest.fixture(params=["npz", "npy"])
 def files(request, rng, tmp_path, monkeypatch):
     """Two shards in which instances 1 and 7 come back: in another class, and in another group."""
-    monkeypatch.setattr("uncollapse.metrics.from_files._STREAM_ROWS", 9)
+    monkeypatch.setattr("uncollapse.metrics.streamed_files._STREAM_ROWS", 9)
     rows, labels, instances = cloud(rng, (20, 20), views=2)
     groups = instances // 2
     rows[3] = np.nan
@@ -66,7 +66,7 @@ def test_a_stream_names_what_one_call_names(files, tmp_path):
 
 
 def test_rows_of_an_instance_that_are_apart_are_no_invalid_rows(rng, tmp_path, monkeypatch):
-    monkeypatch.setattr("uncollapse.metrics.from_files._STREAM_ROWS", 9)
+    monkeypatch.setattr("uncollapse.metrics.streamed_files._STREAM_ROWS", 9)
     rows, labels, instances = cloud(rng, (20, 20), views=2)
     at = np.r_[1:80, 0]
     np.savez(tmp_path / "d.npz", z=rows[at], label=labels[at], part=instances[at])

@@ -6,7 +6,7 @@ from uncollapse.metrics._measure import build_record
 from uncollapse.metrics._partial import measure_states, partition_state
 from uncollapse.metrics._reference import Reference, retention
 from uncollapse.metrics._retention import PERMUTATIONS
-from uncollapse.metrics.from_files import accumulate_files, measure_files
+from uncollapse.metrics.from_files import measure_files
 from uncollapse.metrics.linear_map import LinearMap, fit_linear_map
 from uncollapse.metrics.moments import (
     EXTRA,
@@ -19,6 +19,7 @@ from uncollapse.metrics.persist import check_place, load_state, save_state
 from uncollapse.metrics.row_table import RowTable, row_table
 from uncollapse.metrics.selection import scores
 from uncollapse.metrics.stream import Accumulator
+from uncollapse.metrics.streamed_files import accumulate_files
 from uncollapse.metrics.variance import decompose
 from uncollapse.probes import ProbeOptions, WithinClassOptions
 from uncollapse.records import ClassMeasurement, Comparison, Estimate, Margins, Measurement, Reason

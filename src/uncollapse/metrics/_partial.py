@@ -10,9 +10,9 @@ from typing import Any, Literal
 from uncollapse.errors import InputError
 from uncollapse.metrics._measure import Counts
 from uncollapse.metrics._retention import PERMUTATIONS
-from uncollapse.metrics.from_files import accumulate_files
 from uncollapse.metrics.persist import load_state, save_state
 from uncollapse.metrics.stream import Accumulator
+from uncollapse.metrics.streamed_files import accumulate_files
 from uncollapse.records import Margins, Measurement, Prediction
 from uncollapse.tables import Columns, Source
 

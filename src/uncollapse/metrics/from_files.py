@@ -2,50 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
 from uncollapse import samples
 from uncollapse.errors import InputError
-from uncollapse.metrics._file_faults import over_its_file, split_error, split_ids
+from uncollapse.metrics._file_faults import over_its_file
 from uncollapse.metrics._measure import DEFAULT_PROBE, measure_arrays, within_options
-from uncollapse.metrics._reference import Reference
+from uncollapse.metrics._opened import (
+    IN_MEMORY_BYTES,
+    bytes_of,
+    opened,
+    reference_files,
+    reference_of,
+    with_reference,
+)
 from uncollapse.metrics._retention import PERMUTATIONS
 from uncollapse.metrics.persist import Paths, merged_states
 from uncollapse.metrics.row_table import check_table, table_of
-from uncollapse.metrics.stream import Accumulator
+from uncollapse.metrics.streamed_files import accumulated
 from uncollapse.probes import ProbeOptions
 from uncollapse.progress import Progress, quiet
 from uncollapse.records import Margins, Measurement, Prediction
 from uncollapse.tables import (
     SPLIT_COLUMN,
     Columns,
-    Joined,
-    Reading,
     ReferenceFiles,
-    Rows,
     Source,
-    check_order,
-    join_reference,
-    joined,
-    judged_rows,
-    open_shards,
     sources_of,
 )
 
 ClassCounts = dict[Any, int]
-
-# Embeddings that take more than this in memory are streamed.
-_IN_MEMORY_BYTES = 1 << 28
-# A stream is read and measured this many rows at a time: they stay in the processor's cache, and
-# memory for the next ones is there already (of larger parts it is given back and asked for again).
-_STREAM_ROWS = 16384
 
 
 def measure_files(
@@ -121,7 +111,7 @@ def measure_files(
         check_table(rows_to, stream)
     if within_options(probe) is None:
         columns = replace(columns, fine=None)
-    beside = _reference_files(reference)
+    beside = reference_files(reference)
     state = merged_states(paths, columns, labels_from, drop_invalid)
     if state is not None and beside is not None:
         raise InputError(
@@ -130,15 +120,15 @@ def measure_files(
             "give the reference where the state is saved (--save-state)",
         )
     if state is None:
-        reading = _reading(paths, columns, labels_from, drop_invalid, split)
+        reading = opened(paths, columns, labels_from, drop_invalid, split)
         named_part = split is not None
         split = split if reading.judged is None else reading.judged.part
         memory_only = columns.fine is not None or bool(columns.slices)
-        large = _bytes(reading) > _IN_MEMORY_BYTES and rows_to is None
-        other = None if beside is None else _joined(reading, beside)
+        large = bytes_of(reading) > IN_MEMORY_BYTES and rows_to is None
+        other = None if beside is None else with_reference(reading, beside)
         if stream or (stream is None and not memory_only and large):
             kind: Literal["exact", "blocks"] = "exact" if interval == "exact" else "blocks"
-            state = _accumulated(reading, kind, progress, other)
+            state = accumulated(reading, kind, progress, other)
     if state is not None:
         if rows_to is not None:
             check_table(rows_to, True)
@@ -159,7 +149,7 @@ def measure_files(
         measured = measure_arrays(
             rows.embeddings,
             **rows.each(lambda column, _: column),
-            reference=None if other is None else _reference(rows, other),
+            reference=None if other is None else reference_of(rows, other),
             prediction=prediction,
             margins=margins,
             probe=probe,
@@ -174,7 +164,7 @@ def measure_files(
     except samples.RowError as error:
         raise over_its_file(error, reading) from error
     if rows_to is not None:
-        beside_it = None if other is None else _reference(rows, other)
+        beside_it = None if other is None else reference_of(rows, other)
         table_of(reading, rows, beside_it, drop_invalid=drop_invalid).write(rows_to)
     if reading.judged is not None and not named_part and SPLIT_COLUMN not in columns.slices:
         measured = _beside_other_parts(measured, paths, columns, labels_from)
@@ -215,154 +205,3 @@ def _joined_by_position(measured: Measurement, labels_from: Paths) -> Measuremen
     if not labels_from:
         return measured
     return replace(measured, conditions=replace(measured.conditions, joined_by="position"))
-
-
-def accumulate_files(
-    paths: Source | Iterable[Source],
-    *,
-    columns: Columns | None = None,
-    labels_from: Sequence[Source] = (),
-    interval: Literal["exact", "blocks"] = "exact",
-    reference: ReferenceFiles | str | Path | None = None,
-    drop_invalid: bool = False,
-    split: str | None = None,
-    partition: bool = False,
-    progress: Progress = quiet,
-) -> Accumulator:
-    """One pass over files in bounded memory; the arguments are those of `measure_files`.
-
-    Rows of one instance must follow each other. With `drop_invalid`, a pass over the other columns
-    comes first, because an instance may lie in two classes whose rows are far apart. A `partition`
-    may be empty, as others hold the other rows; of a column of splits its part must be said.
-
-    Raises:
-        InputError: As `measure_files`; also rows of one instance that do not follow each other.
-    """
-    paths = sources_of(paths)
-    reading = _reading(paths, columns or Columns(), labels_from, drop_invalid, split, partition)
-    beside = _reference_files(reference)
-    other = None if beside is None else _joined(reading, beside)
-    return _accumulated(reading, interval, progress, other)
-
-
-def _reading(
-    paths: Paths,
-    columns: Columns,
-    labels_from: Paths,
-    drop_invalid: bool,
-    split: str | None,
-    partition: bool = False,
-) -> Reading:
-    views = columns.instance is not None
-    others = open_shards(labels_from, views=views) if labels_from else []
-    if others:
-        check_order(paths)
-        check_order(labels_from)
-    shards = open_shards(paths, views=views)
-    one_each = (columns.label, columns.instance, columns.group, columns.fine)
-    roles = {name for name in (*one_each, *columns.slices) if name}
-    judged = judged_rows(others or shards, split, roles, partition=partition)
-    return Reading(
-        shards, others, columns, judged, fill_ragged=drop_invalid, may_be_empty=partition
-    )
-
-
-def _reference_files(given: ReferenceFiles | str | Path | None) -> ReferenceFiles | None:
-    if given is None or isinstance(given, ReferenceFiles):
-        return given
-    return ReferenceFiles(Path(given))
-
-
-def _joined(reading: Reading, files: ReferenceFiles) -> Joined:
-    """The reference's rows beside those that are read; ids of views may come several times."""
-    other = join_reference(reading, files, views=reading.columns.instance is not None)
-    if other.joined_by == "position":
-        check_order([shard.path for shard in reading.shards])
-    return other
-
-
-def _reference(rows: Rows, other: Joined) -> Reference:
-    return Reference(
-        rows.reference,
-        other.name,
-        other.joined_by,
-        rows.paired,
-        other.only_in_reference,
-        other.key,
-        other.ids,
-    )
-
-
-def _bytes(reading: Reading) -> float:
-    """Memory that the embeddings take as float64: of known rows, or by the files' sizes."""
-    widths = [int(np.prod(c.shape)) for c in reading.shards[0].columns if c.shape]
-    if reading.rows is not None and len(widths) == 1:
-        return 8.0 * reading.rows * widths[0]
-    return sum(shard.size for shard in reading.shards)
-
-
-def _accumulated(
-    reading: Reading,
-    interval: Literal["exact", "blocks"],
-    progress: Progress,
-    other: Joined | None = None,
-) -> Accumulator:
-    if reading.columns.fine is not None or reading.columns.slices:
-        raise InputError(
-            "a stream without finer labels and slices",
-            "columns of them",
-            "measure a part of the rows in memory for the probe",
-        )
-    if other is not None and not other.in_step and _bytes(other.reading(1)) > _IN_MEMORY_BYTES:
-        raise InputError(
-            f"the rows of {other.name} in the order of the embeddings, for a stream",
-            "the same ids in another order",
-            "sort both by the id, or measure them in memory (--in-memory)",
-        )
-    reading = replace(reading, batch=_STREAM_ROWS)
-    accumulator = Accumulator(interval, drop_invalid=reading.fill_ragged)
-    accumulator.split = None if reading.judged is None else reading.judged.part
-    if accumulator.drop_invalid:
-        accumulator.split_ids = split_ids(reading)
-    done = 0
-    for part in _whole_instances(_ahead(reading.parts(other))):
-        rows = part.embeddings, part.labels, part.instances, part.groups
-        try:
-            accumulator.update(
-                *rows,
-                reference=None if other is None else _reference(part, other),
-                sources=part.sources,
-                first_row=part.vectors_place.row,
-            )
-        except samples.RowError as error:
-            split = split_error(reading) if error.fault.startswith("instance_in_two") else None
-            raise split or over_its_file(error, reading) from error
-        except samples.RepeatedInstanceError as error:
-            raise split_error(reading) or error from error
-        done += len(part)
-        progress(done, reading.rows)
-    return accumulator
-
-
-def _ahead(parts: Iterator[Rows]) -> Iterator[Rows]:
-    """The parts, each read by another thread while the one before it is measured."""
-    with ThreadPoolExecutor(max_workers=1) as reader:
-        waiting = reader.submit(next, parts, None)
-        while (part := waiting.result()) is not None:
-            waiting = reader.submit(next, parts, None)
-            yield part
-
-
-def _whole_instances(parts: Iterator[Rows]) -> Iterator[Rows]:
-    """The parts, cut where the last instance of each begins: the rest comes with the next."""
-    held = None
-    for part in parts:
-        if part.instances is not None and part.embeddings.ndim == 2:
-            whole = part if held is None else replace(joined([held, part]), sources=part.sources)
-            same = np.asarray(whole.instances != part.instances[-1])
-            cut = int(np.flatnonzero(same)[-1]) + 1 if same.any() else 0
-            part, held = whole.take(slice(0, cut)), whole.take(slice(cut, None))
-        if len(part):
-            yield part
-    if held is not None:
-        yield held
