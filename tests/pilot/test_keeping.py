@@ -12,7 +12,7 @@ from test_pilot import config
 from test_search import PLAN
 
 from uncollapse.errors import InputError
-from uncollapse.pilot import PilotOptions, design, pilot
+from uncollapse.pilot import Outcome, PilotOptions, design, pilot
 from uncollapse.pilot.dials import space
 from uncollapse.pilot.doubt import doubted
 from uncollapse.pilot.goal import objective
@@ -24,6 +24,7 @@ from uncollapse.records import (
     PilotResult,
     SettingChange,
     Trial,
+    TrialFile,
     TrialRun,
 )
 from uncollapse.training import build_problem, parse_config
@@ -120,6 +121,27 @@ def test_keep_is_proven_and_recommended_as_any_other_change(tmp_path):
     assert (
         PilotResult.read(output / "pilot.json").recommendation.change == found.recommendation.change
     )
+
+
+def test_a_smaller_weight_has_its_turn_where_larger_ones_cost_the_label(tmp_path):
+    """With the first seed no weight costs anything; with the others those that gain most do."""
+
+    def runner(jobs, workers, ended):
+        for job in jobs:
+            worth = {"keep-0.3": 0.7, "keep-1": 0.8, "keep-3": 0.9}.get(job.trial, 0.5)
+            costs = worth >= 0.8 and job.seed != 0
+            task = 0.9 - 0.03 * costs + 0.0005 * (job.seed % 3)
+            scores = LayerScores(0.1, 0.2, "healthy", task, objective=worth + 0.002 * job.seed % 1)
+            both = {"projector": scores, "backbone": scores}
+            free = {c.name: LayerScores(task=task, objective=0.5) for c in job.free}
+            run = TrialFile(seed=job.seed, measured=both, free=free, epochs=job.until)
+            yield Outcome(run)
+
+    options = PilotOptions(dials=("keep", "alpha"), margin=0.01)
+    found = pilot(config(), tmp_path / "pilot", options=options, runner=runner)
+    runs = {trial.name: len(trial.runs) for trial in found.candidates if trial.kind != "free"}
+    assert (runs["keep-0.3"], runs["keep-1"], runs["keep-3"]) == (3, 3, 3)
+    assert found.recommendation.trial == "keep-0.3"
 
 
 def test_a_reference_of_other_rows_is_not_tried(tmp_path):

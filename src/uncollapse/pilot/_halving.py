@@ -7,11 +7,13 @@ end changes nothing (Optuna's own halving is asynchronous).
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from statistics import fmean
 
 import optuna
 
-from uncollapse.records import LayerScores
+from uncollapse.records import LayerScores, PilotOptions, Trial, TrialRun
 
 _FACTOR, _LEAST = 3, 2
 
@@ -69,3 +71,26 @@ def _why(trial: optuna.Trial) -> str:
     if trial.user_attrs["collapsed"]:
         return "measured as collapsed"
     return "loses more than the margin" if trial.user_attrs["costly"] else "behind"
+
+
+def better(run: TrialRun, options: PilotOptions) -> LayerScores:
+    """Its scores at the better of the layers that a trained setting may be deployed at."""
+    sides = [run.measured[layer] for layer in options.judged]
+    return max(sides, key=lambda scores: scores.objective or 0.0)
+
+
+def spare(
+    trials: Sequence[Trial], epochs: int, floor: float, options: PilotOptions
+) -> Trial | None:
+    """The best of one whole run that keeps the training label, where none of all seeds does.
+
+    A single run's label is uncertain, and the settings that gain most may cost most.
+    """
+    whole = [t for t in trials if t.runs and t.runs[-1].epochs == epochs]
+    kept = [t for t in whole if fmean(better(run, options).task or 0.0 for run in t.runs) >= floor]
+    if any(trial.status == "complete" for trial in kept):
+        return None
+    sides = {t.name: better(t.runs[0], options) for t in kept}
+    left = [t for t in kept if t.status == "pruned" and sides[t.name].verdict != "collapsed"]
+    best = max(left, key=lambda trial: sides[trial.name].objective or 0.0, default=None)
+    return best and replace(best, status="waiting", reason=None)

@@ -13,10 +13,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
-from uncollapse.pilot._halving import pruned
+from uncollapse.pilot._halving import better, pruned
 from uncollapse.pilot.dials import Space
 from uncollapse.pilot.search import Seen, propose
-from uncollapse.records import LayerScores, PilotOptions, PilotPlan, SearchStep, Trial, TrialRun
+from uncollapse.records import PilotOptions, PilotPlan, SearchStep, Trial
 
 # Runs that search, where there are so many settings, and how many at a time.
 SEARCHED, BATCH = 7, 2
@@ -29,12 +29,6 @@ class Searched:
     trials: tuple[Trial, ...]
     running: tuple[Trial, ...]
     steps: tuple[SearchStep, ...]
-
-
-def better(run: TrialRun, options: PilotOptions) -> LayerScores:
-    """Its scores at the better of the layers that a trained setting may be deployed at."""
-    sides = [run.measured[layer] for layer in options.judged]
-    return max(sides, key=lambda scores: scores.objective or 0.0)
 
 
 def search_best(

@@ -10,8 +10,8 @@ from statistics import fmean
 
 from uncollapse.errors import InputError
 from uncollapse.pilot._decide import METHOD, compare_with_start, confirm, decide, next_to
-from uncollapse.pilot._halving import pruned
-from uncollapse.pilot._searching import better, search_best
+from uncollapse.pilot._halving import better, pruned, spare
+from uncollapse.pilot._searching import search_best
 from uncollapse.pilot.dials import Space
 from uncollapse.pilot.doubt import doubted
 from uncollapse.pilot.free import FreeCandidate
@@ -150,7 +150,9 @@ class Stages:
             known |= {trial.name: trial for trial in trained}
             for name, reason in why.items():
                 known[name] = replace(known[name], status="pruned", reason=reason)
-        return self._further(list(known.values()), running)
+        trials = self._further(list(known.values()), running)
+        left = spare(trials, self.plan.epochs, floor, self.options)
+        return trials if left is None else self._further(trials, [left])
 
     def _further(self, trials: Sequence[Trial], running: Sequence[Trial]) -> list[Trial]:
         """All of them, those that are running with every seed."""
