@@ -1,6 +1,7 @@
 """Files of rows and of JSON, read by the library of their format alone."""
 
 import csv
+import gzip
 import io
 import json
 import re
@@ -28,6 +29,10 @@ def plain_columns(path: Path, names: tuple[str, ...] = ()) -> Columns:
         ".npz": lambda p: _npz(p, names),
         ".npy": lambda p: {"array": np.load(p, allow_pickle=False)},
         ".csv": _csv,
+        ".tsv": lambda p: _csv(p, "\t"),
+        ".gz": _csv,
+        ".jsonl": _json_lines,
+        ".feather": _arrow,
         ".parquet": lambda p: _parquet(p, names),
         ".arrow": _arrow,
         ".safetensors": tensors,
@@ -48,10 +53,22 @@ def _npz(path: Path, names: tuple[str, ...]) -> Columns:
     return {name: read(part, allow_pickle=False) for name, part in held.items()}
 
 
-def _csv(path: Path) -> Columns:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        rows = [row for row in csv.reader(file) if row]
+def _json_lines(path: Path) -> Columns:
+    """Every line an object by the standard; keys of the first ones, None where one is missing."""
+    data = [strict_text(line) for line in path.read_bytes().split(b"\n") if line.strip()]
+    if not all(isinstance(record, dict) for record in data):
+        raise ValueError("no object")
+    return {key: [record.get(key) for record in data] for key in data[0]}
+
+
+def _csv(path: Path, between: str = ",") -> Columns:
+    opened: Any = gzip.open if path.suffix == ".gz" else open
+    with opened(path, "rt", encoding="utf-8-sig", newline="") as file:
+        rows = [row for row in csv.reader(file, delimiter=between) if row]
     columns = dict(zip(rows[0], zip(*rows[1:], strict=True), strict=True))
+    if columns.get("embedding"):  # as text
+        vectors = [[float(n) for n in cell.strip("[]").split(",")] for cell in columns["embedding"]]
+        return {**columns, "embedding": np.array(vectors)}
     numbered = [match for name in columns if (match := re.fullmatch(r"(.*?)(\d+)", name))]
     shared = Counter(match[1] for match in numbered).most_common(1)[0][0]
     family = {int(match[2]): columns[match[0]] for match in numbered if match[1] == shared}
@@ -103,6 +120,11 @@ def tensors(path: Path) -> Columns:
 
 def strict(path: Path) -> Any:
     """JSON by its standard: no key twice, no NaN."""
+    return strict_text(text_of(path))
+
+
+def strict_text(content: str | bytes) -> Any:
+    """The same of a text."""
 
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         if len({key for key, _ in pairs}) < len(pairs):
@@ -112,7 +134,7 @@ def strict(path: Path) -> Any:
     def never(text: str) -> Any:
         raise ValueError(text)
 
-    return json.loads(text_of(path), object_pairs_hook=once, parse_constant=never)
+    return json.loads(content, object_pairs_hook=once, parse_constant=never)
 
 
 def text_of(path: Path) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.feather as feather
 import pyarrow.parquet as pq
 import yaml
 from PIL import Image
@@ -91,6 +92,16 @@ def embeddings(root: Path) -> Iterator[Subject]:
     pq.write_table(table, folder / "rows.parquet")
     with pa.ipc.new_stream(str(folder / "rows.arrow"), table.schema) as writer:
         writer.write_table(table)
+    feather.write_feather(table, folder / "rows.feather", compression="zstd")
+    (folder / "rows.tsv").write_text((folder / "rows.csv").read_text().replace(",", "\t"))
+    (folder / "packed.csv.gz").write_bytes(gzip.compress((folder / "rows.csv").read_bytes()))
+    records = [
+        {"embedding": row.tolist(), "label": str(label)}
+        for row, label in zip(vectors, LABELS, strict=True)
+    ]
+    (folder / "rows.jsonl").write_text("".join(f"{json.dumps(record)}\n" for record in records))
+    cells = [f'{record["label"]},"{record["embedding"]}"' for record in records]
+    (folder / "texts.csv").write_text("\n".join(["label,embedding", *cells]) + "\n")
     from safetensors.numpy import save_file
 
     codes = np.unique(LABELS, return_inverse=True)[1].astype(np.int64)
@@ -101,8 +112,21 @@ def embeddings(root: Path) -> Iterator[Subject]:
         "rows.parquet": "parquet",
         "rows.arrow": "arrow",
         "rows.safetensors": "safetensors",
+        "rows.feather": "arrow",
+        "rows.tsv": "csv",
+        "rows.jsonl": "jsonl",
+        "texts.csv": "csv",
+        "packed.csv.gz": "idx",
     }.items():
-        yield Subject(f"measure {kind}", folder, file, kind, ("measure", file, *MEASURE), "rows", 3)
+        yield Subject(
+            f"measure {file.partition('.')[2] if file[0] == 'r' else file}",
+            folder,
+            file,
+            kind,
+            ("measure", file, *MEASURE),
+            "rows",
+            3,
+        )
     apart = ("measure", "z.npy", "--labels-from", "y.npy", *MEASURE)
     yield Subject("measure npy", folder, "z.npy", "npy", apart, "rows", 3)
     yield Subject("measure labels npy", folder, "y.npy", "npy", apart, "rows", 1)

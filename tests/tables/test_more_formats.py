@@ -166,6 +166,12 @@ def test_addresses_of_fsspec(table, rows, tmp_path):
         server.shutdown()
 
 
+def test_an_address_that_a_file_names_is_a_path():
+    for address in ("memory://rows", "https://127.0.0.1:9/rows.npz", "-"):
+        with pytest.raises(InputError, match="a file or folder at"):
+            open_shards(address, local=True)
+
+
 def test_a_scheme_without_its_package_is_said(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "s3fs", None)
     with pytest.raises(InputError, match=r"fsspec and s3fs, .* s3://.*pip install fsspec s3"):

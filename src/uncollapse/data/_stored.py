@@ -25,7 +25,7 @@ def stored_reference(
 ) -> NDArray[np.float32]:
     """(N, e): the reference of some rows by their ids, or of those of the source's `count`."""
     path = place(config.path, base, "a reference of the data")
-    shards = open_shards([path])
+    shards = open_shards([path], local=True)
     reading = Reading(shards, [], Columns(embedding=config.column), batch=_BATCH)
     parts = [part.matrix for part in reading.vectors()]
     if len({part.shape[1:] for part in parts}) != 1 or parts[0].ndim != 2:

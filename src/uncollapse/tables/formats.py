@@ -70,8 +70,12 @@ def sources_of(given: Source | Iterable[Source]) -> list[Source]:
     return [given] if one else list(given)  # type: ignore[list-item, arg-type]  # of one of both
 
 
-def open_shards(paths: Source | Iterable[Source], *, views: bool = False) -> list[Shard]:
+def open_shards(
+    paths: Source | Iterable[Source], *, views: bool = False, local: bool = False
+) -> list[Shard]:
     """Every file, query or Arrow table, in order, opened far enough to know its columns.
+
+    With `local` an address is the name of a file: for paths that a stranger's file may name.
 
     Of files in which `uncollapse embed --views` wrote each instance as it is and its augmented
     views, the instances are read, or with `views` the views.
@@ -80,18 +84,18 @@ def open_shards(paths: Source | Iterable[Source], *, views: bool = False) -> lis
         InputError: A path that is not there, a format that is not known, a file that is not what
             its name says or is cut short, a package that is not installed.
     """
-    shards = [shard for given in sources_of(paths) for shard in _opened(given)]
+    shards = [shard for given in sources_of(paths) for shard in _opened(given, local)]
     if not shards:
         raise InputError("one file or more", "none", "name the files to measure")
     return [of_one_kind(shard, views=views) for shard in shards]
 
 
-def _opened(given: Source) -> list[Shard]:
+def _opened(given: Source, local: bool) -> list[Shard]:
     if isinstance(given, Query):
         return [QueryShard(given)]
     if not isinstance(given, str | Path):
         return [StreamShard(given)]
-    if is_elsewhere(given):
+    if is_elsewhere(given) and not local:
         return open_elsewhere(given, _open)
     path = Path(given)
     shards = []
