@@ -1,5 +1,7 @@
 """Runs that learn their temperature and whose alpha follows a schedule."""
 
+import json
+
 import pytest
 from runs import BLOCK, problem_of
 
@@ -38,6 +40,12 @@ def test_a_run_logs_both_and_goes_on_exactly(tmp_path):
     assert 0.02 <= last["temperature"] <= 0.5
     with pytest.raises(Stopped):
         train(problem_of(**arguments), tmp_path / "cut", progress=stop_at(steps + 5))
+    (state,) = (tmp_path / "cut/checkpoints").glob("step-*/state.json")
+    stored = state.read_text()
+    state.write_text(json.dumps(json.loads(stored) | {"log_inverse_temperature": None}))
+    with pytest.raises(InputError, match=r"state\.json; found log_inverse_temperature None"):
+        train(problem_of(**arguments), tmp_path / "cut", resume=True)
+    state.write_text(stored)
     resumed = train(problem_of(**arguments), tmp_path / "cut", resume=True)
     assert resumed.history[-1].numbers == last.numbers
 

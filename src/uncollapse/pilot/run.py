@@ -82,6 +82,12 @@ def pilot(
     options = options or PilotOptions()
     base = (base or Path()).resolve()
     others = dict(downstream or {})
+    if config.loss.learn_temperature is not None:
+        raise InputError(
+            "a temperature that a pilot may change and hold",
+            f"loss.learn_temperature: {list(config.loss.learn_temperature)}",
+            "leave it out here, and learn from what is recommended",
+        )
     with opened(output, config, options, calibration) as file:
         problem = build_problem(config, base=base)
         goal = choose_goal(problem, options, list(others))

@@ -153,6 +153,11 @@ class Checkpoint:
                 f"step {state.step}, means.steps {state.means.steps}, which do not fit together",
             )
 
+        learns = problem.config.loss.learn_temperature is not None
+        if learns != (state.log_inverse_temperature is not None):
+            found = state.log_inverse_temperature
+            raise self._damaged("state.json", f"log_inverse_temperature {found}")
+
     def _damaged(self, file: str, wrong: str) -> InputError:
         return InputError(f"a whole checkpoint in {self.folder / file}", wrong, _REMEDY)
 

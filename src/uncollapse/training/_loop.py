@@ -95,7 +95,8 @@ class Loop:
             self.state = saved.state
             saved.load_model(problem.model)
             saved.load_optimiser(self.optimiser)
-            if self.temperature is not None and self.state.log_inverse_temperature is not None:
+            if self.temperature is not None:
+                assert self.state.log_inverse_temperature is not None  # it has been checked
                 with torch.no_grad():
                     self.temperature.log_inverse.fill_(self.state.log_inverse_temperature)
         self.trained, self.stepped = _set_up(fabric, config, problem.model, self.optimiser)
