@@ -14,7 +14,7 @@ from uncollapse.metrics import compare, measure, measure_files
 from uncollapse.probes import ProbeColumns, probe
 from uncollapse.report import build_report
 from uncollapse.samples import to_numpy
-from uncollapse.tables import Columns, Query, open_shards
+from uncollapse.tables import Columns, Query, ReferenceFiles, open_shards
 
 COLUMNS = Columns(embedding="z", label="kind")
 LABELS = np.repeat(["ant", "bee", "007"], 40)
@@ -142,6 +142,20 @@ def test_a_stream_longer_than_what_is_held_is_measured_in_one_pass(table, monkey
     with pytest.raises(InputError, match="can be read again"):
         measure_files(with_splits.to_reader(max_chunksize=20), columns=COLUMNS)
     assert measure_files(with_splits, columns=COLUMNS).conditions.split == "test"
+
+
+def test_the_reference_of_a_table_is_a_table(rows, table):
+    ids = pa.array([f"r{k}" for k in range(120)])
+    other = np.hstack([rows, 0.2 * rows[:, :3] ** 2])
+    base = pa.table({"id": ids, "embedding": list(other)}).take(np.arange(120)[::-1])
+    given = table.append_column("id", ids)
+    found = measure(pl.from_arrow(given), columns=COLUMNS, reference=pl.from_arrow(base))
+    wanted = measure(rows, LABELS, reference=other)
+    assert (found.reference.joined_by, found.reference.name) == ("id", "polars.DataFrame")
+    assert found.reference.retention == wanted.reference.retention
+    inside = table.append_column("base", pa.array(list(other)))
+    found = measure(inside, columns=COLUMNS, reference=ReferenceFiles(reference_embedding="base"))
+    assert found.reference.retention == wanted.reference.retention
 
 
 def test_compare_probe_and_report_take_tables(rows, table, tmp_path):

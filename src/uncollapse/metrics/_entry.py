@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from numpy.typing import ArrayLike
@@ -15,7 +16,7 @@ from uncollapse.metrics._reference import Reference
 from uncollapse.metrics.from_files import measure_files
 from uncollapse.probes import ProbeOptions
 from uncollapse.records import Margins, Measurement, Prediction
-from uncollapse.tables import Columns, is_table
+from uncollapse.tables import Columns, ReferenceFiles, is_table
 
 _APART = "give the embeddings and the labels apart, without columns"
 _NAMED = "name them: columns=Columns(label=..., instance=..., group=..., fine=..., slices=...)"
@@ -66,7 +67,8 @@ def measure(
         reference: Another embedding of the same rows in the same order, (N, e) or a `Reference`
             with its name: another layer, the untrained or pretrained encoder, raw inputs, the model
             in production. What of its structure inside the classes is kept is the record's
-            `reference` (see `retention`); with finer labels, few-shot accuracy of both.
+            `reference` (see `retention`); with finer labels, few-shot accuracy of both. Of a table:
+            a table or file, joined by an id column of both, or a `ReferenceFiles`.
         prediction: What `uncollapse.theory.predict` says of the run's setting, or its JSON; or a
             function from {label: instances} of the measured classes to it. Its classes are in
             sorted label order.
@@ -128,12 +130,17 @@ def measure(
             sources=sources,
             **options,
         )
+    beside: Any = reference
+    if is_table(beside) or isinstance(beside, ReferenceFiles | str | Path):
+        reference = None
     arrays = (instances, groups, fine_labels, slices, reference, sources)
     if any(given is not None for given in arrays) or not isinstance(labels, str | None):
         raise InputError("names of a table's columns", "arrays beside a table", _NAMED)
     columns = columns or Columns()
     columns = columns if labels is None else replace(columns, label=labels)
+    if is_dataset(embeddings) and beside is not None:
+        raise InputError("a Dataset alone", "a reference beside it", "measure a part in memory")
     if is_dataset(embeddings):
         return measure_dataset(embeddings, columns=columns, **options)
     table: Any = embeddings
-    return measure_files(table, columns=columns, **options)
+    return measure_files(table, columns=columns, reference=beside, **options)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from uncollapse.tables import (
     Reading,
     ReferenceFiles,
     Rows,
+    Source,
     check_order,
     join_reference,
     judged_rows,
@@ -46,10 +48,12 @@ def opened(
     )
 
 
-def reference_files(given: ReferenceFiles | str | Path | None) -> ReferenceFiles | None:
+def reference_files(given: ReferenceFiles | Source | None) -> ReferenceFiles | None:
+    """How the reference is given; a table of Arrow stands where a file does."""
     if given is None or isinstance(given, ReferenceFiles):
         return given
-    return ReferenceFiles(Path(given))
+    table: Any = given
+    return ReferenceFiles(Path(given) if isinstance(given, str) else table)
 
 
 def with_reference(reading: Reading, files: ReferenceFiles) -> Joined:

@@ -43,7 +43,7 @@ def measure_files(
     *,
     columns: Columns | None = None,
     labels_from: Sequence[Source] = (),
-    reference: ReferenceFiles | str | Path | None = None,
+    reference: ReferenceFiles | Source | None = None,
     stream: bool | None = None,
     interval: Literal["auto", "exact", "blocks"] = "auto",
     drop_invalid: bool = False,
@@ -69,7 +69,7 @@ def measure_files(
         columns: What is where in them.
         labels_from: Files with the labels and the other columns, when they lie apart from the
             embeddings; row by row the same order.
-        reference: File with another embedding of the same rows, as in `measure`; or a
+        reference: File or table with another embedding of the same rows, as in `measure`; or a
             `ReferenceFiles` that names its column, a column of the same files, or an id column.
             Rows are joined by an id column where both have one (rows that only one has are left
             out and counted), else by position. A stream holds at most 64 MiB of its rows, drawn at

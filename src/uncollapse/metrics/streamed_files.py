@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -45,7 +44,7 @@ def accumulate_files(
     columns: Columns | None = None,
     labels_from: Sequence[Source] = (),
     interval: Literal["exact", "blocks"] = "exact",
-    reference: ReferenceFiles | str | Path | None = None,
+    reference: ReferenceFiles | Source | None = None,
     drop_invalid: bool = False,
     split: str | None = None,
     partition: bool = False,

@@ -175,7 +175,10 @@ def join_reference(reading: Reading, given: ReferenceFiles, *, views: bool) -> J
         return Joined(name, reading.shards, name, "same file", fill_ragged=fill)
     shards = open_shards([given.reference])
     embedding = given.reference_embedding or _same_column(shards[0], reading.columns.embedding)
-    name = given.reference.stem if given.reference.suffix else given.reference.name
+    path: Any = given.reference
+    name = str(shards[0].path)  # of a table of Arrow
+    if isinstance(path, str | Path):
+        name = Path(path).stem if Path(path).suffix else Path(path).name
     if given.reference_embedding is not None:
         name = f"{given.reference_embedding} of {name}"
     for shard in shards:
