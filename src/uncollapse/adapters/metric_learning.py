@@ -129,7 +129,7 @@ class PMLSupCLLoss(BaseMetricLossFunction):
     @property
     def temperature(self) -> float:
         """As it is now."""
-        return float(torch.as_tensor(self.criterion.temperature_now()).detach())
+        return self.criterion.temperature_value
 
     def get_default_distance(self) -> Any:
         """The only one that the loss has."""

@@ -211,7 +211,7 @@ class SentenceTransformerLoss(nn.Module):
         found = {name: getattr(self.criterion, name) for name in names}
         weights = {
             "alpha": self.criterion.alpha_now,
-            "temperature": float(torch.as_tensor(self.criterion.temperature_now()).detach()),
+            "temperature": self.criterion.temperature_value,
         }
         return weights | found | {"views": self.views, "mini_batch_size": self.mini_batch_size}
 

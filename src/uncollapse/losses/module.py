@@ -158,6 +158,11 @@ class SupCLLoss(nn.Module):
             return self.alpha
         return check_number(f"alpha of step {self.step}", self.alpha(self.step), 0.0, 1.0)
 
+    @property
+    def temperature_value(self) -> float:
+        """Tau as a number, as it is now."""
+        return _value(self.temperature)
+
     def temperature_now(self) -> float | Tensor:
         """Tau, within its bounds; where it is learned a tensor with a graph."""
         if isinstance(self.temperature, nn.Parameter):
