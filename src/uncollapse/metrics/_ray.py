@@ -10,7 +10,7 @@ from uncollapse.metrics._measure import Counts
 from uncollapse.metrics._partial import measure_states, partition_state
 from uncollapse.metrics._retention import PERMUTATIONS
 from uncollapse.records import Margins, Measurement, Prediction
-from uncollapse.tables import SPLIT_COLUMN, Columns, chosen_part
+from uncollapse.tables import ALL, SPLIT_COLUMN, Columns, chosen_part
 
 
 def is_dataset(given: Any) -> bool:
@@ -49,7 +49,7 @@ def measure_dataset(
             "measure a part of the rows in memory for them: dataset.limit(100000).to_pandas()",
         )
     roles, part = {columns.label, columns.instance, columns.group}, split
-    if SPLIT_COLUMN in dataset.columns() and SPLIT_COLUMN not in roles:
+    if split != ALL and SPLIT_COLUMN not in roles and SPLIT_COLUMN in dataset.columns():
         words = {str(word) for word in dataset.unique(SPLIT_COLUMN) if word is not None}
         part = chosen_part(words, split, f"column {SPLIT_COLUMN!r} of the Dataset")
 

@@ -45,6 +45,7 @@ from .rows import (
     joined_names,
 )
 from .splits import (
+    ALL,
     SPLIT_COLUMN,
     SPLIT_WORDS,
     SPLITS,
@@ -75,6 +76,7 @@ from .whole import (
 )
 
 __all__ = [
+    "ALL",
     "ENDINGS",
     "SPLITS",
     "SPLIT_COLUMN",
