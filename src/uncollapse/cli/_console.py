@@ -177,7 +177,7 @@ class Lines:
         left = (monotonic() - self.began) / steps * (total - done)
         count = f"{self.unit} {done // self.every}/{-(-total // self.every)}"
         parts = [count, stage, text, f"about {duration(left)} left"]
-        say("  ".join(part for part in parts if part))
+        tell("  ".join(part for part in parts if part), err=True)
 
 
 def duration(seconds: float) -> str:

@@ -29,7 +29,15 @@ from uncollapse.metrics import (
     measure_files,
     save_state,
 )
-from uncollapse.records import Calibration, Comparison, Measurement, Prediction, Setting, decimal
+from uncollapse.records import (
+    Calibration,
+    Comparison,
+    Hanging,
+    Measurement,
+    Prediction,
+    Setting,
+    decimal,
+)
 from uncollapse.tables import (
     Columns,
     Query,
@@ -289,7 +297,12 @@ def _measured(path: Path, columns: Columns) -> Measurement:
 
 
 def _show_comparison(comparison: Comparison, console: Console) -> None:
-    console.print(f"verdict: {comparison.verdict_before} -> {comparison.verdict_after}")
+    for reason in comparison.reasons:
+        console.print(f"regression: {reason}")
+    if not comparison.regression:
+        console.print("no regression seen")
+    before, after = comparison.verdict_before, comparison.verdict_after
+    console.print(Hanging(("verdict", f"{before} -> {after}")))
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for name in ("", "before", "after", "difference", "interval", ""):
         table.add_column(name, justify="right" if name else "left")
@@ -304,10 +317,5 @@ def _show_comparison(comparison: Comparison, console: Console) -> None:
             Text(change.direction),
         )
     console.print(table)
-    console.print(comparison.pairing)
-    for warning in comparison.warnings:
-        console.print(f"not the same conditions: {warning}")
-    if not comparison.regression:
-        console.print("no regression seen")
-    for reason in comparison.reasons:
-        console.print(f"regression: {reason}")
+    warnings = (("warning", f"not the same conditions: {one}") for one in comparison.warnings)
+    console.print(Hanging(("rows", comparison.pairing), *warnings))

@@ -248,7 +248,7 @@ def _target_table(target: TargetProbe, percent: float) -> Table:
         f"{target.layer}: {target.classes} values; rows {sizes.train} train, "
         f"{sizes.validation} validation, {sizes.test} test{missing}"
     )
-    head = ("", "accuracy", "balanced", "above chance", f"{percent:.3g}% interval", "chosen")
+    head = ("", "accuracy", "balanced", "score", f"{percent:.3g}% interval", "chosen")
     rows = (
         (
             _probe_name(reading),
@@ -259,6 +259,7 @@ def _target_table(target: TargetProbe, percent: float) -> Table:
         for reading in target.readings
     )
     table = number_table(title, head, rows)
+    table.columns[0].no_wrap = True
     table.columns[-1].justify = "left"
     # Notes stand in the caption, so that they cannot be read apart from their numbers.
     table.caption = "\n".join(f"note: {note}" for note in target.notes) or None
@@ -275,15 +276,17 @@ def _probe_name(reading: ProbeReading) -> str:
 def _chosen(reading: ProbeReading) -> str:
     if reading.details.draws is not None:
         return f"{reading.details.draws} draws"
-    # "k", so that a row stays on one line of a hundred columns.
+    # Short names, so that a row stays on one line of eighty columns.
+    short = {"neighbours": "k", "temperature": "tau"}
     values = reading.chosen.to_dict().items()
-    return ", ".join(f"{key.replace('neighbours', 'k')} {value:.3g}" for key, value in values)
+    return ", ".join(f"{short.get(key, key)} {value:.3g}" for key, value in values)
 
 
 def _probe_conditions(conditions: ProbeConditions) -> Text:
     lines = [
-        f"above chance: (balanced - 1/K)/(1 - 1/K). chosen by {conditions.chosen_by}, "
-        f"fitted on {conditions.fitted_on}, tested once on test; seed {conditions.seed}"
+        "score: 0 chance, 1 perfect, (balanced - 1/K)/(1 - 1/K). "
+        f"chosen by {conditions.chosen_by}, fitted on {conditions.fitted_on}, tested once on test; "
+        f"seed {conditions.seed}"
     ]
     for data in conditions.data:
         if data.cut_here:
