@@ -283,7 +283,8 @@ def compare_command(
 
 def _measured(path: Path, columns: Columns) -> Measurement:
     """The record in a JSON file, or the measurement of embeddings, in memory and without nulls."""
-    if not path.is_dir() and not is_rows(path):
+    record = str(path) == "-"  # what comes by the standard input is one, too
+    if record or (not path.is_dir() and not is_rows(path)):
         return Measurement.read(path)
     with bar("reading", "rows") as progress:
         return measure_files(
