@@ -90,6 +90,19 @@ def test_it_is_measure_on_the_same_embeddings(digits):
     assert found.verdict == whole.verdict
 
 
+def test_what_cross_entropy_ignores_is_unlabelled(digits):
+    rows, labels = digits.tensors
+
+    def found(mark):
+        marked = torch.where(torch.arange(len(labels)) % 5 == 0, mark, labels)
+        return measure_model(nn.Identity(), [(rows, marked)], embed)
+
+    assert found(-100) == found(-1)
+    assert found(-100).conditions.dropped == {"unlabelled": len(labels[::5])}
+    with pytest.raises(InputError, match="-2 in"):
+        found(-2)
+
+
 def test_views_of_an_instance_give_its_variance(digits):
     def two_views(model, batch):
         noise = torch.randn(2, *batch[0].shape)
