@@ -109,7 +109,7 @@ FAINT = """
     const behind = (one) => {
         for (; one; one = one.parentElement) {
             const colour = getComputedStyle(one).backgroundColor;
-            if (!colour.endsWith(', 0)') && colour !== 'transparent') return colour;
+            if (!/^rgba.*, 0\\)$/.test(colour)) return colour;
         }
         return 'rgb(255, 255, 255)';
     };

@@ -93,6 +93,15 @@ def test_a_comparison_and_slices(tmp_path):
         "0.1 for validation of the training rows drawn with seed 3, whole groups, stratified by "
         "label and finer labels",
         "epoch 0 reaches 1,200 of 1,258 rows",
+        "5 of 9 images are turned as their EXIF data say",
+        "class '7' has no test row",
+        "alpha lies within 2% of its threshold: there the loss is almost flat, and training may "
+        "end on either side",
+        "at alpha = 0.5 the classes are spread at every temperature",
+        "not solved to the usual accuracy: certificate_gap is 3.1e-05",
+        "expectation over 64 sampled batches; standard error of the loss 1.2e-03, certificate_gap "
+        "is for the sampled expectation",
+        "seed 3: it left no result",
     ],
 )
 def test_rare_sentences(sentence):

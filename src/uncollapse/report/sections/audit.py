@@ -70,6 +70,9 @@ def _run_facts(case: Case, words: Language) -> Facts:
         facts[words.say("audit.rows-of", part=part)] = words.count(count)
     if run.coverage:
         facts[words.say("audit.coverage")] = words.each(run.coverage)
+    if run.data.notes:
+        notes = [words.record(note) for note in run.data.notes]
+        facts[words.say("audit.notes")] = words.say("format.semicolon").join(notes)
     facts[words.say("audit.status")] = words.word("status", run.status)
     for name in ("parameters", "steps_per_epoch"):
         if run[name] is not None:
@@ -106,7 +109,8 @@ def _conditions(conditions: Conditions, words: Language) -> Facts:
         "audit.groups": words.value(conditions.groups),
     }
     if conditions.dropped:
-        dropped = [f"{fault} {count}" for fault, count in conditions.dropped.items()]
+        faults = conditions.dropped.items()
+        dropped = [f"{words.word('dropped', fault)} {count}" for fault, count in faults]
         facts["audit.dropped"] = words.listed(dropped)
     return {words.say(title): text for title, text in facts.items()}
 

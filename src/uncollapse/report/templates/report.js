@@ -38,7 +38,9 @@
   function narrowed(spec, width, onPaper) {
     const cut = given.words.narrow, least = Math.min(width, onPaper);
     const longest = Math.max(6, ...listed(spec.layer || spec.encoding).map(wide));
-    spec.config.legend.columns = Math.max(1, Math.floor(least / (longest + 34)));
+    // Beside the labels of an axis there is less room than the page has.
+    const room = width < 430 ? width - 140 : least;
+    spec.config.legend.columns = Math.max(1, Math.floor(room / (longest + 34)));
     if (least < 430) {
       broken(spec.layer || spec.encoding);
       spec.config.legend.layout = { top: { direction: "vertical" } };
