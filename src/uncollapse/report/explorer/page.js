@@ -51,15 +51,16 @@ function colour(v) {
   return CIVIDIS[i].map((a, k) => Math.round(a + f * (CIVIDIS[i + 1][k] - a)));
 }
 const PLOT = { left: 64, top: 8, width: 508, height: 340, low: 0.01, high: 10 };
-const xOf = (tau) => PLOT.left + PLOT.width * Math.log(tau / PLOT.low) / Math.log(PLOT.high / PLOT.low);
-const yOf = (alpha) => PLOT.top + PLOT.height * (1 - Math.cbrt(Math.max(0, alpha)));
+// alpha across, temperature up, as in the report and the docs.
+const xOf = (alpha) => PLOT.left + PLOT.width * Math.cbrt(Math.max(0, alpha));
+const yOf = (tau) => PLOT.top + PLOT.height * (1 - Math.log(tau / PLOT.low) / Math.log(PLOT.high / PLOT.low));
 const tauAt = (part) => PLOT.low * (PLOT.high / PLOT.low) ** part;
 
 function paint(c) {
   const canvas = byId("heat"), pen = canvas.getContext("2d");
   const [w, h] = [canvas.width, canvas.height], image = pen.createImageData(w, h);
   for (let j = 0; j < h; j++) for (let i = 0; i < w; i++) {
-    const o = THEORY.optimum(c, (1 - (j + 0.5) / h) ** 3, tauAt((i + 0.5) / w));
+    const o = THEORY.optimum(c, ((i + 0.5) / w) ** 3, tauAt(1 - (j + 0.5) / h));
     const phase = THEORY.phaseOf(o);
     // Collapse is plain grey, view splitting hatched: told apart without colour.
     const rgb = phase === "spread" ? colour(o.instance)
@@ -72,7 +73,7 @@ function curve(f, c) {
   const points = [];
   for (let i = 0; i <= 200; i++) {
     const tau = tauAt(i / 200), alpha = f(c, tau);
-    if (alpha >= 0 && alpha <= 1) points.push(`${xOf(tau).toFixed(1)},${yOf(alpha).toFixed(1)}`);
+    if (alpha >= 0 && alpha <= 1) points.push(`${xOf(alpha).toFixed(1)},${yOf(tau).toFixed(1)}`);
   }
   return points.join(" ");
 }
@@ -81,14 +82,14 @@ function diagram(c) {
   byId("alpha-c").setAttribute("points", curve(THEORY.alphaThreshold, c));
   byId("alpha-s").setAttribute("points", curve(THEORY.splittingThreshold, c));
   const inside = Math.min(PLOT.high, Math.max(PLOT.low, state.temperature));
-  byId("here").setAttribute("transform", `translate(${xOf(inside)},${yOf(state.alpha)})`);
+  byId("here").setAttribute("transform", `translate(${xOf(state.alpha)},${yOf(inside)})`);
 }
 function axes() {
   const bottom = PLOT.top + PLOT.height;
-  const ticks = [0.01, 0.03, 0.1, 0.3, 1, 3, 10].map((t) =>
-    `<path d="M${xOf(t)} ${bottom}v5"/><text x="${xOf(t)}" y="${bottom + 21}" text-anchor="middle">${show(t)}</text>`);
-  for (const a of [0, 0.001, 0.01, 0.05, 0.1, 0.2, 0.5, 1])
-    ticks.push(`<path d="M${PLOT.left - 5} ${yOf(a)}h5"/><text x="${PLOT.left - 8}" y="${yOf(a) + 4}" text-anchor="end">${show(a)}</text>`);
+  const ticks = [0, 0.001, 0.01, 0.05, 0.1, 0.2, 0.5, 1].map((a) =>
+    `<path d="M${xOf(a)} ${bottom}v5"/><text x="${xOf(a)}" y="${bottom + 21}" text-anchor="middle">${show(a)}</text>`);
+  for (const t of [0.01, 0.03, 0.1, 0.3, 1, 3, 10])
+    ticks.push(`<path d="M${PLOT.left - 5} ${yOf(t)}h5"/><text x="${PLOT.left - 8}" y="${yOf(t) + 4}" text-anchor="end">${show(t)}</text>`);
   byId("ticks").innerHTML = ticks.join("");
 }
 function command() {
@@ -157,7 +158,7 @@ function listen() {
     const x = ((e.clientX - at.left) * scale - PLOT.left) / PLOT.width;
     const y = 1 - ((e.clientY - at.top) * scale - PLOT.top) / PLOT.height;
     if (x >= 0 && x <= 1 && y >= 0 && y <= 1)
-      set({ temperature: Number(tauAt(x).toPrecision(3)), alpha: Number((y ** 3).toPrecision(3)) });
+      set({ temperature: Number(tauAt(y).toPrecision(3)), alpha: Number((x ** 3).toPrecision(3)) });
   });
 }
 axes();
