@@ -66,9 +66,10 @@ def _csv(path: Path, between: str = ",") -> Columns:
     with opened(path, "rt", encoding="utf-8-sig", newline="") as file:
         rows = [row for row in csv.reader(file, delimiter=between) if row]
     columns = dict(zip(rows[0], zip(*rows[1:], strict=True), strict=True))
-    if columns.get("embedding"):  # as text
-        vectors = [[float(n) for n in cell.strip("[]").split(",")] for cell in columns["embedding"]]
-        return {**columns, "embedding": np.array(vectors)}
+    for cells in columns.values():
+        if cells[:1] and cells[0].startswith("["):  # vectors as text
+            vectors = [[float(n) for n in cell.strip("[]").split(",")] for cell in cells]
+            return {**columns, "embedding": np.array(vectors)}
     numbered = [match for name in columns if (match := re.fullmatch(r"(.*?)(\d+)", name))]
     shared = Counter(match[1] for match in numbered).most_common(1)[0][0]
     family = {int(match[2]): columns[match[0]] for match in numbered if match[1] == shared}
