@@ -20,7 +20,7 @@ from uncollapse.records import Measurement, Message, PilotResult
 
 DataName = Literal["digits", "fashion-mnist", "solar-cells"]
 LAYER, REFERENCE = "projector", "backbone"
-MINUTES = {"digits": "2", "fashion-mnist": "25", "solar-cells": "6"}
+MINUTES = {"digits": "5", "fashion-mnist": "25", "solar-cells": "6"}
 # The finer label that training does not know, to ask what the embedding has lost.
 FINE = {"digits": "digit", "fashion-mnist": "class", "solar-cells": "condition"}
 # What the pilot of each demo may take: its plan depends on the machine only where this is short.
