@@ -31,7 +31,7 @@ MAY_IMPORT = {
     "data": {"records", "tables"},
     "probes": {"records", "samples", "tables"},
     "metrics": {"records", "samples", "tables", "probes"},
-    "monitor": {"records", "samples", "metrics"},
+    "monitor": {"records", "samples", "metrics", "report"},
     "training": {"records", "losses", "data", "monitor"},
     "adapters": {"records", "losses", "metrics", "monitor"},
     "simulation": {"records", "losses"},

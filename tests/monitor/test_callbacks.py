@@ -372,7 +372,7 @@ def one_point_a_class(model, batch):
     return torch.eye(2, rows.shape[1])[labels] + 1e-3 * rows, labels
 
 
-def hugging(kind, folder, embed=None, evaluation=None, **options):
+def hugging(kind, folder, embed=None, evaluation=None, watch=None, **options):
     import transformers
 
     from uncollapse.monitor.transformers import CollapseCallback
@@ -386,7 +386,7 @@ def hugging(kind, folder, embed=None, evaluation=None, **options):
         per_device_eval_batch_size=50,
         eval_strategy="epoch",
         save_strategy=options.pop("save_strategy", "no"),
-        report_to=[],
+        report_to=options.pop("report_to", []),
         use_cpu=True,
         disable_tqdm=True,
         dataloader_pin_memory=False,
@@ -398,7 +398,7 @@ def hugging(kind, folder, embed=None, evaluation=None, **options):
     )
     callback = None
     if embed is not None:
-        callback = CollapseCallback(trainer, embed)
+        callback = CollapseCallback(trainer, embed, **watch or {})
         trainer.add_callback(callback)
     trainer.train()
     return trainer, callback

@@ -11,25 +11,10 @@ import typer
 from uncollapse.cli._console import print_record
 from uncollapse.cli._setting import Json
 from uncollapse.errors import InputError
-from uncollapse.records import DecodedLoss, LossName, LossState
+from uncollapse.records import DecodedLoss, LossName, LossState, group_of
 from uncollapse.theory import decode_loss
 
-MEANING: dict[LossState, str] = {
-    "identical": "every embedding is the same point",
-    "random": "embeddings as of an untrained encoder without any direction",
-    "collapsed": "each class is one point, the classes as far apart as they can be",
-    "optimum": "the lowest value that this batch allows",
-}
-WHAT_TO_DO: dict[LossState, str] = {
-    "identical": "The encoder's output does not depend on its input, and the gradient is 0 there. "
-    "Lower the learning rate or warm up, and look for dead units, a normalisation that removes "
-    "the signal, or inputs that are all alike. Neither alpha nor the labels matter yet.",
-    "random": "Nothing is learned yet.",
-    "collapsed": "Class collapse: the labels are learned, and what is inside the classes is gone. "
-    "The loss cannot say whether that is so: `uncollapse measure` does.",
-    "optimum": "There is nothing left to gain from this loss: what was kept inside the classes is "
-    "said by `uncollapse measure`.",
-}
+MEANING, WHAT_TO_DO = group_of("loss-state"), group_of("loss-advice")
 
 
 @dataclass(frozen=True, kw_only=True)

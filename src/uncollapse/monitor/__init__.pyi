@@ -6,6 +6,9 @@ from ._numbers import (
     as_numbers,
     warn_of,
 )
+from ._stuck import (
+    StuckLoss,
+)
 from .metric import (
     CollapseMetric,
 )
@@ -13,6 +16,7 @@ from .metric import (
 __all__ = [
     "CollapseMetric",
     "CollapseWarning",
+    "StuckLoss",
     "as_numbers",
     "measure_model",
     "warn_of",

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from uncollapse.errors import InputError
+from uncollapse.monitor._files import hand_over
 from uncollapse.monitor._measure_model import Embed
 from uncollapse.monitor._probe_set import ProbeSet
+from uncollapse.monitor._stuck import Decode
 from uncollapse.monitor._watch import Watch
 
 if TYPE_CHECKING:
@@ -48,6 +52,14 @@ class CollapseCallback(Watch, Callback):
         score: Name of a metric of the validation, 0 or above, that `kept_score` takes where the
             structure of the start is kept. Default: 1 - share, what separates the classes.
         lower_is_better: Whether that metric is a loss; it then counts as 1/(1 + loss).
+        decode: What the training's loss means, as a function of it: `decode_loss` with batch,
+            temperature and convention. A run that stands still at the loss of identical embeddings,
+            random ones or collapsed classes is then warned of, once for each (`StuckLoss`).
+        records: Where every measurement is kept, a line of JSON each (`read_watched`): a file name
+            in the folder of the trainer's first logger, or a path. True: `collapse.jsonl` there,
+            nothing without a logger. False: nowhere.
+        log_report: Write the report of the first and the last measurement when training ends, to
+            `collapse-report.html` in that folder, and give it to MLflow and W&B as an artifact.
         options: `prediction`, `margins`, `confidence`, `layer`, `split` and `dropout` of
             `measure_model`.
 
@@ -56,6 +68,8 @@ class CollapseCallback(Watch, Callback):
         retentions: (step, retention) against the start of training, of every measurement. The
             start is kept for the first 100 rows of every class; a run that goes on from a
             checkpoint takes it from there.
+
+        stuck: (step, state) of every state at whose loss the run stood still.
 
     Raises:
         InputError: Several validation loaders and no `batches`.
@@ -69,9 +83,21 @@ class CollapseCallback(Watch, Callback):
         every: int = 1,
         score: str | None = None,
         lower_is_better: bool = False,
+        decode: Decode | None = None,
+        records: str | Path | bool = True,
+        log_report: bool = False,
         **options: Any,
     ) -> None:
-        super().__init__(embed, batches, score, lower_is_better, **options)
+        super().__init__(
+            embed,
+            batches,
+            score,
+            lower_is_better,
+            decode=decode,
+            records=records,
+            log_report=log_report,
+            **options,
+        )
         if every < 1:
             raise InputError("every >= 1", f"{every}", "1 measures at every validation")
         self.every = every
@@ -88,6 +114,29 @@ class CollapseCallback(Watch, Callback):
         sharded = self.batches is None and _is_sharded(batches)
         with trainer.precision_plugin.forward_context():
             self._remember_start(pl_module, batches, sharded=sharded)
+
+    def on_train_batch_end(
+        self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Look at the training's loss."""
+        loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
+        if loss is not None:
+            # Lightning divides it by the batches that a step accumulates.
+            loss = loss.detach() * trainer.accumulate_grad_batches
+            self._saw_loss(loss, trainer.global_step, tell=trainer.is_global_zero)
+
+    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
+        """Write the report, and give it to the loggers."""
+        if not self.log_report:
+            return
+        folder = _folder(trainer) or Path(trainer.default_root_dir)
+        path = self._written_report(folder, trainer.is_global_zero)
+        for logger in trainer.loggers if path is not None else ():
+            kind, run = type(logger).__name__, logger.experiment
+            if kind == "MLFlowLogger":
+                hand_over("MLflow", partial(run.log_artifact, logger.run_id, str(path)))
+            elif kind == "WandbLogger":
+                hand_over("W&B", partial(run.log_artifact, str(path), "collapse-report", "report"))
 
     def state_dict(self) -> dict[str, Any]:
         """The start of training, so that a resumed run is held against it too."""
@@ -116,9 +165,21 @@ class CollapseCallback(Watch, Callback):
                 tell=trainer.is_global_zero,
                 score=_metric(trainer.callback_metrics, self.score),
             )
+        folder = _folder(trainer)  # asked for by every process
+        if numbers and trainer.is_global_zero and not trainer.fast_dev_run:
+            self._write_record(folder)
         named = {f"collapse/{name}": value for name, value in numbers.items()}
         # All processes have the same numbers; their mean is what Lightning wants to take.
         pl_module.log_dict(named, sync_dist=trainer.world_size > 1)
+
+
+def _folder(trainer: Any) -> Path | None:
+    """Where the first logger writes; the trainer's own folder where that is not on this machine."""
+    if not trainer.loggers:
+        return None
+    place = trainer.log_dir
+    away = place is None or "://" in str(place)
+    return Path(trainer.default_root_dir if away else place)
 
 
 def _metric(metrics: Any, name: str | None) -> float | None:

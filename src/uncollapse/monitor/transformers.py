@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from uncollapse.errors import InputError
+from uncollapse.monitor._files import hand_over
 from uncollapse.monitor._measure_model import Embed
+from uncollapse.monitor._stuck import Decode
 from uncollapse.monitor._watch import Watch
 
 if TYPE_CHECKING:
@@ -36,6 +41,15 @@ class CollapseCallback(Watch, TrainerCallback):
         score: Name of a metric of the evaluation (as `eval_accuracy`), 0 or above, that
             `kept_score` takes where the structure of the start is kept. Default: 1 - share.
         lower_is_better: Whether that metric is a loss; it then counts as 1/(1 + loss).
+        decode: What the training's loss means, as a function of it: `decode_loss` with batch,
+            temperature and convention. A run that stands still at the loss of identical embeddings,
+            random ones or collapsed classes is then warned of, once for each (`StuckLoss`); seen
+            are the values that the Trainer logs.
+        records: Where every measurement is kept, a line of JSON each (`read_watched`): a file name
+            in the Trainer's output folder, or a path. True: `collapse.jsonl`. False: nowhere.
+        log_report: Write the report of the first and the last measurement when training ends, to
+            `collapse-report.html` in the output folder, and give it as an artifact to those of
+            MLflow, W&B and trackio that the Trainer reports to.
         options: `prediction`, `margins`, `confidence`, `layer`, `split` and `dropout` of
             `measure_model`.
 
@@ -43,6 +57,7 @@ class CollapseCallback(Watch, TrainerCallback):
         measurements: (step, record) of every measurement.
         retentions: (step, retention) against the start of training, of every measurement of the
             Trainer's only evaluation set. The start is that of this run, resumed or not.
+        stuck: (step, state) of every state at whose loss the run stood still.
     """
 
     def __init__(
@@ -53,13 +68,30 @@ class CollapseCallback(Watch, TrainerCallback):
         *,
         score: str | None = None,
         lower_is_better: bool = False,
+        decode: Decode | None = None,
+        records: str | Path | bool = True,
+        log_report: bool = False,
         **options: Any,
     ) -> None:
-        super().__init__(embed, batches, score, lower_is_better, **options)
+        super().__init__(
+            embed,
+            batches,
+            score,
+            lower_is_better,
+            decode=decode,
+            records=records,
+            log_report=log_report,
+            **options,
+        )
         self.trainer = trainer
+        self._last_loss = 0  # step of it
+        self._mlflow_run: str | None = None
+        self._in_training = False
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **event: Any) -> None:
         """Embed the probe set before training, for retention."""
+        self._last_loss, self._in_training = state.global_step, True
+        self._mlflow_run = _mlflow_run(args)
         data = self.trainer.eval_dataset
         if self.batches is None and (data is None or isinstance(data, dict)):
             return
@@ -85,8 +117,50 @@ class CollapseCallback(Watch, TrainerCallback):
             )
         named = {f"{prefix}_collapse_{name}": value for name, value in numbers.items()}
         if named:
+            if state.is_world_process_zero:
+                several = isinstance(self.trainer.eval_dataset, dict)
+                self._write_record(Path(args.output_dir), prefix if several else "")
             self.trainer.log(named)
         metrics.update(named)
+        # Before the end of training, when the loggers close their runs.
+        if self._in_training and (
+            state.global_step >= state.max_steps or control.should_training_stop
+        ):
+            self._hand_report(args, state)
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **event: Any) -> None:
+        """Look at the training's loss."""
+        if logs and "loss" in logs and state.global_step > self._last_loss:
+            covers, self._last_loss = state.global_step - self._last_loss, state.global_step
+            tell = state.is_world_process_zero
+            self._saw_loss(logs["loss"], state.global_step, covers=covers, tell=tell)
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **event: Any) -> None:
+        """Write the report and hand it over, if that was not done."""
+        self._hand_report(args, state)
+        self._in_training = False
+
+    def _hand_report(self, args: Any, state: Any) -> None:
+        path = self._written_report(Path(args.output_dir), state.is_world_process_zero)
+        if path is None:
+            return
+        if self._mlflow_run is not None:
+            log = sys.modules["mlflow"].log_artifact
+            hand_over("MLflow", partial(log, str(path), run_id=self._mlflow_run))
+        for name in ("wandb", "trackio"):
+            service: Any = sys.modules.get(name)
+            if name in args.report_to and service is not None:
+                taker = getattr(service, "run", None) if name == "wandb" else service
+                if taker is not None:
+                    log = partial(taker.log_artifact, str(path), "collapse-report", "report")
+                    hand_over(name, log)
+
+
+def _mlflow_run(args: Any) -> str | None:
+    """The run that the Trainer reports to, whose end comes before this callback's."""
+    mlflow: Any = sys.modules.get("mlflow")
+    run = mlflow.active_run() if mlflow is not None and "mlflow" in args.report_to else None
+    return None if run is None else str(run.info.run_id)
 
 
 def _metric(metrics: Any, name: str | None) -> float | None:

@@ -204,6 +204,10 @@ from .verdict import (
     sentence,
     severity,
 )
+from .watched import (
+    WatchedMeasurement,
+    read_watched,
+)
 
 __all__ = [
     "CAVEATS",
@@ -340,6 +344,7 @@ __all__ = [
     "Value",
     "Variances",
     "Verdict",
+    "WatchedMeasurement",
     "WithinClassOptions",
     "WithinClassProbe",
     "changed_config",
@@ -356,6 +361,7 @@ __all__ = [
     "read_json",
     "read_network_run",
     "read_text",
+    "read_watched",
     "read_yaml",
     "sentence",
     "severity",
