@@ -38,7 +38,7 @@ from .metrics import (
     retention,
     row_table,
 )
-from .monitor import CollapseMetric, CollapseWarning, measure_model
+from .monitor import CollapseMetric, CollapseWarning, StuckLoss, measure_model
 from .pilot import PilotOptions, pilot
 from .probes import Embedded, ProbeOptions, WithinClassOptions, probe
 from .records import (
@@ -56,7 +56,9 @@ from .records import (
     RandomBatch,
     ReferenceCheck,
     Setting,
+    WatchedMeasurement,
     read_network_run,
+    read_watched,
 )
 from .report import Report, ReportOptions, build_report
 from .simulation import SimulationOptions, simulate
@@ -100,8 +102,10 @@ __all__ = [
     "RowTable",
     "Setting",
     "SimulationOptions",
+    "StuckLoss",
     "SupCLLoss",
     "SupCLTerms",
+    "WatchedMeasurement",
     "WithinClassOptions",
     "__version__",
     "advise",
@@ -130,6 +134,7 @@ __all__ = [
     "predict",
     "probe",
     "read_network_run",
+    "read_watched",
     "reference_retention",
     "reference_supcl",
     "retention",

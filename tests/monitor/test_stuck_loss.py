@@ -1,6 +1,8 @@
 """A loss that stands still at the value of a known state is said once; others are not."""
 
 import math
+import subprocess
+import sys
 import warnings
 from functools import partial
 
@@ -84,3 +86,9 @@ def test_a_loss_without_a_known_state_is_refused():
         StuckLoss(partial(decode_loss, batch=64, temperature=0.1, convention="sincere"))
     with pytest.raises(InputError, match="steps >= 4"):
         StuckLoss(partial(decode_loss, batch=64, temperature=0.1), steps=3)
+
+
+def test_what_measures_arrays_needs_no_torch():
+    names = "StuckLoss, CollapseWarning, as_numbers, warn_of"
+    code = f"import sys; from uncollapse.monitor import {names}; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)

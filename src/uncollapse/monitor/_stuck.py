@@ -16,8 +16,11 @@ from uncollapse.records import DecodedLoss, LossOfState, LossState, group_of, se
 Decode = Callable[[float], DecodedLoss]
 
 # What a loss may differ by from that of a state, as a part of it. Random embeddings are others in
-# every batch; of the other two the loss is exact.
-_TOLERANCES: dict[LossState, float] = {"identical": 5e-4, "random": 5e-3, "collapsed": 5e-4}
+# every batch, collapsed classes are neared slowly, and identical embeddings have an exact loss.
+_TOLERANCES: dict[LossState, float] = {"identical": 1e-4, "random": 5e-3, "collapsed": 5e-4}
+# Identical embeddings have no other loss in other batches, but for smaller ones: the part of the
+# values that must be the same. It tells them from a narrow cone that happens to have their loss.
+_STILL = 0.75
 # No nearer to a state than this part of the way to the next one: else one cannot be told.
 _BETWEEN = 0.25
 _LEAST_VALUES = 4
@@ -29,7 +32,8 @@ class StuckLoss:
     The states are identical embeddings, random unit vectors and collapsed classes, with the losses
     that `decode_loss` gives. It stands still at one of them when the median over the first half of
     the last `steps` steps, and that over the second half, differ from its loss by no more than
-    .05 % (random: .5 %), and by no more than a quarter of the way to the next state's.
+    .05 % (random: .5 %; identical: .01 %, as must three quarters of the single values), and by no
+    more than a quarter of the way to the next state's.
 
     Args:
         decode: loss -> `DecodedLoss`: `decode_loss` with what the code's loss is made of.
@@ -102,6 +106,9 @@ class StuckLoss:
         halves = median(values[:half]), median(values[half:])
         for state, near in self._near:
             away = max(abs(value - state.loss) for value in halves)
+            if state.state == "identical":
+                each = sorted(abs(value - state.loss) for value in values)
+                away = max(away, each[math.ceil(_STILL * len(each)) - 1])
             if away <= near and state.state not in excluded:
                 self.found.append((step, state))
                 if tell:
