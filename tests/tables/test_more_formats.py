@@ -146,6 +146,11 @@ def test_rows_on_the_standard_input(table, rows, tmp_path, monkeypatch):
         measure_files("-")
 
 
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
 def test_addresses_of_fsspec(table, rows, tmp_path):
     pq.write_table(table.slice(0, 20), tmp_path / "part-2.parquet")
     pq.write_table(table.slice(20), tmp_path / "part-10.parquet")
@@ -153,8 +158,7 @@ def test_addresses_of_fsspec(table, rows, tmp_path):
     memory.put(str(tmp_path / "part-2.parquet"), "/rows/")
     memory.put(str(tmp_path / "part-10.parquet"), "/rows/")
     check("memory://rows", rows)
-    quiet = partial(SimpleHTTPRequestHandler, directory=tmp_path)
-    SimpleHTTPRequestHandler.log_message = lambda *_: None
+    quiet = partial(Quiet, directory=tmp_path)
     with ThreadingHTTPServer(("127.0.0.1", 0), quiet) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         place = f"http://127.0.0.1:{server.server_port}"
