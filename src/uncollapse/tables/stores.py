@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -58,33 +59,11 @@ def from_qdrant(
     if missing := [name for name in named if name not in several]:
         listed = ", ".join(several) or "a single one without a name"
         raise InputError(f"a vector {missing[0]!r} in {where}", listed, "name one that is there")
-
-    def pages() -> Iterator[list[Any]]:
-        offset, more = None, True
-        wanted: Any = True if payload is None else list(payload)
-        while more:
-            page, offset = client.scroll(
-                collection,
-                limit=batch,
-                offset=offset,
-                with_payload=wanted,
-                with_vectors=named or True,
-            )
-            more = offset is not None
-            if page:
-                yield page
-
+    pages = partial(_pages, client, collection, named, payload, batch)
     first = next(pages(), None)
     if first is None:
         raise InputError(f"points in {where}", "none", "name another collection")
-    keys = {key: value for point in first for key, value in (point.payload or {}).items()}
-    plain = {key: v for key, v in keys.items() if isinstance(v, str | int | float | bool)}
-    if absent := [key for key in payload or () if key not in plain]:
-        raise InputError(
-            f"text or numbers at {absent[0]!r} in the payload of {where}",
-            f"{type(keys[absent[0]]).__name__}" if absent[0] in keys else "none",
-            f"name others ({', '.join(plain) or 'there are none'})",
-        )
+    plain = _plain(first, payload, where)
     names = named or [_EMBEDDING]
     schema = pa.schema(
         [("id", pa.string() if isinstance(first[0].id, str) else pa.int64())]
@@ -106,6 +85,37 @@ def from_qdrant(
             yield _batch(columns, schema, where)
 
     return Batches(where, schema, batches, client.count(collection, exact=True).count)
+
+
+def _pages(
+    client: Any, collection: str, vectors: list[str], payload: Sequence[str] | None, batch: int
+) -> Iterator[list[Any]]:
+    """The points of a collection, some at a time."""
+    offset, more = None, True
+    while more:
+        page, offset = client.scroll(
+            collection,
+            limit=batch,
+            offset=offset,
+            with_payload=True if payload is None else list(payload),
+            with_vectors=vectors or True,
+        )
+        more = offset is not None
+        if page:
+            yield page
+
+
+def _plain(page: list[Any], wanted: Sequence[str] | None, where: str) -> dict[str, Any]:
+    """Keys of the payload that hold text or numbers, with a value of each."""
+    keys = {key: value for point in page for key, value in (point.payload or {}).items()}
+    plain = {key: v for key, v in keys.items() if isinstance(v, str | int | float | bool)}
+    if absent := [key for key in wanted or () if key not in plain]:
+        raise InputError(
+            f"text or numbers at {absent[0]!r} in the payload of {where}",
+            type(keys[absent[0]]).__name__ if absent[0] in keys else "none",
+            f"name others ({', '.join(plain) or 'there are none'})",
+        )
+    return plain
 
 
 def _batch(columns: Mapping[str, list[Any]], schema: Any, where: str) -> Any:
