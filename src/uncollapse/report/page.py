@@ -15,7 +15,8 @@ from uncollapse import __version__
 from uncollapse.errors import InputError, shown, visible
 from uncollapse.report.decide.decide import Content
 from uncollapse.report.decide.lookup import judged, label_reading, within_reading
-from uncollapse.report.language import Language, Number, need
+from uncollapse.report.language import Language, need
+from uncollapse.report.numbers import Number
 from uncollapse.report.sections import audit
 from uncollapse.report.sections.section import Section, class_table, level_table, probe_table
 

@@ -10,7 +10,7 @@ from uncollapse import records, statistics
 from uncollapse.metrics import compare
 from uncollapse.records import Interval, Margins, Measurement, Prediction, Reason, severity
 from uncollapse.report.inputs_model import Case, Measured
-from uncollapse.report.language import Number
+from uncollapse.report.numbers import Number
 from uncollapse.report.read.settings import mean_record
 
 # Classes that a table or a picture of them shows, those with the least variance.

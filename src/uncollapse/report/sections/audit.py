@@ -50,7 +50,11 @@ def _facts(case: Case, layer: str | None, words: Language) -> Facts:
     measured = judged(case, layer)
     if measured is not None:
         if measured.columns:
-            used = [f"{role}: {short(name)}" for role, name in measured.columns.items()]
+            colon = words.say("format.colon")
+            used = [
+                f"{words.word('column-role', role)}{colon}{short(name)}"
+                for role, name in measured.columns.items()
+            ]
             facts[words.say("audit.columns")] = words.listed(used)
         facts |= _conditions(measured.measurement.conditions, words)
     return facts
@@ -211,7 +215,8 @@ def convention_texts(report: Content) -> list[str]:
         self_pairs = words.word("self-pairs", settings[-1].self_pairs)
         reduction = words.word("reduction", settings[-1].reduction)
         loss = words.say("conventions.loss", self_pairs=self_pairs, reduction=reduction)
-    texts = [words.say("conventions.sphere"), words.say("conventions.levels"), loss]
+    texts = [words.say("conventions.collapse"), words.say("conventions.sphere")]
+    texts += [words.say("conventions.levels"), loss]
     texts += [words.say("conventions.chance"), words.say("conventions.interval")]
     if any(case.runs for case in cases) or report.inputs.pilot is not None:
         texts.append(words.say("conventions.seeds"))

@@ -63,6 +63,11 @@ def share_section(report: Content, words: Language) -> Section | None:
     if len(kept) < len(worst):
         shown = {"shown": len(kept), "count": len(worst)}
         paragraphs.append(words.say("intro.variance-many", **shown))
+    last = measured[-1][1]
+    reason = lookup.deciding(last)
+    if reason is not None and reason.code not in lookup.BY_SHARE:
+        values = {"verdict": last.verdict, "code": reason.code}
+        paragraphs.append(words.say("intro.variance-other", **values))
     data = [*_whole(report, words), *charts.share_rows(drawn, words)]
     margins = [end for _, found in measured for end in lookup.judging_margins(found)]
     spec = charts.interval_chart(
