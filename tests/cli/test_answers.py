@@ -69,6 +69,8 @@ def test_colour_is_an_addition(folder, monkeypatch):
     coloured = call("measure", "rows.npz", "--permutations", "0").stdout
     assert "\x1b[" in coloured
     assert re.sub(r"\x1b\[[\d;]*m", "", coloured) == plain
+    # Words in front are dim, and the text beside them is not.
+    assert re.search(r"\x1b\[2m *rests on +\x1b\[0m", coloured)
     monkeypatch.setenv("NO_COLOR", "1")
     without = call("measure", "rows.npz", "--permutations", "0").stdout
     assert not re.search(r"\x1b\[[\d;]*3\dm", without)

@@ -122,15 +122,15 @@ def _hung(line: str, width: int) -> str:
 
 @contextmanager
 def bar(
-    stage: str, unit: str = "", *, transient: bool = False, every: int = 0
+    stage: str, unit: str = "", *, transient: bool = False, every: tuple[str, int] | None = None
 ) -> Iterator[Callable[..., None]]:
-    """A bar on stderr while it is a terminal; else a line after every so many steps, 0 for none.
+    """A bar on stderr while it is a terminal; else a line after `every`, a name and so many steps.
 
     Its update takes what is done, all there is to do (None where that is not known), and, where
     they change, a text beside the bar and the stage.
     """
-    if every and not sys.stderr.isatty():
-        yield Lines(unit, every)
+    if every is not None and not sys.stderr.isatty():
+        yield Lines(*every)
         return
     from rich import progress as widgets
     from rich.console import Console

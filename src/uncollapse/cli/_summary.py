@@ -229,5 +229,5 @@ def _predict(measured: Measurement, asked: Asked) -> str:
     else:
         data = f"--class-counts {','.join(map(str, counts))}"
     alpha = "ALPHA" if asked.alpha is None else f"{asked.alpha:g}"
-    tau = "TAU" if asked.temperature is None else f"{asked.temperature:g}"
+    tau = "TEMPERATURE" if asked.temperature is None else f"{asked.temperature:g}"
     return f"uncollapse predict {data} --alpha {alpha} --temperature {tau}"

@@ -146,7 +146,7 @@ def measure_command(
             prediction=prediction, permutations=drawn, seed=options.seed, **judged
         )
     else:
-        with bar("reading", "rows") as progress:
+        with bar("reading", "rows", transient=True) as progress:
             measured = measure_files(
                 sources,
                 columns=options.columns,
@@ -229,7 +229,7 @@ def _saved(
 ) -> Accumulator:
     """The saved state of a stream of the files; ends here where it cannot be judged by itself."""
     check_place(file)
-    with bar("reading", "rows") as progress:
+    with bar("reading", "rows", transient=True) as progress:
         state = accumulate_files(
             files,
             columns=options.columns,
@@ -286,7 +286,7 @@ def _measured(path: Path, columns: Columns) -> Measurement:
     record = str(path) == "-"  # what comes by the standard input is one, too
     if record or (not path.is_dir() and not is_rows(path)):
         return Measurement.read(path)
-    with bar("reading", "rows") as progress:
+    with bar("reading", "rows", transient=True) as progress:
         return measure_files(
             [path],
             columns=columns,

@@ -84,7 +84,7 @@ def pilot_command(
         calibration = Calibration.read(plan.calibration, "write it with uncollapse calibrate")
     checked = load_config(config, plan.set_)
     try:
-        with bar("reading", "run", every=1) as update:
+        with bar("reading", "runs", every=("run", 1)) as update:
 
             def progress(step: Step) -> None:
                 if step.text:

@@ -192,7 +192,7 @@ def train_command(
     if check is not None:
         _tell_reference(check)
         record["reference_check"] = check
-    with bar("training", "epoch", every=problem.sampler.steps) as update:
+    with bar("training", "steps", every=("epoch", problem.sampler.steps)) as update:
 
         def progress(step: Step) -> None:
             update(step.done, step.total, f"loss {step.numbers['loss']:.4f}")

@@ -37,7 +37,8 @@ class Hanging:
             room = max(20, options.max_width - self.indent)
             for number, line in enumerate(whole.wrap(console, room)):
                 line.rstrip()
-                yield Text(("" if number else word).ljust(self.indent), style="dim") + line
+                lead = "" if number else word
+                yield Text.assemble((lead.ljust(self.indent), "dim"), line)
 
 
 def verdict_word(verdict: str) -> Text:
