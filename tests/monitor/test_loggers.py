@@ -170,3 +170,24 @@ def test_lightning_says_that_a_run_is_stuck(tmp_path):
         told = [str(w.message) for w in caught if w.category is CollapseWarning]
         assert [state.state for _, state in callback.stuck] == ([] if learns else ["identical"])
         assert len(told) == len(callback.stuck)
+
+
+def test_the_trainer_callback_sees_what_is_logged(tmp_path):
+    """Means of as many steps as lie between two lines of the log; other lines have no loss."""
+    from types import SimpleNamespace
+
+    from uncollapse.monitor.transformers import CollapseCallback
+
+    decode = partial(decode_loss, batch=64, temperature=0.1, convention="supcontrast")
+    callback = CollapseCallback(None, embed, decode=decode)
+    told = []
+    for step in range(0, 500, 25):
+        state = SimpleNamespace(global_step=step, is_world_process_zero=True)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            callback.on_log(None, state, None, logs={"loss": 6.9205, "epoch": 1.0})
+            callback.on_log(None, state, None, logs={"eval_loss": 1.0})
+        told += [str(warning.message) for warning in caught]
+    assert [(step, state.state) for step, state in callback.stuck] == [(200, "identical")]
+    assert len(told) == 1
+    assert told[0].startswith("step 200: the loss has stood at 6.9205 for 200 steps")

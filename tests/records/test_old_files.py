@@ -25,6 +25,7 @@ from uncollapse.records import (
     RunRecord,
     SimulationRecord,
     TrialFile,
+    WatchedMeasurement,
 )
 from uncollapse.report import build_report
 from uncollapse.training import build_problem, read_run, train
@@ -49,6 +50,7 @@ FILES = {
     "pilot/pilot.json": PilotResult,
     "pilot/keep.json": PilotResult,
     "pilot/free.json": PilotResult,
+    "watched.json": WatchedMeasurement,
 }
 # The pilot adds the seed, which the name of the file's folder says.
 TRIAL = "pilot/measured-validation-30.json"
