@@ -51,6 +51,28 @@ def test_pictures_stay_below_their_number_and_size(pictured, monkeypatch):
     assert len(small_pictures(paths, [7, 2], pictured)[1]) == 2
 
 
+def test_two_sides_share_the_room_and_keep_their_own_pictures(pictured, monkeypatch):
+    import shutil
+
+    other = shutil.copytree(pictured, pictured.parent / "other")
+    Image.fromarray(np.zeros((50, 50), np.uint8)).save(other / "0.png")
+    shutil.move(other / "rows.npz", other / "after.npz")
+    report = build_report([pictured / "rows.npz", other / "after.npz"])
+    before, after = (case.points[""] for case in report.inputs.cases)
+
+    def charts():
+        return json.loads(report.to_html().split('id="charts">')[1].split("</script>")[0])
+
+    found = charts()
+    assert found["thumbnails"] == {
+        "points0": list(before.thumbnails),
+        "points1": list(after.thumbnails),
+    }
+    assert before.thumbnails != after.thumbnails
+    monkeypatch.setattr("uncollapse.report.page.MOST", 6)
+    assert [len(kept) for kept in charts()["thumbnails"].values()] == [3, 3]
+
+
 def test_nearest_pairs_are_those_of_all_cosines():
     rng, codes = np.random.default_rng(1), np.arange(60) % 3
     rows = rng.standard_normal((60, 5))

@@ -17,6 +17,8 @@ from uncollapse.report.decide.decide import Content
 from uncollapse.report.decide.lookup import judged, label_reading, within_reading
 from uncollapse.report.language import Language, need
 from uncollapse.report.numbers import Number
+from uncollapse.report.read.thumbnails import MOST
+from uncollapse.report.read.thumbnails import MOST_BYTES as MOST_THUMBNAILS
 from uncollapse.report.sections import audit
 from uncollapse.report.sections.section import Section, class_table, level_table, probe_table
 
@@ -135,14 +137,14 @@ def _charts(report: Content, sections: Sequence[Section]) -> dict[str, Any]:
     words = report.words
     figures = [figure for part in sections for figure in part.figures]
     data = {name: rows for figure in figures for name, rows in figure.data.items()}
-    pictures = [case.points for case in report.inputs.sides]
-    drawn = [points for by_layer in pictures for points in by_layer.values()]
+    small = {name: figure.thumbnails for figure in figures for name in figure.data}
+    small = {name: thumbnails for name, thumbnails in small.items() if thumbnails}
     row = {"i": "legend.sample", "c": "legend.class", "f": "legend.fine", "p": "legend.path"}
     return {
         "specs": {figure.name: figure.spec for figure in figures},
         "uses": {figure.name: list(figure.data) for figure in figures if figure.data},
         "data": {name: _by_column(rows) for name, rows in data.items()},
-        "thumbnails": [address for points in drawn for address in points.thumbnails],
+        "thumbnails": {name: _within(given, len(small)) for name, given in small.items()},
         "words": {
             "row": {key: words.say(title) for key, title in row.items()},
             "narrow": 22 if words.code == "en" else 12,
@@ -157,6 +159,18 @@ def _charts(report: Content, sections: Sequence[Section]) -> dict[str, Any]:
             "percent": words.say("format.percent", x=""),
         },
     }
+
+
+def _within(thumbnails: Sequence[str], sets: int) -> list[str]:
+    """Those that fit where several sets share the room of a page."""
+    kept: list[str] = []
+    size = 0
+    for address in thumbnails[: MOST // sets]:
+        size += len(address)
+        if size > MOST_THUMBNAILS // sets:
+            break
+        kept.append(address)
+    return kept
 
 
 def _by_column(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:

@@ -43,7 +43,7 @@ def picture_section(report: Content, words: Language, most: int) -> Section | No
             spec = embedding_chart(rows[number], data, words, inside=inside, reach=reach)
             title = f"{words.case(case.name)} · {said}"
             name = f"picture-{number}-{int(inside)}"
-            figures.append(Figure(name, title, spec, {data: rows[number]}))
+            figures.append(Figure(name, title, spec, {data: rows[number]}, points.thumbnails))
     paragraphs = _about(shown, words, most)
     if any(row["k"] != row["c"] for part in rows for row in part):
         paragraphs.append(words.say("intro.picture-worst"))

@@ -63,12 +63,16 @@ def table(
 
 @dataclass(frozen=True)
 class Figure:
-    """A chart with its title above it, and rows of data, by name, that it does not hold itself."""
+    """A chart with its title above it, and rows of data, by name, that it does not hold itself.
+
+    Rows that have a small picture name its place among the thumbnails (`t`).
+    """
 
     name: str
     title: str
     spec: Mapping[str, Any]
     data: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+    thumbnails: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

@@ -94,9 +94,10 @@
       at = points.indexOf(path);
       const row = path.__data__.datum, list = document.createElement("dl");
       panel.replaceChildren();
-      if (row.t !== null && row.t !== undefined) {
+      const small = given.thumbnails[given.uses[place.dataset.chart][0]]?.[row.t];
+      if (small) {
         const image = document.createElement("img");
-        image.src = given.thumbnails[row.t];
+        image.src = small;
         image.alt = String(row.i || row.p);
         panel.append(image);
       }
