@@ -162,6 +162,7 @@ def _one_line(usage_error: Any) -> str:
         message = f"{message.rstrip('.')}. Did you mean {near!r}?"
     where = usage_error.ctx.command_path if usage_error.ctx else "uncollapse"
     message = message.replace("Value error, ", "").replace("Input should be", "it must be")
+    message = re.sub(r", unable to parse string as an? \w+", "", message)
     return f"{shown(' '.join(message.split()))} (see {where} --help)"
 
 
