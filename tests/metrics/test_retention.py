@@ -159,8 +159,8 @@ def test_finer_labels_by_both_embeddings(rng):
     assert found.embedding == pytest.approx(0.25, abs=0.05)  # chance of four
     assert found.reference > 0.95
     assert found.difference.low < found.embedding - found.reference < found.difference.high < -0.5
-    line = str(measure(rows, labels, fine_labels=kinds, reference=base, permutations=0))
-    assert "ten-shot accuracy 2" in line
-    assert "points lost [" in line
+    printed = str(measure(rows, labels, fine_labels=kinds, reference=base, permutations=0))
+    assert f"10-shot accuracy {found.embedding:.1%}" in printed
+    assert f"{-100 * found.difference.estimate:.1f} points lost [" in printed
     same = measure(base, labels, fine_labels=kinds, reference=3 * base, permutations=0)
     assert same.reference.probe.difference == Interval(0, 0, 0)
