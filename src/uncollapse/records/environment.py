@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -13,6 +15,7 @@ from pathlib import Path
 from uncollapse.records import scalars
 from uncollapse.records.codec import Part
 
+_COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 # What a number of threads is set by.
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -54,7 +57,8 @@ class Environment(Part):
         return cls(
             command=("uncollapse", *sys.argv[1:]) if ours else (),
             commit=_commit(Path.cwd()),
-            system=platform.platform(),
+            # As `platform.platform`, which would start a program for the processor.
+            system=f"{platform.system()}-{platform.release()}-{platform.machine()}",
             processor=_processor(),
             cores=_cores(),
             gpu=gpu,
@@ -81,35 +85,46 @@ def _cores() -> int:
 
 
 def _processor() -> str:
-    """As Linux names it, else as Python does."""
+    """As Linux names it, else as the system does; `platform.processor` starts a program, too."""
+    named = os.environ.get("PROCESSOR_IDENTIFIER", "") or platform.machine()
     try:
         lines = Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines()
     except OSError:
-        return platform.processor()
+        return named
     names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.processor() or platform.machine())
+    return next(names, named)
 
 
 def _commit(folder: Path) -> str:
     """The commit that is checked out, from the files of git; no program is started."""
-    try:
+    with suppress(OSError, UnicodeDecodeError):
         top = next(
             (at / ".git" for at in (folder, *folder.parents) if (at / ".git").exists()), None
         )
         if top is None:
             return ""
         if top.is_file():  # a linked work tree
-            top = folder / top.read_text("utf-8").removeprefix("gitdir:").strip()
-        head = (top / "HEAD").read_text("utf-8").strip()
-        if not head.startswith("ref:"):
-            return head[:40]
-        name = head.removeprefix("ref:").strip()
-        common = top / "commondir"
-        base = top / common.read_text("utf-8").strip() if common.is_file() else top
-        if (base / name).is_file():
-            return (base / name).read_text("utf-8").strip()[:40]
-        packed = (base / "packed-refs").read_text("utf-8").splitlines()
-        lines = (line.partition(" ") for line in packed)
-        return next((commit[:40] for commit, _, ref in lines if ref.strip() == name), "")
-    except (OSError, UnicodeDecodeError):
-        return ""
+            top = folder / _line(top).removeprefix("gitdir:").strip()
+        head = _line(top / "HEAD")
+        if head.startswith("ref:"):
+            head = _referred(top, head.removeprefix("ref:").strip())
+        # A stranger's repository may name any file: only what is a commit is taken.
+        return head if _COMMIT.fullmatch(head) else ""
+    return ""
+
+
+def _referred(top: Path, name: str) -> str:
+    """What a branch points to, in its own file or among the packed ones."""
+    shared = _line(top / "commondir")
+    base = top / shared if shared else top
+    if found := _line(base / name):
+        return found
+    packed = base / "packed-refs"
+    lines = packed.read_text("utf-8").splitlines() if packed.is_file() else []
+    parts = (line.partition(" ") for line in lines)
+    return next((commit for commit, _, ref in parts if ref.strip() == name), "")
+
+
+def _line(path: Path) -> str:
+    """The text of a small regular file; "" where there is none."""
+    return path.read_text("utf-8").strip() if path.is_file() else ""
