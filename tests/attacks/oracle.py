@@ -98,7 +98,7 @@ def kept_first(folder: Path, file: str, answer: Any) -> str:
         judged = np.asarray(columns["split"]) == split
     if "view" in columns:
         judged = judged & (np.asarray(columns["view"]) == 0)
-    else:
+    elif vectors.ndim == 3:
         vectors = vectors[:, 0]
     return _same(_classes(answer), spread(vectors[judged], labels[judged]))
 

@@ -183,3 +183,9 @@ def test_an_image_size_that_a_model_cannot_take_is_said():
 def test_weights_that_no_memory_holds_are_refused_before_they_are_made(encoder, head):
     with pytest.raises(InputError, match="at most 1,073,741,824 weights"):
         build((10,), HeadConfig(**head), **encoder)
+
+
+def test_a_pickle_cut_inside_a_number_is_refused(tmp_path):
+    (tmp_path / "w.pt").write_bytes(b"\x80\x02G\x00\x00")
+    with pytest.raises(InputError, match="load without unpickling"):
+        load_weights(torch.nn.Linear(2, 2), tmp_path / "w.pt", "name")

@@ -99,6 +99,8 @@ def _root(
     """
 
 
+# What the system says of names that no file can have.
+_NO_NAME = (errno.ENAMETOOLONG, errno.ELOOP)
 # What writing to stdout may end in: a full disk, a broken device, a closed descriptor.
 _UNWRITTEN = (errno.ENOSPC, errno.EIO, errno.EBADF, errno.EFBIG, errno.EDQUOT)
 # What typer raises for a wrong command line, whichever version of click stands behind it.
@@ -143,6 +145,9 @@ def _ended(error: Exception) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         what = "a stdout that takes the answer", str(error.strerror), "send it elsewhere"
         return _refuse(str(InputError(*what)))
+    if isinstance(error, OSError) and error.errno in _NO_NAME:
+        refused = InputError(f"a path, not {error.filename}", str(error.strerror), "check the path")
+        return _refuse(str(refused))
     where = traceback.extract_tb(error.__traceback__)[-1]
     said = f"{type(error).__name__} in {Path(where.filename).name}, line {where.lineno}: {error}"
     typer.echo(

@@ -63,6 +63,7 @@ class TableShard(Shard):
     ) -> Iterator[dict[str, Array]]:
         """Rows in order."""
         first = 0
+        self._refuse_repeated([*vectors, *names])
         columns = {n: VectorColumn(f"column {n!r} of {self.path}", fill_ragged) for n in vectors}
         with self._reading("a complete"):
             for whole in self._batches(vectors, names, batch):
@@ -72,6 +73,16 @@ class TableShard(Shard):
                     arrays = {n: c.read(part.column(n), first) for n, c in columns.items()}
                     yield arrays | {name: self._names(part.column(name), name) for name in names}
                     first += part.num_rows
+
+    def _refuse_repeated(self, wanted: Sequence[str]) -> None:
+        """Of two columns of one name nobody knows which is meant."""
+        present = [column.name for column in self.columns]
+        if repeated := [name for name in wanted if present.count(name) > 1]:
+            raise InputError(
+                f"one column {repeated[0]!r} in {self.path}",
+                f"{present.count(repeated[0])} of that name",
+                "give every column a name of its own",
+            )
 
     def count_rows(self) -> int:
         """Number of rows, if need be by reading."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Mapping
 from importlib.machinery import PathFinder
 from pathlib import Path, PurePosixPath
@@ -19,7 +20,7 @@ _INSIDE = ("state_dict", "model", "model_state_dict")
 # A damaged pickle ends torch's reader in any of these.
 _UNREADABLE = (
     UnpicklingError, OSError, RuntimeError, ValueError, EOFError, LookupError, TypeError,
-    AttributeError, AssertionError, MemoryError,
+    AttributeError, AssertionError, MemoryError, struct.error,
 )  # fmt: skip
 # Of batch norm; older files have none, and nothing is computed from it.
 _COUNTER = "num_batches_tracked"

@@ -125,6 +125,10 @@ def resolve(path: str, base: Path | None) -> Path:
 def place(path: str, base: Path | None, what: str) -> Path:
     """A path of the configuration that must exist."""
     resolved = resolve(path, base)
-    if not resolved.exists():
+    try:
+        there = resolved.exists()
+    except OSError as error:  # a name that no file can have
+        raise InputError(f"{what} at {resolved}", str(error.strerror), "check the path") from error
+    if not there:
         raise InputError(f"{what} at {resolved}", "none", "check the path")
     return resolved
