@@ -56,3 +56,18 @@ def size_of(lever: Lever, before: Setting, after: Setting) -> float:
         return abs(after.alpha - before.alpha)
     measured: Lever = "batch_per_class" if lever == "batch_classes" else lever
     return abs(log2(value_of(measured, after) / value_of(measured, before)))
+
+
+def fewer_classes(setting: Setting) -> list[Setting]:
+    """Fewer classes in a batch of the same size, the most first; none of a full batch."""
+    batch, m, most = setting.batch, len(setting.counts), int(setting.counts.min())
+    if isinstance(batch, BalancedBatch):
+        k = batch.classes or m
+        size = k * batch.per_class
+    elif isinstance(batch, RandomBatch):
+        k, size = m + 1, batch.size
+    else:
+        return []
+    fewer = (c for c in range(min(k - 1, m), 1, -1) if 2 <= size // c <= most)
+    batches = (BalancedBatch(size // c, c if c < m else None) for c in fewer)
+    return [setting.with_(batch=batch) for batch in batches]

@@ -11,7 +11,14 @@ from scipy.special import expit, logit
 
 from uncollapse.records import BalancedBatch, Calibration, RandomBatch, Setting
 from uncollapse.theory._flow import Array
-from uncollapse.theory._levers import MOST_VIEWS, Advice, Lever, size_of, value_of
+from uncollapse.theory._levers import (
+    MOST_VIEWS,
+    Advice,
+    Lever,
+    fewer_classes,
+    size_of,
+    value_of,
+)
 from uncollapse.theory.calibration import expected_variances, forecast
 from uncollapse.theory.prediction import predict
 
@@ -121,18 +128,8 @@ def _sizes(now: int, most: int) -> list[int]:
 
 def _by_batch_classes(setting: Setting, above: Short) -> Setting | None:
     """Fewer classes at the same size of the batch."""
-    batch, m, most = setting.batch, len(setting.counts), int(setting.counts.min())
-    if isinstance(batch, BalancedBatch):
-        k = batch.classes or m
-        size = k * batch.per_class
-    elif isinstance(batch, RandomBatch):
-        k, size = m + 1, batch.size
-    else:
-        return None
-    fewer = [c for c in range(min(k - 1, m), 1, -1) if 2 <= size // c <= most]
-    fewer = fewer[:: len(fewer) // SIZES + 1]
-    batches = [BalancedBatch(size // c, c if c < m else None) for c in fewer]
-    return _first([setting.with_(batch=batch) for batch in batches], above)
+    fewer = fewer_classes(setting)
+    return _first(fewer[:: len(fewer) // SIZES + 1], above)
 
 
 def _by_views(setting: Setting, above: Short) -> Setting | None:

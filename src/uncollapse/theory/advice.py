@@ -13,7 +13,15 @@ from scipy.special import expit, logit
 
 from uncollapse.errors import InputError
 from uncollapse.records import BalancedBatch, Calibration, RandomBatch, Setting
-from uncollapse.theory._levers import LEVERS, MOST_VIEWS, Advice, Lever, size_of, value_of
+from uncollapse.theory._levers import (
+    LEVERS,
+    MOST_VIEWS,
+    Advice,
+    Lever,
+    fewer_classes,
+    size_of,
+    value_of,
+)
 from uncollapse.theory._network_advice import advise_network
 from uncollapse.theory._solve import Solution, optimum
 from uncollapse.theory._terms import program_of
@@ -226,17 +234,7 @@ def _by_batch_per_class(setting: Setting, excess: Excess) -> Setting | None:
 
 def _by_batch_classes(setting: Setting, excess: Excess) -> Setting | None:
     """Fewer classes at the same batch size: the most classes that are few enough."""
-    batch, m, most = setting.batch, len(setting.counts), int(setting.counts.min())
-    if isinstance(batch, BalancedBatch):
-        k = batch.classes or m
-        size = k * batch.per_class
-    elif isinstance(batch, RandomBatch):
-        k, size = m + 1, batch.size
-    else:
-        return None
-    fewer = (c for c in range(min(k - 1, m), 1, -1) if 2 <= size // c <= most)
-    batches = (BalancedBatch(size // c, c if c < m else None) for c in fewer)
-    return _first((setting.with_(batch=batch) for batch in batches), excess)
+    return _first(fewer_classes(setting), excess)
 
 
 def _by_views(setting: Setting, excess: Excess) -> Setting | None:
