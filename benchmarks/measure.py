@@ -55,6 +55,28 @@ def calls(wide: bool) -> None:
             )
 
 
+def wide_reference(count: int = 20_000, dimension: int = 768, classes: int = 10) -> None:
+    """A reference of more dimensions than the embedding has, beside each of the two alone."""
+    from uncollapse.metrics import measure
+
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, classes, count)
+    reference = rng.standard_normal((count, dimension), dtype=np.float32)
+    rows = reference[:, :DIMENSION] + rng.standard_normal((count, DIMENSION), dtype=np.float32)
+    calls = {"embedding": (rows, None), "reference": (reference, None), "both": (rows, reference)}
+    series: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(3):
+        for name, (measured, beside) in calls.items():
+            start = time.process_time()
+            measure(measured, labels, reference=beside)
+            series[name].append(time.process_time() - start)
+    alone, other, both = (statistics.median(found) for found in series.values())
+    print(
+        f"measure {count:,} x {DIMENSION}, {classes} classes: {alone:.2f} s CPU; its reference of"
+        f" {dimension} alone {other:.2f} s; with it {both:.2f} s"
+    )
+
+
 def write(folder: Path, rows: int, classes: int, kind: str, shards: int = 10) -> None:
     rng = np.random.default_rng(0)
     centres = rng.standard_normal((classes, DIMENSION), dtype=np.float32)
@@ -214,6 +236,7 @@ def main() -> None:
         child(given.child, given.folder)
         return
     calls(given.wide)
+    wide_reference()
     many_rows(given.rows, given.classes, given.folder, given.format, given.repeats)
 
 

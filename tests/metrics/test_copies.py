@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+import torch
 
 from uncollapse.errors import InputError
 from uncollapse.metrics import Accumulator, load_state, measure, save_state
+from uncollapse.monitor import CollapseMetric
 from uncollapse.probes import Embedded, ProbeOptions, probe
 from uncollapse.samples import CopyCounter, row_hashes, row_keys, row_norms
 
@@ -185,6 +187,43 @@ def test_a_stream_without_linked_copies_is_as_it_was(rng, tmp_path):
         assert found.conditions.units == 3000
         (reason,) = [one for one in found.reasons if one.code == "UC507"]
         assert "each counts by itself" in reason.text
+
+
+@pytest.mark.parametrize("views", [1, 2])
+def test_a_metric_in_training_counts_copies_once_as_a_stream_does(rng, noise, views):
+    rows, labels, _ = noise
+    rows = np.stack([rows + 0.1 * rng.standard_normal(rows.shape) for _ in range(views)], axis=1)
+    many, theirs = repeated(rng, rows, labels)
+    stream = Accumulator()
+    stream.update(many, theirs)
+    expected = stream.measurement()
+    metric, other = CollapseMetric(3, 16), CollapseMetric(3, 16)
+    for k, at in enumerate(np.array_split(np.arange(len(many)), 7)):
+        # forward resets inside; both must know the copies of their own and of the other's rows
+        (metric, other)[k % 2](torch.tensor(many[at]), torch.tensor(theirs[at]))
+    metric.merge_state(other)
+    found = metric.measurement()
+    for name in ("within_class_variance", "between_class_variance", "total_variance", "share"):
+        a, b = expected[name], found[name]
+        assert (b.estimate, b.low, b.high) == pytest.approx((a.estimate, a.low, a.high), rel=1e-9)
+    assert (found.conditions.copies, found.conditions.units) == (960, 240)
+    assert [one.text for one in found.reasons if one.code == "UC507"] == [
+        one.text for one in expected.reasons if one.code == "UC507"
+    ]
+    metric.reset()
+    metric.update(torch.tensor(rows), torch.tensor(labels))
+    assert metric.measurement().conditions.copies == 0
+
+
+def test_a_metric_counts_copies_of_many_rows_by_a_part_of_them(rng, monkeypatch):
+    monkeypatch.setattr("uncollapse.monitor.metric._MOST_KINDS", 1000)
+    rows, labels = rng.standard_normal((8000, 8)), np.arange(8000) % 2
+    metric = CollapseMetric(2, 8)
+    for at in np.array_split(np.arange(16_000) % 8000, 8):
+        metric.update(torch.tensor(rows[at]), torch.tensor(labels[at]))
+    found = metric.measurement()
+    assert found.conditions.copies == pytest.approx(8000, rel=0.15)
+    assert found.conditions.units == pytest.approx(8000, rel=0.05)
 
 
 @pytest.mark.slow

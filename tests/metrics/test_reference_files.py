@@ -187,7 +187,7 @@ def test_the_json_has_the_documented_keys(tmp_path, monkeypatch):
     assert "(--reference)" in refused.stderr
 
 
-def _states(tmp_path, arrays, cuts, most_bytes=1 << 26, name="base", **columns):
+def _states(tmp_path, arrays, cuts, most_bytes=1 << 25, name="base", **columns):
     """Saved streams of consecutive rows, and one stream over all of them."""
     rows, base, labels = arrays
     whole, paths = Accumulator(), []
@@ -205,7 +205,7 @@ def _states(tmp_path, arrays, cuts, most_bytes=1 << 26, name="base", **columns):
 
 
 @pytest.mark.parametrize("columns", ["", "instances", "groups"])
-@pytest.mark.parametrize("most_bytes", [1 << 26, 50_000])
+@pytest.mark.parametrize("most_bytes", [1 << 25, 50_000])
 def test_states_with_a_reference_merge_to_what_one_stream_finds(
     tmp_path, rng, columns, most_bytes, monkeypatch
 ):

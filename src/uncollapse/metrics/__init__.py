@@ -2,6 +2,7 @@
 
 from uncollapse.metrics._compare import compare
 from uncollapse.metrics._entry import measure
+from uncollapse.metrics._linked import linked_units
 from uncollapse.metrics._measure import build_record
 from uncollapse.metrics._partial import measure_states, partition_state
 from uncollapse.metrics._reference import Reference, retention
@@ -50,6 +51,7 @@ __all__ = [
     "decompose",
     "features_by_class",
     "fit_linear_map",
+    "linked_units",
     "load_state",
     "measure",
     "measure_files",

@@ -24,7 +24,7 @@ from uncollapse.records import ReferenceComparison
 from uncollapse.samples import Codes, Contents, Sample, find_copies, hash_ids
 
 Keys = NDArray[np.uint64]
-_MOST_BYTES = 1 << 26
+_MOST_BYTES = 1 << 25
 
 
 @dataclass(frozen=True)
@@ -172,8 +172,8 @@ class HeldRows:
     def _shrink(self) -> None:
         while self.bytes > self.most_bytes:
             self.halvings += 1
-            self.parts = [_together([part.below(self.limit) for part in self.parts])]
-            self.bytes = self.parts[0].bytes
+            self.parts = [part.below(self.limit) for part in self.parts]
+            self.bytes = sum(part.bytes for part in self.parts)
 
     def comparison(self, labels: Sequence[Any], drawing: Drawing) -> ReferenceComparison:
         """The record, of these classes."""

@@ -72,7 +72,7 @@ def measure_files(
         reference: File or table with another embedding of the same rows, as in `measure`; or a
             `ReferenceFiles` that names its column, a column of the same files, or an id column.
             Rows are joined by an id column where both have one (rows that only one has are left
-            out and counted), else by position. A stream holds at most 64 MiB of its rows, drawn at
+            out and counted), else by position. A stream holds at most 32 MiB of its rows, drawn at
             random, and needs both in one order, or a reference that fits in memory.
         stream: Whether to read in parts, in bounded memory and without probe, slices and nulls.
             None: when the embeddings take more than 256 MiB and neither probe nor slices are asked.

@@ -14,7 +14,15 @@ from uncollapse import metrics
 from uncollapse.errors import InputError
 from uncollapse.metrics import Classes, ClassMoments
 from uncollapse.records import Measurement, Variances
-from uncollapse.samples import ByRole, Sample, sample_of, usable
+from uncollapse.samples import (
+    ByRole,
+    Contents,
+    CopyCounter,
+    Sample,
+    row_norms,
+    sample_of,
+    usable,
+)
 
 _FAULTS = (
     *("unlabelled", "not_finite", "zero", "no_label", "no_instance"),
@@ -22,6 +30,8 @@ _FAULTS = (
 )
 # Second moments of all classes lie in memory from the start, on every device.
 _MOST_BYTES = 8 << 30
+# Distinct instances up to which copies are counted exactly; of more, from a part of them.
+_MOST_KINDS = 1 << 15
 # Types of embeddings: counted in a state, so that they merge and are reset as the rows are.
 _TYPES = (
     *("float64", "float32", "float16", "bfloat16", "float8_e4m3fn", "float8_e5m2"),
@@ -47,12 +57,37 @@ def merge_moments(stacked: Tensor) -> Tensor:
     return result
 
 
+def merge_copies(stacked: Tensor) -> Tensor:
+    """What several processes or batches have counted of copies, as one: tables of `_table`."""
+    counter = _counter(stacked[0])
+    for part in stacked[1:]:
+        counter.merge(_counter(part))
+    return _table(counter).to(stacked.device)
+
+
+def _table(counter: CopyCounter) -> Tensor:
+    """What a counter holds, in one shape whatever it has seen: (1 + most, 4) integers.
+
+    Row 0 begins with the halvings; the others are key, hash, count and class of a kind, or zeros.
+    """
+    table = np.zeros((1 + _MOST_KINDS, 4), dtype=np.int64)
+    kinds = counter.array().T.view(np.int64)
+    table[1 : 1 + len(kinds)], table[0, 0] = kinds, counter.halvings
+    return torch.from_numpy(table)
+
+
+def _counter(table: Tensor) -> CopyCounter:
+    kinds = table[1:][table[1:, 2] > 0].cpu().numpy().view(np.uint64)
+    return CopyCounter.restored(kinds.T, int(table[0, 0]), _MOST_KINDS)
+
+
 class CollapseMetric(Metric):
     """Within-class, instance, view and between-class variance as a torchmetrics metric.
 
     Sum states: per class the number of instances and rows and the sum of embeddings; they give
     every estimate, batch by batch and over processes. With `intervals`, also the centred second
-    moments, (d + 6)^2 numbers per class, which give the same intervals as `measure`.
+    moments, (d + 6)^2 numbers per class, which give the same intervals as `measure`. Exact copies
+    of instances are counted by hashes of at most 32,768 of them, and are one in the intervals.
 
     All views of an instance must come in one `update`. States are float64, which rules out devices
     without it. Classes with fewer than two instances so far are left out.
@@ -87,6 +122,7 @@ class CollapseMetric(Metric):
     left_out: Tensor
     unnormalised: Tensor
     moments: Tensor
+    copies: Tensor
 
     def __init__(
         self,
@@ -121,6 +157,8 @@ class CollapseMetric(Metric):
         width = dimension + metrics.EXTRA
         empty = torch.zeros(num_classes, 2 + intervals * width, width, dtype=torch.float64)
         self.add_state("moments", empty, dist_reduce_fx=merge_moments)
+        none_yet = _table(CopyCounter(_MOST_KINDS))
+        self.add_state("copies", none_yet, dist_reduce_fx=merge_copies)
 
     def update(self, embeddings: Tensor, labels: Tensor, instances: Tensor | None = None) -> None:
         """Add a batch.
@@ -143,6 +181,17 @@ class CollapseMetric(Metric):
             mine = self.moments[label : label + 1]
             new = torch.as_tensor(part, device=mine.device)
             self.moments[label : label + 1] = merge_moments(torch.stack([mine, new]))
+        self._count_copies(sample)
+
+    def _count_copies(self, sample: Sample) -> None:
+        """Count the batch's instances by their contents, to find copies in other batches too."""
+        if not len(sample.matrix):
+            return
+        counter = _counter(self.copies)
+        contents = Contents(sample, row_norms(sample.matrix))
+        labels = np.array(sample.labels.names, dtype=np.int64)[sample.labels.codes]
+        counter.add(contents.keys, contents.hashes, labels[contents.first])
+        self.copies = _table(counter).to(self.copies.device)
 
     def _checked(self, sample: Sample) -> Sample:
         if sample.matrix.shape[1] != self.dimension:
@@ -178,15 +227,19 @@ class CollapseMetric(Metric):
             for label, moments in enumerate(self.moments.cpu().numpy())
             if moments[0, 0] > 0
         }
-        units = list(seen.values())
+        instances = list(seen.values())
+        linked = metrics.linked_units(None, _counter(self.copies), list(seen), instances)
         classes = Classes(
             tuple(seen),
-            units,
-            units,
+            linked.units,
+            instances,
             dtype=", ".join(_named(_TYPES, self.types)),
             normalised=not bool(self.unnormalised.any()),
             dropped=_named(_FAULTS, self.left_out),
-            views=any(moments.has_views for moments in units if moments.units > 1),
+            views=any(moments.has_views for moments in instances if moments.units > 1),
+            copies=linked.extra,
+            linked=any(a is not b for a, b in zip(linked.units, instances, strict=True)),
+            part_of_copies=bool(self.copies[0, 0] > 0),
         ).of_several_units()
         return metrics.with_views_that_differ(classes) if len(classes.names) > 1 else None
 

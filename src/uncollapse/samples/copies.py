@@ -160,13 +160,13 @@ class CopyCounter:
         kinds = np.stack([keys[chosen], hashes(chosen), classes[chosen].astype(np.uint64)])
         self._take(kinds, np.ones(len(chosen), dtype=np.int64))
 
-    def merge(self, other: CopyCounter, classes: Sequence[int]) -> None:
-        """Add what another has counted, whose classes have these numbers here."""
+    def merge(self, other: CopyCounter, classes: Sequence[int] | None = None) -> None:
+        """Add what another has counted, whose classes have these numbers here; None: the same."""
         other._settle()
         self.halvings = max(self.halvings, other.halvings)
         self.by_class = self.by_class and other.by_class
         kinds = other._kept.copy()
-        if other.by_class:
+        if other.by_class and classes is not None:
             kinds[2] = np.asarray(classes, dtype=np.uint64)[kinds[2].astype(np.int64)]
         self._take(kinds, other._counts)
         self._settle()
@@ -178,9 +178,9 @@ class CopyCounter:
         return np.vstack(parts if self.by_class else parts[:2])
 
     @classmethod
-    def restored(cls, array: Hashes, halvings: int) -> CopyCounter:
+    def restored(cls, array: Hashes, halvings: int, most: int = 1 << 18) -> CopyCounter:
         """The counter that an array was taken from; older ones lack the classes."""
-        counter = cls()
+        counter = cls(most)
         counter.halvings = halvings
         counter.by_class = len(array) == 4
         classes = array[3] if counter.by_class else np.zeros(array.shape[1], dtype=np.uint64)
