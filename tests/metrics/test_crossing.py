@@ -5,7 +5,8 @@ import pytest
 from embeddings import estimates, simplex, unit
 from scipy.special import stdtrit
 
-from uncollapse.metrics.moments import ClassMoments, group_features, instance_features
+from uncollapse.metrics.features import group_features, instance_features
+from uncollapse.metrics.moments import ClassMoments
 from uncollapse.metrics.variance import decompose
 
 CLASSES, DIMENSION = 4, 16

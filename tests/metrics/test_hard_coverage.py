@@ -11,7 +11,8 @@ import pytest
 from embeddings import estimates, simplex, unit
 
 from uncollapse.metrics._few import for_the_whole, shown, shown_class, units_of
-from uncollapse.metrics.moments import ClassMoments, instance_features
+from uncollapse.metrics.features import instance_features
+from uncollapse.metrics.moments import ClassMoments
 from uncollapse.metrics.variance import decompose
 
 DIMENSION, SAMPLES = 16, 500

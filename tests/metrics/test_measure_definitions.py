@@ -12,7 +12,8 @@ from uncollapse.metrics.cosines import (
     jackknife_products,
     levels_of_class,
 )
-from uncollapse.metrics.moments import ClassMoments, group_features, instance_features
+from uncollapse.metrics.features import group_features, instance_features
+from uncollapse.metrics.moments import ClassMoments
 from uncollapse.metrics.variance import decompose
 
 

@@ -6,7 +6,8 @@ import torch
 from embeddings import cloud, estimates, ssem, unit
 
 from uncollapse.metrics import measure
-from uncollapse.metrics.moments import ClassMoments, instance_features
+from uncollapse.metrics.features import instance_features
+from uncollapse.metrics.moments import ClassMoments
 from uncollapse.metrics.variance import decompose
 
 

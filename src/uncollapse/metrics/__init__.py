@@ -7,15 +7,11 @@ from uncollapse.metrics._measure import build_record
 from uncollapse.metrics._partial import measure_states, partition_state
 from uncollapse.metrics._reference import Reference, retention
 from uncollapse.metrics._retention import PERMUTATIONS
+from uncollapse.metrics.classes import Classes, features_by_class, with_views_that_differ
+from uncollapse.metrics.features import EXTRA
 from uncollapse.metrics.from_files import measure_files
 from uncollapse.metrics.linear_map import LinearMap, fit_linear_map
-from uncollapse.metrics.moments import (
-    EXTRA,
-    Classes,
-    ClassMoments,
-    features_by_class,
-    with_views_that_differ,
-)
+from uncollapse.metrics.moments import ClassMoments
 from uncollapse.metrics.persist import check_place, load_state, save_state
 from uncollapse.metrics.row_table import RowTable, row_table
 from uncollapse.metrics.selection import scores

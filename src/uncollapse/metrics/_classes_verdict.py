@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from uncollapse.metrics._evidence import is_kept, retention_values
 from uncollapse.metrics._expected import Expected, expected_of, expected_per_class, reached
 from uncollapse.metrics._few import KIND, UNSEEN, missed, shown_class
-from uncollapse.metrics.moments import Classes
+from uncollapse.metrics.classes import Classes
 from uncollapse.metrics.variance import Decomposition
 from uncollapse.metrics.verdict import judge_share
 from uncollapse.records import (

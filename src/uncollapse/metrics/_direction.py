@@ -16,7 +16,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from uncollapse.metrics.moments import SQUARE, ClassMoments, Floats
+from uncollapse.metrics.features import SQUARE, Floats
+from uncollapse.metrics.moments import ClassMoments
 from uncollapse.records import FirstDirection, number
 
 # Classes that the direction is found from, evenly spaced.

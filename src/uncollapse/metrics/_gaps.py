@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uncollapse import records
-from uncollapse.metrics.moments import Floats, classes_of
+from uncollapse.metrics.classes import classes_of
+from uncollapse.metrics.features import Floats
 from uncollapse.metrics.variance import decompose
 from uncollapse.probes import score_within
 from uncollapse.records import Gap, Interval

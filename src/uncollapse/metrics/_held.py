@@ -19,7 +19,7 @@ from uncollapse.errors import InputError
 from uncollapse.metrics._reference import Reference, comparison, of_several, paired_instances
 from uncollapse.metrics._retention import Drawing, PartOfClass, part_of_class, too_few
 from uncollapse.metrics._stores import mixed
-from uncollapse.metrics.moments import Floats, Integers
+from uncollapse.metrics.features import Floats, Integers
 from uncollapse.records import ReferenceComparison
 from uncollapse.samples import Codes, Contents, Sample, find_copies, hash_ids
 

@@ -17,7 +17,7 @@ from functools import cached_property
 
 import numpy as np
 
-from uncollapse.metrics.moments import Floats, Integers
+from uncollapse.metrics.features import Floats, Integers
 
 
 def hsic(n: float, trace: Floats, row_sums: Floats, k: Floats, l: Floats) -> Floats:  # noqa: E741  (K, L)

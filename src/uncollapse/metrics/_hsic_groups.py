@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from uncollapse.metrics.moments import Floats, Integers
+from uncollapse.metrics.features import Floats, Integers
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,9 @@ from uncollapse.metrics._few import for_the_whole, shown, units_of
 from uncollapse.metrics._reference import Reference, as_reference, compared
 from uncollapse.metrics._retention import PERMUTATIONS, Drawing
 from uncollapse.metrics._rows import about_rows
+from uncollapse.metrics.classes import Classes, classes_of
+from uncollapse.metrics.features import Floats
 from uncollapse.metrics.influences import influences_of
-from uncollapse.metrics.moments import Classes, Floats, classes_of
 from uncollapse.metrics.secondary import nc1_null, secondary_measures, ssem_fit, uniformity_of
 from uncollapse.metrics.slices import measure_slices
 from uncollapse.metrics.variance import decompose

@@ -18,7 +18,9 @@ from uncollapse.metrics._retention import (
     part_of_class,
     too_few,
 )
-from uncollapse.metrics.moments import Classes, ClassMoments, Floats, Integers
+from uncollapse.metrics.classes import Classes
+from uncollapse.metrics.features import Floats, Integers
+from uncollapse.metrics.moments import ClassMoments
 from uncollapse.records import JoinedBy, ReferenceComparison, ReferenceProbe
 from uncollapse.samples import ByRole, Sample, checked, sample_of, unit_rows
 from uncollapse.tables import IdDigest

@@ -17,7 +17,7 @@ import numpy as np
 from uncollapse.metrics._hsic import Instances, PairSums
 from uncollapse.metrics._hsic_groups import grouped_hsic, summed
 from uncollapse.metrics._stores import mixed
-from uncollapse.metrics.moments import Floats, Integers
+from uncollapse.metrics.features import Floats, Integers
 from uncollapse.records import (
     ReferenceClass,
     Retention,

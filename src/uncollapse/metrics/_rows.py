@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from uncollapse.metrics.moments import Classes
+from uncollapse.metrics.classes import Classes
 from uncollapse.records import Reason
 
 

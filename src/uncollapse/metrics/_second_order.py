@@ -15,7 +15,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from uncollapse.metrics.moments import COUNT, ClassMoments, Floats
+from uncollapse.metrics.features import COUNT, Floats
+from uncollapse.metrics.moments import ClassMoments
 
 # Multiplications that the matrix of second moments may cost; beyond, some classes stand for all.
 _MOST_MULTIPLICATIONS = 2e9

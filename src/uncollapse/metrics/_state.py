@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from uncollapse.errors import InputError
 from uncollapse.metrics._held import HeldRows
 from uncollapse.metrics._reference import Reference
-from uncollapse.metrics.moments import COUNT, EXTRA
+from uncollapse.metrics.features import COUNT, EXTRA
 from uncollapse.records import Count, Document, JoinedBy, Part, PositiveCount
 from uncollapse.tables import IdDigest
 

@@ -14,17 +14,17 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from uncollapse.errors import InputError
-from uncollapse.metrics.moments import (
+from uncollapse.metrics.features import (
     COUNT,
     COUNT_SQUARE,
     EXTRA,
     SQUARE,
     VIEW_MEAN_SQUARE,
-    ClassMoments,
     Floats,
     Integers,
     close_groups,
 )
+from uncollapse.metrics.moments import ClassMoments
 from uncollapse.samples import Codes
 
 

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from uncollapse.metrics.moments import (
+from uncollapse.metrics.features import (
     COSINE,
     COSINE_COUNT,
     COUNT,
@@ -30,10 +30,10 @@ from uncollapse.metrics.moments import (
     EXTRA,
     SQUARE,
     VIEW_MEAN_SQUARE,
-    ClassMoments,
     Floats,
     Integers,
 )
+from uncollapse.metrics.moments import ClassMoments
 
 # Numbers held at a time while groups are gone through.
 _CHUNK = 1 << 22

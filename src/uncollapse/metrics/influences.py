@@ -16,15 +16,9 @@ from hashlib import blake2b
 
 import numpy as np
 
+from uncollapse.metrics.classes import Classes, features_by_class
 from uncollapse.metrics.cosines import Crossing, jackknife_functionals
-from uncollapse.metrics.moments import (
-    COSINE_COUNT,
-    Classes,
-    Floats,
-    Integers,
-    features_by_class,
-    group_features,
-)
+from uncollapse.metrics.features import COSINE_COUNT, Floats, Integers, group_features
 from uncollapse.metrics.variance import linearised
 from uncollapse.records import Influences, Interval, Measurement, Message, Variances
 from uncollapse.samples import Codes, Sample, hash_ids

@@ -1,79 +1,23 @@
-"""What rows are reduced to, class by class: sums and second moments of independent units.
-
-A unit is what was drawn independently: a row, an instance with its views, or a group of instances.
-Unit g of a class is one vector of features that add up over units,
-
-    x_g = (t_g, ||t_g||^2, k_g, k_g^2, r_g, h_g, q_g)
-
-    t_g  sum over the unit's instances of the mean of their views    (d numbers)
-    k_g  number of instances
-    r_g  sum over its instances with two views or more of their mean cross-view cosine
-    h_g  number of those instances
-    q_g  sum over its instances of ||mean of the views||^2
-
-Every estimate is a function of the class's total X = sum_g x_g, and to first order its jackknife
-influence is linear in x_g. So the totals and a representation of sum_g (x_g - x)(x_g - x)' give
-every estimate AND its standard error; both merge exactly between batches, shards and processes.
-"""
+"""Moments of one class: the totals of its units' features and what gives their spread."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-from uncollapse.samples import Codes, Repeats, Sample, row_hashes, stored_as, unit_rows
-
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
-
-# Features after the d of t_g, by position from the end.
-EXTRA = 6
-SQUARE, COUNT, COUNT_SQUARE, COSINE, COSINE_COUNT, VIEW_MEAN_SQUARE = range(-EXTRA, 0)
-
-# Variance between views that differ by the rounding of float32 alone; between instances, of those
-# that are one point.
-_SAME_VIEWS, _SAME_INSTANCES = 1e-12, 1e-9
-
-
-def instance_features(rows: Floats, instances: Integers | None) -> Floats:
-    """(units, d + 6) features of unit vectors (N, d), each instance its own unit, in code order."""
-    means, views = rows, np.ones(len(rows), dtype=np.int64)
-    if instances is not None:
-        order = np.argsort(instances, kind="stable")
-        in_order = instances[order]
-        starts = np.flatnonzero(np.r_[True, in_order[1:] != in_order[:-1]])
-        views = np.diff(np.r_[starts, len(in_order)])
-        means = np.add.reduceat(rows[order], starts, axis=0) / views[:, None]
-    features = np.zeros((len(means), rows.shape[1] + EXTRA))
-    features[:, : rows.shape[1]] = means
-    square = np.einsum("ij,ij->i", means, means)
-    features[:, SQUARE] = features[:, VIEW_MEAN_SQUARE] = square
-    features[:, COUNT] = features[:, COUNT_SQUARE] = 1
-    several = views > 1
-    p = views[several]
-    features[several, COSINE] = (square[several] * p - 1) / (p - 1)
-    features[several, COSINE_COUNT] = 1
-    return features
-
-
-def group_features(features: Floats, groups: Integers) -> tuple[Floats, Integers]:
-    """Features of groups from those of their instances, and the group code of each."""
-    codes, inverse = np.unique(groups, return_inverse=True)
-    totals = np.zeros((len(codes), features.shape[1]))
-    np.add.at(totals, inverse, features)
-    return close_groups(totals), codes
-
-
-def close_groups(totals: Floats) -> Floats:
-    """Set the two features of a group that are not sums over its instances."""
-    dimension = totals.shape[1] - EXTRA
-    totals[:, SQUARE] = np.einsum("ij,ij->i", totals[:, :dimension], totals[:, :dimension])
-    totals[:, COUNT_SQUARE] = totals[:, COUNT] ** 2
-    return totals
+from uncollapse.metrics.features import (
+    COSINE,
+    COSINE_COUNT,
+    COUNT,
+    COUNT_SQUARE,
+    EXTRA,
+    SQUARE,
+    Floats,
+    Integers,
+    group_features,
+)
+from uncollapse.samples import Repeats, row_hashes
 
 
 @dataclass
@@ -279,127 +223,3 @@ class ClassMoments:
         trace, squares = float(np.trace(gram)) / (G - 1), float(np.sum(gram**2)) / (G - 1) ** 2
         value = (G - 1) * (G - 2) * squares + trace**2 - G * fourth / (G - 1)
         return value * (G - 1) / (G * (G - 2) * (G - 3))
-
-
-@dataclass(frozen=True)
-class Classes:
-    """Moments of every class, and what is known of the rows they come from."""
-
-    names: tuple[Any, ...]  # labels, sorted
-    units: list[ClassMoments]  # of groups where there are groups, else of instances
-    instances: list[ClassMoments]
-    points: Floats | None = None  # (instances, d) means of views in class order, where kept
-    owners: Integers | None = None  # (instances,) unit of each point, where it is not its own
-    dtype: str = ""  # that the embeddings came in; of several, with commas
-    normalised: bool = True  # whether they came as unit vectors
-    dropped: Mapping[str, int] = field(default_factory=dict)  # rows left out, by fault
-    views: bool = False  # whether rows are views of instances
-    copies: int | None = None  # rows that are exact copies of others; None: not looked for
-    linked: bool = False  # whether copies of a row are one unit
-    unknown_copies: bool = False  # whether there are copies, it is not known of which classes
-    part_of_copies: bool = False  # whether a part of the rows stood for all, to find copies
-    stored: str = ""  # what quantised embeddings hold, as `stored_as` has it
-    same_views: bool = False  # whether views of an instance coincide, and so say nothing
-
-    @property
-    def counts(self) -> dict[Any, int]:
-        """Instances of each class."""
-        counts = (moments.instances for moments in self.instances)
-        return dict(zip(self.names, counts, strict=True))
-
-    def of_several_units(self) -> Classes:
-        """The classes of two units or more; rows of the others count as dropped."""
-        kept = [c for c, moments in enumerate(self.units) if moments.units > 1]
-        alone = sum(moments.samples for moments in self.units if moments.units < 2)
-        alone += self.dropped.get("alone_in_class", 0)
-        return replace(
-            self,
-            names=tuple(self.names[c] for c in kept),
-            units=[self.units[c] for c in kept],
-            instances=[self.instances[c] for c in kept],
-            dropped={**self.dropped, "alone_in_class": alone} if alone else self.dropped,
-        )
-
-
-def with_views_that_differ(classes: Classes) -> Classes:
-    """The classes without their views, where those of every instance coincide.
-
-    Dropout makes no views in evaluation mode: that they coincide says nothing of the views of
-    training. Where instances coincide as well, so that each class is a point, the views stay.
-    """
-    cosines = sum(float(moments.totals[COSINE]) for moments in classes.instances)
-    count = sum(float(moments.totals[COSINE_COUNT]) for moments in classes.instances)
-    if not count or count - cosines > _SAME_VIEWS * count:
-        return classes
-    spread = (m.totals[VIEW_MEAN_SQUARE] - m.sum @ m.mean for m in classes.instances)
-    if sum(spread) <= _SAME_INSTANCES * count:
-        return classes
-    return replace(
-        classes,
-        units=[moments.without_views() for moments in classes.units],
-        instances=[moments.without_views() for moments in classes.instances],
-        same_views=True,
-    )
-
-
-def features_by_class(sample: Sample) -> Iterator[tuple[int, Floats, Integers | None, int]]:
-    """Label code, (instances, d + 6) features, group of each instance (or None) and row count.
-
-    Of each class that has rows, in the order of label codes.
-    """
-    order = np.argsort(sample.labels.codes, kind="stable")
-    if not len(order):
-        return
-    starts = np.flatnonzero(np.diff(sample.labels.codes[order])) + 1
-    for rows in np.split(order, starts):
-        ids = None if sample.instances is None else sample.instances.codes[rows]
-        features = instance_features(unit_rows(sample.matrix[rows]), ids)
-        groups = None
-        if sample.groups is not None:
-            first = rows if ids is None else rows[np.unique(ids, return_index=True)[1]]
-            groups = sample.groups.codes[first]
-        yield int(sample.labels.codes[rows[0]]), features, groups, len(rows)
-
-
-def _grouped(sample: Sample, features: Floats, groups: Integers, samples: int) -> ClassMoments:
-    """Moments of a class whose instances belong to these groups, or are copies of each other."""
-    grouped, codes = group_features(features, groups)
-    if sample.groups is not None:
-        return ClassMoments.of_units(grouped, samples, codes)
-    if len(grouped) == len(features):
-        return ClassMoments.of_units(features, samples)
-    # Units of several instances are kept as rows.
-    return ClassMoments(len(grouped), grouped.sum(axis=0), samples, rows=grouped)
-
-
-def classes_of(sample: Sample, *, keep_bytes: int = 0) -> Classes:
-    """Moments of every class of a checked sample; `points` are kept up to so many bytes."""
-    names, units, instances, points, owners = [], [], [], list[Floats](), list[Integers]()
-    keep = 8 * sample.matrix.size <= keep_bytes
-    linked = sample
-    if sample.copies is not None and sample.copies.units is not None:
-        linked = replace(sample, groups=Codes(sample.copies.units, ()))
-    for code, features, groups, samples in features_by_class(linked):
-        names.append(sample.labels.names[code])
-        instances.append(ClassMoments.of_units(features, samples))
-        units.append(
-            instances[-1] if groups is None else _grouped(sample, features, groups, samples)
-        )
-        if keep:
-            points.append(features[:, : sample.matrix.shape[1]])
-            owners += [] if groups is None else [groups]
-    found = Classes(
-        tuple(names),
-        units,
-        instances,
-        np.concatenate(points) if points else None,
-        np.concatenate(owners) if owners else None,
-        sample.dtype,
-        sample.normalised,
-        sample.dropped,
-        views=sample.instances is not None,
-        copies=0 if sample.copies is None else sample.copies.extra,
-        linked=sample.copies is not None and sample.copies.units is not None,
-        stored=stored_as(sample.matrix),
-    )
-    return with_views_that_differ(found)

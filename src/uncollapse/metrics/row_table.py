@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from uncollapse.errors import InputError
 from uncollapse.metrics._reference import Reference, as_reference
-from uncollapse.metrics.moments import Floats, Integers
+from uncollapse.metrics.features import Floats, Integers
 from uncollapse.samples import ByRole, Sample, checked, sample_of, unit_rows
 from uncollapse.storage import beside, check_output
 from uncollapse.tables import Reading, Rows, id_column

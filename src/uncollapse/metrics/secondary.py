@@ -13,8 +13,10 @@ from scipy import sparse
 
 from uncollapse import records
 from uncollapse.metrics._direction import first_direction
+from uncollapse.metrics.classes import Classes
 from uncollapse.metrics.cosines import levels_of_class
-from uncollapse.metrics.moments import COUNT, COUNT_SQUARE, Classes, ClassMoments, Floats, Integers
+from uncollapse.metrics.features import COUNT, COUNT_SQUARE, Floats, Integers
+from uncollapse.metrics.moments import ClassMoments
 from uncollapse.metrics.variance import Decomposition
 from uncollapse.records import CAVEATS, NC1Null, SingleMeasure, Variances, number, sentence
 

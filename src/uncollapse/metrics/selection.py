@@ -10,7 +10,8 @@ from numpy.typing import ArrayLike
 
 from uncollapse import probes
 from uncollapse.errors import InputError
-from uncollapse.metrics.moments import Integers, classes_of
+from uncollapse.metrics.classes import classes_of
+from uncollapse.metrics.features import Integers
 from uncollapse.metrics.variance import decompose
 from uncollapse.metrics.verdict import ONE_POINT
 from uncollapse.probes import WithinClassOptions, probed_classes

@@ -16,7 +16,8 @@ from uncollapse import records
 from uncollapse.metrics._expected import expected_of
 from uncollapse.metrics._few import units_of
 from uncollapse.metrics._gaps import accuracy, gaps
-from uncollapse.metrics.moments import Classes, Floats, classes_of
+from uncollapse.metrics.classes import Classes, classes_of
+from uncollapse.metrics.features import Floats
 from uncollapse.metrics.variance import decompose
 from uncollapse.metrics.verdict import judge, judge_share
 from uncollapse.probes import WithinClassOptions, probe_within_classes

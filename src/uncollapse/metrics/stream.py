@@ -17,14 +17,9 @@ from uncollapse.metrics._measure import build_record
 from uncollapse.metrics._reference import as_reference
 from uncollapse.metrics._retention import PERMUTATIONS, Drawing
 from uncollapse.metrics._stores import BlockStore, GroupStore, ScatterStore, Store
-from uncollapse.metrics.moments import (
-    Classes,
-    ClassMoments,
-    Floats,
-    Integers,
-    features_by_class,
-    with_views_that_differ,
-)
+from uncollapse.metrics.classes import Classes, features_by_class, with_views_that_differ
+from uncollapse.metrics.features import Floats, Integers
+from uncollapse.metrics.moments import ClassMoments
 from uncollapse.records import Margins, Measurement, Prediction
 from uncollapse.samples import (
     ByRole,

@@ -27,7 +27,8 @@ from uncollapse.metrics.cosines import (
     levels_of_class,
     variance_of_mean,
 )
-from uncollapse.metrics.moments import COSINE_COUNT, ClassMoments, Floats, Integers
+from uncollapse.metrics.features import COSINE_COUNT, Floats, Integers
+from uncollapse.metrics.moments import ClassMoments
 from uncollapse.records import UNKNOWN, Estimate, Variances, number
 from uncollapse.statistics import t_quantile
 
