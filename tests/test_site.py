@@ -31,6 +31,12 @@ def test_the_reference_has_every_public_name_and_no_other():
     assert sorted(listed) == sorted(public)
 
 
+def test_no_page_has_a_number_left_to_be_filled_in():
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    left = {page.name: re.findall(r"@[A-Z]\w*@", page.read_text("utf-8")) for page in pages}
+    assert not any(left.values()), left
+
+
 def test_the_site_builds_without_a_warning_and_fetches_nothing(tmp_path):
     answer = subprocess.run(
         [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)],
