@@ -132,6 +132,7 @@ def test_a_run_ends_beside_what_was_predicted_for_it(tmp_path):
     )
     assert "one like those of the calibration" in answer.stderr
     assert "another augmentation" in answer.stderr
+    assert Path(folders[0.5], "calibration.json").read_text() == Path(constants).read_text()
     record = RunRecord.read(Path(folders[0.5], "run.json"))
     assert record.prediction.network.differs[0].key.endswith("augmentation")
     rows = str(Path(folders[0.5], "embeddings.parquet"))

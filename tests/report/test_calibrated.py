@@ -6,8 +6,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from uncollapse import Setting, build_report, measure, predict
-from uncollapse.records import Expected, Message, NetworkPrediction, PilotResult
+from uncollapse import InputError, Setting, build_report, measure, predict
+from uncollapse.records import (
+    Expected,
+    Message,
+    NetworkPrediction,
+    NetworkRun,
+    PilotResult,
+    read_network_run,
+)
+from uncollapse.theory import advise, calibrate
 
 WITHIN = Expected(estimate=0.41, low=0.36, high=0.46)
 BETWEEN = Expected(estimate=0.31, low=0.2, high=0.4)
@@ -43,6 +51,39 @@ def test_a_measurement_stands_beside_the_network(language, tmp_path):
         assert part in page, part
     reasons = report.to_dict()["decision"]["reasons"]
     assert {"UC511", "UC512"} <= {reason["code"] for reason in reasons}
+
+
+ADVISED = {"en": "a network like those of the calibration", "ja": "同様のネットワーク"}
+
+
+@pytest.mark.parametrize("language", ["en", "ja"])
+def test_advice_is_for_a_network_of_the_calibration(language, runs, tmp_path):
+    folders = [read_network_run(folder) for folder in runs]
+    constants = calibrate(folders, draws=40)
+    path = tmp_path / "calibration.json"
+    path.write_text(constants.to_json())
+    report = build_report([runs[0], path], language)
+    (change,) = report.decision.changes
+    (expected,) = advise(folders[0].setting, levers=("alpha",), calibration=constants)
+    assert change.after == pytest.approx(expected.value, rel=0.05)
+    (optimum,) = build_report([runs[0]]).decision.changes
+    assert change.after > 2 * optimum.after
+    page = report.to_html()
+    assert ADVISED[language] in page
+    assert str(expected.prediction.network.within_class_variance) in page
+    record = report.to_dict()
+    assert "calibration" not in record["cases"][0]
+    assert record["sources"][0]["kind"] == "calibration"
+
+
+def test_a_calibration_of_other_conditions_is_said_and_alone_it_is_no_report(runs, tmp_path):
+    run = read_network_run(runs[0])
+    other = NetworkRun(**{**vars(run), "setting": run.setting.with_(temperature=0.5)})
+    constants = calibrate([other], draws=40)
+    said = build_report([runs[0], constants]).to_markdown()
+    assert "made under other conditions than this run" in said
+    with pytest.raises(InputError, match="a run beside the calibration"):
+        build_report([constants])
 
 
 @pytest.mark.parametrize("language", ["en", "ja"])

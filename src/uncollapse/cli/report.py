@@ -34,6 +34,8 @@ class WrittenOptions:
     Attributes:
         output: File to write; an earlier report is replaced. [default: report.html, .json or .md]
         format_: A page, the record for an audit, or a model-card section.
+        calibration: Calibration of runs like these (`uncollapse calibrate`): what is advised is
+            then for a network like those.
         force: Write over a file that is no report.
     """
 
@@ -41,6 +43,7 @@ class WrittenOptions:
     language: Language = "en"
     format_: Literal["html", "json", "markdown"] = "html"
     reading: Annotated[Keywords, READING]
+    calibration: Path | None = None
     force: bool = False
     as_json: Json = False
 
@@ -48,7 +51,8 @@ class WrittenOptions:
 def report_command(
     paths: Annotated[
         list[Path] | None,
-        "JSON of measure, compare, probe, predict or pilot, folders of runs and pilots, embeddings;"
+        "JSON of measure, compare, probe, predict, pilot or calibrate, folders of runs and pilots,"
+        " embeddings;"
         " recognised by their content. The first run or measurement is the reference, the last is"
         " compared with it; a probe record belongs to the one before it.",
     ] = None,
@@ -68,7 +72,10 @@ def report_command(
 
     sources = [*(paths or []), *rows_of((), query)] if query.sql else rows_of(paths, query)
     file = given.output or Path(f"report{ENDINGS[given.format_]}")
-    _check_target(file, paths or [], given.force)
+    if given.calibration is not None:
+        Calibration.read(given.calibration, "write it with uncollapse calibrate")
+        sources = [given.calibration, *sources]
+    _check_target(file, [*(paths or []), *filter(None, [given.calibration])], given.force)
     with bar("reading", transient=True) as update:
         report = build_report(
             sources,

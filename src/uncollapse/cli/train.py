@@ -35,6 +35,7 @@ from uncollapse.records import (
     read_yaml,
     to_json_types,
 )
+from uncollapse.storage import write_text
 
 if TYPE_CHECKING:
     from uncollapse.training import Problem
@@ -200,6 +201,9 @@ def train_command(
         result = train(
             problem, folder, resume=resume, scores=scores, record=record, progress=progress
         )
+    if constants is not None:
+        # Beside the run, so that its report advises by it.
+        write_text(folder / "calibration.json", constants.to_json() + "\n")
     beside = None if result.interrupted else _against(folder, prediction)
     if as_json:
         answer = to_json_types(vars(result) | record)

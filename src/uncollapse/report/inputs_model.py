@@ -55,7 +55,8 @@ class Source(records.Part):
     """A file that was read: its path as it was given, its size and the hash of its bytes."""
 
     path: str
-    # "measurement", "comparison", "probe", "prediction", "run", "embeddings" or "pilot".
+    # "measurement", "comparison", "probe", "prediction", "run", "embeddings", "pilot" or
+    # "calibration".
     kind: str
     bytes: int
     sha256: str
@@ -153,6 +154,7 @@ class Case(records.Part):
         points: Pictures by layer; of the first run where there are several.
         runs: The runs that it is the mean of, which differ in their seed alone; none where it is
             one run.
+        calibration: Of networks like the run's, for what is advised; None without one.
     """
 
     name: str
@@ -165,6 +167,7 @@ class Case(records.Part):
     probes: list[records.ProbeResult] = field(default_factory=list)
     points: dict[str, Points] = field(default_factory=dict)
     runs: list[Case] = field(default_factory=list)
+    calibration: records.Calibration | None = None
 
     @property
     def each(self) -> list[Case]:
@@ -182,8 +185,9 @@ class Case(records.Part):
         return self.history[-1].seconds if self.history else None
 
     def to_dict(self) -> dict[str, Any]:
-        """All but the points of the picture, as plain JSON types."""
+        """All but the points of the picture and a calibration's draws, as plain JSON types."""
         record = super().to_dict()
+        del record["calibration"]
         record["pictures"] = list(record.pop("points").values())
         return record
 
@@ -196,6 +200,13 @@ class ReportInputs(records.Part):
     comparisons: list[records.Comparison] = field(default_factory=list)
     pilot: records.PilotResult | None = None
     sources: list[Source] = field(default_factory=list)
+    calibration: records.Calibration | None = None  # of all runs that have none of their own
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON types, without a calibration's draws: its file is among the sources."""
+        record = super().to_dict()
+        del record["calibration"]
+        return record
 
     @property
     def sides(self) -> list[Case]:

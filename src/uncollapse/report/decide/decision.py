@@ -213,14 +213,22 @@ def _called_for(case: Case, measurement: records.Measurement) -> _Called:
     if to_do == "restore" and measurement.reference is not None:
         name = _plain_name(measurement.reference.name)
         said.append(Message("change.instead", {"reference": name}))
-    better = None if setting is None else advice(setting)
+    better = None if setting is None else advice(setting, case.calibration)
     if setting is None or better is None:
         return (), (*said, Message(f"change.{to_do}")), gain
-    changes = (SettingChange("loss.alpha", setting.alpha, float(f"{better.alpha:.2g}")),)
-    said.append(Message("change.advised", {"temperature": setting.temperature}))
+    changes = (SettingChange("loss.alpha", setting.alpha, float(f"{better.setting.alpha:.2g}")),)
     prediction = case.prediction or predicted(setting)
-    now = None if prediction is None else prediction.instance_variance
-    gain.append(Message("gain.predicted", {"from": now, "to": TARGET_VARIANCE}))
+    after, now = lookup.network_of(better.prediction), lookup.network_of(prediction)
+    network = "" if after is None else "-network"
+    said.append(Message(f"change.advised{network}", {"temperature": setting.temperature}))
+    if after is not None and now is not None and now.differs:
+        said.append(Message("change.other-conditions"))
+    values: dict[str, Value] = {"to": TARGET_VARIANCE}
+    values["from"] = None if prediction is None else prediction.instance_variance
+    if after is not None:
+        values["to"] = str(after.within_class_variance)
+        values["from"] = None if now is None else str(now.within_class_variance)
+    gain.append(Message(f"gain.predicted{network}", values))
     return changes, tuple(said), gain
 
 

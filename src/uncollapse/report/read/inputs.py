@@ -5,13 +5,22 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from uncollapse import records, tables
 from uncollapse.errors import InputError
 from uncollapse.progress import OnStep, Step
-from uncollapse.records import Comparison, Measurement, PilotResult, Prediction, ProbeResult
+from uncollapse.records import (
+    Calibration,
+    Comparison,
+    Measurement,
+    PilotResult,
+    Prediction,
+    ProbeResult,
+    circumstances_of,
+)
 from uncollapse.report.inputs_model import (
     Case,
     Measured,
@@ -22,9 +31,10 @@ from uncollapse.report.inputs_model import (
 )
 from uncollapse.report.read.rows import measured_rows
 from uncollapse.report.read.settings import pooled, predicted
+from uncollapse.theory import forecast
 
 EMBEDDINGS = ("embeddings.parquet", "embeddings.npz")
-Record = Measurement | Comparison | ProbeResult | Prediction | PilotResult
+Record = Measurement | Comparison | ProbeResult | Prediction | PilotResult | Calibration
 # By the kind that a file names; and by keys that only it has, as files of before named none.
 _RECORDS: dict[type[records.Document], set[str]] = {
     PilotResult: {"candidates", "recommendation"},
@@ -33,6 +43,7 @@ _RECORDS: dict[type[records.Document], set[str]] = {
     ProbeResult: {"targets", "conditions"},
     Prediction: {"phase", "instance_variance", "certificate_gap"},
     records.RunRecord: {"status", "setting", "command"},
+    Calibration: {"constants", "draws", "runs"},
 }
 
 
@@ -43,15 +54,16 @@ def read_inputs(
 ) -> ReportInputs:
     """Read every path, table and query, and take every record, in order.
 
-    A probe record belongs to the run or measurement before it; JSON files in a run's folder belong
-    to that run. Runs of one configuration but the seed become one case.
+    A probe record belongs to the run or measurement before it, a calibration to all runs; JSON
+    files in a run's folder belong to that run. Runs of one configuration but the seed become one
+    case.
     """
     several: Any = paths  # records among them are no rows
     given = [several] if isinstance(several, Record) else tables.sources_of(several)
     if not given:
         raise InputError("a path or more", "none", "name measurements, runs, pilots or embeddings")
     inputs = ReportInputs()
-    for number, each in enumerate(given):
+    for number, each in enumerate(sorted(given, key=_after_calibrations)):
         if isinstance(each, Record):
             _take(each, f"{each.kind} {number + 1}", inputs)
         elif isinstance(each, str | Path) and not tables.is_elsewhere(each):
@@ -60,12 +72,24 @@ def read_inputs(
         else:
             progress(Step(number, len(given), "reading rows"))
             _rows(each, inputs, options)
+    if inputs.calibration is not None and not (inputs.cases or inputs.pilot or inputs.comparisons):
+        raise InputError(
+            "a run beside the calibration", "the calibration alone", "name a run's folder too"
+        )
     for name in {case.name for case in inputs.cases}:
         same = [case for case in inputs.cases if case.name == name]
         for number, case in enumerate(same, 1):
             case.name = f"{name} ({number})" if len(same) > 1 else name
     inputs.cases = pooled(inputs.cases)
     return inputs
+
+
+def _after_calibrations(given: Any) -> bool:
+    """False for a calibration, which is needed before the runs that it is of."""
+    if isinstance(given, str | Path) and Path(given).suffix == ".json" and Path(given).is_file():
+        content = records.read_json(Path(given))
+        return not (isinstance(content, dict) and content.get("kind") == Calibration.kind)
+    return not isinstance(given, Calibration)
 
 
 def _read(path: Path, inputs: ReportInputs, options: ReportOptions) -> None:
@@ -90,7 +114,7 @@ def _record(path: Path, inputs: ReportInputs) -> None:
     record = _record_of(records.read_json(path), str(path))
     if record is None or isinstance(record, records.RunRecord):
         raise InputError(
-            "a record of measure, compare, probe, predict or pilot, or a run's folder",
+            "a record of measure, compare, probe, predict, pilot or calibrate, or a run's folder",
             f"JSON of another kind in {path}",
             "write it with --json of one of these commands",
         )
@@ -102,6 +126,8 @@ def _take(record: records.Document, name: str, inputs: ReportInputs, source: str
     """Put a record where it belongs; one that is not of a file has no source."""
     if isinstance(record, PilotResult):
         inputs.pilot = record
+    elif isinstance(record, Calibration):
+        inputs.calibration = record
     elif isinstance(record, Comparison):
         inputs.comparisons.append(record)
     else:
@@ -114,6 +140,8 @@ def _attach(case: Case, record: records.Document, source: str) -> None:
     """Put a record of a case where it belongs."""
     if isinstance(record, ProbeResult):
         case.probes.append(record)
+    elif isinstance(record, Calibration):
+        case.calibration = record
     elif isinstance(record, Prediction):
         case.prediction = record
     elif isinstance(record, Measurement):
@@ -127,23 +155,42 @@ def _run(path: Path, inputs: ReportInputs, options: ReportOptions, kind: str = "
     case = Case(_name(path), kind, run=run, prediction=run.prediction)
     if case.prediction is None and run.setting is not None:
         case.prediction = predicted(run.setting, run.keep)
+    block: dict[str, Any] = {}
     if (path / "config.yaml").is_file():
-        case.config = _config(path / "config.yaml")
+        block = _block(path / "config.yaml")
+        case.config = _config(block)
     case.history = records.EpochLine.read_all(path / "metrics.jsonl")
     for name in ("run.json", "config.yaml", "metrics.jsonl", "splits.parquet"):
         if (path / name).is_file():
             inputs.sources.append(_source(path / name, "run"))
     for file in sorted(path.glob("*.json")):
         record = None if file.name == "run.json" else _record_of(records.read_json(file), str(file))
-        if isinstance(record, Measurement | ProbeResult | Prediction):
+        if isinstance(record, Measurement | ProbeResult | Prediction | Calibration):
             inputs.sources.append(_source(file, record.kind))
             _attach(case, record, str(file))
+    case.calibration = case.calibration or inputs.calibration
+    _foretell(case, block)
     for name in EMBEDDINGS:
         if (path / name).is_file():
             inputs.sources.append(_source(path / name, "embeddings"))
             _measure(case, path / name, options)
             break
     inputs.cases.append(case)
+
+
+def _foretell(case: Case, block: Mapping[str, Any]) -> None:
+    """Put beside theory's prediction what a network of the case's calibration shows."""
+    run, calibration, prediction = case.run, case.calibration, case.prediction
+    if run is None or run.setting is None or calibration is None or prediction is None:
+        return
+    if prediction.network is None:
+        network = forecast(
+            calibration,
+            run.setting,
+            steps=case.history[-1].step if case.history else None,
+            circumstances=circumstances_of(block, run.data.fingerprint),
+        )
+        case.prediction = replace(prediction, network=network)
 
 
 def _name(path: Path) -> str:
@@ -192,10 +239,15 @@ def _layers(case: Case, shards: list[tables.Shard], path: Path, options: ReportO
         case.points[points.layer] = points
 
 
-def _config(path: Path) -> dict[str, object]:
-    """The configuration by dotted keys."""
+def _block(path: Path) -> dict[str, Any]:
+    """The configuration as it is written."""
     block = records.read_yaml(path, "a configuration", "restore the file")
-    flat = _flat(block if isinstance(block, dict) else {}, "")
+    return block if isinstance(block, dict) else {}
+
+
+def _config(block: Mapping[str, Any]) -> dict[str, object]:
+    """The configuration by dotted keys."""
+    flat = _flat(block, "")
     # What runs of before did without the key.
     return flat | {"loss.keep": flat.get("loss.keep", 0.0)} if "loss.alpha" in flat else flat
 

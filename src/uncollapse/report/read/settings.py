@@ -15,6 +15,7 @@ from statistics import fmean
 from typing import Any
 
 from uncollapse.records import (
+    Calibration,
     KeptReference,
     Prediction,
     RandomBatch,
@@ -24,7 +25,7 @@ from uncollapse.records import (
 )
 from uncollapse.report.inputs_model import Case, Measured
 from uncollapse.statistics import mean_interval
-from uncollapse.theory import advise, predict, with_keep
+from uncollapse.theory import Advice, advise, predict, with_keep
 
 # Beyond so many classes of unequal size, and for random batches of them, a solution takes seconds.
 MANY_CLASSES = 200
@@ -59,12 +60,16 @@ def predicted(setting: Setting, kept: KeptReference | None = None) -> Prediction
     return with_keep(predict(setting, thresholds=False), keep)
 
 
-def advice(setting: Setting) -> Setting | None:
-    """The smallest alpha that is predicted to give a moderate spread; None where none does."""
+def advice(setting: Setting, calibration: Calibration | None = None) -> Advice | None:
+    """The smallest alpha that is predicted to give a moderate spread; None where none does.
+
+    With a calibration that of a network like those: a fifth of the way that its variance goes.
+    """
     if _slow(setting):
         return None
-    advised = advise(setting, target_variance=TARGET_VARIANCE, levers=("alpha",))
-    return advised[0].setting if advised else None
+    target = TARGET_VARIANCE if calibration is None else None
+    found = advise(setting, target_variance=target, levers=("alpha",), calibration=calibration)
+    return found[0] if found else None
 
 
 def differences(before: Case, after: Case) -> list[SettingChange]:
