@@ -28,6 +28,12 @@ from uncollapse.losses import (
 
 INSTANCES, VIEWS, FEATURES, DIMENSION = 17, 2, 6, 5
 LABELS = [0, 1, 2, 0, 1, -1, 2, 0, 4, 1, 1, 2, -1, 0, 2, 2, 0]
+
+
+def dense(arguments):
+    return arguments | {"backend": "dense"}
+
+
 LOSSES = {
     "exclude": lambda z, y, i, **k: supcl_loss(z, y, i, alpha=0.4, temperature=0.1, **k),
     "include": lambda z, y, i, **k: supcl_loss(
@@ -41,6 +47,11 @@ LOSSES = {
     "l_spread, cold": lambda z, y, i, **k: l_spread_loss(
         z, y, i, alpha=0.4, temperature=0.0005, **k
     ),
+    "dense": lambda z, y, i, **k: supcl_loss(z, y, i, alpha=0.4, temperature=0.1, **dense(k)),
+    "dense, cold": lambda z, y, i, **k: l_spread_loss(
+        z, y, i, alpha=0.4, temperature=0.0005, **dense(k)
+    ),
+    "dense, sincere": lambda z, y, i, **k: sincere_loss(z, y, i, temperature=0.1, **dense(k)),
     "class-conditional": lambda z, y, i, **k: class_conditional_info_nce_loss(
         z, y, i, temperature=0.1, **k
     ),

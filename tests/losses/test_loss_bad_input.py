@@ -65,6 +65,8 @@ CASES = {
     "unknown convention": ({"self_pairs": "both"}, "one of 'include', 'exclude'"),
     "unknown policy": ({"anchors_without_positives": "skip"}, "'drop', 'zero', 'error'"),
     "tile size 0": ({"tile_size": 0}, "tile_size = 0"),
+    "unknown backend": ({"backend": "cuda"}, "backend one of 'auto', 'dense'"),
+    "unknown time of checks": ({"checks": "later"}, "'now', 'deferred', 'off'"),
     "tile size a flag": ({"tile_size": True}, "tile_size = True"),
     "no labels": ({"labels": None}, "no positive pair of the supervised term.*alpha=1"),
     "all different": ({"labels": torch.arange(4)}, "no positive pair of the supervised term"),
@@ -85,6 +87,14 @@ def test_unusable_input_is_an_error_with_cause_and_remedy(name):
     supcl_loss(**arguments)  # Usable without the change.
     with pytest.raises(InputError, match=message):
         supcl_loss(**{**arguments, **changes})
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_dense_backend_refuses_the_same_in_the_same_words(name):
+    changes, message = CASES[name]
+    arguments = {"embeddings": VIEWS, "labels": LABELS, "alpha": 0.5, "temperature": 0.1}
+    with pytest.raises(InputError, match=message):
+        supcl_loss(**{**arguments, "backend": "dense", **changes})
 
 
 def test_presets_refuse_what_has_no_meaning_for_them():

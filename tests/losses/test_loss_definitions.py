@@ -101,10 +101,11 @@ PRESETS = {
 def test_presets_equal_their_published_definitions(preset, name):
     ours, definition = PRESETS[preset]
     labels, instances = BATCHES[name]
-    for temperature, tile in itertools.product([0.1, 0.005], [None, 4]):
+    ways = [{}, {"tile_size": 4}, {"backend": "dense"}]
+    for temperature, how in itertools.product([0.1, 0.005], ways):
         same(
-            lambda x, t=temperature, k=tile: ours(
-                x, torch.tensor(labels), torch.tensor(instances), temperature=t, tile_size=k
+            lambda x, t=temperature, k=how: ours(
+                x, torch.tensor(labels), torch.tensor(instances), temperature=t, **k
             ),
             lambda z, t=temperature: definition(z, labels, instances, t),
             len(labels),

@@ -27,6 +27,7 @@ CONVENTIONS = [
 # What a definition does not refuse: values of embeddings, and how they are computed.
 NOT_CHECKED = {
     *("nan", "infinity", "overflow", "zero vector", "nearly zero vector", "logits that overflow"),
+    *("unknown backend", "unknown time of checks"),
     *("gather None", "tile size 0", "tile size a flag"),
     *("an instance of two labels", "one instance"),
 }
@@ -45,9 +46,9 @@ def test_engine_and_loops_equal_the_reference(name, conventions):
         def reference(z, arguments=arguments):
             return reference_supcl(z, *numbers, **arguments)
 
-        for tile_size in (None, 4):
+        for how in ({}, {"tile_size": 4}, {"backend": "dense"}):
             same(
-                lambda z, a=arguments, k=tile_size: supcl_loss(z, *numbers, tile_size=k, **a),
+                lambda z, a=arguments, k=how: supcl_loss(z, *numbers, **k, **a),
                 reference,
                 len(labels),
             )
@@ -152,5 +153,5 @@ def test_it_has_second_derivatives():
 
 def test_it_has_every_convention_of_the_loss():
     ours, reference = (inspect.signature(f).parameters for f in (supcl_loss, reference_supcl))
-    computed = {"gather", "process_group", "tile_size", "degenerate"}
+    computed = {"gather", "process_group", "tile_size", "degenerate", "backend", "checks"}
     assert {name: p for name, p in ours.items() if name not in computed} == dict(reference)

@@ -1,3 +1,6 @@
+from .deferred import (
+    finish_checks,
+)
 from .degenerate import (
     DegenerateBatchWarning,
 )
@@ -45,6 +48,7 @@ __all__ = [
     "SupCLTerms",
     "backward_in_chunks",
     "class_conditional_info_nce_loss",
+    "finish_checks",
     "l_spread_loss",
     "loss_in_chunks",
     "nt_xent_loss",

@@ -6,7 +6,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from uncollapse.losses._engine.arguments import Degenerate, Options
+from uncollapse.losses._engine.arguments import Backend, Checks, Degenerate, Options
 from uncollapse.losses._engine.beside import ClassWeights, compute_kept
 from uncollapse.losses._engine.objective import compute
 from uncollapse.losses.degenerate import warn_of
@@ -28,6 +28,8 @@ def supcl_operator(
     degenerate: str,
     normalize: bool,
     tile_size: int | None,
+    backend: str,
+    checks: str | None,
     with_gradient: bool,
 ) -> tuple[Tensor, Tensor]:
     """The loss and its gradient in the embeddings, which is empty where it is not asked for."""
@@ -39,7 +41,12 @@ def supcl_operator(
     )
     definition = supcl_definition(alpha, conventions)
     options = Options(
-        temperature, normalize, tile_size=tile_size, degenerate=cast(Degenerate, degenerate)
+        temperature,
+        normalize,
+        tile_size=tile_size,
+        degenerate=cast(Degenerate, degenerate),
+        backend=cast(Backend, backend),
+        checks=cast(Checks | None, checks),
     )
     _, computed = compute(
         embeddings, labels, instances, definition, options, with_gradient=with_gradient

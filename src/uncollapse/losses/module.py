@@ -11,15 +11,26 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from uncollapse.errors import InputError
-from uncollapse.losses._engine.arguments import Degenerate, Ids, Options, as_tensor, check_number
+from uncollapse.losses._engine.arguments import (
+    Backend,
+    Checks,
+    Degenerate,
+    Ids,
+    Options,
+    as_tensor,
+    check_number,
+)
+from uncollapse.losses._engine.choice import is_traceable
+from uncollapse.losses._engine.definition import Definition
+from uncollapse.losses._engine.objective import evaluate
 from uncollapse.losses.compiled import retention_operator, supcl_operator
 from uncollapse.losses.degenerate import warn_of
 from uncollapse.losses.retention import retention_terms
-from uncollapse.losses.supcl import SupCLTerms, supcl_terms
+from uncollapse.losses.supcl import SupCLTerms, supcl_definition, supcl_terms
 from uncollapse.losses.temperature import LearnableTemperature, checked_bounds
 from uncollapse.records import AnchorsWithoutPositives, Conventions, OneClass, Reduction, SelfPairs
 
-# Those after the batch; the last two say how the loss is computed, not which it is.
+# Those after the batch; the last four say how the loss is computed, not which it is.
 _ARGUMENTS = tuple(signature(supcl_terms).parameters)[3:]
 
 
@@ -94,6 +105,8 @@ class SupCLLoss(nn.Module):
         track: bool = False,
         keep: float = 0.0,
         temperature_bounds: tuple[float, float] = (0.01, 1.0),
+        backend: Backend = "auto",
+        checks: Checks | None = None,
     ) -> None:
         super().__init__()
         Conventions(self_pairs, reduction, anchors_without_positives, one_class)
@@ -101,7 +114,17 @@ class SupCLLoss(nn.Module):
         self.step = 0
         self.temperature_bounds = temperature_bounds
         value = _value(temperature)
-        Options(value, normalize, gather, process_group, tile_size, degenerate, track=track)
+        Options(
+            value,
+            normalize,
+            gather,
+            process_group,
+            tile_size,
+            degenerate,
+            track=track,
+            backend=backend,
+            checks=checks,
+        )
         if isinstance(temperature, nn.Parameter):
             self.temperature_bounds = checked_bounds(value, temperature_bounds)
         is_learned = isinstance(temperature, nn.Parameter | LearnableTemperature)
@@ -116,10 +139,13 @@ class SupCLLoss(nn.Module):
         self.process_group = process_group
         self.tile_size = tile_size
         self.track = track
+        self.backend = backend
+        self.checks = checks
         self.keep = check_number("keep", keep, 0.0, 1e6)
         self.last = None
         self.degenerate_batches = 0
         self._warned: set[str] = set()
+        self._prepared = self._prepare()
 
     def forward(
         self,
@@ -226,21 +252,29 @@ class SupCLLoss(nn.Module):
         labels = None if labels is None else as_tensor("labels", labels)
         instances = None if instances is None else as_tensor("instances", instances)
         with_gradient = torch.is_grad_enabled() and embeddings.requires_grad
-        loss: Tensor = supcl_operator(
-            embeddings,
-            labels,
-            instances,
-            self.alpha,
-            self.temperature,
-            self.self_pairs,
-            self.reduction,
-            self.anchors_without_positives,
-            self.one_class,
-            self.degenerate,
-            self.normalize,
-            self.tile_size,
-            with_gradient,
-        )[0]
+        loss: Tensor
+        prepared = self._prepared
+        is_as_made = prepared is not None and prepared[0] == self._given()
+        if prepared is not None and is_as_made and is_traceable(embeddings, prepared[2]):
+            loss = evaluate(embeddings, labels, instances, prepared[1], prepared[2]).loss
+        else:
+            loss = supcl_operator(
+                embeddings,
+                labels,
+                instances,
+                self.alpha,
+                self.temperature,
+                self.self_pairs,
+                self.reduction,
+                self.anchors_without_positives,
+                self.one_class,
+                self.degenerate,
+                self.normalize,
+                self.tile_size,
+                self.backend,
+                self.checks,
+                with_gradient,
+            )[0]
         if self.keep and reference is not None and labels is not None:
             kept = retention_operator(
                 embeddings,
@@ -254,9 +288,33 @@ class SupCLLoss(nn.Module):
             loss = loss + self.keep * kept[0]
         return loss
 
+    def _given(self) -> tuple[object, ...]:
+        """What a compiled loss is defined by; it may have been changed since."""
+        return tuple(getattr(self, name) for name in _ARGUMENTS)
+
+    def _prepare(self) -> tuple[tuple[object, ...], Definition, Options] | None:
+        """What a compiler cannot look into, made before it comes; None where it never does."""
+        if callable(self.alpha) or not isinstance(self.temperature, float):
+            return None
+        conventions = Conventions(
+            self.self_pairs, self.reduction, self.anchors_without_positives, self.one_class
+        )
+        options = Options(
+            self.temperature,
+            self.normalize,
+            self.gather,
+            self.process_group,
+            self.tile_size,
+            self.degenerate,
+            track=self.track,
+            backend=self.backend,
+            checks=self.checks,
+        )
+        return self._given(), supcl_definition(self.alpha, conventions), options
+
     def extra_repr(self) -> str:
         """The arguments that define the loss."""
-        names = (*_ARGUMENTS[:-2], "keep") if self.keep else _ARGUMENTS[:-2]
+        names = (*_ARGUMENTS[:-4], "keep") if self.keep else _ARGUMENTS[:-4]
         values = {name: getattr(self, name) for name in names}
         values["temperature"] = _value(self.temperature)
         return ", ".join(f"{name}={value!r}" for name, value in values.items())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.distributed as dist
 from torch import Tensor
 
-from uncollapse.losses._engine.arguments import Options, check_number
+from uncollapse.losses._engine.arguments import Backend, Checks, Options, check_number
 from uncollapse.losses._engine.definition import Definition, Scope, Term
 from uncollapse.losses._engine.objective import evaluate
 from uncollapse.losses.supcl import supcl_definition
@@ -22,6 +22,8 @@ def nt_xent_loss(
     gather: bool = False,
     process_group: dist.ProcessGroup | None = None,
     tile_size: int | None = None,
+    backend: Backend = "auto",
+    checks: Checks | None = None,
 ) -> Tensor:
     """NT-Xent of SimCLR: `supcl_loss` with alpha = 1 and no labels.
 
@@ -40,7 +42,9 @@ def nt_xent_loss(
         1.0986
     """
     definition = supcl_definition(1.0, Conventions("exclude", "anchors", anchors_without_positives))
-    options = Options(temperature, normalize, gather, process_group, tile_size)
+    options = Options(
+        temperature, normalize, gather, process_group, tile_size, backend=backend, checks=checks
+    )
     return evaluate(embeddings, None, instances, definition, options).loss
 
 
@@ -56,6 +60,8 @@ def ssem_cifar_loss(
     gather: bool = False,
     process_group: dist.ProcessGroup | None = None,
     tile_size: int | None = None,
+    backend: Backend = "auto",
+    checks: Checks | None = None,
 ) -> Tensor:
     """The loss of Lee et al.'s CIFAR code: self pairs included, mean over all pairs.
 
@@ -73,7 +79,9 @@ def ssem_cifar_loss(
         2.274
     """
     definition = supcl_definition(alpha, Conventions("include", "pairs", one_class=one_class))
-    options = Options(temperature, normalize, gather, process_group, tile_size)
+    options = Options(
+        temperature, normalize, gather, process_group, tile_size, backend=backend, checks=checks
+    )
     return evaluate(embeddings, labels, instances, definition, options).loss
 
 
@@ -89,6 +97,8 @@ def ssem_imagenet_loss(
     gather: bool = False,
     process_group: dist.ProcessGroup | None = None,
     tile_size: int | None = None,
+    backend: Backend = "auto",
+    checks: Checks | None = None,
 ) -> Tensor:
     """The loss of Lee et al.'s ImageNet code: self pairs excluded, mean over anchors.
 
@@ -107,7 +117,9 @@ def ssem_imagenet_loss(
         1.9459
     """
     definition = supcl_definition(alpha, Conventions("exclude", "anchors", "zero", one_class))
-    options = Options(temperature, normalize, gather, process_group, tile_size)
+    options = Options(
+        temperature, normalize, gather, process_group, tile_size, backend=backend, checks=checks
+    )
     return evaluate(embeddings, labels, instances, definition, options).loss
 
 
@@ -123,6 +135,8 @@ def supcon_loss(
     gather: bool = False,
     process_group: dist.ProcessGroup | None = None,
     tile_size: int | None = None,
+    backend: Backend = "auto",
+    checks: Checks | None = None,
 ) -> Tensor:
     """SupCon as published (L_out): every other sample of the class is a positive, own views too.
 
@@ -148,7 +162,9 @@ def supcon_loss(
     conventions = Conventions("exclude", "anchors", anchors_without_positives, one_class)
     remedy = "give one_class='allow' if it is meant"
     definition = Definition((_supcon_term(1.0),), conventions, remedy)
-    options = Options(temperature, normalize, gather, process_group, tile_size)
+    options = Options(
+        temperature, normalize, gather, process_group, tile_size, backend=backend, checks=checks
+    )
     return evaluate(embeddings, labels, instances, definition, options).loss
 
 
@@ -163,6 +179,8 @@ def sincere_loss(
     gather: bool = False,
     process_group: dist.ProcessGroup | None = None,
     tile_size: int | None = None,
+    backend: Backend = "auto",
+    checks: Checks | None = None,
 ) -> Tensor:
     """SINCERE: each positive against the samples of other classes, never against its own class.
 
@@ -185,7 +203,9 @@ def sincere_loss(
     conventions = Conventions(anchors_without_positives=anchors_without_positives)
     remedy = "draw batches of several classes; SINCERE needs them"
     definition = Definition((_supcon_term(1.0, "other classes"),), conventions, remedy)
-    options = Options(temperature, normalize, gather, process_group, tile_size)
+    options = Options(
+        temperature, normalize, gather, process_group, tile_size, backend=backend, checks=checks
+    )
     return evaluate(embeddings, labels, instances, definition, options).loss
 
 
@@ -200,6 +220,8 @@ def class_conditional_info_nce_loss(
     gather: bool = False,
     process_group: dist.ProcessGroup | None = None,
     tile_size: int | None = None,
+    backend: Backend = "auto",
+    checks: Checks | None = None,
 ) -> Tensor:
     """Class-conditional InfoNCE: own views against the rest of the own class.
 
@@ -222,7 +244,9 @@ def class_conditional_info_nce_loss(
     """
     conventions = Conventions(anchors_without_positives=anchors_without_positives)
     definition = Definition((_class_conditional_term(1.0),), conventions)
-    options = Options(temperature, normalize, gather, process_group, tile_size)
+    options = Options(
+        temperature, normalize, gather, process_group, tile_size, backend=backend, checks=checks
+    )
     return evaluate(embeddings, labels, instances, definition, options).loss
 
 
@@ -239,6 +263,8 @@ def l_spread_loss(
     gather: bool = False,
     process_group: dist.ProcessGroup | None = None,
     tile_size: int | None = None,
+    backend: Backend = "auto",
+    checks: Checks | None = None,
 ) -> Tensor:
     """L_spread: SupCon with a class-conditional InfoNCE share against class collapse.
 
@@ -264,7 +290,9 @@ def l_spread_loss(
     both = (_supcon_term(1 - alpha), _class_conditional_term(alpha))
     remedy = "give alpha=1, or one_class='allow' if it is meant" if alpha < 1 else None
     definition = Definition(tuple(term for term in both if term.weight), conventions, remedy)
-    options = Options(temperature, normalize, gather, process_group, tile_size)
+    options = Options(
+        temperature, normalize, gather, process_group, tile_size, backend=backend, checks=checks
+    )
     return evaluate(embeddings, labels, instances, definition, options).loss
 
 

@@ -8,7 +8,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from uncollapse.losses._engine.objective import ClassSums
+from uncollapse.losses._engine.result import ClassSums
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from uncollapse.losses._engine.arguments import (
     UNLABELLED,
+    Backend,
+    Checks,
     Degenerate,
     Ids,
     Options,
@@ -19,6 +21,7 @@ from uncollapse.losses._engine.arguments import (
 )
 from uncollapse.losses._engine.definition import Definition, Scope, Term
 from uncollapse.losses._engine.objective import evaluate
+from uncollapse.losses._engine.result import Lacking
 from uncollapse.losses.degenerate import warn_of
 from uncollapse.losses.retention import RetentionTerms
 from uncollapse.losses.spread import ClassSpread, Tracked
@@ -145,6 +148,8 @@ def supcl_loss(
     gather: bool = False,
     process_group: dist.ProcessGroup | None = None,
     tile_size: int | None = None,
+    backend: Backend = "auto",
+    checks: Checks | None = None,
 ) -> Tensor:
     """Supervised contrastive loss with a self-supervised share against class collapse.
 
@@ -186,6 +191,11 @@ def supcl_loss(
             together, and gradients are right after DDP's averaging. Otherwise of no effect.
         process_group: The processes to gather from; None for all.
         tile_size: Largest side of a tile; None for a choice by batch size and device.
+        backend: How it is computed, the same number by each: "dense" by the whole matrix of
+            logits, "tiled" by tiles of it, "auto" by which of them suits device and batch
+            (docs/loss.md); `SupCLTerms.backend` says which it was.
+        checks: When the values of a batch are looked at, for which the host waits: "now",
+            "deferred" to a later call, or "off"; None is "now" on a CPU and "deferred" elsewhere.
 
     Returns:
         Scalar in nats; float32, or float64 for float64 embeddings.
@@ -212,7 +222,15 @@ def supcl_loss(
     definition = supcl_definition(alpha, conventions)
     tau, learned = read_temperature(temperature)
     options = Options(
-        tau, normalize, gather, process_group, tile_size, degenerate, learned is not None
+        tau,
+        normalize,
+        gather,
+        process_group,
+        tile_size,
+        degenerate,
+        learned is not None,
+        backend=backend,
+        checks=checks,
     )
     evaluated = evaluate(embeddings, labels, instances, definition, options, learned)
     if evaluated.lacks is not None:
@@ -228,6 +246,7 @@ class SupCLTerms:
         loss: Scalar, (1 - alpha) supervised + alpha self_supervised, in nats; has the gradient.
         supervised: Scalar without gradient; None if the batch has no such pair.
         self_supervised: Scalar without gradient; None if the batch has no such pair.
+        lacking: What the two numbers below come from, where they are not counted yet.
         supervised_anchors_without_positives: Labelled samples whose class has no other instance in
             the batch. Unlabelled samples are no anchors of this term and never counted.
         self_supervised_anchors_without_positives: Samples without another view in the batch.
@@ -235,6 +254,7 @@ class SupCLTerms:
             classes that it is a mean of. None without keep.
         alpha, temperature: What this batch was weighed with.
         tracked: With track, the sums behind `spread`.
+        backend: Which one computed them.
         degenerate: What the batch lacks, where it counts as 0 (degenerate="zero"); its terms are
             then None and its counts 0. None for every other batch.
 
@@ -251,13 +271,27 @@ class SupCLTerms:
     loss: Tensor
     supervised: Tensor | None
     self_supervised: Tensor | None
-    supervised_anchors_without_positives: int
-    self_supervised_anchors_without_positives: int
+    lacking: tuple[int, ...] | Lacking
     kept: RetentionTerms | None = None
     degenerate: str | None = None
     alpha: float | None = None
     temperature: float | None = None
     tracked: Tracked | None = None
+    backend: str | None = None
+
+    @property
+    def supervised_anchors_without_positives(self) -> int:
+        """Where nobody has looked at values yet, it waits for the device."""
+        return self._counts[0]
+
+    @property
+    def self_supervised_anchors_without_positives(self) -> int:
+        """Where nobody has looked at values yet, it waits for the device."""
+        return self._counts[1]
+
+    @property
+    def _counts(self) -> tuple[int, ...]:
+        return self.lacking.counts() if isinstance(self.lacking, Lacking) else self.lacking
 
     @property
     def spread(self) -> ClassSpread | None:
@@ -290,6 +324,8 @@ def supcl_terms(
     track: bool = False,
     process_group: dist.ProcessGroup | None = None,
     tile_size: int | None = None,
+    backend: Backend = "auto",
+    checks: Checks | None = None,
 ) -> SupCLTerms:
     """`supcl_loss` with its two terms apart, for logging, at no extra cost.
 
@@ -312,20 +348,28 @@ def supcl_terms(
     definition = supcl_definition(alpha, conventions)
     tau, learned = read_temperature(temperature)
     options = Options(
-        tau, normalize, gather, process_group, tile_size, degenerate, learned is not None, track
+        tau,
+        normalize,
+        gather,
+        process_group,
+        tile_size,
+        degenerate,
+        learned is not None,
+        track,
+        backend,
+        checks,
     )
     evaluated = evaluate(embeddings, labels, instances, definition, options, learned)
     supervised, self_supervised = evaluated.values
-    lacking = evaluated.anchors_without_positives
     lacks = None if evaluated.lacks is None else str(evaluated.lacks)
     return SupCLTerms(
         evaluated.loss,
         supervised,
         self_supervised,
-        supervised_anchors_without_positives=lacking[0],
-        self_supervised_anchors_without_positives=lacking[1],
+        evaluated.anchors_without_positives,
         degenerate=lacks,
         alpha=float(alpha),
         temperature=tau,
         tracked=None if evaluated.sums is None else Tracked(evaluated.sums),
+        backend=evaluated.backend,
     )

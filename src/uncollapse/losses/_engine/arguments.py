@@ -26,6 +26,10 @@ _INTEGERS = {torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torc
 # What a batch has a class or an instance number of each row in.
 Ids = Tensor | NDArray[Any] | Sequence[Any]
 Degenerate = Literal["error", "zero"]
+# How a loss is computed: `choice` says which is taken where.
+Backend = Literal["auto", "dense", "tiled"]
+# When values are looked at: in the call, in a later one, or never.
+Checks = Literal["now", "deferred", "off"]
 
 
 class DegenerateBatchError(InputError):
@@ -44,9 +48,14 @@ class Options:
     degenerate: Degenerate = "error"  # What a batch without pairs is.
     learned: bool = False  # Whether the temperature has a gradient.
     track: bool = False  # Whether sums over classes are handed out.
+    backend: Backend = "auto"
+    checks: Checks | None = None  # None: now on a CPU, deferred elsewhere.
 
     def __post_init__(self) -> None:
-        check_degenerate(self.degenerate)
+        check_choice("degenerate", self.degenerate, Degenerate)
+        check_choice("backend", self.backend, Backend)
+        if self.checks is not None:
+            check_choice("checks", self.checks, Checks)
         temperature = check_number("temperature", self.temperature, 1e-6, 1e6)
         object.__setattr__(self, "temperature", temperature)
         for name in ("normalize", "gather", "track"):
@@ -72,6 +81,7 @@ class Samples:
     labels: Tensor  # (N,) int64, -1 for unlabelled.
     instances: Tensor  # (N,) int64.
     instances_given: bool  # Or they were counted from zero.
+    count: int  # Of the first dimension: instances, if they were not given.
 
     @property
     def compute_dtype(self) -> torch.dtype:
@@ -94,13 +104,26 @@ EMBEDDINGS = Rows(
 )
 
 
-def row_scales(rows: Tensor, dtype: torch.dtype, options: Options, of: Rows = EMBEDDINGS) -> Tensor:
-    """(n,): 1 / (|e| sqrt(tau)), or 1 / sqrt(tau) if rows are taken as they are."""
+def row_scales(
+    rows: Tensor,
+    dtype: torch.dtype,
+    options: Options,
+    of: Rows = EMBEDDINGS,
+    *,
+    look: bool = True,
+) -> Tensor:
+    """(n,): 1 / (|e| sqrt(tau)), or 1 / sqrt(tau) if rows are taken as they are.
+
+    Without a look at them, a row of zeros is one that has no direction, and others are as they are.
+    """
     rows = rows.detach()
     norms: Tensor = torch.linalg.vector_norm(rows, dim=1, dtype=dtype)
     scale = options.temperature**-0.5
     if len(norms) == 0:
         return norms
+    tiny = smallest_norm(dtype)
+    if not look:
+        return scale / norms.clamp(min=tiny) if options.normalize else torch.full_like(norms, scale)
     smallest, largest = norms.aminmax()
     if not bool(torch.isfinite(largest)):
         row = int((~torch.isfinite(norms)).nonzero()[0])
@@ -114,8 +137,7 @@ def row_scales(rows: Tensor, dtype: torch.dtype, options: Options, of: Rows = EM
         )
     if not options.normalize:
         return torch.full_like(norms, scale)
-    # Below this, squares are no longer normal numbers, and the norm loses its digits.
-    if float(smallest) < torch.finfo(dtype).tiny ** 0.5:
+    if float(smallest) < tiny:
         row = int(norms.argmin())
         is_zero = not bool(rows[row].any())
         raise InputError(
@@ -127,17 +149,31 @@ def row_scales(rows: Tensor, dtype: torch.dtype, options: Options, of: Rows = EM
     return scales
 
 
+def smallest_norm(dtype: torch.dtype) -> float:
+    """Below it, squares are no longer normal numbers, and a norm loses its digits."""
+    return float(torch.finfo(dtype).tiny ** 0.5)
+
+
+def refuse_overflow(norm: float, dtype: torch.dtype) -> None:
+    """Raise if the largest norm of a scaled row gives inner products that the dtype has not."""
+    if norm * norm > torch.finfo(dtype).max / 1e6:
+        raise InputError(
+            "inner products / temperature that do not overflow",
+            f"up to {norm * norm:.0e}",
+            "scale the embeddings down, or let them be normalised",
+        )
+
+
 def precise_dtype(device: torch.device) -> torch.dtype:
     """The dtype of sums over tiles and samples: float64 where the device has it."""
     return torch.float32 if device.type == "mps" else torch.float64
 
 
-def check_degenerate(degenerate: str) -> None:
-    """Raise if it is none of the ways to treat a batch without pairs."""
-    choices = get_args(Degenerate)
-    if degenerate not in choices:
-        expected = f"degenerate one of {', '.join(map(repr, choices))}"
-        raise InputError(expected, f"degenerate = {degenerate!r}", "choose one")
+def check_choice(name: str, value: object, choices: Any) -> None:
+    """Raise if the value of an option is none of its choices."""
+    if value not in get_args(choices):
+        expected = f"{name} one of {', '.join(map(repr, get_args(choices)))}"
+        raise InputError(expected, f"{name} = {value!r}", "choose one")
 
 
 def read_temperature(temperature: float | Tensor) -> tuple[float, Tensor | None]:
@@ -173,20 +209,26 @@ def read_samples(
     instances: Ids | None,
     *,
     allow_empty: bool = False,
+    look: bool = True,
 ) -> Samples:
-    """Check shapes and dtypes, and flatten (b, p, d) with labels (b,) to one row per embedding."""
+    """Check shapes and dtypes, and flatten (b, p, d) with labels (b,) to one row per embedding.
+
+    Without a look at them, labels below -1 are not found.
+    """
     _check_embeddings(embeddings, allow_empty)
     views = embeddings.shape[1] if embeddings.ndim == 3 else 1
     count, device = embeddings.shape[0], embeddings.device
-    classes = torch.full((count,), UNLABELLED, device=device)
-    if labels is not None:
-        classes = _read_labels(labels, count, device)
-    numbers_of = torch.arange(count, device=device)
-    if instances is not None:
+    if labels is None:
+        classes = torch.full((count,), UNLABELLED, device=device)
+    else:
+        classes = _read_labels(labels, count, device, look)
+    if instances is None:
+        numbers_of = torch.arange(count, device=device)
+    else:
         numbers_of = _whole("instances", as_tensor("instances", instances), count, device)
     if views != 1:
         classes, numbers_of = (ids.repeat_interleave(views) for ids in (classes, numbers_of))
-    return Samples(embeddings.flatten(0, -2), classes, numbers_of, instances is not None)
+    return Samples(embeddings.flatten(0, -2), classes, numbers_of, instances is not None, count)
 
 
 def _check_embeddings(embeddings: Tensor, allow_empty: bool) -> None:
@@ -235,7 +277,7 @@ def as_tensor(name: str, ids: Ids) -> Tensor:
     return torch.from_numpy(array.astype(wide))
 
 
-def _read_labels(labels: Ids, count: int, device: torch.device) -> Tensor:
+def _read_labels(labels: Ids, count: int, device: torch.device, look: bool) -> Tensor:
     """(count,) int64 classes, and `UNLABELLED` for none."""
     given = as_tensor("labels", labels)
     if given.is_floating_point():
@@ -243,15 +285,21 @@ def _read_labels(labels: Ids, count: int, device: torch.device) -> Tensor:
     if given.ndim == 2 and given.shape[1] == 1:
         given = given.squeeze(1)
     classes = _whole("labels", given, count, device)
-    classes = torch.where(classes == IGNORED, UNLABELLED, classes)
-    if count and int(classes.min()) < UNLABELLED:
+    classes = classes.masked_fill(classes == IGNORED, UNLABELLED)
+    if look and count:
+        check_least(int(classes.min()))
+    return classes
+
+
+def check_least(label: int) -> None:
+    """Raise if the least label is none."""
+    if label < UNLABELLED:
         raise InputError(
             f"labels of 0 or more, or -1 for unlabelled ({IGNORED}, which cross-entropy ignores, "
             "is read as -1)",
-            f"label {int(classes.min())}",
+            f"label {label}",
             "number the classes from 0",
         )
-    return classes
 
 
 def _whole_of_floats(labels: Tensor) -> Tensor:

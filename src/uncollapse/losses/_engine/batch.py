@@ -21,10 +21,13 @@ from uncollapse.losses._engine.arguments import (
     Ids,
     Options,
     Samples,
+    check_least,
     precise_dtype,
     read_samples,
+    refuse_overflow,
     row_scales,
 )
+from uncollapse.losses._engine.choice import choose, looks
 from uncollapse.losses._engine.definition import Definition
 from uncollapse.losses._engine.grouping import group
 from uncollapse.losses._engine.partition import single_threaded
@@ -76,6 +79,8 @@ class Checked:
     samples: Samples
     scales: Tensor  # (n,) factor of each row, such that scaled rows' inner products are logits.
     processes: Processes | None  # The processes whose batch it is, if not this one's alone.
+    backend: str
+    is_looked_at: bool  # Whether the values of the batch are checked in the call.
 
 
 @dataclass(frozen=True)
@@ -106,20 +111,27 @@ class Batch:
         over the rows of all processes. The average that DDP takes over processes divides by their
         number; this multiplies by it.
         """
-        rows, options, slope = self.layout.rows, self.checked.options, None
-        if options.normalize or options.learned:
-            along = (rows * gradient).sum(1, keepdim=True)
-        if options.learned:
-            slope = along.sum(dtype=precise_dtype(rows.device)).div_(2)
-            if self.checked.processes is not None:
-                (slope,) = self.checked.processes.summed([slope])
-        if options.normalize:
-            gradient.addcmul_(rows, along.mul_(options.temperature), value=-1)
         factors = self.checked.scales.index_select(0, self.row_order)
-        if self.checked.processes is not None:
-            factors = factors * len(self.checked.processes.sizes)
-        gradient.mul_(factors[:, None])
+        gradient, slope = pulled_back(self.layout.rows, gradient, factors, self.checked)
         return torch.empty_like(gradient).index_copy_(0, self.row_order, gradient), slope
+
+
+def pulled_back(
+    rows: Tensor, gradient: Tensor, scales: Tensor, checked: Checked
+) -> tuple[Tensor, Tensor | None]:
+    """`Batch.pull_back` of rows in the caller's order; the gradient is overwritten."""
+    options, processes, slope = checked.options, checked.processes, None
+    if options.normalize or options.learned:
+        along = (rows * gradient).sum(1, keepdim=True)
+    if options.learned:
+        slope = along.sum(dtype=precise_dtype(rows.device)).div_(2)
+        if processes is not None:
+            (slope,) = processes.summed([slope])
+    if options.normalize:
+        gradient.addcmul_(rows, along.mul_(options.temperature), value=-1)
+    if processes is not None:
+        scales = scales * len(processes.sizes)
+    return gradient.mul_(scales[:, None]), slope
 
 
 def read_batch(
@@ -131,13 +143,20 @@ def read_batch(
 ) -> Checked:
     """Check this process's input, and with the other processes that theirs fits."""
 
-    def read(allow_empty: bool) -> tuple[Samples, Tensor]:
-        samples = read_samples(embeddings, labels, instances, allow_empty=allow_empty)
-        with single_threaded(samples.embeddings.device):
-            return samples, row_scales(samples.embeddings, samples.compute_dtype, options)
+    def read(together: bool) -> tuple[Samples, tuple[Tensor, bool]]:
+        samples = read_samples(embeddings, labels, instances, allow_empty=together, look=False)
+        rows = samples.embeddings
+        backend = choose(options, rows, len(rows))
+        look = looks(options, backend, rows.device, together=together)
+        if look and len(rows):
+            check_least(int(samples.labels.min()))
+        with single_threaded(rows.device):
+            return samples, (row_scales(rows, samples.compute_dtype, options, look=look), look)
 
-    samples, scales, processes = read_together(read, definition, options)
-    return Checked(options, samples, scales, processes)
+    samples, (scales, look), processes = read_together(read, definition, options)
+    count = len(samples.embeddings) if processes is None else sum(processes.sizes)
+    backend = choose(options, samples.embeddings, count)
+    return Checked(options, samples, scales, processes, backend, look)
 
 
 def read_together(
@@ -153,13 +172,7 @@ def read_together(
     if distributed:
         _check_membership(process_group)
         distributed = dist.get_world_size(process_group) > 1
-    # Equal for equal losses, whatever the process and the machine.
-    said = (
-        (options.temperature, options.learned),
-        (options.normalize, options.degenerate),
-        loss,
-    )
-    fingerprint = zlib.crc32(repr(said).encode())
+    fingerprint = _fingerprint(loss, options) if distributed else 0
     try:
         samples, also = read(distributed)
     except Exception as error:
@@ -174,6 +187,16 @@ def read_together(
     device = samples.embeddings.device
     processes = _join(samples, device, fingerprint, process_group) if distributed else None
     return samples, also, processes
+
+
+def _fingerprint(loss: object, options: Options) -> int:
+    """Equal for equal losses, whatever the process and the machine."""
+    said = (
+        (options.temperature, options.learned),
+        (options.normalize, options.degenerate, options.backend),
+        loss,
+    )
+    return zlib.crc32(repr(said).encode())
 
 
 def _check_membership(group: dist.ProcessGroup | None) -> None:
@@ -232,13 +255,9 @@ def lay_out(checked: Checked, threads: int) -> Batch:
     tile_size = options.tile_size or (default if columns.device.type == "cpu" else 4096)
     largest = 1 / options.temperature
     if not options.normalize:
-        largest = float(torch.linalg.vector_norm(columns, dim=1).max()) ** 2
-        if largest > torch.finfo(dtype).max / 1e6:
-            raise InputError(
-                "inner products / temperature that do not overflow",
-                f"up to {largest:.0e}",
-                "scale the embeddings down, or let them be normalised",
-            )
+        norm = float(torch.linalg.vector_norm(columns, dim=1).max())
+        refuse_overflow(norm, dtype)
+        largest = norm * norm
     layout = Layout(rows, columns, grouping, own_column, tile_size, largest, threads)
     return Batch(layout, row_order, checked)
 

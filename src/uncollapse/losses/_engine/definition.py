@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NoReturn
 
 import torch
 from torch import Tensor
@@ -76,13 +76,27 @@ class TermPairs:
 def weigh_pairs(definition: Definition, grouping: Grouping) -> list[TermPairs]:
     """The pairs of every term, if the batch has those that the loss needs."""
     if len(grouping.instances.sizes) < 2:
-        raise DegenerateBatchError(
-            "at least two instances in the batch",
-            f"{len(grouping.labelled)} view(s) of one",
-            "give a larger batch; with nothing to contrast the loss says nothing",
-        )
+        refuse_single(len(grouping.labelled))
     definition.check(len(grouping.classes.sizes) == 1 and bool(grouping.labelled[0]))
     return [_term_pairs(term, definition.conventions, grouping) for term in definition.terms]
+
+
+def refuse_single(rows: int) -> NoReturn:
+    """Of a batch of one instance."""
+    raise DegenerateBatchError(
+        "at least two instances in the batch",
+        f"{rows} view(s) of one",
+        "give a larger batch; with nothing to contrast the loss says nothing",
+    )
+
+
+def refuse_neighbourless(term: Term) -> NoReturn:
+    """Of a batch without two instances of a class, for a term of scope "own class"."""
+    raise DegenerateBatchError(
+        f"two instances of one class in the batch, for the {term.name} term",
+        "no class with two instances",
+        "draw several instances of a class, for example with a class-balanced sampler",
+    )
 
 
 def _term_pairs(term: Term, conventions: Conventions, grouping: Grouping) -> TermPairs:
@@ -110,11 +124,7 @@ def _term_pairs(term: Term, conventions: Conventions, grouping: Grouping) -> Ter
     ).tolist()
     lacking = anchor_count - with_positives
     if term.scope == "own class" and grouping.instances_of_classes.longest < 2:
-        raise DegenerateBatchError(
-            f"two instances of one class in the batch, for the {term.name} term",
-            "no class with two instances",
-            "draw several instances of a class, for example with a class-balanced sampler",
-        )
+        refuse_neighbourless(term)
     term.check(conventions, pair_count, lacking, anchor_count)
     if conventions.reduction == "pairs":
         weights = has.to(precise_dtype(has.device)) / max(pair_count, 1)

@@ -190,10 +190,11 @@ def _class_bands(layout: Layout, scope: Scope) -> list[_Band]:
 @contextlib.contextmanager
 def single_threaded(device: torch.device) -> Iterator[int]:
     """Operations inside the block, in new threads too, use one thread; gives how many they had."""
-    threads = torch.get_num_threads()
-    if device.type != "cpu" or threads == 1:
+    # A compiler asks for no number of threads, and shares out what it makes by itself.
+    if device.type != "cpu" or torch.compiler.is_compiling() or torch.get_num_threads() == 1:
         yield 1
         return
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         yield threads

@@ -1,0 +1,155 @@
+"""What the backends of the engine cost: kernels, waits of the host, memory; and when they check."""
+
+import math
+
+import pytest
+import torch
+from kernels import Counted
+from test_loss_bad_input import CASES, LABELS, VIEWS
+from test_numerics import LOSSES, batch, relative_error, value_and_gradient
+
+from uncollapse.errors import InputError
+from uncollapse.losses import SupCLLoss, finish_checks, supcl_loss, supcl_terms
+
+DENSE = {"backend": "dense", "checks": "deferred"}
+
+
+def step(size, dimension=32, dtype=torch.float32, **how):
+    """Forward and backward of a batch of two views and ten classes, as a function."""
+    z = torch.randn(size // 2, 2, dimension, dtype=dtype, requires_grad=True)
+    labels = torch.arange(size // 2) % 10
+    criterion = SupCLLoss(alpha=0.3, temperature=0.1, **how)
+    return lambda: criterion(z, labels).backward()
+
+
+@pytest.mark.parametrize("size", [64, 1024, 4096])
+def test_dense_starts_60_kernels_at_most_and_never_waits(size):
+    one_step = step(size, **DENSE)
+    with Counted() as counted:
+        one_step()
+    assert sum(counted.kernels.values()) <= 60, counted.kernels
+    assert not counted.waits
+    finish_checks()
+
+
+def test_what_waits_and_what_computes_is_counted():
+    one_step = step(256, backend="tiled")
+    with Counted() as counted:
+        one_step()
+    assert counted.waits["_local_scalar_dense"] > 3
+    assert counted.waits["nonzero"] > 1
+    with Counted() as counted:
+        numbers = torch.arange(4)
+        _ = numbers[1:].view(3, 1), numbers[numbers > 1], numbers + 1
+    assert counted.kernels == {"arange": 1, "gt": 1, "index": 1, "add": 1}
+    assert counted.waits == {"index": 1}
+
+
+@pytest.mark.parametrize("backend", ["dense", "tiled"])
+def test_what_is_saved_for_the_backward_pass_is_linear(backend):
+    """Embeddings and their gradient: tensors that share memory count once."""
+    saved = []
+    for size in (256, 512):
+        z = torch.randn(size // 2, 2, 32, requires_grad=True)
+        held = {}
+
+        def hold(tensor, held=held):
+            storage = tensor.untyped_storage()
+            held[storage.data_ptr()] = storage.nbytes()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(hold, lambda tensor: tensor):
+            supcl_loss(z, torch.arange(size // 2) % 10, alpha=0.3, temperature=0.1, backend=backend)
+        saved.append(sum(held.values()))
+    assert saved == [2 * 256 * 32 * 4, 2 * 512 * 32 * 4]
+
+
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("noise", [0.05, 100.0], ids=["views agree", "random"])
+def test_dense_is_exact_down_to_the_smallest_temperatures(name, noise):
+    z, labels = batch(noise=noise)
+    for temperature in (1.0, 0.1, 0.025, 0.005, 0.001):
+        arguments = {"temperature": temperature}
+        dense = value_and_gradient(LOSSES[name], z, labels, **arguments, **DENSE)
+        exact = value_and_gradient(LOSSES[name], z.double(), labels, **arguments)
+        rounding = 1e-6 + 2e-7 / temperature
+        assert abs(dense[0] - exact[0]) < rounding * max(1, exact[0]), temperature
+        assert relative_error(dense[1], exact[1]) < 10 * rounding, temperature
+        again = value_and_gradient(LOSSES[name], z, labels, **arguments, **DENSE)
+        assert torch.equal(dense[0], again[0])
+        assert torch.equal(dense[1], again[1])
+
+
+def test_which_backend_it_was_can_be_read():
+    arguments = {"alpha": 0.5, "temperature": 0.1}
+    criterion = SupCLLoss(**arguments, backend="dense", track=True)
+    criterion(VIEWS, LABELS)
+    tiled = supcl_terms(VIEWS, LABELS, **arguments, track=True)
+    assert (criterion.last.backend, tiled.backend) == ("dense", "tiled")  # a CPU has tiles
+    spread = [terms.spread.within_class_variance for terms in (criterion.last, tiled)]
+    torch.testing.assert_close(*spread)
+    torch.testing.assert_close(criterion.last.supervised, tiled.supervised)
+
+
+def as_a_step_later(message):
+    """What a deferred check says of the same fault: it does not know the row or the instance."""
+    for words in ("in row", "vector", "instance 6"):
+        if words in message:
+            return "in an earlier batch"
+    return message
+
+
+OF_VALUES = [
+    *("nan", "infinity", "overflow", "zero vector", "nearly zero vector", "logits that overflow"),
+    *("label -2", "an instance of two labels", "all different", "one view", "one class"),
+    *("one instance", "anchors that lack positives"),
+]
+
+
+@pytest.mark.parametrize("name", OF_VALUES)
+def test_a_deferred_check_raises_in_the_next_call(name):
+    changes, message = CASES[name]
+    usable = {"embeddings": VIEWS, "labels": LABELS, "alpha": 0.5, "temperature": 0.1, **DENSE}
+    loss = supcl_loss(**usable | changes)
+    if name in ("nan", "infinity"):
+        assert math.isnan(loss.item())
+    with pytest.raises(InputError, match=as_a_step_later(message)):
+        supcl_loss(**usable)
+    supcl_loss(**usable)  # Said once.
+    supcl_loss(**usable | changes)
+    with pytest.raises(InputError, match=as_a_step_later(message)):
+        finish_checks()
+    supcl_loss(**usable | changes | {"checks": "off"})
+    finish_checks()
+
+
+def test_a_row_of_zeros_harms_nothing_until_it_is_refused():
+    views = VIEWS.clone()
+    views[2] = 0
+    views.requires_grad_()
+    supcl_loss(views, LABELS, alpha=0.5, temperature=0.1, **DENSE).backward()
+    assert views.grad[[0, 1, 3]].isfinite().all()
+    with pytest.raises(InputError, match="zero vector in an earlier batch"):
+        finish_checks()
+
+
+@pytest.mark.slow
+def test_torch_compile_sees_through_the_dense_backend():
+    z, labels = batch()
+    criterion = SupCLLoss(alpha=0.4, temperature=0.1, **DENSE)
+    plain = value_and_gradient(lambda x, y: criterion(2 * x, y) + 1, z, labels)
+    finish_checks()
+    graphs = []
+
+    def record(graph, examples):
+        graphs.append({str(node.target) for node in graph.graph.nodes})
+        return graph
+
+    compiled = torch.compile(lambda x, y: criterion(2 * x, y) + 1, backend=record, fullgraph=True)
+    torch.testing.assert_close(value_and_gradient(compiled, z, labels), plain)
+    assert len(graphs) == 1
+    assert not any("uncollapse" in target for target in graphs[0])  # no operator of ours in it
+    criterion.alpha = 0.2  # Changed since it was made: whole, but not seen through.
+    torch.testing.assert_close(
+        compiled(z, labels), supcl_loss(2 * z, labels, alpha=0.2, temperature=0.1) + 1
+    )
