@@ -10,7 +10,7 @@ import pytest
 
 from uncollapse.records import BalancedBatch, FullBatch
 from uncollapse.report.explorer import explorer_page
-from uncollapse.theory import Setting, predict
+from uncollapse.theory import Setting, advise, predict
 
 pytestmark = pytest.mark.skipif(
     not (shutil.which("chromium") and shutil.which("chromedriver")), reason="no browser here"
@@ -178,3 +178,62 @@ def test_the_command_writes_it(tmp_path):
     assert path.stat().st_size < 100_000
     bad = subprocess.run([*call[:4], "-o", str(tmp_path)], capture_output=True, text=True)
     assert bad.returncode == 2
+
+
+def advised(s):
+    batch = FullBatch()
+    if s["batch"] == "balanced":
+        batch = BalancedBatch(s["batchPerClass"], s["batchClasses"])
+    sizes = {"classes": s["classes"], "per_class": s["perClass"], "views": s["views"]}
+    dials = {"alpha": s["alpha"], "temperature": s["temperature"], "self_pairs": s["selfPairs"]}
+    return advise(Setting(**sizes, **dials, reduction=s["reduction"], batch=batch))
+
+
+LEVERS = {"batchPerClass": "batch_per_class", "batchClasses": "batch_classes"}
+
+
+def test_the_smallest_changes_are_those_of_advise(browser, folder):
+    load(browser, folder)
+    dials = itertools.product((0.0, 0.01), (0.05, 0.1, 1.0), ("exclude", "include"), (None, 5))
+    for alpha, tau, pairs, inside in dials:
+        start = browser.execute_script("return {...state}") | {
+            "alpha": alpha, "temperature": tau, "selfPairs": pairs,
+            "batch": "balanced" if inside else "full", "batchPerClass": inside or 2,
+        }  # fmt: skip
+        mine = browser.execute_script("return ADVICE.advise(arguments[0])", start)
+        wanted = advised(start)
+        names = [LEVERS.get(change["lever"], change["lever"]) for change in mine]
+        assert names == [advice.lever for advice in wanted], start
+        for change, advice in zip(mine, wanted, strict=True):
+            assert change["changed"][change["lever"]] == pytest.approx(advice.value, rel=1e-4)
+
+
+def test_a_setting_goes_by_a_link_and_by_the_clipboard(browser, folder):
+    from selenium.webdriver.common.by import By
+
+    load(browser, folder)
+    browser.execute_script("set({classes: 7, alpha: 0, batch: 'balanced', selfPairs: 'include'})")
+    assert "every temperature" in browser.find_element(By.ID, "always").text
+    link = browser.find_element(By.ID, "link").get_attribute("href")
+    wanted = browser.execute_script("return {...state}")
+    browser.get("about:blank")
+    browser.get(link)
+    assert browser.execute_script("return {...state}") == wanted
+    browser.get("about:blank")
+    browser.get(link.split("#")[0] + "#alpha=7&classes=no&batch=none&x=<b>&temperature=0.3")
+    state = browser.execute_script("return {...state}")
+    assert (state["alpha"], state["classes"], state["batch"], state["temperature"]) == (
+        1, 10, "full", 0.3,
+    )  # fmt: skip
+    browser.execute_script(
+        "window.got = []; navigator.clipboard.writeText = async (text) => { got.push(text); }"
+    )
+    for button in ("copy-command", "copy-link"):
+        browser.find_element(By.ID, button).click()
+    command, address = browser.execute_script("return got")
+    assert command.startswith("uncollapse predict --classes 10 ") and "--temperature 0.3" in command
+    assert address == browser.find_element(By.ID, "link").get_attribute("href")
+    browser.execute_script("set({alpha: 0})")
+    before = shown(browser)["instance"]
+    browser.find_element(By.CSS_SELECTOR, "#changes button").click()
+    assert before == 0 and shown(browser)["instance"] == pytest.approx(0.01, abs=1e-5)

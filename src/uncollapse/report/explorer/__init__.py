@@ -39,6 +39,7 @@ def explorer_page(lang: Code = "en", calibration: Calibration | None = None) -> 
         "calibration": json.dumps(None if calibration is None else _constants(calibration)),
         "network_js": (here / "network.js").read_text("utf-8").removeprefix('"use strict";\n'),
         "theory_js": (here / "theory.js").read_text("utf-8").removeprefix('"use strict";\n'),
+        "advice_js": (here / "advice.js").read_text("utf-8").removeprefix('"use strict";\n'),
         "page_js": (here / "page.js").read_text("utf-8").removeprefix('"use strict";\n'),
     }
     page = (here / "page.html").read_text("utf-8")

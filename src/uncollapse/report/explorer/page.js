@@ -10,6 +10,9 @@ const state = {
   alpha: 0.2, temperature: 0.1, selfPairs: "exclude", reduction: "anchors",
 };
 Object.assign(state, CALIBRATION?.start);
+const CHOICES = {
+  batch: ["full", "balanced"], selfPairs: ["exclude", "include"], reduction: ["anchors", "pairs"],
+};
 const byId = (id) => document.getElementById(id);
 const show = (v, digits = 4) => new Intl.NumberFormat(document.documentElement.lang,
   { maximumSignificantDigits: digits }).format(v);
@@ -44,6 +47,36 @@ function set(changes, moved) {
   draw(moved);
 }
 
+// The setting as the part of the address behind #, and back: whatever is not a setting is left out.
+const fragment = () => new URLSearchParams(state).toString();
+function fromFragment() {
+  const given = new URLSearchParams(location.hash.slice(1)), changes = {};
+  for (const [name, text] of given) {
+    if (name in BOUNDS && text !== "") changes[name] = Number(text);
+    else if (CHOICES[name]?.includes(text)) changes[name] = text;
+  }
+  set(changes);
+}
+let writing;
+function keepFragment() {
+  clearTimeout(writing); // browsers refuse more than a hundred changes of the address in some seconds
+  writing = setTimeout(() => history.replaceState(null, "", `#${fragment()}`), 200);
+}
+async function copy(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch { // a page from a folder may not use the clipboard everywhere
+    const area = document.createElement("textarea");
+    area.value = text;
+    document.body.append(area);
+    area.select();
+    document.execCommand("copy");
+    area.remove();
+  }
+  byId("copied").textContent = TEXT.copied;
+  setTimeout(() => { byId("copied").textContent = ""; }, 2000);
+}
+
 // Cividis, which colour-blind eyes read alike.
 const CIVIDIS = [[0, 32, 77], [60, 77, 110], [124, 123, 120], [187, 175, 113], [255, 234, 70]];
 function colour(v) {
@@ -62,7 +95,7 @@ function paint(c) {
   for (let j = 0; j < h; j++) for (let i = 0; i < w; i++) {
     const o = THEORY.optimum(c, ((i + 0.5) / w) ** 3, tauAt(1 - (j + 0.5) / h));
     const phase = THEORY.phaseOf(o);
-    // Collapse is plain grey, view splitting hatched: told apart without colour.
+    // Collapse is plain grey, view splitting hatched: distinguished without colour.
     const rgb = phase === "spread" ? colour(o.instance)
       : phase === "collapse" ? [205, 205, 205] : (i + j) % 5 ? [240, 240, 240] : [90, 90, 90];
     image.data.set([...rgb, 255], 4 * (j * w + i));
@@ -124,6 +157,9 @@ function draw(moved) {
     byId(name).textContent = found[name] === null ? TEXT.none : show(found[name]);
     byId(name).dataset.value = found[name] === null ? "" : found[name];
   }
+  const always = problem ? null : found.at_every_temperature;
+  byId("always").textContent = always ? TEXT.always[always] : "";
+  drawAdvice(problem, found);
   drawNetwork(problem);
   // An option and its value stay in one line.
   byId("command").replaceChildren(...command().split(/ (?=--)/).flatMap((part) => {
@@ -131,8 +167,27 @@ function draw(moved) {
     span.textContent = part;
     return [span, " "];
   }));
+  byId("link").href = `#${fragment()}`;
+  keepFragment();
   diagram(THEORY.numbers(state));
   byId("diagram").setAttribute("aria-label", `${TEXT.diagram} ${problem ? TEXT[problem] : TEXT.phases[found.phase]}`);
+}
+// The smallest single change that leaves collapse, and the next ones; a click makes it.
+function drawAdvice(problem, found) {
+  const changes = problem || found.phase === "spread" ? [] : ADVICE.advise(state);
+  byId("advice").hidden = changes.length === 0;
+  byId("changes").replaceChildren(...changes.map(({ lever, changed }) => {
+    const [item, button] = ["li", "button"].map((tag) => document.createElement(tag));
+    const instance = THEORY.predict(changed).instance_variance;
+    button.type = "button";
+    button.textContent = TEXT.apply;
+    button.addEventListener("click", () => set(changed));
+    const values = { what: TEXT.levers[lever], from: show(state[lever]), to: show(changed[lever]),
+      instance: instance.toFixed(4) };
+    item.append(TEXT.single.replace(/\{(\w+)\}/g, (_, name) => values[name]), " ", button);
+    button.setAttribute("aria-label", `${TEXT.apply}: ${item.firstChild.textContent}`);
+    return item;
+  }));
 }
 function drawNetwork(problem) {
   byId("network").hidden = !CALIBRATION || Boolean(problem);
@@ -153,6 +208,9 @@ function listen() {
   }
   for (const name of ["batch", "selfPairs", "reduction"])
     byId(name).addEventListener("change", (e) => set({ [name]: e.target.value }));
+  byId("copy-command").addEventListener("click", () => copy(command()));
+  byId("copy-link").addEventListener("click", () => copy(byId("link").href));
+  addEventListener("hashchange", fromFragment);
   byId("diagram").addEventListener("click", (e) => {
     const at = byId("diagram").getBoundingClientRect(), scale = 584 / at.width;
     const x = ((e.clientX - at.left) * scale - PLOT.left) / PLOT.width;
@@ -163,4 +221,4 @@ function listen() {
 }
 axes();
 listen();
-draw();
+fromFragment();

@@ -92,6 +92,7 @@ const THEORY = (() => {
       between_class_variance: Math.max(0, 1 - o.instance - o.view),
       alpha_threshold: none || !(ac < 1) ? null : ac,
       temperature_threshold: none || !(tc > 0 && tc < Infinity) ? null : tc,
+      at_every_temperature: none ? null : tc === 0 ? "collapsed" : tc === Infinity ? "spread" : null,
       view_splitting_threshold: none || !(as > 0) ? null : as,
     };
   }
