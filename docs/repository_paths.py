@@ -1,6 +1,7 @@
 """A hook of MkDocs: the site keeps the repository's paths, so one link holds on both.
 
-README.md is the home page, docs/ stays docs/, and what pages link to outside docs/ comes along.
+docs/ stays docs/, and what pages link to outside docs/ comes along. Two pages have addresses of
+their own: docs/index.md is what the site opens with, README.md stands beside it.
 """
 
 from pathlib import Path
@@ -9,6 +10,7 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
 OUTSIDE = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "configs/*")
+ADDRESSES = {"docs/index.md": "index.html", "README.md": "overview.html"}
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -21,4 +23,6 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         File.generated(config, path.relative_to(root).as_posix(), abs_src_path=str(path))
         for path in (*outside, *inside)
     ]
+    for file in own:
+        file.dest_uri = ADDRESSES.get(file.src_uri, file.dest_uri)
     return Files([*theme, *own])

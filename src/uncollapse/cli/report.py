@@ -22,7 +22,7 @@ SAMPLE = Annotated[int, typer.Option(min=10, max=5000)]
 USE = ("intended_use", "deployed_layer", "approver")
 READING = Fields(
     ReportOptions,
-    ("layer", "columns", "sample", "seed", *USE),
+    ("layer", "columns", "reference", "sample", "seed", *USE),
     {"sample": SAMPLE, "seed": FromZero},
 )
 
@@ -63,8 +63,8 @@ def report_command(
     """Write one page for decision makers.
 
     Verdict, change, gain and cost first; then the numbers for the engineer, and data, seeds and
-    versions for the auditor. The columns, --embedding to --slice, are those of embeddings among
-    the paths. --json prints the decision and where the file is; --format json is the whole record.
+    versions for the auditor. The columns, --embedding to --slice, and the reference are those
+    of embeddings among the paths. --json prints the decision and where the file is; --format json is the whole record.
 
     Example: `uncollapse report runs/before runs/after -o report.html --lang ja`
     """

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uncollapse import records
-from uncollapse.tables import Columns
+from uncollapse.tables import Columns, ReferenceFiles
 
 Floats = NDArray[np.float64]
 
@@ -22,6 +22,7 @@ class ReportOptions:
 
     Attributes:
         columns: What is where in files that do not say it themselves.
+        reference: Another embedding of the same rows, that the judged layer is held against.
         layer: Layer that it is about. [default: the projector where there is one]
         sample: Rows that a picture shows at most.
         seed: Seed of the rows in pictures and of measurements made here.
@@ -42,6 +43,7 @@ class ReportOptions:
     """
 
     columns: Columns = field(default_factory=Columns)
+    reference: ReferenceFiles = field(default_factory=ReferenceFiles)
     layer: str | None = None
     sample: int = 1500
     seed: int = 0

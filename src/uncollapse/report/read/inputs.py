@@ -218,7 +218,7 @@ def _rows(given: tables.Source, inputs: ReportInputs, options: ReportOptions) ->
     """Rows that are no file of this machine."""
     shards = tables.open_shards(given, views=options.columns.instance is not None)
     case = Case(shards[0].path.name, "embeddings")
-    _layers(case, shards, shards[0].path, options)
+    _layers(case, shards, given, options)
     for shard in shards:
         size, digest = shard.fingerprint()
         inputs.sources.append(Source(str(shard.path), "embeddings", size, digest))
@@ -231,9 +231,11 @@ def _measure(case: Case, path: Path, options: ReportOptions) -> None:
     _layers(case, shards, path, options)
 
 
-def _layers(case: Case, shards: list[tables.Shard], path: Path, options: ReportOptions) -> None:
+def _layers(
+    case: Case, shards: list[tables.Shard], source: tables.Source, options: ReportOptions
+) -> None:
     known = {measured.layer for measured in case.measured}
-    for measured, points in measured_rows(shards, path, options, case.prediction, known):
+    for measured, points in measured_rows(shards, source, options, case.prediction, known):
         if measured is not None:
             case.measured.append(measured)
         case.points[points.layer] = points

@@ -11,11 +11,19 @@ import numpy as np
 
 from uncollapse import tables
 from uncollapse.errors import InputError
-from uncollapse.metrics import Accumulator, Measurement, measure
+from uncollapse.metrics import Accumulator, Measurement, measure, measure_files
 from uncollapse.records import Prediction
 from uncollapse.report.inputs_model import Floats, Measured, Points, ReportOptions
 from uncollapse.report.read.picture import Drawn, Integers, picture
-from uncollapse.tables import Columns, Reading, Rows, Shard, label_column
+from uncollapse.tables import (
+    Columns,
+    Reading,
+    ReferenceFiles,
+    Rows,
+    Shard,
+    Source,
+    label_column,
+)
 
 # Embeddings that take more than this as float64 are measured as a stream.
 IN_MEMORY_BYTES = 1 << 28
@@ -56,7 +64,7 @@ class _Roles(NamedTuple):
 
 def measured_rows(
     shards: list[Shard],
-    path: Path,
+    source: Source,
     options: ReportOptions,
     prediction: Prediction | None,
     known: set[str],
@@ -66,6 +74,7 @@ def measured_rows(
     The prediction is of the run's setting, and so for the projector, where the loss is.
     """
     roles = _roles(shards[0], options)
+    path = source if isinstance(source, str | Path) else shards[0].path
     for layer in roles.layers:
         rows = _read(shards, roles, layer, options)
         if not rows.count:
@@ -77,7 +86,10 @@ def measured_rows(
             of_loss = prediction if title in ("projector", "") else None
             # Of the layers beside, the variances are enough: the probe takes most of the time.
             whole = layer == roles.layers[0]
-            measurement = rows.measurement(options.seed, of_loss, title or None, whole=whole)
+            if whole and options.reference != ReferenceFiles():
+                measurement = _against(source, rows, layer, options, of_loss, title or None)
+            else:
+                measurement = rows.measurement(options.seed, of_loss, title or None, whole=whole)
             streamed = rows.state is not None
             used = roles.used(layer)
             measured = Measured(str(path), title, rows.split, measurement, streamed, used)
@@ -214,6 +226,26 @@ class _RowsRead:
             split=split,
             sources=part.sources,
         )
+
+
+def _against(
+    source: Source,
+    rows: _RowsRead,
+    layer: str,
+    options: ReportOptions,
+    prediction: Prediction | None,
+    title: str | None,
+) -> Measurement:
+    """Held against a reference, whose rows are joined as `uncollapse measure` joins them."""
+    return measure_files(
+        source,
+        columns=replace(rows.roles.columns, embedding=layer, label=rows.roles.label),
+        reference=options.reference,
+        prediction=prediction,
+        seed=options.seed,
+        layer=title,
+        split=rows.split or None,
+    )
 
 
 def _labels(part: Rows) -> list[Any]:
