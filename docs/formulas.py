@@ -8,11 +8,16 @@ import re
 
 from latex2mathml.converter import convert
 
-FORMULA = re.compile(r'<(?:div|span) class="arithmatex">\\[\[(](.*?)\\[\])]</(?:div|span)>', re.DOTALL)
+FORMULA = re.compile(
+    r'<(?:div|span) class="arithmatex">\\[\[(](.*?)\\[\])]</(?:div|span)>', re.DOTALL
+)
 
 
 def on_page_content(content: str, **_: object) -> str:
     """Replace each formula that the extension arithmatex marked."""
-    return FORMULA.sub(
-        lambda found: convert(html.unescape(found[1]).strip(), display="block"), content
-    )
+    return FORMULA.sub(_set, content)
+
+
+def _set(found: re.Match[str]) -> str:
+    tex = html.unescape(found[1]).strip().replace("{aligned}", "{align*}")
+    return convert(tex, display="block")

@@ -1,5 +1,6 @@
 """The documentation as a whole: the command line's page is the commands' own, the site builds."""
 
+import itertools
 import os
 import re
 import subprocess
@@ -49,7 +50,21 @@ def test_the_site_builds_without_a_warning_and_fetches_nothing(tmp_path):
     assert answer.returncode == 0, answer.stderr
     built = {page.relative_to(tmp_path).as_posix() for page in tmp_path.rglob("*.html")}
     pages = {f"docs/{page.stem}.html" for page in (ROOT / "docs").glob("*.md")}
-    assert built >= pages | {"index.html", "CHANGELOG.html", "configs/index.html"}
+    pages = pages - {"docs/index.html"} | {"index.html", "overview.html"}
+    assert built >= pages | {"CHANGELOG.html", "configs/index.html"}
+    for name, language in itertools.product(("embeddings", "pilot", "explorer"), ("en", "ja")):
+        assert f"docs/samples/{name}.{language}.html" in built
+    assert "<mfrac>" in (tmp_path / "docs" / "theory.html").read_text("utf-8")
+    assert (tmp_path / "search" / "search_index.js").exists()
     assert (tmp_path / "configs" / "digits.yaml").exists()
     for page in built:
         assert not FETCHED.search((tmp_path / page).read_text("utf-8")), page
+
+
+def test_every_picture_says_what_it_shows_and_stands_in_the_gallery():
+    gallery = (ROOT / "docs" / "gallery.md").read_text("utf-8")
+    for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
+        for text, target in re.findall(r"!\[([^]]*)\]\(([^)]+)\)", page.read_text("utf-8")):
+            assert len(text) > 100, (page.name, target)
+            assert f"figures/{Path(target).name}" in gallery
+            assert f"docs/figures/{Path(target).stem}.py" in gallery

@@ -231,9 +231,11 @@ def test_a_setting_goes_by_a_link_and_by_the_clipboard(browser, folder):
     for button in ("copy-command", "copy-link"):
         browser.find_element(By.ID, button).click()
     command, address = browser.execute_script("return got")
-    assert command.startswith("uncollapse predict --classes 10 ") and "--temperature 0.3" in command
+    assert command.startswith("uncollapse predict --classes 10 ")
+    assert "--temperature 0.3" in command
     assert address == browser.find_element(By.ID, "link").get_attribute("href")
     browser.execute_script("set({alpha: 0})")
     before = shown(browser)["instance"]
     browser.find_element(By.CSS_SELECTOR, "#changes button").click()
-    assert before == 0 and shown(browser)["instance"] == pytest.approx(0.01, abs=1e-5)
+    assert before == 0
+    assert shown(browser)["instance"] == pytest.approx(0.01, abs=1e-5)

@@ -4,10 +4,13 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from uncollapse import Columns, measure_files
 from uncollapse.cli import app, main
+from uncollapse.tables import ReferenceFiles
 
 RUN = CliRunner()
 
@@ -47,6 +50,25 @@ def refused(monkeypatch, capsys, *words):
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     return error
+
+
+def test_embeddings_are_held_against_a_reference_as_measure_holds_them(tmp_path):
+    rng = np.random.default_rng(0)
+    fine = np.arange(400) % 4
+    finer = np.eye(4, 16)[fine] + 0.3 * rng.standard_normal((400, 16))
+    rows = {"embedding": np.eye(2, 8)[fine % 2] + 0.1 * rng.standard_normal((400, 8))}
+    np.savez(tmp_path / "rows.npz", **rows, base=finer, label=fine % 2, kind=fine)
+    given = (tmp_path / "rows.npz", "--reference-embedding", "base", "--fine", "kind")
+    answer = invoke(*given, "--format", "json", "-o", tmp_path / "report.json")
+    assert answer.exit_code == 0, answer.output
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["decision"]["verdict"] == "at-risk"
+    (told,) = (case["measured"][0]["measurement"] for case in report["inputs"]["cases"])
+    columns, beside = Columns(fine="kind"), ReferenceFiles(reference_embedding="base")
+    wanted = measure_files(tmp_path / "rows.npz", columns=columns, reference=beside)
+    assert told["reference"]["retention"]["estimate"] == pytest.approx(
+        wanted.reference.retention.estimate
+    )
 
 
 def test_another_file_is_not_written_over(runs, tmp_path, monkeypatch, capsys):

@@ -64,7 +64,8 @@ def report_command(
 
     Verdict, change, gain and cost first; then the numbers for the engineer, and data, seeds and
     versions for the auditor. The columns, --embedding to --slice, and the reference are those
-    of embeddings among the paths. --json prints the decision and where the file is; --format json is the whole record.
+    of embeddings among the paths. --json prints the decision and where the file is; --format json
+    is the whole record.
 
     Example: `uncollapse report runs/before runs/after -o report.html --lang ja`
     """
