@@ -101,6 +101,9 @@ def test_the_sentence_on_shares_says_where_they_lay():
     ends = [f"{end(lay[lost]):.2f}" for lost in (True, False) for end in (min, max)]
     said = "had lost their finer labels lay at {} to {}, others at {} to {}".format(*ends)
     assert said in SENTENCES["text.not-collapsed.within"]
+    page = " ".join((ROOT / "docs" / "verdict.md").read_text("utf-8").split())
+    ends = [end.removeprefix("0") for end in ends]
+    assert "their own backbone lay at {} to {}, others at {} to {}.".format(*ends) in page
 
 
 def test_the_page_shows_the_stored_numbers():

@@ -60,6 +60,28 @@ def test_an_answer_is_one_screen_whatever_the_data(folder):
     assert all(reason["code"] in whole for reason in record["reasons"])
 
 
+def test_a_reference_is_named_with_how_its_rows_were_joined_and_what_it_cannot_know(folder):
+    vectors, labels, kinds = rows(3)
+    ids = np.arange(len(labels))
+    np.savez("rows.npz", embedding=vectors, label=labels, id=ids)
+    order = np.random.default_rng(1).permutation(len(ids))
+    for name, given in (("ids", {"id": ids[order]}), ("places", {})):
+        np.savez(f"{name}.npz", embedding=vectors[order], **given)
+    words = ("measure", "rows.npz", "--reference")
+    joined = call(*words, "ids.npz").stdout
+    assert "reference ids joined by the id column id" in " ".join(joined.split())
+    # Retention alone calls for nothing, and does not say that nothing can be lost.
+    assert joined.startswith("healthy")
+    assert "nothing to change" not in joined
+    assert "--fine" in joined
+    assert "uncollapse measure rows.npz --reference ids.npz --fail-on at-risk" in joined
+    # A page of the rows alone would have no reference.
+    assert "uncollapse report measured.json" in joined
+    turned = " ".join(call(*words, "places.npz").stdout.split())
+    assert "reference places joined by position" in turned
+    assert "check that the rows of both are in the same order" in turned
+
+
 def test_colour_is_an_addition(folder, monkeypatch):
     vectors, labels, _ = rows(3)
     np.savez("rows.npz", embedding=vectors, label=labels)

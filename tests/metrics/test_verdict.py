@@ -77,6 +77,10 @@ def test_finer_labels_outrank_retention(rng):
     assert codes[0] == "UC210"
     assert ("UC505" in codes) == (found.reference.retention.low > 0.5)
     assert "accuracy" in found.reasons[0].text
+    # Nor is a class healthy by a retention that the finer labels of all of them contradict.
+    kept = [one.retention.low > 0.5 for one in found.reference.classes]
+    assert any(kept)
+    assert {one.verdict for one in found.classes} <= {"not-collapsed", "at-risk"}
 
 
 def test_finer_labels_of_noise_are_no_evidence(rng):

@@ -22,6 +22,7 @@ from uncollapse.records import (
     ReferenceClass,
     Row,
     decimal,
+    sentence,
     severity,
     verdict_word,
 )
@@ -77,8 +78,14 @@ def show_summary(measured: Measurement, asked: Asked, console: Console) -> None:
     )
     if following := _next(measured, asked):
         print_command(following, console)
-    console.print(Hanging(("more", "every number with --details, or a page:")))
-    print_command(asked.line("report"), console)
+    # A page of the rows alone would judge them without what stood beside them here.
+    judged_beside = measured.reference is not None or measured.prediction is not None
+    more = "every number with --details, or a page:"
+    if judged_beside:
+        more = "every number: --details; a page: --json > measured.json, and"
+    console.print(Hanging(("more", more)))
+    command = "uncollapse report measured.json" if judged_beside else asked.line("report")
+    print_command(command, console)
 
 
 def verdict_of(measured: Measurement) -> Text:
@@ -98,6 +105,11 @@ def _measured(measured: Measurement, asked: Asked) -> str:
     parts.append(f"split {shown(given.split, _LONGEST)}" if given.split else "all rows")
     if dropped := sum(given.dropped.values()):
         parts.append(f"{dropped} rows dropped")
+    if (found := measured.reference) is not None:
+        how = ""
+        if found.joined_by != "same file":
+            how = " " + sentence(f"reference.joined.{found.joined_by}", {"key": found.key})
+        parts.append(f"reference {shown(found.name, _LONGEST)}{how}")
     return "; ".join(parts)
 
 
@@ -159,6 +171,8 @@ def _probe(measured: Measurement) -> str | None:
 
 def _also(measured: Measurement) -> Iterator[Row]:
     """Other findings and notes, in a few words each."""
+    if (found := measured.reference) is not None and found.looks_unrelated:
+        yield "also", sentence("reference.unrelated")
     others = [r for r in measured.reasons[1:] if r.code not in _LITTLE and r.code[2] in "125"]
     if others:
         texts = [f"{reason.headline} ({reason.code})" for reason in others[:2]]
@@ -209,7 +223,7 @@ def _advice(measured: Measurement) -> str:
 def _next(measured: Measurement, asked: Asked) -> str:
     """The command that goes with the advice."""
     first = next((r for r in measured.reasons if r.advice and r.code[2] != "5"), None)
-    if first is None:
+    if first is None or first.code == "UC403":
         return asked.line("measure", *asked.beside, "--fail-on", "at-risk")
     if first.code == "UC402":
         return asked.line("measure", "--reference", "OTHER.npz")

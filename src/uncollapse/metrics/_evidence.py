@@ -61,6 +61,12 @@ def evidence_of(
     return Evidence(by_labels.kept, by_labels.reason, (other,))
 
 
+def labels_lost(probe: ReferenceProbe | None, margins: Margins) -> bool:
+    """Whether the finer labels lost more than their margin, by the whole interval."""
+    high = None if probe is None else probe.difference.high
+    return high is not None and high < -margins.fine_loss
+
+
 def retention_values(name: str, retention: Retention, margins: Margins) -> dict[str, Value]:
     """What sentences about retention say."""
     estimate = retention.estimate
@@ -88,7 +94,7 @@ def _by_labels(
     if read is None or read.difference.low is None or read.difference.high is None:
         return None
     least = -margins.fine_loss
-    if read.difference.high < least:
+    if labels_lost(read, margins):
         return Evidence(False, Reason.from_code("UC210", **_label_values(reference, read, margins)))
     if not _predictable(probe):
         return None

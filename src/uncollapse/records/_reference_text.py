@@ -26,7 +26,7 @@ def reference_parts(found: ReferenceComparison) -> Iterator[RenderableType]:
         lines.append(sentence("reference.retention", {"retention": str(kept)}))
         if kept.null is not None:
             lines[-1] += sentence("reference.null", {"null": kept.null})
-            if kept.estimate <= kept.null and found.joined_by == "position":
+            if found.looks_unrelated:
                 lines.append(sentence("reference.unrelated"))
     if found.probe is not None:
         lines.append(probe_line(found.probe))

@@ -91,3 +91,10 @@ class ReferenceComparison(Part):
     dropped: Mapping[str, scalars.Count] = field(default_factory=dict)
     drawn_from: scalars.Count | None = None
     key: str | None = None
+
+    @property
+    def looks_unrelated(self) -> bool:
+        """Whether rows that were joined by position share no more than unrelated ones do."""
+        estimate, null = self.retention.estimate, self.retention.null
+        known = estimate is not None and null is not None
+        return known and estimate <= null and self.joined_by == "position"

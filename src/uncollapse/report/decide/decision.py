@@ -206,8 +206,11 @@ def _called_for(case: Case, measurement: records.Measurement) -> _Called:
     if verdict == "cannot-tell":
         return (), (Message("change.measure-more"),), []
     if verdict not in ("collapsed", "at-risk"):
-        known = "none-called-for" if lookup.is_known(measurement) else "reference"
-        return (), (Message(f"change.{known}"),), []
+        if not lookup.is_known(measurement):
+            return (), (Message("change.reference"),), []
+        code = "" if reason is None else reason.code
+        by_retention = [Message("change.finer-decide")] if code == "UC403" else []
+        return (), (Message("change.none-called-for"), *by_retention), []
     said: list[Message] = []
     gain: list[Message] = []
     if to_do == "restore" and measurement.reference is not None:
@@ -253,7 +256,7 @@ def headline_of(measured: Measured) -> Message:
         values["names"], many = names[:MOST_NAMES], "-many"
     if (reference := measurement.reference) is not None:
         kept, probe = reference.retention, reference.probe
-        shown = Interval(kept.estimate or 0.0, kept.low, kept.high)
+        shown = _not_below_zero(Interval(kept.estimate or 0.0, kept.low, kept.high))
         values |= {"kept": shown, "reference": _plain_name(reference.name)}
         if probe is not None:
             seen = {"shots": probe.shots, "here": probe.embedding, "there": probe.reference}
@@ -269,7 +272,7 @@ def _plain_name(reference: str) -> str:
 
 
 def _not_below_zero(share: Interval) -> Interval:
-    """A share as a manager reads it: an unbiased estimate may lie below zero, no share does."""
+    """A part as a manager reads it: an unbiased estimate may lie below zero, no part does."""
     ends = (None if end is None else max(0.0, end) for end in (share.low, share.high))
     return Interval(max(0.0, share.estimate), *ends)
 
