@@ -61,7 +61,7 @@ def test_an_answer_is_one_screen_whatever_the_data(folder):
 
 
 def test_a_reference_is_named_with_how_its_rows_were_joined_and_what_it_cannot_know(folder):
-    vectors, labels, kinds = rows(3)
+    vectors, labels, _ = rows(3)
     ids = np.arange(len(labels))
     np.savez("rows.npz", embedding=vectors, label=labels, id=ids)
     order = np.random.default_rng(1).permutation(len(ids))

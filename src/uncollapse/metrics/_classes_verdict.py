@@ -69,9 +69,7 @@ def judge_classes(
         yield ClassMeasurement(name, moments.samples, verdict, reason, *estimates)
 
 
-def _by_retention(
-    verdict: Verdict, key: str, kept: bool | None, lost: bool
-) -> tuple[Verdict, str]:
+def _by_retention(verdict: Verdict, key: str, kept: bool | None, lost: bool) -> tuple[Verdict, str]:
     """The verdict of a class and the key of its reason, given whether its structure is kept.
 
     Where finer labels are lost over all classes (they outrank retention), none is healthy by it.

@@ -96,5 +96,6 @@ class ReferenceComparison(Part):
     def looks_unrelated(self) -> bool:
         """Whether rows that were joined by position share no more than unrelated ones do."""
         estimate, null = self.retention.estimate, self.retention.null
-        known = estimate is not None and null is not None
-        return known and estimate <= null and self.joined_by == "position"
+        if estimate is None or null is None:
+            return False
+        return self.joined_by == "position" and estimate <= null
