@@ -116,7 +116,7 @@ def test_a_folder_named_for_values(table, rows, tmp_path):
         partitioning=["kind", "site"],
         partitioning_flavor="hive",
     )
-    columns = Columns(embedding="z", label="kind", slices=("site",))
+    columns = Columns(embedding="z", label="kind", slices=("site",), text=("kind",))
     found = measure_files(tmp_path / "set", columns=columns, drop_invalid=True)
     assert [entry.label for entry in found.classes] == ["-2", "007", "ant", "bee"]
     assert found.conditions.samples == 48

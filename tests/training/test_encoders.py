@@ -113,6 +113,16 @@ def test_order_pairs_what_means_the_same(tmp_path):
         )
 
 
+@pytest.mark.parametrize("before", ["", "encoder."])
+def test_order_pairs_no_tensor_with_one_beside_its_namesake(tmp_path, before):
+    def attention(names):
+        return torch.nn.ModuleDict({name: torch.nn.Linear(4, 4) for name in names})
+
+    state = {f"{before}{k}": v for k, v in attention("kqv").state_dict().items()}
+    with pytest.raises(InputError, match=r"k.weight' where the model has 'q.weight'"):
+        load_weights(attention("qkv"), pt(tmp_path / "w.pt", state), "order")
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -120,7 +130,10 @@ def test_order_pairs_what_means_the_same(tmp_path):
         (lambda state: torch.zeros(3), "Tensor without tensors by name"),
         (lambda state: {k: (v * 99).to(torch.int8) for k, v in state.items()}, "found torch.int8"),
         (lambda state: {k: v * 1j for k, v in state.items()}, "found torch.complex64"),
-        (lambda state: {k: v * float("nan") for k, v in state.items()}, "NaN or infinity"),
+        (lambda state: {k: v * float("nan") for k, v in state.items()}, "NaN, infinity"),
+        (lambda state: {k: v.double() * 1e300 for k, v in state.items()}, "infinite as torch.flo"),
+        (lambda state: {k: v.to("meta") for k, v in state.items()}, "a plain tensor"),
+        (lambda state: {k: v.numpy() for k, v in state.items()}, "a pickle of more than tensors"),
     ],
 )
 def test_files_without_usable_weights(tmp_path, change, words):

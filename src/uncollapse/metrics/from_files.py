@@ -112,7 +112,7 @@ def measure_files(
     if within_options(probe) is None:
         columns = replace(columns, fine=None)
     beside = reference_files(reference)
-    state = merged_states(paths, columns, labels_from, drop_invalid)
+    state = merged_states(paths, columns, labels_from, drop_invalid, split)
     if state is not None and beside is not None:
         raise InputError(
             "embeddings beside a reference",

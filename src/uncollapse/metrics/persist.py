@@ -14,7 +14,7 @@ from uncollapse.metrics._stores import GroupStore
 from uncollapse.metrics.stream import Accumulator
 from uncollapse.samples import CopyCounter
 from uncollapse.storage import beside, check_output, is_stream
-from uncollapse.tables import Columns, Source, open_arrays
+from uncollapse.tables import Columns, Source, open_arrays, part_of
 
 _HEADER = "uncollapse_accumulator"
 Paths = Sequence[Source]
@@ -117,9 +117,9 @@ def load_state(path: str | Path) -> Accumulator:
 
 
 def merged_states(
-    paths: Paths, columns: Columns, labels_from: Paths, drop_invalid: bool
+    paths: Paths, columns: Columns, labels_from: Paths, drop_invalid: bool, split: str | None
 ) -> Accumulator | None:
-    """The saved accumulators as one; None if there are none."""
+    """The saved accumulators as one, of this part where they say theirs; None if there are none."""
     states = [path for path in paths if isinstance(path, str | Path) and _is_state(path)]
     if not states:
         return None
@@ -134,5 +134,11 @@ def merged_states(
     merged = load_state(states[0])
     for path in states[1:]:
         merged.merge(load_state(path))
+    if split and merged.split and (part_of(split) or split) != merged.split:
+        raise InputError(
+            f"saved rows of split {split}",
+            f"those of {merged.split}",
+            "leave --split out, or name the part when the state is saved",
+        )
     merged.drop_invalid = merged.drop_invalid or drop_invalid
     return merged

@@ -90,7 +90,7 @@ def embedded_files(
             target: named_text(
                 rows.slices[target],
                 target in columns.text,
-                first.untyped and target not in about.slices,
+                first.is_untyped(target) and target not in about.slices,
             )
             for target in read
         },
@@ -127,8 +127,7 @@ def _embeddings_of(given: Source) -> Source:
     path = Path(given)
     if (path / "embeddings.parquet").is_file():
         return path / "embeddings.parquet"
-    tables = [*path.glob("*.parquet"), *path.glob("*.npz"), *path.glob("*.arrow")]
-    if tables and not [*path.glob("*.yaml"), *path.glob("*.jsonl")]:
+    if not (path / "config.yaml").is_file():
         return path
     raise InputError(
         f"embeddings.parquet in {path}",

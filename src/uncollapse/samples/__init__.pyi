@@ -5,7 +5,9 @@ from .arrow_values import (
     is_list,
     is_number,
     name_values,
+    refuse_objects,
     stored,
+    without_dictionary,
 )
 from .checks import (
     RowError,
@@ -86,6 +88,7 @@ __all__ = [
     "name_values",
     "raise_fault",
     "refuse_lookalikes",
+    "refuse_objects",
     "row_fault",
     "row_faults",
     "row_hashes",
@@ -104,4 +107,5 @@ __all__ = [
     "usable_reference",
     "vector_faults",
     "with_copies",
+    "without_dictionary",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,7 @@ def arrow_column(values: Any) -> Any:
             "an environment without it",
             "pip install 'uncollapse[measure]'",
         ) from error
+    refuse_objects(values, [getattr(values, "dtype", "")])
     try:
         if not hasattr(values, "__arrow_c_stream__"):
             column = pa.array(values)
@@ -38,13 +40,23 @@ def arrow_column(values: Any) -> Any:
             chunks = values if isinstance(values, pa.ChunkedArray) else pa.chunked_array(values)
             column = chunks.chunk(0) if chunks.num_chunks == 1 else chunks.combine_chunks()
         column.validate(full=True)
-    except (pa.ArrowException, TypeError, ValueError) as error:
+    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
         raise InputError(
             "a column of numbers, names or lists",
             f"a {type(values).__name__} that is none ({error})",
             "give one column, or a whole table in place of the embeddings",
         ) from error
     return column
+
+
+def refuse_objects(values: Any, types: Iterable[Any]) -> None:
+    """Refuse columns of Python objects in polars, which hands out where they lie in memory."""
+    if "Object" in map(str, types):
+        raise InputError(
+            f"columns of names or numbers in {type(values).__name__}",
+            "Python objects (type Object)",
+            "cast them to String",
+        )
 
 
 def arrow_values(values: Any) -> Array:
@@ -61,12 +73,22 @@ def arrow_values(values: Any) -> Array:
     return name_values(column)
 
 
-def name_values(column: Any) -> Array:
-    """A column of names or numbers; missing entries are None."""
+def without_dictionary(column: Any) -> Any:
+    """A column of codes and their names (a Categorical, an Enum) as one of names."""
+    import pyarrow as pa
     import pyarrow.types as kinds
 
-    if kinds.is_dictionary(column.type):
-        column = column.dictionary_decode()
+    if not kinds.is_dictionary(column.type):
+        return column
+    names = column.dictionary
+    if kinds.is_string_view(names.type):  # of which arrow takes none by their codes
+        names = names.cast(pa.large_string())
+    return names.take(column.indices)
+
+
+def name_values(column: Any) -> Array:
+    """A column of names or numbers; missing entries are None."""
+    column = without_dictionary(column)
     if is_number(column.type) and column.null_count == 0:
         return np.asarray(column.to_numpy(zero_copy_only=False))
     return np.array([*column.to_pylist(), None], dtype=object)[:-1]

@@ -20,6 +20,9 @@ Hashes = NDArray[np.uint64]
 
 # Codes of rows without a name, and of those with the label -1.
 MISSING, UNLABELLED = -1, -2
+# Bits of whole numbers in types that numpy does not have; of a float64 2^53.
+_FEW_BITS = {"bfloat16": 8, "float8_e4m3fn": 4, "float8_e5m2": 3}
+_LARGEST_FLOAT = 2.0**53
 _WHOLE = re.compile(r"0|-?[1-9][0-9]{0,30}")
 
 
@@ -50,7 +53,7 @@ def encode(values: Any, what: str, expected: int) -> Codes:
 
     `what` is its name in errors, `expected` the number of rows.
     """
-    array, _ = to_numpy(values)
+    array, type_name = to_numpy(_as_held(values))
     if array.ndim != 1 or len(array) != expected:
         raise InputError(
             f"{what} with one entry for each of the {expected} rows",
@@ -64,6 +67,8 @@ def encode(values: Any, what: str, expected: int) -> Codes:
     missing = np.zeros(expected, dtype=bool)
     if array.dtype.kind == "f":
         missing = np.isnan(array)
+        bits = _FEW_BITS.get(type_name, np.finfo(array.dtype).nmant + 1)
+        _refuse_merged(array[np.abs(array) >= 2.0**bits].tolist(), type_name, what)
     elif array.dtype.kind in "mM":
         missing = np.isnat(array)
     elif array.dtype.kind in "US":
@@ -84,8 +89,7 @@ def label_codes(values: Any, what: str, expected: int) -> Codes:
     Raises:
         InputError: A whole number below -1; text is a name whatever it says.
     """
-    array, _ = to_numpy(values)
-    codes = encode(array, what, expected)
+    codes = encode(values, what, expected)
     number = [isinstance(name, int) and not isinstance(name, bool) for name in codes.names]
     for code, name in enumerate(codes.names):
         if number[code] and name < -1:
@@ -101,6 +105,27 @@ def label_codes(values: Any, what: str, expected: int) -> Codes:
     shift = np.where(codes.codes > gone, codes.codes - 1, codes.codes)
     kept = tuple(name for code, name in enumerate(codes.names) if code != gone)
     return Codes(np.where(codes.codes == gone, UNLABELLED, shift), kept)
+
+
+def _as_held(values: Any) -> Any:
+    """A list as an array of what it holds: of 1 and "1", or 1 and 2.5, numpy makes one type."""
+    if not isinstance(values, list | tuple):
+        return values
+    kinds = set(map(type, values))
+    if len(kinds) > 1 or (kinds == {int} and np.asarray(values).dtype.kind == "f"):
+        return np.array([*values, None], dtype=object)[:-1]
+    return values
+
+
+def _refuse_merged(values: Iterable[float], kind: str, what: str) -> None:
+    """Raise where numbers are so large that one of their type stands for several whole numbers."""
+    large = next((value for value in values if math.isfinite(value)), None)
+    if large is not None:
+        raise InputError(
+            f"names that their type can distinguish in {what}",
+            f"{large:.0f} as {kind}, which stands for several whole numbers",
+            "keep them as integers or as text",
+        )
 
 
 def _encode_integers(array: NDArray[Any]) -> Codes:
@@ -124,6 +149,8 @@ def _encode_objects(array: NDArray[Any], what: str) -> Codes:
         if value is None or value == "" or value != value:
             codes[row] = MISSING
             continue
+        if isinstance(value, float) and abs(value) >= _LARGEST_FLOAT:
+            _refuse_merged([value], "float64", what)
         try:
             # True is no 1.
             key = (isinstance(value, bool), value)
@@ -173,7 +200,7 @@ def _plain(name: Any) -> Any:
     if isinstance(name, float) and name.is_integer():
         return int(name)
     if isinstance(name, bytes):
-        return name.decode("utf-8", "replace")
+        return name.decode("utf-8", "backslashreplace")
     if isinstance(name, np.generic):
         return name.item()
     return name if isinstance(name, (int, float, str, bool)) else str(name)

@@ -46,7 +46,7 @@ class Copies:
 
 
 def row_hashes(matrix: NDArray[Any]) -> Hashes:
-    """64 bits of each row, a function of its bytes alone."""
+    """64 bits of each row, a function of its numbers in their type alone."""
     whole = np.ascontiguousarray(matrix).reshape(len(matrix), math.prod(matrix.shape[1:]))
     width = whole.shape[1] * whole.dtype.itemsize
     words = -(-width // 8)
@@ -54,7 +54,10 @@ def row_hashes(matrix: NDArray[Any]) -> Hashes:
     hashes = np.empty(len(whole), dtype=np.uint64)
     step = max(1, _CHUNK // words)
     for start in range(0, len(whole), step):
-        part = whole[start : start + step].view(np.uint8)
+        part = whole[start : start + step]
+        if part.dtype.kind == "f":
+            part = part + part.dtype.type(0)  # -0.0 is 0.0
+        part = part.view(np.uint8)
         if width % 8:
             part = np.pad(part, ((0, 0), (0, 8 * words - width)))
         mixed = part.view(np.uint64) >> _FOLD  # High bits of numbers alike but for a sign.

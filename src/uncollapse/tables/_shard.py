@@ -37,6 +37,10 @@ class Shard(ABC):
     # Names of the codes of the columns that hold codes; they are read as these names.
     classes: Mapping[str, tuple[str, ...]] = {}
 
+    def is_untyped(self, name: str) -> bool:
+        """Whether a column's names are text because nothing says their type."""
+        return self.untyped
+
     @property
     def about(self) -> str:
         """The JSON that `uncollapse embed` wrote into it; empty without."""

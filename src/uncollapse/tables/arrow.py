@@ -9,7 +9,14 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from uncollapse.errors import InputError
-from uncollapse.samples import VectorColumn, is_list, is_number, name_values, stored
+from uncollapse.samples import (
+    VectorColumn,
+    is_list,
+    is_number,
+    name_values,
+    stored,
+    without_dictionary,
+)
 from uncollapse.tables._shard import Array, Column, Shard, unreadable, without_package
 from uncollapse.tables.huggingface import class_names, names_of_codes
 
@@ -102,8 +109,7 @@ class TableShard(Shard):
                 str(column.type),
                 "name another column, or make one name of each list",
             )
-        if kinds.is_dictionary(column.type):
-            column = column.dictionary_decode()
+        column = without_dictionary(column)
         if name in self.classes and is_number(column.type):  # else what it says is out of date
             where = f"column {name!r} of {self.path}"
             return names_of_codes(column.to_pylist(), self.classes[name], where)

@@ -304,4 +304,4 @@ def _text(name: Any) -> str:
         return ""
     if isinstance(name, float) and name.is_integer():
         return str(int(name))
-    return name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name)
+    return name.decode("utf-8", "backslashreplace") if isinstance(name, bytes) else str(name)

@@ -15,7 +15,8 @@ from uncollapse.errors import InputError, did_you_mean
 from uncollapse.samples import ByRole, encode, label_codes, refuse_lookalikes
 from uncollapse.tables._shard import Array, Column, Shard
 
-_NEGATIVE = re.compile(r"-[1-9][0-9]{0,30}")
+# As whole numbers are written, those of a column with gaps too: -1.0.
+_NEGATIVE = re.compile(r"\s*(-[1-9][0-9]{0,30})(?:\.0*)?\s*")
 _USUAL_EMBEDDINGS = ("embedding", "embeddings", "emb", "features", "feature", "vector", "z", "x")
 _USUAL_LABELS = ("label", "labels", "y", "target", "targets", "class")
 
@@ -102,11 +103,24 @@ def embedding_columns(
     chosen = []
     for asked in (part.strip() for part in embedding.split(",")):
         pattern = any(sign in asked for sign in "*?[") and asked not in names
-        chosen += _family(shard, asked) if pattern else [n for n in names if n == asked]
-    if not chosen:
-        what = f"an embedding column {embedding!r}"
-        raise _missing(shard.path, what, columns, option, embedding)
-    return _only(shard, chosen)
+        taken = _family(shard, asked) if pattern else [asked] * (asked in names)
+        if not taken:
+            raise _missing(shard.path, f"an embedding column {asked!r}", columns, option, asked)
+        chosen += taken
+    return _dimensions(shard, _only(shard, chosen), option)
+
+
+def _dimensions(shard: Shard, chosen: list[str], option: str) -> list[str]:
+    """Several columns, each of which is a dimension of its own."""
+    vectors = [c.name for c in shard.columns if c.kind == "matrix" and c.name in chosen]
+    twice = [name for name in chosen if chosen.count(name) > 1]
+    if len(chosen) > 1 and (vectors or twice):
+        raise InputError(
+            f"single dimensions, each once, where several columns of {shard.path} are named",
+            f"the vectors {vectors[0]!r}" if vectors else f"{twice[0]!r} twice",
+            f"name one column of vectors, or each column of numbers once ({option})",
+        )
+    return chosen
 
 
 def _not_text(shard: Shard, name: str, option: str) -> str:
@@ -210,13 +224,13 @@ def label_column(shard: Shard, embedding: str | None) -> str:
     raise _missing(shard.path, "a label column (--label)", shard.columns, "--label")
 
 
-def roles_of(shard: Shard, columns: Columns, embedding: str | None) -> ByRole[str]:
-    """Column of each role besides the embedding, which lies in the same file or (None) elsewhere.
+def roles_of(shard: Shard, columns: Columns, vectors: Sequence[str]) -> ByRole[str]:
+    """Column of each role besides the embedding, which lies in these columns or (none) elsewhere.
 
     Raises:
-        InputError: A column that is not there, or more than once.
+        InputError: A column that is not there, more than once, or of the embedding.
     """
-    if embedding is not None and shard.path.suffix == ".npy":
+    if vectors and shard.path.suffix == ".npy":
         raise InputError(
             f"labels beside the embeddings in {shard.path}",
             "a single array",
@@ -227,13 +241,20 @@ def roles_of(shard: Shard, columns: Columns, embedding: str | None) -> ByRole[st
         return None if name is None else named_column(shard, name, option=option)
 
     roles = ByRole(
-        labels=named(columns.label, "--label") or label_column(shard, embedding),
+        labels=named(columns.label, "--label")
+        or label_column(shard, vectors[0] if vectors else None),
         instances=named(columns.instance, "--instance"),
         groups=named(columns.group, "--group"),
         fine_labels=named(columns.fine, "--fine"),
         slices={name: named_column(shard, name, option="--slice") for name in columns.slices},
     )
     known = set(roles.all().values())
+    if len(vectors) > 1 and (both := known & {*vectors}):
+        raise InputError(
+            f"embedding columns without another role in {shard.path}",
+            f"{min(both)!r} among {vectors[0]}..{vectors[-1]}",
+            "name the embedding columns with commas between them, or the role's own column",
+        )
     if unused := [name for name in columns.text if named(name, "--text") not in known]:
         raise InputError(
             f"text columns among those that are read of {shard.path} ({', '.join(sorted(known))})",
@@ -267,8 +288,8 @@ def named_text(column: Array, declared: bool, untyped: bool = False) -> Array:
     if not untyped:
         return column
     values = column.tolist()
-    numbers = [row for row, value in enumerate(values) if value and _NEGATIVE.fullmatch(value)]
-    if numbers:
+    written = [value and _NEGATIVE.fullmatch(value) for value in values]
+    if numbers := {row: int(match[1]) for row, match in enumerate(written) if match}:
         column = column.copy()
-        column[numbers] = [int(values[row]) for row in numbers]
+        column[list(numbers)] = list(numbers.values())
     return column

@@ -51,6 +51,10 @@ class CopiedShard(Shard):
         self.columns, self.rows, self.classes = inside.columns, inside.rows, inside.classes
         self.untyped = inside.untyped  # type: ignore[misc]  # of the class elsewhere
 
+    def is_untyped(self, name: str) -> bool:
+        """As in the file."""
+        return self._inside.is_untyped(name)
+
     @property
     def about(self) -> str:
         """As in the file."""

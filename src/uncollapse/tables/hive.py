@@ -46,7 +46,12 @@ class KeyedShard(Shard):
     def __init__(self, inside: Shard, keys: Mapping[str, str | None]) -> None:
         self._inside, self._keys = inside, keys
         self.path, self.rows, self.classes = inside.path, inside.rows, inside.classes
+        self.untyped = inside.untyped  # type: ignore[misc]  # of the class elsewhere
         self.columns = [*inside.columns, *(Column(name, "name", (), "folder") for name in keys)]
+
+    def is_untyped(self, name: str) -> bool:
+        """The name of a folder has no type; the rest is as in the file."""
+        return name in self._keys or self._inside.is_untyped(name)
 
     @property
     def about(self) -> str:
@@ -57,6 +62,10 @@ class KeyedShard(Shard):
     def size(self) -> float:
         """That of the file."""
         return self._inside.size
+
+    def fingerprint(self) -> tuple[int, str]:
+        """Those of the file."""
+        return self._inside.fingerprint()
 
     def read(
         self, vectors: Sequence[str], names: Sequence[str], batch: int, fill_ragged: bool = False

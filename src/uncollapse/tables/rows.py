@@ -154,7 +154,7 @@ class Reading:
     def _together(self) -> Iterator[Rows]:
         for shard in self.shards:
             vectors = self._dimensions(shard)
-            columns = roles_of(shard, self._roles, vectors[0])
+            columns = roles_of(shard, self._roles, vectors)
             declared = self._as_text(shard)
             for place, part in self._read(shard, vectors, columns):
                 names = _names(part, columns, place, declared)
@@ -199,9 +199,7 @@ class Reading:
 
     def _all_named(self) -> Iterator[Names]:
         for shard in self.others or self.shards:
-            vectors = None
-            if not self.others:
-                vectors = embedding_columns(shard, self.columns.embedding)[0]
+            vectors = [] if self.others else embedding_columns(shard, self.columns.embedding)
             columns, declared = roles_of(shard, self._roles, vectors), self._as_text(shard)
             for place, part in self._read(shard, [], columns):
                 yield _names(part, columns, place, declared)
@@ -212,7 +210,7 @@ class Reading:
 
         def declared(column: Array, role: str, name: str) -> Array:
             label = role in ("labels", "fine_labels")
-            column = named_text(column, name in self.columns.text, shard.untyped and label)
+            column = named_text(column, name in self.columns.text, shard.is_untyped(name) and label)
             if role != "labels" or not embedded:
                 return column
             # `uncollapse embed` writes no label for the rows that its data have as unlabelled.

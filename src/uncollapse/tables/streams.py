@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from uncollapse.errors import InputError
-from uncollapse.samples import is_arrow
+from uncollapse.samples import is_arrow, refuse_objects
 from uncollapse.tables.arrow import TableShard
 
 # Bytes of a stream that are held, so that it can be read again; one that is longer is read once.
@@ -185,6 +185,7 @@ def _reader(given: Any) -> Any:
 
     if isinstance(given, Batches):
         return given.reader()
+    refuse_objects(given, getattr(given, "dtypes", ()))
     try:
         if isinstance(given, pa.RecordBatchReader):
             return given
@@ -192,7 +193,7 @@ def _reader(given: Any) -> Any:
             return pa.RecordBatchReader.from_stream(given)
         batch = pa.record_batch(given)
         return pa.RecordBatchReader.from_batches(batch.schema, [batch])
-    except (pa.ArrowException, TypeError, ValueError) as error:
+    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
         raise InputError(
             f"a table of columns in {_name(given)}",
             f"what is none ({error})",

@@ -22,6 +22,6 @@ def used_columns(
     shard = open_shards(paths[:1], views=views)[0]
     vectors = embedding_columns(shard, columns.embedding)
     other = open_shards(labels_from[:1], views=views)[0] if labels_from else None
-    roles = roles_of(other or shard, columns, None if other else vectors[0])
+    roles = roles_of(other or shard, columns, [] if other else vectors)
     embedding = vectors[0] if len(vectors) == 1 else f"{vectors[0]}..{vectors[-1]}"
     return replace(columns, embedding=embedding, label=roles.labels)

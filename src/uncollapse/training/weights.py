@@ -53,7 +53,7 @@ def _by_order(
     tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor], path: Path
 ) -> dict[str, Tensor]:
     """The file's tensors by the model's names; refused where the pairs do not mean the same."""
-    if path.suffix == ".safetensors":
+    if path.suffix.lower() == ".safetensors":
         raise InputError(
             "weights that have an order, for match: order",
             f"{path}, and a safetensors file has none (it is sorted when it is written)",
@@ -66,6 +66,7 @@ def _by_order(
             f"{len(names)} tensors in {path}", f"{len(given)}", "give weights of this model"
         )
     pairs = list(zip(names, given, strict=False))
+    present = {name.rpartition(".")[0] for name in names}
     modules: dict[str, str] = {}
     partners: dict[str, str] = {}
     for name, other in pairs:
@@ -75,13 +76,23 @@ def _by_order(
         )
         same_module = modules.setdefault(module, other_module) == other_module
         same_module &= partners.setdefault(other_module, module) == module
-        if last != other_last or not same_module:
+        if last != other_last or not same_module or _another(module, other_module, present):
             raise InputError(
                 f"weights in {path} in the model's order",
                 f"{other!r} where the model has {name!r}",
                 "rename the tensors to the model's names and use match: name",
             )
     return {name: tensors[other] for name, other in pairs}
+
+
+def _another(module: str, other: str, present: set[str]) -> bool:
+    """Whether a name of the file is that of another module beside the model's: key for query.
+
+    Numbers say nothing: what is left out between two layers moves them.
+    """
+    parent, dot, mine = module.rpartition(".")
+    theirs = other.rpartition(".")[2]
+    return theirs != mine and not theirs.isdecimal() and f"{parent}{dot}{theirs}" in present
 
 
 def _check_tensor(given: Tensor, wanted: Tensor, where: str) -> None:
@@ -97,12 +108,12 @@ def _check_tensor(given: Tensor, wanted: Tensor, where: str) -> None:
             f"{given.dtype}",
             "give weights as they were trained: quantised ones must be dequantised first",
         )
-    if given.is_quantized or given.layout != torch.strided:
+    if given.is_quantized or given.layout != torch.strided or given.is_meta:
         raise InputError(f"a plain tensor for {where}", "a packed one", "save dense float tensors")
-    if given.is_floating_point() and not bool(torch.isfinite(given).all()):
+    if given.is_floating_point() and not bool(torch.isfinite(given.to(wanted.dtype)).all()):
         raise InputError(
             f"finite numbers for {where}",
-            "NaN or infinity",
+            f"NaN, infinity, or what is infinite as {wanted.dtype}",
             "take a checkpoint from before the training diverged",
         )
 
@@ -145,11 +156,13 @@ def _tensors(path: Path) -> dict[str, Tensor]:
     try:
         state: Any = (
             load_file(path)
-            if path.suffix == ".safetensors"
+            if path.suffix.lower() == ".safetensors"
             else torch.load(path, map_location="cpu", weights_only=True)
         )
     except (*_UNREADABLE, SafetensorError) as error:
         reason = " ".join(str(error).split())[:120]
+        if isinstance(error, UnpicklingError):  # torch's own text advises to load it all the same
+            reason = "a pickle of more than tensors, or a damaged one"
         raise InputError(
             f"weights in {path} that load without unpickling", reason, "save them as safetensors"
         ) from error

@@ -67,7 +67,11 @@ def table_source(
     return DataSource(
         columns={
             name: _names(
-                config, name, values, f"column {name!r} of {table.path}", table.fullest.untyped
+                config,
+                name,
+                values,
+                f"column {name!r} of {table.path}",
+                table.fullest.is_untyped(name),
             )
             for name, values in read.names.items()
         },
