@@ -12,7 +12,7 @@ import stat
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -56,6 +56,8 @@ def beside(path: Path) -> Iterator[Path]:
             with suppress(OSError):
                 part.unlink(missing_ok=True)
     except OSError as error:
+        if isinstance(error, BrokenPipeError) and is_stream(path):
+            raise  # who read it has left, and needs no sentence
         raise unwritable(path, error) from error
 
 
@@ -88,10 +90,16 @@ def is_stream(path: Path) -> bool:
     return _STREAMS.fullmatch(str(path)) is not None
 
 
-def check_output(path: Path) -> None:
-    """Refuse, before anything is computed, a place that cannot be written to as a file."""
-    if not is_stream(path):
-        _target(path)
+def check_output(path: Path, read: Iterable[object] = ()) -> None:
+    """Refuse, before anything is computed, a place that is no file, or a file that is read."""
+    target = None if is_stream(path) else _target(path)
+    if target is None or not target.exists():
+        return
+    for source in read:
+        if isinstance(source, str | Path) and Path(source).exists() and target.samefile(source):
+            raise InputError(
+                "an output beside what is read", f"{path} for both", "choose another place with -o"
+            )
 
 
 def _target(path: Path) -> Path | None:

@@ -6,6 +6,8 @@ import subprocess
 import sys
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from command_line import call
@@ -49,6 +51,22 @@ def test_a_closed_pipe_ends_quietly_and_is_no_finding():
     setting = "predict --classes 3 --per-class 4 --alpha 0.2 --temperature 0.2"
     done = shell(f"{MODULE} {setting} | true; echo ${{PIPESTATUS[0]}}")
     assert (done.stdout, done.stderr) == (b"141\n", b"")
+    done = shell(f"{MODULE} explore -o - | true; echo ${{PIPESTATUS[0]}}")
+    assert done.stdout == b"141\n"
+    assert b"error" not in done.stderr
+
+
+def test_what_is_read_is_never_written_over(rows, tmp_path):
+    table = tmp_path / "rows.parquet"
+    pq.write_table(pa.table({"z": np.eye(20, 4).tolist(), "label": [0, 1] * 10}), table)
+    before = rows.read_bytes(), table.read_bytes()
+    for words in (
+        ("probe", str(rows), "-o", str(rows)),
+        ("measure", str(table), "--rows", str(table)),
+    ):
+        done = call(*words)
+        assert (done.returncode, "an output beside what is read" in done.stderr) == (2, True)
+    assert (rows.read_bytes(), table.read_bytes()) == before
 
 
 def test_no_stream_costs_the_answer(rows):

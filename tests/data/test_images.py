@@ -1,6 +1,9 @@
 """Image files and folders: nothing of a picture is lost unsaid, nothing but pixels is opened."""
 
 import os
+import struct
+import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -46,6 +49,48 @@ def test_more_than_eight_bits_need_their_range(tmp_path, values, span):
     data = load(block | {"image": {"range": span}})
     assert data.inputs.read(np.array([0]))[0, 0].tolist() == [[0, 255], [128, 1]]
     assert data.description.notes[:1] == ["1 distinct images of 8"]
+
+
+def sixteen_bits(path, row):
+    """A PNG in colour whose channels hold 12 bits of 16."""
+    pixels = np.random.default_rng(row).integers(0, 4096, (6, 12)).astype(">u2")
+    lines = b"".join(b"\0" + line.tobytes() for line in pixels)
+    header = struct.pack(">IIBBBBB", 4, 6, 16, 2, 0, 0, 0)
+    parts = ((b"IHDR", header), (b"IDAT", zlib.compress(lines)), (b"IEND", b""))
+    whole = b"".join(
+        struct.pack(">I", len(part)) + kind + part + struct.pack(">I", zlib.crc32(kind + part))
+        for kind, part in parts
+    )
+    Path(f"{path}.png").write_bytes(b"\x89PNG\r\n\x1a\n" + whole)
+
+
+def twelve_bits(path, row):
+    pixels = np.random.default_rng(row).integers(0, 4096, (6, 12)).astype(">u2")
+    Path(f"{path}.ppm").write_bytes(b"P6 4 6 4095\n" + pixels.tobytes())
+
+
+@pytest.mark.parametrize("save", [sixteen_bits, twelve_bits])
+def test_more_than_eight_bits_of_a_colour_are_refused(tmp_path, save):
+    block = two_classes(tmp_path, save)
+    for options in ({}, {"image": {"range": (0, 4095)}}):
+        with pytest.raises(InputError, match="16 bits a channel in colour"):
+            load(block | options)
+
+
+def test_directories_of_parts_and_others_are_no_classes(tmp_path):
+    def save(path, row):
+        Image.fromarray(noise(row)).save(f"{path}.png")
+
+    for part in ("train", "Test"):
+        two_classes(tmp_path / part, save)
+    save(tmp_path / "train/stray", 9)
+    block = {"source": "image-folder", "path": str(tmp_path)}
+    data = load(block)
+    assert data.label_names == ("a", "b")
+    assert "left out: 1 image(s) beside the directories of classes" in data.description.notes
+    two_classes(tmp_path / "extra", save)
+    with pytest.raises(InputError, match="'extra' beside them"):
+        load(block)
 
 
 def with_alpha(path, row):

@@ -4,6 +4,7 @@ import time
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -172,6 +173,8 @@ def test_impossible_configurations_are_refused(block):
         np.array([0, 0, -100, -100]),
         np.array([2**63 + 5] * 2 + [1] * 2, np.uint64),
         np.array([[0, 0], [1, 1]]),
+        np.ma.array([0, 0, 1, 1], mask=[0, 0, 1, 1]),
+        torch.tensor([0.0, 0.0, 1.0, 1.0], requires_grad=True),
     ],
 )
 @pytest.mark.parametrize("sampler", ["shuffled", "balanced"])

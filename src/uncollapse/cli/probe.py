@@ -13,7 +13,7 @@ from uncollapse.cli._setting import FromZero, Json, OptionalOutput, WholeNumbers
 from uncollapse.errors import InputError
 from uncollapse.probes import ProbeColumns, ProbeOptions, embedded_files, probe
 from uncollapse.records import show_probe
-from uncollapse.storage import write_text
+from uncollapse.storage import check_output, write_text
 from uncollapse.tables import Query
 
 COLUMNS = Fields(ProbeColumns, ("layers", "targets", "label", "group", "split", "text"))
@@ -54,6 +54,8 @@ def probe_command(
     """
     options = ProbeOptions(**settings | {"shots": _shots(settings["shots"])})
     columns = ProbeColumns(**reading)
+    if output is not None:
+        check_output(output, [*(files or []), *downstream])
     embedded = embedded_files(rows_of(files, query), columns)
     elsewhere = replace(
         columns, layers=tuple(embedded.layers), targets=(), label=None, group=None, text=()

@@ -80,11 +80,27 @@ def shown_size(image: Image.Image) -> tuple[int, int]:
 
 def eight_bits(image: Image.Image, options: ImageOptions) -> Image.Image:
     """The picture as it is shown, in grey or RGB with eight bits a channel, without alpha."""
+    if _is_deep(image):
+        raise ValueError(
+            "16 bits a channel in colour, of which eight would be read: save it with eight bits "
+            "a channel, scaled from its own range"
+        )
     image.load()
     image = ImageOps.exif_transpose(image)  # a TIFF is turned already, and says so
     if image.mode == "F" or image.mode.startswith("I"):
         return _scaled(image, options.range)
     return _without_alpha(image, options) if image.has_transparency_data else image
+
+
+def _is_deep(image: Image.Image) -> bool:
+    """Whether the file has more bits of a colour than the mode that Pillow reads it in."""
+    if image.mode == "F" or image.mode.startswith("I"):
+        return False
+    plans = [tile[3] for tile in getattr(image, "tile", [])]  # how each part is decoded
+    words = [word for plan in plans for word in (plan if isinstance(plan, tuple) else (plan,))]
+    if image.format == "PPM":  # the largest value that a channel has
+        return any(isinstance(word, int) and word > 255 for word in words)
+    return any(";16" in str(word) for word in words)
 
 
 def _scaled(image: Image.Image, span: tuple[float, float] | None) -> Image.Image:

@@ -244,7 +244,7 @@ def make_sampler(
         >>> sampler.coverage(0).text
         'epoch 0 reaches 10 of 10 rows; 2 places repeat a row'
     """
-    codes = _class_codes(np.asarray(labels))
+    codes = _class_codes(labels)
     if config.sampler == "shuffled":
         size = len(codes) if config.size == "full" else config.size or 256
         if not 0 < size <= len(codes):
@@ -277,9 +277,12 @@ def make_sampler(
     return _ByClass(codes, seed, per_class, classes, restart=config.sampler == "class-aware")
 
 
-def _class_codes(labels: NDArray[Any]) -> Integers:
+def _class_codes(given: Any) -> Integers:
     """The labels as int64, if they are what the losses take: whole numbers from 0, or -1."""
     expected = "labels of shape (N,) and an integer dtype, 0 or more, or -1 for unlabelled"
+    if np.ma.is_masked(given):
+        raise InputError(expected, "masked entries", "mark rows without a label by -1")
+    labels = np.asarray(given.detach().cpu() if hasattr(given, "detach") else given)
     if labels.ndim != 1 or labels.dtype.kind not in "iub":
         given = f"dtype {labels.dtype}, shape {labels.shape}"
         raise InputError(expected, given, "number the classes from 0")

@@ -190,11 +190,21 @@ def _first_pass(
     with torch.no_grad(), buffers_restored(bare), _silent(parallels):
         for chunk in chunks:
             states.append(RandomState.now(devices))
-            parts.append(call(bare, chunk))
+            parts.append(_embeddings(call(bare, chunk)))
     # Under autocast the first pass has cached casted weights that know no gradient.
     torch.clear_autocast_cache()
     sizes = [len(part) for part in parts]
     return _FirstPass(encoder, chunks, call, parallels, states, sizes, torch.cat(parts))
+
+
+def _embeddings(given: object) -> Tensor:
+    if not isinstance(given, Tensor):
+        raise InputError(
+            "an encoder that gives a tensor of embeddings",
+            type(given).__name__,
+            "take them out by embed=lambda encoder, chunk: encoder(chunk)[...]",
+        )
+    return given
 
 
 def _read_chunks(chunks: Iterable[Chunk]) -> tuple[Chunk, ...]:

@@ -107,11 +107,12 @@ def measure_files(
         'collapsed'
     """
     columns, paths = columns or Columns(), sources_of(paths)
+    beside = reference_files(reference)
     if rows_to is not None:
-        check_table(rows_to, stream)
+        read = [*paths, *labels_from, None if beside is None else beside.reference]
+        check_table(rows_to, stream, read)
     if within_options(probe) is None:
         columns = replace(columns, fine=None)
-    beside = reference_files(reference)
     state = merged_states(paths, columns, labels_from, drop_invalid, split)
     if state is not None and beside is not None:
         raise InputError(

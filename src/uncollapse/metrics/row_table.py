@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -155,13 +155,13 @@ def row_table(
     )
 
 
-def check_table(path: Path, stream: bool | None = False) -> None:
+def check_table(path: Path, stream: bool | None = False, read: Iterable[object] = ()) -> None:
     """Refuse a file that cannot be written before anything is read, and rows that are not held."""
     if path.suffix != ".parquet":
         raise InputError("a file *.parquet for the rows", str(path), "rename it")
     if stream:
         raise InputError("rows in memory, to look at them", "a stream", "leave out --stream")
-    check_output(path)
+    check_output(path, read)
 
 
 def table_of(

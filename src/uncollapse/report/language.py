@@ -12,7 +12,7 @@ from importlib.resources import files
 from importlib.util import find_spec
 from typing import Any, Literal, get_args
 
-from uncollapse.errors import InputError
+from uncollapse.errors import InputError, shown
 from uncollapse.records import Message, SettingChange, group_of
 from uncollapse.report.numbers import SpokenNumbers
 
@@ -197,7 +197,7 @@ def short(text: object, most: int = 60) -> str:
 
     Names of runs differ at their ends as often as at their beginnings.
     """
-    plain = " ".join(str(text).split())
+    plain = shown(" ".join(str(text).split()))
     if len(plain) <= most:
         return plain
     end = (most - 1) // 2

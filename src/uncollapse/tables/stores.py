@@ -68,7 +68,11 @@ def from_qdrant(
     schema = pa.schema(
         [("id", pa.string() if isinstance(first[0].id, str) else pa.int64())]
         + [(name, pa.list_(pa.float32())) for name in names]
-        + [(key, pa.scalar(value).type) for key, value in plain.items() if key not in names]
+        + [
+            (key, pa.int64() if type(value) is int else pa.scalar(value).type)
+            for key, value in plain.items()
+            if key not in names
+        ]
     )
 
     def batches() -> Iterator[Any]:
@@ -126,7 +130,7 @@ def _batch(columns: Mapping[str, list[Any]], schema: Any, where: str) -> Any:
     for field in schema:
         try:
             arrays.append(pa.array(columns[field.name], field.type))
-        except (pa.ArrowException, TypeError) as error:
+        except (pa.ArrowException, TypeError, OverflowError) as error:
             raise InputError(
                 f"values of type {field.type} at {field.name!r} in {where}",
                 f"another ({error})",

@@ -31,7 +31,11 @@ class _LeftOut:
 
 
 def _directories(folder: Path, left_out: _LeftOut) -> list[Path]:
-    inside = sorted(d for d in folder.iterdir() if d.is_dir())
+    everything = sorted(folder.iterdir())
+    inside = [d for d in everything if d.is_dir()]
+    beside = [f.name for f in everything if not f.is_dir() and not f.name.startswith(".")]
+    if images := sum(Path(name).suffix.lower() in image_suffixes() for name in beside):
+        left_out.counts["image(s) beside the directories of classes"] += images
     hidden = [d for d in inside if d.name.startswith(".")]
     if hidden:
         left_out.counts["hidden folder(s)"] += len(hidden)
@@ -68,7 +72,15 @@ def _images_under(folder: Path, root: Path, left_out: _LeftOut) -> list[Path]:
 def _class_directories(folder: Path, left_out: _LeftOut) -> list[tuple[Path, str]]:
     """Class directories, and their part where the folder has parts."""
     top = _directories(folder, left_out)
-    if any(d.name.lower().startswith("train") for d in top) and all(part_of(d.name) for d in top):
+    parts = {part_of(d.name) for d in top}
+    if "" in parts and len(parts) > 2:
+        odd = next(d.name for d in top if not part_of(d.name))
+        raise InputError(
+            f"directories of parts alone (train, validation, test), or of classes, in {folder}",
+            f"{odd!r} beside them",
+            "move it out, or name it as a part",
+        )
+    if top and "" not in parts:
         return [(inner, d.name) for d in top for inner in _directories(d, left_out)]
     return [(d, "") for d in top]
 

@@ -262,6 +262,8 @@ def as_tensor(name: str, ids: Ids) -> Tensor:
     if not isinstance(ids, np.ndarray | list | tuple):
         expected = f"{name} as a tensor, an array or a list of whole numbers"
         raise InputError(expected, type(ids).__name__, f"give torch.as_tensor({name})")
+    if np.ma.is_masked(ids):
+        raise InputError(f"{name} of whole numbers", "masked entries", "mark them by -1")
     if len(ids) and not isinstance(ids, np.ndarray) and all(isinstance(i, Tensor) for i in ids):
         ids = [i.item() if i.numel() == 1 else i.tolist() for i in ids]
     try:
