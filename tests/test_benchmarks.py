@@ -19,6 +19,10 @@ FOLDER = Path(__file__).parent.parent / "benchmarks"
     [
         ("loss.py --sizes 64 --classes 4 --repeats 1 --no-memory", "slowest / fastest"),
         (
+            "loss_gpu.py --device cpu --sizes 64 --dimensions 16 --seconds 1",
+            "| 64 | 16 | float32 | auto",
+        ),
+        (
             "measure.py --rows 4000 --classes 4 --repeats 1 --format parquet",
             "relative to sum parts",
         ),

@@ -153,5 +153,13 @@ def test_it_has_second_derivatives():
 
 def test_it_has_every_convention_of_the_loss():
     ours, reference = (inspect.signature(f).parameters for f in (supcl_loss, reference_supcl))
-    computed = {"gather", "process_group", "tile_size", "degenerate", "backend", "checks"}
+    computed = {
+        "gather",
+        "process_group",
+        "tile_size",
+        "degenerate",
+        "backend",
+        "checks",
+        "precision",
+    }
     assert {name: p for name, p in ours.items() if name not in computed} == dict(reference)

@@ -6,7 +6,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from uncollapse.losses._engine.arguments import Backend, Checks, Degenerate, Options
+from uncollapse.losses._engine.arguments import Backend, Checks, Degenerate, Options, Precision
 from uncollapse.losses._engine.beside import ClassWeights, compute_kept
 from uncollapse.losses._engine.objective import compute
 from uncollapse.losses.degenerate import warn_of
@@ -30,6 +30,7 @@ def supcl_operator(
     tile_size: int | None,
     backend: str,
     checks: str | None,
+    precision: str,
     with_gradient: bool,
 ) -> tuple[Tensor, Tensor]:
     """The loss and its gradient in the embeddings, which is empty where it is not asked for."""
@@ -47,6 +48,7 @@ def supcl_operator(
         degenerate=cast(Degenerate, degenerate),
         backend=cast(Backend, backend),
         checks=cast(Checks | None, checks),
+        precision=cast(Precision, precision),
     )
     _, computed = compute(
         embeddings, labels, instances, definition, options, with_gradient=with_gradient

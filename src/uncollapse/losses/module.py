@@ -17,6 +17,7 @@ from uncollapse.losses._engine.arguments import (
     Degenerate,
     Ids,
     Options,
+    Precision,
     as_tensor,
     check_number,
 )
@@ -30,7 +31,7 @@ from uncollapse.losses.supcl import SupCLTerms, supcl_definition, supcl_terms
 from uncollapse.losses.temperature import LearnableTemperature, checked_bounds
 from uncollapse.records import AnchorsWithoutPositives, Conventions, OneClass, Reduction, SelfPairs
 
-# Those after the batch; the last four say how the loss is computed, not which it is.
+# Those after the batch; the last five say how the loss is computed, not which it is.
 _ARGUMENTS = tuple(signature(supcl_terms).parameters)[3:]
 
 
@@ -107,6 +108,7 @@ class SupCLLoss(nn.Module):
         temperature_bounds: tuple[float, float] = (0.01, 1.0),
         backend: Backend = "auto",
         checks: Checks | None = None,
+        precision: Precision = "exact",
     ) -> None:
         super().__init__()
         Conventions(self_pairs, reduction, anchors_without_positives, one_class)
@@ -124,6 +126,7 @@ class SupCLLoss(nn.Module):
             track=track,
             backend=backend,
             checks=checks,
+            precision=precision,
         )
         if isinstance(temperature, nn.Parameter):
             self.temperature_bounds = checked_bounds(value, temperature_bounds)
@@ -141,6 +144,7 @@ class SupCLLoss(nn.Module):
         self.track = track
         self.backend = backend
         self.checks = checks
+        self.precision = precision
         self.keep = check_number("keep", keep, 0.0, 1e6)
         self.last = None
         self.degenerate_batches = 0
@@ -255,7 +259,11 @@ class SupCLLoss(nn.Module):
         loss: Tensor
         prepared = self._prepared
         is_as_made = prepared is not None and prepared[0] == self._given()
-        if prepared is not None and is_as_made and is_traceable(embeddings, prepared[2]):
+        if (
+            prepared is not None
+            and is_as_made
+            and is_traceable(embeddings, prepared[1], prepared[2])
+        ):
             loss = evaluate(embeddings, labels, instances, prepared[1], prepared[2]).loss
         else:
             loss = supcl_operator(
@@ -273,6 +281,7 @@ class SupCLLoss(nn.Module):
                 self.tile_size,
                 self.backend,
                 self.checks,
+                self.precision,
                 with_gradient,
             )[0]
         if self.keep and reference is not None and labels is not None:
@@ -309,12 +318,13 @@ class SupCLLoss(nn.Module):
             track=self.track,
             backend=self.backend,
             checks=self.checks,
+            precision=self.precision,
         )
         return self._given(), supcl_definition(self.alpha, conventions), options
 
     def extra_repr(self) -> str:
         """The arguments that define the loss."""
-        names = (*_ARGUMENTS[:-4], "keep") if self.keep else _ARGUMENTS[:-4]
+        names = (*_ARGUMENTS[:-5], "keep") if self.keep else _ARGUMENTS[:-5]
         values = {name: getattr(self, name) for name in names}
         values["temperature"] = _value(self.temperature)
         return ", ".join(f"{name}={value!r}" for name, value in values.items())

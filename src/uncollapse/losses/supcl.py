@@ -15,6 +15,7 @@ from uncollapse.losses._engine.arguments import (
     Degenerate,
     Ids,
     Options,
+    Precision,
     check_number,
     read_samples,
     read_temperature,
@@ -150,6 +151,7 @@ def supcl_loss(
     tile_size: int | None = None,
     backend: Backend = "auto",
     checks: Checks | None = None,
+    precision: Precision = "exact",
 ) -> Tensor:
     """Supervised contrastive loss with a self-supervised share against class collapse.
 
@@ -196,6 +198,7 @@ def supcl_loss(
             (docs/loss.md); `SupCLTerms.backend` says which it was.
         checks: When the values of a batch are looked at, for which the host waits: "now",
             "deferred" to a later call, or "off"; None is "now" on a CPU and "deferred" elsewhere.
+        precision: What products are made of: "exact" or "fast" (docs/loss.md); tiles are exact.
 
     Returns:
         Scalar in nats; float32, or float64 for float64 embeddings.
@@ -231,6 +234,7 @@ def supcl_loss(
         learned is not None,
         backend=backend,
         checks=checks,
+        precision=precision,
     )
     evaluated = evaluate(embeddings, labels, instances, definition, options, learned)
     if evaluated.lacks is not None:
@@ -326,6 +330,7 @@ def supcl_terms(
     tile_size: int | None = None,
     backend: Backend = "auto",
     checks: Checks | None = None,
+    precision: Precision = "exact",
 ) -> SupCLTerms:
     """`supcl_loss` with its two terms apart, for logging, at no extra cost.
 
@@ -358,6 +363,7 @@ def supcl_terms(
         track,
         backend,
         checks,
+        precision,
     )
     evaluated = evaluate(embeddings, labels, instances, definition, options, learned)
     supervised, self_supervised = evaluated.values

@@ -27,9 +27,11 @@ _INTEGERS = {torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torc
 Ids = Tensor | NDArray[Any] | Sequence[Any]
 Degenerate = Literal["error", "zero"]
 # How a loss is computed: `choice` says which is taken where.
-Backend = Literal["auto", "dense", "tiled"]
+Backend = Literal["auto", "dense", "tiled", "fused"]
 # When values are looked at: in the call, in a later one, or never.
 Checks = Literal["now", "deferred", "off"]
+# What products are made of: see `fused`.
+Precision = Literal["exact", "fast"]
 
 
 class DegenerateBatchError(InputError):
@@ -50,10 +52,12 @@ class Options:
     track: bool = False  # Whether sums over classes are handed out.
     backend: Backend = "auto"
     checks: Checks | None = None  # None: now on a CPU, deferred elsewhere.
+    precision: Precision = "exact"
 
     def __post_init__(self) -> None:
         check_choice("degenerate", self.degenerate, Degenerate)
         check_choice("backend", self.backend, Backend)
+        check_choice("precision", self.precision, Precision)
         if self.checks is not None:
             check_choice("checks", self.checks, Checks)
         temperature = check_number("temperature", self.temperature, 1e-6, 1e6)

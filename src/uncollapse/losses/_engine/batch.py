@@ -146,7 +146,7 @@ def read_batch(
     def read(together: bool) -> tuple[Samples, tuple[Tensor, bool]]:
         samples = read_samples(embeddings, labels, instances, allow_empty=together, look=False)
         rows = samples.embeddings
-        backend = choose(options, rows, len(rows))
+        backend = choose(definition, options, rows, len(rows))
         look = looks(options, backend, rows.device, together=together)
         if look and len(rows):
             check_least(int(samples.labels.min()))
@@ -155,7 +155,7 @@ def read_batch(
 
     samples, (scales, look), processes = read_together(read, definition, options)
     count = len(samples.embeddings) if processes is None else sum(processes.sizes)
-    backend = choose(options, samples.embeddings, count)
+    backend = choose(definition, options, samples.embeddings, count)
     return Checked(options, samples, scales, processes, backend, look)
 
 
@@ -193,7 +193,7 @@ def _fingerprint(loss: object, options: Options) -> int:
     """Equal for equal losses, whatever the process and the machine."""
     said = (
         (options.temperature, options.learned),
-        (options.normalize, options.degenerate, options.backend),
+        (options.normalize, options.degenerate, options.backend, options.precision),
         loss,
     )
     return zlib.crc32(repr(said).encode())

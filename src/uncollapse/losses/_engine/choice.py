@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
+
 import torch
 from torch import Tensor
 
+from uncollapse.errors import InputError
 from uncollapse.losses._engine.arguments import Options
+from uncollapse.losses._engine.definition import Definition
 
 # Up to this batch a matrix fits where it is fast to read again, and one walk over it is the least.
 _DENSE = 4096
+# Up to this dimension the fused kernels make logits few times: once for each part of the gradient.
+_NARROW = 256
 # Bytes for each entry of the matrix that the dense backend holds at once.
 _DENSE_BYTES = 13
 
 
-def choose(options: Options, rows: Tensor, count: int) -> str:
+def choose(definition: Definition, options: Options, rows: Tensor, count: int) -> str:
     """The backend of a batch of `count` rows, like these of this process.
 
-    On a CPU tiles, which halve the work and stay in cache. On another device the matrix as a whole,
-    as long as N <= 4096, and beyond as long as it takes at most a quarter of the memory where there
-    is no other; tiles where it does not.
+    On a CPU tiles, which halve the work and stay in cache. On another device the matrix as a whole
+    up to N = 4096. Beyond, the fused kernels where they can be, if d <= 256 or the matrix would
+    take more than a quarter of the memory; else the matrix, or tiles where that takes so much.
     """
     if options.backend != "auto":
         return options.backend
@@ -26,7 +33,11 @@ def choose(options: Options, rows: Tensor, count: int) -> str:
         return "tiled"
     if count <= _DENSE:
         return "dense"
-    return "dense" if _DENSE_BYTES * count**2 <= _memory(rows.device) / 4 else "tiled"
+    fits = _DENSE_BYTES * count**2 <= _memory(rows.device) / 4
+    can_fuse = _lacking_for_fused(definition, options, rows) is None
+    if can_fuse and (rows.shape[-1] <= _NARROW or not fits):
+        return "fused"
+    return "dense" if fits else "tiled"
 
 
 def looks(options: Options, backend: str, device: torch.device, *, together: bool) -> bool:
@@ -41,13 +52,40 @@ def looks(options: Options, backend: str, device: torch.device, *, together: boo
     return (options.checks or default) == "now"
 
 
-def is_traceable(embeddings: Tensor, options: Options) -> bool:
+def is_traceable(embeddings: Tensor, definition: Definition, options: Options) -> bool:
     """Whether a compiler sees through the whole computation."""
     if options.gather or options.learned or options.track:
         return False
     count = embeddings.shape[:-1].numel()
-    backend = choose(options, embeddings, count)
+    backend = choose(definition, options, embeddings, count)
     return backend == "dense" and not looks(options, backend, embeddings.device, together=False)
+
+
+def refuse_fused(definition: Definition, options: Options, rows: Tensor) -> None:
+    """Raise if the fused kernels cannot be what computes a loss."""
+    if (lacking := _lacking_for_fused(definition, options, rows)) is not None:
+        raise InputError(*lacking)
+
+
+def _lacking_for_fused(
+    definition: Definition, options: Options, rows: Tensor
+) -> tuple[str, str, str] | None:
+    """What the fused kernels would need, what there is, and what to do; None if nothing."""
+    scopes = {term.scope for term in definition.terms}
+    if not scopes <= {"all", "others"}:
+        found = "one of own classes, or of single pairs"
+        return "a loss with one denominator, over all samples", found, "give backend='dense'"
+    if rows.dtype == torch.float64:
+        return "embeddings of at most 32 bits for backend='fused'", "float64", "give .float()"
+    if importlib.util.find_spec("triton") is None:
+        return "Triton for backend='fused'", "none installed", "pip install triton"
+    interpreted = os.environ.get("TRITON_INTERPRET") == "1"
+    if rows.device.type == "cpu" and not interpreted:
+        expected = "a GPU for backend='fused', or TRITON_INTERPRET=1 from the start, to test it"
+        return expected, "embeddings on the CPU", "give backend='auto'"
+    if rows.device.type == "cuda" and torch.cuda.get_device_capability(rows.device) < (8, 0):
+        return "compute capability 8.0 for backend='fused'", "less", "give backend='auto'"
+    return None
 
 
 def _memory(device: torch.device) -> float:

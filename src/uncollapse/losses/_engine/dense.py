@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from uncollapse.losses._engine.arguments import UNLABELLED, DegenerateBatchError
-from uncollapse.losses._engine.batch import Checked
+from uncollapse.losses._engine.batch import Checked, pulled_back
 from uncollapse.losses._engine.definition import Definition, Scope, Term
 from uncollapse.losses._engine.plain import Plain, Weighed, conclude, examine, lay_plain, weigh
 from uncollapse.losses._engine.result import Computed, lacking
@@ -40,8 +40,11 @@ def evaluate_dense(checked: Checked, definition: Definition, with_gradient: bool
         logits.diagonal(plain.own.start).fill_(_lowest(logits))
     of_loss = _softmax if definition.terms[0].scope != "other classes" else _against_negatives
     likelihoods, entries = of_loss(plain, definition, masks, logits, weighed, with_gradient)
-    gradient = None if entries is None else entries @ plain.columns
-    return conclude(plain, definition, weighed, likelihoods, gradient, seen)
+    evaluated = conclude(plain, definition, weighed, likelihoods, seen)
+    if entries is None:
+        return Computed(evaluated, None)
+    gradient = entries @ plain.columns
+    return Computed(evaluated, *pulled_back(plain.rows, gradient, checked.scales, checked))
 
 
 @dataclass(frozen=True)
@@ -118,10 +121,7 @@ def _softmax(
         """a p - P of the scope's terms in place of log p, with anchors along an axis."""
         of_side = (plain.own, None) if axis == 0 else (None,)
         terms = [(n, t) for n, t in enumerate(definition.terms) if t.scope == scope and t.weight]
-        (number, term), *others = terms
-        anchors = weighed.per_anchor[number] * term.weight
-        for number, term in others:
-            anchors.add_(weighed.per_anchor[number], alpha=term.weight)
+        anchors = weighed.anchors(definition, scope)
         entries = log_p.exp_().mul_(anchors[of_side])
         for number, term in terms:
             per_pair = weighed.per_pair[number][of_side]

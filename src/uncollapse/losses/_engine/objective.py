@@ -17,6 +17,7 @@ from uncollapse.losses._engine.checks import judge_earlier
 from uncollapse.losses._engine.choice import is_traceable
 from uncollapse.losses._engine.definition import Definition
 from uncollapse.losses._engine.dense import evaluate_dense
+from uncollapse.losses._engine.fused import evaluate_fused
 from uncollapse.losses._engine.partition import single_threaded
 from uncollapse.losses._engine.result import Computed, Evaluated
 from uncollapse.losses._engine.tiled import evaluate_tiled
@@ -24,6 +25,7 @@ from uncollapse.losses._engine.tiled import evaluate_tiled
 _BACKENDS: dict[str, Callable[[Checked, Definition, bool], Computed]] = {
     "dense": evaluate_dense,
     "tiled": evaluate_tiled,
+    "fused": evaluate_fused,
 }
 
 
@@ -41,7 +43,7 @@ def evaluate(
     (`options.learned`) comes from.
     """
     if torch.compiler.is_compiling():
-        if not is_traceable(embeddings, options):
+        if not is_traceable(embeddings, definition, options):
             arguments = (embeddings, labels, instances, definition, options, temperature)
             alone: Evaluated = opaque(evaluate)(*arguments)
             return alone

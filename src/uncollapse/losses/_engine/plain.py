@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from uncollapse.losses._engine.arguments import precise_dtype
-from uncollapse.losses._engine.batch import Checked, pulled_back
+from uncollapse.losses._engine.batch import Checked
 from uncollapse.losses._engine.checks import Facts, defer
-from uncollapse.losses._engine.definition import Definition
+from uncollapse.losses._engine.definition import Definition, Positives, Scope
 from uncollapse.losses._engine.grouping import group
-from uncollapse.losses._engine.result import ClassSums, Computed, Evaluated, Lacking
+from uncollapse.losses._engine.result import ClassSums, Evaluated, Lacking
 
 
 @dataclass(frozen=True)
@@ -20,15 +21,23 @@ class Plain:
     """The rows of this process against the columns of all, neither sorted nor cut."""
 
     checked: Checked
-    columns: Tensor  # (N, d), scaled so that products of them are the logits.
+    columns: Tensor  # (N, d), so that products of them, times scales, are the logits.
     labels: Tensor  # (N,) int64, like all below.
     instances: Tensor
     own: slice  # Where the rows stand among the columns.
+    scales: Tensor | None = None  # (N,) of the columns; None where they have them already.
 
     @property
     def rows(self) -> Tensor:
         """(R, d)."""
         return self.columns[self.own]
+
+    @property
+    def scaled(self) -> Tensor:
+        """(N, d): columns whose products are the logits."""
+        if self.scales is None:
+            return self.columns
+        return self.columns.to(self.scales.dtype) * self.scales[:, None]
 
     @property
     def is_symmetric(self) -> bool:
@@ -44,7 +53,7 @@ class Plain:
     def class_sums(self) -> ClassSums:
         """What says how far the classes are spread; the host waits for their sizes."""
         grouping = group(self.labels, self.instances)
-        by_instance = grouping.instances.sums(self.columns.index_select(0, grouping.order))
+        by_instance = grouping.instances.sums(self.scaled.index_select(0, grouping.order))
         by_class = grouping.instances_of_classes.sums(by_instance)
         of_class, of_instance = (
             sums.square().sum(1, dtype=precise_dtype(sums.device))
@@ -53,18 +62,21 @@ class Plain:
         return ClassSums(of_class, of_instance, grouping, self.checked.options.temperature)
 
 
-def lay_plain(checked: Checked) -> Plain:
-    """Scale the batch; gather it first if it is spread over processes."""
+def lay_plain(checked: Checked, *, scaled: bool = True) -> Plain:
+    """Scale the batch, unless it is to stay as it is; gather it if it is spread over processes."""
     samples, processes = checked.samples, checked.processes
     labels, instances = samples.labels, samples.instances
-    columns = samples.embeddings.to(samples.compute_dtype) * checked.scales[:, None]
+    columns, scales = samples.embeddings.detach().contiguous(), None if scaled else checked.scales
+    if scaled:
+        columns = columns.to(samples.compute_dtype) * checked.scales[:, None]
     if processes is None:
-        return Plain(checked, columns, labels, instances, slice(0, len(columns)))
+        return Plain(checked, columns, labels, instances, slice(0, len(columns)), scales)
     if not samples.instances_given:
         instances = instances + processes.own_rows.start
     ids = processes.gather(torch.stack([labels, instances], dim=1))
-    everyone = processes.gather(columns)
-    return Plain(checked, everyone, ids[:, 0], ids[:, 1], processes.own_rows)
+    labels, instances = (numbers.contiguous() for numbers in ids.unbind(1))
+    scales = None if scales is None else processes.gather(scales)
+    return Plain(checked, processes.gather(columns), labels, instances, processes.own_rows, scales)
 
 
 @dataclass(frozen=True)
@@ -74,6 +86,25 @@ class Weighed:
     per_pair: Tensor  # (T, N) in the dtype of the logits, 0 without pairs.
     per_anchor: Tensor  # (T, N), of all its pairs together.
     lacking: Lacking
+
+    def anchors(self, definition: Definition, scope: Scope) -> Tensor:
+        """(N,): a_i, what all pairs of an anchor weigh in the loss, by the terms of a scope."""
+        chosen = (term.weight if term.scope == scope else 0 for term in definition.terms)
+        return _weighted(self.per_anchor.unbind(), chosen)
+
+    def pairs(self, definition: Definition, kind: Positives) -> Tensor:
+        """(N,): what each of an anchor's pairs of a kind weighs in the loss."""
+        chosen = (term.weight if kind in term.positives else 0 for term in definition.terms)
+        return _weighted(self.per_pair.unbind(), chosen)
+
+
+def _weighted(parts: Sequence[Tensor], weights: Iterable[float]) -> Tensor:
+    """The sum of those parts that have a weight, times it."""
+    total = None
+    for part, weight in zip(parts, weights, strict=True):
+        if weight:
+            total = part * weight if total is None else total.add_(part, alpha=weight)
+    return torch.zeros_like(parts[0]) if total is None else total
 
 
 def weigh(
@@ -127,7 +158,7 @@ def _facts(
     options, samples = checked.options, checked.samples
     sizes = checked.scales
     if not options.normalize or checked.processes is not None:
-        sizes = torch.linalg.vector_norm(plain.columns, dim=1)
+        sizes = torch.linalg.vector_norm(plain.scaled, dim=1)
     ranges = {"size": sizes, "label": plain.labels}
     if samples.instances_given or samples.count < 2:
         ranges["instance"] = plain.instances
@@ -148,26 +179,19 @@ def conclude(
     definition: Definition,
     weighed: Weighed,
     likelihoods: Tensor,
-    gradient: Tensor | None,
     seen: dict[str, float] | None,
-) -> Computed:
-    """The loss, from (T, R) sums of log p over pairs and the gradient in the scaled rows.
+) -> Evaluated:
+    """The loss, from (T, R) sums of log p over pairs.
 
     L = - sum_t weight_t sum_i w_ti likelihoods_ti
     """
     checked, terms = plain.checked, definition.terms
     values = (weighed.per_pair * plain.to_columns(likelihoods)).sum(1).neg_().unbind()
-    first, *others = [(v, t.weight) for v, t in zip(values, terms, strict=True) if t.weight]
-    total = first[0] * first[1]
-    for value, weight in others:
-        total.add_(value, alpha=weight)
+    total = _weighted(values, (term.weight for term in terms))
     shown: list[Tensor | None] = list(values)
     lacking: Lacking | tuple[int, ...] = weighed.lacking
     if seen is not None:
         shown = [value if seen[f"having {n}"] else None for n, value in enumerate(values)]
         lacking = weighed.lacking.counts()
     sums = plain.class_sums() if checked.options.track else None
-    evaluated = Evaluated(total, shown, lacking, checked.backend, sums=sums)
-    if gradient is None:
-        return Computed(evaluated, None)
-    return Computed(evaluated, *pulled_back(plain.rows, gradient, checked.scales, checked))
+    return Evaluated(total, shown, lacking, checked.backend, sums=sums)

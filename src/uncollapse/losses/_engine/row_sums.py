@@ -1,8 +1,6 @@
 """Denominators of the softmax and of single pairs, by tiles: the first pass over the matrix.
 
-This and `backward.py` are the only parts of the loss whose cost grows with N^2, and the place for a
-fused kernel: a backend replaces `log_denominators`, `add_gradient` and, for losses of single pairs,
-`PairsAgainstNegatives`; nothing else.
+This and `backward.py` are the only parts of the tiled backend whose cost grows with N^2.
 """
 
 from __future__ import annotations

@@ -1,0 +1,162 @@
+"""The loss on a GPU: every backend beside what it replaces, as one table in Markdown.
+
+    python benchmarks/loss_gpu.py                # an NVIDIA GPU, under 8 minutes
+    python benchmarks/loss_gpu.py --seconds 60   # the same with fewer samples
+    python benchmarks/loss_gpu.py --device cpu --sizes 64 --dimensions 16   # does it run?
+
+Forward and backward of two views in up to 100 classes at temperature .1. Times are medians of
+samples in shuffled order, by the device's own clock, after three runs each; memory is the growth of
+the peak of what is allocated. "Of peak" counts 6 N N d operations, whatever a contender computes
+twice. First each backend is held against the definition in float64 at N = 1024.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+from loss_contenders import dense_supcon, metric_learning
+from torch import Tensor
+
+from uncollapse.losses import finish_checks, reference_supcl, supcl_loss
+
+PEAK = {torch.bfloat16: 989e12, torch.float32: 67e12}  # H100 and H200, dense, without tf32.
+SIZES = [256, 1024, 4096, 8192, 16384, 65536, 262144]
+# Others need many matrices of N x N.
+LARGEST = {"dense, masked": 16384, "compiled": 16384, "pytorch-metric-learning": 16384}
+LARGEST_OURS = {"dense": 32768, "tiled": 65536}
+
+
+def ours(backend: str, precision: str = "exact") -> Callable[[Tensor, Tensor], Tensor]:
+    def loss(views: Tensor, labels: Tensor) -> Tensor:
+        return supcl_loss(
+            views, labels, alpha=0.5, temperature=0.1, backend=backend, precision=precision
+        )
+
+    return loss
+
+
+def contenders(device: str) -> dict[str, Callable[[Tensor, Tensor], Tensor]]:
+    found = {
+        "dense, masked": dense_supcon,
+        "pytorch-metric-learning": metric_learning,
+        "auto": ours("auto"),
+        "dense": ours("dense"),
+        "tiled": ours("tiled"),
+    }
+    if device == "cuda":
+        found |= {
+            "compiled": torch.compile(dense_supcon, dynamic=False),
+            "fused": ours("fused"),
+            "fused, fast": ours("fused", "fast"),
+        }
+    return found
+
+
+def batch(size: int, dimension: int, dtype: torch.dtype, device: str) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator(device).manual_seed(0)
+    views = torch.randn(size // 2, 2, dimension, generator=generator, device=device)
+    return views.to(dtype), torch.arange(size // 2, device=device) % min(100, size // 8)
+
+
+def once(loss: Callable[[Tensor, Tensor], Tensor], views: Tensor, labels: Tensor) -> float:
+    """Seconds of one step."""
+    leaf = views.detach().requires_grad_()
+    if views.device.type != "cuda":
+        start = time.process_time()
+        loss(leaf, labels).backward()
+        return time.process_time() - start
+    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    start.record()
+    loss(leaf, labels).backward()
+    end.record()
+    end.synchronize()
+    return start.elapsed_time(end) / 1e3
+
+
+def grown(loss: Callable[[Tensor, Tensor], Tensor], views: Tensor, labels: Tensor) -> float:
+    """MiB that a step allocates at its peak."""
+    if views.device.type != "cuda":
+        return float("nan")
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    once(loss, views, labels)
+    return (torch.cuda.max_memory_allocated() - before) / 2**20
+
+
+def row(size: int, dimension: int, dtype: torch.dtype, device: str, seconds: float) -> list[str]:
+    """Lines of the table of one batch; whoever does not fit or run is shown with why."""
+    views, labels = batch(size, dimension, dtype, device)
+    runs, failed, memory = {}, {}, {}
+    for name, loss in contenders(device).items():
+        if size > (LARGEST | LARGEST_OURS).get(name, size):
+            continue
+        try:
+            for _ in range(3):
+                once(loss, views, labels)
+            memory[name], runs[name] = grown(loss, views, labels), loss
+        except Exception as error:
+            failed[name] = f"{type(error).__name__}: {str(error).splitlines()[0][:60]}"
+    taken: dict[str, list[float]] = {name: [] for name in runs}
+    end = time.perf_counter() + seconds
+    order = random.Random(0)
+    while time.perf_counter() < end and min(map(len, taken.values()), default=60) < 60:
+        for name in order.sample(list(runs), len(runs)):
+            taken[name].append(once(runs[name], views, labels))
+    kind = str(dtype).removeprefix("torch.")
+    lines = []
+    for name, times in taken.items():
+        median = statistics.median(times)
+        share = 6 * size**2 * dimension / median / PEAK[dtype]
+        cells = [size, dimension, kind, name, f"{median * 1e3:.3f}", f"{share:.2f}"]
+        lines.append([*cells, f"{memory[name]:.0f}", len(times)])
+    lines += [[size, dimension, kind, name, why, "", "", 0] for name, why in failed.items()]
+    return ["| " + " | ".join(map(str, cells)) + " |" for cells in lines]
+
+
+def check(device: str) -> None:
+    """Errors of value and gradient against float64, of each backend."""
+    print("| backend | dtype | value | gradient, relative |\n|---|---|---|---|")
+    for dtype in (torch.float32, torch.bfloat16):
+        views, labels = batch(1024, 128, dtype, device)
+        exact = views.double().requires_grad_()
+        expected = reference_supcl(exact, labels, alpha=0.5, temperature=0.1)
+        expected.backward()
+        for name in ("dense", "tiled", "fused", "fused, fast")[: 4 if device == "cuda" else 2]:
+            leaf = views.detach().requires_grad_()
+            loss = contenders(device)[name](leaf, labels)
+            loss.backward()
+            error = (leaf.grad.double() - exact.grad).norm() / exact.grad.norm()
+            off = abs(loss.item() - expected.item())
+            print(f"| {name} | {str(dtype)[6:]} | {off:.1e} | {error:.1e} |", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
+    parser.add_argument("--dimensions", type=int, nargs="+", default=[128, 768])
+    parser.add_argument("--seconds", type=float, default=200, help="of all measuring together")
+    given = parser.parse_args()
+    name = torch.cuda.get_device_name() if given.device == "cuda" else "CPU"
+    print(f"{name}, torch {torch.__version__}\n")
+    check(given.device)
+    print("\n| N | d | dtype | loss | ms | of peak | MiB | samples |\n|" + "---|" * 8)
+    batches = [
+        (size, dimension, dtype)
+        for dimension in given.dimensions
+        for dtype in (torch.float32, torch.bfloat16)
+        for size in given.sizes
+    ]
+    for size, dimension, dtype in batches:
+        lines = row(size, dimension, dtype, given.device, given.seconds / len(batches))
+        print("\n".join(lines), flush=True)
+    finish_checks()
+
+
+if __name__ == "__main__":
+    main()

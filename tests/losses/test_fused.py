@@ -1,0 +1,75 @@
+"""The fused kernels: numbers by Triton's interpreter, and what ptxas makes of them for a GPU."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from fused_table import CASES
+
+pytest.importorskip("triton", reason="Triton comes with torch on Linux only")
+
+HERE = Path(__file__).parent
+
+
+def in_a_process(script, *arguments, **environment):
+    """What the script prints as JSON; apart, as whether Triton interprets is settled at import."""
+    command = [sys.executable, str(HERE / script), *arguments]
+    environment = os.environ | environment
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")  # 9 s of CPU time
+def interpreted():
+    return in_a_process("fused_table.py", TRITON_INTERPRET="1")
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_value_and_gradient_are_those_of_the_definition(name, interpreted):
+    found = interpreted["table"][name]
+    tau = CASES[name][-1].get("temperature", 0.1)
+    half = CASES[name][-1].get("dtype", "float32") != "float32"
+    assert found["value"] < 1e-6 + 2e-7 / tau
+    # In half precision the gradient itself is rounded; weights too where that is "fast".
+    assert found["gradient"] < (6e-3 if half else 1e-6 + 2e-6 / tau)
+    assert found.get("same bits", True)
+    if "plain value" in found:  # not worse than a dense loss in that precision, plus 5e-4
+        assert found["value"] <= found["plain value"] + 5e-4
+        assert found["gradient"] <= found["plain gradient"] + 5e-4
+
+
+def test_terms_temperature_gauge_and_refusals_are_those_of_the_others(interpreted):
+    others = interpreted["others"]
+    assert others["backend"] == "fused"
+    assert abs(others["terms"][0]) < 1e-6
+    assert abs(others["spread"]) < 1e-6
+    assert others["slopes"][0] == pytest.approx(others["slopes"][1], rel=1e-5)
+    assert "a zero vector in row 0" in others["at once"]
+    assert others["in the call"] == "nothing"
+    assert "a zero vector in an earlier batch" in others["later"]
+    assert "instance 0 with labels 0 and 1" in others["two labels"]
+    assert "found float64" in others["float64"]
+    assert "one denominator" in others["two scopes"]
+
+
+def test_it_starts_few_kernels_never_waits_and_saves_what_is_linear(interpreted):
+    assert interpreted["others"]["launches"] <= 36
+    assert interpreted["others"]["waits"] == 0
+    assert interpreted["others"]["saved"] == [2 * 40 * 32 * 4, 2 * 80 * 32 * 4]
+
+
+@pytest.mark.slow  # ptxas, eight times
+def test_ahead_of_time_there_are_no_spills_and_products_are_the_tensor_cores():
+    kernels = in_a_process("fused_compiled.py", "bf16", "fp32")
+    assert len(kernels) == 8
+    for kernel in kernels:
+        assert kernel["spilled"] == 0, kernel
+        assert kernel["registers"] <= 255, kernel
+        assert kernel["shared"] <= 99 * 1024, kernel
+        assert kernel["mma"] + kernel["wgmma"] > 0, kernel
+        if kernel["capability"] == 90 and kernel["dtype"] == "bf16":
+            assert kernel["wgmma"] > 0, kernel
