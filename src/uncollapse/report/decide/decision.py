@@ -216,6 +216,7 @@ def _called_for(case: Case, measurement: records.Measurement) -> _Called:
     if to_do == "restore" and measurement.reference is not None:
         name = _plain_name(measurement.reference.name)
         said.append(Message("change.instead", {"reference": name}))
+        said.append(Message("change.whiten"))
     better = None if setting is None else advice(setting, case.calibration)
     if setting is None or better is None:
         return (), (*said, Message(f"change.{to_do}")), gain
