@@ -75,8 +75,10 @@ def test_a_reference_is_named_with_how_its_rows_were_joined_and_what_it_cannot_k
     assert "nothing to change" not in joined
     assert "--fine" in joined
     assert "uncollapse measure rows.npz --reference ids.npz --fail-on at-risk" in joined
-    # A page of the rows alone would have no reference.
-    assert "uncollapse report measured.json" in joined
+    # A page judges by the same: with the reference, or from the record with a prediction in it.
+    assert "uncollapse report rows.npz --reference ids.npz" in joined
+    run = ("--alpha", "0.5", "--temperature", "0.1")
+    assert "uncollapse report measured.json" in call("measure", "rows.npz", *run).stdout
     turned = " ".join(call(*words, "places.npz").stdout.split())
     assert "reference places joined by position" in turned
     assert "check that the rows of both are in the same order" in turned

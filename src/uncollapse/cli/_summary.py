@@ -46,6 +46,7 @@ class Asked:
         source: The words of the files or the query.
         columns: The options that name columns, as words.
         beside: The options of a reference and of labels elsewhere, as words.
+        reference: Those of a reference alone.
         used: Columns that were read; empty where that is not known.
         alpha: Of the run that made the embeddings, where it was given.
         temperature: The same.
@@ -54,6 +55,7 @@ class Asked:
     source: Sequence[str]
     columns: Sequence[str] = ()
     beside: Sequence[str] = ()
+    reference: Sequence[str] = ()
     used: Columns = field(default_factory=Columns)
     alpha: float | None = None
     temperature: float | None = None
@@ -78,14 +80,14 @@ def show_summary(measured: Measurement, asked: Asked, console: Console) -> None:
     )
     if following := _next(measured, asked):
         print_command(following, console)
-    # A page of the rows alone would judge them without what stood beside them here.
-    judged_beside = measured.reference is not None or measured.prediction is not None
+    # A page of the rows alone would judge them without the prediction that stood beside them.
+    predicted = measured.prediction is not None
     more = "every number with --details, or a page:"
-    if judged_beside:
+    if predicted:
         more = "every number: --details; a page: --json > measured.json, and"
     console.print(Hanging(("more", more)))
-    command = "uncollapse report measured.json" if judged_beside else asked.line("report")
-    print_command(command, console)
+    of_record = "uncollapse report measured.json"
+    print_command(of_record if predicted else asked.line("report", *asked.reference), console)
 
 
 def verdict_of(measured: Measurement) -> Text:

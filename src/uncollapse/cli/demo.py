@@ -212,5 +212,5 @@ def _lost(measured: Measurement) -> str:
         return f"variance within classes {within.estimate:.4f} ({LAYER}, test rows)"
     return (
         f"{probe.shots}-shot accuracy inside the classes {probe.embedding:.1%} at the {LAYER}, "
-        f"{probe.reference:.1%} before the head (test rows)"
+        f"{probe.reference:.1%} before the head (one run; examples from the test rows too)"
     )

@@ -180,11 +180,13 @@ def _asked(files: list[Path], options: MeasureOptions) -> Asked:
     if not query and not any(map(is_elsewhere, files)):  # which would be asked again
         with suppress(InputError):  # a saved state has no columns
             used = used_columns(files, options.columns, options.labels_from)
-    beside = given_words(options.beside)
+    reference = given_words(options.beside)
+    beside = [*reference]
     for file in options.labels_from:
         beside += ["--labels-from", shown(file)]
     words = given_words(options.columns)
-    return Asked(source, words, beside, used, options.alpha, options.temperature)
+    alpha, temperature = options.alpha, options.temperature
+    return Asked(source, words, beside, reference, used, alpha, temperature)
 
 
 def _prediction(
