@@ -63,6 +63,7 @@ from .records import (
 )
 from .report import Report, ReportOptions, build_report
 from .simulation import SimulationOptions, simulate
+from .stress import StressOptions, StressResult, stress
 from .tables import Columns, Query, ReferenceFiles
 from .theory import advise, calibrate, decode_loss, predict, ssem
 from .training import build_problem, check_reference, embed, load_config, train
@@ -103,6 +104,8 @@ __all__ = [
     "RowTable",
     "Setting",
     "SimulationOptions",
+    "StressOptions",
+    "StressResult",
     "StuckLoss",
     "SupCLLoss",
     "SupCLTerms",
@@ -148,6 +151,7 @@ __all__ = [
     "ssem",
     "ssem_cifar_loss",
     "ssem_imagenet_loss",
+    "stress",
     "supcl_loss",
     "supcl_terms",
     "supcon_loss",

@@ -273,9 +273,7 @@ def test_a_pilot_of_before_is_gone_on_with_and_its_start_is_measured_again(tmp_p
     jobs_left = []
 
     def runner(jobs, workers, ended):
-        from uncollapse.pilot.jobs import read_result
-
-        jobs_left.extend(job for job in jobs if read_result(job) is None)
+        jobs_left.extend(job for job in jobs if job.read() is None)
         return runner_of({})(jobs, workers, ended)
 
     pilot(config(), folder, runner=runner)

@@ -112,6 +112,7 @@ def _option(parameter: Parameter, text: str, usual: ParameterInfo) -> Parameter:
     if get_origin(kind) is tuple:
         item: Any = get_args(kind)[0]
         kind, name, default = list[item] | None, name.removesuffix("s"), None
+    default = None if default == () else default  # several values in one text
     if shown := re.fullmatch(r"(.*) \[default: (.*)\]", text):
         text, info.show_default = shown.groups()
     info.help = info.help or text

@@ -17,23 +17,29 @@ import inspect
 import sys
 from types import ModuleType
 
-from uncollapse.pilot._plan import seconds_of
+from uncollapse.pilot._plan import seconds_of, seconds_per_epoch
 from uncollapse.pilot.design import design
-from uncollapse.pilot.goal import objective
-from uncollapse.pilot.jobs import Common, Job
+from uncollapse.pilot.free import Free
+from uncollapse.pilot.goal import choose_goal, objective
+from uncollapse.pilot.jobs import Common, Job, read_once
 from uncollapse.pilot.pool import Outcome, on_processes, on_ray
 from uncollapse.pilot.run import pilot
 from uncollapse.pilot.search import Seen, dial_features, propose
+from uncollapse.pilot.work import StoppedError, Work
 from uncollapse.records import PilotOptions, PilotResult, SettingChange
 
 __all__ = [
     "Common",
+    "Free",
     "Job",
     "Outcome",
     "PilotOptions",
     "PilotResult",
     "Seen",
     "SettingChange",
+    "StoppedError",
+    "Work",
+    "choose_goal",
     "design",
     "dial_features",
     "objective",
@@ -41,7 +47,9 @@ __all__ = [
     "on_ray",
     "pilot",
     "propose",
+    "read_once",
     "seconds_of",
+    "seconds_per_epoch",
 ]
 
 

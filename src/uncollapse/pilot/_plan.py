@@ -104,7 +104,7 @@ def plan_epochs(
     """
     search = options.goal == "best"
     whole = math.ceil(problem.config.epochs / share)
-    per_epoch = _seconds_per_epoch(problem)
+    per_epoch = seconds_per_epoch(problem)
     ladder = dict.fromkeys(
         max(min(whole, _LEAST_EPOCHS), math.ceil(whole / part)) for part in (1, 2, 4, 8)
     )
@@ -187,7 +187,7 @@ class _EnoughError(Exception):
     """The timed steps are done."""
 
 
-def _seconds_per_epoch(problem: Problem) -> float:
+def seconds_per_epoch(problem: Problem) -> float:
     """Of training, by a few steps of a copy of the model on one thread."""
     times: list[float] = []
 

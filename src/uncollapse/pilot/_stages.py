@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from math import inf
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 from uncollapse.errors import InputError
 from uncollapse.pilot._decide import METHOD, compare_with_start, confirm, decide, next_to
@@ -40,7 +41,7 @@ from uncollapse.records import (
     TrialFile,
 )
 
-Runner = Callable[[Sequence[Job], int, Ended], list[Outcome]]
+Runner = Callable[[Sequence[Any], int, Ended], list[Outcome[Any]]]
 _SCORES = ("objective", "task", "instance_variance", "share", "other_view")
 
 
@@ -261,7 +262,7 @@ def _scaled(trial: Trial, until: int) -> tuple[tuple[SettingChange, ...], int]:
     return trial.change, until
 
 
-def with_runs(trial: Trial, outcomes: Mapping[int, Outcome]) -> Trial:
+def with_runs(trial: Trial, outcomes: Mapping[int, Outcome[TrialFile]]) -> Trial:
     """The trial after a run per seed; failed where one has no result."""
     results = [outcome.result for outcome in outcomes.values() if outcome.result is not None]
     runs = tuple(result.run for result in results)

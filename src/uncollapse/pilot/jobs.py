@@ -7,10 +7,8 @@ folder, so that whoever finds the file there need not run it again.
 from __future__ import annotations
 
 import json
-import os
-import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -25,16 +23,12 @@ from uncollapse.data import (
 from uncollapse.errors import InputError
 from uncollapse.pilot.free import LAYERS, Free, FreeCandidate
 from uncollapse.pilot.scores import evaluate
+from uncollapse.pilot.work import StoppedError, Work
 from uncollapse.records import Objective, SettingChange, TrialFile, changed_config
-from uncollapse.storage import write_json
 from uncollapse.training import TrainConfig, build_problem, embed, parse_config, train
 
 # Rows of embeddings that are kept: a few MB of a wide backbone.
 KEPT_ROWS = 1500
-
-
-class StoppedError(RuntimeError):
-    """The run was asked to stop; it goes on when the job is run again."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +42,7 @@ class Common:
 
 
 @dataclass(frozen=True)
-class Job:
+class Job(Work[TrialFile]):
     """A run and how far it goes."""
 
     trial: str  # Name of the setting.
@@ -66,44 +60,23 @@ class Job:
         """Where the result is written."""
         return self.folder / f"measured-{self.part}-{self.until}.json"
 
-    @property
-    def mark(self) -> Path:
-        """A file that holds the process number while the job runs."""
-        return self.folder / "running"
+    def read(self) -> TrialFile | None:
+        """The result; None too for one of before that knows no free candidates."""
+        if not self.result.exists():
+            return None
+        result = TrialFile.read(self.result)
+        return result if {c.name for c in self.free} - set(LAYERS) <= result.free.keys() else None
 
-
-def read_result(job: Job) -> TrialFile | None:
-    """The result, or None if there is none yet, or one of before that knows no free candidates."""
-    if not job.result.exists():
-        return None
-    result = TrialFile.read(job.result)
-    return result if {c.name for c in job.free} - set(LAYERS) <= result.free.keys() else None
-
-
-def run_job(job: Job) -> TrialFile:
-    """Do what is left of a job; the result has the seconds of this attempt.
-
-    An `InputError` is a setting that cannot be trained: a loss not finite, a batch too large.
-    """
-    if (done := read_result(job)) is not None:
-        return done
-    job.folder.mkdir(parents=True, exist_ok=True)
-    job.mark.write_text(str(os.getpid()), encoding="utf-8")
-    started = time.monotonic()
-    try:
-        result = _train_and_measure(job)
-    finally:
-        job.mark.unlink(missing_ok=True)
-    result = replace(result, seconds=round(time.monotonic() - started, 2))
-    write_json(job.result, result.to_dict())
-    return result
+    def attempt(self) -> TrialFile:
+        """Train and measure."""
+        return _train_and_measure(self)
 
 
 def _train_and_measure(job: Job) -> TrialFile:
     common = job.common
     block = changed_config(common.config.plain(), job.changes) | {"seed": job.seed}
     config = parse_config(block)
-    data = _data(config.data.model_dump_json(), common.base)
+    data = read_once(config.data.model_dump_json(), common.base)
     problem = build_problem(config, base=common.base, data=data)
     free = Free.of(problem, job.free, common.goal.columns)
     resume = (job.folder / "run.json").exists()
@@ -114,7 +87,7 @@ def _train_and_measure(job: Job) -> TrialFile:
     two = common.config.views.model_copy(update={"count": 2})
     viewer = Augmenter(two, kind, shape, training_scales(data.inputs, problem.rows))
     others = {
-        name: _data(other.model_dump_json(), base)
+        name: read_once(other.model_dump_json(), base)
         for name, (other, base) in common.downstream.items()
     }
     scores = evaluate(problem, job.part, common.goal, viewer=viewer, downstream=others, free=free)
@@ -136,7 +109,7 @@ def _train_and_measure(job: Job) -> TrialFile:
 
 
 @lru_cache(maxsize=4)
-def _data(block: str, base: Path) -> LabelledData:
+def read_once(block: str, base: Path) -> LabelledData:
     """Data of a process, by a `data:` block in JSON, read once."""
     try:
         return load_data(data_config(json.loads(block)), base=base)

@@ -18,13 +18,12 @@ from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing.context import BaseContext
-from typing import Any
+from typing import Any, Generic
 
 import torch
 
 from uncollapse.errors import InputError
-from uncollapse.pilot.jobs import Job, StoppedError, read_result, run_job
-from uncollapse.records import TrialFile
+from uncollapse.pilot.work import R, StoppedError, Work
 
 # A job whose process died this often is given up.
 MOST_DEATHS = 3
@@ -42,31 +41,31 @@ PRELOADED = [
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
-Ended = Callable[[Job], None]  # Called with a job that ended.
+Ended = Callable[[Any], None]  # Called with a job that ended.
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Outcome(Generic[R]):
     """What a job came to: a result, or the reason why there is none."""
 
-    result: TrialFile | None
+    result: R | None
     reason: str | None = None
 
 
-def on_processes(jobs: Sequence[Job], workers: int, ended: Ended) -> list[Outcome]:
+def on_processes(jobs: Sequence[Work[R]], workers: int, ended: Ended) -> list[Outcome[R]]:
     """Run jobs, each at most once at a time; outcomes in the order of the jobs.
 
     When the parent is interrupted, runs under way have saved their state.
     """
-    outcomes: dict[int, Outcome] = {}
+    outcomes: dict[int, Outcome[R]] = {}
     deaths = [0] * len(jobs)
 
-    def end(number: int, outcome: Outcome) -> None:
+    def end(number: int, outcome: Outcome[R]) -> None:
         outcomes[number] = outcome
         ended(jobs[number])
 
     for number, job in enumerate(jobs):
-        if (result := read_result(job)) is not None:
+        if (result := job.read()) is not None:
             end(number, Outcome(result))
     _await_orphans(jobs)
     while len(outcomes) < len(jobs):
@@ -84,7 +83,9 @@ def on_processes(jobs: Sequence[Job], workers: int, ended: Ended) -> list[Outcom
     return [outcomes[number] for number in range(len(jobs))]
 
 
-def _one_pool(left: dict[int, Job], workers: int, end: Callable[[int, Outcome], None]) -> None:
+def _one_pool(
+    left: dict[int, Work[R]], workers: int, end: Callable[[int, Outcome[R]], None]
+) -> None:
     """Run until all have ended or a worker is killed."""
     before = {name: os.environ.get(name) for name in THREADS}
     os.environ.update(dict.fromkeys(THREADS, "1"))
@@ -114,15 +115,15 @@ def _context() -> BaseContext:
     return context
 
 
-def _work(job: Job) -> TrialFile:
-    """`run_job`; a worker that was asked to stop ends once the run has saved its state."""
+def _work(job: Work[R]) -> R:
+    """The job's result; a worker that was asked to stop ends once the run has saved its state."""
     try:
-        return run_job(job)
+        return job.run()
     except StoppedError:
         os._exit(1)
 
 
-def _outcome(future: Future[TrialFile]) -> Outcome:
+def _outcome(future: Future[R]) -> Outcome[R]:
     try:
         return Outcome(future.result())
     except InputError as error:
@@ -147,7 +148,7 @@ def _begin() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _await_orphans(jobs: Sequence[Job]) -> None:
+def _await_orphans(jobs: Sequence[Work[Any]]) -> None:
     """Wait for workers of a pilot that was killed: they end within a second of it."""
     deadline = time.monotonic() + 5
     for job in jobs:
@@ -156,7 +157,7 @@ def _await_orphans(jobs: Sequence[Job]) -> None:
         job.mark.unlink(missing_ok=True)
 
 
-def _lives(job: Job) -> bool:
+def _lives(job: Work[Any]) -> bool:
     try:
         os.kill(int(job.mark.read_text(encoding="utf-8")), 0)
     except (OSError, ValueError):
@@ -164,7 +165,7 @@ def _lives(job: Job) -> bool:
     return True
 
 
-def on_ray(jobs: Sequence[Job], workers: int, ended: Ended) -> list[Outcome]:
+def on_ray(jobs: Sequence[Work[R]], workers: int, ended: Ended) -> list[Outcome[R]]:
     """Run jobs as trials of Ray Tune, one CPU each, on the cluster that is there or a local one.
 
     The pilot's folder must be one that every machine sees, as results are files in it.
@@ -176,7 +177,7 @@ def on_ray(jobs: Sequence[Job], workers: int, ended: Ended) -> list[Outcome]:
         raise InputError(
             "Ray", f"an environment without {error.name}", "pip install 'uncollapse[ray]'"
         ) from error
-    left = [number for number, job in enumerate(jobs) if read_result(job) is None]
+    left = [number for number, job in enumerate(jobs) if job.read() is None]
     reasons: dict[int, str] = {}
     if left:
         if not ray.is_initialized():
@@ -191,19 +192,19 @@ def on_ray(jobs: Sequence[Job], workers: int, ended: Ended) -> list[Outcome]:
         for number, result in zip(left, list(fitted), strict=True):
             reason = str(result.error) if result.error else (result.metrics or {}).get("reason")
             reasons[number] = reason or "it left no result"
-    outcomes = []
+    outcomes: list[Outcome[R]] = []
     for number, job in enumerate(jobs):
-        result = read_result(job)
+        result = job.read()
         outcomes.append(Outcome(result, None if result is not None else reasons[number]))
         ended(job)
     return outcomes
 
 
-def _trial(config: dict[str, int], jobs: Sequence[Job]) -> dict[str, Any]:
+def _trial(config: dict[str, int], jobs: Sequence[Work[Any]]) -> dict[str, Any]:
     """One job on one thread of a Ray worker."""
     torch.set_num_threads(1)
     try:
-        run_job(jobs[config["number"]])
+        jobs[config["number"]].run()
     except (InputError, StoppedError) as error:
         return {"ended": 1, "reason": str(error)}
     return {"ended": 1}

@@ -7,6 +7,7 @@ from uncollapse.probes._residuals import probed_classes
 from uncollapse.probes._task import chance_corrected, score_within
 from uncollapse.probes.files import ProbeColumns, embedded_files
 from uncollapse.probes.knn import exact_neighbours, knn_votes
+from uncollapse.probes.linear import fit_logistic
 from uncollapse.probes.within_class import cross_predict, probe_within_classes
 from uncollapse.records import (
     ProbeOptions,
@@ -30,6 +31,7 @@ __all__ = [
     "cross_predict",
     "embedded_files",
     "exact_neighbours",
+    "fit_logistic",
     "knn_votes",
     "paired_few_shot",
     "probe",

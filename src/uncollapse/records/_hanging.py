@@ -19,6 +19,8 @@ COLOURS = {
     "cannot-tell": "cyan",
     "change": "yellow",
     "keep": "green",
+    "breaks": "red",
+    "holds": "green",
 }
 
 
