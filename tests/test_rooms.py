@@ -36,6 +36,7 @@ MAY_IMPORT = {
     "adapters": {"records", "losses", "metrics", "monitor"},
     "simulation": {"records", "losses"},
     "pilot": {"records", "theory", "losses", "metrics", "probes", "data", "training"},
+    "stress": {"records", "theory", "metrics", "probes", "data", "training", "pilot"},
     "report": {"records", "theory", "metrics", "tables", "data"},
 }
 MAY_IMPORT["cli"] = set(MAY_IMPORT)

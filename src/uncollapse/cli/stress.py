@@ -58,7 +58,7 @@ OPTIONS = Fields(
         **dict.fromkeys(("imbalance", "label_noise", "rows", "initialisation", "width"), Numbers),
         **dict.fromkeys(("classes", "depth"), WholeNumbers),
         **dict.fromkeys(_TEXTS, _NAMES),
-        "rare": Annotated[tuple[str, ...], typer.Option("--rare")],
+        "rare": Annotated[tuple[str, ...], typer.Option("--rare", metavar="<name>")],
         "seeds": Annotated[int, typer.Option(min=2)],
     },
 )

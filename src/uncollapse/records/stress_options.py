@@ -104,6 +104,6 @@ class StressOptions:
 def check_words(name: str, word: str, known: tuple[str, ...]) -> None:
     """Refuse a word that is none of those known, and name the one that was probably meant."""
     if word not in known:
-        near = nearest(word, known)
+        near = nearest(word, known, 0.5)
         remedy = f"did you mean {near}?" if near else "see docs/robustness.md"
         raise InputError(f"{name} as one of {', '.join(known)}", repr(word), remedy)

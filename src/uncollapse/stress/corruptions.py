@@ -1,4 +1,4 @@
-"""Corruptions of rows at five strengths, by torchvision for images; each a function of a seed.
+"""Corruptions of rows at five strengths, by torchvision and Pillow; each a function of a seed.
 
 Strengths of noise, contrast, brightness, pixelate and jpeg are those of ImageNet-C; of blur the
 deviation is a share of the side, as small images need. Hendrycks and Dietterich 2019,
@@ -7,6 +7,7 @@ arXiv:1903.12261.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from typing import Any
 
@@ -36,7 +37,7 @@ def check_corruption(name: str, kind: str) -> None:
     """Refuse a corruption that rows of this kind do not have."""
     known = _IMAGES if kind == "image" else _VECTORS
     if name not in known:
-        near = nearest(name, known)
+        near = nearest(name, known, 0.5)
         remedy = f"did you mean {near}?" if near else "see docs/robustness.md"
         raise InputError(f"a corruption of {kind}s, one of {', '.join(known)}", repr(name), remedy)
 
@@ -117,13 +118,16 @@ def _pixelate(raw: Tensor, level: float, generator: np.random.Generator) -> Tens
 
 
 def _jpeg(raw: Tensor, level: float, generator: np.random.Generator) -> Tensor:
-    from torchvision.transforms.v2 import functional
+    from PIL import Image
 
-    if raw.shape[1] == 1:  # as the grey of three equal channels
-        three = raw.expand(-1, 3, -1, -1)
-        images = [functional.jpeg(image.contiguous(), int(level)) for image in three]
-        return torch.stack(images).float().mean(1, keepdim=True).round().to(torch.uint8)
-    return torch.stack([functional.jpeg(image, int(level)) for image in raw])
+    def again(image: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        file = io.BytesIO()
+        pixels = image[0] if len(image) == 1 else image.transpose(1, 2, 0)
+        Image.fromarray(pixels).save(file, "jpeg", quality=int(level))
+        read = np.asarray(Image.open(file))
+        return read[None] if len(image) == 1 else read.transpose(2, 0, 1)
+
+    return torch.from_numpy(np.stack([again(image) for image in raw.numpy()]))
 
 
 _OF_IMAGES: dict[str, Callable[[Tensor, float, np.random.Generator], Any]] = {
