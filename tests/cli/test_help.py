@@ -59,7 +59,8 @@ def test_examples_are_command_lines_that_parse(name):
 
 def test_an_option_has_one_type_wherever_it_is():
     # What a command takes several of, or of other things, is not the same option.
-    other = {"--split", "--layer", "--downstream", "--fail-on"}
+    other = {"--split", "--layer", "--downstream", "--fail-on", "--objective", "--rows"}
+    other |= {"--label-noise"}
     types = {}
     for name in set(COMMANDS) - {"simulate"}:
         for names, _ in records(name):

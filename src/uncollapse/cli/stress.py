@@ -29,7 +29,7 @@ from uncollapse.records import Calibration, StressOptions
 
 _NAMES = Annotated[str | None, typer.Option(metavar="<name,...>")]
 _NUMBERS = (
-    "imbalance", "label_noise", "rows", "classes", "initialisation", "width", "depth",
+    "imbalance", "label_noise", "rows", "fewer_classes", "initialisation", "width", "depth",
 )  # fmt: skip
 _TEXTS = ("corrupt", "augmentation", "optimiser")
 OPTIONS = Fields(
@@ -44,7 +44,7 @@ OPTIONS = Fields(
         "corrupt",
         "augmentation",
         "rows",
-        "classes",
+        "fewer_classes",
         "optimiser",
         "initialisation",
         "width",
@@ -56,7 +56,7 @@ OPTIONS = Fields(
     ),
     {
         **dict.fromkeys(("imbalance", "label_noise", "rows", "initialisation", "width"), Numbers),
-        **dict.fromkeys(("classes", "depth"), WholeNumbers),
+        **dict.fromkeys(("fewer_classes", "depth"), WholeNumbers),
         **dict.fromkeys(_TEXTS, _NAMES),
         "rare": Annotated[tuple[str, ...], typer.Option("--rare", metavar="<name>")],
         "seeds": Annotated[int, typer.Option(min=2)],
@@ -95,7 +95,7 @@ def stress_command(
     as_json: Json = False,
     details: Annotated[bool, "Print every dose."] = False,
 ) -> None:
-    """Say which damage of the data breaks a setting first.
+    """Say which damage breaks a setting first.
 
     Trains it as it is and under each damage of its training rows, and measures finer label,
     training label and spread on clean test rows. Without a damage named: imbalance 10, label
@@ -148,7 +148,7 @@ def _options(asked: Stress, seconds_of: Any) -> StressOptions:
     given: dict[str, Any] = dict(asked.options)
     for name in _NUMBERS:
         numbers = read_numbers(given[name]) or ()
-        if name in ("classes", "depth"):
+        if name in ("fewer_classes", "depth"):
             given[name] = tuple(_whole(number, name) for number in numbers)
         else:
             given[name] = tuple(numbers)
@@ -168,5 +168,5 @@ def _options(asked: Stress, seconds_of: Any) -> StressOptions:
 
 def _whole(number: float, name: str) -> int:
     if not number.is_integer():
-        raise InputError(f"whole numbers for {name}", f"{number:g}", "as 2,3")
+        raise InputError(f"whole numbers for --{name.replace('_', '-')}", f"{number:g}", "as 2,3")
     return int(number)

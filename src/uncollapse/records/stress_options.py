@@ -22,7 +22,7 @@ class StressOptions:
     """Which damages are done to a setting, and when it counts as broken; two seeds or more.
 
     Attributes:
-        imbalance: Ratios of the largest to the smallest class, above 1.
+        imbalance: Ratios of the largest to the smallest class, from 1 (itself left out).
         imbalance_form: Class sizes fall exponentially, or half of the classes (or those named by
             rare) are small alike.
         rare: Classes that are to be the small ones; may be repeated. [default: the smallest]
@@ -35,7 +35,7 @@ class StressOptions:
             brightness, pixelate, jpeg; tables and features: noise, scale.
         augmentation: Strengths (none, weak, medium, strong), or numbers of operations.
         rows: Shares of the training rows, between 0 and 1.
-        classes: Numbers of classes, from 2.
+        fewer_classes: Numbers of classes, from 2: the largest ones alone.
         optimiser: sgd or adamw, or with a learning rate, as adamw:0.003.
         initialisation: Factors of the initial weights, above 0.
         width: Factors of the encoder's widths, above 0.
@@ -64,7 +64,7 @@ class StressOptions:
     corrupt: tuple[str, ...] = ()
     augmentation: tuple[str, ...] = ()
     rows: tuple[float, ...] = ()
-    classes: tuple[int, ...] = ()
+    fewer_classes: tuple[int, ...] = ()
     optimiser: tuple[str, ...] = ()
     initialisation: tuple[float, ...] = ()
     width: tuple[float, ...] = ()
@@ -86,7 +86,7 @@ class StressOptions:
             ("imbalance", all(1 < r < float("inf") for r in self.imbalance), "above 1"),
             ("label_noise", all(0 < r < 1 for r in self.label_noise), "between 0 and 1"),
             ("rows", all(0 < r < 1 for r in self.rows), "between 0 and 1"),
-            ("classes", all(m >= 2 for m in self.classes), "2 or more"),
+            ("fewer_classes", all(m >= 2 for m in self.fewer_classes), "2 or more"),
             ("initialisation", all(0 < f < 1e6 for f in self.initialisation), "above 0"),
             ("width", all(0 < f < 1e3 for f in self.width), "above 0"),
             ("depth", all(1 <= n <= 101 for n in self.depth), "from 1 to 101"),

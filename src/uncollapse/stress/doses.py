@@ -45,7 +45,7 @@ def asked(options: StressOptions, data: LabelledData) -> tuple[Damage, ...]:
         add("corrupt", [str(strength) for strength in STRENGTHS], name)
     add("augmentation", sorted(options.augmentation, key=_strength))
     add("rows", [f"{share:g}" for share in sorted(options.rows, reverse=True)])
-    add("classes", [str(m) for m in sorted(options.classes, reverse=True)])
+    add("classes", [str(m) for m in sorted(options.fewer_classes, reverse=True)])
     add("optimiser", list(options.optimiser))
     for kind in ("initialisation", "width", "depth"):
         add(kind, [f"{value:g}" for value in sorted(getattr(options, kind))])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -204,4 +205,8 @@ def least_alpha(
         found = reached(middle)
         low, high = (low, middle) if found is not None and found >= wanted else (middle, high)
     rounded = float(f"{high:.2g}")
-    return rounded if rounded >= high else min(1.0, float(f"{high * 1.05:.2g}"))
+    found = reached(rounded)
+    if found is not None and found >= wanted:
+        return rounded
+    step = 10.0 ** (math.floor(math.log10(high)) - 1)
+    return min(1.0, float(f"{rounded + step:.2g}"))

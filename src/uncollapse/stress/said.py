@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from uncollapse.records import (
+    Estimate,
     Interval,
     Objective,
     PilotReason,
@@ -14,14 +15,13 @@ from uncollapse.records import (
     StressDose,
     StressOptions,
     StressResult,
+    Value,
 )
 from uncollapse.stress.data import test_part
 from uncollapse.stress.foretold import remedy
 from uncollapse.stress.judge import METHOD, first_of, phase_agrees
 from uncollapse.stress.planned import Planned
 from uncollapse.training import Problem
-
-_NONE = Interval(0.0)
 
 
 def said_of(
@@ -78,16 +78,14 @@ def _reasons(
 ) -> Iterator[PilotReason]:
     broken = [dose.name for dose in own if dose.state == "breaks"]
     if first is not None:
-        yield PilotReason.from_key(
-            "UC901",
-            "stress.first",
-            damage=first.name,
-            finer=first.finer_change or _NONE,
-            training=first.training_change or _NONE,
-            others=tuple(name for name in broken if name != first.name) or ("–",),
-            count=len(broken),
-            doses=len(own),
-        )
+        finer, training = map(_points, (first.finer_change, first.training_change))
+        said: dict[str, Value] = {"damage": first.name, "count": len(broken), "doses": len(own)}
+        key = "stress.first"
+        if finer is None or training is None:
+            key, training = "stress.first-of-one", finer or training
+        else:
+            said["finer"] = finer
+        yield PilotReason.from_key("UC901", key, **said, training=training)
     margin = 100 * conditions.margin
     holds = sum(dose.state == "holds" for dose in own)
     if holds == len(own):
@@ -105,6 +103,13 @@ def _reasons(
         yield PilotReason.from_key(
             "UC905", "stress.against", count=len(broken), other=more, doses=len(own)
         )
+
+
+def _points(change: Interval | None) -> Estimate | None:
+    """A change of shares in percentage points; None where it has no interval."""
+    if change is None or change.low is None or change.high is None:
+        return None
+    return Estimate(100 * change.estimate, 100 * change.low, 100 * change.high)
 
 
 def _remedies(
