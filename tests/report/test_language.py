@@ -14,12 +14,16 @@ from uncollapse.records import (
     REASONS,
     SENTENCES,
     Expected,
+    Gap,
     Interval,
     Margins,
     Message,
     NetworkPrediction,
+    SliceColumn,
+    SliceGaps,
 )
 from uncollapse.report.language import language
+from uncollapse.report.sections.shares import _gaps
 
 
 def words(code):
@@ -198,3 +202,14 @@ def test_shares_points_and_durations():
     assert english.percent(0.0042) == "0.42 %"
     assert english.duration(150) == "2.5 minutes"
     assert japanese.duration(7200) == "2時間"
+
+
+def test_a_gap_that_no_two_slices_can_have_is_cut_and_said():
+    gap = Gap(0.6, -0.2, 1.4, "a", "b")
+    gaps = SliceGaps(gap, None, None, replace(gap, high=1.2))
+    column = SliceColumn(values={}, missing_rows=0, gap=gaps, leakage=None)
+    shares, accuracy = _gaps(column, "", language("en"))
+    assert "1.4" not in shares
+    assert "cut at 1" in shares
+    assert "1.2" in accuracy
+    assert "cut" not in accuracy

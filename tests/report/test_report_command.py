@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from uncollapse import Columns, ReportOptions, build_report, measure_files
 from uncollapse.cli import app, main
+from uncollapse.statistics import difference
 from uncollapse.tables import ReferenceFiles
 
 RUN = CliRunner()
@@ -52,12 +53,18 @@ def refused(monkeypatch, capsys, *words):
     return error
 
 
-def test_embeddings_are_held_against_a_reference_as_measure_holds_them(tmp_path):
+def write_rows(path):
+    """An embedding without the finer kinds, one that has half of them, and the base with all."""
     rng = np.random.default_rng(0)
     fine = np.arange(400) % 4
     finer = np.eye(4, 16)[fine] + 0.3 * rng.standard_normal((400, 16))
-    rows = {"embedding": np.eye(2, 8)[fine % 2] + 0.1 * rng.standard_normal((400, 8))}
-    np.savez(tmp_path / "rows.npz", **rows, base=finer, label=fine % 2, kind=fine)
+    flat = np.eye(2, 8)[fine % 2] + 0.1 * rng.standard_normal((400, 8))
+    half = np.hstack([flat, 0.3 * finer])
+    np.savez(path, embedding=flat, half=half, base=finer, label=fine % 2, kind=fine)
+
+
+def test_embeddings_are_held_against_a_reference_as_measure_holds_them(tmp_path):
+    write_rows(tmp_path / "rows.npz")
     given = (tmp_path / "rows.npz", "--reference-embedding", "base", "--fine", "kind")
     answer = invoke(*given, "--format", "json", "-o", tmp_path / "report.json")
     assert answer.exit_code == 0, answer.output
@@ -67,6 +74,32 @@ def test_embeddings_are_held_against_a_reference_as_measure_holds_them(tmp_path)
     (case,) = build_report(tmp_path / "rows.npz", options=options).inputs.cases
     wanted = measure_files(tmp_path / "rows.npz", columns=columns, reference=beside)
     assert case.measured[0].measurement.reference == wanted.reference
+
+
+def test_two_measurements_against_one_reference_differ_by_its_few_shots(tmp_path):
+    write_rows(tmp_path / "rows.npz")
+    beside = ReferenceFiles(reference_embedding="base")
+    found = [
+        measure_files(tmp_path / "rows.npz", columns=Columns(embedding=e, fine="kind"),
+                      reference=beside)
+        for e in ("embedding", "half")
+    ]  # fmt: skip
+    report = build_report(found)
+    assert report.decision.headline.key == "headline.better-shots"
+    first, last = (each.reference.probe for each in found)
+    gain = report.decision.headline.values["gain"]
+    assert gain.estimate == pytest.approx(last.embedding - first.embedding)
+    wanted = difference(first.difference, last.difference)
+    assert (gain.low, gain.high) == pytest.approx((wanted.low, wanted.high))
+
+
+@pytest.mark.parametrize(("language", "place"), [("en", " in base"), ("ja", "baseでは")])
+def test_the_headline_names_the_column_that_was_chosen(tmp_path, language, place):
+    write_rows(tmp_path / "rows.npz")
+    for column in ("base", "embedding"):
+        options = ReportOptions(columns=Columns(embedding=column))
+        headline = build_report(tmp_path / "rows.npz", language, options=options).headline
+        assert (place in headline) == (column == "base")
 
 
 def test_another_file_is_not_written_over(runs, tmp_path, monkeypatch, capsys):

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from statistics import mean, stdev
 from typing import Any
 
+from uncollapse.cli._console import hanging
 from uncollapse.cli.predict import describe
 from uncollapse.records import (
     PointSummary,
@@ -89,9 +90,10 @@ def _in_full(point: GridPoint) -> list[str]:
     if len(runs) == 1:
         differences = [runs[0][key] - predicted[key] for _, key, _ in SHOWN]
         rows.append(["difference", *(f"{v:+.1e}" for v in differences), ""])
-    lines = [f"setting      {describe(point.setting)}", f"model        {_model(point)}", ""]
-    lines += [*_aligned(rows), *_by_size(point), "", f"runs         {_how(runs)}"]
-    return lines + [f"note: {note}" for note in _notes([point])]
+    head = (f"setting      {describe(point.setting)}", f"model        {_model(point)}")
+    foot = (f"runs         {_how(runs)}", *(f"note: {note}" for note in _notes([point])))
+    numbers = ["", *_aligned(rows), *_by_size(point), ""]
+    return [*map(hanging, head), *numbers, *map(hanging, foot)]
 
 
 def _table(points: Sequence[GridPoint]) -> list[str]:
@@ -110,11 +112,12 @@ def _table(points: Sequence[GridPoint]) -> list[str]:
         rows.append([*cells, point.prediction.phase, _phases(point.runs)])
     everything = [run for point in points for run in point.runs]
     first = points[0]
-    lines = [f"setting      {describe(first.setting)}", f"model        {_model(first)}"]
-    lines += ["             (both of the first row)", "", *_aligned(rows), ""]
+    head = (f"setting      {describe(first.setting)}", f"model        {_model(first)}")
     spread = ", mean ± deviation over repeats" if repeated else ""
-    lines += [f"columns      predicted, then reached{spread}", f"runs         {_how(everything)}"]
-    return lines + [f"note: {note}" for note in _notes(points)]
+    foot = (f"columns      predicted, then reached{spread}", f"runs         {_how(everything)}")
+    notes = (f"note: {note}" for note in _notes(points))
+    table = ["             (both of the first row)", "", *_aligned(rows), ""]
+    return [*map(hanging, head), *table, *map(hanging, (*foot, *notes))]
 
 
 def _numbers(values: Prediction | dict[str, float]) -> list[str]:

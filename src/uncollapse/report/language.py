@@ -89,8 +89,10 @@ class Language(SpokenNumbers):
         return self.vformat(template, (), {"level": self.level, **message.values})
 
     def word(self, group: str, value: Any) -> str:
-        """The word for a value of a group, or the value itself where there is none."""
+        """The word for a value of a group, or of all others there, else the value itself."""
         text = self._find(f"{group}.{value}")
+        if text is None and (others := self._find(f"{group}.*")) is not None:
+            return others.format(name=short(value))
         return str(value) if text is None else text
 
     def translate(self, english: str, message: Message | None = None) -> str | None:

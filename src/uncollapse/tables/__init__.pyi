@@ -10,6 +10,7 @@ from .beside import (
     join_reference,
 )
 from .columns import (
+    USUAL_EMBEDDINGS,
     Columns,
     embedding_columns,
     label_column,
@@ -81,6 +82,7 @@ __all__ = [
     "SPLITS",
     "SPLIT_COLUMN",
     "SPLIT_WORDS",
+    "USUAL_EMBEDDINGS",
     "ArraysShard",
     "ArrowStream",
     "Batches",

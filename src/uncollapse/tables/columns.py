@@ -17,7 +17,7 @@ from uncollapse.tables._shard import Array, Column, Shard
 
 # As whole numbers are written, those of a column with gaps too: -1.0.
 _NEGATIVE = re.compile(r"\s*(-[1-9][0-9]{0,30})(?:\.0*)?\s*")
-_USUAL_EMBEDDINGS = ("embedding", "embeddings", "emb", "features", "feature", "vector", "z", "x")
+USUAL_EMBEDDINGS = ("embedding", "embeddings", "emb", "features", "feature", "vector", "z", "x")
 _USUAL_LABELS = ("label", "labels", "y", "target", "targets", "class")
 
 
@@ -168,12 +168,12 @@ def _without_gap(shard: Shard, before: str, taken: Sequence[str]) -> list[str]:
 
 def _usual_embedding(shard: Shard, option: str) -> list[str]:
     vectors = [column.name for column in shard.columns if column.kind == "matrix"]
-    usual = [name for name in _USUAL_EMBEDDINGS if name in vectors]
+    usual = [name for name in USUAL_EMBEDDINGS if name in vectors]
     before, numbered = _numbered(shard.columns)
     chosen = usual[:1] or vectors or _without_gap(shard, before, numbered)
     if not chosen or (not usual and len(vectors) > 1):
         for column in shard.columns:
-            if not chosen and column.name in _USUAL_EMBEDDINGS:
+            if not chosen and column.name in USUAL_EMBEDDINGS:
                 _not_text(shard, column.name, option)
         typed = [f"{c.name} ({c.type})" if c.type else c.name for c in shard.columns]
         raise _missing(shard.path, f"one embedding column ({option})", typed, option)

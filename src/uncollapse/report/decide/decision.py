@@ -242,7 +242,7 @@ def headline_of(measured: Measured) -> Message:
     share, reason = lookup.interval_of(measurement.share), lookup.deciding(measurement)
     values: dict[str, Value] = {
         "share": None if share is None else _not_below_zero(share),
-        "layer": lookup.known_layer(measured.layer),
+        "layer": lookup.known_layer(measured.layer) or lookup.named_column(measured),
     }
     if reason is None or reason.code not in lookup.HEADLINES:
         state = lookup.BY_SHARE.get(reason.code, "") if reason is not None else ""

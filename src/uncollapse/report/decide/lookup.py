@@ -12,6 +12,7 @@ from uncollapse.records import Interval, Margins, Measurement, Prediction, Reaso
 from uncollapse.report.inputs_model import Case, Measured
 from uncollapse.report.numbers import Number
 from uncollapse.report.read.settings import mean_record
+from uncollapse.tables import USUAL_EMBEDDINGS
 
 # Classes that a table or a picture of them shows, those with the least variance.
 MOST_CLASSES = 24
@@ -118,6 +119,12 @@ def judging_margins(measurement: Measurement) -> tuple[float, float]:
 def known_layer(layer: str | None) -> str:
     """A layer that there are words for; "" for others."""
     return layer if layer in ("projector", "backbone") else ""
+
+
+def named_column(measured: Measured) -> str:
+    """The column of the embedding where its name says which it is; "" for usual names."""
+    name = measured.columns.get("embedding", "") or measured.layer
+    return "" if name in ("", *USUAL_EMBEDDINGS) or "," in name else name
 
 
 def predicted_level(prediction: Prediction | None, level: str) -> float | None:
@@ -250,9 +257,44 @@ def few_shots(
 ) -> tuple[int | None, tuple[Interval | None, Interval | None]]:
     """The same of two cases, where both had as many examples."""
     first, last = few_shot(before, layer), few_shot(after, layer)
+    if first is None and last is None:
+        first, last = _beside_one_reference(before, after, layer)
     if first is None or last is None or first[0] != last[0]:
         return None, (None, None)
     return first[0], (first[1], last[1])
+
+
+_Shots = tuple[int, Interval] | None
+
+
+def _beside_one_reference(before: Case, after: Case, layer: str) -> tuple[_Shots, _Shots]:
+    """Few shots of two measurements that were held against the same reference on the same rows.
+
+    Each has the interval of its difference from the reference, around the reference's accuracy;
+    that is the same number on both sides and cancels in what the two are apart.
+    """
+    probes = []
+    for case in (before, after):
+        measured = judged(case, layer)
+        against = None if measured is None else measured.measurement.reference
+        probes.append(None if against is None else against.probe)
+    first, last = probes
+    if first is None or last is None or first.reference != last.reference:
+        return None, None
+    placed = [
+        (
+            probe.shots,
+            Interval(
+                probe.embedding,
+                *(
+                    None if end is None else probe.reference + end
+                    for end in (probe.difference.low, probe.difference.high)
+                ),
+            ),
+        )
+        for probe in (first, last)
+    ]
+    return placed[0], placed[1]
 
 
 def label_reading(case: Case, layer: str) -> Interval | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from uncollapse.records import Measurement, SliceColumn, severity
+from uncollapse.records import Interval, Measurement, SliceColumn, severity
 from uncollapse.report.charts import measured as charts
 from uncollapse.report.charts.look import Row, clipped
 from uncollapse.report.decide import lookup
@@ -141,7 +141,14 @@ def _gaps(column: SliceColumn, before: str, words: Language) -> list[str]:
         if gap is not None:
             ends = {"smallest": short(gap.smallest), "largest": short(gap.largest)}
             named = words.word("quantity", what)
-            notes.append(before + words.say("intro.gap", quantity=named, gap=gap, **ends))
+            # Variances lie from 0 to 1, chance-corrected accuracies from -1 to 1.
+            limit = 1 if "variance" in what else 2
+            cut = Interval(
+                gap.estimate, *(min(max(end, -limit), limit) for end in (gap.low, gap.high))
+            )
+            say = "gap" if (cut.low, cut.high) == (gap.low, gap.high) else "gap-cut"
+            values = {"quantity": named, "gap": cut, "limit": limit, **ends}
+            notes.append(before + words.say(f"intro.{say}", **values))
     if column.leakage is not None and column.leakage.logistic is not None:
         notes.append(before + words.say("intro.leakage", estimate=column.leakage.logistic))
     return notes
