@@ -227,7 +227,7 @@ def _next(measured: Measurement, asked: Asked) -> str:
     first = next((r for r in measured.reasons if r.advice and r.code[2] != "5"), None)
     if first is None or first.code == "UC403":
         return asked.line("measure", *asked.beside, "--fail-on", "at-risk")
-    if first.code == "UC402":
+    if first.code in ("UC402", "UC405"):
         return asked.line("measure", "--reference", "OTHER.npz")
     if first.code in ("UC205", "UC209", "UC210"):
         return "uncollapse pilot CONFIG.yaml"

@@ -51,6 +51,8 @@ class Decision(Part):
 MOST_NAMES = 3
 # Advice that a training run follows.
 _TRAINS = {"raise", "raise-only", "choose", "restore"}
+# What the evidence that decided cannot see.
+_UNSEEN = {"UC403": [Message("change.finer-decide")], "UC405": [Message("change.reference-decides")]}
 # What was gained, and from what to what.
 _Gain = tuple[Interval | None, Interval | None, Interval | None]
 
@@ -208,9 +210,8 @@ def _called_for(case: Case, measurement: records.Measurement) -> _Called:
     if verdict not in ("collapsed", "at-risk"):
         if not lookup.is_known(measurement):
             return (), (Message("change.reference"),), []
-        code = "" if reason is None else reason.code
-        by_retention = [Message("change.finer-decide")] if code == "UC403" else []
-        return (), (Message("change.none-called-for"), *by_retention), []
+        more = [] if reason is None else _UNSEEN.get(reason.code, [])
+        return (), (Message("change.none-called-for"), *more), []
     said: list[Message] = []
     gain: list[Message] = []
     if to_do == "restore" and measurement.reference is not None:
