@@ -52,7 +52,10 @@ MOST_NAMES = 3
 # Advice that a training run follows.
 _TRAINS = {"raise", "raise-only", "choose", "restore"}
 # What the evidence that decided cannot see.
-_UNSEEN = {"UC403": [Message("change.finer-decide")], "UC405": [Message("change.reference-decides")]}
+_UNSEEN = {
+    "UC403": [Message("change.finer-decide")],
+    "UC405": [Message("change.reference-decides")],
+}
 # What was gained, and from what to what.
 _Gain = tuple[Interval | None, Interval | None, Interval | None]
 
