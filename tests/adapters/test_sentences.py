@@ -11,9 +11,9 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.distributed.nn  # before any group exists, as the groups of its defaults stay
-import torch.multiprocessing as multiprocessing
 from torch.nn.parallel import DistributedDataParallel
 
+from processes import run_in_processes
 from uncollapse.adapters import PMLSupCLLoss, SentenceTransformerLoss
 from uncollapse.errors import InputError
 from uncollapse.losses import SupCLLoss, supcl_loss
@@ -135,7 +135,7 @@ def test_processes_have_the_loss_and_the_gradient_of_the_whole_batch():
     expected = SentenceTransformerLoss(model, alpha=0.3, temperature=0.1)(columns, labels)
     of_whole = gradients(model, expected)
     with tempfile.TemporaryDirectory() as folder:
-        multiprocessing.spawn(on_a_rank, (folder,), nprocs=2)
+        run_in_processes(on_a_rank, (folder,), 2)
         for loss, gradient in (pair for k in range(2) for pair in torch.load(f"{folder}/{k}.pt")):
             torch.testing.assert_close(loss, expected.detach())
             torch.testing.assert_close(gradient, of_whole)

@@ -11,11 +11,11 @@ import torch.distributed as dist
 # Before any group exists: its functions take the group of the moment of import as their default,
 # and DistributedDataParallel would import it later, which keeps the group alive for good.
 import torch.distributed.nn
-import torch.multiprocessing as multiprocessing
 from torch.distributed.algorithms.join import Join
 from torch.nn.parallel import DistributedDataParallel
 
 import uncollapse.losses._engine.batch as batch_module
+from processes import run_in_processes
 from uncollapse.errors import InputError
 from uncollapse.losses import (
     backward_in_chunks,
@@ -152,7 +152,7 @@ def gradients(model):
 
 def spawn(function, world, *arguments):
     with tempfile.TemporaryDirectory() as folder:
-        multiprocessing.spawn(in_group, (function, world, arguments, folder), nprocs=world)
+        run_in_processes(in_group, (function, world, arguments, folder), world)
         return [torch.load(file) for file in sorted(Path(folder).glob("*.pt"))]
 
 

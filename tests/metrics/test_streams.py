@@ -7,6 +7,7 @@ import pytest
 import torch
 from embeddings import cloud
 
+from processes import run_in_processes
 from uncollapse.errors import InputError
 from uncollapse.metrics import Accumulator, load_state, measure, save_state
 from uncollapse.monitor import CollapseMetric
@@ -162,7 +163,7 @@ def test_metric_without_intervals_keeps_only_sums(rng):
     assert found.verdict == "cannot-tell"
 
 
-def one_process(rank, world, port, rows, labels, answers):
+def one_process(rank, world, port, rows, labels, folder):
     torch.set_num_threads(1)
     torch.distributed.init_process_group(
         "gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=world
@@ -170,26 +171,21 @@ def one_process(rank, world, port, rows, labels, answers):
     metric = CollapseMetric(num_classes=3, dimension=16)
     for at in np.array_split(np.arange(rank, len(rows), world), 4):
         metric.update(torch.tensor(rows[at]), torch.tensor(labels[at]))
-    answers[rank] = metric.measurement().to_json()
+    (folder / f"{rank}.json").write_text(metric.measurement().to_json())
     torch.distributed.destroy_process_group()
 
 
-def test_two_processes_equal_one_call(rng):
+def test_two_processes_equal_one_call(rng, tmp_path):
     from uncollapse.metrics import Measurement
 
     rows, labels, _ = cloud(rng, (50, 31, 8), V=1e-2)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    context = torch.multiprocessing.get_context("spawn")
-    with context.Manager() as manager:
-        answers = manager.dict()
-        torch.multiprocessing.spawn(
-            one_process, (2, port, rows, labels, answers), nprocs=2, join=True
-        )
-        whole = measure(rows, labels, permutations=0)
-        for rank in range(2):
-            assert_same(whole, Measurement.from_json(answers[rank]))
+    run_in_processes(one_process, (2, port, rows, labels, tmp_path), 2)
+    whole = measure(rows, labels, permutations=0)
+    for rank in range(2):
+        assert_same(whole, Measurement.read(tmp_path / f"{rank}.json"))
 
 
 def test_an_instance_that_comes_back_is_refused(rng):

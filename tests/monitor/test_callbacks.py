@@ -11,6 +11,7 @@ from sklearn.datasets import load_digits
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from processes import run_in_processes
 from uncollapse.errors import InputError
 from uncollapse.metrics import measure
 from uncollapse.monitor import CollapseWarning, as_numbers, measure_model
@@ -212,7 +213,7 @@ def test_two_processes_find_what_one_does(digits, tmp_path, sharded):
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
-    torch.multiprocessing.spawn(worker, (port, path, sharded), nprocs=2)
+    run_in_processes(worker, (port, path, sharded), 2)
     torch.manual_seed(0)
     one = measure_model(Encoder(), DataLoader(digits, 64), embed)
     two = type(one).from_json((tmp_path / "found.json").read_text())
