@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from uncollapse.losses._engine.result import ClassSums
@@ -58,25 +61,30 @@ class Tracked:
 
     @cached_property
     def spread(self) -> ClassSpread:
-        """The spread of each class."""
+        """The spread of each class; in NumPy, whose calls on short arrays are the cheaper ones."""
         grouping, tau = self.sums.grouping, self.sums.temperature
-        of_class = grouping.instances_of_classes
-        rows, views = grouping.classes.sizes.double(), grouping.instances.sizes.double()
-        of_instances, of_views = (
-            torch.zeros_like(rows).index_add_(0, of_class.run_of_row, values.double())
-            for values in (self.sums.instance_squares, views.square())
-        )
+        classes, of_class = grouping.classes, grouping.instances_of_classes
+        sizes = (classes.sizes, of_class.sizes, grouping.instances.sizes)
+        rows, instances, views = map(_numpy, sizes)
+        starts, first = _numpy(of_class.starts), _numpy(classes.starts)
+        of_instances = np.add.reduceat(_numpy(self.sums.instance_squares, np.float64), starts)
+        of_views = np.add.reduceat(views * views, starts)
         # |C_c|^2 = sum of |I_k|^2 + products of different instances; the same of rows in I_k.
-        between = tau * (self.sums.class_squares.double() - of_instances)
-        own = tau * of_instances - rows
-        cosine = _ratio(between, rows.square() - of_views)
-        view_cosine = _ratio(own, of_views - rows)
-        kept = grouping.labelled.index_select(0, grouping.classes.starts)
-        labels = grouping.labels.index_select(0, grouping.classes.starts)
-        columns = (labels, of_class.sizes, 1 - cosine, view_cosine - cosine)
-        return ClassSpread(*(column[kept] for column in columns))
+        between = tau * (_numpy(self.sums.class_squares, np.float64) - of_instances)
+        cosine = _ratio(between, rows * rows - of_views)
+        view_cosine = _ratio(tau * of_instances - rows, of_views - rows)
+        labels = _numpy(grouping.labels)[first]
+        columns = (labels, instances, 1 - cosine, view_cosine - cosine)
+        kept = _numpy(grouping.labelled)[first]
+        return ClassSpread(*(torch.from_numpy(column[kept]) for column in columns))
 
 
-def _ratio(sums: Tensor, pairs: Tensor) -> Tensor:
+def _numpy(values: Tensor, dtype: type[np.float64] | None = None) -> NDArray[Any]:
+    """On the CPU, without a copy where they are there already."""
+    array: NDArray[Any] = values.cpu().numpy()
+    return array if dtype is None else array.astype(dtype, copy=False)
+
+
+def _ratio(sums: NDArray[Any], pairs: NDArray[Any]) -> NDArray[Any]:
     """Their mean; NaN where there are no pairs."""
-    return torch.where(pairs > 0, sums / pairs, torch.nan)
+    return np.divide(sums, pairs, out=np.full(len(sums), np.nan), where=pairs > 0)
