@@ -13,8 +13,14 @@ from uncollapse import SupCLLoss, decode_loss
 from uncollapse.errors import InputError
 from uncollapse.monitor import CollapseWarning, StuckLoss
 
-# What decode_loss is asked for in four public threads of SupContrast: batch, temperature, loss.
-THREADS = [(4, 0.07, 1.9459), (64, 0.1, 6.920), (256, 0.1, 8.909)]
+# Four public threads of SupContrast: batch, temperature, factor of the loss, and the loss as it was
+# printed. The last divides by the number of embeddings once more.
+THREADS = [
+    (4, 0.07, None, 1.9459),
+    (64, 0.1, None, 6.920),
+    (256, 0.1, None, 8.909),
+    (8, 0.07, 1 / 16, 0.1693),
+]
 
 
 def said(decode, losses, **options):
@@ -32,12 +38,24 @@ def said(decode, losses, **options):
     return [(step, state.state) for step, state in stuck.found]
 
 
-@pytest.mark.parametrize(("batch", "temperature", "loss"), THREADS)
-def test_the_public_threads_are_identical_embeddings(batch, temperature, loss):
+@pytest.mark.parametrize(("batch", "temperature", "factor", "loss"), THREADS)
+def test_the_public_threads_are_identical_embeddings(batch, temperature, factor, loss):
     decode = partial(
-        decode_loss, batch=batch, temperature=temperature, convention="supcontrast", views=2
+        decode_loss, batch=batch, temperature=temperature, convention="supcontrast", factor=factor
     )
     assert said(decode, [loss] * 1000) == [(199, "identical")]
+
+
+def test_a_loss_proves_no_state():
+    """Embeddings that are no points of classes, with the loss of such: what is said holds of them."""
+    decode = partial(decode_loss, batch=64, temperature=0.1, classes=4)
+    (loss,) = [state.loss for state in decode(1.0).states if state.state == "collapsed"]
+    with pytest.warns(CollapseWarning, match="A loss alone cannot say so") as caught:
+        stuck = StuckLoss(decode)
+        for step in range(200):
+            stuck.update(loss, step)
+    assert "the value of the state `collapsed`" in str(caught[0].message)
+    assert "If so, the labels are learned" in str(caught[0].message)
 
 
 def test_it_says_which_state_the_embeddings_are_in():

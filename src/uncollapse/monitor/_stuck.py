@@ -18,6 +18,8 @@ Decode = Callable[[float], DecodedLoss]
 # What a loss may differ by from that of a state, as a part of it. Random embeddings are others in
 # every batch, collapsed classes are neared slowly, and identical embeddings have an exact loss.
 _TOLERANCES: dict[LossState, float] = {"identical": 1e-4, "random": 5e-3, "collapsed": 5e-4}
+# At least half of a fourth decimal, to which loggers round (transformers before 5 did).
+_ROUNDED = 5.1e-5
 # Identical embeddings have no other loss in other batches, but for smaller ones: the part of the
 # values that must be the same. It tells them from a narrow cone that happens to have their loss.
 _STILL = 0.75
@@ -32,8 +34,9 @@ class StuckLoss:
     The states are identical embeddings, random unit vectors and collapsed classes, with the losses
     that `decode_loss` gives. It stands still at one of them when the median over the first half of
     the last `steps` steps, and that over the second half, differ from its loss by no more than
-    .05 % (random: .5 %; identical: .01 %, as must three quarters of the single values), and by no
-    more than a quarter of the way to the next state's.
+    .05 % (random: .5 %; identical: .01 %, as must three quarters of the single values) or half of
+    the fourth decimal, and by no more than a quarter of the way to the next state's. Other
+    embeddings can have the same loss, which is what the warning says.
 
     Args:
         decode: loss -> `DecodedLoss`: `decode_loss` with what the code's loss is made of.
@@ -142,6 +145,6 @@ def _tolerances(decoded: DecodedLoss) -> list[tuple[LossOfState, float]]:
     found = []
     for state in states:
         others = [abs(state.loss - other.loss) for other in states if other is not state]
-        near = _TOLERANCES[state.state] * abs(state.loss)
+        near = max(_TOLERANCES[state.state] * abs(state.loss), _ROUNDED)
         found.append((state, min([near, *(_BETWEEN * away for away in others)])))
     return found
