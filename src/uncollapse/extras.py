@@ -7,6 +7,9 @@ from typing import Any
 
 import lazy_loader
 
+# What adapts to other libraries, and is in no name of `from uncollapse import *`.
+_BESIDE_ALL = ("peers", "text")
+
 
 def door(package: str, file: str, extra: str) -> tuple[Callable[[str], Any], Any, list[str]]:
     """`__getattr__`, `__dir__` and `__all__` of a room whose names are loaded when first used.
@@ -29,9 +32,11 @@ def hinted(
         except ModuleNotFoundError as error:
             if name not in extras or (error.name or "").startswith("uncollapse"):
                 raise
+            extra = extras[name]
+            all_names = "" if extra in _BESIDE_ALL else " ('uncollapse[all]' for every name)"
             raise ModuleNotFoundError(
                 f"{package}.{name} needs {error.name}, which is not installed:"
-                f" pip install 'uncollapse[{extras[name]}]' ('uncollapse[all]' for every name)",
+                f" pip install 'uncollapse[{extra}]'{all_names}",
                 name=error.name,
             ) from error
 

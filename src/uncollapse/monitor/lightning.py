@@ -24,7 +24,9 @@ else:
     try:
         from lightning.pytorch import Callback
     except ImportError as missing:
-        raise ImportError("the callback needs Lightning: pip install lightning") from missing
+        raise ImportError(
+            "the callback needs Lightning: pip install 'uncollapse[lightning]'"
+        ) from missing
 
 
 _OF_THE_START = ("embeddings", "labels", "instances")

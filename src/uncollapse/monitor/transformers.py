@@ -20,7 +20,9 @@ else:
     try:
         from transformers import TrainerCallback
     except ImportError as missing:
-        raise ImportError("the callback needs it: pip install transformers") from missing
+        raise ImportError(
+            "the callback needs transformers: pip install 'uncollapse[transformers]'"
+        ) from missing
 
 
 class CollapseCallback(Watch, TrainerCallback):
