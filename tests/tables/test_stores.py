@@ -110,11 +110,10 @@ def test_what_faiss_cannot_give_is_said(rows):
         from_faiss(inverted, LABELS)
 
 
+@pytest.mark.slow  # takes seconds to import
 def test_lancedb(rows, tmp_path):
-    lancedb = pytest.importorskip(
-        "lancedb",
-        reason="75 MB, so not in the extra dev: who changes from_lancedb installs its extra",
-    )
+    import lancedb
+
     lists = pa.FixedSizeListArray.from_arrays(pa.array(rows.ravel()), 8)
     part = np.where(np.arange(120) % 4, "test", "train")
     table = pa.table({"vector": lists, "label": LABELS.tolist(), "part": part.tolist()})

@@ -305,10 +305,9 @@ class SupCLTerms:
     @property
     def within_class_variance(self) -> dict[int, float]:
         """By label, of the classes with two instances in the batch; empty without track."""
-        if (spread := self.spread) is None:
+        if self.tracked is None:
             return {}
-        pairs = zip(spread.labels.tolist(), spread.within_class_variance.tolist(), strict=True)
-        return {label: value for label, value in pairs if value == value}
+        return {label: within for label, count, within, _ in self.tracked.of_classes if count > 1}
 
 
 def supcl_terms(
