@@ -18,6 +18,7 @@ from uncollapse.losses import (
 )
 from uncollapse.losses._engine.grouping import group
 from uncollapse.losses._engine.partition import partition
+from uncollapse.losses._engine.row_sums import log_of_one_more
 from uncollapse.losses._engine.tiles import Diagonals, Layout
 
 LOSSES = {
@@ -253,6 +254,16 @@ def test_sincere_is_exact_for_margins_of_every_size():
     loss = sincere_loss(z, torch.tensor([0, 0, 1, 1]), temperature=1 / 21)
     expected = (math.log(1 + 2 * math.exp(21)) + math.log1p(2 * math.exp(-21))) / 2
     assert loss.item() == pytest.approx(expected, rel=1e-13)
+
+
+def test_log_of_one_more_is_log1p_to_the_last_digits():
+    values = torch.logspace(-12, 20, 4001, dtype=torch.float64)
+    for dtype, rounding in ((torch.float64, 5e-16), (torch.float32, 2e-7)):
+        given = values.to(dtype)
+        exact = given.double().log1p()
+        found = log_of_one_more(given).double()
+        assert ((found - exact).abs() / exact).max() < rounding
+        assert (found >= 0).all()
 
 
 def test_without_a_gradient_there_is_only_a_value():

@@ -163,6 +163,16 @@ def inverse_exponentials(block: Tile, entries: Tensor) -> Tensor:
     return block.hide_itself(inverse, 0)
 
 
+def log_of_one_more(values: Tensor) -> Tensor:
+    """log(1 + x) for x >= 0, as exact as torch's log1p, which not every CPU has vectorised.
+
+    With u = 1 + x as it is rounded: log(u) - ((u - 1) - x) / u.
+    """
+    more = values + 1
+    lost = (more - 1).sub_(values).div_(more)
+    return more.log_().sub_(lost)
+
+
 def _sums_with_own_shifts(layout: Layout, tiles: list[Tile]) -> Tensor:
     """(R,) log denominators, with a shift for every row of every tile."""
 
@@ -216,7 +226,9 @@ class PairsAgainstNegatives:
                 for part, axis in block.sides:
                     negatives = self.negatives[1 - axis][part].unsqueeze(axis)
                     margins = self._margins(pairs, negatives)
-                    of_pairs = softplus(margins, threshold=40) if is_shifted else margins.log1p()
+                    of_pairs = (
+                        softplus(margins, threshold=40) if is_shifted else log_of_one_more(margins)
+                    )
                     losses[part].add_(of_pairs.sum(axis))
                     of_sides.append(self._slopes(pairs, margins))
                     slopes[part].add_(of_sides[-1].sum(axis))
