@@ -62,7 +62,8 @@ def given(instances, views, dimension, classes, changes):
         z, labels, numbers = z[kept], labels[kept], numbers[kept]
     if changes.pop("unlabelled", False):
         labels[numbers % 5 == 0] = -1
-    return z, labels, numbers * 3, changes
+    columns = torch.stack([labels, numbers * 3], dim=1)  # not one after the other in memory
+    return z, columns[:, 0], columns[:, 1], changes
 
 
 def gradient_of(loss, z):

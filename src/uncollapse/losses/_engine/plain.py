@@ -65,7 +65,8 @@ class Plain:
 def lay_plain(checked: Checked, *, scaled: bool = True) -> Plain:
     """Scale the batch, unless it is to stay as it is; gather it if it is spread over processes."""
     samples, processes = checked.samples, checked.processes
-    labels, instances = samples.labels, samples.instances
+    # Kernels read memory as it lies.
+    labels, instances = samples.labels.contiguous(), samples.instances.contiguous()
     columns, scales = samples.embeddings.detach().contiguous(), None if scaled else checked.scales
     if scaled:
         columns = columns.to(samples.compute_dtype) * checked.scales[:, None]
