@@ -28,8 +28,6 @@ from uncollapse.theory import (
     NetworkRun,
     Setting,
     calibrate,
-    candidates,
-    following,
     forecast,
 )
 
@@ -78,13 +76,8 @@ def read(name: str) -> dict[tuple[float, float, int], list[NetworkRun]]:
 
 def proposed(calibration: Calibration, runs: dict[Any, list[NetworkRun]]) -> Any:
     """The key of the further setting that a calibration asks for, among the study's."""
-    key_of = {(r[0].setting.alpha, r[0].setting.temperature, r[0].setting.batch): k
-              for k, r in runs.items()}  # fmt: skip
-    asked = [
-        key_of[(s.alpha, round(s.temperature, 6), s.batch)]
-        for s in candidates(runs[START][0].setting)
-    ]
-    found = following(calibration, [runs[key][0].setting for key in asked])
+    found = calibration.following
+    assert found is not None
     size = found.batch_size or 0
     sizes = {runs[key][0].setting.batch: key[2] for key in runs}
     per_class = next(n for b, n in sizes.items() if size in (getattr(b, "size", 0),

@@ -54,9 +54,10 @@ class Fit:
     before: Array
     centre: Array  # (4,) usual constants, unbounded
     width: Array
+    discrepancy: float
 
     @classmethod
-    def of(cls, runs: Sequence[NetworkRun], held: Mapping[Any, float]) -> Fit:
+    def of(cls, runs: Sequence[NetworkRun], held: Mapping[Any, float], discrepancy: float) -> Fit:
         groups: dict[Any, list[NetworkRun]] = {}
         for run in runs:
             groups.setdefault((*key(run.setting), run.steps), []).append(run)
@@ -80,12 +81,15 @@ class Fit:
             before=before,
             centre=centre,
             width=width,
+            discrepancy=discrepancy,
         )
 
     def residuals(self, points: Array) -> Array:
         """(D, 2 S + 4): differences in deviations, of variances and from what is usual."""
         found = model(bounded(points), self.batches, self.steps, self.before)
-        off = [(logits(v) - m) / DISCREPANCY for v, m in zip(found, self.measured, strict=True)]
+        off = [
+            (logits(v) - m) / self.discrepancy for v, m in zip(found, self.measured, strict=True)
+        ]
         return np.concatenate([*off, (points - self.centre) / self.width], axis=-1)
 
     def jacobian(self, point: Array) -> Array:

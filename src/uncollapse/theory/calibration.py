@@ -8,7 +8,7 @@ from itertools import product
 from typing import Any
 
 import numpy as np
-from scipy.special import expit
+from scipy.special import expit, ndtri
 
 from uncollapse.errors import InputError
 from uncollapse.records import (
@@ -40,6 +40,10 @@ from uncollapse.theory._posterior import (
 
 DETERMINED = 0.5  # a constant is, if its deviation is below this part of the usual one
 ALPHAS = np.geomspace(0.003, 0.99, 20)
+CHOOSING = 300  # draws by which the following run is chosen: with few, their noise chooses
+# Deviations of each draw's network from the model: quantiles of a normal, each for an equal part,
+# so that an estimate has no noise of drawn ones.
+DEVIATES = ndtri((np.arange(41) + 0.5) / 41)
 
 
 def calibrate(
@@ -49,6 +53,7 @@ def calibrate(
     draws: int = 150,
     confidence: float = 0.9,
     seed: int = 0,
+    discrepancy: float = DISCREPANCY,
 ) -> Calibration:
     """Fit the constants of a kind of network to runs of it.
 
@@ -67,6 +72,7 @@ def calibrate(
         draws: Of the posterior that are kept, from 10.
         confidence: Of the intervals.
         seed: Of the draws.
+        discrepancy: Deviation of networks from the model, in logits of a variance; above 0.
 
     Raises:
         InputError: No run, runs of different classes, or a constant that does not exist.
@@ -82,8 +88,9 @@ def calibrate(
         True
     """
     _check(runs, held or {}, draws, confidence)
-    fit = Fit.of(runs, held or {})
-    unbounded = posterior(fit, draws, np.random.default_rng(seed))
+    fit = Fit.of(runs, held or {}, discrepancy)
+    many = posterior(fit, max(draws, CHOOSING), np.random.default_rng(seed))
+    unbounded = many[:draws]
     constants = tuple(_constant(fit, unbounded, k, confidence) for k in range(len(CONSTANTS)))
     calibration = Calibration(
         constants=constants,
@@ -91,12 +98,13 @@ def calibrate(
         steps=runs[0].steps,
         within_before=float(fit.before[0]),
         between_before=float(fit.before[1]),
-        discrepancy=DISCREPANCY,
+        discrepancy=discrepancy,
         draws=tuple(map(tuple, bounded(unbounded).tolist())),
         runs=tuple(runs),
         notes=tuple(_notes(runs, constants)),
     )
-    return replace(calibration, following=following(calibration, candidates(runs[0].setting)))
+    chooser = replace(calibration, draws=tuple(map(tuple, bounded(many).tolist())))
+    return replace(calibration, following=following(chooser, candidates(runs[0].setting)))
 
 
 def forecast(
@@ -117,7 +125,7 @@ def forecast(
     Args:
         calibration: Of the same data and network.
         setting: Loss, data and batch.
-        seed: Of the deviations from the model.
+        seed: Of the deviations from the model, where the spread begins.
         thresholds: Whether to compute where the spread begins, which takes most of the time.
         steps: Steps of training; those of the calibration's first run where left out.
         circumstances: What the network is trained with (`circumstances_of`), to say in what the
@@ -138,8 +146,8 @@ def forecast(
     asked = (ends, 0.5, 1 - ends)
     found = []
     for values in (within[:, 0], between[:, 0]):
-        moved = calibration.discrepancy * rng.standard_normal(len(values))
-        found.append(_three(expit(logits(values) + moved), asked))
+        moved = logits(values)[:, None] + calibration.discrepancy * DEVIATES
+        found.append(_three(expit(moved), asked))
     spread = None
     if curve:
         # The ratio deviates as one variance does: .44 in logs, over the study (docs/networks.md).
