@@ -201,6 +201,7 @@ class ReportInputs(records.Part):
     cases: list[Case] = field(default_factory=list)
     comparisons: list[records.Comparison] = field(default_factory=list)
     pilot: records.PilotResult | None = None
+    stress: records.StressResult | None = None
     sources: list[Source] = field(default_factory=list)
     calibration: records.Calibration | None = None  # of all runs that have none of their own
 
@@ -246,6 +247,7 @@ class ReportInputs(records.Part):
     def level(self) -> float | None:
         """Of all intervals; None where the inputs differ in it, 0.95 where none says it."""
         levels = {None if self.pilot is None else self.pilot.statistics.level}
+        levels |= {None if self.stress is None else self.stress.conditions.confidence}
         for run in self.runs:
             levels |= {m.measurement.conditions.confidence for m in run.measured}
             levels |= {probe.conditions.settings.confidence for probe in run.probes}

@@ -118,6 +118,9 @@ def decide(inputs: ReportInputs, layer: str | None) -> Decision:
     last = judged(measured[-1], layer) if measured else None
     if last is not None:
         return state_decision(measured[-1], last)
+    if (stress := inputs.stress) is not None:
+        headline = Message(f"headline.stress-{stress.verdict}", {"damage": stress.first})
+        return Decision("stress", stress.verdict, headline, stress.reasons)
     return Decision("reading", "none", Message("headline.reading"))
 
 

@@ -19,17 +19,18 @@ class Decision(Part):
     """What the person who decides reads first.
 
     Attributes:
-        basis: "pilot"; "change" (two cases, or a comparison); "state" (one measurement); "reading"
-            (nothing that judges collapse).
+        basis: "pilot"; "change" (two cases, or a comparison); "state" (one measurement);
+            "stress" (a stress test alone); "reading" (nothing that judges collapse).
         verdict: "change", "keep", "cannot-tell" (pilot); "better", "worse", "no-change-seen",
-            "cannot-tell" (change); the measurement's; or "none".
+            "cannot-tell" (change); "breaks", "holds", "cannot-tell" (stress); the measurement's; or
+            "none".
         headline: One sentence.
         reasons: Of the measurement that is judged.
         changes: Keys that are changed or should be.
         change, gain, cost, certainty: Sentences.
     """
 
-    basis: Literal["pilot", "change", "state", "reading"]
+    basis: Literal["pilot", "change", "state", "stress", "reading"]
     verdict: str
     headline: Message
     reasons: tuple[records.Reason | records.PilotReason, ...] = ()

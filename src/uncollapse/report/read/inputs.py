@@ -19,6 +19,7 @@ from uncollapse.records import (
     PilotResult,
     Prediction,
     ProbeResult,
+    StressResult,
     circumstances_of,
 )
 from uncollapse.report.inputs_model import (
@@ -34,7 +35,9 @@ from uncollapse.report.read.settings import pooled, predicted
 from uncollapse.theory import forecast
 
 EMBEDDINGS = ("embeddings.parquet", "embeddings.npz")
-Record = Measurement | Comparison | ProbeResult | Prediction | PilotResult | Calibration
+Record = (
+    Measurement | Comparison | ProbeResult | Prediction | PilotResult | StressResult | Calibration
+)
 # By the kind that a file names; and by keys that only it has, as files of before named none.
 _RECORDS: dict[type[records.Document], set[str]] = {
     PilotResult: {"candidates", "recommendation"},
@@ -44,6 +47,7 @@ _RECORDS: dict[type[records.Document], set[str]] = {
     Prediction: {"phase", "instance_variance", "certificate_gap"},
     records.RunRecord: {"status", "setting", "command"},
     Calibration: {"constants", "draws", "runs"},
+    StressResult: {"doses", "remedies"},
 }
 
 
@@ -97,6 +101,8 @@ def _read(path: Path, inputs: ReportInputs, options: ReportOptions) -> None:
         raise InputError(f"a file or folder at {path}", "none", "check the path")
     if (path / "run.json").is_file():
         _run(path, inputs, options)
+    elif (path / "stress.json").is_file():
+        _record(path / "stress.json", inputs)
     elif (path / "pilot.json").is_file():
         _record(path / "pilot.json", inputs)
         records.TrialFile.read_all(path)  # A damaged one is named.
@@ -114,7 +120,8 @@ def _record(path: Path, inputs: ReportInputs) -> None:
     record = _record_of(records.read_json(path), str(path))
     if record is None or isinstance(record, records.RunRecord):
         raise InputError(
-            "a record of measure, compare, probe, predict, pilot or calibrate, or a run's folder",
+            "a record of measure, compare, probe, predict, pilot, stress or calibrate, or a "
+            "run's folder",
             f"JSON of another kind in {path}",
             "write it with --json of one of these commands",
         )
@@ -126,6 +133,8 @@ def _take(record: records.Document, name: str, inputs: ReportInputs, source: str
     """Put a record where it belongs; one that is not of a file has no source."""
     if isinstance(record, PilotResult):
         inputs.pilot = record
+    elif isinstance(record, StressResult):
+        inputs.stress = record
     elif isinstance(record, Calibration):
         inputs.calibration = record
     elif isinstance(record, Comparison):

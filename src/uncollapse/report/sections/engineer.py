@@ -17,6 +17,7 @@ from uncollapse.report.sections.pilot import pilot_section, search_section, tran
 from uncollapse.report.sections.rows import near_section, picture_section, spectrum_section
 from uncollapse.report.sections.section import Figure, Section, TextTable, charted, table
 from uncollapse.report.sections.shares import level_section, share_section, slice_section
+from uncollapse.report.sections.stress import stress_section
 from uncollapse.report.sections.trade import trade_section
 
 # Readings that one chart of probes shows.
@@ -32,6 +33,7 @@ def engineer(report: Content, points: int) -> list[Section]:
         None if pilot is None else search_section(pilot, words),
         None if pilot is None else trade_section(pilot, words),
         None if pilot is None else transfer_section(pilot, words),
+        stress_section(report.inputs.stress, words),
         share_section(report, words),
         level_section(report, words),
         picture_section(report, words, points),
