@@ -47,7 +47,10 @@ def test_a_fault_of_ours_is_3_and_shows_its_traceback_when_asked(monkeypatch):
         assert "Traceback" in call(*words).stderr
 
 
-def test_a_closed_pipe_ends_quietly_and_is_no_finding():
+def test_a_closed_pipe_ends_quietly_and_is_no_finding(rows):
+    measure = f"{MODULE} measure {rows} --permutations 0 --details"
+    done = shell(f"{measure} | true; echo ${{PIPESTATUS[0]}}")
+    assert (done.stdout, done.stderr) == (b"141\n", b"")
     setting = "predict --classes 3 --per-class 4 --alpha 0.2 --temperature 0.2"
     done = shell(f"{MODULE} {setting} | true; echo ${{PIPESTATUS[0]}}")
     assert (done.stdout, done.stderr) == (b"141\n", b"")
@@ -67,6 +70,13 @@ def test_what_is_read_is_never_written_over(rows, tmp_path):
         done = call(*words)
         assert (done.returncode, "an output beside what is read" in done.stderr) == (2, True)
     assert (rows.read_bytes(), table.read_bytes()) == before
+
+
+def test_a_pipe_in_a_files_place_is_called_so(tmp_path):
+    os.mkfifo(tmp_path / "rows.csv")
+    done = call("measure", str(tmp_path / "rows.csv"))
+    assert done.returncode == 2
+    assert "found a pipe or a device; pipe it to the standard input and name -" in done.stderr
 
 
 def test_no_stream_costs_the_answer(rows):

@@ -40,6 +40,9 @@ def plain_console() -> Console:
         def render_str(self, text: str, **options: Any) -> Text:
             return super().render_str(visible(text), **options)
 
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError  # rich would end with exit code 1, which is a finding here
+
     width = shutil.get_terminal_size((110, 24)).columns
     return Plain(width=width, markup=False, emoji=False, highlight=False)
 

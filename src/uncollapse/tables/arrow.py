@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -83,11 +84,11 @@ class TableShard(Shard):
 
     def _refuse_repeated(self, wanted: Sequence[str]) -> None:
         """Of two columns of one name nobody knows which is meant."""
-        present = [column.name for column in self.columns]
-        if repeated := [name for name in wanted if present.count(name) > 1]:
+        counts = Counter(column.name for column in self.columns)
+        if repeated := [name for name in wanted if counts[name] > 1]:
             raise InputError(
                 f"one column {repeated[0]!r} in {self.path}",
-                f"{present.count(repeated[0])} of that name",
+                f"{counts[repeated[0]]} of that name",
                 "give every column a name of its own",
             )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import itertools
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,12 +74,12 @@ def _missing(
 
 def _only(shard: Shard, chosen: Sequence[str]) -> list[str]:
     """The chosen columns, each of which must be the only one of its name."""
-    names = [column.name for column in shard.columns]
+    counts = Counter(column.name for column in shard.columns)
     for name in chosen:
-        if names.count(name) > 1:
+        if counts[name] > 1:
             raise InputError(
                 f"one column {name!r} in {shard.path}",
-                f"{names.count(name)} of that name",
+                f"{counts[name]} of that name",
                 "give every column a name of its own",
             )
     return list(chosen)
@@ -112,8 +113,9 @@ def embedding_columns(
 
 def _dimensions(shard: Shard, chosen: list[str], option: str) -> list[str]:
     """Several columns, each of which is a dimension of its own."""
-    vectors = [c.name for c in shard.columns if c.kind == "matrix" and c.name in chosen]
-    twice = [name for name in chosen if chosen.count(name) > 1]
+    counts = Counter(chosen)
+    vectors = [c.name for c in shard.columns if c.kind == "matrix" and c.name in counts]
+    twice = [name for name, count in counts.items() if count > 1]
     if len(chosen) > 1 and (vectors or twice):
         raise InputError(
             f"single dimensions, each once, where several columns of {shard.path} are named",

@@ -188,6 +188,10 @@ def _files_of(path: Path) -> list[Path]:
     try:
         if not path.is_dir():
             if not path.is_file():
+                if path.exists():
+                    found = "a pipe or a device"
+                    remedy = "pipe it to the standard input and name -, or copy it to a file"
+                    raise InputError(f"a file or folder at {path}", found, remedy)
                 remedy = near_file(path, "check the path")
                 raise InputError(f"a file or folder at {path}", "none", remedy)
             return [path]
