@@ -127,7 +127,7 @@ def _embeddings_of(given: Source) -> Source:
     path = Path(given)
     if (path / "embeddings.parquet").is_file():
         return path / "embeddings.parquet"
-    if not (path / "config.yaml").is_file():
+    if not any((path / name).is_file() for name in ("config.yaml", "run.json", "metrics.jsonl")):
         return path
     raise InputError(
         f"embeddings.parquet in {path}",
