@@ -65,6 +65,8 @@ def test_the_site_builds_without_a_warning_and_fetches_nothing(site):
         assert f"docs/samples/{name}.{language}.html" in built
     assert "<mfrac>" in (site / "docs" / "theory.html").read_text("utf-8")
     assert (site / "search" / "search_index.js").exists()
+    for name in ("site.css", "iframe-worker.js"):
+        assert (site / "docs" / "theme" / name).exists()
     assert (site / "configs" / "digits.yaml").exists()
     for page in built:
         assert not FETCHED.search((site / page).read_text("utf-8")), page
