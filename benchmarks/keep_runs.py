@@ -28,6 +28,7 @@ TEST = (
     "label_linear",
     "within_class_variance",
     "retention",
+    "worst_class",  # Null where an older run did not ask.
 )
 CHOOSING = ("shots_10", "label_knn", "label_shots_10", "retention")
 ORDER = ("cells", "text", "digits", "satellite", "segments", "endgames", "garments")
@@ -41,7 +42,7 @@ GAIN = 0.05  # Of the finer label, ten shots, that the claim asks for.
 class Runs:
     """What was read of one data set: values by row, seed and column."""
 
-    values: Mapping[str, Mapping[int, Mapping[str, float]]]
+    values: Mapping[str, Mapping[int, Mapping[str, float | None]]]
     told: Mapping[int, Mapping[str, Mapping[str, float]]]
 
     def has(self, row: str) -> bool:
@@ -62,7 +63,8 @@ class Runs:
 
     def of(self, row: str, column: str) -> list[float]:
         """A value a seed; columns of validation rows begin with "validation "."""
-        return [found[column] for _, found in sorted(self.values[row].items())]
+        found = (found[column] for _, found in sorted(self.values[row].items()))
+        return [value for value in found if value is not None]
 
     def mean(self, row: str, column: str) -> float:
         """Mean over seeds."""
@@ -70,9 +72,11 @@ class Runs:
 
     def less(self, row: str, other: str, column: str) -> Interval:
         """The first less the second, on the seeds that both have."""
-        shared = sorted(self.seeds(row) & self.seeds(other))
-        one, two = self.values[row], self.values[other]
-        return mean_interval([one[seed][column] - two[seed][column] for seed in shared])
+        one, two = (
+            {s: v for s, found in self.values[name].items() if (v := found[column]) is not None}
+            for name in (row, other)
+        )
+        return mean_interval([one[seed] - two[seed] for seed in sorted(one.keys() & two.keys())])
 
 
 def read() -> dict[str, Runs]:
@@ -81,7 +85,7 @@ def read() -> dict[str, Runs]:
     columns = [*TEST, *(f"validation {name}" for name in CHOOSING)]
     found = {}
     for name, block in stored.items():
-        values: dict[str, dict[int, dict[str, float]]] = {}
+        values: dict[str, dict[int, dict[str, float | None]]] = {}
         for row, seed, *numbers in block["rows"]:
             values.setdefault(row, {})[seed] = dict(zip(columns, numbers, strict=True))
         told = {int(seed): each for seed, each in block["told"].items()}
@@ -101,7 +105,7 @@ def take(folder: Path) -> None:
             if "told" in line:
                 told[str(line["seed"])] = line["told"]
             for found in line.get("rows", ()):
-                numbers = [found["test"][key] for key in TEST]
+                numbers = [found["test"].get(key) for key in TEST]
                 numbers += [found["validation"][key] for key in CHOOSING]
                 rows.append([found["row"], line["seed"], *numbers])
         lines = ",\n".join(json.dumps(row) for row in rows)
@@ -116,7 +120,7 @@ def keeping(base: str, beta: float) -> str:
 
 def best_alpha(runs: Runs) -> str:
     """The alpha without keep that is best on validation rows by their finer labels."""
-    known = [row for row in ALPHAS if runs.has(row)]
+    known = [r for r in ALPHAS if runs.has(r)] or [r for r in ALPHAS if runs.seeds(r)]
     return max(known, key=lambda row: runs.mean(row, "validation shots_10"))
 
 

@@ -17,16 +17,16 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from case_scores import Array, Rows, shortened, side_by_side, whitened
-from keep_data import ROOT, Case, cases
-from keep_methods import REFERENCES, Method, Objective, methods
+from case_scores import Array, Rows, few_shots, shortened, side_by_side, whitened
+from keep_data import ROOT, Case, cases, imagenet
+from keep_methods import OTHERS, REFERENCES, Method, Objective, methods
 
 from uncollapse.metrics import retention
 from uncollapse.probes import Embedded, ProbeOptions, probe
@@ -35,7 +35,8 @@ from uncollapse.training.config import EncoderConfig, HeadConfig
 
 PENALTIES = (1e-3, 1e-2)
 SHOWN = ("shots_10", "label_knn", "label_shots_10", "label_linear", "retention")
-WITH_MORE = ("cells", "text")  # On these also bad references and label noise.
+# On these also bad references, label noise and imbalance; on those other good references.
+WITH_MORE, WITH_OTHERS = ("cells", "text", "digits"), ("digits", "garments")
 
 
 def train(case: Case, method: Method, reference: Array, seed: int) -> Encoder:
@@ -55,7 +56,7 @@ def train(case: Case, method: Method, reference: Array, seed: int) -> Encoder:
         optimiser, lambda t: min((t + 1) / warm, (1 + np.cos(np.pi * t / steps)) / 2)
     )
     rows = np.flatnonzero(case.split == "train")
-    own = [rows[labels[rows] == c] for c in range(classes)]
+    own = thinned([rows[labels[rows] == c] for c in range(classes)], method.imbalance, seed)
     draws, views = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
     model.train()
     for _ in range(steps):
@@ -82,6 +83,17 @@ def noisy(case: Case, part: float, seed: int) -> Array:
     return wrong
 
 
+def thinned(own: list[Array], ratio: float, seed: int) -> list[Array]:
+    """Rows of each class, fewer from class to class: n to n / ratio, in equal ratios."""
+    if ratio == 1:
+        return own
+    rng, last = np.random.default_rng([seed, 3]), len(own) - 1
+    return [
+        rng.permutation(rows)[: max(int(len(rows) * ratio ** (-c / last)), 4)]
+        for c, rows in enumerate(own)
+    ]
+
+
 def layers(model: Encoder, case: Case) -> dict[str, Array]:
     """Both layers of all rows as they are."""
     with torch.no_grad():
@@ -101,7 +113,25 @@ def references(case: Case, method: Method, seed: int) -> Array:
         head = HeadConfig(dimension=case.dimension)
         model = build_encoder(EncoderConfig(**case.encoder), head, shape, seed=seed + 100)
         return layers(model.eval(), case)["projector"]
-    return layers(train(case, Method(), case.reference, seed + 100), case)["projector"]
+    if method.reference == "collapsed":
+        return layers(train(case, Method(), case.reference, seed + 100), case)["projector"]
+    return other(case, method.reference, seed)
+
+
+def other(case: Case, name: str, seed: int) -> Array:
+    """ImageNet features, or the layer before the head of a run at alpha = 1; made once."""
+    own = name if name == "imagenet" else f"{name}-{seed}"
+    path = case.beside and case.beside.with_name(f"{case.beside.name}-{own}.npy")
+    if path is not None and path.exists():
+        return np.asarray(np.load(path))
+    if name == "imagenet":
+        made = imagenet(case)
+    else:
+        run = train(case, Method(alpha=1.0), case.reference, seed + 100)
+        made = layers(run, case)["backbone"]
+    if path is not None:
+        np.save(path, made)
+    return made
 
 
 def scores(case: Case, embedding: Array) -> dict[str, dict[str, float]]:
@@ -114,8 +144,21 @@ def scores(case: Case, embedding: Array) -> dict[str, dict[str, float]]:
         read = rows.scores(embedding[chosen])
         if part == "test":
             read["label_linear"] = linear(rows, embedding[chosen])
+            read["worst_class"] = worst_class(rows, embedding[chosen])
         found[part] = {k: round(v, 4) for k, v in read.items()}
     return found
+
+
+def worst_class(rows: Rows, embedding: Array) -> float:
+    """The finer label from ten examples in the class where it is read worst."""
+    read = []
+    for c in np.unique(rows.label):
+        fine = np.where(rows.label == c, rows.fine, f"of {c}")  # One of each other class: no task.
+        split = np.where(rows.test, "test", "train")
+        data = Embedded({"z": embedding}, {"label": rows.label, "fine": fine}, split, "label")
+        if len(np.unique(rows.fine[rows.label == c])) > 1:
+            read += few_shots(data, (10,)).values()
+    return min(read)
 
 
 def linear(rows: Rows, embedding: Array) -> float:
@@ -127,27 +170,39 @@ def linear(rows: Rows, embedding: Array) -> float:
     return float(found.score.balanced_accuracy.estimate)
 
 
-def embeddings(case: Case, method: Method, seed: int) -> Iterator[tuple[str, Array]]:
-    """What a method gives, with what is free beside it."""
+def embeddings(
+    case: Case, method: Method, seed: int, others: Sequence[str], few: bool
+) -> Iterator[tuple[str, Array]]:
+    """What a method gives, with what is free beside it; with `few` of that equal size alone."""
     reference, train_rows = references(case, method, seed), case.split == "train"
     made = layers(train(case, method, reference, seed), case)
-    output = made["projector"]
+    output, alone = made["projector"], replace(method, beta=0.0)
     yield method.name, output
-    if method in (Method(), Method(alpha=0.2), Method(alpha=0.5)):
-        both = side_by_side(output, case.reference)
-        short = shortened(both, train_rows, case.dimension)
-        yield f"{method.name}, beside the reference, equal size", short
-        if method == Method():
-            yield f"{method.name}, backbone", made["backbone"]
-            yield f"{method.name}, whitened", whitened(output, train_rows)
-            yield f"{method.name}, beside the reference", both
+    if alone not in (Method(), Method(alpha=0.2), Method(alpha=0.5)):
+        return
+    if not few:
+        yield f"{method.name}, backbone", made["backbone"]
+    if method.beta:
+        return
+    given = {f"reference {name}": other(case, name, seed) for name in others}
+    for title, beside in ({"the reference": case.reference} | given).items():
+        short = shortened(side_by_side(output, beside), train_rows, case.dimension)
+        yield f"{method.name}, beside {title}, equal size", short
+    if method == Method() and not few:
+        yield f"{method.name}, whitened", whitened(output, train_rows)
+        yield f"{method.name}, beside the reference", side_by_side(output, case.reference)
 
 
-def free(case: Case) -> Iterator[tuple[str, Array]]:
-    """What needs no training."""
+def free(case: Case, seed: int, others: Sequence[str]) -> Iterator[tuple[str, Array]]:
+    """The references; but for a self-supervised one they need no training."""
+    if seed:
+        yield from ((f"reference {n}", other(case, n, seed)) for n in others if n != "imagenet")
+        return
     yield "reference", case.reference
     size = min(case.dimension, case.reference.shape[1])
     yield "reference, equal size", shortened(case.reference, case.split == "train", size)
+    for name in others:
+        yield f"reference {name}", other(case, name, seed)
 
 
 def told(case: Case, seed: int) -> dict[str, dict[str, float]]:
@@ -169,9 +224,13 @@ def told(case: Case, seed: int) -> dict[str, dict[str, float]]:
     return found
 
 
-def cell(case: Case, method: Method | None, seed: int) -> list[dict[str, Any]]:
+def cell(
+    case: Case, method: Method | None, seed: int, others: Sequence[str], few: bool
+) -> list[dict[str, Any]]:
     """The scored embeddings of a method and seed."""
-    made = free(case) if method is None else embeddings(case, method, seed)
+    made = (
+        free(case, seed, others) if method is None else embeddings(case, method, seed, others, few)
+    )
     return [{"row": row, **scores(case, embedding)} for row, embedding in made]
 
 
@@ -191,8 +250,12 @@ def study(name: str, case: Case, seed: int, options: argparse.Namespace) -> None
     """All that is missing of a data set and seed."""
     path = options.output / f"keep-{name}.jsonl"
     done = finished(path)
-    of_name: dict[str, Method | None] = {"free": None} if seed == 0 else {}
-    of_name |= {method.name: method for method in methods(name in WITH_MORE)} | {"told": None}
+    others = OTHERS if name in WITH_OTHERS else ()
+    others = others[:1] if options.few else others
+    case = replace(case, beside=options.output / name)
+    of_name: dict[str, Method | None] = {"free": None} if seed == 0 or others else {}
+    every = methods(name in WITH_MORE, name in WITH_OTHERS)
+    of_name |= {method.name: method for method in every} | {"told": None}
     for title, method in of_name.items():
         if (title, seed) in done or (options.methods and title not in options.methods):
             continue
@@ -201,7 +264,7 @@ def study(name: str, case: Case, seed: int, options: argparse.Namespace) -> None
         if title == "told":
             line["told"] = told(case, seed)
         else:
-            line["rows"] = cell(case, method, seed)
+            line["rows"] = cell(case, method, seed, others, options.few)
         line["seconds"] = round(time.process_time() - began, 1)
         with path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
@@ -219,6 +282,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=every, default=every)
     parser.add_argument("--methods", nargs="+", help="Names as the tables have them.")
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--few", action="store_true", help="Outputs and equal sizes alone.")
     parser.add_argument("--small", action="store_true", help="Four steps: a try.")
     options = parser.parse_args()
     options.output.mkdir(parents=True, exist_ok=True)

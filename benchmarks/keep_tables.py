@@ -16,7 +16,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 
 import keep_told
-from keep_methods import BETAS, REFERENCES
+from keep_methods import BETAS, OTHERS, REFERENCES
 from keep_runs import (
     ALPHAS,
     BASES,
@@ -38,6 +38,7 @@ PAGE = Path(__file__).parent.parent / "docs" / "keep.md"
 PLACE = re.compile(r"(<!-- keep ([\w -]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 LEAST = 3  # Seeds; fewer have a star.
 READ = ("shots_10", "label_knn")
+HARD = ("reference ", "noise", "imbalance")
 
 
 def percent(values: list[float]) -> str:
@@ -64,7 +65,7 @@ def every_row(runs: Runs) -> Iterator[str]:
     yield f"| embedding | {' | '.join(HEADS.values())} |"
     yield "|---" * (1 + len(HEADS)) + "|"
     for row in runs.values:
-        if "reference " in row or "noise" in row:
+        if any(word in row for word in HARD):
             continue
         cells = []
         for column in HEADS:
@@ -151,20 +152,59 @@ def betas(every: Mapping[str, Runs]) -> Iterator[str]:
 
 
 def bad(every: Mapping[str, Runs]) -> Iterator[str]:
-    """Bad references and wrong labels."""
-    yield "| data | setting | 10 shots | label: kNN | linear | retention | keep adds |"
-    yield "|---" * 7 + "|"
+    """Bad references, wrong labels and rare classes."""
+    yield (
+        "| data | setting (seeds) | 10 shots | label: kNN | linear | retention | worst class"
+        " | keep adds | to the worst class |"
+    )
+    yield "|---" * 9 + "|"
     for name, runs in every.items():
         for row in runs.values:
-            if ("reference " not in row and "noise" not in row) or row.startswith("reference"):
+            if not any(word in row for word in HARD) or row.startswith("reference"):
                 continue
-            if "beside" in row:
+            if "beside" in row or name == "garments":
                 continue
-            cells = [percent(runs.of(row, key)) for key in ("shots_10", "label_knn")]
-            cells += [percent(runs.of(row, "label_linear")), f"{runs.mean(row, 'retention'):.2f}"]
-            plain = re.sub(r", (keep [\d.]+|reference \w+)", "", row)
-            gain = runs.less(row, plain, "shots_10").in_points() if plain != row else ""
-            yield f"| {name} | {row} | {' | '.join(cells)} | {gain} |"
+            cells = [percent(runs.of(row, key)) for key in (*READ, "label_linear")]
+            cells.append(f"{runs.mean(row, 'retention'):.2f}")
+            cells.append(
+                percent(runs.of(row, "worst_class")) if runs.of(row, "worst_class") else ""
+            )
+            plain = re.sub(r", (keep [\d.]+|reference [\w-]+)", "", row)
+            for key in ("shots_10", "worst_class"):
+                both = plain != row and runs.of(row, key) and runs.of(plain, key)
+                cells.append(runs.less(row, plain, key).in_points() if both else "")
+            yield f"| {name} | {row} ({len(runs.seeds(row))}) | {' | '.join(cells)} |"
+
+
+def references(every: Mapping[str, Runs]) -> Iterator[str]:
+    """Data sets with several good references: each of them, and keep of weight 1 with it."""
+    yield (
+        "| data | reference (seeds) | its finer label / label | alpha | without keep | keep 1"
+        " | over the same alpha | over the best alpha | label by neighbours | linear"
+        " | side by side: finer label |"
+    )
+    yield "|---" * 11 + "|"
+    for name, runs in every.items():
+        if not any(runs.seeds(f"reference {other}") for other in OTHERS):
+            continue
+        for title in ("pixels", *OTHERS):
+            own = "reference" if title == "pixels" else f"reference {title}"
+            told = " / ".join(f"{100 * runs.mean(own, key):.1f}" for key in READ)
+            for base in BASES:
+                row = keeping(base, 1.0) + f", {own}" * (title != "pixels")
+                if not runs.seeds(row):
+                    continue
+                beside = "the reference" if title == "pixels" else own
+                side = f"{base}, beside {beside}, equal size"
+                pairs = [(base, "shots_10"), (best_alpha(runs), "shots_10")]
+                pairs += [("SupCon", "label_knn"), ("SupCon", "label_linear"), (side, "shots_10")]
+                cells = [f"{100 * runs.mean(each, 'shots_10'):.1f}" for each in (base, row)]
+                cells += [
+                    runs.less(row, other, key).in_points() if runs.seeds(other) else ""
+                    for other, key in pairs
+                ]
+                line = f"| {name} | {title} ({len(runs.seeds(row))}) | {told} | {base} | "
+                yield f"{line}{' | '.join(cells)} |"
 
 
 def told(every: Mapping[str, Runs]) -> Iterator[str]:
@@ -197,6 +237,7 @@ def tables() -> dict[str, Iterator[str]]:
     made["claim strictly"] = judged(whole, strictly)
     made["betas"] = betas(whole)
     made["bad"] = bad(every)
+    made["references"] = references(every)
     made["told"] = told(every)
     return made | {"beforehand": keep_told.beforehand(), "rules": keep_told.rules()}
 

@@ -111,12 +111,18 @@ def _tell(problem: Problem, prediction: Prediction | None) -> None:
 
 
 def _tell_reference(check: ReferenceCheck) -> None:
-    """A reference that is none for these rows."""
+    """Whether a reference is one of these rows at all, and what is not known of it."""
     if check.unrelated:
         say(
             f"WARNING      inside the classes the reference {check.reference} has no more in "
             f"common with the inputs (retention {check.retention:.3f}) than its rows shuffled "
             f"there (up to {check.shuffled:.3f}): rows that do not belong together, or noise"
+        )
+    else:
+        say(
+            f"reference    {check.reference}: its rows belong to these (retention "
+            f"{check.retention:.3f} against the inputs, shuffled inside the classes up to "
+            f"{check.shuffled:.3f}); whether keeping it pays is known after a pilot only"
         )
 
 
