@@ -84,6 +84,8 @@ ROWS = (
     "l-spread, autoencoder 1",
     "cross-entropy",
     "SupCon, backbone",
+    "alpha 0.5, backbone",
+    "alpha 0.5, keep 1, backbone",
     "SupCon, whitened",
     *(f"{base}, beside the reference, equal size" for base in BASES),
     "SupCon, beside the reference",
