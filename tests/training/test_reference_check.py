@@ -8,10 +8,8 @@ import yaml
 from sklearn.datasets import load_digits
 
 from command_line import call
-from uncollapse.cli.train import _tell_reference
 from uncollapse.errors import InputError
 from uncollapse.pilot import PilotOptions, pilot
-from uncollapse.records import ReferenceCheck
 from uncollapse.training import build_problem, check_reference, parse_config
 
 BLOCK = {
@@ -54,13 +52,6 @@ def test_what_belongs_to_the_rows_is_distinguished_from_what_does_not(tmp_path):
     found = [check_reference(build_problem(stored(tmp_path, rows))) for rows in unrelated]
     assert sum(each.unrelated for each in found) >= 11
     assert max(each.retention for each in found) < 0.05
-
-
-def test_of_a_related_one_train_says_what_is_not_known(capsys):
-    _tell_reference(ReferenceCheck("base", retention=0.4, shuffled=0.01, rows=180))
-    said = capsys.readouterr().err
-    assert "base: its rows belong to these (retention 0.400 against the inputs" in said
-    assert "whether keeping it pays is known after a pilot only" in said
 
 
 def test_where_there_is_nothing_to_ask(tmp_path):
