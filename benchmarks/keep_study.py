@@ -250,7 +250,7 @@ def study(name: str, case: Case, seed: int, options: argparse.Namespace) -> None
     """All that is missing of a data set and seed."""
     path = options.output / f"keep-{name}.jsonl"
     done = finished(path)
-    others = OTHERS if name in WITH_OTHERS else ()
+    others = OTHERS if name in WITH_OTHERS and not options.small else ()
     others = others[:1] if options.few else others
     case = replace(case, beside=options.output / name)
     of_name: dict[str, Method | None] = {"free": None} if seed == 0 or others else {}
