@@ -3,6 +3,7 @@
 import os
 import struct
 import zlib
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from PIL import Image
 
 from uncollapse.data import data_config, load_data
+from uncollapse.data._pixels import says_deep
 from uncollapse.errors import InputError
 
 
@@ -69,11 +71,32 @@ def twelve_bits(path, row):
     Path(f"{path}.ppm").write_bytes(b"P6 4 6 4095\n" + pixels.tobytes())
 
 
-@pytest.mark.parametrize("save", [sixteen_bits, twelve_bits])
+def stored(format, mark, at, bits, row=0):
+    """A picture of eight bits, and the same with a header that says more."""
+    stream = BytesIO()
+    Image.fromarray(noise(row)).save(stream, format)
+    data = bytearray(stream.getvalue())
+    data[data.index(mark) + len(mark) + at] |= bits
+    return stream.getvalue(), bytes(data)
+
+
+def jpeg_2000(path, row):
+    data = stored("JPEG2000", b"\xff\x4f\xff\x51", 38, 0x0F, row)[1]
+    Path(f"{path}.jp2").write_bytes(data)
+
+
+def test_a_header_of_avif_says_how_deep_it_is():
+    # Pillow refuses a header that its stream does not fit, and writes eight bits alone.
+    eight, ten = stored("AVIF", b"av1C", 2, 0x40)
+    assert says_deep(ten)
+    assert not says_deep(eight)
+
+
+@pytest.mark.parametrize("save", [sixteen_bits, twelve_bits, jpeg_2000])
 def test_more_than_eight_bits_of_a_colour_are_refused(tmp_path, save):
     block = two_classes(tmp_path, save)
     for options in ({}, {"image": {"range": (0, 4095)}}):
-        with pytest.raises(InputError, match="16 bits a channel in colour"):
+        with pytest.raises(InputError, match="more than eight bits a channel in colour"):
             load(block | options)
 
 

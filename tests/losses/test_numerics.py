@@ -14,6 +14,7 @@ from uncollapse.losses import (
     nt_xent_loss,
     sincere_loss,
     supcl_loss,
+    supcl_terms,
     supcon_loss,
 )
 from uncollapse.losses._engine.grouping import group
@@ -337,6 +338,23 @@ def test_under_torch_compile_the_function_is_an_opaque_call():
     plain = value_and_gradient(lambda x, y: call(2 * x, y) + 1, z, labels)
     compiled = torch.compile(lambda x, y: call(2 * x, y) + 1, backend="aot_eager")
     torch.testing.assert_close(value_and_gradient(compiled, z, labels), plain)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("loss", [supcl_loss, supcl_terms, sincere_loss])
+def test_a_function_that_a_whole_graph_cannot_hold_says_what_can(loss):
+    z, labels = batch()
+    options = {} if loss is sincere_loss else {"alpha": 0.4}
+    call = functools.partial(loss, temperature=0.1, **options)
+    with pytest.raises(torch._dynamo.exc.Unsupported, match="use SupCLLoss"):
+        torch.compile(lambda x: call(x, labels), backend="eager", fullgraph=True)(z)
+
+    class Whole(torch.nn.Module):
+        def forward(self, x):
+            return call(x, labels)
+
+    with pytest.raises(InputError, match="export the encoder alone"):
+        torch.export.export(Whole(), (z,))
 
 
 # Raised by torch's own forward mode.

@@ -152,6 +152,8 @@ def streamed():
         lambda: Accumulator("blocks", blocks=2).update(np.eye(4), [0, 0, 1, 1]),
         lambda: measure(np.eye(4), [0, 0, 1, 1], confidence=1),
         lambda: measure(np.eye(4), [0, 0, 1, 1], permutations=-1),
+        lambda: measure(np.eye(4), [0, 0, 1, 1], permutations=10**11),
+        lambda: WithinClassOptions(permutations=10**11),
         lambda: measure(np.eye(4), [0, 0, 1, 1], seed=-1),
         lambda: streamed().measurement(confidence=1.5),
         lambda: streamed().measurement(confidence=0),

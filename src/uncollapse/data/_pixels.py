@@ -24,6 +24,12 @@ BROKEN = (
     OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, OverflowError,
     Image.DecompressionBombError, Warning,
 )  # fmt: skip
+_DEEP = (
+    "more than eight bits a channel in colour, of which eight would be read: save it with eight "
+    "bits a channel, scaled from its own range"
+)
+# Formats of which Pillow does not tell the depth; their headers do, within so many bytes.
+_HIDDEN_DEPTH, _HEAD = ("JPEG2000", "AVIF"), 4096
 _GREY = {"1", "L", "LA", "La", "F"}
 _ORIENTATION, _ON_THE_SIDE = 0x0112, (5, 6, 7, 8)
 
@@ -44,8 +50,12 @@ def opened(source: Path | bytes, options: ImageOptions) -> Iterator[Image.Image]
     # By its name, Pillow would map a plain TIFF into memory, and turn it wrongly.
     stream = BytesIO(source) if isinstance(source, bytes) else source.open("rb")
     with stream, warnings.catch_warnings():
+        deep = says_deep(stream.read(_HEAD))
+        stream.seek(0)
         warnings.simplefilter("error")
         with Image.open(stream, formats=_FORMATS) as image:
+            if image.format in _HIDDEN_DEPTH and not image.mode.startswith("I") and deep:
+                raise ValueError(_DEEP)
             # A photograph's second picture (MPO) is its preview or depth.
             frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
             if options.frame is None and frames > 1:
@@ -81,10 +91,7 @@ def shown_size(image: Image.Image) -> tuple[int, int]:
 def eight_bits(image: Image.Image, options: ImageOptions) -> Image.Image:
     """The picture as it is shown, in grey or RGB with eight bits a channel, without alpha."""
     if _is_deep(image):
-        raise ValueError(
-            "16 bits a channel in colour, of which eight would be read: save it with eight bits "
-            "a channel, scaled from its own range"
-        )
+        raise ValueError(_DEEP)
     image.load()
     image = ImageOps.exif_transpose(image)  # a TIFF is turned already, and says so
     if image.mode == "F" or image.mode.startswith("I"):
@@ -101,6 +108,16 @@ def _is_deep(image: Image.Image) -> bool:
     if image.format == "PPM":  # the largest value that a channel has
         return any(isinstance(word, int) and word > 255 for word in words)
     return any(";16" in str(word) for word in words)
+
+
+def says_deep(head: bytes) -> bool:
+    """Whether the header of a JPEG 2000 or AVIF file has more than eight bits in a channel."""
+    _, found, size = head.partition(b"\xff\x4f\xff\x51")  # SOC and SIZ of a code stream
+    if found and len(size) > 38:
+        channels = int.from_bytes(size[36:38], "big")
+        return any(depth & 0x7F > 7 for depth in size[38 : 38 + 3 * channels : 3])
+    _, found, box = head.partition(b"av1C")
+    return bool(found and len(box) > 2 and box[2] & 0x40)  # high_bitdepth
 
 
 def _scaled(image: Image.Image, span: tuple[float, float] | None) -> Image.Image:

@@ -7,11 +7,12 @@ from torch import Tensor
 
 from uncollapse.losses._engine.arguments import Backend, Checks, Options, check_number
 from uncollapse.losses._engine.definition import Definition, Scope, Term
-from uncollapse.losses._engine.objective import evaluate
+from uncollapse.losses._engine.objective import evaluate, not_compiled
 from uncollapse.losses.supcl import supcl_definition
 from uncollapse.records import AnchorsWithoutPositives, Conventions, OneClass
 
 
+@not_compiled
 def nt_xent_loss(
     embeddings: Tensor,
     instances: Tensor | None = None,
@@ -48,6 +49,7 @@ def nt_xent_loss(
     return evaluate(embeddings, None, instances, definition, options).loss
 
 
+@not_compiled
 def ssem_cifar_loss(
     embeddings: Tensor,
     labels: Tensor,
@@ -85,6 +87,7 @@ def ssem_cifar_loss(
     return evaluate(embeddings, labels, instances, definition, options).loss
 
 
+@not_compiled
 def ssem_imagenet_loss(
     embeddings: Tensor,
     labels: Tensor,
@@ -123,6 +126,7 @@ def ssem_imagenet_loss(
     return evaluate(embeddings, labels, instances, definition, options).loss
 
 
+@not_compiled
 def supcon_loss(
     embeddings: Tensor,
     labels: Tensor | None,
@@ -168,6 +172,7 @@ def supcon_loss(
     return evaluate(embeddings, labels, instances, definition, options).loss
 
 
+@not_compiled
 def sincere_loss(
     embeddings: Tensor,
     labels: Tensor | None,
@@ -209,6 +214,7 @@ def sincere_loss(
     return evaluate(embeddings, labels, instances, definition, options).loss
 
 
+@not_compiled
 def class_conditional_info_nce_loss(
     embeddings: Tensor,
     labels: Tensor,
@@ -250,6 +256,7 @@ def class_conditional_info_nce_loss(
     return evaluate(embeddings, labels, instances, definition, options).loss
 
 
+@not_compiled
 def l_spread_loss(
     embeddings: Tensor,
     labels: Tensor,

@@ -13,7 +13,7 @@ from torch.nn.functional import normalize
 from uncollapse.errors import InputError
 from uncollapse.losses._engine.arguments import UNLABELLED, Degenerate, Ids, Options
 from uncollapse.losses._engine.beside import ClassWeights, compute_kept
-from uncollapse.losses._engine.objective import check_mode, opaque, with_known_gradient
+from uncollapse.losses._engine.objective import check_mode, not_compiled, with_known_gradient
 
 
 def reference_retention(
@@ -89,6 +89,7 @@ class RetentionTerms:
     alike: int
 
 
+@not_compiled
 def retention_terms(
     embeddings: Tensor,
     reference: Tensor,
@@ -114,18 +115,6 @@ def retention_terms(
         >>> retention_terms(rows, rows[:, :2], torch.tensor([0, 0, 0, 0, 1, 1, 1, 1])).classes
         2
     """
-    if torch.compiler.is_compiling():
-        alone: RetentionTerms = opaque(retention_terms)(
-            embeddings,
-            reference,
-            labels,
-            instances,
-            reduction=reduction,
-            gather=gather,
-            process_group=process_group,
-            degenerate=degenerate,
-        )
-        return alone
     check_mode(embeddings)
     check_reduction(reduction)
     options = Options(

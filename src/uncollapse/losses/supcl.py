@@ -21,7 +21,7 @@ from uncollapse.losses._engine.arguments import (
     read_temperature,
 )
 from uncollapse.losses._engine.definition import Definition, Scope, Term
-from uncollapse.losses._engine.objective import evaluate
+from uncollapse.losses._engine.objective import evaluate, not_compiled
 from uncollapse.losses._engine.result import Lacking
 from uncollapse.losses.degenerate import warn_of
 from uncollapse.losses.retention import RetentionTerms
@@ -133,6 +133,7 @@ def supcl_definition(alpha: float, conventions: Conventions) -> Definition:
     return Definition((supervised, self_supervised), conventions, remedy)
 
 
+@not_compiled
 def supcl_loss(
     embeddings: Tensor,
     labels: Ids | None,
@@ -310,6 +311,7 @@ class SupCLTerms:
         return {label: within for label, count, within, _ in self.tracked.of_classes if count > 1}
 
 
+@not_compiled
 def supcl_terms(
     embeddings: Tensor,
     labels: Ids | None,

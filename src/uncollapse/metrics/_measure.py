@@ -36,6 +36,7 @@ from uncollapse.records import (
     ReferenceComparison,
     check_confidence,
     check_from_zero,
+    check_permutations,
 )
 from uncollapse.samples import ByRole, Sample, checked, sample_of, unit_rows
 
@@ -72,7 +73,8 @@ def measure_arrays(
 ) -> Measurement:
     """As `measure`, of arrays."""
     check_confidence(confidence)
-    check_from_zero(seed=seed, permutations=permutations)
+    check_from_zero(seed=seed)
+    check_permutations(permutations)
     if not isinstance(slices, Mapping):
         slices = {} if slices is None else {"slice": slices}
     columns = ByRole[Any](

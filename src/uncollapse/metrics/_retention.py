@@ -23,6 +23,7 @@ from uncollapse.records import (
     Retention,
     check_confidence,
     check_from_zero,
+    check_permutations,
     sentence,
 )
 from uncollapse.statistics import t_quantile
@@ -52,7 +53,8 @@ class Drawing:
 
     def __post_init__(self) -> None:
         check_confidence(self.confidence)
-        check_from_zero(permutations=self.permutations, seed=self.seed)
+        check_from_zero(seed=self.seed)
+        check_permutations(self.permutations)
 
 
 @dataclass(frozen=True)

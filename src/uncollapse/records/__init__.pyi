@@ -175,6 +175,7 @@ from .scalars import (
     Score,
     check_confidence,
     check_from_zero,
+    check_permutations,
     decimal,
     number,
 )
@@ -378,6 +379,7 @@ __all__ = [
     "changed_setting",
     "check_confidence",
     "check_from_zero",
+    "check_permutations",
     "check_words",
     "circumstances_of",
     "decimal",

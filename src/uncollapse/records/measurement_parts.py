@@ -163,6 +163,7 @@ class WithinClassOptions(Part):
                     "leave them at their defaults",
                 )
         check_fields(self)
+        scalars.check_permutations(self.permutations)
         if not (self.index is None or callable(self.index)):
             raise InputError("index as a function or None", f"{self.index!r}", "leave it out")
 

@@ -13,6 +13,8 @@ from annotated_types import Ge, Gt, Le
 from uncollapse.errors import InputError
 from uncollapse.records.codec import Part
 
+# More take hours: a wish of more is a slip of the finger.
+_MOST_PERMUTATIONS = 100_000
 Count = Annotated[int, Ge(0)]
 PositiveCount = Annotated[int, Ge(1)]
 Fraction = Annotated[float, Ge(0), Le(1)]
@@ -153,6 +155,17 @@ def check_confidence(value: Any) -> None:
     known = isinstance(value, Real) and not isinstance(value, bool)
     if not known or not 0 < float(value) < 1:
         raise InputError("confidence in (0, 1)", f"{value!r}", "0.95 is usual")
+
+
+def check_permutations(permutations: Any) -> None:
+    """Refuse permutations of a null that are no whole number from 0 to 100,000."""
+    check_from_zero(permutations=permutations)
+    if permutations > _MOST_PERMUTATIONS:
+        raise InputError(
+            f"permutations <= {_MOST_PERMUTATIONS:,}",
+            f"{permutations!r}",
+            "1000 give the end of a null to a hundredth",
+        )
 
 
 def check_from_zero(**values: Any) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
@@ -21,6 +22,9 @@ from uncollapse.losses._engine.fused import evaluate_fused
 from uncollapse.losses._engine.partition import single_threaded
 from uncollapse.losses._engine.result import Computed, Evaluated
 from uncollapse.losses._engine.tiled import evaluate_tiled
+
+Arguments = ParamSpec("Arguments")
+Answer = TypeVar("Answer")
 
 _BACKENDS: dict[str, Callable[[Checked, Definition, bool], Computed]] = {
     "dense": evaluate_dense,
@@ -58,11 +62,30 @@ def evaluate(
     return replace(computed.shown, loss=loss)
 
 
+def not_compiled(function: Callable[Arguments, Answer]) -> Callable[Arguments, Answer]:
+    """The function, which breaks a graph where the compiler would trace it."""
+
+    @wraps(function)
+    def called(*args: Arguments.args, **options: Arguments.kwargs) -> Answer:
+        if torch.compiler.is_compiling():
+            alone: Answer = opaque(function)(*args, **options)
+            return alone
+        return function(*args, **options)
+
+    return called
+
+
 def opaque(function: Callable[..., Any]) -> Callable[..., Any]:
     """The function as a call that the compiler does not look into.
 
     As a decorator, what is used here would import the compiler for everybody.
     """
+    if getattr(torch.compiler, "is_exporting", bool)():  # there is nothing to break out of
+        raise InputError(
+            "a model without its loss in torch.export",
+            "a loss that is called as a function",
+            "export the encoder alone",
+        )
     disable: Callable[..., Any] = torch.compiler.disable
     disabled: Callable[..., Any] = disable(
         function, reason="with fullgraph=True use SupCLLoss(gather=False) of fixed temperature"
