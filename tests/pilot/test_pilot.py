@@ -200,8 +200,9 @@ def wait_for(what, seconds=120):
 def test_ray_gives_the_same_runs(tmp_path):
     """A local cluster; its processes import this very package."""
     (tmp_path / "start.yaml").write_text(yaml.safe_dump(BLOCK | {"epochs": 2}))
-    subprocess.run(command(tmp_path / "own", 1), check=True, capture_output=True)
-    subprocess.run([*command(tmp_path / "ray", 2), "--ray"], check=True, capture_output=True)
+    for folder, workers, where in (("own", 1, []), ("ray", 2, ["--ray"])):
+        line = [*command(tmp_path / folder, workers), "--dial", "alpha", *where]
+        subprocess.run(line, check=True, capture_output=True)
     assert decided(tmp_path / "own")[0] == decided(tmp_path / "ray")[0]
 
 

@@ -10,7 +10,6 @@ import multiprocessing
 import os
 import signal
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -166,45 +165,48 @@ def _lives(job: Work[Any]) -> bool:
 
 
 def on_ray(jobs: Sequence[Work[R]], workers: int, ended: Ended) -> list[Outcome[R]]:
-    """Run jobs as trials of Ray Tune, one CPU each, on the cluster that is there or a local one.
+    """Run jobs as tasks of Ray, one CPU each, on the cluster that is there or a local one.
 
-    The pilot's folder must be one that every machine sees, as results are files in it.
+    The pilot's folder must be one that every machine sees, as results are files in it. Ray runs a
+    job again whose worker was lost, and keeps workers, which have imported everything, for others.
     """
     try:
         import ray
-        from ray import tune
     except ImportError as error:
         raise InputError(
             "Ray", f"an environment without {error.name}", "pip install 'uncollapse[ray]'"
         ) from error
     left = [number for number, job in enumerate(jobs) if job.read() is None]
+    for number in set(range(len(jobs))) - set(left):
+        ended(jobs[number])
+    if left and not ray.is_initialized():
+        ray.init(num_cpus=workers, include_dashboard=False, log_to_driver=False)
+    task: Any = ray.remote(num_cpus=1, max_retries=MOST_DEATHS - 1)(_task)
     reasons: dict[int, str] = {}
-    if left:
-        if not ray.is_initialized():
-            ray.init(num_cpus=workers, include_dashboard=False, log_to_driver=False)
-        tuner = tune.Tuner(
-            tune.with_resources(tune.with_parameters(_trial, jobs=list(jobs)), {"cpu": 1}),
-            param_space={"number": tune.grid_search(left)},
-            tune_config=tune.TuneConfig(max_concurrent_trials=workers),
-            run_config=tune.RunConfig(storage_path=tempfile.mkdtemp(), verbose=0),
-        )
-        fitted: Any = tuner.fit()
-        for number, result in zip(left, list(fitted), strict=True):
-            reason = str(result.error) if result.error else (result.metrics or {}).get("reason")
-            reasons[number] = reason or "it left no result"
-    outcomes: list[Outcome[R]] = []
-    for number, job in enumerate(jobs):
-        result = job.read()
-        outcomes.append(Outcome(result, None if result is not None else reasons[number]))
-        ended(job)
-    return outcomes
+    waiting: dict[Any, int] = {}
+    while left or waiting:
+        while left and len(waiting) < workers:
+            number = left.pop(0)
+            waiting[task.remote(jobs[number])] = number
+        (done, *_), _ = ray.wait(list(waiting))
+        number = waiting.pop(done)
+        try:
+            reasons[number] = ray.get(done) or "it left no result"
+        except ray.exceptions.RayError as error:
+            reasons[number] = str(error)
+        ended(jobs[number])
+    results = [job.read() for job in jobs]
+    return [
+        Outcome(result, None if result is not None else reasons[number])
+        for number, result in enumerate(results)
+    ]
 
 
-def _trial(config: dict[str, int], jobs: Sequence[Work[Any]]) -> dict[str, Any]:
-    """One job on one thread of a Ray worker."""
+def _task(job: Work[Any]) -> str:
+    """One job on one thread of a Ray worker; why it has no result, if it knows."""
     torch.set_num_threads(1)
     try:
-        jobs[config["number"]].run()
+        job.run()
     except (InputError, StoppedError) as error:
-        return {"ended": 1, "reason": str(error)}
-    return {"ended": 1}
+        return str(error)
+    return ""
