@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from uncollapse.data import BatchConfig, PermutationStream, make_sampler
 from uncollapse.errors import InputError
+from uncollapse.losses import supcl_loss
 from uncollapse.records import BalancedBatch, FullBatch, RandomBatch
 
 LABELS = np.random.default_rng(0).permutation(np.repeat([0, 1, 2, 3], [100, 7, 12, 31]))
@@ -164,24 +165,49 @@ def test_impossible_configurations_are_refused(block):
         BatchConfig.model_validate(block)
 
 
+def both(labels, sampler="shuffled"):
+    """The classes that a sampler reads, and whether the loss takes them."""
+    size = {"size": 2} if sampler == "shuffled" else {"per_class": 2}
+    made = make_sampler(BatchConfig(sampler=sampler, **size), labels, seed=0)
+    supcl_loss(torch.randn(len(labels), 2, 4), labels, alpha=0.5, temperature=0.1)
+    return made.coverage(0).classes.tolist()
+
+
 @pytest.mark.parametrize(
     "labels",
     [
         np.array([0.2, 0.2, 0.7, 0.7]),
         np.array([0, 0, np.nan, np.nan]),
+        np.array([0, 0, np.inf, 1]),
         np.array(["a", "a", "b", "b"]),
-        np.array([0, 0, -100, -100]),
+        np.array([0, 0, -2, -2]),
+        torch.tensor([0, 0, 4096, 4096], dtype=torch.half),
         np.array([2**63 + 5] * 2 + [1] * 2, np.uint64),
         np.array([[0, 0], [1, 1]]),
         np.ma.array([0, 0, 1, 1], mask=[0, 0, 1, 1]),
-        torch.tensor([0.0, 0.0, 1.0, 1.0], requires_grad=True),
     ],
 )
 @pytest.mark.parametrize("sampler", ["shuffled", "balanced"])
 def test_labels_that_the_losses_refuse_are_refused(labels, sampler):
     size = {"size": 2} if sampler == "shuffled" else {"per_class": 2}
-    with pytest.raises(InputError, match="integer dtype, 0 or more, or -1"):
+    with pytest.raises(InputError, match="of whole numbers, 0 or more, or -1"):
         make_sampler(BatchConfig(sampler=sampler, **size), labels, seed=0)
+    with pytest.raises(InputError):
+        supcl_loss(torch.randn(4, 2, 4), labels, alpha=0.5, temperature=0.1)
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        [0, 0, 1, 1, -1],
+        np.array([[0], [0], [1], [1], [-1]]),
+        np.array([0, 0, 1, 1, -100]),
+        np.array([0.0, 0, 1, 1, -1]),
+        torch.tensor([0.0, 0.0, 1.0, 1.0, -100.0], requires_grad=True),
+    ],
+)
+def test_labels_that_the_losses_take_are_taken_for_the_same_classes(labels):
+    assert both(labels) == [-1, 0, 1]
 
 
 def test_a_million_rows_take_seconds():

@@ -26,6 +26,8 @@ from uncollapse.records import BalancedBatch, Batch, FullBatch, RandomBatch
 
 # First number of each stream's key, so that no two kinds of draws share random numbers.
 _SHUFFLED, _CLASSES, _ROWS, _ORDER = range(4)
+# What cross-entropy ignores: no label, as the losses read it.
+_IGNORED = -100
 
 
 class BatchConfig(Strict):
@@ -278,18 +280,25 @@ def make_sampler(
 
 
 def _class_codes(given: Any) -> Integers:
-    """The labels as int64, if they are what the losses take: whole numbers from 0, or -1."""
-    expected = "labels of shape (N,) and an integer dtype, 0 or more, or -1 for unlabelled"
+    """The labels as int64, read as the losses read them: -1 is unlabelled, and so is -100."""
+    expected = "labels of shape (N,) of whole numbers, 0 or more, or -1 for unlabelled"
     if np.ma.is_masked(given):
         raise InputError(expected, "masked entries", "mark rows without a label by -1")
     labels = np.asarray(given.detach().cpu() if hasattr(given, "detach") else given)
-    if labels.ndim != 1 or labels.dtype.kind not in "iub":
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if labels.ndim != 1 or labels.dtype.kind not in "iubf":
         given = f"dtype {labels.dtype}, shape {labels.shape}"
         raise InputError(expected, given, "number the classes from 0")
-    if len(labels) and not -1 <= int(labels.min()) <= int(labels.max()) < 2**63:
-        wrong = labels.min() if labels.min() < -1 else labels.max()
-        raise InputError(expected, f"label {wrong}", "number the classes from 0")
-    return labels.astype(np.int64)
+    whole = labels < 2.0**63 if labels.dtype.kind == "u" else np.ones(labels.shape, dtype=bool)
+    if labels.dtype.kind == "f":
+        exact = 2 / np.finfo(labels.dtype).eps
+        whole = (labels == np.rint(labels)) & (np.abs(labels) <= exact)
+    codes = np.where(whole, labels, 0).astype(np.int64)
+    codes[codes == _IGNORED] = -1
+    if (wrong := ~whole | (codes < -1)).any():
+        raise InputError(expected, f"label {labels[wrong][0]}", "number the classes from 0")
+    return codes
 
 
 def _first_few(items: Sequence[object], most: int = 5) -> str:
