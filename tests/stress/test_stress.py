@@ -192,7 +192,13 @@ def test_the_command_prints_what_the_record_holds(tested, tmp_path):
     assert again.dose("imbalance-10") == result.dose("imbalance-10")
     assert again.reasons == result.reasons
     assert short.stdout.startswith(result.verdict)
-    assert len(short.stdout.splitlines()) < 25
+    lines = short.stdout.splitlines()
+    assert len(lines) < 25
+    dose = result.dose("imbalance-10")
+    row = next(line for line in lines if line.startswith(dose.name))
+    assert row.removeprefix(dose.name).lstrip().startswith(dose.state.replace("-", " "))
+    assert row.rstrip().endswith(f"{dose.instance_variance.estimate:.2f}")
+    assert len(row) <= 80
     assert "corrupt-noise-2" in long.stdout
     assert f"{result.dose('corrupt-noise-2').finer.estimate:.3f}" in long.stdout
 

@@ -19,6 +19,8 @@ from uncollapse.records import (
     verdict_word,
 )
 
+# What the columns beside the names take.
+_NUMBERS = 65
 _WORDS = {
     "breaks": "{first} breaks first",
     "holds": "no damage breaks it",
@@ -32,17 +34,23 @@ def show_stress(result: StressResult, console: Console, *, details: bool = False
     console.print(Text.assemble(verdict_word(result.verdict), f": {said}"))
     console.print(Hanging(*_rows(result)))
     console.print()
-    console.print(_table(result.doses if details else _shortened(result.doses)))
+    doses = result.doses if details else _shortened(result.doses)
+    console.print(_table(doses, names=console.width - _NUMBERS))
     layer, given = result.conditions.layer, result.conditions
     console.print(
         f"means of {len(given.seeds)} seeds on {given.test_rows} {given.split} rows, {layer}; "
-        "changes in points against clean, with intervals that hold for all doses at once; W: "
-        "variance inside classes, predicted (between instances, at the optimum) and measured"
+        "label: accuracy of the training label; changes in points against clean, of the finer "
+        "label with intervals that hold for all doses at once; W: variance inside classes on test "
+        "rows, beside the one between instances that theory predicts at the optimum"
     )
     if details:
         console.print(_smallest(result.doses))
-        notes = [(dose.name, dose.note) for dose in result.doses if dose.note]
-        notes += [(d.name, "; ".join(map(str, d.changes))) for d in result.doses if d.changes]
+        notes = [("note", f"{dose.name}: {dose.note}") for dose in result.doses if dose.note]
+        notes += [
+            ("changed", f"{dose.name}: {'; '.join(map(str, dose.changes))}")
+            for dose in result.doses
+            if dose.changes
+        ]
         if notes:
             console.print(Hanging(*notes))
     else:
@@ -70,45 +78,54 @@ def _shortened(doses: Iterable[StressDose]) -> Iterator[StressDose]:
         yield next((dose for dose in own if dose.state == "breaks"), own[-1])
 
 
-def _table(doses: Iterable[StressDose]) -> Table:
-    """On a narrow terminal names are cut, never numbers."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    widths = {"finer": 5, "change": 21, "training": 8, "W pred.": 7, "W": 6, "verdict": 13}
-    for title in ("", "finer", "change", "training", "change", "W pred.", "W", "verdict", ""):
-        number = title not in ("", "verdict")
+def _table(doses: Iterable[StressDose], names: int) -> Table:
+    """Within 80 columns: on a narrow terminal names are cut, never numbers and states."""
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    for title, width in (
+        *(("", None), ("", 11), ("finer", 5), ("change", 20), ("label", 5), ("change", 6)),
+        *(("pred.", 5), ("W", 4)),
+    ):
         table.add_column(
             title,
-            justify="right" if number else "left",
+            justify="right" if title else "left",
             no_wrap=True,
             overflow="ellipsis",
-            min_width=widths.get(title) if len(table.columns) != 4 else 6,
+            min_width=width,
+            max_width=None if width else max(8, names),
         )
     for dose in doses:
-        predicted = dose.predicted
-        training = dose.training_change
+        predicted, label = dose.predicted, dose.training_change
         table.add_row(
             dose.name,
+            "" if dose.name.endswith("clean") else dose.state.replace("-", " "),
             _mean(dose.finer),
             "-" if dose.finer_change is None else dose.finer_change.in_points(),
             _mean(dose.training_label),
-            "-" if training is None else f"{100 * training.estimate:+.1f}",
-            "-" if predicted is None else decimal(predicted.instance_variance),
-            _mean(dose.instance_variance, 4),
-            dose.verdict,
-            "" if dose.name.endswith("clean") else dose.state,
+            "-" if label is None else f"{100 * label.estimate:+.1f}",
+            "-" if predicted is None else f"{predicted.instance_variance:.2f}",
+            _mean(dose.instance_variance, 2),
         )
     return table
 
 
 def _smallest(doses: Iterable[StressDose]) -> Table:
-    """The class with the fewest training rows under every dose."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for title in ("smallest class", "class", "rows", "wrong", "recall", "W pred.", "W"):
-        table.add_column(title, justify="left" if "class" in title else "right", no_wrap=True)
+    """The verdict of every dose, and the class with the fewest training rows under it."""
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    for title in ("smallest class", "verdict", "class", "rows", "wrong", "recall", "pred.", "W"):
+        number = title in ("rows", "wrong", "recall", "pred.", "W")
+        width = {"verdict": 13, "pred.": 6, "W": 6}.get(title)
+        table.add_column(
+            title,
+            justify="right" if number else "left",
+            no_wrap=True,
+            overflow="ellipsis",
+            min_width=width,
+        )
     for dose in doses:
         predicted = dose.predicted_smallest
         table.add_row(
             dose.name,
+            dose.verdict,
             dose.smallest,
             str(dose.rows),
             f"{dose.wrong_labels:.0f}",
