@@ -21,7 +21,8 @@ def dose_chart(rows: Sequence[Row], axis: str, name: str, words: Language) -> Sp
     quantities = look.ordered(rows, "quantity")
     colour = alt.Color("quantity:N").title(None)
     colour = colour.scale(domain=quantities, range=list(_COLOURS[: len(quantities)]))
-    x = alt.X("name:N").title(None).sort(look.ordered(rows, "name")).axis(labelAngle=-40)
+    x = alt.X("name:N").title(None).sort(look.ordered(rows, "name"))
+    x = x.axis(labelAngle=-40, labelOverlap=False)
     y = alt.Y("estimate:Q").title(words.say(axis)).axis(tickCount=6).scale(zero=False)
     tip = look.tooltips(
         words,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from uncollapse.records import Interval, StressDose, StressResult
-from uncollapse.report.charts.look import Row
+from uncollapse.report.charts.look import Row, clipped
 from uncollapse.report.charts.stress import dose_chart
 from uncollapse.report.language import Language, short
 from uncollapse.report.sections.section import Figure, Section, table
@@ -75,7 +75,11 @@ def _rows(
                 "name": short(dose.name, 30),
                 "curve": f"{dose.setting} {dose.damage.curve}",
                 "quantity": words.word("stress-quantity", name),
-                "estimate": value.estimate,
-                "low": value.low,
-                "high": value.high,
+                **{end: _drawn(value[end]) for end in ("estimate", "low", "high")},
             }
+
+
+def _drawn(value: float | None) -> float | None:
+    """An accuracy, retention or variance between 0 and 1, though its interval may reach beyond."""
+    low = clipped(value)
+    return None if low is None else min(1.0, low)
