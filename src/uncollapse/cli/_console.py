@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from uncollapse.errors import InputError, visible
+from uncollapse.progress import Step
 from uncollapse.storage import escaped, json_text
 
 if TYPE_CHECKING:
@@ -199,3 +200,20 @@ def need(what: str, extra: str, *modules: str) -> None:
             raise InputError(
                 what, f"an environment without {error.name}", f"pip install 'uncollapse[{extra}]'"
             ) from error
+
+
+@contextmanager
+def runs_shown() -> Iterator[Callable[[Step], None]]:
+    """What shows the runs of a pilot or stress test; interrupted, it says how they go on."""
+    try:
+        with bar("reading", "runs", every=("run", 1)) as update:
+
+            def progress(step: Step) -> None:
+                if step.text:
+                    say(step.text)
+                update(step.done, step.total, step.name, stage=step.stage)
+
+            yield progress
+    except KeyboardInterrupt:
+        say("interrupted; rerun the same command to resume")
+        raise typer.Exit(INTERRUPTED) from None

@@ -9,12 +9,11 @@ from typing import Annotated
 
 import typer
 
-from uncollapse.cli._console import INTERRUPTED, bar, need, plain_console, print_record, say
+from uncollapse.cli._console import need, plain_console, print_record, runs_shown
 from uncollapse.cli._options import Fields, Keywords
 from uncollapse.cli._piloted import show_pilot
 from uncollapse.cli._setting import Changes, Json, OptionalOutput, Workers
 from uncollapse.cli.train import need_training
-from uncollapse.progress import Step
 from uncollapse.records import Calibration, PilotOptions
 
 OPTIONS = Fields(
@@ -83,27 +82,17 @@ def pilot_command(
     if plan.calibration is not None:
         calibration = Calibration.read(plan.calibration, "write it with uncollapse calibrate")
     checked = load_config(config, plan.set_)
-    try:
-        with bar("reading", "runs", every=("run", 1)) as update:
-
-            def progress(step: Step) -> None:
-                if step.text:
-                    say(step.text)
-                update(step.done, step.total, step.name, stage=step.stage)
-
-            result = pilot(
-                checked,
-                output or Path("runs") / f"{config.stem}-pilot",
-                base=config.parent,
-                options=options,
-                downstream=others,
-                calibration=calibration,
-                runner=on_ray if ray else on_processes,
-                progress=progress,
-            )
-    except KeyboardInterrupt:
-        say("interrupted; rerun the same command to resume")
-        raise typer.Exit(INTERRUPTED) from None
+    with runs_shown() as progress:
+        result = pilot(
+            checked,
+            output or Path("runs") / f"{config.stem}-pilot",
+            base=config.parent,
+            options=options,
+            downstream=others,
+            calibration=calibration,
+            runner=on_ray if ray else on_processes,
+            progress=progress,
+        )
     if as_json:
         print_record(result.to_json())
     else:

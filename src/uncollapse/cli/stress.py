@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from uncollapse.cli._console import INTERRUPTED, bar, plain_console, print_record, say
+from uncollapse.cli._console import plain_console, print_record, runs_shown
 from uncollapse.cli._options import Fields, Keywords
 from uncollapse.cli._setting import (
     Changes,
@@ -24,7 +24,6 @@ from uncollapse.cli._setting import (
 from uncollapse.cli._stressed import show_stress
 from uncollapse.cli.train import need_training
 from uncollapse.errors import InputError
-from uncollapse.progress import Step
 from uncollapse.records import Calibration, StressOptions
 
 _NAMES = Annotated[str | None, typer.Option(metavar="<name,...>")]
@@ -116,27 +115,17 @@ def stress_command(
         against = load_config(asked.against), asked.against.parent
     if asked.calibration is not None:
         calibration = Calibration.read(asked.calibration, "write it with uncollapse calibrate")
-    try:
-        with bar("reading", "runs", every=("run", 1)) as update:
-
-            def progress(step: Step) -> None:
-                if step.text:
-                    say(step.text)
-                update(step.done, step.total, step.name, stage=step.stage)
-
-            result = stress(
-                checked,
-                output or Path("runs") / f"{config.stem}-stress",
-                base=config.parent,
-                options=options,
-                against=against,
-                calibration=calibration,
-                runner=on_ray if ray else on_processes,
-                progress=progress,
-            )
-    except KeyboardInterrupt:
-        say("interrupted; rerun the same command to resume")
-        raise typer.Exit(INTERRUPTED) from None
+    with runs_shown() as progress:
+        result = stress(
+            checked,
+            output or Path("runs") / f"{config.stem}-stress",
+            base=config.parent,
+            options=options,
+            against=against,
+            calibration=calibration,
+            runner=on_ray if ray else on_processes,
+            progress=progress,
+        )
     if as_json:
         print_record(result.to_json())
     else:
