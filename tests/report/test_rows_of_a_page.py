@@ -7,10 +7,13 @@ import pytest
 from markup import Text
 from PIL import Image
 
+from command_line import call
 from uncollapse import ReportOptions, build_report
+from uncollapse.errors import InputError
 from uncollapse.records import Environment, RunRecord
 from uncollapse.report.read.near import nearest_pairs
 from uncollapse.report.read.thumbnails import small_pictures
+from uncollapse.tables import Columns
 
 
 @pytest.fixture
@@ -143,3 +146,44 @@ def test_the_commit_is_read_from_gits_files(tmp_path, monkeypatch):
     assert Environment.now().commit == "f" * 40
     (git / "HEAD").write_text(f"{commit}\n")
     assert Environment.now().commit == commit
+
+
+def test_a_table_of_rows_shows_what_is_worth_a_look(pictured, tmp_path, monkeypatch):
+    monkeypatch.chdir(pictured)
+    rng, labels = np.random.default_rng(5), np.repeat([0, 1, 2], 40)
+    rows = np.eye(3, 8)[labels] + 0.1 * rng.standard_normal((120, 8))
+    labels[2], rows[9] = 1, rows[8]  # a wrong label, a copy
+    files = np.array([f"{row % 16}.png" for row in range(120)])
+    pixels = rng.standard_normal((120, 12))
+    np.savez("rows.npz", z=rows, label=labels, id=np.arange(120), path=files, pixels=pixels)
+    words = ("measure", "rows.npz", "--embedding", "z", "--reference-embedding", "pixels")
+    done = call(*words, "--rows", "looks.parquet")
+    assert "uncollapse report rows.npz looks.parquet --embedding z" in done.stdout
+    columns = Columns(embedding="z")
+    report = build_report(["rows.npz", "looks.parquet"], options=ReportOptions(columns=columns))
+    looks = report.inputs.cases[0].looks
+    assert (looks.rows, looks.near[0].value) == (120, 1.0)
+    assert {looks.near[0].name, looks.near[0].other} == {"8", "9"}
+    assert len({frozenset((one.name, one.other)) for one in looks.near}) == len(looks.near)
+    assert [(one.name, one.other) for one in looks.doubted] == [("2", "0")]
+    assert [one.value for one in looks.lost] == sorted((o.value for o in looks.lost), reverse=True)
+    assert looks.thumbnails[looks.doubted[0].picture].startswith("data:image/jpeg;base64,")
+    page = report.to_html()
+    for name in ("nearest-rows", "doubted-labels", "lost-rows"):
+        assert f'data-csv="{name}" data-pictures="rows"' in page
+    assert "looks.parquet" in Text(page).text
+    with pytest.raises(InputError, match="what was measured before the table"):
+        build_report(["looks.parquet"])
+
+
+def test_a_headline_names_the_column_that_a_record_holds(pictured, monkeypatch):
+    monkeypatch.chdir(pictured)
+    done = call("measure", "rows.npz", "--embedding", "z", "--json")
+    record = json.loads(done.stdout)
+    assert record["conditions"]["columns"] == {"embedding": "z", "label": "label"}
+    record["conditions"]["columns"]["embedding"] = "layer4"
+    (pictured / "measured.json").write_text(json.dumps(record))
+    assert "layer4" in build_report(["measured.json"]).headline
+    del record["conditions"]["columns"]  # as older versions wrote it
+    (pictured / "measured.json").write_text(json.dumps(record))
+    assert "layer4" not in build_report(["measured.json"]).headline

@@ -6,7 +6,7 @@ import math
 import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from rich.cells import cell_len
@@ -26,7 +26,6 @@ from uncollapse.records import (
     severity,
     verdict_word,
 )
-from uncollapse.tables import Columns
 
 _MOST_CLASSES = 3
 _LONGEST = 24  # characters of a class
@@ -47,7 +46,7 @@ class Asked:
         columns: The options that name columns, as words.
         beside: The options of a reference and of labels elsewhere, as words.
         reference: Those of a reference alone.
-        used: Columns that were read; empty where that is not known.
+        rows: The file that the table of rows was written to, which a report takes.
         alpha: Of the run that made the embeddings, where it was given.
         temperature: The same.
     """
@@ -56,14 +55,15 @@ class Asked:
     columns: Sequence[str] = ()
     beside: Sequence[str] = ()
     reference: Sequence[str] = ()
-    used: Columns = field(default_factory=Columns)
+    rows: Sequence[str] = ()
     alpha: float | None = None
     temperature: float | None = None
 
     def line(self, *words: str) -> str:
         """A command with these words, of the same source and columns."""
         name, *more = words
-        return shlex.join(["uncollapse", name, *self.source, *self.columns, *more])
+        rows = self.rows if name == "report" else ()
+        return shlex.join(["uncollapse", name, *self.source, *rows, *self.columns, *more])
 
 
 def show_summary(measured: Measurement, asked: Asked, console: Console) -> None:
@@ -71,7 +71,7 @@ def show_summary(measured: Measurement, asked: Asked, console: Console) -> None:
     console.print(verdict_of(measured))
     console.print(
         Hanging(
-            ("measured", _measured(measured, asked)),
+            ("measured", _measured(measured)),
             *numbers_of(measured),
             *_also(measured),
             *_classes(measured),
@@ -86,7 +86,7 @@ def show_summary(measured: Measurement, asked: Asked, console: Console) -> None:
     if predicted:
         more = "every number: --details; a page: --json > measured.json, and"
     console.print(Hanging(("more", more)))
-    of_record = "uncollapse report measured.json"
+    of_record = shlex.join(["uncollapse", "report", "measured.json", *asked.rows])
     print_command(of_record if predicted else asked.line("report", *asked.reference), console)
 
 
@@ -96,12 +96,11 @@ def verdict_of(measured: Measurement) -> Text:
     return Text.assemble(verdict_word(measured.verdict), f": {first.headline} ({first.code})")
 
 
-def _measured(measured: Measurement, asked: Asked) -> str:
+def _measured(measured: Measurement) -> str:
     given = measured.conditions
     parts = [f"{given.samples} rows, {given.classes} classes, {given.dimension} dimensions"]
-    names = ("embedding", "label", "instance", "group", "fine")
-    columns = ((name, getattr(asked.used, name)) for name in names)
-    said = [f"{name} {shown(column, _LONGEST)}" for name, column in columns if column is not None]
+    columns = given.columns.items()
+    said = [f"{role} {shown(name, _LONGEST)}" for role, name in columns if role != "slice"]
     parts += [", ".join(said)] if said else []
     parts += [f"layer {shown(given.layer, _LONGEST)}"] if given.layer else []
     parts.append(f"split {shown(given.split, _LONGEST)}" if given.split else "all rows")

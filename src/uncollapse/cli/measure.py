@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -43,9 +42,7 @@ from uncollapse.tables import (
     Query,
     ReferenceFiles,
     Source,
-    is_elsewhere,
     is_rows,
-    used_columns,
 )
 
 
@@ -174,19 +171,17 @@ def measure_command(
 
 
 def _asked(files: list[Path], options: MeasureOptions) -> Asked:
-    """What the summary repeats of the command line, with the columns as they were found."""
-    used, query = Columns(), options.query.words()
+    """What the summary repeats of the command line."""
+    query = options.query.words()
     source = query or [shown(file) for file in files[:3]] + ["..."] * (len(files) > 3)
-    if not query and not any(map(is_elsewhere, files)):  # which would be asked again
-        with suppress(InputError):  # a saved state has no columns
-            used = used_columns(files, options.columns, options.labels_from)
     reference = given_words(options.beside)
     beside = [*reference]
     for file in options.labels_from:
         beside += ["--labels-from", shown(file)]
     words = given_words(options.columns)
     alpha, temperature = options.alpha, options.temperature
-    return Asked(source, words, beside, reference, used, alpha, temperature)
+    rows = [] if options.rows is None else [shown(options.rows)]
+    return Asked(source, words, beside, reference, rows, alpha, temperature)
 
 
 def _prediction(

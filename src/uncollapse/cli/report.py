@@ -51,10 +51,10 @@ class WrittenOptions:
 def report_command(
     paths: Annotated[
         list[Path] | None,
-        "JSON of measure, compare, probe, predict, pilot or calibrate, folders of runs and pilots,"
-        " embeddings;"
-        " recognised by their content. The first run or measurement is the reference, the last is"
-        " compared with it; a probe record belongs to the one before it.",
+        "JSON of measure, compare, probe, predict, pilot, stress or calibrate, folders of runs and"
+        " pilots, embeddings, tables of measure --rows; recognised by their content. The first run"
+        " or measurement is the reference, the last is compared with it; a probe record and a table"
+        " of rows belong to the one before them.",
     ] = None,
     *,
     query: Query,

@@ -181,6 +181,7 @@ def build_record(
     split: str | None = None,
     reference: ReferenceComparison | None = None,
     in_memory: InMemory | None = None,
+    columns: Mapping[str, str] | None = None,
 ) -> Measurement:
     """The whole record from the moments of the classes and what was found beside them."""
     check_confidence(confidence)
@@ -241,5 +242,6 @@ def build_record(
             blocks=blocks,
             copies=classes.copies,
             seed=beside.seed,
+            columns=columns or {},
         ),
     )

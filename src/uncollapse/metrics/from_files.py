@@ -32,6 +32,7 @@ from uncollapse.tables import (
     Columns,
     ReferenceFiles,
     Source,
+    columns_read,
     sources_of,
 )
 
@@ -167,6 +168,8 @@ def measure_files(
     if rows_to is not None:
         beside_it = None if other is None else reference_of(rows, other)
         table_of(reading, rows, beside_it, drop_invalid=drop_invalid).write(rows_to)
+    conditions = replace(measured.conditions, columns=columns_read(reading))
+    measured = replace(measured, conditions=conditions)
     if reading.judged is not None and not named_part and SPLIT_COLUMN not in columns.slices:
         measured = _beside_other_parts(measured, paths, columns, labels_from)
     return _joined_by_position(measured, labels_from)

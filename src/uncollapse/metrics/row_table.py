@@ -15,7 +15,7 @@ from uncollapse.metrics._reference import Reference, as_reference
 from uncollapse.metrics.features import Floats, Integers
 from uncollapse.samples import ByRole, Sample, checked, sample_of, unit_rows
 from uncollapse.storage import beside, check_output
-from uncollapse.tables import Reading, Rows, id_column
+from uncollapse.tables import USUAL_KEYS, USUAL_PATHS, Reading, Rows, usual_column
 
 MOST_ROWS = 100_000
 # Cosine distance up to which another row is a near copy: rounding of float32 is below it.
@@ -32,6 +32,7 @@ class RowTable:
     Attributes:
         row: (n,) its position.
         id: (n,) its id; None where none were given.
+        path: (n,) its file; None where none were given.
         label: (n,) its class.
         nearest: (n,) position of the nearest other row of its class, of another unit; -1 for none.
         distance: (n,) 1 - cosine to that row, 0 to 2; NaN for none.
@@ -54,6 +55,7 @@ class RowTable:
 
     row: Integers
     id: NDArray[Any] | None = None
+    path: NDArray[Any] | None = None
     label: NDArray[Any]
     nearest: Integers
     distance: Floats
@@ -89,6 +91,7 @@ def row_table(
     instances: Any = None,
     groups: Any = None,
     ids: Any = None,
+    paths: Any = None,
     reference: Reference | ArrayLike | Any | None = None,
     neighbours: int = 20,
     drop_invalid: bool = False,
@@ -102,6 +105,7 @@ def row_table(
         instances: (n,) rows of one are no neighbours of each other.
         groups: (n,) likewise.
         ids: (n,) what the rows are called.
+        paths: (n,) the files of the rows.
         reference: Another embedding of the same rows, as in `measure`.
         neighbours: Whose votes doubt a label, from 1.
         drop_invalid: Leave out unusable rows instead of refusing them.
@@ -145,6 +149,7 @@ def row_table(
     return RowTable(
         row=rows,
         id=None if ids is None else np.asarray(ids)[rows],
+        path=None if paths is None else np.asarray(paths)[rows],
         label=label,
         nearest=np.where(nearest < 0, -1, rows[nearest]),
         distance=distance,
@@ -167,13 +172,14 @@ def check_table(path: Path, stream: bool | None = False, read: Iterable[object] 
 def table_of(
     reading: Reading, rows: Rows, reference: Reference | None, *, drop_invalid: bool
 ) -> RowTable:
-    """The table of rows of files, with their ids where a column has them by a usual name."""
+    """The table of rows of files, with ids and paths where columns have them by usual names."""
     return row_table(
         rows.embeddings,
         rows.labels,
         instances=rows.instances,
         groups=rows.groups,
-        ids=id_column(reading),
+        ids=usual_column(reading, USUAL_KEYS),
+        paths=usual_column(reading, USUAL_PATHS),
         reference=reference,
         drop_invalid=drop_invalid,
         sources=rows.sources,

@@ -95,6 +95,7 @@ class Accumulator:
         self.dimension = 0
         self.rows = 0
         self.split: str | None = None  # name of the rows' part
+        self.columns: dict[str, str] = {}  # of files, by role; not saved
         self.copies: CopyCounter | None = CopyCounter()  # None where they are not looked for
         self.stored: str | None = None  # what quantised rows hold; None before the first
         self.ids = IdSet()
@@ -274,6 +275,7 @@ class Accumulator:
         if other.stored is not None:
             self.stored = other.stored if self.stored in (None, other.stored) else ""
         self.split = other.split if self.rows == 0 or self.split == other.split else None
+        self.columns = other.columns if self.rows == 0 or self.columns == other.columns else {}
         numbers = self._numbers(other.labels).tolist()
         for number, count in zip(numbers, other.samples, strict=True):
             self.samples[number] += count
@@ -367,4 +369,5 @@ class Accumulator:
             layer=layer,
             reference=compared,
             split=split or self.split,
+            columns=self.columns,
         )

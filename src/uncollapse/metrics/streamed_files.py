@@ -29,6 +29,7 @@ from uncollapse.tables import (
     ReferenceFiles,
     Rows,
     Source,
+    columns_read,
     joined,
     sources_of,
 )
@@ -88,6 +89,7 @@ def accumulated(
     reading = replace(reading, batch=_STREAM_ROWS)
     accumulator = Accumulator(interval, drop_invalid=reading.fill_ragged)
     accumulator.split = None if reading.judged is None else reading.judged.part
+    accumulator.columns = columns_read(reading)
     if accumulator.drop_invalid:
         accumulator.split_ids = split_ids(reading)
     done = 0

@@ -221,6 +221,8 @@ def conditions_text(given: parts.Conditions) -> Text:
         "unit vectors as they came" if given.normalised else "normalised to unit vectors",
         f"intervals: {given.interval or 'none'}" + (", clustered by group" if given.groups else ""),
     ]
+    if given.columns:
+        facts.append(", ".join(f"{role} {shown(name)}" for role, name in given.columns.items()))
     facts += [f"layer {shown(given.layer)}"] if given.layer else []
     split = f"split {shown(given.split)}" if given.split else "all rows judged: no split was named"
     facts.append(split)

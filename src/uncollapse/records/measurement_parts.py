@@ -109,10 +109,12 @@ class Conditions(Part):
         None  # rows that are exact copies of others; None: not looked for
     )
     joined_by: Literal["position"] | None = None  # how rows of labels and embeddings were paired
+    columns: Mapping[str, str] = field(default_factory=dict)  # read from files, by their role
 
     def to_dict(self) -> dict[str, Any]:
         """One key per field; only a stream has blocks, and it has no seed."""
         left_out = [n for n in ("blocks", "seed", "copies", "joined_by") if self[n] is None]
+        left_out += [] if self.columns else ["columns"]
         return {key: value for key, value in super().to_dict().items() if key not in left_out}
 
 

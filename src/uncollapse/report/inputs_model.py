@@ -7,13 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from uncollapse import records
+from uncollapse.report.rows_model import Looks, Points
 from uncollapse.tables import Columns, ReferenceFiles
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -57,69 +53,16 @@ class Source(records.Part):
     """A file that was read: its path as it was given, its size and the hash of its bytes."""
 
     path: str
-    # "measurement", "comparison", "probe", "prediction", "run", "embeddings", "pilot" or
+    # "measurement", "comparison", "probe", "prediction", "run", "embeddings", "pilot", "rows" or
     # "calibration".
     kind: str
     bytes: int
     sha256: str
 
 
-@dataclass(frozen=True)
-class Near(records.Part):
-    """Two rows of one class that lie close: their places in the picture, and their cosine."""
-
-    first: int
-    second: int
-    cosine: float
-
-
-@dataclass(frozen=True)
-class Points(records.Part):
-    """Rows drawn from embeddings, class by class, projected for a picture.
-
-    Attributes:
-        layer: Where the rows come from.
-        x, y: (n,) the first two principal components of all rows.
-        u, v: (n,) those of the residuals from the class means.
-        shares: Shares of the variance that the four axes hold.
-        label, fine, name: (n,) class, finer label ("" without one) and name of each row.
-        rows: Rows that were drawn from.
-        seed: Of the draw.
-        spectrum: Eigenvalues of the pooled covariance inside classes, largest first.
-        path: (n,) file of each row ("" without one).
-        thumbnail: (n,) place in `thumbnails` of each row; None without one.
-        thumbnails: Small pictures as data addresses.
-        near: Pairs of one class with the largest cosines, the largest first.
-    """
-
-    layer: str
-    x: Floats
-    y: Floats
-    u: Floats
-    v: Floats
-    shares: tuple[float, float, float, float]
-    label: tuple[str, ...]
-    fine: tuple[str, ...]
-    name: tuple[str, ...]
-    rows: int
-    seed: int
-    spectrum: tuple[float, ...]
-    path: tuple[str, ...] = ()
-    thumbnail: tuple[int | None, ...] = ()
-    thumbnails: tuple[str, ...] = ()
-    near: tuple[Near, ...] = ()
-
-    def to_dict(self) -> dict[str, Any]:
-        """All but the rows, as plain JSON types; of near pairs their names and classes."""
-        about = {"layer": self.layer, "projection": "principal components", "rows": self.rows}
-        about |= {"drawn": len(self.x), "seed": self.seed}
-        near = [
-            {"class": self.label[pair.first], "cosine": pair.cosine}
-            | {"first": self.name[pair.first], "second": self.name[pair.second]}
-            for pair in self.near
-        ]
-        spectrum = list(self.spectrum)
-        return about | {"shares": list(self.shares), "spectrum": spectrum, "nearest": near}
+def known_layer(layer: str | None) -> str:
+    """A layer that there are words for; "" for others."""
+    return layer if layer in ("projector", "backbone") else ""
 
 
 @dataclass(frozen=True)
@@ -157,6 +100,7 @@ class Case(records.Part):
         runs: The runs that it is the mean of, which differ in their seed alone; none where it is
             one run.
         calibration: Of networks like the run's, for what is advised; None without one.
+        looks: Rows that are worth a look; None without their table.
     """
 
     name: str
@@ -170,6 +114,7 @@ class Case(records.Part):
     points: dict[str, Points] = field(default_factory=dict)
     runs: list[Case] = field(default_factory=list)
     calibration: records.Calibration | None = None
+    looks: Looks | None = None
 
     @property
     def each(self) -> list[Case]:

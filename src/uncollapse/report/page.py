@@ -138,6 +138,8 @@ def _charts(report: Content, sections: Sequence[Section]) -> dict[str, Any]:
     figures = [figure for part in sections for figure in part.figures]
     data = {name: rows for figure in figures for name, rows in figure.data.items()}
     small = {name: figure.thumbnails for figure in figures for name in figure.data}
+    pictured = [given.pictures for part in sections for given in part.tables if given.pictures]
+    small |= {pictures.name: pictures.thumbnails for pictures in pictured}
     small = {name: thumbnails for name, thumbnails in small.items() if thumbnails}
     row = {"i": "legend.sample", "c": "legend.class", "f": "legend.fine", "p": "legend.path"}
     return {

@@ -3,11 +3,13 @@ from ._shard import (
     description_of,
 )
 from .beside import (
+    USUAL_KEYS,
+    USUAL_PATHS,
     IdDigest,
     Joined,
     ReferenceFiles,
-    id_column,
     join_reference,
+    usual_column,
 )
 from .columns import (
     USUAL_EMBEDDINGS,
@@ -69,7 +71,7 @@ from .streams import (
     is_table,
 )
 from .used import (
-    used_columns,
+    columns_read,
 )
 from .whole import (
     Table,
@@ -83,6 +85,8 @@ __all__ = [
     "SPLIT_COLUMN",
     "SPLIT_WORDS",
     "USUAL_EMBEDDINGS",
+    "USUAL_KEYS",
+    "USUAL_PATHS",
     "ArraysShard",
     "ArrowStream",
     "Batches",
@@ -101,6 +105,7 @@ __all__ = [
     "WholeColumns",
     "check_order",
     "chosen_part",
+    "columns_read",
     "description_of",
     "distinct_rows",
     "embedding_columns",
@@ -108,7 +113,6 @@ __all__ = [
     "from_faiss",
     "from_lancedb",
     "from_qdrant",
-    "id_column",
     "is_elsewhere",
     "is_rows",
     "is_table",
@@ -127,5 +131,5 @@ __all__ = [
     "part_of",
     "plain_names",
     "sources_of",
-    "used_columns",
+    "usual_column",
 ]

@@ -20,10 +20,11 @@ from uncollapse.tables.rows import Reading, Rows, Vectors, together
 
 Integers = NDArray[np.int64]
 
-_USUAL_KEYS = (
+USUAL_KEYS = (
     *("id", "ids", "key", "keys", "uid", "uuid", "row_id", "sample_id", "image_id"),
     *("path", "file", "filename", "file_name"),
 )
+USUAL_PATHS = ("path", "file", "filename", "file_name", "image_path")
 _BATCH = 65536
 
 
@@ -226,7 +227,7 @@ def _key(
     """The id column of both, and which files of the embeddings hold it."""
     theirs = _names(shards)
     for mine in (reading.others, reading.shards):
-        both = [name for name in ([key] if key else _USUAL_KEYS) if name in theirs & _names(mine)]
+        both = [name for name in ([key] if key else USUAL_KEYS) if name in theirs & _names(mine)]
         if both:
             return both[0], mine
     if key is not None:
@@ -239,10 +240,10 @@ def _key(
     return None
 
 
-def id_column(reading: Reading) -> Array | None:
-    """The ids of the rows that are read, by the first usual name that all files have."""
+def usual_column(reading: Reading, usual: Sequence[str]) -> Array | None:
+    """A column of the rows that are read, by the first of these names that all files have."""
     names = _names(reading.others or reading.shards)
-    column = next((name for name in _USUAL_KEYS if name in names), None)
+    column = next((name for name in usual if name in names), None)
     if column is None:
         return None
     others = replace(reading.columns, slices=(column,), text=(*reading.columns.text, column))

@@ -60,6 +60,18 @@ class Columns:
     slices: tuple[str, ...] = ()
     text: tuple[str, ...] = ()
 
+    def by_role(self, embedding: str, label: str) -> dict[str, str]:
+        """The names of those that are read, the embedding's and the label's as they were found."""
+        named = {
+            "embedding": embedding,
+            "label": label,
+            "instance": self.instance,
+            "group": self.group,
+            "fine": self.fine,
+            "slice": ", ".join(self.slices),
+        }
+        return {role: column for role, column in named.items() if column}
+
 
 def _missing(
     path: Path, what: str, columns: Sequence[Column | str], option: str = "", asked: str = ""

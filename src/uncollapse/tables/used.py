@@ -1,27 +1,20 @@
-"""Names of the columns that are read, where some were not given."""
+"""Names of the columns that are read, by their role, where some were not given too."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
-from pathlib import Path
-
-from uncollapse.tables.columns import Columns, embedding_columns, roles_of
-from uncollapse.tables.formats import open_shards
+from uncollapse.tables.columns import embedding_columns, roles_of
+from uncollapse.tables.rows import Reading
 
 
-def used_columns(
-    paths: Sequence[str | Path], columns: Columns, labels_from: Sequence[str | Path] = ()
-) -> Columns:
-    """The columns with the names of the embedding and the label that are read, by the first file.
+def columns_read(reading: Reading) -> dict[str, str]:
+    """The columns that are read, by their role, as the first file has them.
 
     Raises:
         InputError: They are not there, or cannot be known.
     """
-    views = columns.instance is not None
-    shard = open_shards(paths[:1], views=views)[0]
-    vectors = embedding_columns(shard, columns.embedding)
-    other = open_shards(labels_from[:1], views=views)[0] if labels_from else None
-    roles = roles_of(other or shard, columns, [] if other else vectors)
+    shard, given = reading.shards[0], reading.columns
+    vectors = embedding_columns(shard, given.embedding)
+    apart = bool(reading.others)
+    roles = roles_of(reading.others[0] if apart else shard, given, [] if apart else vectors)
     embedding = vectors[0] if len(vectors) == 1 else f"{vectors[0]}..{vectors[-1]}"
-    return replace(columns, embedding=embedding, label=roles.labels)
+    return given.by_role(embedding, str(roles.labels))

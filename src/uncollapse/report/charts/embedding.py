@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import altair as alt
 
 from uncollapse.report.charts.look import TALL, Row, Spec, finished, sides, tooltips
-from uncollapse.report.inputs_model import Points
 from uncollapse.report.language import Language, short
+from uncollapse.report.rows_model import Points
 
 # The style sheet's: distinguished by the colour-blind, and none of them a role's colour.
 _LABELS = [f"var(--label-{number})" for number in range(10)]

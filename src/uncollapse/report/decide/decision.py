@@ -10,7 +10,7 @@ from typing import Any, Literal
 from uncollapse import records
 from uncollapse.records import Interval, Message, Part, SettingChange, Value
 from uncollapse.report.decide import lookup
-from uncollapse.report.inputs_model import Case, Measured
+from uncollapse.report.inputs_model import Case, Measured, known_layer
 from uncollapse.report.read.settings import TARGET_VARIANCE, advice, differences, predicted
 
 
@@ -124,7 +124,7 @@ def change_decision(cases: list[Case], layer: str | None) -> Decision | None:
     if not gains:
         return None
     paired = paired and list(gains) == ["share"]
-    names = {"before": before.name, "after": after.name, "layer": lookup.known_layer(at)}
+    names = {"before": before.name, "after": after.name, "layer": known_layer(at)}
     decision = _of_gains(gains, names, shots)
     changes = tuple(differences(before, after))
     task = lookup.difference(lookup.label_reading(before, at), lookup.label_reading(after, at))
@@ -247,7 +247,7 @@ def headline_of(measured: Measured) -> Message:
     share, reason = lookup.interval_of(measurement.share), lookup.deciding(measurement)
     values: dict[str, Value] = {
         "share": None if share is None else _not_below_zero(share),
-        "layer": lookup.known_layer(measured.layer) or lookup.named_column(measured),
+        "layer": lookup.named_layer(measured),
     }
     if reason is None or reason.code not in lookup.HEADLINES:
         state = lookup.BY_SHARE.get(reason.code, "") if reason is not None else ""

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from uncollapse import records, statistics
 from uncollapse.metrics import compare
 from uncollapse.records import Interval, Margins, Measurement, Prediction, Reason, severity
-from uncollapse.report.inputs_model import Case, Measured
+from uncollapse.report.inputs_model import Case, Measured, known_layer
 from uncollapse.report.numbers import Number
 from uncollapse.report.read.settings import mean_record
 from uncollapse.tables import USUAL_EMBEDDINGS
@@ -116,15 +116,13 @@ def judging_margins(measurement: Measurement) -> tuple[float, float]:
     return (measurement.conditions.margins or Margins()).for_share(None)
 
 
-def known_layer(layer: str | None) -> str:
-    """A layer that there are words for; "" for others."""
-    return layer if layer in ("projector", "backbone") else ""
-
-
-def named_column(measured: Measured) -> str:
-    """The column of the embedding where its name says which it is; "" for usual names."""
+def named_layer(measured: Measured) -> str:
+    """The layer, or the column of the embedding where its name says which it is."""
+    if layer := known_layer(measured.layer):
+        return layer
     name = measured.columns.get("embedding", "") or measured.layer
-    return "" if name in ("", *USUAL_EMBEDDINGS) or "," in name else name
+    several = "," in name or ".." in name
+    return "" if name in ("", *USUAL_EMBEDDINGS) or several else name
 
 
 def predicted_level(prediction: Prediction | None, level: str) -> float | None:

@@ -28,8 +28,10 @@ from uncollapse.report.inputs_model import (
     ReportInputs,
     ReportOptions,
     Source,
+    known_layer,
     shown_runs,
 )
+from uncollapse.report.read.looks import is_row_table, read_looks
 from uncollapse.report.read.rows import measured_rows
 from uncollapse.report.read.settings import pooled, predicted
 from uncollapse.theory import forecast
@@ -110,6 +112,8 @@ def _read(path: Path, inputs: ReportInputs, options: ReportOptions) -> None:
             if (path / run / "run.json").is_file():
                 _run(path / run, inputs, options, kind="trial")
                 inputs.cases[-1].name = _role(inputs.pilot, run.parent.name)
+    elif is_row_table(path):
+        _looked(path, inputs)
     elif path.is_dir() or tables.is_rows(path):
         _embeddings(path, inputs, options)
     else:
@@ -127,6 +131,20 @@ def _record(path: Path, inputs: ReportInputs) -> None:
         )
     inputs.sources.append(_source(path, record.kind))
     _take(record, path.stem, inputs, str(path))
+
+
+def _looked(path: Path, inputs: ReportInputs) -> None:
+    """Put a table of rows that are worth a look to the case before it."""
+    if not inputs.cases:
+        raise InputError(
+            f"what was measured before the table of its rows, {path}",
+            "the table alone",
+            "name the embeddings, or the JSON of their measurement, before it",
+        )
+    inputs.sources.append(_source(path, "rows"))
+    case = inputs.cases[-1]
+    beside = [Path(source.path).parent for source in inputs.sources if "://" not in source.path]
+    case.looks = read_looks(path, beside[-2:])
 
 
 def _take(record: records.Document, name: str, inputs: ReportInputs, source: str = "") -> None:
@@ -154,8 +172,10 @@ def _attach(case: Case, record: records.Document, source: str) -> None:
     elif isinstance(record, Prediction):
         case.prediction = record
     elif isinstance(record, Measurement):
-        layer, split = record.conditions.layer or "", record.conditions.split or ""
-        case.measured.append(Measured(source, layer, split, record))
+        given = record.conditions
+        column = known_layer(given.columns.get("embedding"))  # as `uncollapse embed` names them
+        where = (given.layer or column, given.split or "")
+        case.measured.append(Measured(source, *where, record, columns=given.columns))
         case.prediction = case.prediction or record.prediction
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from uncollapse.report.inputs_model import Floats, Near
+from uncollapse.report.rows_model import Floats, Near
 
 # Pairs that a report lists, and of each class at least so many.
 MOST_PAIRS, LEAST_OF_CLASS = 200, 3

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uncollapse.errors import InputError
-from uncollapse.report.inputs_model import Floats, Points
 from uncollapse.report.read.near import nearest_pairs
 from uncollapse.report.read.thumbnails import small_pictures
+from uncollapse.report.rows_model import Floats, Points
 from uncollapse.tables import Rows
 
 Integers = NDArray[np.int64]

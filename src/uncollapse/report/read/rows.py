@@ -13,9 +13,11 @@ from uncollapse import tables
 from uncollapse.errors import InputError
 from uncollapse.metrics import Accumulator, Measurement, measure, measure_files
 from uncollapse.records import Prediction
-from uncollapse.report.inputs_model import Floats, Measured, Points, ReportOptions
+from uncollapse.report.inputs_model import Measured, ReportOptions
 from uncollapse.report.read.picture import Drawn, Integers, picture
+from uncollapse.report.rows_model import Floats, Points
 from uncollapse.tables import (
+    USUAL_PATHS,
     Columns,
     Reading,
     ReferenceFiles,
@@ -29,9 +31,8 @@ from uncollapse.tables import (
 IN_MEMORY_BYTES = 1 << 28
 STREAM_ROWS = 65536
 CACHED_ROWS = 8192
-# Usual names of the columns that name a row, and that hold its file.
+# Usual names of the column that names a row.
 _NAMES = ("id", "name", "path", "file")
-_FILES = ("path", "file", "filename", "file_name", "image_path")
 
 
 class _Roles(NamedTuple):
@@ -48,18 +49,9 @@ class _Roles(NamedTuple):
 
     def used(self, layer: str) -> dict[str, str]:
         """Which column has which role, for the auditor."""
-        columns = self.columns
-        used = {
-            "embedding": layer,
-            "label": self.label,
-            "instance": columns.instance,
-            "group": columns.group,
-            "fine": columns.fine,
-            "slice": ", ".join(columns.slices),
-            "id": self.name,
-            "path": self.path,
-        }
-        return {role: column for role, column in used.items() if column}
+        beside = {"id": self.name, "path": self.path}
+        named = {role: column for role, column in beside.items() if column}
+        return self.columns.by_role(layer, self.label) | named
 
 
 def measured_rows(
@@ -101,7 +93,7 @@ def _roles(shard: Shard, options: ReportOptions) -> _Roles:
     """By the file's own description, which `uncollapse embed` writes, or as the caller says."""
     about, given = tables.description_of(shard), options.columns
     present = [column.name for column in shard.columns]
-    name, file = (next((u for u in usual if u in present), None) for usual in (_NAMES, _FILES))
+    name, file = (next((u for u in usual if u in present), None) for usual in (_NAMES, USUAL_PATHS))
     if given.embedding is not None or not about.layers:
         embedding = given.embedding or ",".join(tables.embedding_columns(shard))
         return _Roles((embedding,), given, given.label or label_column(shard, None), name, file)

@@ -12,12 +12,12 @@ MOST, MOST_BYTES = 300, 1_000_000
 
 
 def small_pictures(
-    paths: Sequence[str], first: Sequence[int], folder: Path
+    paths: Sequence[str], first: Sequence[int], *folders: Path
 ) -> tuple[tuple[int | None, ...], tuple[str, ...]]:
     """Of each row the place of its picture (None without one), and the pictures as data addresses.
 
-    Rows of `first` have theirs before the others. A path counts from the folder, and only files
-    below it or below the working directory are read: a stranger's table must not put other files
+    Rows of `first` have theirs before the others. A path counts from the folders, and only files
+    below them or below the working directory are read: a stranger's table must not put other files
     into a page that is handed on.
     """
     places: list[int | None] = [None] * len(paths)
@@ -26,7 +26,7 @@ def small_pictures(
         return tuple(places), ()
     from uncollapse.data import thumbnail
 
-    size, roots = 0, [folder.resolve(), Path.cwd().resolve()]
+    size, roots = 0, [each.resolve() for each in (*folders, Path.cwd())]
     for row in dict.fromkeys([*first, *range(len(paths))]):
         file = _below(paths[row], roots)
         encoded = None if file is None else thumbnail(file)

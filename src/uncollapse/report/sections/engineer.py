@@ -14,7 +14,12 @@ from uncollapse.report.decide.phase import Mark
 from uncollapse.report.language import Language, short
 from uncollapse.report.sections import section
 from uncollapse.report.sections.pilot import pilot_section, search_section, transfer_section
-from uncollapse.report.sections.rows import near_section, picture_section, spectrum_section
+from uncollapse.report.sections.rows import (
+    looks_section,
+    near_section,
+    picture_section,
+    spectrum_section,
+)
 from uncollapse.report.sections.section import Figure, Section, TextTable, charted, table
 from uncollapse.report.sections.shares import level_section, share_section, slice_section
 from uncollapse.report.sections.stress import stress_section
@@ -38,6 +43,7 @@ def engineer(report: Content, points: int) -> list[Section]:
         level_section(report, words),
         picture_section(report, words, points),
         near_section(report, words, points),
+        looks_section(report, words),
         _comparison(report, words),
         _phase(report, words),
         _layers(report, words),

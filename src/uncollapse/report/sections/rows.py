@@ -1,13 +1,24 @@
-"""The rows themselves: both pictures of the embedding, its spectrum, and rows that lie close."""
+"""The rows themselves: pictures of the embedding, its spectrum, and rows that are worth a look."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
 
 from uncollapse.report.charts.embedding import embedding_chart, points_rows, spectrum_chart
 from uncollapse.report.decide.decide import Content
 from uncollapse.report.decide.lookup import class_rows, judged
-from uncollapse.report.inputs_model import Case, Near, Points
+from uncollapse.report.inputs_model import Case
 from uncollapse.report.language import Language, short
-from uncollapse.report.sections.section import Figure, Section, charted, table
+from uncollapse.report.rows_model import Look, Looks, Near, Points
+from uncollapse.report.sections.section import (
+    Figure,
+    Pictures,
+    Section,
+    TextTable,
+    charted,
+    table,
+)
 
 
 def _shown(report: Content) -> list[tuple[Case, Points]]:
@@ -66,8 +77,18 @@ def _about(shown: list[tuple[Case, Points]], words: Language, most: int) -> list
 
 
 def near_section(report: Content, words: Language, most: int) -> Section | None:
-    """Rows of one class that lie closest, of the last case."""
+    """Rows of one class that lie closest, of the last case: of its table, else of the picture."""
     shown = _shown(report)
+    looks = report.inputs.sides[-1].looks if report.inputs.sides else None
+    if looks is not None and looks.near:
+        intro = words.say("intro.near-table", pairs=len(looks.near), rows=looks.rows)
+        columns, name = "class row_a row_b cosine:number", "nearest-rows"
+        return Section(
+            "near",
+            [intro],
+            tables=[_table_of(looks, looks.near, columns, name, words)],
+            folded=True,
+        )
     if not shown or not shown[-1][1].near:
         return None
     case, points = shown[-1]
@@ -76,9 +97,14 @@ def near_section(report: Content, words: Language, most: int) -> Section | None:
     if fine:
         columns = "class row_a fine_a row_b fine_b cosine:number"
     rows = [_pair(points, pair, fine) for pair in points.near]
-    titles = {"row_a": words.say("column.row-a"), "row_b": words.say("column.row-b")}
-    titles |= dict.fromkeys(("fine_a", "fine_b"), words.say("legend.fine"))
+    titles = _titles(words) | dict.fromkeys(("fine_a", "fine_b"), words.say("legend.fine"))
     numbers = table(words, columns, rows, csv="nearest-rows", titles=titles)
+    if points.thumbnails:
+        second = 3 if fine else 2
+        places = [
+            (points.thumbnail[pair.first], points.thumbnail[pair.second]) for pair in points.near
+        ]
+        numbers = _pictured(numbers, f"points{len(shown) - 1}", points.thumbnails, places, second)
     paragraphs = [words.say("intro.near", pairs=len(rows), drawn=len(points.x))]
     if len(shown) > 1:
         paragraphs.append(words.case(case.name))
@@ -92,6 +118,57 @@ def _pair(points: Points, pair: Near, fine: bool) -> list[object]:
         ends.append(short(points.name[row], 48))
         ends += [short(points.fine[row])] if fine else []
     return [short(points.label[pair.first]), *ends, pair.cosine]
+
+
+def looks_section(report: Content, words: Language) -> Section | None:
+    """Rows of the last case whose label is in doubt, or that lost what the reference has."""
+    looks = report.inputs.sides[-1].looks if report.inputs.sides else None
+    if looks is None or not (looks.doubted or looks.lost):
+        return None
+    paragraphs, tables = [], []
+    if looks.doubted:
+        paragraphs.append(words.say("intro.doubted", count=len(looks.doubted)))
+        columns = "class row_a suggested doubt:share"
+        found = _table_of(looks, looks.doubted, columns, "doubted-labels", words)
+        tables.append(replace(found, caption=words.say("column.doubted")))
+    if looks.lost:
+        paragraphs.append(words.say("intro.lost", count=len(looks.lost)))
+        found = _table_of(looks, looks.lost, "class row_a lost:share", "lost-rows", words)
+        tables.append(replace(found, caption=words.say("column.lost-rows")))
+    return Section("looks", paragraphs, tables=tables, folded=True)
+
+
+def _table_of(
+    looks: Looks, chosen: Sequence[Look], columns: str, csv: str, words: Language
+) -> TextTable:
+    """A table of rows with their pictures; columns of class, row, other and value, as they are."""
+    other = "row_b" in columns or "suggested" in columns
+    rows = []
+    for look in chosen:
+        middle = [short(look.other, 48)] if other else []
+        rows.append([short(look.label), short(look.name, 48), *middle, look.value])
+    titles = _titles(words)
+    found = table(words, columns, rows, csv=csv, titles=titles)
+    places = [(look.picture, look.other_picture) for look in chosen]
+    return _pictured(found, "rows", looks.thumbnails, places, 2)
+
+
+def _titles(words: Language) -> dict[str, str]:
+    return {"row_a": words.say("column.row-a"), "row_b": words.say("column.row-b")}
+
+
+def _pictured(
+    given: TextTable,
+    name: str,
+    thumbnails: Sequence[str],
+    places: Sequence[tuple[int | None, int | None]],
+    second: int,
+) -> TextTable:
+    """The table with pictures beside its second column and the one that names the other row."""
+    of_cell: dict[tuple[int, int], int | None] = {}
+    for number, (one, other) in enumerate(places):
+        of_cell |= {(number, 1): one, (number, second): other}
+    return replace(given, pictures=Pictures(name, thumbnails, of_cell)) if thumbnails else given
 
 
 def spectrum_section(report: Content, words: Language) -> Section | None:

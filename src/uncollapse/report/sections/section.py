@@ -17,6 +17,15 @@ _NUMBERS = {"count", "number", "share", "points", "duration", "bytes"}
 
 
 @dataclass(frozen=True)
+class Pictures:
+    """Small pictures beside the cells of a table: which set, and by row and column which of it."""
+
+    name: str
+    thumbnails: Sequence[str]
+    of_cell: Mapping[tuple[int, int], int | None]
+
+
+@dataclass(frozen=True)
 class TextTable:
     """A table as it is shown, the columns that hold numbers, and how many rows were left out.
 
@@ -29,6 +38,7 @@ class TextTable:
     numbers: Sequence[int] = ()
     more: int = 0
     csv: str = ""
+    pictures: Pictures | None = None
 
 
 def table(

@@ -172,12 +172,25 @@
     }
     table.closest(".scroll").before(bar);
   }
+  // Small pictures of the rows that a table names.
+  function pictured(table) {
+    for (const cell of table.querySelectorAll("[data-picture]")) {
+      const small = given.thumbnails[table.dataset.pictures]?.[Number(cell.dataset.picture)];
+      if (!small) continue;
+      const image = document.createElement("img");
+      image.src = small;
+      image.alt = "";
+      image.className = "small";
+      cell.prepend(image);
+    }
+  }
   // What begins like a formula is kept from being run by a spreadsheet.
   function quoted(text) {
     const plain = /^[=+@\t]|^-[^\d.]/.test(text) ? `'${text}` : text;
     return `"${plain.replaceAll('"', '""')}"`;
   }
   document.querySelectorAll("table.long, table[data-csv]").forEach(tools);
+  document.querySelectorAll("table[data-pictures]").forEach(pictured);
   const places = [...document.querySelectorAll("[data-chart]")];
   Promise.all(places.map(draw)).then(() => {
     document.documentElement.dataset.ready = String(drawn.length);
