@@ -63,7 +63,7 @@ def judge_classes(
         if reference is not None and (own := kept.get(name)) is not None:
             verdict, key = _by_retention(verdict, key, is_kept(own, margins), lost)
             values |= retention_values(reference.name, own, margins)
-        told = shown_class(level, moments.units, confidence)
+        told = shown_class(level, levels, confidence)
         reason = sentence(key, {"share": told.share, **values})
         estimates = told.within, told.instance, told.view, told.share
         yield ClassMeasurement(name, moments.samples, verdict, reason, *estimates)

@@ -63,9 +63,18 @@ def shown(levels: Decomposition, units: int, confidence: float) -> Decomposition
     )
 
 
-def shown_class(level: LevelsPerClass, units: int, confidence: float) -> LevelsPerClass:
-    """The same of one class."""
-    if not hides_rare_kinds(level.share, units, confidence):
+def shown_class(level: LevelsPerClass, levels: Decomposition, confidence: float) -> LevelsPerClass:
+    """The same of one class, of these over all.
+
+    Where few units carry the variance of all, a class of few units that seems to have less than the
+    others may only lack such a unit.
+    """
+    may_lack = (
+        levels.hides_total
+        and missed(level.units, RARE_KIND) > 1 - confidence
+        and _ends_below(level.within, levels.variances.within_class_variance)
+    )
+    if not may_lack and not hides_rare_kinds(level.share, level.units, confidence):
         return level
     return replace(
         level,
@@ -73,3 +82,7 @@ def shown_class(level: LevelsPerClass, units: int, confidence: float) -> LevelsP
         instance=without_interval(level.instance),
         share=without_interval(level.share),
     )
+
+
+def _ends_below(one: Estimate, all_: Estimate) -> bool:
+    return one.high is not None and all_.estimate is not None and one.high < all_.estimate
