@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate
 from math import nan
 
 import torch
@@ -54,44 +56,54 @@ class ClassSpread:
 
 @dataclass(frozen=True)
 class Tracked:
-    """Sums of a batch, from which its spread is computed when it is asked for."""
+    """Sums of a batch, from which its spread is computed when it is asked for.
+
+    In Python's own numbers: each call on a tensor or an array, right after a loss that has filled
+    the processor's caches, takes longer than they do for ten classes.
+    """
 
     sums: ClassSums
 
-    @cached_property
-    def of_classes(self) -> list[tuple[int, int, float, float]]:
-        """Of each class its label, its instances and the two variances of `ClassSpread`.
-
-        In Python's own numbers: each call on a tensor takes longer than they do for all classes.
-        """
-        grouping, tau = self.sums.grouping, self.sums.temperature
-        counts, labels = grouping.instances_of_classes.sizes.tolist(), grouping.labels.tolist()
-        sizes, squares = grouping.classes.sizes.tolist(), self.sums.instance_squares.tolist()
-        views, most = grouping.instances.sizes.tolist(), grouping.instances.longest
-        found, instance, row = [], 0, 0
-        for count, rows, square in zip(
-            counts, sizes, self.sums.class_squares.tolist(), strict=True
-        ):
-            within = between = nan
-            if count > 1:
-                here = slice(instance, instance + count)
-                equal = rows == count * most
-                of_views = rows * most if equal else sum(each**2 for each in views[here])
-                of_instances = sum(squares[here])
-                # |C_c|^2 = sum of |I_k|^2 + products of different instances; so of rows in I_k.
-                cosine = tau * (square - of_instances) / (rows * rows - of_views)
-                within = 1 - cosine
-                if of_views > rows:
-                    between = (tau * of_instances - rows) / (of_views - rows) - cosine
+    def _classes(self) -> Iterator[tuple[int, int, int, int, float, float]]:
+        """Label, instances, rows, sum of squared views, |C|^2 and sum of |I|^2 of each class."""
+        grouping = self.sums.grouping
+        labels, sizes = grouping.labels.tolist(), grouping.classes.sizes.tolist()
+        counts, squares = (
+            each.tolist() for each in (grouping.instances_of_classes.sizes, self.sums.class_squares)
+        )
+        own = list(accumulate(self.sums.instance_squares.tolist(), initial=0.0))
+        views, most = [0], grouping.instances.longest
+        if most * (len(own) - 1) != len(labels):
+            most = 0
+            views = list(accumulate((grouping.instances.sizes**2).tolist(), initial=0))
+        first = row = 0
+        for count, rows, square in zip(counts, sizes, squares, strict=True):
+            after = first + count
             if labels[row] != UNLABELLED:
-                found.append((labels[row], count, within, between))
-            instance, row = instance + count, row + rows
-        return found
+                of_views = rows * most if most else views[after] - views[first]
+                yield labels[row], count, rows, of_views, square, own[after] - own[first]
+            first, row = after, row + rows
+
+    @property
+    def within_class_variance(self) -> dict[int, float]:
+        """By label, of the labelled classes with two instances."""
+        tau = self.sums.temperature
+        # |C_c|^2 = sum of |I_k|^2 + products of different instances.
+        return {
+            label: 1 - tau * (square - own) / (rows * rows - views)
+            for label, count, rows, views, square, own in self._classes()
+            if count > 1
+        }
 
     @cached_property
     def spread(self) -> ClassSpread:
-        """The same in columns."""
-        columns = zip(*self.of_classes, strict=True) if self.of_classes else ((),) * 4
+        """Of all labelled classes."""
+        tau, found = self.sums.temperature, []
+        for label, count, rows, views, square, own in self._classes():
+            between = tau * (square - own) / (rows * rows - views) if count > 1 else nan
+            within = (tau * own - rows) / (views - rows) if views > rows else nan
+            found.append((label, count, 1 - between, within - between))
+        columns = zip(*found, strict=True) if found else ((),) * 4
         kinds = (torch.int64, torch.int64, torch.float64, torch.float64)
         given = zip(columns, kinds, strict=True)
         return ClassSpread(*(torch.tensor(values, dtype=kind) for values, kind in given))

@@ -306,9 +306,7 @@ class SupCLTerms:
     @property
     def within_class_variance(self) -> dict[int, float]:
         """By label, of the classes with two instances in the batch; empty without track."""
-        if self.tracked is None:
-            return {}
-        return {label: within for label, count, within, _ in self.tracked.of_classes if count > 1}
+        return {} if self.tracked is None else self.tracked.within_class_variance
 
 
 @not_compiled
