@@ -52,9 +52,32 @@ def test_losses_of_public_threads_are_those_of_identical_embeddings(printed, bat
 def test_a_loss_divided_once_more_is_found_under_another_factor():
     answer = call("decode-loss", ".1693", "--batch", "8", "--temperature", "0.07")
     said = " ".join(answer.stdout.split())
-    assert "same point, if the loss is supcon times 1 / embeddings (0.1693)" in said
+    assert "same point) if it is supcon's times 1 / embeddings (--factor 0.0625)" in said
     answer = call("decode-loss", ".17", "--batch", "8", "--temperature", "0.07", "--json")
     assert json.loads(answer.stdout)["others"][0]["factor"] == 1 / 16
+
+
+@pytest.mark.parametrize(
+    ("words", "headline"),
+    [
+        ("6.92 --batch 64 --convention supcontrast", "the loss of identical embeddings: every"),
+        ("6.920 --batch 128 --convention supcontrast", "128 embeddings, not 256 (--batch 64)"),
+        (
+            "8.909 --batch 512",
+            "(--convention supcontrast) and a batch has 512 embeddings, not 1024",
+        ),
+        ("1.9459 --batch 8", "if a batch has 8 embeddings, not 16 (--batch 4)"),
+        ("3.50 --batch 64 --classes 10", "states below; between collapsed and identical"),
+        ("9 --batch 64", "higher than that of random embeddings"),
+        ("1 --batch 64 --classes 10", "no embeddings of equal classes reach it"),
+        ("4.84 --batch 64", "4.84 is the loss of identical embeddings: every"),
+    ],
+)
+def test_the_first_line_is_the_answer(words, headline):
+    answer = call("decode-loss", *words.split(), "--temperature", "0.1")
+    first = " ".join(answer.stdout.partition("\n\n")[0].split())
+    assert first.startswith(words.split()[0]), first
+    assert headline in first
 
 
 @pytest.mark.parametrize("temperature", [0.1, 0.5])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from math import isclose
 from textwrap import fill
 from typing import Annotated
 
@@ -11,7 +13,7 @@ import typer
 from uncollapse.cli._console import print_record
 from uncollapse.cli._setting import Json
 from uncollapse.errors import InputError
-from uncollapse.records import DecodedLoss, LossName, LossState, group_of
+from uncollapse.records import DecodedLoss, LossName, LossState, OtherReading, group_of
 from uncollapse.theory import decode_loss
 
 MEANING, WHAT_TO_DO = group_of("loss-state"), group_of("loss-advice")
@@ -96,7 +98,7 @@ def _report(text: str, found: DecodedLoss) -> list[str]:
     classes = "" if found.classes is None else f" in {found.classes} equal classes"
     views = "view" if found.views == 1 else "views"
     lines = [
-        *fill(f"{text}: {_headline(found, matching)}", 80).splitlines(),
+        *fill(f"{text} is {_headline(found, matching)}", 80).splitlines(),
         "",
         f"loss         {found.convention}{factor}, temperature {found.temperature:g}{alpha}",
         f"batch        {found.batch} instances{classes} x {found.views} {views} = "
@@ -114,11 +116,52 @@ def _report(text: str, found: DecodedLoss) -> list[str]:
 
 def _headline(found: DecodedLoss, matching: list[LossState]) -> str:
     if matching:
-        return " or ".join(MEANING[name] for name in matching)
-    if not found.others:
-        return "none of the states below"
-    other = found.others[0]
-    return (
-        f"{MEANING['identical']}, if the loss is {other.convention} times {other.factor_is} "
-        f"({other.loss:.4g})"
-    )
+        states = " or ".join(f"{name} embeddings" for name in matching)
+        if matching == ["optimum"]:
+            states = "the optimum"
+        return f"the loss of {states}: {' or '.join(MEANING[name] for name in matching)}"
+    if found.others:
+        conditions = " and ".join(_conditions(found, found.others[0]))
+        return f"the loss of identical embeddings ({MEANING['identical']}) if {conditions}"
+    return f"none of the states below; {_place(found)}"
+
+
+def _conditions(found: DecodedLoss, other: OtherReading) -> Iterator[str]:
+    """What must be other than it was said, and the option that says it."""
+    if other.convention not in _alike(found.convention) or not isclose(other.factor, found.factor):
+        option = f"--factor {other.factor:.4g}"
+        if other.factor_is == "temperature / 0.07" and other.convention == "supcon":
+            option = "--convention supcontrast"
+        elif other.factor == 1:
+            option = f"--convention {other.convention}"
+        elif other.convention not in _alike(found.convention):
+            option = f"--convention {other.convention} {option}"
+        yield f"it is {other.convention}'s times {other.factor_is} ({option})"
+    if other.embeddings not in (None, found.embeddings):
+        batch, rest = divmod(other.embeddings, found.views)
+        option = f"--batch {other.embeddings} --views 1" if rest else f"--batch {batch}"
+        yield f"a batch has {other.embeddings} embeddings, not {found.embeddings} ({option})"
+
+
+def _alike(convention: LossName) -> tuple[LossName, ...]:
+    """Losses of which identical embeddings have the same."""
+    same: tuple[LossName, ...] = ("supcl", "supcon", "supcontrast", "nt-xent", "ssem-imagenet")
+    return same if convention in same else (convention,)
+
+
+def _place(found: DecodedLoss) -> str:
+    """Between which states the value lies."""
+    below = [state for state in found.states if state.loss < found.value]
+    above = [state for state in found.states if state.loss > found.value]
+    if not found.states:
+        return "its losses need --classes"
+    if not below:
+        least = min(above, key=lambda state: state.loss)
+        if least.state == "optimum":
+            return "no embeddings of equal classes reach it: look at convention, factor and batch"
+        return f"lower than that of {least.state} embeddings"
+    highest = max(below, key=lambda state: state.loss)
+    if not above:
+        return f"higher than that of {highest.state} embeddings"
+    least = min(above, key=lambda state: state.loss)
+    return f"between {highest.state} and {least.state}"

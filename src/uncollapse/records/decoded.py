@@ -34,12 +34,20 @@ class LossOfState(Part):
 
 @dataclass(frozen=True)
 class OtherReading(Part):
-    """The loss of identical embeddings under another convention or factor, equal to the value."""
+    """The loss of identical embeddings of another convention, factor or size, equal to the value.
+
+    Attributes:
+        convention, factor: Of the loss.
+        factor_is: What the factor is made of.
+        loss: Its value.
+        embeddings: In the batch; None in files of before they were looked at.
+    """
 
     convention: LossName
     factor: float
     factor_is: LossFactor
     loss: float
+    embeddings: int | None = None
 
 
 @dataclass(frozen=True)
@@ -55,8 +63,8 @@ class DecodedLoss(Document):
         classes: Classes in the batch, of equal size; None where they are not known.
         dimension: Of the random embeddings.
         states: The loss of every state that can be computed without knowing more.
-        others: Where no state matches: conventions and factors under which the value is that of
-            identical embeddings.
+        others: Where no state matches: conventions, factors and sizes under which the value is
+            that of identical embeddings.
 
     Examples:
         >>> from uncollapse import decode_loss

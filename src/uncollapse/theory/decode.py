@@ -253,20 +253,25 @@ def _losses(
 def _elsewhere(
     value: float, near: float, batch: int, views: int, temperature: float
 ) -> tuple[OtherReading, ...]:
-    """Conventions and factors under which identical embeddings have this loss."""
-    N = batch * views
-    factors: dict[LossFactor, float] = {
-        "1": 1.0,
-        "temperature / 0.07": temperature / BASE_TEMPERATURE,
-        "1 / embeddings": 1 / N,
-    }
-    bases: dict[LossName, float] = {"supcon": log(N - 1), "ssem-cifar": log(N)}
-    return tuple(
-        OtherReading(name, scale, label, loss * scale)
-        for name, loss in bases.items()
-        for label, scale in factors.items()
-        if abs(loss * scale - value) <= near
-    )
+    """Conventions, factors and a size under which identical embeddings have this loss.
+
+    The size is that of a batch whose views were counted already.
+    """
+    found = []
+    for N in dict.fromkeys((batch * views, max(batch, 3))):
+        factors: dict[LossFactor, float] = {
+            "1": 1.0,
+            "temperature / 0.07": temperature / BASE_TEMPERATURE,
+            "1 / embeddings": 1 / N,
+        }
+        bases: dict[LossName, float] = {"supcon": log(N - 1), "ssem-cifar": log(N)}
+        found += [
+            OtherReading(name, scale, label, loss * scale, N)
+            for name, loss in bases.items()
+            for label, scale in factors.items()
+            if abs(loss * scale - value) <= near
+        ]
+    return tuple(found)
 
 
 def _check(
