@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from uncollapse.errors import InputError
@@ -66,6 +67,31 @@ def test_as_dask_and_spark_map_them(table):
     states = [partition_state(table.to_pandas().iloc[rows]) for rows in frames]  # map_partitions
     mapped = pd.concat(pd.DataFrame({"state": [state]}) for state in states)["state"]
     assert close(numbers(measure_states(mapped)), numbers(measure(table)))
+    none = partition_state(iter([]))  # Spark's partition without rows
+    assert close(numbers(measure_states([none, *states, none])), numbers(measure(table)))
+    with pytest.raises(InputError, match=r"two classes or more; found 0"):
+        measure_states([none, none])
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:The inplace keyword")  # of pandas, in Dask
+def test_dask_maps_its_own_partitions(table, tmp_path):
+    """Its frames, read from files and made from pandas'; text is what it makes of lists else."""
+    import dask
+    import dask.dataframe
+
+    def measured(frame):
+        parts = [dask.delayed(partition_state)(part) for part in frame.to_delayed()]
+        return numbers(measure_states(dask.compute(*parts)))
+
+    pq.write_table(table, tmp_path / "rows.parquet", row_group_size=64)
+    wanted = numbers(measure(table))
+    read = dask.dataframe.read_parquet(tmp_path / "rows.parquet", split_row_groups=True)
+    assert read.npartitions == 5
+    assert close(measured(read), wanted)
+    with dask.config.set({"dataframe.convert-string": False}):
+        made = dask.dataframe.from_pandas(table.to_pandas(), npartitions=4)
+        assert close(measured(made), wanted)
 
 
 def test_the_part_is_said_for_partitions(table):

@@ -14,7 +14,7 @@ from uncollapse.metrics.persist import load_state, save_state
 from uncollapse.metrics.stream import Accumulator
 from uncollapse.metrics.streamed_files import accumulate_files
 from uncollapse.records import Margins, Measurement, Prediction
-from uncollapse.tables import Columns, Source
+from uncollapse.tables import Columns, Source, sources_of
 
 
 def partition_state(
@@ -50,14 +50,16 @@ def partition_state(
         >>> measure_states(states).verdict
         'not-collapsed'
     """
-    state = accumulate_files(
-        rows,
-        columns=columns,
-        interval=interval,
-        drop_invalid=drop_invalid,
-        split=split,
-        partition=True,
-    )
+    state, given = Accumulator(interval, drop_invalid=drop_invalid), sources_of(rows)
+    if given:  # Spark hands over no batch of a partition without rows
+        state = accumulate_files(
+            given,
+            columns=columns,
+            interval=interval,
+            drop_invalid=drop_invalid,
+            split=split,
+            partition=True,
+        )
     with tempfile.TemporaryDirectory() as folder:
         save_state(state, Path(folder, "state.npz"))
         return Path(folder, "state.npz").read_bytes()
