@@ -228,6 +228,36 @@ def test_vectors_and_views_of_a_table(digits, tmp_path):
     np.testing.assert_array_equal(data.inputs.read(every), views)
 
 
+def test_folders_named_for_values(digits, tmp_path):
+    """As Spark and DuckDB write them: the label and the part of a row are names of folders."""
+    order = np.argsort(digits[1], kind="stable")
+    images = [png(image) for image in digits[0]]
+    vectors = digits[0].reshape(ROWS, 64).astype(np.float32)
+    for part in ("train", "test"):
+        for label in np.unique(digits[1]):
+            rows = np.flatnonzero(digits[1] == label)
+            folder = tmp_path / "set" / f"split={part}" / f"digit={label}"
+            folder.mkdir(parents=True)
+            content = {"z": list(vectors[rows]), "image": [images[row] for row in rows]}
+            pq.write_table(pa.table(content), folder / "part-0.parquet")
+    for asked in ({"vector": "z"}, {"image_column": "image"}):
+        block = {"source": "table", "path": "set", "label": "digit", **asked}
+        data = load(block, base=tmp_path)
+        test = data.rows("test")
+        assert len(test) == ROWS
+        assert [data.label_names[k] for k in data.labels[test]] == digits[1][order].astype(
+            str
+        ).tolist()
+        read = data.inputs.read(test).reshape(ROWS, -1)
+        np.testing.assert_array_equal(read, vectors[order])
+
+
+def test_an_address_in_a_configuration_is_not_fetched(tmp_path):
+    block = {"source": "table", "path": "s3://bucket/rows.parquet", "vector": "z"}
+    with pytest.raises(InputError, match="an address, which a configuration cannot name"):
+        load(block, base=tmp_path)
+
+
 def test_arrays(digits, tmp_path):
     images, labels = digits
     colour = np.stack([images, images // 2, images // 4], axis=-1)

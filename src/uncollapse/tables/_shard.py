@@ -57,6 +57,11 @@ class Shard(ABC):
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         return self.path.stat().st_size, digest
 
+    @property
+    def stored(self) -> Shard:
+        """The file itself, where this is it with other columns or another name."""
+        return self
+
     @abstractmethod
     def read(
         self, vectors: Sequence[str], names: Sequence[str], batch: int, fill_ragged: bool = False

@@ -65,6 +65,11 @@ class CopiedShard(Shard):
         """That of the file."""
         return self._inside.size
 
+    @property
+    def stored(self) -> Shard:
+        """What is in it."""
+        return self._inside.stored
+
     def fingerprint(self) -> tuple[int, str]:
         """Those of the copy."""
         return self._inside.fingerprint()

@@ -19,7 +19,7 @@ from uncollapse.tables.huggingface import dataset_files, dataset_splits
 from uncollapse.tables.json_lines import JsonLinesShard
 from uncollapse.tables.numpy_files import ArraysShard, NpyShard, NpzShard, SafetensorsShard
 from uncollapse.tables.queries import Query, QueryShard
-from uncollapse.tables.splits import SPLIT_WORDS
+from uncollapse.tables.splits import SPLIT_COLUMN, SPLIT_WORDS
 from uncollapse.tables.streams import ArrowStream, StreamShard
 from uncollapse.tables.views import of_one_kind
 
@@ -108,7 +108,8 @@ def _opened(given: Source, local: bool) -> list[Shard]:
 def open_splits(path: Path) -> list[tuple[Shard, str]]:
     """The tables of one path, each with the split that its name or the dataset says, or "".
 
-    Of a file, of a folder of parquet files at any depth, or of a saved Hugging Face dataset.
+    Of a file, of a folder of parquet files at any depth, of folders named for values
+    (label=cat/part-0.csv, split=test/), or of a saved Hugging Face dataset.
     """
     if not path.is_dir():
         return [(_open(file), "") for file in _files_of(path)]
@@ -116,6 +117,8 @@ def open_splits(path: Path) -> list[tuple[Shard, str]]:
         return [(_open(file), name) for name in splits for file in _dataset(path / name)]
     if files := dataset_files(path):
         return [(_open(file), "") for file in files]
+    if files := _keyed_files(path):
+        return [(KeyedShard(_open(f), keys_of(f, path)), _split_of(f, path)) for f in files]
     files = sorted(path.rglob("*.parquet"), key=_natural)
     if not files:
         raise InputError(
@@ -124,6 +127,11 @@ def open_splits(path: Path) -> list[tuple[Shard, str]]:
             "check the path",
         )
     return [(_open(file), _split_of(file, path)) for file in files]
+
+
+def _keyed_files(folder: Path) -> list[Path]:
+    """Files of tables below folders that are named for a value."""
+    return sorted((file for file in keyed_files(folder) if ending_of(file)), key=_natural)
 
 
 def open_arrays(path: Path) -> ArraysShard:
@@ -136,6 +144,8 @@ def open_arrays(path: Path) -> ArraysShard:
 
 
 def _split_of(file: Path, folder: Path) -> str:
+    if word := keys_of(file, folder).get(SPLIT_COLUMN):
+        return word
     match = _SPLIT.match(file.stem)
     if match is None and file.parent != folder:
         match = _SPLIT.fullmatch(file.parent.name)
@@ -203,8 +213,8 @@ def _files_of(path: Path) -> list[Path]:
             )
         if files := dataset_files(path):
             return files
-        inside = keyed_files(path) or path.iterdir()
-        files = sorted((p for p in inside if ending_of(p)), key=_natural)
+        files = _keyed_files(path)
+        files = files or sorted((p for p in path.iterdir() if ending_of(p)), key=_natural)
     except OSError as error:
         raise InputError(
             f"a file or folder that can be read at {path}",

@@ -67,8 +67,8 @@ class Table:
             present = {column.name for column in shard.columns}
             here = [name for name in names if name in present]
             reads: Iterable[dict[str, Array]] = shard.read(vectors, here, _BATCH)
-            if not here and not vectors and isinstance(shard, TableShard):
-                reads = [{"": np.full(shard.count_rows(), None)}]
+            if not here and not vectors and isinstance(shard.stored, TableShard):
+                reads = [{"": np.full(shard.stored.count_rows(), None)}]
             count = 0
             for part in reads:
                 rows = len(next(iter(part.values())))
@@ -90,9 +90,10 @@ class Table:
         columns = []
         for shard in self._shards:
             named_column(shard, name, "a column")
-            if not isinstance(shard, TableShard):
+            stored = shard.stored
+            if not isinstance(stored, TableShard):
                 raise InputError(
                     f"a table with encoded images in {shard.path}", "arrays", "use another source"
                 )
-            columns.append(shard.encoded(name).cast(pa.large_binary()))
+            columns.append(stored.encoded(name).cast(pa.large_binary()))
         return pa.chunked_array([chunk for column in columns for chunk in column.chunks])

@@ -27,7 +27,7 @@ from uncollapse.data.dataset import Inputs
 from uncollapse.errors import InputError
 from uncollapse.progress import Progress
 from uncollapse.records import InputKind
-from uncollapse.tables import distinct_rows
+from uncollapse.tables import distinct_rows, is_elsewhere
 
 LabelMap = Mapping[str, tuple[str, ...]]
 
@@ -130,5 +130,8 @@ def place(path: str, base: Path | None, what: str) -> Path:
     except OSError as error:  # a name that no file can have
         raise InputError(f"{what} at {resolved}", str(error.strerror), "check the path") from error
     if not there:
+        if is_elsewhere(path):
+            found = "an address, which a configuration cannot name"
+            raise InputError(f"{what} on this machine", f"{path}, {found}", "copy it here first")
         raise InputError(f"{what} at {resolved}", "none", "check the path")
     return resolved
