@@ -1,0 +1,109 @@
+"""W&B and trackio get numbers and report from both trainers: read back from their own files."""
+
+import json
+import sqlite3
+import struct
+
+import pytest
+import torch
+from test_callbacks import digits, first_token, hugging, lit, of_lightning  # noqa: F401
+from torch.utils.data import DataLoader
+
+of_services = pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning", "ignore::ResourceWarning", "ignore::FutureWarning"
+)
+
+
+@pytest.fixture
+def wandb(monkeypatch, tmp_path):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    monkeypatch.setenv("WANDB_DIR", str(tmp_path))
+    monkeypatch.setenv("WANDB_DATA_DIR", str(tmp_path / "staged"))
+    import wandb
+
+    yield wandb
+    wandb.finish()
+    wandb.teardown()
+
+
+def _records(folder):
+    """Of an offline run of W&B: LevelDB's log, in blocks of 32 KiB, after 7 bytes."""
+    from wandb.proto import wandb_internal_pb2
+
+    (path,) = folder.glob("wandb/offline-run*/*.wandb")
+    data, at, whole = path.read_bytes(), 7, b""
+    while at + 7 <= len(data):
+        left = 32768 - at % 32768
+        if left < 7:
+            at += left
+            continue
+        _, length, kind = struct.unpack("<IHB", data[at : at + 7])
+        whole += data[at + 7 : at + 7 + length]
+        at += 7 + length
+        if kind in (1, 4):  # a whole one, or the last part
+            yield wandb_internal_pb2.Record.FromString(whole)
+            whole = b""
+
+
+def in_wandb(folder, name):
+    """The values of a metric, and the names of the artifacts that were logged."""
+    values, artifacts = [], []
+    for record in _records(folder):
+        for item in record.history.item:
+            if name in (item.key, *item.nested_key):
+                values.append(json.loads(item.value_json))
+        if record.request.log_artifact.artifact.name:
+            artifacts.append(record.request.log_artifact.artifact.name)
+        if record.artifact.name:
+            artifacts.append(record.artifact.name)
+    return values, artifacts
+
+
+@pytest.mark.slow
+@of_services
+def test_wandb_of_the_trainer(tmp_path, wandb):
+    _, callback = hugging(
+        "vit", tmp_path / "out", first_token, report_to=["wandb"], watch={"log_report": True}
+    )
+    wandb.finish()
+    values, artifacts = in_wandb(tmp_path, "eval/collapse_share")
+    assert values == pytest.approx([found.share.estimate for _, found in callback.measurements])
+    assert artifacts == ["collapse-report"]
+
+
+@pytest.mark.slow
+@of_lightning
+@of_services
+def test_wandb_of_lightning(digits, tmp_path, wandb):  # noqa: F811
+    from lightning.pytorch.loggers import WandbLogger
+
+    from uncollapse.monitor.lightning import CollapseCallback
+
+    callback = CollapseCallback(log_report=True)
+    logger = WandbLogger("run", save_dir=tmp_path, project="collapse", offline=True)
+    module, trainer = lit(False, callbacks=[callback], logger=logger)
+    loader = DataLoader(digits, 100)
+    trainer.fit(module, loader, loader)
+    wandb.finish()
+    values, artifacts = in_wandb(tmp_path, "collapse/share")
+    assert values == pytest.approx([found.share.estimate for _, found in callback.measurements])
+    assert artifacts == ["collapse-report"]
+
+
+@pytest.mark.slow
+@of_services
+def test_trackio_of_the_trainer(tmp_path, monkeypatch):
+    """Where it is installed: it asks for an older Pillow than the other tests run with."""
+    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "trackio"))
+    pytest.importorskip("trackio")
+    torch.manual_seed(0)
+    _, callback = hugging(
+        "vit", tmp_path / "out", first_token, report_to=["trackio"], watch={"log_report": True}
+    )
+    with sqlite3.connect(tmp_path / "trackio" / "huggingface.db") as database:
+        logged = [json.loads(row) for (row,) in database.execute("select metrics from metrics")]
+        artifacts = database.execute("select name from artifacts").fetchall()
+    shares = [line["eval/collapse_share"] for line in logged if "eval/collapse_share" in line]
+    assert shares == pytest.approx([found.share.estimate for _, found in callback.measurements])
+    assert artifacts == [("collapse-report",)]
