@@ -37,6 +37,7 @@ MAY_IMPORT = {
     "simulation": {"records", "losses"},
     "pilot": {"records", "theory", "losses", "metrics", "probes", "data", "training"},
     "stress": {"records", "theory", "metrics", "probes", "data", "training", "pilot"},
+    "benchmark": {"records", "losses", "metrics", "probes", "data", "training", "pilot", "stress"},
     "report": {"records", "theory", "metrics", "tables", "data"},
 }
 MAY_IMPORT["cli"] = set(MAY_IMPORT)

@@ -28,7 +28,7 @@ from uncollapse.errors import InputError, nearest, shown
 
 COMMANDS = (
     "demo", "predict", "calibrate", "explore", "measure", "compare", "train", "embed", "probe",
-    "pilot", "stress", "simulate", "report", "decode-loss",
+    "pilot", "stress", "benchmark", "simulate", "report", "decode-loss",
 )  # fmt: skip
 # Each is `NAME_command` in the file of its name, but for those that stand beside another.
 BESIDE = {

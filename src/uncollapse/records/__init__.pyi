@@ -6,6 +6,14 @@ from ._hanging import (
 from ._text import (
     show_probe,
 )
+from .benchmark import (
+    BenchmarkResult,
+    BenchmarkRun,
+    BenchmarkScores,
+    BenchmarkTable,
+    MethodRank,
+    PhaseAgreement,
+)
 from .calibration import (
     CONSTANTS,
     Calibration,
@@ -237,6 +245,10 @@ __all__ = [
     "AnchorsWithoutPositives",
     "BalancedBatch",
     "Batch",
+    "BenchmarkResult",
+    "BenchmarkRun",
+    "BenchmarkScores",
+    "BenchmarkTable",
     "BlockCosines",
     "Calibration",
     "ChosenValues",
@@ -281,6 +293,7 @@ __all__ = [
     "Margins",
     "Measurement",
     "Message",
+    "MethodRank",
     "NC1Null",
     "NeighbourIndex",
     "NetworkComparison",
@@ -297,6 +310,7 @@ __all__ = [
     "Part",
     "PermutationNull",
     "Phase",
+    "PhaseAgreement",
     "PilotConditions",
     "PilotOptions",
     "PilotPlan",

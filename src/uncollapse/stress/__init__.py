@@ -20,7 +20,7 @@ import sys
 from types import ModuleType
 
 from uncollapse.records import StressOptions, StressResult
-from uncollapse.stress.corruptions import corrupted
+from uncollapse.stress.corruptions import check_corruption, corrupted
 from uncollapse.stress.damages import (
     imbalanced_counts,
     mislabelled,
@@ -28,17 +28,35 @@ from uncollapse.stress.damages import (
     near_duplicates,
     transitions,
 )
+from uncollapse.stress.data import Damaged, damaged, subset, test_part
+from uncollapse.stress.doses import changes_of, fitting
+from uncollapse.stress.foretold import foretell
+from uncollapse.stress.jobs import folder_of, scale_weights
 from uncollapse.stress.run import stress
+from uncollapse.stress.scores import Examined, Reader, labels_read
 
 __all__ = [
+    "Damaged",
+    "Examined",
+    "Reader",
     "StressOptions",
     "StressResult",
+    "changes_of",
+    "check_corruption",
     "corrupted",
+    "damaged",
+    "fitting",
+    "folder_of",
+    "foretell",
     "imbalanced_counts",
+    "labels_read",
     "mislabelled",
     "most_similar",
     "near_duplicates",
+    "scale_weights",
     "stress",
+    "subset",
+    "test_part",
     "transitions",
 ]
 

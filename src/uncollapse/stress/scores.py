@@ -53,7 +53,7 @@ class Reader:
     def examples(self) -> Layers:
         """Embeddings of training rows."""
         data = self.found.data
-        return self._embedded(data, data.rows("train"))
+        return self.embedded(data, data.rows("train"))
 
     @cached_property
     def clean_examples(self) -> tuple[Layers, Integers]:
@@ -61,9 +61,9 @@ class Reader:
         if self.found.apart:
             return self.examples, self.found.rows[self.found.data.rows("train")]
         rows = self.clean.rows("train")
-        return self._embedded(self.clean, rows), rows
+        return self.embedded(self.clean, rows), rows
 
-    def _embedded(self, data: LabelledData, rows: Integers, test: Examined | None = None) -> Layers:
+    def embedded(self, data: LabelledData, rows: Integers, test: Examined | None = None) -> Layers:
         """Embeddings of rows by layer, and the references of the objective."""
         model, precision = self.free.model(self.problem.model), self.problem.config.precision
         if test is not None and test.corruption:
@@ -73,17 +73,17 @@ class Reader:
 
     def scores(self, test: Examined) -> dict[str, StressScores]:
         """By layer, on these test rows."""
-        labels = self._labels(test.rows)
+        labels = self.labels_of(test.rows)
         known = labels >= 0
         rows, labels = test.rows[known], labels[known]
-        layers = self._embedded(self.clean, rows, test)
+        layers = self.embedded(self.clean, rows, test)
         finer = dict(self._finer(layers, rows, labels, test))
         return {
             name: replace(self._of_layer(name, layers[name], labels), finer=finer.get(name))
             for name in LAYERS
         }
 
-    def _labels(self, rows: Integers) -> Integers:
+    def labels_of(self, rows: Integers) -> Integers:
         """Labels of rows of the clean data by the numbers that the run's classes have; else -1."""
         names = self.found.data.label_names
         code = {name: number for number, name in enumerate(names)}
@@ -118,7 +118,7 @@ class Reader:
             against = self.goal.columns[0]
             whole = layers
             if test.corruption:  # What should be kept is the structure of the clean rows.
-                whole = self._embedded(self.clean, rows)
+                whole = self.embedded(self.clean, rows)
             reference = whole[against]
             groups = None if self.clean.groups is None else self.clean.groups[rows]
             for name in LAYERS:
@@ -129,7 +129,7 @@ class Reader:
         examples, places = self.clean_examples
         both = np.concatenate([places, rows])
         embedded = {name: np.concatenate([examples[name], layers[name]]) for name in LAYERS}
-        numbers = self._labels(both)
+        numbers = self.labels_of(both)
         names = np.array([*self.found.data.label_names, None], dtype=object)
         columns = self.goal.columns
         targets = {"label": names[numbers]}
@@ -166,10 +166,17 @@ def _recalls(
     examples: NDArray[np.float32], train: Integers, values: NDArray[np.float32], labels: Integers
 ) -> dict[int, float]:
     """By class, the share of test rows that a linear probe on the examples reads right."""
+    right = labels_read(examples, train, values) == labels
+    return {int(c): float(np.mean(right[labels == c])) for c in np.unique(labels)}
+
+
+def labels_read(
+    examples: NDArray[np.float32], train: Integers, values: NDArray[np.float32]
+) -> Integers:
+    """What a linear probe on examples (n, d) with labels `train` (n,) reads in values (N, d)."""
     from sklearn.linear_model import LogisticRegression
 
     strength = (2 if len(np.unique(train)) == 2 else 1) / (PENALTY * len(train))
     regression = LogisticRegression(max_iter=1000, tol=1e-4)
     model = next(fit_logistic(regression, examples.astype(np.float64), train, [strength]))
-    right = model.predict(values.astype(np.float64)) == labels
-    return {int(c): float(np.mean(right[labels == c])) for c in np.unique(labels)}
+    return np.asarray(model.predict(values.astype(np.float64)))

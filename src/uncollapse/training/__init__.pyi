@@ -35,6 +35,7 @@ from .reference import (
 )
 from .run import (
     TrainResult,
+    fit,
     train,
 )
 
@@ -50,6 +51,7 @@ __all__ = [
     "check_reference",
     "embed",
     "embed_rows",
+    "fit",
     "flat_inputs",
     "joined",
     "load_config",

@@ -81,15 +81,18 @@ class Loop:
         saved: Checkpoint | None,
         checkpoints: Path | None,
         beside: Beside | None = None,
+        objective: nn.Module | None = None,
     ) -> None:
         config = problem.config
         self.problem, self.fabric, self.checkpoints = problem, fabric, checkpoints
-        self.beside = beside
+        self.beside, self.objective = beside, objective
         self.interrupted = False
         self.steps = problem.sampler.steps
         self.state = RunState(epoch=0, offset=0, step=0, means=Means(0, {}), seconds=0.0)
         self.temperature = temperature_of(config.loss)
-        self.optimiser = make_optimiser(config.optimiser, problem.model, self.temperature)
+        self.optimiser = make_optimiser(
+            config.optimiser, problem.model, self.temperature, objective
+        )
         if saved is not None:
             saved.check_progress(problem)
             self.state = saved.state
@@ -182,17 +185,9 @@ class Loop:
             key = np.random.SeedSequence((config.seed, number, self.fabric.global_rank))
             torch.manual_seed(int(key.generate_state(1)[0]))
             embeddings = self.trained(views.flatten(0, 1)).unflatten(0, views.shape[:2])
-        reference = None
-        if self.beside is not None:
-            reference = self.beside.of(batch.instances, views.shape[1], device)
         self.loss.step = number
         try:
-            loss = self.loss(
-                embeddings,
-                batch.labels.to(device),
-                batch.instances.to(device),
-                reference=reference,
-            )
+            loss = self._loss(batch, embeddings)
         except InputError as error:
             raise InputError(
                 error.expected, f"{error.found} at step {number}", error.remedy
@@ -208,7 +203,24 @@ class Loop:
         if config.optimiser.clip is not None:
             torch.nn.utils.clip_grad_norm_(self.trained.parameters(), config.optimiser.clip)
         self.stepped.step()
-        terms = self.loss.last
+        return {"loss": float(loss.detach())} if self.objective is not None else self._terms()
+
+    def _loss(self, batch: LoadedBatch, embeddings: torch.Tensor) -> torch.Tensor:
+        """The configured loss of a batch's embeddings (n, p, d), or the objective in its place."""
+        device = self.fabric.device
+        labels, instances = batch.labels.to(device), batch.instances.to(device)
+        if self.objective is not None:
+            found: torch.Tensor = self.objective(embeddings, labels, instances)
+            return found
+        reference = None
+        if self.beside is not None:
+            reference = self.beside.of(batch.instances, embeddings.shape[1], device)
+        loss: torch.Tensor = self.loss(embeddings, labels, instances, reference=reference)
+        return loss
+
+    def _terms(self) -> dict[str, float]:
+        """What the configured loss was made of at this step, in nats."""
+        config, terms = self.problem.config, self.loss.last
         assert terms is not None  # the loss was called a moment ago
         values: dict[str, Any] = {
             "loss": terms.loss,

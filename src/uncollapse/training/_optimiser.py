@@ -20,11 +20,12 @@ def temperature_of(config: LossConfig) -> LearnableTemperature | None:
 
 
 def make_optimiser(
-    config: OptimiserConfig, model: nn.Module, temperature: nn.Module | None
+    config: OptimiserConfig, model: nn.Module, *others: nn.Module | None
 ) -> torch.optim.Optimizer:
-    """The optimiser over what is trained; no decay for biases, norms and the temperature."""
+    """The optimiser over what is trained; no decay for biases, norms and a temperature."""
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    trained += [] if temperature is None else list(temperature.parameters())
+    for other in others:
+        trained += [] if other is None else list(other.parameters())
     decayed = {"weight_decay": config.weight_decay, "params": [p for p in trained if p.ndim > 1]}
     plain = {"weight_decay": 0.0, "params": [p for p in trained if p.ndim <= 1]}
     groups: list[dict[str, Any]] = [group for group in (decayed, plain) if group["params"]]

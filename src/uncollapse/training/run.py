@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch.distributed as dist
+from torch import nn
 
 from uncollapse.errors import InputError
 from uncollapse.progress import OnStep, no_steps
@@ -95,6 +96,34 @@ def train(
         with locked(output, "run"):
             folder = RunFolder(output, problem, resume=resume, noted=record or {})
             return _train(problem, fabric, folder, output, resume, scores, until, progress)
+
+
+def fit(problem: Problem, objective: nn.Module | None = None) -> list[EpochLine]:
+    """Train a problem's model in memory: `train` without a folder, and so without resuming.
+
+    Args:
+        problem: Data, batches and model (`build_problem`); the model is trained in place.
+        objective: What is minimised in place of the configured loss: called with embeddings (n, p,
+            d) as the model gives them, labels (n,) and instances (n,), it returns a number. Its own
+            parameters, such as those of a classifier, are trained too.
+
+    Returns:
+        A line per epoch.
+
+    Raises:
+        InputError: The loss is no longer finite, or refuses a batch.
+
+    Examples:
+        >>> from uncollapse.training import build_problem, parse_config
+        >>> block = {"data": {"source": "digits", "map": "parity"}, "encoder": {"kind": "convnet"}}
+        >>> block |= {"loss": {"alpha": 0.2, "temperature": 0.1}, "epochs": 2}
+        >>> len(fit(build_problem(parse_config(block))))
+        2
+    """
+    with _own_group():
+        fabric = make_fabric(problem.config)
+        loop = Loop(problem, fabric, None, None, objective=objective)
+        return list(loop.run(problem.config.epochs, lambda: False, None, no_steps))
 
 
 @contextmanager
