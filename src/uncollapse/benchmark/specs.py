@@ -154,7 +154,7 @@ def found(kind: type[Spec], names: tuple[str, ...]) -> dict[str, tuple[Spec, Pat
     Raises:
         InputError: A name that is not known, a file that cannot be read or does not fit.
     """
-    known = built_in(kind)
+    known: dict[str, Spec] = built_in(kind)
     chosen: dict[str, tuple[Spec, Path | None]] = {}
     for name in names or tuple(known):
         if name in known:
