@@ -123,6 +123,13 @@ def test_a_folder_named_for_values(table, rows, tmp_path):
     whole = measure_files(table, columns=COLUMNS)
     assert found.share.estimate == pytest.approx(whole.share.estimate, rel=1e-12)
     assert list(found.slices["site"].values) == ["a/b"]
+    memory = fsspec.filesystem("memory")
+    memory.put(f"{tmp_path / 'set'}/", "/set", recursive=True)
+    memory.pipe(
+        {"/set/_SUCCESS.txt": b"", "/set/.crc/part-0.parquet": b"x", "/set/log/a.csv": b"x"}
+    )
+    there = measure_files("memory://set", columns=columns, drop_invalid=True)
+    assert (there.share, there.classes, there.slices) == (found.share, found.classes, found.slices)
 
 
 def test_rows_on_the_standard_input(table, rows, tmp_path, monkeypatch):
@@ -158,6 +165,9 @@ def test_addresses_of_fsspec(table, rows, tmp_path):
     memory.put(str(tmp_path / "part-2.parquet"), "/rows/")
     memory.put(str(tmp_path / "part-10.parquet"), "/rows/")
     check("memory://rows", rows)
+    check("memory://rows/part-*.parquet", rows)
+    with pytest.raises(InputError, match=r"files in .*; found none"):
+        measure_files("memory://rows/*.csv")
     quiet = partial(Quiet, directory=tmp_path)
     with ThreadingHTTPServer(("127.0.0.1", 0), quiet) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()

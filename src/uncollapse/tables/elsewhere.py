@@ -15,6 +15,7 @@ from typing import IO, Any
 
 from uncollapse.errors import InputError
 from uncollapse.tables._shard import Array, Shard
+from uncollapse.tables.hive import DEEPEST, KeyedShard, keys_of
 
 STDIN = Path("-")
 # Schemes, and the packages that fsspec needs for them.
@@ -41,6 +42,14 @@ def is_elsewhere(path: str | Path) -> bool:
     match = _URL.fullmatch(str(path))
     known = match is not None and match[1] in _SCHEMES
     return str(path) == "-" or (known and not Path(path).exists())
+
+
+class _Address(type(Path())):  # type: ignore[misc]  # of the class of this system's paths
+    """A URL where a path is expected, shown with both of its slashes."""
+
+    def __str__(self) -> str:
+        shown: str = super().__str__()
+        return shown.replace(":/", "://", 1)
 
 
 class CopiedShard(Shard):
@@ -105,17 +114,20 @@ def open_elsewhere(path: str | Path, opened: Callable[[Path], Shard]) -> list[Sh
             )
         return [_copied(sys.stdin.buffer, Path("stdin"), opened)]
     shards = []
-    with _asked(str(path)) as (system, names):
+    with _asked(str(path)) as (system, root, names):
         for name in names:
-            origin = Path(_shown_url(name, str(path)))
+            origin = _Address(_shown_url(name, str(path)))
             with system.open(name, "rb") as file:
-                shards.append(_copied(file, origin, opened))
+                shard = _copied(file, origin, opened)
+            inside = name != root and "*" not in root
+            keys = keys_of(Path(_bare(name)), Path(_bare(root))) if inside else {}
+            shards.append(KeyedShard(shard, keys) if keys else shard)
     return shards
 
 
 @contextmanager
-def _asked(path: str) -> Iterator[tuple[Any, list[str]]]:
-    """The file system of a URL, and the files that it means."""
+def _asked(path: str) -> Iterator[tuple[Any, str, list[str]]]:
+    """The file system of a URL, its path there, and the files that it means."""
     scheme, rest = _URL.fullmatch(path).groups()  # type: ignore[union-attr]  # the caller asked
     package = _SCHEMES[scheme]
     try:
@@ -131,7 +143,7 @@ def _asked(path: str) -> Iterator[tuple[Any, list[str]]]:
             f"pip install {wanted.replace(' and', '')}",
         ) from error
     try:
-        yield system, _listed(system, root)
+        yield system, root, _listed(system, root)
     except InputError:
         raise
     except Exception as error:  # every service raises its own
@@ -144,14 +156,31 @@ def _asked(path: str) -> Iterator[tuple[Any, list[str]]]:
 
 
 def _listed(system: Any, root: str) -> list[str]:
-    """The file itself, or the files of a folder that rows can be in, in the order of numbers."""
-    if not system.isdir(root):
+    """The file itself, or those of a pattern or a folder that rows can be in, by their numbers."""
+    if "*" in root:
+        inside = [str(name) for name in system.glob(root)]
+    elif system.isdir(root):
+        inside = list(_inside(system, root))
+    else:
         return [root]
-    inside = [str(name) for name in system.ls(root, detail=False)]
     files = sorted((name for name in inside if Path(_bare(name)).suffix), key=_natural)
     if not files:
         raise InputError(f"files in {_shown_url(root, root)}", "none", "name the files")
     return files
+
+
+def _inside(system: Any, root: str, depth: int = 0) -> Iterator[str]:
+    """Files of a folder, and of those in it that are named for a value (label=cat)."""
+    if depth > DEEPEST:
+        raise InputError(f"folders at most {DEEPEST} deep", "more", "move them")
+    for entry in system.ls(root, detail=True):
+        name = str(entry["name"])
+        last = _bare(name).rstrip("/").rpartition("/")[2]
+        if entry["type"] == "directory":
+            if "=" in last:
+                yield from _inside(system, name, depth + 1)
+        elif last[:1] not in ("", ".", "_"):
+            yield name
 
 
 def _natural(name: str) -> list[tuple[int, str]]:
@@ -167,7 +196,7 @@ def _shown_url(name: str, given: str) -> str:
     """An address without what may be a secret: its query, and a name and password before the @."""
     scheme = _URL.fullmatch(given)
     bare = re.sub(r"(//?)[^/@]*@", r"\1", _bare(name))
-    return bare if _URL.fullmatch(bare) or scheme is None else f"{scheme[1]}:/{bare.lstrip('/')}"
+    return bare if _URL.fullmatch(bare) or scheme is None else f"{scheme[1]}://{bare.lstrip('/')}"
 
 
 def _without_secrets(text: str) -> str:

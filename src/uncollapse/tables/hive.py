@@ -13,7 +13,7 @@ from uncollapse.tables._shard import Array, Column, Shard
 
 # What is written where a value is missing.
 _MISSING = "__HIVE_DEFAULT_PARTITION__"
-_DEEPEST = 16
+DEEPEST = 16
 
 
 def keyed_files(folder: Path) -> list[Path]:
@@ -24,8 +24,8 @@ def keyed_files(folder: Path) -> list[Path]:
     waiting = [folder]
     while waiting:
         here = waiting.pop()
-        if len(here.relative_to(folder).parts) > _DEEPEST:
-            raise InputError(f"folders at most {_DEEPEST} deep in {folder}", "more", "move them")
+        if len(here.relative_to(folder).parts) > DEEPEST:
+            raise InputError(f"folders at most {DEEPEST} deep in {folder}", "more", "move them")
         for inside in here.iterdir():
             if inside.is_dir():
                 waiting += [inside] if "=" in inside.name else []
