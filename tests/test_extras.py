@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -153,11 +154,62 @@ def test_an_extra_is_enough(extra, tmp_path):
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.slow
-def test_the_wheel_works_without_the_repository(tmp_path):
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("wheel")
     command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation"]
-    subprocess.run([*command, "-w", tmp_path, ROOT], check=True)
-    (wheel,) = tmp_path.glob("*.whl")
+    subprocess.run([*command, "-w", folder, ROOT], check=True)
+    (path,) = folder.glob("*.whl")
+    return path
+
+
+def _versions() -> list[str]:
+    """Of Python, that the package is said to run with."""
+    lines = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["classifiers"]
+    return [line.rpartition(" ")[2] for line in lines if "Python ::" in line]
+
+
+def _interpreter(version: str) -> str:
+    inside = map(str, Path.home().glob(f".pyenv/versions/{version}.*/bin/python"))
+    for path in filter(None, (shutil.which(f"python{version}"), *inside)):
+        done = subprocess.run([path, "--version"], capture_output=True, text=True)
+        if done.stdout.startswith(f"Python {version}."):
+            return path
+    pytest.skip(f"no Python {version} on this machine")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("version", _versions())
+def test_every_version_of_python_that_is_claimed(version, wheel, tmp_path):
+    """What the wheel alone brings: predictions, measurements of arrays, the command line."""
+    if sys.version.startswith(f"{version}."):
+        return  # all tests run with it
+    python, inside = _interpreter(version), tmp_path / "venv" / "bin" / "python"
+    subprocess.run([python, "-m", "venv", "--without-pip", tmp_path / "venv"], check=True)
+    install = [sys.executable, "-m", "pip", "--python", inside, "install", "-q", "--no-compile"]
+    done = subprocess.run([*install, wheel], capture_output=True, text=True)
+    if done.returncode and "ConnectionError" in done.stderr:
+        pytest.skip("no network to install from")
+    assert done.returncode == 0, done.stderr
+    code = """
+        import numpy as np
+        from uncollapse import Measurement, Setting, measure, predict
+        found = measure(np.random.default_rng(0).normal(size=(90, 4)), np.arange(90) % 3)
+        assert found.verdict == "not-collapsed"
+        assert Measurement.from_json(found.to_json()) == found
+        assert predict(Setting(classes=9, per_class=50, alpha=0, temperature=0.1)).phase
+    """
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    command = ["-m", "uncollapse", "decode-loss", "4.8442", "--batch", "64", "--temperature", "1"]
+    for words in (["-W", "error", "-c", textwrap.dedent(code)], command):
+        done = subprocess.run(
+            [inside, *words], capture_output=True, text=True, cwd=tmp_path, env=environment
+        )
+        assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+def test_the_wheel_works_without_the_repository(wheel, tmp_path):
     site = tmp_path / "site"
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(site)
