@@ -32,6 +32,17 @@ def test_dense_starts_60_kernels_at_most_and_never_waits(size):
     finish_checks()
 
 
+@pytest.mark.parametrize("name", LOSSES)
+def test_so_does_every_other_loss(name):
+    z, labels = batch()
+    z.requires_grad_()
+    with Counted() as counted:
+        LOSSES[name](z, labels, temperature=0.1, **DENSE).backward()
+    assert sum(counted.kernels.values()) <= 60, counted.kernels
+    assert not counted.waits
+    finish_checks()
+
+
 def test_what_waits_and_what_computes_is_counted():
     one_step = step(256, backend="tiled")
     with Counted() as counted:

@@ -128,7 +128,7 @@ def pulled_back(
         if processes is not None:
             (slope,) = processes.summed([slope])
     if options.normalize:
-        gradient.addcmul_(rows, along.mul_(options.temperature), value=-1)
+        gradient.addcmul_(rows, along, value=-options.temperature)
     if processes is not None:
         scales = scales * len(processes.sizes)
     return gradient.mul_(scales[:, None]), slope

@@ -53,6 +53,11 @@ class Definition:
     conventions: Conventions
     one_class_remedy: str | None = None  # None where a batch of one class is no error.
 
+    @property
+    def unit(self) -> float:
+        """The first weight other than 0: with weights in units of it one has not to be applied."""
+        return next(term.weight for term in self.terms if term.weight)
+
     def check(self, is_one_class: bool) -> None:
         """Raise if all samples are of one class and that is an error."""
         if is_one_class and self.one_class_remedy and self.conventions.one_class == "error":

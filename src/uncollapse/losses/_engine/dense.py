@@ -10,6 +10,7 @@ a moment there are 13 bytes for each entry of the matrix, in float32.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property, reduce
 
 import torch
 from torch import Tensor
@@ -27,7 +28,9 @@ def evaluate_dense(checked: Checked, definition: Definition, with_gradient: bool
     plain = lay_plain(checked)
     with_itself = definition.terms[0].scope == "all"
     masks = _masks(plain, with_itself)
-    positives = torch.stack([masks.positives(plain, term) for term in definition.terms])
+    positives = plain.instances.new_empty(len(definition.terms), len(plain.rows))
+    for term, of_term in zip(definition.terms, positives, strict=True):
+        masks.count(plain, term, of_term)
     dtype = plain.columns.dtype
     weighed = weigh(definition, plain.to_columns(positives), masks.labelled, dtype)
     try:
@@ -39,11 +42,12 @@ def evaluate_dense(checked: Checked, definition: Definition, with_gradient: bool
     if not with_itself:
         logits.diagonal(plain.own.start).fill_(_lowest(logits))
     of_loss = _softmax if definition.terms[0].scope != "other classes" else _against_negatives
-    likelihoods, entries = of_loss(plain, definition, masks, logits, weighed, with_gradient)
-    evaluated = conclude(plain, definition, weighed, likelihoods, seen)
+    costs, entries = of_loss(plain, definition, masks, logits, weighed, with_gradient)
+    evaluated = conclude(plain, definition, weighed, costs, seen)
     if entries is None:
         return Computed(evaluated, None)
-    gradient = entries @ plain.columns
+    unit = definition.unit
+    gradient = torch.addmm(entries.new_empty(1), entries, plain.columns, beta=0, alpha=unit)
     return Computed(evaluated, *pulled_back(plain.rows, gradient, checked.scales, checked))
 
 
@@ -56,25 +60,30 @@ class _Masks:
     views: Tensor  # Of one instance; the row itself only where it is in its own scope.
     conflicts: Tensor | None  # Of one instance and two labels; None where that cannot be.
 
+    @cached_property
+    def own_class(self) -> Tensor:
+        """(R, N): views and neighbours."""
+        return self.views | self.neighbours
+
     def pairs(self, term: Term) -> Tensor:
         """(R, N): the term's positives of each row."""
         if len(term.positives) == 2:
-            return self.views | self.neighbours
+            return self.own_class
         return self.views if "views" in term.positives else self.neighbours
 
-    def positives(self, plain: Plain, term: Term) -> Tensor:
-        """(R,): how many there are."""
-        count = self.pairs(term).sum(1)
+    def count(self, plain: Plain, term: Term, positives: Tensor) -> None:
+        """How many there are, in (R,) positives."""
+        torch.sum(self.pairs(term), 1, out=positives)
         # Neighbours are labelled already.
         if term.labelled_anchors and "views" in term.positives:
-            count.mul_(self.labelled[plain.own])
-        return count
+            positives.mul_(self.labelled[plain.own])
 
-    def within(self, scope: Scope, logits: Tensor) -> Tensor:
+    def within(self, plain: Plain, scope: Scope, logits: Tensor) -> Tensor:
         """The logits of a scope, and what is lower than all of them elsewhere."""
         if scope != "own class":
             return logits
-        return logits.masked_fill(~(self.views | self.neighbours), _lowest(logits))
+        # What is lowest stands where a row meets itself.
+        return torch.where(self.own_class, logits, logits.diagonal(plain.own.start)[:, None])
 
     def counts(self, definition: Definition) -> dict[str, Tensor]:
         """What some batches are refused for."""
@@ -90,11 +99,10 @@ def _masks(plain: Plain, with_itself: bool) -> _Masks:
     labels, instances, own = plain.labels, plain.instances, plain.own
     labelled = labels != UNLABELLED
     views = instances[own, None] == instances
-    conflicts = None
-    if plain.checked.samples.instances_given:
-        conflicts = views & (labels[own, None] != labels)
-    # True > False: of one class and not of one instance.
-    neighbours = (labels[own, None] == labels).logical_and_(labelled) > views
+    same = labels[own, None] == labels
+    # True > False: of one instance and not of one label, of one class and not of one instance.
+    conflicts = views > same if plain.checked.samples.instances_given else None
+    neighbours = same.logical_and_(labelled) > views
     if not with_itself:
         views.diagonal(own.start).fill_(False)
     return _Masks(labelled, neighbours, views, conflicts)
@@ -108,38 +116,34 @@ def _softmax(
     weighed: Weighed,
     with_gradient: bool,
 ) -> tuple[Tensor, Tensor | None]:
-    """(T, R) sums of log p over pairs, and (R, N) G + G'."""
+    """(T, R) sums of - log p over pairs, and (R, N) G + G' over the unit of weights."""
     scopes = list(dict.fromkeys(term.scope for term in definition.terms))
-    log_p = {scope: masks.within(scope, logits).log_softmax(1) for scope in scopes}
-    likelihoods = torch.stack(
-        [(masks.pairs(term) * log_p[term.scope]).sum(1) for term in definition.terms]
-    )
+    log_p = {scope: masks.within(plain, scope, logits).log_softmax(1) for scope in scopes}
+    costs = logits.new_empty(len(definition.terms), len(logits))
+    for term, of_term in zip(definition.terms, costs, strict=True):
+        torch.sum(masks.pairs(term) * log_p[term.scope], 1, out=of_term)
+    costs.neg_()
     if not with_gradient:
-        return likelihoods, None
+        return costs, None
 
     def slopes(scope: Scope, log_p: Tensor, axis: int) -> Tensor:
         """a p - P of the scope's terms in place of log p, with anchors along an axis."""
         of_side = (plain.own, None) if axis == 0 else (None,)
-        terms = [(n, t) for n, t in enumerate(definition.terms) if t.scope == scope and t.weight]
-        anchors = weighed.anchors(definition, scope)
-        entries = log_p.exp_().mul_(anchors[of_side])
-        for number, term in terms:
-            per_pair = weighed.per_pair[number][of_side]
-            entries.addcmul_(masks.pairs(term), per_pair, value=-term.weight)
+        entries = log_p.exp_().mul_(weighed.anchors(definition, scope)[of_side])
+        for term, per_pair in zip(definition.terms, weighed.per_pair, strict=True):
+            if term.scope == scope and term.weight:
+                share = term.weight / definition.unit
+                entries.addcmul_(masks.pairs(term), per_pair[of_side], value=-share)
         return entries
 
-    total = None
+    of_rows = reduce(Tensor.add_, [slopes(scope, log_p[scope], 0) for scope in scopes])
+    if plain.is_symmetric:
+        return costs, of_rows + of_rows.T
     for scope in scopes:
-        of_rows = slopes(scope, log_p.pop(scope), 0)
-        if plain.is_symmetric:
-            of_columns = of_rows.T
-        else:
-            within = masks.within(scope, logits)
-            log_denominators = plain.to_columns(within.logsumexp(1)[None])
-            of_columns = slopes(scope, within - log_denominators, 1)
-        both = of_rows + of_columns
-        total = both if total is None else total.add_(both)
-    return likelihoods, total
+        within = masks.within(plain, scope, logits)
+        log_denominators = plain.to_columns(within.logsumexp(1)[None])
+        of_rows.add_(slopes(scope, within - log_denominators, 1))
+    return costs, of_rows
 
 
 def _against_negatives(
@@ -152,26 +156,26 @@ def _against_negatives(
 ) -> tuple[Tensor, Tensor | None]:
     """SINCERE: the same of l_ij = log(1 + N_i / exp(s_ij)), N_i the sum over other classes."""
     (term,) = definition.terms
-    pairs = masks.pairs(term)
-    others = ~pairs
-    others.diagonal(plain.own.start).fill_(False)
-    log_negatives = logits.masked_fill(~others, _lowest(logits)).logsumexp(1, keepdim=True)
+    pairs, per_pair = masks.pairs(term), weighed.per_pair[0]
+    negatives = logits.masked_fill(pairs, _lowest(logits))
+    log_negatives = negatives.logsumexp(1, keepdim=True)
     margins = log_negatives - logits
-    likelihoods = torch.where(pairs, softplus(margins, threshold=40), 0).sum(1).neg_()[None]
+    costs = softplus(margins, threshold=40).mul_(pairs).sum(1)[None]
     if not with_gradient:
-        return likelihoods, None
-    shares = torch.where(pairs, margins.sigmoid_(), 0).sum(1)
-    per_pair = weighed.per_pair[0] * term.weight
+        return costs, None
+    shares = margins.sigmoid_().mul_(pairs)
+    of_anchors, own = shares.sum(1), (plain.own, None)
 
-    def slopes(log_negatives: Tensor, shares: Tensor, per_pair: Tensor) -> Tensor:
-        softmax = torch.where(others, (logits - log_negatives).exp_(), 0).mul_(shares * per_pair)
-        return softmax.sub_(torch.where(pairs, (log_negatives - logits).sigmoid_(), 0) * per_pair)
+    def slopes(shares: Tensor, log_negatives: Tensor, anchors: Tensor, weights: Tensor) -> Tensor:
+        softmax = (negatives - log_negatives).exp_().mul_(anchors * weights)
+        return softmax.addcmul_(shares, weights, value=-1)
 
-    of_rows = slopes(log_negatives, shares[:, None], per_pair[plain.own, None])
+    of_rows = slopes(shares, log_negatives, of_anchors[:, None], per_pair[own])
     if plain.is_symmetric:
-        return likelihoods, of_rows + of_rows.T
-    of_columns = plain.to_columns(torch.stack([log_negatives.squeeze(1), shares]))
-    return likelihoods, of_rows + slopes(of_columns[0], of_columns[1], per_pair)
+        return costs, of_rows + of_rows.T
+    log_columns, anchors = plain.to_columns(torch.stack([log_negatives.squeeze(1), of_anchors]))
+    shares = (log_columns - logits).sigmoid_().mul_(pairs)
+    return costs, of_rows.add_(slopes(shares, log_columns, anchors, per_pair))
 
 
 def _lowest(logits: Tensor) -> float:

@@ -63,7 +63,7 @@ def evaluate_fused(checked: Checked, definition: Definition, with_gradient: bool
         return lacking(checked, definition, lacks, nothing)
     logits = _of_terms(sums.logits, definition)
     precise = sums.log_d.to(precise_dtype(logits.device))
-    evaluated = conclude(plain, definition, weighed, logits - positives * precise, seen)
+    evaluated = conclude(plain, definition, weighed, positives * precise - logits, seen)
     if not with_gradient:
         return Computed(evaluated, None)
     return Computed(evaluated, *_gradient(plain, definition, weighed, sums, with_itself))

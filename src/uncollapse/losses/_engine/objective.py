@@ -101,7 +101,7 @@ def with_known_gradient(
 ) -> Tensor:
     """The loss as part of the embeddings' graph, and of log(1 / tau) with the slope in it."""
     apply: Callable[..., Tensor] = _Loss.apply
-    return apply(embeddings, *(learned or (None, None)), loss, gradient)
+    return apply(embeddings, *(learned or (None, None)), [loss], gradient)
 
 
 def check_mode(embeddings: Tensor) -> None:
@@ -142,12 +142,12 @@ class _Loss(torch.autograd.Function):
         embeddings: Tensor,
         log_inverse: Tensor | None,
         slope: Tensor | None,
-        loss: Tensor,
+        loss: list[Tensor],
         gradient: Tensor | None,
     ) -> Tensor:
         ctx.save_for_backward(embeddings, gradient, log_inverse, slope)
-        # What is returned as it came would be a view, which nobody may change in place.
-        return loss.clone()
+        # Out of a list: as an argument it would be a view, which nobody may change in place.
+        return loss[0]
 
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:

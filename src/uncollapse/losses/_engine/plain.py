@@ -89,8 +89,8 @@ class Weighed:
     lacking: Lacking
 
     def anchors(self, definition: Definition, scope: Scope) -> Tensor:
-        """(N,): a_i, what all pairs of an anchor weigh in the loss, by the terms of a scope."""
-        chosen = (term.weight if term.scope == scope else 0 for term in definition.terms)
+        """(N,): a_i, what all pairs of an anchor weigh by the terms of a scope, in units."""
+        chosen = (term.weight / definition.unit if term.scope == scope else 0 for term in definition.terms)
         return _weighted(self.per_anchor.unbind(), chosen)
 
     def pairs(self, definition: Definition, kind: Positives) -> Tensor:
@@ -103,8 +103,12 @@ def _weighted(parts: Sequence[Tensor], weights: Iterable[float]) -> Tensor:
     """The sum of those parts that have a weight, times it."""
     total = None
     for part, weight in zip(parts, weights, strict=True):
-        if weight:
-            total = part * weight if total is None else total.add_(part, alpha=weight)
+        if not weight:
+            continue
+        if total is not None:
+            total = torch.add(total, part, alpha=weight)
+        else:
+            total = part if weight == 1 else part * weight
     return torch.zeros_like(parts[0]) if total is None else total
 
 
@@ -117,19 +121,19 @@ def weigh(
     anchors:  w_i = 1 / (A |P(i)|), A the number of anchors with a positive ("drop") or of all
               anchors ("zero")
     """
-    has, precise = positives > 0, precise_dtype(positives.device)
-    having = has.sum(1, dtype=precise)
+    has = torch.gt(positives, 0, out=positives.new_empty(positives.shape, dtype=dtype))
+    having = has.sum(1, dtype=positives.dtype)
     of_labelled = tuple(term.labelled_anchors for term in definition.terms)
     if definition.conventions.reduction == "pairs":
-        totals = positives.sum(1, dtype=precise)[:, None]
+        totals = positives.sum(1)[:, None]
     elif definition.conventions.anchors_without_positives == "zero":
         everyone = (labelled if only else torch.ones_like(labelled) for only in of_labelled)
         totals = (
-            positives * torch.stack([anchors.sum(dtype=precise) for anchors in everyone])[:, None]
+            positives * torch.stack([anchors.sum() for anchors in everyone])[:, None]
         )
     else:
         totals = positives * having[:, None]
-    per_pair = (has / totals.clamp(min=1)).to(dtype)
+    per_pair = has / totals.clamp(min=1)
     return Weighed(per_pair, per_pair * positives, Lacking(having, labelled, of_labelled))
 
 
@@ -170,7 +174,8 @@ def _facts(
         numbers["labelled"] = lacking.labelled.sum()
     numbers |= extra
     names = [*numbers, *(f"having {number}" for number in range(len(definition.terms)))]
-    flat = torch.cat([*(number.view(1) for number in numbers.values()), lacking.having])
+    parts = [*(number.view(1) for number in numbers.values()), lacking.having]
+    flat = torch.cat(parts, out=sizes.new_empty(len(names), dtype=precise_dtype(sizes.device)))
     rows = len(plain.labels)
     return Facts(tuple(names), flat, definition, options, samples.compute_dtype, rows)
 
@@ -179,15 +184,15 @@ def conclude(
     plain: Plain,
     definition: Definition,
     weighed: Weighed,
-    likelihoods: Tensor,
+    costs: Tensor,
     seen: dict[str, float] | None,
 ) -> Evaluated:
-    """The loss, from (T, R) sums of log p over pairs.
+    """The loss, from (T, R) sums of - log p over pairs.
 
-    L = - sum_t weight_t sum_i w_ti likelihoods_ti
+    L = sum_t weight_t sum_i w_ti costs_ti
     """
     checked, terms = plain.checked, definition.terms
-    values = (weighed.per_pair * plain.to_columns(likelihoods)).sum(1).neg_().unbind()
+    values = (weighed.per_pair * plain.to_columns(costs)).sum(1).unbind()
     total = _weighted(values, (term.weight for term in terms))
     shown: list[Tensor | None] = list(values)
     lacking: Lacking | tuple[int, ...] = weighed.lacking
