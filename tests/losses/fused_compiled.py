@@ -8,7 +8,6 @@ import re
 import subprocess
 import sys
 import tempfile
-from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -16,26 +15,31 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from uncollapse.losses._engine import kernels
+from uncollapse.losses._engine import gradient_kernels, kernels
 from uncollapse.losses._engine.fused import tilings
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
-POINTERS = {"labels": "*i64", "instances": "*i64"} | dict.fromkeys(
-    ("class_counts", "view_counts", "conflicts"), "*i32"
+POINTERS = dict.fromkeys(
+    ("labels", "instances", "order", "by_instance", "counts", "totals"), "*i64"
 )
-SCALARS = dict.fromkeys(("first", "R", "N", "d"), "i32") | {"tau": "fp32"}
-# A dimension for which the gradient takes several programs.
-DIMENSION = 768
+POINTERS |= dict.fromkeys(("ranges", "place", "own"), "*i32")
+INTEGERS = ("R", "N", "d", "row", "bits", "blocks", "parts", "first", "left", "height", "width")
+NUMBERS = ("tau", "scale", "smallest", "for_class", "for_views")
+SCALARS = dict.fromkeys(INTEGERS, "i32") | dict.fromkeys(NUMBERS, "fp32")
+# What costs most registers: shifts, and two operands for weights.
+FLAGS = dict.fromkeys(("SYMMETRIC", "COLD", "NORMALIZE", "EXACT", "SPLIT"), True)
+FLAGS |= dict.fromkeys(("WITH_ITSELF", "PAIRS", "TOGETHER", "CONFLICTS", "WIDE"), False)
+OF_PRODUCTS = ("row_sums", "denominators", "pair_gradient", "gradient")
+KERNELS = (*OF_PRODUCTS, "slopes")
 
 
-def compiled(kernel, dtype, capability):
-    """The kernel, exact, of shapes that `tilings` gives."""
-    for_sums, for_gradient, width = tilings(DIMENSION, DTYPES[dtype])
-    cut = asdict(for_sums if kernel is kernels.row_sums else for_gradient)
-    build = {name: cut.pop(name) for name in ("num_warps", "num_stages")}
-    constants = {"WITH_ITSELF": False, "EXACT": True, "WIDE": False, "NORMALIZE": True, "BD": width}
-    constants = {k: v for k, v in (constants | cut).items() if k in kernel.arg_names}
+def compiled(name, dtype, capability):
+    """The kernel of a large batch of 128 dimensions, as `tilings` cuts it."""
+    kernel = getattr(kernels, name, None) or getattr(gradient_kernels, name)
+    cut = tilings(65536, 128, DTYPES[dtype], divmod(capability, 10))[name]
+    constants = {k: v for k, v in (FLAGS | cut.shape).items() if k in kernel.arg_names}
     types = {"x": f"*{dtype}"} | POINTERS | SCALARS | dict.fromkeys(constants, "constexpr")
+    types |= dict.fromkeys(("entries", "rest"), "*bf16" if dtype == "bf16" else "*fp32")
     signature = {name: types.get(name, "*fp32") for name in kernel.arg_names}
     # As of allocated memory, and of dimensions that are a multiple of 16.
     aligned = [
@@ -45,12 +49,13 @@ def compiled(kernel, dtype, capability):
     ]
     attributes = {(number,): [["tt.divisibility", 16]] for number in aligned}
     source = ASTSource(kernel, signature, constants, attributes)
+    build = {"num_warps": cut.num_warps, "num_stages": cut.num_stages}
     return triton.compile(source, target=GPUTarget("cuda", capability, 32), options=build)
 
 
-def facts(kernel, dtype, capability):
+def facts(name, dtype, capability):
     """What ptxas says, and which instructions there are."""
-    made = compiled(kernel, dtype, capability)
+    made = compiled(name, dtype, capability)
     code = made.asm["ptx"]
     architecture = re.search(r"\.target (\w+)", code).group(1)
     ptxas = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "ptxas"
@@ -61,7 +66,7 @@ def facts(kernel, dtype, capability):
         said = subprocess.run(command, capture_output=True, text=True, check=True).stderr
     spilled = map(int, re.findall(r"(\d+) bytes spill", said))
     return {
-        "kernel": kernel.__name__,
+        "kernel": name,
         "dtype": dtype,
         "capability": capability,
         "registers": int(re.search(r"Used (\d+) registers", said).group(1)),
@@ -74,9 +79,9 @@ def facts(kernel, dtype, capability):
 
 if __name__ == "__main__":
     rows = [
-        facts(kernel, dtype, capability)
+        facts(name, dtype, capability)
         for capability in (80, 90)
         for dtype in sys.argv[1:]
-        for kernel in (kernels.row_sums, kernels.gradient)
+        for name in KERNELS
     ]
     json.dump(rows, sys.stdout)

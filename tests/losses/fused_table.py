@@ -5,6 +5,7 @@ TRITON_INTERPRET=1 python tests/losses/fused_table.py
 
 import json
 import sys
+from functools import partial
 
 import torch
 
@@ -16,9 +17,12 @@ from uncollapse.losses import (
     reference_supcl,
     supcl_loss,
     supcl_terms,
+    supcon_loss,
 )
+from uncollapse.losses._engine import fused as fused_module
 
 HALF, FULL = {"dtype": "bfloat16"}, {"dtype": "float32"}
+CONSTANTS = {name: getattr(fused_module, name) for name in ("GROUPS", "CHUNK")}
 PAIRS = {"self_pairs": "include", "reduction": "pairs"}
 # Instances, views, dimensions, classes; and what is different.
 CASES = {
@@ -38,6 +42,16 @@ CASES = {
     "bfloat16, with itself": (70, 2, 128, 7, HALF | PAIRS),
     "float16": (70, 2, 64, 7, {"dtype": "float16"}),
     "float32, fast": (70, 2, 64, 7, {"precision": "fast"}),
+    "groups of blocks": (200, 2, 16, 7, {"GROUPS": 2}),
+    "groups of blocks, cold": (200, 2, 16, 150, {"GROUPS": 1, "temperature": 0.005}),
+    "chunks": (50, 2, 160, 7, {"CHUNK": 48, "unlabelled": True}),
+    "chunks, bfloat16": (50, 2, 160, 7, {"CHUNK": 48} | HALF | PAIRS),
+    "chunks, float16, cold": (
+        *(30, 2, 160, 20),
+        {"CHUNK": 32, "dtype": "float16", "temperature": 0.005, "alpha": 0.6},
+    ),
+    "supcon": (40, 2, 32, 5, {"loss": "supcon", "unlabelled": True}),
+    "supcon, zero": (40, 1, 32, 30, {"loss": "supcon", "anchors_without_positives": "zero"}),
 } | {
     f"bfloat16, {precision}, {tau}": (
         *(70, 2, 64, 7),
@@ -89,19 +103,26 @@ def errors(name):
     """Of a case: how far value and gradient are from float64's, and those of a plain loss."""
     z, labels, numbers, changes = given(*CASES[name])
     precision = changes.pop("precision", "exact")
+    for constant in ("GROUPS", "CHUNK"):
+        setattr(fused_module, constant, changes.pop(constant, CONSTANTS[constant]))
+    loss_of, reference = supcl_loss, reference_supcl
+    if changes.pop("loss", None) == "supcon":
+        del changes["alpha"]
+        loss_of = supcon_loss
+        reference = partial(supcon_loss, backend="dense")
+    else:
+        loss_of = partial(loss_of, precision=precision)
 
     def fused(x):
-        return supcl_loss(x, labels, numbers, backend="fused", precision=precision, **changes)
+        return loss_of(x, labels, numbers, backend="fused", **changes)
 
     value, gradient = gradient_of(fused, z)
-    exact, of_exact = gradient_of(
-        lambda x: reference_supcl(x, labels, numbers, **changes), z.double()
-    )
+    exact, of_exact = gradient_of(lambda x: reference(x, labels, numbers, **changes), z.double())
     row = {
         "value": abs(float(value - exact)),
         "gradient": float((gradient - of_exact).norm() / of_exact.norm()),
     }
-    if name == "three views":
+    if name in ("three views", "groups of blocks", "chunks"):
         again = gradient_of(fused, z)
         row["same bits"] = torch.equal(value, again[0]) and torch.equal(gradient, again[1])
     if precision == "fast" or "bfloat16, exact" in name:
@@ -123,27 +144,18 @@ def launches():
     """Kernels of a step, ours and torch's, with ours counted only; and waits of the host."""
     from kernels import Counted
 
-    from uncollapse.losses._engine import kernels
+    from uncollapse.losses._engine.checks import _waiting
+    from uncollapse.losses._engine.fused import Laid
 
-    class Started:
-        count = 0
-
-        def __getitem__(self, grid):
-            def start(*arguments, **build):
-                Started.count += 1
-
-            return start
-
-    names = ("row_sums", "gradient")
-    real = [getattr(kernels, name) for name in names]
-    for name in names:
-        setattr(kernels, name, Started())
+    started, real = [], Laid.start
+    Laid.start = lambda laid, kernel, *grid, **arguments: started.append(kernel.__name__)
     z, labels = torch.randn(20, 2, 32, requires_grad=True), torch.arange(20) % 3
     with Counted() as counted:
-        supcl_loss(z, labels, alpha=0.3, temperature=0.1, backend="fused", checks="off").backward()
-    for name, kernel in zip(names, real, strict=True):
-        setattr(kernels, name, kernel)
-    return sum(counted.kernels.values()) + Started.count, sum(counted.waits.values())
+        arguments = {"alpha": 0.3, "temperature": 0.1, "backend": "fused", "checks": "deferred"}
+        supcl_loss(z, labels, **arguments).backward()
+    Laid.start = real
+    _waiting.clear()  # Nothing was computed.
+    return sum(counted.kernels.values()) + len(started), sum(counted.waits.values())
 
 
 def saved(instances):

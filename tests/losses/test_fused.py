@@ -57,19 +57,21 @@ def test_terms_temperature_gauge_and_refusals_are_those_of_the_others(interprete
 
 
 def test_it_starts_few_kernels_never_waits_and_saves_what_is_linear(interpreted):
-    assert interpreted["others"]["launches"] <= 36
+    assert interpreted["others"]["launches"] <= 25
     assert interpreted["others"]["waits"] == 0
     assert interpreted["others"]["saved"] == [2 * 40 * 32 * 4, 2 * 80 * 32 * 4]
 
 
-@pytest.mark.slow  # ptxas, eight times
+@pytest.mark.slow  # ptxas, 14 times
 def test_ahead_of_time_there_are_no_spills_and_products_are_the_tensor_cores():
     kernels = in_a_process("fused_compiled.py", "bf16", "fp32")
-    assert len(kernels) == 8
+    assert len(kernels) == 20
     for kernel in kernels:
         assert kernel["spilled"] == 0, kernel
         assert kernel["registers"] <= 255, kernel
-        assert kernel["shared"] <= 99 * 1024, kernel
-        assert kernel["mma"] + kernel["wgmma"] > 0, kernel
-        if kernel["capability"] == 90 and kernel["dtype"] == "bf16":
-            assert kernel["wgmma"] > 0, kernel
+        # Of a block: 163 KiB on 8.0, of which others before 9.0 have 99; 227 KiB on 9.0.
+        assert kernel["shared"] <= (99 if kernel["capability"] == 80 else 227) * 1024, kernel
+        if kernel["kernel"] in ("row_sums", "gradient"):
+            assert kernel["wgmma" if kernel["capability"] == 90 else "mma"] > 0, kernel
+        elif kernel["kernel"] != "slopes":  # It has products made.
+            assert kernel["wgmma"] + kernel["mma"] > 0, kernel

@@ -5,7 +5,7 @@ definition     what a loss is: terms, each a mean over positive pairs, and what 
 batch          what one process or several gave together
 objective      the door: value and gradient for autograd, by the backend of `choice`
   dense          the formula over the whole matrix: plain (rows as they came), checks (when)
-  fused          two Triton kernels, of which only tiles exist: kernels
+  fused          Triton kernels, of which only tiles exist: kernels, gradient_kernels, products
   tiled          two passes over the matrix by tiles, and positive pairs: grouping
     row_sums       first pass: denominators, and those of single pairs
     backward       second pass: their gradient

@@ -77,10 +77,18 @@ class Checked:
 
     options: Options
     samples: Samples
-    scales: Tensor  # (n,) factor of each row, such that scaled rows' inner products are logits.
+    known_scales: Tensor | None  # `scales`, where they have been made.
     processes: Processes | None  # The processes whose batch it is, if not this one's alone.
     backend: str
     is_looked_at: bool  # Whether the values of the batch are checked in the call.
+
+    @property
+    def scales(self) -> Tensor:
+        """(n,) factor of each row, such that scaled rows' inner products are logits."""
+        if self.known_scales is None:
+            rows = self.samples.embeddings
+            return row_scales(rows, self.samples.compute_dtype, self.options, look=False)
+        return self.known_scales
 
 
 @dataclass(frozen=True)
@@ -143,13 +151,15 @@ def read_batch(
 ) -> Checked:
     """Check this process's input, and with the other processes that theirs fits."""
 
-    def read(together: bool) -> tuple[Samples, tuple[Tensor, bool]]:
+    def read(together: bool) -> tuple[Samples, tuple[Tensor | None, bool]]:
         samples = read_samples(embeddings, labels, instances, allow_empty=together, look=False)
         rows = samples.embeddings
         backend = choose(definition, options, rows, len(rows))
         look = looks(options, backend, rows.device, together=together)
         if look and len(rows):
             check_least(int(samples.labels.min()))
+        if backend == "fused" and not look:
+            return samples, (None, look)  # Its first kernel makes them.
         with single_threaded(rows.device):
             return samples, (row_scales(rows, samples.compute_dtype, options, look=look), look)
 

@@ -14,8 +14,6 @@ from uncollapse.losses._engine.definition import Definition
 
 # Up to this batch a matrix fits where it is fast to read again, and one walk over it is the least.
 _DENSE = 4096
-# Up to this dimension the fused kernels make logits few times: once for each part of the gradient.
-_NARROW = 256
 # Bytes for each entry of the matrix that the dense backend holds at once.
 _DENSE_BYTES = 13
 
@@ -24,8 +22,8 @@ def choose(definition: Definition, options: Options, rows: Tensor, count: int) -
     """The backend of a batch of `count` rows, like these of this process.
 
     On a CPU tiles, which halve the work and stay in cache. On another device the matrix as a whole
-    up to N = 4096. Beyond, the fused kernels where they can be, if d <= 256 or the matrix would
-    take more than a quarter of the memory; else the matrix, or tiles where that takes so much.
+    up to N = 4096. Beyond, the fused kernels where they can be; else the matrix, or tiles where
+    it would take more than a quarter of the memory.
     """
     if options.backend != "auto":
         return options.backend
@@ -33,11 +31,9 @@ def choose(definition: Definition, options: Options, rows: Tensor, count: int) -
         return "tiled"
     if count <= _DENSE:
         return "dense"
-    fits = _DENSE_BYTES * count**2 <= _memory(rows.device) / 4
-    can_fuse = _lacking_for_fused(definition, options, rows) is None
-    if can_fuse and (rows.shape[-1] <= _NARROW or not fits):
+    if _lacking_for_fused(definition, options, rows) is None:
         return "fused"
-    return "dense" if fits else "tiled"
+    return "dense" if _DENSE_BYTES * count**2 <= _memory(rows.device) / 4 else "tiled"
 
 
 def looks(options: Options, backend: str, device: torch.device, *, together: bool) -> bool:

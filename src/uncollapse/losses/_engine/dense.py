@@ -18,8 +18,18 @@ from torch.nn.functional import softplus
 
 from uncollapse.losses._engine.arguments import UNLABELLED, DegenerateBatchError
 from uncollapse.losses._engine.batch import Checked, pulled_back
+from uncollapse.losses._engine.checks import Facts
 from uncollapse.losses._engine.definition import Definition, Scope, Term
-from uncollapse.losses._engine.plain import Plain, Weighed, conclude, examine, lay_plain, weigh
+from uncollapse.losses._engine.plain import (
+    Plain,
+    Weighed,
+    conclude,
+    examine,
+    facts_of,
+    lay_plain,
+    needs_instances,
+    weigh,
+)
 from uncollapse.losses._engine.result import Computed, lacking
 
 
@@ -32,9 +42,9 @@ def evaluate_dense(checked: Checked, definition: Definition, with_gradient: bool
     for term, of_term in zip(definition.terms, positives, strict=True):
         masks.count(plain, term, of_term)
     dtype = plain.columns.dtype
-    weighed = weigh(definition, plain.to_columns(positives), masks.labelled, dtype)
+    weighed = weigh(definition, plain.to_columns(positives), plain.labels, dtype)
     try:
-        seen = examine(plain, definition, weighed, masks.counts(definition))
+        seen = examine(plain, lambda: _facts(plain, definition, masks, weighed))
     except DegenerateBatchError as lacks:
         nothing = torch.zeros_like(plain.rows) if with_gradient else None
         return lacking(checked, definition, lacks, nothing)
@@ -43,12 +53,26 @@ def evaluate_dense(checked: Checked, definition: Definition, with_gradient: bool
         logits.diagonal(plain.own.start).fill_(_lowest(logits))
     of_loss = _softmax if definition.terms[0].scope != "other classes" else _against_negatives
     costs, entries = of_loss(plain, definition, masks, logits, weighed, with_gradient)
-    evaluated = conclude(plain, definition, weighed, costs, seen)
+    values = weighed.values(plain, costs)
+    evaluated = conclude(plain, definition, values, weighed.lacking, seen)
     if entries is None:
         return Computed(evaluated, None)
     unit = definition.unit
     gradient = torch.addmm(entries.new_empty(1), entries, plain.columns, beta=0, alpha=unit)
     return Computed(evaluated, *pulled_back(plain.rows, gradient, checked.scales, checked))
+
+
+def _facts(plain: Plain, definition: Definition, masks: _Masks, weighed: Weighed) -> Facts:
+    checked = plain.checked
+    sizes = checked.scales
+    if not checked.options.normalize or checked.processes is not None:
+        sizes = torch.linalg.vector_norm(plain.columns, dim=1)
+    ends = {"size": sizes.aminmax(), "label": plain.labels.aminmax()}
+    if needs_instances(checked):
+        ends["instance"] = plain.instances.aminmax()
+    counts = masks.counts(definition)
+    having = weighed.lacking.having
+    return facts_of(checked, definition, ends, counts, having, len(plain.labels))
 
 
 @dataclass(frozen=True)
@@ -88,6 +112,8 @@ class _Masks:
     def counts(self, definition: Definition) -> dict[str, Tensor]:
         """What some batches are refused for."""
         counts = {}
+        if definition.conventions.anchors_without_positives == "error":
+            counts["labelled"] = self.labelled.sum()
         if self.conflicts is not None:
             counts["conflicts"] = self.conflicts.sum()
         if any(term.scope == "own class" for term in definition.terms):

@@ -1,147 +1,309 @@
-"""The fused backend: two Triton kernels walk over the matrix, of which a tile exists at a time.
+"""The fused backend: Triton kernels walk over the matrix, of which tiles exist where they are used.
 
-The first (`kernels.row_sums`) leaves log D_i, and sums and numbers of pairs, of each row; weights
-are vectors in between; the second (`kernels.gradient`) makes the tiles again, in linear memory.
+`kernels` has those of the value, `gradient_kernels` those of the gradient, each with its equation.
+Of more dimensions than a program holds, products are the library's, a chunk of rows at a time, and
+one kernel makes weights of them. Memory is linear in N, every bit the same again.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from functools import reduce
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from uncollapse.losses._engine.arguments import UNLABELLED, DegenerateBatchError, precise_dtype
+from uncollapse.losses._engine.arguments import DegenerateBatchError, precise_dtype, smallest_norm
 from uncollapse.losses._engine.batch import Checked
+from uncollapse.losses._engine.checks import Facts
 from uncollapse.losses._engine.choice import refuse_fused
 from uncollapse.losses._engine.definition import Definition
-from uncollapse.losses._engine.plain import Plain, Weighed, conclude, examine, lay_plain, weigh
-from uncollapse.losses._engine.result import Computed, lacking
+from uncollapse.losses._engine.plain import (
+    Plain,
+    conclude,
+    examine,
+    facts_of,
+    lay_plain,
+    needs_instances,
+)
+from uncollapse.losses._engine.products import add_products, beside, product
+from uncollapse.losses._engine.result import Computed, Lacking, lacking
+
+# Groups that rows and columns are cut into for the value, whatever N: a row has a sum for each.
+GROUPS = 32
+# Rows of a chunk, of which (CHUNK, N) products exist at a time.
+CHUNK = 2048
+# Dimensions that a program of the gradient holds.
+WIDEST = 128
+# Logits up to this magnitude need no shift: no exponential overflows, no denominator underflows.
+_UNSHIFTED = 57.0
 
 
 @dataclass(frozen=True)
 class Tiling:
     """How a kernel is cut and built."""
 
-    BM: int  # Rows of a tile, and of a program.
-    BN: int  # Columns of a tile.
-    BK: int  # Dimensions of a step of a product.
+    shape: dict[str, int]  # BM rows, BN columns, BK or BD dimensions.
     num_warps: int
     num_stages: int
 
 
-def tilings(dimension: int, dtype: torch.dtype) -> tuple[Tiling, Tiling, int]:
-    """Of the two kernels, and the dimensions of the gradient that one program has.
-
-    The largest that need no memory beyond the registers, by ptxas for capabilities 8.0 and 9.0.
-    """
-    depth = 64 if dtype != torch.float32 and dimension > 32 else 32
-    sums = Tiling(64, 32 if dtype == torch.float32 else 64, depth, 8, 2)
-    # Products of weights with float16 are made of tf32, as those with float32.
-    most, gradient = (128, sums) if dtype == torch.bfloat16 else (64, Tiling(32, 32, 16, 8, 2))
-    width = max(16, min(most, 2 ** (dimension - 1).bit_length()))
-    return sums, gradient, width
+def tilings(
+    count: int, dimension: int, dtype: torch.dtype, capability: tuple[int, int]
+) -> dict[str, Tiling]:
+    """By kernel, the largest that spill no register, by ptxas for capabilities 8.0 and 9.0."""
+    hopper, single = capability == (9, 0), dtype == torch.float32
+    held = max(16, 2 ** (min(dimension, WIDEST) - 1).bit_length())
+    side, depth = (128, 32 if single else 64) if hopper or not single else (64, 16)
+    # A program for each multiprocessor, where there are rows enough.
+    rows = 128 if hopper and count > 128 * 128 else 64
+    tile = {"BM": rows, "BN": 64, "BK": held, "BD": held}
+    if dtype != torch.bfloat16:
+        tile = {"BM": 64, "BN": 32, "BK": 16, "BD": held}
+    return {
+        "lay_out": Tiling({"BM": 64, "BK": 64}, 4, 1),
+        "row_sums": Tiling({"BM": side, "BN": side, "BK": min(depth, held)}, 8, 3),
+        "denominators": Tiling({"BM": 64, "BN": 64, "BK": min(16, held)}, 4, 2),
+        "anchors": Tiling({"BM": 256}, 4, 1),
+        "pair_gradient": Tiling({"BM": 32, "BN": 32, "BD": held}, 8, 2),
+        "gradient": Tiling(tile, 8, 2),
+        "slopes": Tiling({"BM": 32, "BN": 64}, 4, 1),
+        "project": Tiling({"BM": 32, "BK": 64}, 4, 1),
+    }
 
 
 def evaluate_fused(checked: Checked, definition: Definition, with_gradient: bool) -> Computed:
-    """Value and gradient by two walks over the matrix."""
+    """Value by the upper triangle of the matrix, gradient by making its tiles again."""
     refuse_fused(definition, checked.options, checked.samples.embeddings)
-    plain = lay_plain(checked, scaled=False)
-    with_itself = definition.terms[0].scope == "all"
-    sums = _row_sums(plain, with_itself)
-    positives = _of_terms(sums.counts, definition)
-    labelled = plain.labels != UNLABELLED
-    weighed = weigh(definition, plain.to_columns(positives), labelled, torch.float32)
-    extra = {}
-    if checked.samples.instances_given:
-        extra["conflicts"] = sums.conflicts.sum()
+    laid = _lay_out(lay_plain(checked, scaled=False), definition)
     try:
-        seen = examine(plain, definition, weighed, extra)
+        seen = examine(laid.plain, laid.facts)
     except DegenerateBatchError as lacks:
-        nothing = torch.zeros_like(plain.rows) if with_gradient else None
+        rows = laid.plain.rows
+        nothing = torch.zeros_like(rows, dtype=torch.float32) if with_gradient else None
         return lacking(checked, definition, lacks, nothing)
-    logits = _of_terms(sums.logits, definition)
-    precise = sums.log_d.to(precise_dtype(logits.device))
-    evaluated = conclude(plain, definition, weighed, positives * precise - logits, seen)
-    if not with_gradient:
-        return Computed(evaluated, None)
-    return Computed(evaluated, *_gradient(plain, definition, weighed, sums, with_itself))
-
-
-def _of_terms(of_kinds: dict[str, Tensor], definition: Definition) -> Tensor:
-    """(T, R): of the pairs of each term."""
-    return torch.stack(
-        [reduce(torch.add, [of_kinds[kind] for kind in t.positives]) for t in definition.terms]
+    log_d, values = _value(laid)
+    having = laid.counts[2 : 2 + len(definition.terms)]
+    of_labelled = tuple(term.labelled_anchors for term in definition.terms)
+    lacks_positives = Lacking(having, laid.plain.labels, of_labelled)
+    plain = laid.with_scales() if checked.options.track else laid.plain
+    evaluated = conclude(plain, definition, values, lacks_positives, seen)
+    return (
+        Computed(evaluated, *_gradient(laid, log_d)) if with_gradient else Computed(evaluated, None)
     )
 
 
 @dataclass(frozen=True)
-class _RowSums:
-    """Of each row (R,), by kind of pairs."""
+class Laid:
+    """A batch as the kernels have it."""
 
-    log_d: Tensor
-    logits: dict[str, Tensor]
-    counts: dict[str, Tensor]
-    conflicts: Tensor
+    plain: Plain
+    definition: Definition
+    cuts: dict[str, Tiling]
+    given: dict[str, Any]  # Arguments of kernels by their names.
+    sizes: Tensor  # (N,) scales of rows, or norms where they are taken as they are.
+    # (8,) int64: pairs, then anchors with a pair, of class and of views (or of both together);
+    # labelled rows, rows, rows; rows by instance whose next one has another label.
+    counts: Tensor
+    least: Tensor  # Label,
+    largest: Tensor
+
+    def start(self, kernel: Any, *grid: int, **arguments: Any) -> None:
+        """Start a kernel; it takes what it names."""
+        cut = self.cuts[kernel.__name__]
+        known = self.given | cut.shape | arguments
+        taken = {name: known[name] for name in kernel.arg_names}
+        kernel[grid](**taken, num_warps=cut.num_warps, num_stages=cut.num_stages)
+
+    def blocks(self, kernel: str, rows: int) -> int:
+        """How many blocks of rows a kernel has."""
+        return -(-rows // self.cuts[kernel].shape["BM"])
+
+    def facts(self) -> Facts:
+        """The numbers by which the batch may be refused."""
+        checked, (_, _, _, ends) = self.plain.checked, self.given["ranges"]
+        ranges = {"size": self.sizes.aminmax(), "label": (self.least, self.largest)}
+        if needs_instances(checked):
+            ranges["instance"] = ends[0], ends[-1]  # The first one's end is the last's, of one.
+        named = {"labelled": self.counts[4]}
+        if checked.samples.instances_given:
+            named["conflicts"] = self.counts[7]
+        having = self.counts[2 : 2 + len(self.definition.terms)]
+        return facts_of(checked, self.definition, ranges, named, having, len(ends))
+
+    def with_scales(self) -> Plain:
+        """The batch in the caller's order, with scales."""
+        scales = self.given["scales"]
+        return replace(self.plain, scales=scales.index_select(0, self.given["place"]))
 
 
-def _row_sums(plain: Plain, with_itself: bool) -> _RowSums:
-    from uncollapse.losses._engine.kernels import row_sums  # Triton is loaded where it is used.
+def _lay_out(plain: Plain, definition: Definition) -> Laid:
+    """Sort the batch by label and instance, which makes ranges of classes and instances."""
+    from uncollapse.losses._engine.kernels import lay_out  # Triton is loaded where it is used.
 
-    x, rows = plain.columns, plain.own.stop - plain.own.start
-    count, dimension = x.shape
-    cut, _, _ = tilings(dimension, x.dtype)
-    sums = x.new_empty(3, rows, dtype=torch.float32)
-    counts = x.new_empty(3, rows, dtype=torch.int32)
-    row_sums[-(-rows // cut.BM),](
-        *(x, plain.scales, plain.labels, plain.instances, *sums, *counts),
-        *(plain.own.start, rows, count, dimension),
-        WITH_ITSELF=with_itself,
-        EXACT=plain.checked.options.precision == "exact",
-        WIDE=x.device.type == "cpu",
-        **asdict(cut),
-    )
-    log_d, of_class, of_views = sums
-    n_class, n_views, conflicts = counts
-    return _RowSums(
-        log_d,
-        {"class": of_class, "views": of_views},
-        {"class": n_class, "views": n_views},
-        conflicts,
-    )
+    x, options = plain.columns, plain.checked.options
+    (count, dimension), device = x.shape, x.device
+    labels, order, by_instance = _order(plain)
+    scales, sizes = torch.empty(2, count, device=device).unbind()
+    weights = {kind: term.weight for term in definition.terms for kind in term.positives}
+    integers = torch.empty(5, count, dtype=torch.int32, device=device)
+    given = _flags(plain, definition) | {
+        "x": x,
+        "labels": plain.labels,
+        "instances": plain.instances,
+        "order": order,
+        "by_instance": by_instance,
+        "place": integers[0],
+        "ranges": integers[1:],
+        "scales": scales,
+        "sizes": sizes,
+        "own": order,
+        "N": count,
+        "R": plain.own.stop - plain.own.start,
+        "d": dimension,
+        "row": plain.own.start,
+        "for_class": weights.get("class", 0.0),
+        "for_views": weights.get("views", 0.0),
+        "tau": options.temperature,
+        "scale": options.temperature**-0.5,
+        "bits": count.bit_length(),
+        "smallest": smallest_norm(torch.float32),
+    }
+    capability = (9, 0) if device.type != "cuda" else torch.cuda.get_device_capability(device)
+    cuts = tilings(count, dimension, x.dtype, capability)
+    parts = order.new_empty(-(-count // cuts["lay_out"].shape["BM"]), 8)
+    laid = Laid(plain, definition, cuts, given, sizes, parts, labels[0], labels[-1])
+    laid.start(lay_out, len(parts), counts=parts)
+    counts = parts.sum(0)
+    given["totals"] = counts[_totals_at(definition) :]
+    if not plain.is_symmetric:
+        given["own"], given["by_own"] = given["place"][plain.own].sort()
+    return replace(laid, counts=counts)
 
 
-def _gradient(
-    plain: Plain, definition: Definition, weighed: Weighed, sums: _RowSums, with_itself: bool
-) -> tuple[Tensor, Tensor | None]:
+def _order(plain: Plain) -> tuple[Tensor, Tensor, Tensor]:
+    """Sorted labels, the rows sorted by label and then by instance, and by instance alone."""
+    if not plain.checked.samples.instances_given:  # Those of one stand one after the other.
+        labels, order = plain.labels.sort(stable=True)
+        return labels, order, order
+    by_instance = plain.instances.sort(stable=True).indices
+    labels, then = plain.labels.index_select(0, by_instance).sort(stable=True)
+    return labels, by_instance.index_select(0, then), by_instance
+
+
+def _flags(plain: Plain, definition: Definition) -> dict[str, Any]:
+    """What kernels are built for."""
+    options = plain.checked.options
+    return {
+        "NORMALIZE": options.normalize,
+        "WITH_ITSELF": definition.terms[0].scope == "all",
+        "PAIRS": definition.conventions.reduction == "pairs",
+        "TOGETHER": len(definition.terms) == 1,
+        "CONFLICTS": plain.checked.samples.instances_given,
+        "SYMMETRIC": plain.is_symmetric,
+        "COLD": not options.normalize or 1 / options.temperature > _UNSHIFTED,
+        "EXACT": options.precision == "exact",
+        "WIDE": not plain.columns.is_cuda,
+    }
+
+
+def _totals_at(definition: Definition) -> int:
+    """Where in `Laid.counts` is what weights of pairs are shared by, of class and of views.
+
+    pairs:    w_i = 1 / sum_k |P(k)|
+    anchors:  w_i = 1 / (A |P(i)|), A the number of anchors with a positive ("drop") or of all
+              anchors ("zero")
+    """
+    if definition.conventions.reduction == "pairs":
+        return 0
+    if definition.conventions.anchors_without_positives != "zero":
+        return 2
+    return 4 if definition.terms[0].labelled_anchors else 5
+
+
+def _value(laid: Laid) -> tuple[Tensor, Tensor]:
+    """(R,) log D_i in the order of the kernels, and the values of terms."""
+    from uncollapse.losses._engine.kernels import denominators, row_sums
+
+    given = laid.given
+    x, rows = given["x"], given["R"]
+    each = -(-laid.blocks("row_sums", given["N"]) // GROUPS)
+    groups = -(-laid.blocks("row_sums", given["N"]) // each)
+    sums = x.new_empty(groups, rows, dtype=torch.float32)
+    shifts = torch.empty_like(sums) if given["COLD"] else sums
+    parts = {"sums": sums, "shifts": shifts}
+    across = groups if given["SYMMETRIC"] else laid.blocks("row_sums", rows)
+    laid.start(row_sums, across, groups, **parts, blocks=each)
+    log_d = sums.new_empty(rows)
+    costs = sums.new_empty(laid.blocks("denominators", rows), 2)
+    laid.start(denominators, len(costs), **parts, parts=groups, log_d=log_d, costs=costs)
+    values = costs.sum(0, keepdim=given["TOGETHER"])
+    if laid.plain.checked.processes is not None:
+        (values,) = laid.plain.checked.processes.summed([values])
+    return log_d, values.sum(1) if given["TOGETHER"] else values
+
+
+def _gradient(laid: Laid, log_d: Tensor) -> tuple[Tensor, Tensor | None]:
     """The gradients in the embeddings of this process, and in log(1 / tau) where it is learned."""
-    from uncollapse.losses._engine.kernels import gradient
+    from uncollapse.losses._engine import gradient_kernels
 
-    checked, options = plain.checked, plain.checked.options
-    x, rows = plain.columns, plain.own.stop - plain.own.start
-    count, dimension = x.shape
-    _, cut, width = tilings(dimension, x.dtype)
-    out, along = x.new_empty(rows, dimension, dtype=torch.float32), torch.empty_like(sums.log_d)
-    vectors = (
-        plain.to_columns(sums.log_d[None])[0].contiguous(),
-        weighed.anchors(definition, definition.terms[0].scope),
-        weighed.pairs(definition, "class"),
-        weighed.pairs(definition, "views"),
-    )
-    gradient[-(-rows // cut.BM), -(-dimension // width)](
-        *(x, plain.scales, plain.labels, plain.instances, *vectors, out, along),
-        *(plain.own.start, rows, count, dimension, options.temperature),
-        NORMALIZE=options.normalize,
-        WITH_ITSELF=with_itself,
-        EXACT=options.precision == "exact",
-        WIDE=x.device.type == "cpu",
-        BD=width,
-        **asdict(cut),
-    )
-    slope = along.sum(dtype=precise_dtype(x.device)).div_(2) if options.learned else None
-    if checked.processes is not None:
-        out.mul_(len(checked.processes.sizes))
+    given, processes = laid.given, laid.plain.checked.processes
+    x, rows = given["x"], given["R"]
+    if processes is not None:
+        in_callers_order = torch.empty_like(log_d).index_copy_(0, given["by_own"], log_d)
+        log_d = processes.gather(in_callers_order).index_select(0, given["order"])
+    weights, shares = torch.empty(2, given["N"], device=x.device).unbind()
+    out = x.new_empty(rows, x.shape[1], dtype=torch.float32)
+    along = out.new_empty(rows)
+    given |= {"log_d": log_d, "weights": weights, "shares": shares, "out": out, "along": along}
+    laid.start(gradient_kernels.anchors, laid.blocks("anchors", given["N"]))
+    given["weights"] = weights if given["COLD"] else shares
+    if x.shape[1] <= WIDEST:
+        laid.start(gradient_kernels.pair_gradient, laid.blocks("pair_gradient", rows))
+        laid.start(gradient_kernels.gradient, laid.blocks("gradient", rows))
+    else:
+        _by_chunks(laid, out.zero_(), gradient_kernels.slopes)
+        laid.start(gradient_kernels.project, laid.blocks("project", rows))
+    slope = None
+    if laid.plain.checked.options.learned:
+        slope = along.sum(dtype=precise_dtype(x.device)).div_(2)
+    if processes is not None:
+        out.mul_(len(processes.sizes))
         if slope is not None:
-            (slope,) = checked.processes.summed([slope])
+            (slope,) = processes.summed([slope])
     return out, slope
+
+
+def _by_chunks(laid: Laid, sums: Tensor, slopes: Callable[..., None]) -> None:
+    """Add r_i g_i, g_i = sum_j W_ij r_j x_j, to (R, d): a chunk of rows and what is to its right.
+
+    W is symmetric: as the chunk's rows times the columns, and transposed as the columns' rows.
+    """
+    plain, given = laid.plain, laid.given
+    x, half = plain.columns, plain.columns.dtype == torch.bfloat16
+    split = half and given["EXACT"]
+    for first in range(0, len(sums), CHUNK):
+        rows = plain.rows[first : first + CHUNK]
+        left = first if plain.is_symmetric else 0
+        columns = x[left:]
+        products = product(rows, columns.T)
+        entries = torch.empty_like(products, dtype=torch.bfloat16 if half else torch.float32)
+        parts = [entries, torch.empty_like(entries)] if split else [entries]
+        laid.start(
+            slopes,
+            laid.blocks("slopes", len(rows)),
+            -(-len(columns) // laid.cuts["slopes"].shape["BN"]),
+            products=products,
+            entries=entries,
+            rest=parts[-1],
+            first=plain.own.start + first,
+            left=left,
+            height=len(rows),
+            width=len(columns),
+            SPLIT=split,
+        )
+        add_products(sums[first : first + CHUNK], parts, beside(columns, parts))
+        if plain.is_symmetric and len(rows) < len(columns):
+            mirrored = [part[:, len(rows) :].T for part in parts]
+            add_products(sums[first + CHUNK :], mirrored, beside(rows, parts))

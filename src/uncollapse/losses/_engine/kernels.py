@@ -1,10 +1,16 @@
-"""The fused backend's Triton kernels: sums over each row's logits, and the gradient.
+"""The fused backend's Triton kernels of the value, in the order in which they run.
 
-Logits are s_ij = r_i r_j x_i . x_j of rows x as they came (bfloat16, float16 or float32) and their
-scales r. A program has a block of rows and walks over all columns; products are made of operands as
-they are and accumulated in float32, and nothing larger than a tile exists. With EXACT, what does
-not fit an operand is a second one: float32 in three products of tf32, weights in two of bfloat16.
-WIDE is for the interpreter, which knows no bfloat16 in products: the same numbers as float32.
+`order` sorts the batch by label and then by instance. A row, from here on, is a place in it, and
+classes and instances are ranges of places: a tile that no range of its rows meets has no pair to
+look for, which is nearly all of them. Logits are s_ij = r_i r_j x_i . x_j of embeddings x as they
+came (bfloat16, float16 or float32) and their scales r; products are made of operands as they are
+and accumulated in float32. With EXACT, what does not fit an operand is a second one: float32 in
+three products of tf32, weights in two of bfloat16. WIDE is for the interpreter, which knows no
+bfloat16 in products: the same numbers as float32.
+
+    lay_out        ranges and scales of rows, and how many pairs there are
+    row_sums       parts of each row's denominator, by tiles of the upper triangle
+    denominators   log D_i from its parts, and what the pairs cost
 """
 
 # mypy: ignore-errors
@@ -13,6 +19,110 @@ import triton
 import triton.language as tl
 
 _LOWEST = tl.constexpr(-1e30)
+_LOG2E, _LN2 = tl.constexpr(1.4426950408889634), tl.constexpr(0.6931471805599453)
+
+
+@triton.jit
+def _bound(ids, order, key, low, high, bits, UPPER: tl.constexpr):
+    """The first place in [low, high) whose id is not below (UPPER: is above) the key, or high."""
+    for _ in range(bits):
+        middle = (low + high) // 2
+        is_open = low < high
+        value = tl.load(ids + tl.load(order + middle, is_open, 0), is_open, 0)
+        below = value <= key if UPPER else value < key
+        low = tl.where(is_open & below, middle + 1, low)
+        high = tl.where(is_open & (below == 0), middle, high)
+    return low
+
+
+@triton.jit
+def _ranges(ranges, i, there, N):
+    """Ends of the ranges of places that hold each row's class, and its instance."""
+    class_start = tl.load(ranges + i, there, N)
+    class_end = tl.load(ranges + N + i, there, 0)
+    views_start = tl.load(ranges + 2 * N + i, there, N)
+    views_end = tl.load(ranges + 3 * N + i, there, 0)
+    return class_start, class_end, views_start, views_end
+
+
+@triton.jit
+def _numbers(class_start, class_end, views_start, views_end, WITH_ITSELF: tl.constexpr):
+    """How many neighbours (of one class, of two instances) and views a row has."""
+    views = views_end - views_start
+    n_class = class_end - class_start - views
+    return n_class, views if WITH_ITSELF else views - 1
+
+
+@triton.jit
+def _weights(n_class, n_views, totals, PAIRS: tl.constexpr, TOGETHER: tl.constexpr):
+    """What a pair of each kind weighs in its term's mean; TOGETHER, both are of one term."""
+    if TOGETHER:
+        n_class += n_views
+        n_views = n_class
+    of_class = tl.load(totals).to(tl.float32) * (1 if PAIRS else n_class)
+    of_views = tl.load(totals + 1).to(tl.float32) * (1 if PAIRS else n_views)
+    of_class = tl.where(n_class > 0, 1 / tl.maximum(of_class, 1), 0.0)
+    of_views = tl.where(n_views > 0, 1 / tl.maximum(of_views, 1), 0.0)
+    return of_class, of_views
+
+
+@triton.jit
+def lay_out(
+    x, labels, instances, order, by_instance, place, ranges, scales, sizes, counts,
+    N, d, bits, scale, smallest,
+    NORMALIZE: tl.constexpr, WITH_ITSELF: tl.constexpr, TOGETHER: tl.constexpr,
+    CONFLICTS: tl.constexpr, BM: tl.constexpr, BK: tl.constexpr,
+):  # fmt: skip
+    """Places, ranges, scales r_i and sizes of rows, and numbers of a block (`Laid.counts`)."""
+    i = tl.program_id(0) * BM + tl.arange(0, BM)
+    there = i < N
+    row = tl.load(order + i, there, 0)
+    tl.store(place + row, i, there)
+    squares = tl.zeros((BM,), tl.float32)
+    for start in range(0, d, BK):
+        k = start + tl.arange(0, BK)
+        inside = there[:, None] & (k[None, :] < d)
+        part = tl.load(x + row[:, None] * d + k[None, :], inside, 0.0).to(tl.float32)
+        squares += tl.sum(part * part, 1)
+    norms = tl.sqrt_rn(squares)
+    r = tl.div_rn(scale + 0 * norms, tl.where(norms < smallest, smallest, norms))
+    if not NORMALIZE:
+        r = scale + 0 * norms
+    tl.store(scales + i, r, there)
+    tl.store(sizes + i, r if NORMALIZE else norms * scale, there)
+
+    label, instance = tl.load(labels + row, there, -1), tl.load(instances + row, there, -1)
+    first = tl.zeros((BM,), tl.int32)
+    class_start = _bound(labels, order, label, first, first + N, bits, False)
+    class_end = _bound(labels, order, label, class_start, first + N, bits, True)
+    views_start = _bound(instances, order, instance, class_start, class_end, bits, False)
+    views_end = _bound(instances, order, instance, views_start, class_end, bits, True)
+    labelled = there & (label != -1)
+    class_start = tl.where(labelled, class_start, views_start)  # Of no class are its views alone.
+    class_end = tl.where(labelled, class_end, views_end)
+    tl.store(ranges + i, class_start, there)
+    tl.store(ranges + N + i, class_end, there)
+    tl.store(ranges + 2 * N + i, views_start, there)
+    tl.store(ranges + 3 * N + i, views_end, there)
+
+    n_class, n_views = _numbers(class_start, class_end, views_start, views_end, WITH_ITSELF)
+    if TOGETHER:
+        n_class += n_views
+        n_views = n_class
+    counts += tl.program_id(0) * 8
+    tl.store(counts, tl.sum(tl.where(there, n_class, 0).to(tl.int64)))
+    tl.store(counts + 1, tl.sum(tl.where(there, n_views, 0).to(tl.int64)))
+    tl.store(counts + 2, tl.sum((there & (n_class > 0)).to(tl.int64)))
+    tl.store(counts + 3, tl.sum((there & (n_views > 0)).to(tl.int64)))
+    tl.store(counts + 4, tl.sum(labelled.to(tl.int64)))
+    tl.store(counts + 5, tl.sum(there.to(tl.int64)))
+    tl.store(counts + 6, tl.sum(there.to(tl.int64)))
+    differ = i < 0
+    if CONFLICTS:
+        one, other = tl.load(by_instance + i, there, 0), tl.load(by_instance + i + 1, i + 1 < N, 0)
+        differ = (i + 1 < N) & (tl.load(instances + one) == tl.load(instances + other))
+        differ = differ & (tl.load(labels + one) != tl.load(labels + other))
+    tl.store(counts + 7, tl.sum(differ.to(tl.int64)))
 
 
 @triton.jit
@@ -28,138 +138,163 @@ def _product(left, right, total, EXACT: tl.constexpr, WIDE: tl.constexpr):
 
 @triton.jit
 def _logits(
-    x,
-    i,
-    j,
-    r_i,
-    r_j,
-    N,
-    d,
-    BM: tl.constexpr,
-    BN: tl.constexpr,
-    BK: tl.constexpr,
-    EXACT: tl.constexpr,
-    WIDE: tl.constexpr,
-):
-    """(BM, BN): s_ij."""
+    x, rows, columns, scales, r_i, j, there_i, there_j, d,
+    BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr,
+    EXACT: tl.constexpr, WIDE: tl.constexpr,
+):  # fmt: skip
+    """(BM, BN): s_ij / ln 2, of rows of x; 0 where there is none."""
     total = tl.zeros((BM, BN), tl.float32)
     for start in range(0, d, BK):
         k = start + tl.arange(0, BK)
-        rows = tl.load(x + i[:, None] * d + k[None, :], (i[:, None] < N) & (k[None, :] < d), 0.0)
-        columns = tl.load(x + j[None, :] * d + k[:, None], (j[None, :] < N) & (k[:, None] < d), 0.0)
-        total = _product(rows, columns, total, EXACT, WIDE)
-    return total * r_i[:, None] * r_j[None, :]
+        inside = k < d
+        left = tl.load(x + rows[:, None] * d + k[None, :], there_i[:, None] & inside[None, :], 0.0)
+        right = tl.load(
+            x + columns[None, :] * d + k[:, None], there_j[None, :] & inside[:, None], 0.0
+        )
+        total = _product(left, right, total, EXACT, WIDE)
+    r_j = tl.load(scales + j, there_j, 0.0)
+    return total * (r_i * _LOG2E)[:, None] * r_j[None, :]
 
 
 @triton.jit
-def _kinds(i, j, label_i, label_j, instance_i, instance_j, N, WITH_ITSELF: tl.constexpr):
-    """(BM, BN): in the scope, views of one instance, of one class and two instances."""
-    scope = (j < N)[None, :] & (i < N)[:, None]
-    if not WITH_ITSELF:
-        scope = scope & (i[:, None] != j[None, :])
-    of_instance = instance_i[:, None] == instance_j[None, :]
-    of_class = (label_i[:, None] == label_j[None, :]) & (label_i != -1)[:, None]
-    return scope, scope & of_instance, scope & of_class & (of_instance == 0)
+def _add(shift, total, s, axis: tl.constexpr, COLD: tl.constexpr):
+    """A running sum of exp2(s) along an axis: exp2(shift) total. Without COLD no shift is needed.
+
+    m' = max(m, max s), t' = t exp2(m - m') + sum exp2(s - m')
+    """
+    if COLD:
+        largest = tl.maximum(shift, tl.max(s, axis))
+        entries = tl.exp2(s - tl.expand_dims(largest, axis))
+        total = total * tl.exp2(shift - largest) + tl.sum(entries, axis)
+        shift = largest
+    else:
+        total += tl.sum(tl.exp2(s), axis)
+    return shift, total
+
+
+@triton.jit
+def _within(j, start, end):
+    """(BM, BN): whether column j is in the range of each row."""
+    return (j[None, :] >= start[:, None]) & (j[None, :] < end[:, None])
+
+
+@triton.jit
+def _in_scope(s, i, j, N, WITH_ITSELF: tl.constexpr):
+    """The logits, and what an exponential makes 0 out of scope; most tiles are within it."""
+    start, end = tl.min(j, 0), tl.max(j, 0) + 1
+    if (end > N) | (tl.max(i, 0) >= N):
+        s = tl.where((i < N)[:, None] & (j < N)[None, :], s, _LOWEST)
+    meets = (tl.min(i, 0) < end) & (tl.max(i, 0) >= start)
+    if (not WITH_ITSELF) & meets:
+        s = tl.where(i[:, None] == j[None, :], _LOWEST, s)
+    return s
 
 
 @triton.jit
 def row_sums(
-    x, r, labels, instances, log_d, class_sums, view_sums, class_counts, view_counts, conflicts,
-    first, R, N, d,
-    WITH_ITSELF: tl.constexpr, EXACT: tl.constexpr, WIDE: tl.constexpr,
+    x, order, own, scales, shifts, sums,
+    R, N, d, blocks,
+    SYMMETRIC: tl.constexpr, COLD: tl.constexpr, WITH_ITSELF: tl.constexpr,
+    EXACT: tl.constexpr, WIDE: tl.constexpr,
     BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr,
 ):  # fmt: skip
-    """Of each row: log D_i, sums of logits over its pairs, and how many there are.
+    """Parts of D_i = sum of exp(s_ij), of a group of rows and one of columns.
 
-    By a running shift m and sum t: m' = max(m, max s), t' = t exp(m - m') + sum exp(s - m').
+    A group is a number of blocks; there are as many groups whatever N. Part g of row i (at g R + i)
+    is the sum over group g. Of a SYMMETRIC matrix programs below the diagonal have nothing to do: a
+    tile adds to the parts of its rows, in registers, and to those of its columns, in memory that
+    no other program writes to. Otherwise rows are a block of `own`, and only theirs are made.
     """
-    row = tl.program_id(0) * BM + tl.arange(0, BM)
-    i = tl.where(row < R, first + row, N)
-    mine = row < R
-    r_i = tl.load(r + i, mine, 0.0)
-    label_i, instance_i = tl.load(labels + i, mine, -1), tl.load(instances + i, mine, -1)
-    shift, total = tl.full((BM,), _LOWEST, tl.float32), tl.zeros((BM,), tl.float32)
-    of_class, of_views = tl.zeros((BM,), tl.float32), tl.zeros((BM,), tl.float32)
-    n_class, n_views = tl.zeros((BM,), tl.int32), tl.zeros((BM,), tl.int32)
-    n_conflicts = tl.zeros((BM,), tl.int32)
-    for start in range(0, N, BN):
-        j = start + tl.arange(0, BN)
-        r_j = tl.load(r + j, j < N, 0.0)
-        label_j, instance_j = tl.load(labels + j, j < N, -1), tl.load(instances + j, j < N, -1)
-        s = _logits(x, i, j, r_i, r_j, N, d, BM, BN, BK, EXACT, WIDE)
-        scope, views, neighbours = _kinds(
-            i, j, label_i, label_j, instance_i, instance_j, N, WITH_ITSELF
-        )
-        within = tl.where(scope, s, _LOWEST)
-        largest = tl.maximum(shift, tl.max(within, 1))
-        total = total * tl.exp(shift - largest) + tl.sum(tl.exp(within - largest[:, None]), 1)
-        shift = largest
-        of_class += tl.sum(tl.where(neighbours, s, 0.0), 1)
-        of_views += tl.sum(tl.where(views, s, 0.0), 1)
-        n_class += tl.sum(neighbours.to(tl.int32), 1)
-        n_views += tl.sum(views.to(tl.int32), 1)
-        differ = views & (label_i[:, None] != label_j[None, :])
-        n_conflicts += tl.sum(differ.to(tl.int32), 1)
-    tl.store(log_d + row, shift + tl.log(total), mine)
-    tl.store(class_sums + row, of_class, mine)
-    tl.store(view_sums + row, of_views, mine)
-    tl.store(class_counts + row, n_class, mine)
-    tl.store(view_counts + row, n_views, mine)
-    tl.store(conflicts + row, n_conflicts, mine)
+    group, others = tl.program_id(0), tl.program_id(1)
+    tl.static_assert(BM == BN)
+    if SYMMETRIC and group > others:
+        return
+    for block in range(blocks if SYMMETRIC else 1):
+        at = (group * blocks + block if SYMMETRIC else group) * BM + tl.arange(0, BM)
+        mine = at < R
+        i = at if SYMMETRIC else tl.load(own + at, mine, N)
+        rows, r_i = tl.load(order + i, mine, 0), tl.load(scales + i, mine, 0.0)
+        shift, total = tl.full((BM,), _LOWEST, tl.float32), tl.zeros((BM,), tl.float32)
+        first = block if SYMMETRIC and group == others else 0
+        for step in range(first, blocks):
+            j = (others * blocks + step) * BN + tl.arange(0, BN)
+            there = j < N
+            columns = tl.load(order + j, there, 0)
+            s = _logits(x, rows, columns, scales, r_i, j, mine, there, d, BM, BN, BK, EXACT, WIDE)
+            s = _in_scope(s, i, j, N, WITH_ITSELF)
+            shift, total = _add(shift, total, s, 1, COLD)
+            if SYMMETRIC and ((group < others) | (step > block)):
+                part = group * R + j
+                known = there & (block > 0)
+                shift_j = tl.load(shifts + part, known, _LOWEST) if COLD else 0.0
+                total_j = tl.load(sums + part, known, 0.0)
+                shift_j, total_j = _add(shift_j, total_j, s, 0, COLD)
+                if COLD:
+                    tl.store(shifts + part, shift_j, there)
+                tl.store(sums + part, total_j, there)
+        tl.debug_barrier()
+        part = others * R + at
+        if SYMMETRIC and (group == others) & (block > 0):
+            # Earlier blocks have added to these rows as to columns.
+            before = tl.load(sums + part, mine, 0.0)
+            if COLD:
+                shift_before = tl.load(shifts + part, mine, _LOWEST)
+                largest = tl.maximum(shift, shift_before)
+                total = total * tl.exp2(shift - largest)
+                before, shift = before * tl.exp2(shift_before - largest), largest
+            total += before
+        if COLD:
+            tl.store(shifts + part, shift, mine)
+        tl.store(sums + part, total, mine)
 
 
 @triton.jit
-def gradient(
-    x, r, labels, instances, log_d, anchors, of_class, of_views, out, along,
-    first, R, N, d, tau,
-    NORMALIZE: tl.constexpr, WITH_ITSELF: tl.constexpr, EXACT: tl.constexpr, WIDE: tl.constexpr,
-    BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, BD: tl.constexpr,
+def denominators(
+    x, order, own, scales, ranges, totals, shifts, sums, log_d, costs,
+    R, N, d, parts,
+    SYMMETRIC: tl.constexpr, COLD: tl.constexpr, WITH_ITSELF: tl.constexpr,
+    PAIRS: tl.constexpr, TOGETHER: tl.constexpr, EXACT: tl.constexpr, WIDE: tl.constexpr,
+    BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr,
 ):  # fmt: skip
-    """Of each row x_i and a part of its dimensions: dL/dx_i, and y_i . dL/dy_i.
+    """log D_i from its parts, and what a block's pairs of each kind cost: w_ij (log D_i - s_ij)."""
+    at = tl.program_id(0) * BM + tl.arange(0, BM)
+    mine = at < R
+    i = at if SYMMETRIC else tl.load(own + at, mine, N)
+    shift, total = tl.zeros((BM,), tl.float32), tl.zeros((BM,), tl.float32)
+    if COLD:
+        shift += _LOWEST
+        for part in range(parts):
+            shift = tl.maximum(shift, tl.load(shifts + part * R + at, mine, _LOWEST))
+    for part in range(parts):
+        of_part = tl.load(sums + part * R + at, mine, 0.0)
+        if COLD:
+            of_part *= tl.exp2(tl.load(shifts + part * R + at, mine, _LOWEST) - shift)
+        total += of_part
+    logs = (shift + tl.log2(tl.where(mine, total, 1.0))) * _LN2
+    tl.store(log_d + at, logs, mine)
 
-    W_ij = a_i exp(s_ij - log D_i) + a_j exp(s_ij - log D_j) - (w_i + w_j where i, j are a pair)
-    g_i = sum_j W_ij r_j x_j,  y_i . g_i = sum_j W_ij s_ij
-    dL/dx_i = r_i (g_i - tau (y_i . g_i) y_i)
-    """
-    row = tl.program_id(0) * BM + tl.arange(0, BM)
-    i = tl.where(row < R, first + row, N)
-    mine = row < R
-    k = tl.program_id(1) * BD + tl.arange(0, BD)
-    r_i = tl.load(r + i, mine, 0.0)
-    label_i, instance_i = tl.load(labels + i, mine, -1), tl.load(instances + i, mine, -1)
-    log_i, a_i = tl.load(log_d + i, mine, 0.0), tl.load(anchors + i, mine, 0.0)
-    c_i, v_i = tl.load(of_class + i, mine, 0.0), tl.load(of_views + i, mine, 0.0)
-    total, dots = tl.zeros((BM, BD), tl.float32), tl.zeros((BM,), tl.float32)
-    for start in range(0, N, BN):
+    rows, r_i = tl.load(order + i, mine, 0), tl.load(scales + i, mine, 0.0)
+    class_i, end_i, views_i, views_end_i = _ranges(ranges, i, mine, N)
+    of_class, of_views = tl.zeros((BM,), tl.float32), tl.zeros((BM,), tl.float32)
+    for start in range(tl.min(class_i, 0) // BN * BN, tl.max(end_i, 0), BN):
         j = start + tl.arange(0, BN)
         there = j < N
-        r_j = tl.load(r + j, there, 0.0)
-        label_j, instance_j = tl.load(labels + j, there, -1), tl.load(instances + j, there, -1)
-        log_j, a_j = tl.load(log_d + j, there, 0.0), tl.load(anchors + j, there, 0.0)
-        c_j, v_j = tl.load(of_class + j, there, 0.0), tl.load(of_views + j, there, 0.0)
-        s = _logits(x, i, j, r_i, r_j, N, d, BM, BN, BK, EXACT, WIDE)
-        scope, views, neighbours = _kinds(
-            i, j, label_i, label_j, instance_i, instance_j, N, WITH_ITSELF
+        columns = tl.load(order + j, there, 0)
+        s = (
+            _logits(x, rows, columns, scales, r_i, j, mine, there, d, BM, BN, BK, EXACT, WIDE)
+            * _LN2
         )
-        w = a_i[:, None] * tl.exp(s - log_i[:, None]) + a_j[None, :] * tl.exp(s - log_j[None, :])
-        w = tl.where(scope, w, 0.0)
-        w -= tl.where(neighbours, c_i[:, None] + c_j[None, :], 0.0)
-        w -= tl.where(views, v_i[:, None] + v_j[None, :], 0.0)
-        dots += tl.sum(w * s, 1)
-        w = w * r_j[None, :]
-        columns = tl.load(x + j[:, None] * d + k[None, :], there[:, None] & (k[None, :] < d), 0.0)
-        if x.dtype.element_ty == tl.bfloat16:
-            rounded = w.to(tl.bfloat16)
-            total = _product(rounded, columns, total, EXACT, WIDE)
-            if EXACT:
-                rest = (w - rounded.to(tl.float32)).to(tl.bfloat16)
-                total = _product(rest, columns, total, EXACT, WIDE)
-        else:  # Weights have not the range of float16; its numbers are numbers of tf32.
-            total = _product(w, columns.to(tl.float32), total, EXACT, WIDE)
-    inside = mine[:, None] & (k[None, :] < d)
-    if NORMALIZE:
-        own = tl.load(x + i[:, None] * d + k[None, :], inside, 0.0).to(tl.float32)
-        total -= (tau * dots * r_i)[:, None] * own
-    tl.store(out + row[:, None] * d + k[None, :], total * r_i[:, None], inside)
-    if tl.program_id(1) == 0:
-        tl.store(along + row, dots, mine)
+        in_views = _within(j, views_i, views_end_i)
+        in_class = _within(j, class_i, end_i) & (in_views == 0)
+        if not WITH_ITSELF:
+            in_views = in_views & (i[:, None] != j[None, :])
+        of_class += tl.sum(tl.where(in_class, s, 0.0), 1)
+        of_views += tl.sum(tl.where(in_views, s, 0.0), 1)
+    n_class, n_views = _numbers(class_i, end_i, views_i, views_end_i, WITH_ITSELF)
+    c_i, v_i = _weights(n_class, n_views, totals, PAIRS, TOGETHER)
+    # The denominator of an anchor without pairs may be an empty sum.
+    of_class = tl.where(n_class > 0, n_class * logs - of_class, 0.0)
+    of_views = tl.where(n_views > 0, n_views * logs - of_views, 0.0)
+    costs += tl.program_id(0) * 2
+    tl.store(costs, tl.sum(tl.where(mine, c_i * of_class, 0.0)))
+    tl.store(costs + 1, tl.sum(tl.where(mine, v_i * of_views, 0.0)))

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from uncollapse.losses._engine.arguments import precise_dtype
+from uncollapse.losses._engine.arguments import UNLABELLED, precise_dtype
 from uncollapse.losses._engine.batch import Checked
 from uncollapse.losses._engine.checks import Facts, defer
-from uncollapse.losses._engine.definition import Definition, Positives, Scope
+from uncollapse.losses._engine.definition import Definition, Scope
 from uncollapse.losses._engine.grouping import group
 from uncollapse.losses._engine.result import ClassSums, Evaluated, Lacking
 
@@ -67,17 +67,16 @@ def lay_plain(checked: Checked, *, scaled: bool = True) -> Plain:
     samples, processes = checked.samples, checked.processes
     # Kernels read memory as it lies.
     labels, instances = samples.labels.contiguous(), samples.instances.contiguous()
-    columns, scales = samples.embeddings.detach().contiguous(), None if scaled else checked.scales
+    columns = samples.embeddings.detach().contiguous()
     if scaled:
         columns = columns.to(samples.compute_dtype) * checked.scales[:, None]
     if processes is None:
-        return Plain(checked, columns, labels, instances, slice(0, len(columns)), scales)
+        return Plain(checked, columns, labels, instances, slice(0, len(columns)))
     if not samples.instances_given:
         instances = instances + processes.own_rows.start
     ids = processes.gather(torch.stack([labels, instances], dim=1))
     labels, instances = (numbers.contiguous() for numbers in ids.unbind(1))
-    scales = None if scales is None else processes.gather(scales)
-    return Plain(checked, processes.gather(columns), labels, instances, processes.own_rows, scales)
+    return Plain(checked, processes.gather(columns), labels, instances, processes.own_rows)
 
 
 @dataclass(frozen=True)
@@ -88,15 +87,15 @@ class Weighed:
     per_anchor: Tensor  # (T, N), of all its pairs together.
     lacking: Lacking
 
+    def values(self, plain: Plain, costs: Tensor) -> Tensor:
+        """(T,): sum_i w_ti costs_ti, from (T, R) sums of - log p over pairs."""
+        return (self.per_pair * plain.to_columns(costs)).sum(1)
+
     def anchors(self, definition: Definition, scope: Scope) -> Tensor:
         """(N,): a_i, what all pairs of an anchor weigh by the terms of a scope, in units."""
-        chosen = (term.weight / definition.unit if term.scope == scope else 0 for term in definition.terms)
+        unit = definition.unit
+        chosen = (term.weight / unit if term.scope == scope else 0 for term in definition.terms)
         return _weighted(self.per_anchor.unbind(), chosen)
-
-    def pairs(self, definition: Definition, kind: Positives) -> Tensor:
-        """(N,): what each of an anchor's pairs of a kind weighs in the loss."""
-        chosen = (term.weight if kind in term.positives else 0 for term in definition.terms)
-        return _weighted(self.per_pair.unbind(), chosen)
 
 
 def _weighted(parts: Sequence[Tensor], weights: Iterable[float]) -> Tensor:
@@ -112,9 +111,7 @@ def _weighted(parts: Sequence[Tensor], weights: Iterable[float]) -> Tensor:
     return torch.zeros_like(parts[0]) if total is None else total
 
 
-def weigh(
-    definition: Definition, positives: Tensor, labelled: Tensor, dtype: torch.dtype
-) -> Weighed:
+def weigh(definition: Definition, positives: Tensor, labels: Tensor, dtype: torch.dtype) -> Weighed:
     """From (T, N) numbers of positives of each anchor and term.
 
     pairs:    w_i = 1 / sum_k |P(k)|
@@ -127,77 +124,74 @@ def weigh(
     if definition.conventions.reduction == "pairs":
         totals = positives.sum(1)[:, None]
     elif definition.conventions.anchors_without_positives == "zero":
-        everyone = (labelled if only else torch.ones_like(labelled) for only in of_labelled)
-        totals = (
-            positives * torch.stack([anchors.sum() for anchors in everyone])[:, None]
-        )
+        labelled = (labels != UNLABELLED).sum()
+        anchors = [
+            labelled if only else torch.full_like(labelled, len(labels)) for only in of_labelled
+        ]
+        totals = positives * torch.stack(anchors)[:, None]
     else:
         totals = positives * having[:, None]
     per_pair = has / totals.clamp(min=1)
-    return Weighed(per_pair, per_pair * positives, Lacking(having, labelled, of_labelled))
+    return Weighed(per_pair, per_pair * positives, Lacking(having, labels, of_labelled))
 
 
-def examine(
-    plain: Plain, definition: Definition, weighed: Weighed, extra: dict[str, Tensor]
-) -> dict[str, float] | None:
+def examine(plain: Plain, facts: Callable[[], Facts]) -> dict[str, float] | None:
     """Refuse the batch where it has to be, or leave that to a later call; the numbers, if seen."""
     checked = plain.checked
     if checked.options.checks == "off" and not checked.is_looked_at:
         return None
-    facts = _facts(plain, definition, weighed, extra)
+    found = facts()
     if not checked.is_looked_at:
-        defer(facts)
+        defer(found)
         return None
-    values = facts.read(facts.numbers)
+    values = found.read(found.numbers)
     if values.get("conflicts"):
         group(plain.labels, plain.instances)  # It says which.
-    facts.judge(values)
+    found.judge(values)
     return values
 
 
-def _facts(
-    plain: Plain, definition: Definition, weighed: Weighed, extra: dict[str, Tensor]
+def facts_of(
+    checked: Checked,
+    definition: Definition,
+    ends: Mapping[str, tuple[Tensor, Tensor]],
+    counts: Mapping[str, Tensor],
+    having: Tensor,
+    rows: int,
 ) -> Facts:
-    """The numbers by which the batch may be refused, as few as can say it."""
-    checked, lacking = plain.checked, weighed.lacking
-    options, samples = checked.options, checked.samples
-    sizes = checked.scales
-    if not options.normalize or checked.processes is not None:
-        sizes = torch.linalg.vector_norm(plain.scaled, dim=1)
-    ranges = {"size": sizes, "label": plain.labels}
-    if samples.instances_given or samples.count < 2:
-        ranges["instance"] = plain.instances
-    numbers = {}
-    for name, values in ranges.items():
-        numbers[f"least {name}"], numbers[f"largest {name}"] = values.aminmax()
-    if definition.conventions.anchors_without_positives == "error":
-        numbers["labelled"] = lacking.labelled.sum()
-    numbers |= extra
-    names = [*numbers, *(f"having {number}" for number in range(len(definition.terms)))]
-    parts = [*(number.view(1) for number in numbers.values()), lacking.having]
-    flat = torch.cat(parts, out=sizes.new_empty(len(names), dtype=precise_dtype(sizes.device)))
-    rows = len(plain.labels)
-    return Facts(tuple(names), flat, definition, options, samples.compute_dtype, rows)
+    """The numbers by which the batch may be refused.
+
+    From the least and the largest of some, counts of others, and (T,) anchors that have a pair.
+    """
+    numbers = dict(counts)
+    for name, (least, largest) in ends.items():
+        numbers |= {f"least {name}": least, f"largest {name}": largest}
+    names = (*numbers, *(f"having {number}" for number in range(len(having))))
+    parts = [*(number.view(1) for number in numbers.values()), having]
+    precise = precise_dtype(having.device)
+    flat = torch.cat(parts, out=torch.empty(len(names), dtype=precise, device=having.device))
+    samples = checked.samples
+    return Facts(names, flat, definition, checked.options, samples.compute_dtype, rows)
+
+
+def needs_instances(checked: Checked) -> bool:
+    """Whether a batch may be of one instance alone."""
+    return checked.samples.instances_given or checked.samples.count < 2
 
 
 def conclude(
     plain: Plain,
     definition: Definition,
-    weighed: Weighed,
-    costs: Tensor,
+    values: Tensor,
+    lacking: Lacking,
     seen: dict[str, float] | None,
 ) -> Evaluated:
-    """The loss, from (T, R) sums of - log p over pairs.
-
-    L = sum_t weight_t sum_i w_ti costs_ti
-    """
-    checked, terms = plain.checked, definition.terms
-    values = (weighed.per_pair * plain.to_columns(costs)).sum(1).unbind()
-    total = _weighted(values, (term.weight for term in terms))
-    shown: list[Tensor | None] = list(values)
-    lacking: Lacking | tuple[int, ...] = weighed.lacking
+    """The loss, from (T,) values of its terms."""
+    total = _weighted(values.unbind(), (term.weight for term in definition.terms))
+    shown: list[Tensor | None] = list(values.unbind())
+    counted: Lacking | tuple[int, ...] = lacking
     if seen is not None:
-        shown = [value if seen[f"having {n}"] else None for n, value in enumerate(values)]
-        lacking = weighed.lacking.counts()
-    sums = plain.class_sums() if checked.options.track else None
-    return Evaluated(total, shown, lacking, checked.backend, sums=sums)
+        shown = [value if seen[f"having {n}"] else None for n, value in enumerate(shown)]
+        counted = lacking.counts()
+    sums = plain.class_sums() if plain.checked.options.track else None
+    return Evaluated(total, shown, counted, plain.checked.backend, sums=sums)

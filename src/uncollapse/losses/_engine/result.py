@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from uncollapse.losses._engine.arguments import DegenerateBatchError
+from uncollapse.losses._engine.arguments import UNLABELLED, DegenerateBatchError
 from uncollapse.losses._engine.batch import Checked
 from uncollapse.losses._engine.definition import Definition
 from uncollapse.losses._engine.grouping import Grouping
@@ -27,12 +27,12 @@ class Lacking:
     """Anchors of each term without a positive, to be counted only if somebody asks."""
 
     having: Tensor  # (T,) how many have one.
-    labelled: Tensor  # (N,) bool.
+    labels: Tensor  # (N,).
     of_labelled: tuple[bool, ...]  # Whether a term's anchors are the labelled ones.
 
     def counts(self) -> tuple[int, ...]:
         """Of each term; waits for the device."""
-        rows, labelled = len(self.labelled), int(self.labelled.sum())
+        rows, labelled = len(self.labels), int((self.labels != UNLABELLED).sum())
         anchors = (labelled if only else rows for only in self.of_labelled)
         return tuple(n - int(h) for n, h in zip(anchors, self.having.tolist(), strict=True))
 
@@ -68,6 +68,7 @@ def lacking(
     """A batch without pairs as nothing, with a gradient of zeros; raised where that is an error."""
     if checked.options.degenerate == "error":
         raise lacks
-    count, zero = len(definition.terms), checked.scales.new_zeros(())
+    count, samples = len(definition.terms), checked.samples
+    zero = samples.embeddings.new_zeros((), dtype=samples.compute_dtype)
     nothing = Evaluated(zero, [None] * count, (0,) * count, checked.backend, lacks)
     return Computed(nothing, gradient, zero if checked.options.learned else None)

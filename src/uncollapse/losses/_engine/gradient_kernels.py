@@ -1,0 +1,225 @@
+"""The fused backend's Triton kernels of the gradient, which make logits again.
+
+anchors         a_i and a_i / D_i, of all rows
+pair_gradient   what pairs have in it, a block of rows and its classes' columns at a time
+gradient        all else, and of it dL/dx_i, of at most as many dimensions as one program holds
+slopes          of more dimensions: W of a chunk's products, between products by the library
+project         dL/dx_i from these
+"""
+
+# mypy: ignore-errors
+# (Triton compiles these, and reads annotations as they are.)
+import triton
+import triton.language as tl
+
+from uncollapse.losses._engine.kernels import (
+    _in_scope,
+    _logits,
+    _numbers,
+    _product,
+    _ranges,
+    _weights,
+    _within,
+)
+
+_LOG2E, _LN2 = tl.constexpr(1.4426950408889634), tl.constexpr(0.6931471805599453)
+
+
+@triton.jit
+def anchors(
+    ranges, totals, log_d, weights, shares,
+    N, for_class, for_views,
+    WITH_ITSELF: tl.constexpr, PAIRS: tl.constexpr, TOGETHER: tl.constexpr, BM: tl.constexpr,
+):  # fmt: skip
+    """a_i, what all pairs of a row weigh in the loss, and a_i / D_i."""
+    i = tl.program_id(0) * BM + tl.arange(0, BM)
+    there = i < N
+    n_class, n_views = _numbers(*_ranges(ranges, i, there, N), WITH_ITSELF)
+    of_class, of_views = _weights(n_class, n_views, totals, PAIRS, TOGETHER)
+    a = for_class * of_class * n_class + for_views * of_views * n_views
+    tl.store(weights + i, a, there)
+    share = tl.where(a > 0, a * tl.exp(-tl.load(log_d + i, there, 0.0)), 0.0)
+    tl.store(shares + i, share, there)
+
+
+@triton.jit
+def _slopes(s, i, j, a_i, a_j, log_i, log_j, N, COLD: tl.constexpr, WITH_ITSELF: tl.constexpr):
+    """(BM, BN): a_i exp(s_ij - log D_i) + a_j exp(s_ij - log D_j), from s / ln 2.
+
+    Without COLD from a / D in place of a.
+    """
+    s = _in_scope(s, i, j, N, WITH_ITSELF)
+    if COLD:
+        w = a_i[:, None] * tl.exp2(s - log_i[:, None] * (1 / _LN2))
+        return w + a_j[None, :] * tl.exp2(s - log_j[None, :] * (1 / _LN2))
+    return tl.exp2(s) * (a_i[:, None] + a_j[None, :])
+
+
+@triton.jit
+def _pair_slopes(
+    i, j, ranges, totals, for_class, for_views, mine, there, N,
+    WITH_ITSELF: tl.constexpr, PAIRS: tl.constexpr, TOGETHER: tl.constexpr,
+):  # fmt: skip
+    """(BM, BN): w_i + w_j where i, j are a pair."""
+    class_i, end_i, views_i, views_end_i = _ranges(ranges, i, mine, N)
+    n_class, n_views = _numbers(class_i, end_i, views_i, views_end_i, WITH_ITSELF)
+    c_i, v_i = _weights(n_class, n_views, totals, PAIRS, TOGETHER)
+    n_class, n_views = _numbers(*_ranges(ranges, j, there, N), WITH_ITSELF)
+    c_j, v_j = _weights(n_class, n_views, totals, PAIRS, TOGETHER)
+    of_class = for_class * (c_i[:, None] + c_j[None, :])
+    of_views = for_views * (v_i[:, None] + v_j[None, :])
+    in_class = _within(j, class_i, end_i)
+    w = tl.where(in_class, tl.where(_within(j, views_i, views_end_i), of_views, of_class), 0.0)
+    return w if WITH_ITSELF else tl.where(i[:, None] == j[None, :], 0.0, w)
+
+
+@triton.jit
+def _weighted(w, x_j, total, EXACT: tl.constexpr, WIDE: tl.constexpr):
+    """total + w @ x_j, w in operands of the kind of x_j where these have its range."""
+    if x_j.dtype == tl.bfloat16:
+        rounded = w.to(tl.bfloat16)
+        total = _product(rounded, x_j, total, EXACT, WIDE)
+        if EXACT:
+            rest = (w - rounded.to(tl.float32)).to(tl.bfloat16)
+            total = _product(rest, x_j, total, EXACT, WIDE)
+        return total
+    return _product(w, x_j.to(tl.float32), total, EXACT, WIDE)
+
+
+@triton.jit
+def pair_gradient(
+    x, order, own, scales, ranges, totals, out,
+    R, N, d, row, for_class, for_views,
+    SYMMETRIC: tl.constexpr, WITH_ITSELF: tl.constexpr,
+    PAIRS: tl.constexpr, TOGETHER: tl.constexpr, EXACT: tl.constexpr, WIDE: tl.constexpr,
+    BM: tl.constexpr, BN: tl.constexpr, BD: tl.constexpr,
+):  # fmt: skip
+    """Of rows and a part of the dimensions: - sum of (w_i + w_j) r_j x_j over pairs."""
+    at = tl.program_id(0) * BM + tl.arange(0, BM)
+    mine = at < R
+    i = at if SYMMETRIC else tl.load(own + at, mine, N)
+    rows = tl.load(order + i, mine, 0)
+    k = tl.program_id(1) * BD + tl.arange(0, BD)
+    total = tl.zeros((BM, BD), tl.float32)
+    class_i, end_i, _, _ = _ranges(ranges, i, mine, N)
+    for start in range(tl.min(class_i, 0) // BN * BN, tl.max(end_i, 0), BN):
+        j = start + tl.arange(0, BN)
+        there = j < N
+        columns, r_j = tl.load(order + j, there, 0), tl.load(scales + j, there, 0.0)
+        within = there[:, None] & (k[None, :] < d)
+        x_j = tl.load(x + columns[:, None] * d + k[None, :], within, 0.0)
+        w = _pair_slopes(
+            i, j, ranges, totals, for_class, for_views, mine, there, N,
+            WITH_ITSELF, PAIRS, TOGETHER,
+        )  # fmt: skip
+        total = _weighted(-w * r_j[None, :], x_j, total, EXACT, WIDE)
+    inside = mine[:, None] & (k[None, :] < d)
+    tl.store(out + (rows - row)[:, None] * d + k[None, :], total, inside)
+
+
+@triton.jit
+def gradient(
+    x, order, own, scales, ranges, totals, weights, log_d, out, along,
+    R, N, d, row, tau, for_class, for_views,
+    SYMMETRIC: tl.constexpr, COLD: tl.constexpr, NORMALIZE: tl.constexpr,
+    WITH_ITSELF: tl.constexpr, PAIRS: tl.constexpr, TOGETHER: tl.constexpr,
+    EXACT: tl.constexpr, WIDE: tl.constexpr,
+    BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, BD: tl.constexpr,
+):  # fmt: skip
+    """Of each row x_i of at most BD dimensions: dL/dx_i, and y_i . dL/dy_i.
+
+    W_ij = a_i exp(s_ij - log D_i) + a_j exp(s_ij - log D_j) - (w_i + w_j where i, j are a pair)
+    g_i = sum_j W_ij r_j x_j,  dL/dx_i = r_i (g_i - tau (y_i . g_i) y_i),  y_i = r_i x_i
+    """
+    at = tl.program_id(0) * BM + tl.arange(0, BM)
+    mine = at < R
+    i = at if SYMMETRIC else tl.load(own + at, mine, N)
+    rows, r_i = tl.load(order + i, mine, 0), tl.load(scales + i, mine, 0.0)
+    a_i, log_i = tl.load(weights + i, mine, 0.0), tl.load(log_d + i, mine, 0.0)
+    k = tl.arange(0, BD)
+    inside = mine[:, None] & (k[None, :] < d)
+    x_i = tl.load(x + rows[:, None] * d + k[None, :], inside, 0.0)
+    to = out + (rows - row)[:, None] * d + k[None, :]
+    total = tl.load(to, inside, 0.0)
+    for start in range(0, N, BN):
+        j = start + tl.arange(0, BN)
+        there = j < N
+        columns, r_j = tl.load(order + j, there, 0), tl.load(scales + j, there, 0.0)
+        a_j, log_j = tl.load(weights + j, there, 0.0), tl.load(log_d + j, there, 0.0)
+        within = there[:, None] & (k[None, :] < d)
+        x_j = tl.load(x + columns[:, None] * d + k[None, :], within, 0.0)
+        if BK < BD:  # What float32 takes for both operands at once is more than registers hold.
+            s = _logits(x, rows, columns, scales, r_i, j, mine, there, d, BM, BN, BK, EXACT, WIDE)
+        else:
+            s = _product(x_i, tl.trans(x_j), tl.zeros((BM, BN), tl.float32), EXACT, WIDE)
+            s = s * (r_i * _LOG2E)[:, None] * r_j[None, :]
+        w = _slopes(s, i, j, a_i, a_j, log_i, log_j, N, COLD, WITH_ITSELF)
+        total = _weighted(w * r_j[None, :], x_j, total, EXACT, WIDE)
+    if BK < BD:
+        x_i = tl.load(x + rows[:, None] * d + k[None, :], inside, 0.0)
+    y_i = x_i.to(tl.float32) * r_i[:, None]
+    dots = tl.sum(total * y_i, 1)
+    if NORMALIZE:
+        total -= (tau * dots)[:, None] * y_i
+    tl.store(to, total * r_i[:, None], inside)
+    tl.store(along + at, dots, mine)
+
+
+@triton.jit
+def slopes(
+    products, place, scales, ranges, totals, weights, log_d, entries, rest,
+    first, left, height, width, N, for_class, for_views,
+    COLD: tl.constexpr, WITH_ITSELF: tl.constexpr,
+    PAIRS: tl.constexpr, TOGETHER: tl.constexpr, SPLIT: tl.constexpr,
+    BM: tl.constexpr, BN: tl.constexpr,
+):  # fmt: skip
+    """r_i W_ij r_j as operands from products x_i . x_j, rows of x from `first`, others from `left`.
+
+    With SPLIT, what was rounded is a second operand, `rest`.
+    """
+    down = tl.program_id(0) * BM + tl.arange(0, BM)
+    across = tl.program_id(1) * BN + tl.arange(0, BN)
+    mine, there = down < height, across < width
+    i = tl.load(place + first + down, mine, N)
+    j = tl.load(place + left + across, there, N)
+    r_i, r_j = tl.load(scales + i, mine, 0.0), tl.load(scales + j, there, 0.0)
+    a_i, log_i = tl.load(weights + i, mine, 0.0), tl.load(log_d + i, mine, 0.0)
+    a_j, log_j = tl.load(weights + j, there, 0.0), tl.load(log_d + j, there, 0.0)
+    at = down[:, None].to(tl.int64) * width + across[None, :]
+    inside = mine[:, None] & there[None, :]
+    s = tl.load(products + at, inside, 0.0) * (r_i * _LOG2E)[:, None] * r_j[None, :]
+    w = _slopes(s, i, j, a_i, a_j, log_i, log_j, N, COLD, WITH_ITSELF)
+    w -= _pair_slopes(
+        i, j, ranges, totals, for_class, for_views, mine, there, N, WITH_ITSELF, PAIRS, TOGETHER
+    )
+    w = w * r_i[:, None] * r_j[None, :]
+    rounded = w.to(entries.dtype.element_ty)
+    tl.store(entries + at, rounded, inside)
+    if SPLIT:
+        tl.store(rest + at, (w - rounded.to(tl.float32)).to(entries.dtype.element_ty), inside)
+
+
+@triton.jit
+def project(
+    x, place, scales, out, along, R, d, row, tau,
+    NORMALIZE: tl.constexpr, BM: tl.constexpr, BK: tl.constexpr,
+):  # fmt: skip
+    """dL/dx_i and y_i . dL/dy_i as in `gradient`, in place of r_i g_i of rows of x from `row`."""
+    at = tl.program_id(0) * BM + tl.arange(0, BM)
+    mine = at < R
+    rows = (row + at).to(tl.int64)
+    r_i = tl.load(scales + tl.load(place + rows, mine, 0), mine, 0.0)
+    dots = tl.zeros((BM,), tl.float32)
+    for start in range(0, d, BK):
+        k = start + tl.arange(0, BK)
+        inside = mine[:, None] & (k[None, :] < d)
+        x_i = tl.load(x + rows[:, None] * d + k[None, :], inside, 0.0).to(tl.float32)
+        dots += tl.sum(tl.load(out + (rows - row)[:, None] * d + k[None, :], inside, 0.0) * x_i, 1)
+    tl.store(along + at, dots, mine)
+    for start in range(0, d if NORMALIZE else 0, BK):
+        k = start + tl.arange(0, BK)
+        inside = mine[:, None] & (k[None, :] < d)
+        x_i = tl.load(x + rows[:, None] * d + k[None, :], inside, 0.0).to(tl.float32)
+        to = out + (rows - row)[:, None] * d + k[None, :]
+        total = tl.load(to, inside, 0.0) - (tau * dots * r_i * r_i)[:, None] * x_i
+        tl.store(to, total, inside)

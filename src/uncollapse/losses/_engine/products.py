@@ -1,0 +1,52 @@
+"""Products of operands as they are, accumulated in float32: half precision by the tensor cores.
+
+Where a device has no such product they are made of the same numbers in float32, which is the same
+sum. Products of float32 are as torch is told to make them (`torch.set_float32_matmul_precision`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from uncollapse.losses._engine.arguments import Precision
+
+# Since torch 2.8.
+_ACCUMULATES = hasattr(torch.ops.aten.mm, "dtype")
+
+
+def has_half_products(rows: Tensor) -> bool:
+    """Whether products of these rows are made of half precision, and accumulated in float32."""
+    return rows.is_cuda and rows.dtype in (torch.bfloat16, torch.float16) and _ACCUMULATES
+
+
+def product(left: Tensor, right: Tensor) -> Tensor:
+    """left @ right of one dtype, in at least float32."""
+    if has_half_products(left):
+        return torch.mm(left, right, out_dtype=torch.float32)
+    wide = torch.promote_types(left.dtype, torch.float32)
+    return left.to(wide) @ right.to(wide)
+
+
+def operands(weights: Tensor, dtype: torch.dtype, precision: Precision) -> tuple[Tensor, ...]:
+    """Weights as operands beside rows of a dtype; "exact", what was rounded is a second one.
+
+    Weights have not the range of float16, so that they stay as they are beside it.
+    """
+    if dtype != torch.bfloat16:
+        return (weights,)
+    rounded = weights.to(dtype)
+    return (rounded, weights.sub_(rounded).to(dtype)) if precision == "exact" else (rounded,)
+
+
+def beside(rows: Tensor, weights: Sequence[Tensor]) -> Tensor:
+    """Rows in the dtype of the weights that they are to be multiplied by."""
+    return rows.to(weights[0].dtype)
+
+
+def add_products(total: Tensor, weights: Sequence[Tensor], rows: Tensor) -> None:
+    """total += w @ rows, w in one or two operands."""
+    for part in weights:
+        total.add_(product(part, rows))
