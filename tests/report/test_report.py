@@ -195,8 +195,8 @@ def test_the_level_of_the_intervals_is_that_of_the_inputs(pilot, tmp_path):
     (tmp_path / "p.json").write_text(json.dumps(pilot | {"statistics": {"level": 0.9}}))
     for name in ("m.json", "p.json"):
         text = Text(build_report([tmp_path / name]).to_html()).text
-        assert "90 % interval" in text
-        assert "95 %" not in text
+        assert "90% interval" in text
+        assert "95%" not in text
     both = Text(build_report([tmp_path / "m.json", tmp_path / "p.json"], "ja").to_html()).text
     assert "90%信頼区間" in both
 

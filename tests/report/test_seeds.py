@@ -51,7 +51,7 @@ def test_seeds_of_two_settings_are_before_and_after(seeds):
     assert [mark.name for mark in report.marks] == [case.name for case in cases]
     html = report.to_html()
     assert "0, 1, 2" in html
-    assert "runs that differ in their seed" in html
+    assert "runs that differ only in their seed" in html
     assert len(report.to_dict()["cases"][0]["runs"]) == 3
 
 

@@ -89,7 +89,7 @@ def test_the_trade_is_drawn_and_listed_the_best_first(result):
 def test_a_free_layer_is_set_against_the_layer_of_the_start(result):
     (table,) = transfer_section(result, Language("en")).tables
     assert table.rows[0][1] == "projector to layer before the head"
-    assert table.rows[0][2:4] == ["60.5 %", "80.5 %"]
+    assert table.rows[0][2:4] == ["60.5%", "80.5%"]
     assert [row[1] for row in table.rows[2:]] == ["layer before the head"] * 2
 
 

@@ -49,7 +49,7 @@ def result():
 @pytest.mark.parametrize(
     ("language", "headline", "remedy"),
     [
-        ("en", "rows-0.1 is the first that breaks this setting", "more rows: predicted variance"),
+        ("en", "rows-0.1 is the first to break this setting", "more rows: predicted variance"),
         ("ja", "最初に破綻するのは「rows-0.1」", "行を増やしてください"),
     ],
 )

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from uncollapse.cli._console import bar, print_json, tell
+from uncollapse.cli._console import bar, hanging, print_json, tell
 from uncollapse.cli._options import Fields, Keywords
 from uncollapse.cli._setting import FromZero, Json, Language, OptionalOutput, Output, rows_of
 from uncollapse.errors import InputError, shown
@@ -95,7 +95,7 @@ def report_command(
         print_json("written", answer | {"megabytes": round(size, 3)})
     else:
         # Where the report itself goes to stdout, what is said of it must not.
-        tell(f"{verdict}: {report.headline}", err=is_stream(file))
+        tell(hanging(f"{verdict}: {report.headline}"), err=is_stream(file))
         tell(f"report in {shown(file)} ({size:.1f} MB)", err=is_stream(file))
 
 

@@ -101,8 +101,9 @@ class Looks(records.Part):
         source: The table's file.
         rows: Rows that it has.
         near: Pairs of one class with the largest cosines.
-        doubted: Rows whose neighbours are mostly of another class.
-        lost: Rows that have lost most of the neighbours that the reference has.
+        doubted: Rows whose neighbours suggest another class.
+        lost: Rows that have lost neighbours that the reference has.
+        all_doubted, all_lost: How many of them there are.
         thumbnails: Small pictures as data addresses.
     """
 
@@ -111,6 +112,8 @@ class Looks(records.Part):
     near: tuple[Look, ...]
     doubted: tuple[Look, ...]
     lost: tuple[Look, ...]
+    all_doubted: int
+    all_lost: int
     thumbnails: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:

@@ -34,7 +34,8 @@ def read_looks(path: Path, folders: Sequence[Path]) -> Looks:
         InputError: It is damaged.
     """
     table = _RowsOfTable.read(path)
-    near, doubted, lost = table.near(), table.doubted(), table.least_kept()
+    near, all_doubted, all_lost = table.near(), table.doubted(), table.least_kept()
+    doubted, lost = all_doubted[:MOST_PAIRS], all_lost[:MOST_PAIRS]
     first = [*(row for pair in near for row in pair), *doubted, *lost]
     places, thumbnails = small_pictures(table.file, first, path.parent, *folders)
 
@@ -48,6 +49,8 @@ def read_looks(path: Path, folders: Sequence[Path]) -> Looks:
         near=tuple(look(a, 1 - float(table.distance[a]), table.name[b], b) for a, b in near),
         doubted=tuple(look(row, float(table.doubt[row]), table.suggested[row]) for row in doubted),
         lost=tuple(look(row, float(table.lost[row]), "") for row in lost),
+        all_doubted=len(all_doubted),
+        all_lost=len(all_lost),
         thumbnails=thumbnails,
     )
 
@@ -99,11 +102,11 @@ class _RowsOfTable:
     def doubted(self) -> list[int]:
         """Rows whose neighbours suggest another class, the most doubtful first."""
         other = np.array(self.suggested) != np.array(self.label)
-        return _least(np.where(other, -self.doubt, np.nan))[:MOST_PAIRS]
+        return _least(np.where(other, -self.doubt, np.nan))
 
     def least_kept(self) -> list[int]:
         """Rows that lost neighbours which the reference has, those that lost most first."""
-        return _least(np.where(self.lost > 0, -self.lost, np.nan))[:MOST_PAIRS]
+        return _least(np.where(self.lost > 0, -self.lost, np.nan))
 
 
 def _names(path: Path) -> set[str]:

@@ -127,12 +127,14 @@ def looks_section(report: Content, words: Language) -> Section | None:
         return None
     paragraphs, tables = [], []
     if looks.doubted:
-        paragraphs.append(words.say("intro.doubted", count=len(looks.doubted)))
+        paragraphs.append(
+            words.say("intro.doubted", all=looks.all_doubted, count=len(looks.doubted))
+        )
         columns = "class row_a suggested doubt:share"
         found = _table_of(looks, looks.doubted, columns, "doubted-labels", words)
         tables.append(replace(found, caption=words.say("column.doubted")))
     if looks.lost:
-        paragraphs.append(words.say("intro.lost", count=len(looks.lost)))
+        paragraphs.append(words.say("intro.lost", all=looks.all_lost, count=len(looks.lost)))
         found = _table_of(looks, looks.lost, "class row_a lost:share", "lost-rows", words)
         tables.append(replace(found, caption=words.say("column.lost-rows")))
     return Section("looks", paragraphs, tables=tables, folded=True)
