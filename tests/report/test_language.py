@@ -197,7 +197,7 @@ def test_numbers(value, shown):
 def test_shares_points_and_durations():
     english, japanese = language("en"), language("ja")
     gain = Interval(0.117, 0.06, 0.17)
-    assert english.points(gain) == "+11.7 points (95 % interval +6.0 to +17.0 points)"
+    assert english.points(gain) == "+11.7 points (95% interval +6.0 to +17.0 points)"
     assert japanese.points(gain) == "+11.7ポイント（95%信頼区間 +6.0～+17.0ポイント）"
     assert english.percent(0.0042) == "0.42%"
     assert english.duration(150) == "2.5 minutes"

@@ -81,6 +81,10 @@ class SpokenNumbers(string.Formatter):
         """A difference of shares in percentage points, with its interval where it has one."""
         return self._with_interval(value, "format.points", self._signed)
 
+    def points_gained(self, value: Number | None) -> str:
+        """A rise in percentage points with its interval; only what lies below zero has a sign."""
+        return self._with_interval(value, "format.points", self._percentage)
+
     def points_lost(self, value: Number | None) -> str:
         """A fall in percentage points with its interval, without signs."""
         low, high = _ends(value) or (None, None)
