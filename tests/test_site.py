@@ -81,6 +81,16 @@ def test_every_picture_says_what_it_shows_and_stands_in_the_gallery():
             assert f"docs/figures/{Path(target).stem}.py" in gallery
 
 
+TASKS = "measure retention probes stores report training-loops pilot simulate theory networks loss"
+
+
+def test_every_task_says_what_it_costs_before_its_first_section():
+    for name in [*TASKS.split(), "training"]:
+        page = (ROOT / "docs" / f"{name}.md").read_text("utf-8")
+        head = page.split("\n## ")[0]
+        assert re.search(r"^> \| cost \| rows \| time \| memory \|$", head, re.MULTILINE), name
+
+
 # What is wider than its place: there a table, a line of code or a formula is cut off.
 WIDE = """
     const parts = 'pre, pre > code, .md-typeset__scrollwrap, math';

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from uncollapse import Columns, ReportOptions, build_report, measure_files
 from uncollapse.cli import app, main
+from uncollapse.errors import InputError
 from uncollapse.statistics import difference
 from uncollapse.tables import ReferenceFiles
 
@@ -31,6 +32,15 @@ def test_every_format_and_a_second_time(runs, tmp_path, form, ending):
         assert str(target) in answer.output.replace("\n", "")
     assert target.stat().st_size > 500
     assert [path.name for path in target.parent.iterdir()] == [target.name]
+
+
+def test_the_ending_of_the_file_says_the_format(runs, tmp_path):
+    for name, begins in (("a.md", "---"), ("a.json", "{"), ("a.html", "<!DOCTYPE"), ("a", "<!")):
+        assert invoke(runs[0] / "probe.json", "-o", tmp_path / name).exit_code == 0
+        assert (tmp_path / name).read_text("utf-8").startswith(begins)
+    answer = invoke(runs[0] / "probe.json", "-o", tmp_path / "a.pdf")
+    assert isinstance(answer.exception, InputError)
+    assert not (tmp_path / "a.pdf").exists()
 
 
 def test_json_says_what_is_decided_and_where_it_is(runs, tmp_path):

@@ -18,6 +18,7 @@ from uncollapse.storage import check_output, is_stream, write_text
 from uncollapse.tables import Query
 
 ENDINGS = {"html": ".html", "json": ".json", "markdown": ".md"}
+Format = Literal["html", "json", "markdown"]
 SAMPLE = Annotated[int, typer.Option(min=10, max=5000)]
 USE = ("intended_use", "deployed_layer", "approver")
 READING = Fields(
@@ -33,7 +34,8 @@ class WrittenOptions:
 
     Attributes:
         output: File to write; an earlier report is replaced. [default: report.html, .json or .md]
-        format_: A page, the record for an audit, or a model-card section.
+        format_: A page, the record for an audit, or a model-card section. [default: by the ending
+            of --output, else html]
         calibration: Calibration of runs like these (`uncollapse calibrate`): what is advised is
             then for a network like those.
         force: Write over a file that is no report.
@@ -41,7 +43,7 @@ class WrittenOptions:
 
     output: OptionalOutput = None
     language: Language = "en"
-    format_: Literal["html", "json", "markdown"] = "html"
+    format_: Format | None = None
     reading: Annotated[Keywords, READING]
     calibration: Path | None = None
     force: bool = False
@@ -72,7 +74,8 @@ def report_command(
     from uncollapse.report import build_report
 
     sources = [*(paths or []), *rows_of((), query)] if query.sql else rows_of(paths, query)
-    file = given.output or Path(f"report{ENDINGS[given.format_]}")
+    form = _format(given)
+    file = given.output or Path(f"report{ENDINGS[form]}")
     if given.calibration is not None:
         Calibration.read(given.calibration, "write it with uncollapse calibrate")
         sources = [given.calibration, *sources]
@@ -87,7 +90,7 @@ def report_command(
         )
         update(0, None, stage="writing")
         make = {"html": report.to_html, "json": report.to_json, "markdown": report.to_markdown}
-        text = make[given.format_]()
+        text = make[form]()
     write_text(file, text.rstrip() + "\n")
     size, verdict = len(text.encode()) / 1e6, report.decision.verdict
     if given.as_json:
@@ -97,6 +100,19 @@ def report_command(
         # Where the report itself goes to stdout, what is said of it must not.
         tell(hanging(f"{verdict}: {report.headline}"), err=is_stream(file))
         tell(f"report in {shown(file)} ({size:.1f} MB)", err=is_stream(file))
+
+
+def _format(given: WrittenOptions) -> Format:
+    """What is written: as asked, else by the ending of the file, else a page."""
+    ending = "" if given.output is None else given.output.suffix.lower()
+    if given.format_ is None and ending == ".pdf":
+        raise InputError(
+            "a file *.html, *.json or *.md for the report",
+            f"{given.output}",
+            "write the page as *.html and print it from a browser: it fits A4",
+        )
+    named: dict[str, Format] = {".json": "json", ".md": "markdown"}
+    return given.format_ or named.get(ending, "html")
 
 
 def _check_target(target: Path, paths: list[Path], force: bool) -> None:

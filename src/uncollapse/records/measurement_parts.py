@@ -109,7 +109,8 @@ class Conditions(Part):
         None  # rows that are exact copies of others; None: not looked for
     )
     joined_by: Literal["position"] | None = None  # how rows of labels and embeddings were paired
-    columns: Mapping[str, str] = field(default_factory=dict)  # read from files, by their role
+    # Read from files, by their role: the same rows from elsewhere are the same measurement.
+    columns: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
         """One key per field; only a stream has blocks, and it has no seed."""

@@ -18,6 +18,9 @@ from uncollapse.report.numbers import SpokenNumbers
 
 Code = Literal["en", "ja"]
 
+# Keys of a configuration whose values are a few names, which have words.
+_NAMED = ("loss.reference", "views.augmentation")
+_NUMBER = re.compile(r"-?\d+(\.\d+)?(e[+-]?\d+)?")
 # What a slot of an English text holds, see `recorded.ja.toml`.
 _SLOTS = {"num": r"-?(?:\d[\d.,]*(?:e[+-]?\d+)?|inf)", "any": ".+?"}
 
@@ -122,8 +125,9 @@ class Language(SpokenNumbers):
         for text in texts:
             key, _, values = text.partition(" ")
             before, arrow, after = values.partition(" -> ")
-            change = {"name": key, "before": before, "after": after}
-            said.append(self.say("decision.from-to", **change) if arrow else self.trial_name(text))
+            ends = {"before": self.chosen(key, before), "after": self.chosen(key, after)}
+            change = self.say("decision.from-to", name=key, **ends)
+            said.append(change if arrow else self.trial_name(text))
         return self.listed(said)
 
     def key(self, name: str) -> str:
@@ -188,9 +192,17 @@ class Language(SpokenNumbers):
             return self.listed([self.value(part) for part in given])
         return f"{given:g}".replace("-", "−") if isinstance(given, float) else str(given)
 
+    def chosen(self, key: str, given: object) -> str:
+        """The value of a key; in words where it is one of a few names, or a number as text."""
+        if not isinstance(given, str):
+            return self.value(given)
+        if key in _NAMED:
+            return self.word("values", given)
+        return self.value(float(given)) if _NUMBER.fullmatch(given) else given
+
     def change(self, change: SettingChange) -> str:
         """A key with its values before and after."""
-        before, after = self.value(change.before), self.value(change.after)
+        before, after = (self.chosen(change.key, end) for end in (change.before, change.after))
         return self.say("decision.from-to", name=change.key, before=before, after=after)
 
 
