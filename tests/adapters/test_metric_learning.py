@@ -47,6 +47,23 @@ def test_at_alpha_0_it_is_their_loss_with_their_parts(name):
     torch.testing.assert_close(ours, theirs)
 
 
+def test_another_embedding_of_the_batch_is_compared_as_theirs_is():
+    """A momentum encoder's: row i is no pair of row i where the labels are the same object."""
+    other = ROWS + 0.1
+    for given in (LABELS, LABELS.clone()):
+        ours, theirs = (
+            value_and_gradient(loss, LABELS, None, other, given) for loss in (OURS, THEIRS)
+        )
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_words_and_one_hot_rows_are_refused_with_what_to_write():
+    with pytest.raises(InputError, match=r"list of other things; number them.*numpy.unique"):
+        OURS(ROWS, ["ant"] * 24)
+    with pytest.raises(InputError, match=r"labels.argmax\(dim=1\) of one-hot rows"):
+        OURS(ROWS, torch.nn.functional.one_hot(LABELS))
+
+
 REDUCERS = {
     "mean": reducers.MeanReducer(),
     "sum": reducers.SumReducer(),

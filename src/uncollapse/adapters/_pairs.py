@@ -33,7 +33,8 @@ def pairs_of_classes(
 ) -> Pairs:
     """The pairs of a miner, or all of them; other views of the anchor's instance are no positives.
 
-    `ref_labels` of None says that the candidates are the anchors themselves.
+    `ref_labels` of None says that the candidates are the anchors themselves. The labels themselves
+    say that candidate i is another embedding of anchor i, which is no pair of it, as in theirs.
     """
     own = ref_labels is None
     others = labels if ref_labels is None else ref_labels
@@ -52,7 +53,7 @@ def pairs_of_classes(
         assert others is not None
         positives = labels[:, None] == others
         compared = torch.ones_like(positives)
-        if own:
+        if own or others is labels:
             compared.fill_diagonal_(False)
     if labels is not None:
         positives = positives & (labels >= 0)[:, None]
@@ -81,16 +82,22 @@ def column(labels: Any, device: torch.device) -> Tensor | None:
     """Labels as a column of whole numbers; -100, which cross-entropy ignores, is -1."""
     if labels is None:
         return None
-    found = torch.as_tensor(labels).to(device)
+    expected = "labels as whole numbers, one for each row"
+    try:
+        found = torch.as_tensor(labels).to(device)
+    except (TypeError, ValueError, RuntimeError) as error:
+        remedy = "number them, for example by numpy.unique(labels, return_inverse=True)[1]"
+        raise InputError(expected, f"a {type(labels).__name__} of other things", remedy) from error
     if found.ndim == 2 and found.shape[1] == 1:
         found = found.squeeze(1)
     if found.is_floating_point() and bool((found == found.round()).all()):
         found = found.long()
     if found.is_floating_point() or found.is_complex() or found.ndim != 1:
+        cast = "labels.argmax(dim=1) of one-hot rows" if found.ndim == 2 else "labels.long()"
         raise InputError(
-            "labels as whole numbers, one for each row",
+            expected,
             f"{found.dtype} of shape {tuple(found.shape)}",
-            "give the class number of each row, as in labels.long()",
+            f"give the class number of each row, as in {cast}",
         )
     found = torch.where(found == -100, -1, found.long())
     if found.numel() and int(found.min()) < -1:

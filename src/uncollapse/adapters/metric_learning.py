@@ -152,11 +152,13 @@ class PMLSupCLLoss(BaseMetricLossFunction):
     ) -> Any:
         """The loss, as theirs: (N, d) embeddings and (N,) labels, pairs or triplets of a miner.
 
-        `ref_emb` (M, d) and `ref_labels` are what the embeddings are compared with; `reference` is
-        what `keep` keeps.
+        `ref_emb` (M, d) and `ref_labels` are what they are compared with; where the latter
+        are the labels themselves, row i is no pair of row i. `reference` is what `keep` keeps.
         """
         self.reset_stats()
-        labels, ref_labels = (column(given, embeddings.device) for given in (labels, ref_labels))
+        of_one_batch = ref_labels is labels
+        labels = column(labels, embeddings.device)
+        ref_labels = labels if of_one_batch else column(ref_labels, embeddings.device)
         whole = indices_tuple is None and ref_emb is None and not self._by_anchor
         if whole:
             losses = self._whole(embeddings, labels, reference)
