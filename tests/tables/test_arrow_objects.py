@@ -1,5 +1,6 @@
 """What hands out Arrow is read as a file of it is, without a copy where that is possible."""
 
+import datasets
 import duckdb
 import numpy as np
 import pandas as pd
@@ -107,6 +108,14 @@ def test_numbers_of_arrow_are_not_copied(rows, table):
 def test_a_missing_label_is_missing_whoever_holds_it(rows, labels, found):
     with pytest.raises(InputError, match=found):
         measure(rows, labels)
+
+
+def test_what_is_no_table_yet_is_told_how_to_become_one(rows):
+    frame = pl.DataFrame({"z": rows, "label": LABELS})
+    for given in (frame.lazy(), datasets.Dataset.from_dict({"z": rows, "label": LABELS})):
+        with pytest.raises(InputError, match=rf"a {type(given).__name__} of .*; hand over what"):
+            measure(given, "label")
+    assert measure(frame.lazy().collect(), "label") == measure(rows, LABELS)
 
 
 def test_lists_of_several_lengths_are_refused(rows):

@@ -19,7 +19,10 @@ from uncollapse.records import Margins, Measurement, Prediction
 from uncollapse.tables import Columns, ReferenceFiles, is_table
 
 _APART = "give the embeddings and the labels apart, without columns"
-_NAMED = "name them: columns=Columns(label=..., instance=..., group=..., fine=..., slices=...)"
+_NAMED = (
+    "name them: columns=Columns(label=..., instance=..., group=..., fine=..., slices=...); or give "
+    "the vectors as an array too, as by to_numpy()"
+)
 
 
 def measure(
