@@ -89,11 +89,12 @@ def stacked(arrays: Sequence[NDArray[Any]]) -> NDArray[Any]:
 def as_matrix(embeddings: Any) -> tuple[NDArray[Any], str, int]:
     """Embeddings (N, d), or (N, p, d) for p views of each instance, as (N p, d); type and p."""
     array, name = to_numpy(embeddings)
-    if array.dtype == object and array.ndim == 0:
-        given = type(embeddings)
+    given = type(embeddings)
+    library = given.__module__.partition(".")[0]
+    if array.dtype == object and library not in ("builtins", "numpy", "pandas"):
         raise InputError(
             "an array of embeddings, or a table",
-            f"a {given.__name__} of {given.__module__.partition('.')[0]}",
+            f"a {given.__name__} of {library}",
             "hand over what it holds, as by collect(), to_table(), to_arrow() or "
             "with_format('arrow')[:]",
         )
