@@ -14,6 +14,8 @@ import pytest
 from command_line import call
 from uncollapse.metrics import load_state
 from uncollapse.records import (
+    BenchmarkResult,
+    BenchmarkRun,
     Calibration,
     Comparison,
     EpochLine,
@@ -24,6 +26,7 @@ from uncollapse.records import (
     ProbeResult,
     RunRecord,
     SimulationRecord,
+    StressResult,
     TrialFile,
     WatchedMeasurement,
 )
@@ -50,6 +53,9 @@ FILES = {
     "pilot/pilot.json": PilotResult,
     "pilot/keep.json": PilotResult,
     "pilot/free.json": PilotResult,
+    "stress.json": StressResult,
+    "benchmark.json": BenchmarkResult,
+    "benchmark_run.json": BenchmarkRun,
     "watched.json": WatchedMeasurement,
 }
 # The pilot adds the seed, which the name of the file's folder says.

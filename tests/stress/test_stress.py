@@ -6,6 +6,7 @@ from math import sqrt
 from pathlib import Path
 from statistics import variance
 
+import numpy as np
 import pytest
 
 from command_line import call
@@ -222,3 +223,32 @@ def test_bad_input_is_one_sentence_before_anything_runs(words, said, tmp_path, m
     assert said in answer.stderr
     assert len(answer.stderr.strip().splitlines()) == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_a_shift_trains_on_one_value_and_is_held_against_the_clean_run_on_the_same_rows(tmp_path):
+    # Two sites with the same classes and finer kinds; on site b the first number means nothing.
+    rng, n = np.random.default_rng(0), 480
+    label, kind, site = np.arange(n) % 2, np.arange(n) // 2 % 2, np.repeat(["a", "b"], n // 2)
+    x = 0.3 * rng.standard_normal((n, 6)).astype(np.float32)
+    x[:, 0] += np.where(site == "a", 2.0 * label, 0)
+    x[:, 1] += np.where(site == "b", 2.0 * label, 0)
+    x[:, 2] += kind
+    named = {"y": label.astype(str), "kind": kind.astype(str), "site": site}
+    np.savez(tmp_path / "x.npz", x=x, **named)
+    data = {"source": "arrays", "path": "x.npz", "inputs": "x", "kind": "vector", "label": "y"}
+    data |= {"fine": ["kind"], "slices": ["site"]}
+    encoder = {"kind": "mlp", "widths": [16]}
+    block = BLOCK | {"data": data, "encoder": encoder, "epochs": 5}
+    block |= {"optimiser": {"learning_rate": 0.2}}
+    asked = {"options": StressOptions(shift="site", seeds=2), "runner": in_turn}
+    result = stress(parse_config(block), tmp_path / "test", base=tmp_path, **asked)
+    assert [d.name for d in result.doses] == ["clean", "shift-site-a", "shift-site-b"]
+    for dose in result.doses[1:]:
+        # Trained on one site alone it is no better than chance on the other; with both it is.
+        before = dose.training_label.estimate - dose.training_change.estimate
+        assert before > 0.9, dose.name
+        assert dose.training_label.estimate < 0.75, dose.name
+        assert (dose.state, dose.test) == ("breaks", dose.name)
+        assert len(dose.runs) == 2
+        assert dose.rows < result.dose("clean").rows
+    assert result.first.startswith("shift-site-")

@@ -10,7 +10,7 @@ from uncollapse.benchmark.gathered import gathered
 from uncollapse.benchmark.ranks import agreement, tabled
 from uncollapse.benchmark.run import BenchmarkOptions, check_there, run_benchmark
 from uncollapse.benchmark.specs import DataSetSpec, MethodSpec, built_in, found
-from uncollapse.benchmark.table import TITLES, dial_shares, markdown
+from uncollapse.benchmark.table import TITLES, cells, changes, dial_shares, markdown
 from uncollapse.records import BenchmarkResult, BenchmarkTable
 
 __all__ = [
@@ -22,6 +22,8 @@ __all__ = [
     "MethodSpec",
     "agreement",
     "built_in",
+    "cells",
+    "changes",
     "check_there",
     "dial_shares",
     "found",

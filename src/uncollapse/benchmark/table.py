@@ -38,6 +38,8 @@ def markdown(result: BenchmarkResult, details: Sequence[str] = ()) -> str:
     table = tabled(result)
     parts = [f"## {TITLES[name]}\n\n{_leaderboard(table.ranks[name])}" for name in RANKED]
     parts.append(f"## embeddings, clean\n\n{embeddings(result)}")
+    parts.append(f"## finer label, change by damage, points\n\n{changes(result, 'finer')}")
+    parts.append(f"## W, change by damage\n\n{changes(result, 'instance_variance')}")
     phase = "\n".join(_phases(result))
     parts.append(f"## spread or collapse, as theory predicts\n\n{phase}")
     parts += [f"## {TITLES[name]}, every cell\n\n{cells(result, name)}" for name in details]
@@ -100,6 +102,37 @@ def _mean(values: Sequence[float], name: str) -> str:
     found = mean_interval([scale * value for value in values])
     half = "" if found.half_width is None else f" ± {found.half_width:.{digits}f}"
     return f"{found.estimate:.{digits}f}{half}"
+
+
+def changes(result: BenchmarkResult, name: str) -> str:
+    """What each damage does to a number: change from clean, mean over the data sets that have both.
+
+    Deployed embedding; Student's interval with data sets as its units, where there are two or more.
+    """
+    scores = scores_of(result, name)
+    methods = [method for method in _columns(scores) if method != "base"]
+    rows = []
+    for damage in dict.fromkeys(damage for _, damage in scores):
+        row = [damage]
+        for method in methods:
+            found = [
+                fmean(values[method]) - fmean(scores[data_set, "clean"][method])
+                for (data_set, own), values in scores.items()
+                if own == damage and method in values and method in scores[data_set, "clean"]
+            ]
+            row.append(_signed(found, name))
+        if damage != "clean" and not damage.startswith(DIALS):
+            rows.append(row)
+    return _lines(["damage", *map(_title, methods)], rows)
+
+
+def _signed(values: Sequence[float], name: str) -> str:
+    if not values:
+        return ""
+    scale, digits = (100, 1) if name in _SHARES else (1, 2)
+    found = mean_interval([scale * value for value in values])
+    half = "" if found.half_width is None else f" ± {found.half_width:.{digits}f}"
+    return f"{found.estimate:+.{digits}f}{half}"
 
 
 def embeddings(result: BenchmarkResult) -> str:
