@@ -7,7 +7,7 @@
 
 Finished runs are kept, so the command goes on where it was stopped: first one seed of everything,
 then three, then dials of the training, then heavier doses. Writes docs/study/benchmark.json;
---table trains nothing. The whole takes about an hour and a half of one core.
+--table trains nothing. The whole takes about an hour of one core.
 """
 
 from __future__ import annotations

