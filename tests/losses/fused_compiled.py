@@ -16,7 +16,7 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from uncollapse.losses._engine import gradient_kernels, kernels
-from uncollapse.losses._engine.fused import tilings
+from uncollapse.losses._engine.tilings import tilings
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 POINTERS = dict.fromkeys(

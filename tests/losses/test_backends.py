@@ -4,12 +4,15 @@ import math
 
 import pytest
 import torch
+from fused_table import gradient_of, plain_half
 from kernels import Counted
 from test_loss_bad_input import CASES, LABELS, VIEWS
 from test_numerics import LOSSES, batch, relative_error, value_and_gradient
 
 from uncollapse.errors import InputError
-from uncollapse.losses import SupCLLoss, finish_checks, supcl_loss, supcl_terms
+from uncollapse.losses import SupCLLoss, finish_checks, reference_supcl, supcl_loss, supcl_terms
+from uncollapse.losses._engine import batch as batch_module
+from uncollapse.losses._engine import dense as dense_module
 
 DENSE = {"backend": "dense", "checks": "deferred"}
 
@@ -89,6 +92,43 @@ def test_dense_is_exact_down_to_the_smallest_temperatures(name, noise):
         again = value_and_gradient(LOSSES[name], z, labels, **arguments, **DENSE)
         assert torch.equal(dense[0], again[0])
         assert torch.equal(dense[1], again[1])
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("backend", ["dense", "tiled"])
+def test_half_precision_is_multiplied_as_it_is_where_a_device_does(backend, dtype, monkeypatch):
+    """On a CPU products are made of the same numbers in float32, so that is pretended here."""
+    for module in (dense_module, batch_module):
+        monkeypatch.setattr(module, "has_half_products", lambda rows: rows.dtype == dtype)
+    z, labels = batch(dtype=dtype)
+    numbers = torch.arange(len(z))
+    rows = z.flatten(0, 1), *(each.repeat_interleave(2) for each in (labels % 6, numbers))
+    for tau in (0.05, 0.07, 0.1, 0.5):
+        arguments = {"alpha": 0.3, "temperature": tau}
+        plain = gradient_of(lambda x, a=arguments: plain_half(x, *rows[1:], **a), rows[0])
+        exact = gradient_of(
+            lambda x, a=arguments: reference_supcl(x, *rows[1:], **a), rows[0].double()
+        )
+        for precision in ("exact", "fast"):
+            how = arguments | {"backend": backend, "precision": precision, "tile_size": 50}
+            found = gradient_of(lambda x, h=how: supcl_loss(x, *rows[1:], **h), rows[0])
+            for ours, theirs, right in zip(found, plain, exact, strict=True):
+                error = relative_error(ours, right)
+                assert error <= relative_error(theirs, right) + 5e-4, (tau, precision)
+                assert error < (0.006 if ours.ndim else 1e-5), (tau, precision)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_every_loss_is_the_same_of_half_precision_as_it_is(name, monkeypatch):
+    z, labels = batch(dtype=torch.bfloat16)
+    expected = value_and_gradient(LOSSES[name], z, labels, temperature=0.1)
+    for module in (dense_module, batch_module):
+        monkeypatch.setattr(module, "has_half_products", lambda rows: True)
+    for backend in ("dense", "tiled"):
+        how = {"temperature": 0.1, "backend": backend, "tile_size": 50}
+        value, gradient = value_and_gradient(LOSSES[name], z, labels, **how)
+        assert abs(value - expected[0]) < 1e-5
+        assert relative_error(gradient, expected[1]) < 0.003
 
 
 def test_which_backend_it_was_can_be_read():

@@ -14,7 +14,7 @@ import torch.distributed.nn
 from torch.distributed.algorithms.join import Join
 from torch.nn.parallel import DistributedDataParallel
 
-import uncollapse.losses._engine.batch as batch_module
+import uncollapse.losses._engine.processes as processes_module
 from processes import run_in_processes
 from uncollapse.errors import InputError
 from uncollapse.losses import (
@@ -236,14 +236,14 @@ def odd_steps(rank, z):
             messages.append(f"value {loss_of().item():.6f}")
         except InputError as error:
             messages.append(str(error))
-    batch_module._in_join_context.cache_clear()
+    processes_module._in_join_context.cache_clear()
     model = DistributedDataParallel(torch.nn.Linear(4, 2))
     with Join([model]):
         try:
             supcl_loss(model(z), labels, **arguments)
         except InputError as error:
             messages.append(str(error))
-    batch_module._in_join_context.cache_clear()
+    processes_module._in_join_context.cache_clear()
     return messages
 
 
@@ -265,3 +265,55 @@ def test_a_bad_batch_on_one_rank_is_an_error_on_all():
     assert "a process group that this process belongs to" in second[9]
     assert "as many chunks on every process" in chunks == second[10]
     assert "outside of torch's Join context" in join == second[11]
+
+
+def exchanging_step(rank, bounds, backends):
+    """By backend: value, gradient in this rank's rows, and exchanges, of two batches of labels."""
+    names = ("broadcast", "all_reduce", "all_gather_single", "all_gather_into_tensor")
+    calls = []
+
+    def counted(name, function):
+        def call(*arguments, **options):
+            calls.append(name)
+            return function(*arguments, **options)
+
+        return call
+
+    for name in names:
+        if hasattr(dist, name):
+            setattr(dist, name, counted(name, getattr(dist, name)))
+    inputs, labels, instances = whole_batch()
+    mine = slice(bounds[rank], bounds[rank + 1])
+    results = {}
+    for backend in backends:
+        for of_all in (labels, labels.clamp(max=1).abs()):
+            z = inputs[mine].float().requires_grad_()
+            calls.clear()
+            how = {"alpha": 0.4, "temperature": 0.1, "backend": backend, "gather": True}
+            loss = supcl_loss(z, of_all[mine], instances[mine], **how)
+            loss.backward()
+            results[backend, of_all is labels] = loss.item(), z.grad, tuple(calls)
+    return results
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("bounds", [(0, 9, 17), (0, 3, 16, 17)], ids=["two", "three, uneven"])
+def test_exchanges_do_not_depend_on_data(bounds):
+    check_exchanges(bounds, ["dense", "tiled"])
+
+
+def check_exchanges(bounds, backends):
+    """`exchanging_step` of each rank against one process."""
+    inputs, labels, instances = whole_batch()
+    world = len(bounds) - 1
+    for rank, results in enumerate(spawn(exchanging_step, world, bounds, backends)):
+        for backend in backends:
+            assert results[backend, True][2] == results[backend, False][2]
+        for (_, is_first), (value, gradient, _) in results.items():
+            z = inputs.clone().requires_grad_()
+            of_all = labels if is_first else labels.clamp(max=1).abs()
+            expected = supcl_loss(z, of_all, instances, alpha=0.4, temperature=0.1)
+            expected.backward()
+            assert value == pytest.approx(expected.item(), abs=2e-6)
+            mine = z.grad[bounds[rank] : bounds[rank + 1]] * world
+            torch.testing.assert_close(gradient.double(), mine, rtol=1e-4, atol=1e-6)

@@ -62,6 +62,11 @@ def test_it_starts_few_kernels_never_waits_and_saves_what_is_linear(interpreted)
     assert interpreted["others"]["saved"] == [2 * 40 * 32 * 4, 2 * 80 * 32 * 4]
 
 
+@pytest.mark.slow
+def test_it_gathers_from_uneven_processes():
+    assert in_a_process("fused_gather.py", TRITON_INTERPRET="1") == "equal"
+
+
 @pytest.mark.slow  # ptxas, 14 times
 def test_ahead_of_time_there_are_no_spills_and_products_are_the_tensor_cores():
     kernels = in_a_process("fused_compiled.py", "bf16", "fp32")

@@ -12,7 +12,7 @@ from test_loss_bad_input import CASES, LABELS, VIEWS
 from test_loss_definitions import BATCHES, UNEVEN, same, vectors
 
 from uncollapse.errors import InputError
-from uncollapse.losses import reference_supcl, supcl_loss
+from uncollapse.losses import reference_supcl, supcl_loss, supcl_terms
 
 CONVENTIONS = [
     {"self_pairs": self_pairs, "reduction": reduction, "anchors_without_positives": policy}
@@ -82,8 +82,8 @@ MISTAKES = {
 
 @pytest.mark.parametrize("name", MISTAKES)
 def test_a_mistake_in_the_definition_of_the_engine_is_not_the_reference_s(name, monkeypatch):
-    module = importlib.import_module(supcl_loss.__module__)
-    right = module.supcl_definition
+    modules = [importlib.import_module(f.__module__) for f in (reference_supcl, supcl_terms)]
+    right = modules[0].supcl_definition
 
     def wrong(alpha, conventions):
         definition = right(alpha, conventions)
@@ -93,7 +93,8 @@ def test_a_mistake_in_the_definition_of_the_engine_is_not_the_reference_s(name, 
     arguments = {"alpha": 0.3, "temperature": 0.2, "anchors_without_positives": "zero"}
     expected, before = reference_supcl(*batch, **arguments), supcl_loss(*batch, **arguments)
     torch.testing.assert_close(before, expected)
-    monkeypatch.setattr(module, "supcl_definition", wrong)
+    for module in modules:
+        monkeypatch.setattr(module, "supcl_definition", wrong)
     assert torch.equal(reference_supcl(*batch, **arguments), expected)
     assert not torch.isclose(supcl_loss(*batch, **arguments), expected)
 

@@ -12,10 +12,7 @@ from .module import (
     SupCLLoss,
 )
 from .published import (
-    class_conditional_info_nce_loss,
-    l_spread_loss,
     nt_xent_loss,
-    sincere_loss,
     ssem_cifar_loss,
     ssem_imagenet_loss,
     supcon_loss,
@@ -30,13 +27,20 @@ from .spread import (
     ClassSpread,
 )
 from .supcl import (
-    SupCLTerms,
     reference_supcl,
     supcl_loss,
-    supcl_terms,
 )
 from .temperature import (
     LearnableTemperature,
+)
+from .terms import (
+    SupCLTerms,
+    supcl_terms,
+)
+from .within_classes import (
+    class_conditional_info_nce_loss,
+    l_spread_loss,
+    sincere_loss,
 )
 
 __all__ = [

@@ -1,17 +1,30 @@
 """The losses as operators that torch.compile takes whole, without a break in its graph."""
 
 # No future annotations: the operator's schema is read from the types themselves.
-from typing import Any, cast
+from dataclasses import dataclass
+from typing import Any, Optional, cast
 
 import torch
 from torch import Tensor
 
-from uncollapse.losses._engine.arguments import Backend, Checks, Degenerate, Options, Precision
+from uncollapse.losses._engine.arguments import (
+    Backend,
+    Checks,
+    Degenerate,
+    Ids,
+    Options,
+    Precision,
+)
 from uncollapse.losses._engine.beside import ClassWeights, compute_kept
-from uncollapse.losses._engine.objective import compute
+from uncollapse.losses._engine.choice import is_traceable
+from uncollapse.losses._engine.definition import Definition
+from uncollapse.losses._engine.objective import compute, evaluate
+from uncollapse.losses._engine.samples import as_tensor
 from uncollapse.losses.degenerate import warn_of
-from uncollapse.losses.supcl import supcl_definition
+from uncollapse.losses.terms import supcl_definition
 from uncollapse.records import AnchorsWithoutPositives, Conventions, OneClass, Reduction, SelfPairs
+
+_NOT_IN_A_GRAPH = ("gather", "process_group", "track")
 
 
 @torch.library.custom_op("uncollapse::supcl_loss", mutates_args=())
@@ -109,3 +122,65 @@ def retention_operator(
 
 retention_operator.register_fake(_shapes)
 retention_operator.register_autograd(_backward, setup_context=_keep)
+
+
+# What `SupCLLoss` is defined by: the arguments of `supcl_terms` after the batch.
+Settings = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a compiler cannot look into, made before it comes."""
+
+    settings: Settings  # What it was made of; they may have been changed since.
+    definition: Definition
+    options: Options
+
+    @classmethod
+    def of(cls, settings: Settings) -> Optional["Prepared"]:
+        """None where the compiler never comes: alpha follows a schedule, or tau is learned."""
+        alpha, temperature = settings["alpha"], settings["temperature"]
+        if callable(alpha) or not isinstance(temperature, float):
+            return None
+        names = ("self_pairs", "reduction", "anchors_without_positives", "one_class")
+        conventions = Conventions(*(settings[name] for name in names))
+        options = Options(**{k: v for k, v in settings.items() if k not in ("alpha", *names)})
+        return cls(settings, supcl_definition(alpha, conventions), options)
+
+
+def in_a_graph(
+    embeddings: Tensor,
+    labels: Ids | None,
+    instances: Ids | None,
+    reference: Tensor | None,
+    settings: Settings,
+    keep: float,
+    prepared: Prepared | None,
+) -> Tensor:
+    """`SupCLLoss` where it is compiled: operations seen through, or operators of ours."""
+    labels = None if labels is None else as_tensor("labels", labels)
+    instances = None if instances is None else as_tensor("instances", instances)
+    with_gradient = torch.is_grad_enabled() and embeddings.requires_grad
+    is_as_made = prepared is not None and prepared.settings == settings
+    if (
+        prepared is not None
+        and is_as_made
+        and is_traceable(embeddings, prepared.definition, prepared.options)
+    ):
+        loss = evaluate(embeddings, labels, instances, prepared.definition, prepared.options).loss
+    else:
+        others = {k: v for k, v in settings.items() if k not in _NOT_IN_A_GRAPH}
+        batch = embeddings, labels, instances
+        loss, _ = supcl_operator(*batch, **others, with_gradient=with_gradient)
+    if keep and reference is not None and labels is not None:
+        kept = retention_operator(
+            embeddings,
+            reference,
+            labels,
+            instances,
+            settings["reduction"],
+            settings["degenerate"],
+            with_gradient,
+        )
+        loss = loss + keep * kept[0]
+    return loss

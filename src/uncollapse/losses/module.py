@@ -18,17 +18,13 @@ from uncollapse.losses._engine.arguments import (
     Ids,
     Options,
     Precision,
-    as_tensor,
     check_number,
 )
-from uncollapse.losses._engine.choice import is_traceable
-from uncollapse.losses._engine.definition import Definition
-from uncollapse.losses._engine.objective import evaluate
-from uncollapse.losses.compiled import retention_operator, supcl_operator
+from uncollapse.losses.compiled import Prepared, Settings, in_a_graph
 from uncollapse.losses.degenerate import warn_of
 from uncollapse.losses.retention import retention_terms
-from uncollapse.losses.supcl import SupCLTerms, supcl_definition, supcl_terms
 from uncollapse.losses.temperature import LearnableTemperature, checked_bounds
+from uncollapse.losses.terms import SupCLTerms, supcl_terms
 from uncollapse.records import AnchorsWithoutPositives, Conventions, OneClass, Reduction, SelfPairs
 
 # Those after the batch; the last five say how the loss is computed, not which it is.
@@ -149,7 +145,7 @@ class SupCLLoss(nn.Module):
         self.last = None
         self.degenerate_batches = 0
         self._warned: set[str] = set()
-        self._prepared = self._prepare()
+        self._prepared = Prepared.of(self._settings())
 
     def forward(
         self,
@@ -168,8 +164,9 @@ class SupCLLoss(nn.Module):
             )
         fixed = isinstance(self.temperature, float) and not callable(self.alpha)
         if torch.compiler.is_compiling() and fixed and not (self.gather or self.track):
-            return self._compiled(embeddings, labels, instances, reference)
-        arguments = {name: getattr(self, name) for name in _ARGUMENTS}
+            batch = (embeddings, labels, instances)
+            return in_a_graph(*batch, reference, self._settings(), self.keep, self._prepared)
+        arguments = self._settings()
         arguments |= {"alpha": self.alpha_now, "temperature": self.temperature_now()}
         if self.training and torch.is_grad_enabled() and embeddings.requires_grad:
             self.step += 1
@@ -246,81 +243,9 @@ class SupCLLoss(nn.Module):
             self._warned.add(part)
             warn_of(lacks, part=part, stacklevel=4)
 
-    def _compiled(
-        self,
-        embeddings: Tensor,
-        labels: Ids | None,
-        instances: Ids | None,
-        reference: Tensor | None,
-    ) -> Tensor:
-        labels = None if labels is None else as_tensor("labels", labels)
-        instances = None if instances is None else as_tensor("instances", instances)
-        with_gradient = torch.is_grad_enabled() and embeddings.requires_grad
-        loss: Tensor
-        prepared = self._prepared
-        is_as_made = prepared is not None and prepared[0] == self._given()
-        if (
-            prepared is not None
-            and is_as_made
-            and is_traceable(embeddings, prepared[1], prepared[2])
-        ):
-            loss = evaluate(embeddings, labels, instances, prepared[1], prepared[2]).loss
-        else:
-            loss = supcl_operator(
-                embeddings,
-                labels,
-                instances,
-                self.alpha,
-                self.temperature,
-                self.self_pairs,
-                self.reduction,
-                self.anchors_without_positives,
-                self.one_class,
-                self.degenerate,
-                self.normalize,
-                self.tile_size,
-                self.backend,
-                self.checks,
-                self.precision,
-                with_gradient,
-            )[0]
-        if self.keep and reference is not None and labels is not None:
-            kept = retention_operator(
-                embeddings,
-                reference,
-                labels,
-                instances,
-                self.reduction,
-                self.degenerate,
-                with_gradient,
-            )
-            loss = loss + self.keep * kept[0]
-        return loss
-
-    def _given(self) -> tuple[object, ...]:
-        """What a compiled loss is defined by; it may have been changed since."""
-        return tuple(getattr(self, name) for name in _ARGUMENTS)
-
-    def _prepare(self) -> tuple[tuple[object, ...], Definition, Options] | None:
-        """What a compiler cannot look into, made before it comes; None where it never does."""
-        if callable(self.alpha) or not isinstance(self.temperature, float):
-            return None
-        conventions = Conventions(
-            self.self_pairs, self.reduction, self.anchors_without_positives, self.one_class
-        )
-        options = Options(
-            self.temperature,
-            self.normalize,
-            self.gather,
-            self.process_group,
-            self.tile_size,
-            self.degenerate,
-            track=self.track,
-            backend=self.backend,
-            checks=self.checks,
-            precision=self.precision,
-        )
-        return self._given(), supcl_definition(self.alpha, conventions), options
+    def _settings(self) -> Settings:
+        """What the loss is defined by, as it is now."""
+        return {name: getattr(self, name) for name in _ARGUMENTS}
 
     def extra_repr(self) -> str:
         """The arguments that define the loss."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 import torch.distributed as dist
 from torch import Tensor
@@ -16,16 +14,13 @@ from uncollapse.losses._engine.arguments import (
     Ids,
     Options,
     Precision,
-    check_number,
-    read_samples,
     read_temperature,
 )
-from uncollapse.losses._engine.definition import Definition, Scope, Term
-from uncollapse.losses._engine.objective import evaluate, not_compiled
-from uncollapse.losses._engine.result import Lacking
+from uncollapse.losses._engine.definition import Term
+from uncollapse.losses._engine.objective import not_compiled
+from uncollapse.losses._engine.samples import read_samples
 from uncollapse.losses.degenerate import warn_of
-from uncollapse.losses.retention import RetentionTerms
-from uncollapse.losses.spread import ClassSpread, Tracked
+from uncollapse.losses.terms import supcl_definition, supcl_terms
 from uncollapse.records import AnchorsWithoutPositives, Conventions, OneClass, Reduction, SelfPairs
 
 
@@ -102,37 +97,6 @@ def reference_supcl(
     return (1 - alpha) * L_sup + alpha * L_self
 
 
-def supcl_definition(alpha: float, conventions: Conventions) -> Definition:
-    """The two terms of the loss, and what a batch must have for them."""
-    alpha = check_number("alpha", alpha, 0.0, 1.0)
-    scope: Scope = "all" if conventions.self_pairs == "include" else "others"
-    supervised = Term(
-        name="supervised",
-        weight=1 - alpha,
-        positives=("class",),
-        scope=scope,
-        labelled_anchors=True,
-        missing=(
-            "two instances of one class in the batch, because alpha < 1",
-            "no positive pair of the supervised term",
-            "give labels and a class-balanced batch, or alpha=1",
-        ),
-    )
-    self_supervised = Term(
-        name="self-supervised",
-        weight=alpha,
-        positives=("views",),
-        scope=scope,
-        missing=(
-            "two views of one instance in the batch, because alpha > 0",
-            "no positive pair of the self-supervised term",
-            "give embeddings (b, p, d) with p > 1 or instance numbers, or alpha=0",
-        ),
-    )
-    remedy = "give alpha=1, or one_class='allow' if it is meant" if alpha < 1 else None
-    return Definition((supervised, self_supervised), conventions, remedy)
-
-
 @not_compiled
 def supcl_loss(
     embeddings: Tensor,
@@ -167,7 +131,7 @@ def supcl_loss(
 
     Args:
         embeddings: (N, d), or (b, p, d) for p views of b instances; float16, bfloat16, float32 or
-            float64. Half precision is computed in float32.
+            float64. Half precision is multiplied as it is, and accumulated in float32.
         labels: (N,) or (b,), integers from 0; -1 for unlabelled: such a sample is in every
             denominator and in L_self, but of no class. None if all are unlabelled. Tensor, array or
             list; also (N, 1), and floats that are whole numbers. -100, which torch's cross-entropy
@@ -195,11 +159,11 @@ def supcl_loss(
         process_group: The processes to gather from; None for all.
         tile_size: Largest side of a tile; None for a choice by batch size and device.
         backend: How it is computed, the same number by each: "dense" by the whole matrix of
-            logits, "tiled" by tiles of it, "auto" by which of them suits device and batch
-            (docs/loss.md); `SupCLTerms.backend` says which it was.
+            logits, "tiled" by tiles of it, "fused" by Triton kernels, "auto" by which of them suits
+            device and batch (docs/loss.md); `SupCLTerms.backend` says which it was.
         checks: When the values of a batch are looked at, for which the host waits: "now",
             "deferred" to a later call, or "off"; None is "now" on a CPU and "deferred" elsewhere.
-        precision: What products are made of: "exact" or "fast" (docs/loss.md); tiles are exact.
+        precision: What products are made of: "exact" or "fast" (docs/loss.md).
 
     Returns:
         Scalar in nats; float32, or float64 for float64 embeddings.
@@ -222,159 +186,25 @@ def supcl_loss(
         Lee et al., "A Theoretical Framework for Preventing Class Collapse in Supervised
         Contrastive Learning", AISTATS 2025 (arXiv 2503.08203), equations of L_sup and L_self.
     """
-    conventions = Conventions(self_pairs, reduction, anchors_without_positives, one_class)
-    definition = supcl_definition(alpha, conventions)
-    tau, learned = read_temperature(temperature)
-    options = Options(
-        tau,
-        normalize,
-        gather,
-        process_group,
-        tile_size,
-        degenerate,
-        learned is not None,
+    terms = supcl_terms(
+        embeddings,
+        labels,
+        instances,
+        alpha=alpha,
+        temperature=temperature,
+        self_pairs=self_pairs,
+        reduction=reduction,
+        anchors_without_positives=anchors_without_positives,
+        one_class=one_class,
+        degenerate=degenerate,
+        normalize=normalize,
+        gather=gather,
+        process_group=process_group,
+        tile_size=tile_size,
         backend=backend,
         checks=checks,
         precision=precision,
     )
-    evaluated = evaluate(embeddings, labels, instances, definition, options, learned)
-    if evaluated.lacks is not None:
-        warn_of(evaluated.lacks)
-    return evaluated.loss
-
-
-@dataclass(frozen=True)
-class SupCLTerms:
-    """The loss and what it is made of.
-
-    Attributes:
-        loss: Scalar, (1 - alpha) supervised + alpha self_supervised, in nats; has the gradient.
-        supervised: Scalar without gradient; None if the batch has no such pair.
-        self_supervised: Scalar without gradient; None if the batch has no such pair.
-        lacking: What the two numbers below come from, where they are not counted yet.
-        supervised_anchors_without_positives: Labelled samples whose class has no other instance in
-            the batch. Unlabelled samples are no anchors of this term and never counted.
-        self_supervised_anchors_without_positives: Samples without another view in the batch.
-        kept: Of `SupCLLoss` with keep > 0: 1 - retention, which is in the loss times keep, and the
-            classes that it is a mean of. None without keep.
-        alpha, temperature: What this batch was weighed with.
-        tracked: With track, the sums behind `spread`.
-        backend: Which one computed them.
-        degenerate: What the batch lacks, where it counts as 0 (degenerate="zero"); its terms are
-            then None and its counts 0. None for every other batch.
-
-    Examples:
-        >>> import torch
-        >>> rows, labels = torch.eye(4).reshape(4, 1, 4).repeat(1, 2, 1), torch.tensor([0, 0, 1, 1])
-        >>> terms = supcl_terms(rows, labels, alpha=0.5, temperature=1)
-        >>> f"{terms.supervised:.4f} {terms.self_supervised:.4f} {terms.loss:.4f}"
-        '2.1654 1.1654 1.6654'
-        >>> terms.supervised_anchors_without_positives
-        0
-    """
-
-    loss: Tensor
-    supervised: Tensor | None
-    self_supervised: Tensor | None
-    lacking: tuple[int, ...] | Lacking
-    kept: RetentionTerms | None = None
-    degenerate: str | None = None
-    alpha: float | None = None
-    temperature: float | None = None
-    tracked: Tracked | None = None
-    backend: str | None = None
-
-    @property
-    def supervised_anchors_without_positives(self) -> int:
-        """Where nobody has looked at values yet, it waits for the device."""
-        return self._counts[0]
-
-    @property
-    def self_supervised_anchors_without_positives(self) -> int:
-        """Where nobody has looked at values yet, it waits for the device."""
-        return self._counts[1]
-
-    @property
-    def _counts(self) -> tuple[int, ...]:
-        return self.lacking.counts() if isinstance(self.lacking, Lacking) else self.lacking
-
-    @property
-    def spread(self) -> ClassSpread | None:
-        """Variance inside the classes, computed when it is first asked for; None without track."""
-        return None if self.tracked is None else self.tracked.spread
-
-    @property
-    def within_class_variance(self) -> dict[int, float]:
-        """By label, of the classes with two instances in the batch; empty without track."""
-        return {} if self.tracked is None else self.tracked.within_class_variance
-
-
-@not_compiled
-def supcl_terms(
-    embeddings: Tensor,
-    labels: Ids | None,
-    instances: Ids | None = None,
-    *,
-    alpha: float,
-    temperature: float | Tensor,
-    self_pairs: SelfPairs = "exclude",
-    reduction: Reduction = "anchors",
-    anchors_without_positives: AnchorsWithoutPositives = "drop",
-    one_class: OneClass = "error",
-    degenerate: Degenerate = "error",
-    normalize: bool = True,
-    gather: bool = False,
-    track: bool = False,
-    process_group: dist.ProcessGroup | None = None,
-    tile_size: int | None = None,
-    backend: Backend = "auto",
-    checks: Checks | None = None,
-    precision: Precision = "exact",
-) -> SupCLTerms:
-    """`supcl_loss` with its two terms apart, for logging, at no extra cost.
-
-    Arguments and errors are those of `supcl_loss`; with `track` the terms have `spread`, the
-    variance inside each class of the batch, from sums that the loss has anyway.
-
-    Returns:
-        The loss, which has the gradient, its terms and the number of anchors without a positive.
-
-    Examples:
-        >>> import torch
-        >>> views = torch.eye(4).reshape(2, 2, 4)  # two instances with two views each
-        >>> terms = supcl_terms(views, torch.tensor([0, 1]), alpha=1, temperature=0.5)
-        >>> round(terms.self_supervised.item(), 4), terms.supervised is None
-        (1.0986, True)
-        >>> terms.supervised_anchors_without_positives
-        4
-    """
-    conventions = Conventions(self_pairs, reduction, anchors_without_positives, one_class)
-    definition = supcl_definition(alpha, conventions)
-    tau, learned = read_temperature(temperature)
-    options = Options(
-        tau,
-        normalize,
-        gather,
-        process_group,
-        tile_size,
-        degenerate,
-        learned is not None,
-        track,
-        backend,
-        checks,
-        precision,
-    )
-    evaluated = evaluate(embeddings, labels, instances, definition, options, learned)
-    supervised, self_supervised = evaluated.values
-    lacks = None if evaluated.lacks is None else str(evaluated.lacks)
-    return SupCLTerms(
-        evaluated.loss,
-        supervised,
-        self_supervised,
-        evaluated.anchors_without_positives,
-        degenerate=lacks,
-        alpha=float(alpha),
-        temperature=tau,
-        tracked=None if evaluated.sums is None else Tracked(evaluated.sums),
-        backend=evaluated.backend,
-    )
+    if terms.degenerate is not None:
+        warn_of(terms.degenerate)
+    return terms.loss

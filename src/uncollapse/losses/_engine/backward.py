@@ -132,9 +132,9 @@ def _add_products(
     def work(share: int, mine: list[Tile]) -> Tensor:
         total = gradient if share == 0 else torch.zeros_like(gradient)
         for tile, entries in entries_of(mine):
-            total[tile.rows].addmm_(entries, layout.columns[tile.columns])
+            layout.add_columns(total[tile.rows], entries, tile.columns)
             if tile.mirrored:
-                total[tile.columns].addmm_(entries.T, layout.rows[tile.rows])
+                layout.add_rows(total[tile.columns], entries.T, tile.rows)
         return total
 
     for total in share_tiles(layout, tiles, work)[1:]:

@@ -16,16 +16,18 @@ from uncollapse.losses._engine.arguments import (
     DegenerateBatchError,
     Ids,
     Options,
+    precise_dtype,
+)
+from uncollapse.losses._engine.grouping import Grouping, group
+from uncollapse.losses._engine.partition import single_threaded
+from uncollapse.losses._engine.processes import Processes, read_together
+from uncollapse.losses._engine.retained import LEAST, Instances, OwnClass, retained
+from uncollapse.losses._engine.samples import (
     Rows,
     Samples,
-    precise_dtype,
     read_samples,
     row_scales,
 )
-from uncollapse.losses._engine.batch import Processes, read_together
-from uncollapse.losses._engine.grouping import Grouping, group
-from uncollapse.losses._engine.partition import single_threaded
-from uncollapse.losses._engine.retained import LEAST, Instances, OwnClass, retained
 
 ClassWeights = Literal["classes", "anchors", "pairs"]
 _POWERS: dict[ClassWeights, int] = {"classes": 0, "anchors": 1, "pairs": 2}

@@ -16,14 +16,9 @@ import torch
 from torch import Tensor
 
 from uncollapse.errors import InputError
-from uncollapse.losses._engine.arguments import (
-    EMBEDDINGS,
-    Options,
-    check_least,
-    refuse_overflow,
-    smallest_norm,
-)
+from uncollapse.losses._engine.arguments import Options, smallest_norm
 from uncollapse.losses._engine.definition import Definition, refuse_neighbourless, refuse_single
+from uncollapse.losses._engine.samples import EMBEDDINGS, check_least, refuse_overflow
 
 
 @dataclass(frozen=True)

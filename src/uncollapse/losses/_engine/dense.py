@@ -9,7 +9,7 @@ a moment there are 13 bytes for each entry of the matrix, in float32.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, reduce
 
 import torch
@@ -30,25 +30,33 @@ from uncollapse.losses._engine.plain import (
     needs_instances,
     weigh,
 )
+from uncollapse.losses._engine.products import (
+    add_products,
+    beside,
+    has_half_products,
+    operands,
+    product,
+)
 from uncollapse.losses._engine.result import Computed, lacking
 
 
 def evaluate_dense(checked: Checked, definition: Definition, with_gradient: bool) -> Computed:
     """Value and gradient of a batch from its matrix of logits."""
-    plain = lay_plain(checked)
+    plain = _lay_out(checked)
     with_itself = definition.terms[0].scope == "all"
     masks = _masks(plain, with_itself)
-    positives = plain.instances.new_empty(len(definition.terms), len(plain.rows))
+    rows = plain.own.stop - plain.own.start
+    positives = plain.instances.new_empty(len(definition.terms), rows)
     for term, of_term in zip(definition.terms, positives, strict=True):
         masks.count(plain, term, of_term)
-    dtype = plain.columns.dtype
+    dtype = checked.samples.compute_dtype
     weighed = weigh(definition, plain.to_columns(positives), plain.labels, dtype)
     try:
         seen = examine(plain, lambda: _facts(plain, definition, masks, weighed))
     except DegenerateBatchError as lacks:
         nothing = torch.zeros_like(plain.rows) if with_gradient else None
         return lacking(checked, definition, lacks, nothing)
-    logits = plain.rows @ plain.columns.T
+    logits = _logits(plain)
     if not with_itself:
         logits.diagonal(plain.own.start).fill_(_lowest(logits))
     of_loss = _softmax if definition.terms[0].scope != "other classes" else _against_negatives
@@ -57,16 +65,45 @@ def evaluate_dense(checked: Checked, definition: Definition, with_gradient: bool
     evaluated = conclude(plain, definition, values, weighed.lacking, seen)
     if entries is None:
         return Computed(evaluated, None)
-    unit = definition.unit
-    gradient = torch.addmm(entries.new_empty(1), entries, plain.columns, beta=0, alpha=unit)
-    return Computed(evaluated, *pulled_back(plain.rows, gradient, checked.scales, checked))
+    rows = plain.scaled[plain.own]
+    gradient = _gradient(plain, entries, definition.unit)
+    return Computed(evaluated, *pulled_back(rows, gradient, checked.scales, checked))
+
+
+def _lay_out(checked: Checked) -> Plain:
+    """Scaled columns, or where a device multiplies half precision, these as they are."""
+    if not has_half_products(checked.samples.embeddings):
+        return lay_plain(checked, scaled=True)
+    scales = checked.scales
+    if checked.processes is not None:
+        scales = checked.processes.gather(scales)
+    return replace(lay_plain(checked, scaled=False), scales=scales)
+
+
+def _logits(plain: Plain) -> Tensor:
+    """(R, N): s_ij."""
+    logits = product(plain.rows, plain.columns.T)
+    if plain.scales is not None:
+        logits.mul_(plain.scales[plain.own, None]).mul_(plain.scales)
+    return logits
+
+
+def _gradient(plain: Plain, entries: Tensor, unit: float) -> Tensor:
+    """(R, d): that in scaled rows, from (R, N) entries over a unit; these are overwritten."""
+    if plain.scales is None:
+        return torch.addmm(entries.new_empty(1), entries, plain.columns, beta=0, alpha=unit)
+    options = plain.checked.options
+    parts = operands(entries.mul_(plain.scales), plain.columns.dtype, options.precision)
+    gradient = product(parts[0], beside(plain.columns, parts))
+    add_products(gradient, parts[1:], plain.columns)
+    return gradient.mul_(unit)
 
 
 def _facts(plain: Plain, definition: Definition, masks: _Masks, weighed: Weighed) -> Facts:
     checked = plain.checked
     sizes = checked.scales
     if not checked.options.normalize or checked.processes is not None:
-        sizes = torch.linalg.vector_norm(plain.columns, dim=1)
+        sizes = torch.linalg.vector_norm(plain.scaled, dim=1)
     ends = {"size": sizes.aminmax(), "label": plain.labels.aminmax()}
     if needs_instances(checked):
         ends["instance"] = plain.instances.aminmax()

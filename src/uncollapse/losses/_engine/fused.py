@@ -29,48 +29,14 @@ from uncollapse.losses._engine.plain import (
 )
 from uncollapse.losses._engine.products import add_products, beside, product
 from uncollapse.losses._engine.result import Computed, Lacking, lacking
+from uncollapse.losses._engine.tilings import WIDEST, Tiling, tilings
 
 # Groups that rows and columns are cut into for the value, whatever N: a row has a sum for each.
 GROUPS = 32
 # Rows of a chunk, of which (CHUNK, N) products exist at a time.
 CHUNK = 2048
-# Dimensions that a program of the gradient holds.
-WIDEST = 128
 # Logits up to this magnitude need no shift: no exponential overflows, no denominator underflows.
 _UNSHIFTED = 57.0
-
-
-@dataclass(frozen=True)
-class Tiling:
-    """How a kernel is cut and built."""
-
-    shape: dict[str, int]  # BM rows, BN columns, BK or BD dimensions.
-    num_warps: int
-    num_stages: int
-
-
-def tilings(
-    count: int, dimension: int, dtype: torch.dtype, capability: tuple[int, int]
-) -> dict[str, Tiling]:
-    """By kernel, the largest that spill no register, by ptxas for capabilities 8.0 and 9.0."""
-    hopper, single = capability == (9, 0), dtype == torch.float32
-    held = max(16, 2 ** (min(dimension, WIDEST) - 1).bit_length())
-    side, depth = (128, 32 if single else 64) if hopper or not single else (64, 16)
-    # A program for each multiprocessor, where there are rows enough.
-    rows = 128 if hopper and count > 128 * 128 else 64
-    tile = {"BM": rows, "BN": 64, "BK": held, "BD": held}
-    if dtype != torch.bfloat16:
-        tile = {"BM": 64, "BN": 32, "BK": 16, "BD": held}
-    return {
-        "lay_out": Tiling({"BM": 64, "BK": 64}, 4, 1),
-        "row_sums": Tiling({"BM": side, "BN": side, "BK": min(depth, held)}, 8, 3),
-        "denominators": Tiling({"BM": 64, "BN": 64, "BK": min(16, held)}, 4, 2),
-        "anchors": Tiling({"BM": 256}, 4, 1),
-        "pair_gradient": Tiling({"BM": 32, "BN": 32, "BD": held}, 8, 2),
-        "gradient": Tiling(tile, 8, 2),
-        "slopes": Tiling({"BM": 32, "BN": 64}, 4, 1),
-        "project": Tiling({"BM": 32, "BK": 64}, 4, 1),
-    }
 
 
 def evaluate_fused(checked: Checked, definition: Definition, with_gradient: bool) -> Computed:

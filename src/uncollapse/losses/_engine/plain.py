@@ -13,6 +13,7 @@ from uncollapse.losses._engine.batch import Checked
 from uncollapse.losses._engine.checks import Facts, defer
 from uncollapse.losses._engine.definition import Definition, Scope
 from uncollapse.losses._engine.grouping import group
+from uncollapse.losses._engine.processes import Exchange
 from uncollapse.losses._engine.result import ClassSums, Evaluated, Lacking
 
 
@@ -21,11 +22,16 @@ class Plain:
     """The rows of this process against the columns of all, neither sorted nor cut."""
 
     checked: Checked
-    columns: Tensor  # (N, d), so that products of them, times scales, are the logits.
+    exchange: Exchange  # Of the columns.
     labels: Tensor  # (N,) int64, like all below.
     instances: Tensor
     own: slice  # Where the rows stand among the columns.
-    scales: Tensor | None = None  # (N,) of the columns; None where they have them already.
+    scales: Tensor | None = None  # (N,) of the columns, where these do not have them.
+
+    @property
+    def columns(self) -> Tensor:
+        """(N, d), so that products of them, times scales, are the logits."""
+        return self.exchange.rows
 
     @property
     def rows(self) -> Tensor:
@@ -62,8 +68,8 @@ class Plain:
         return ClassSums(of_class, of_instance, grouping, self.checked.options.temperature)
 
 
-def lay_plain(checked: Checked, *, scaled: bool = True) -> Plain:
-    """Scale the batch, unless it is to stay as it is; gather it if it is spread over processes."""
+def lay_plain(checked: Checked, *, scaled: bool) -> Plain:
+    """The batch as it came, or scaled; gathered if it is spread over processes."""
     samples, processes = checked.samples, checked.processes
     # Kernels read memory as it lies.
     labels, instances = samples.labels.contiguous(), samples.instances.contiguous()
@@ -71,12 +77,13 @@ def lay_plain(checked: Checked, *, scaled: bool = True) -> Plain:
     if scaled:
         columns = columns.to(samples.compute_dtype) * checked.scales[:, None]
     if processes is None:
-        return Plain(checked, columns, labels, instances, slice(0, len(columns)))
+        return Plain(checked, Exchange(columns), labels, instances, slice(0, len(columns)))
+    exchange = processes.exchange(columns)  # Comes while classes and masks are made.
     if not samples.instances_given:
         instances = instances + processes.own_rows.start
     ids = processes.gather(torch.stack([labels, instances], dim=1))
     labels, instances = (numbers.contiguous() for numbers in ids.unbind(1))
-    return Plain(checked, processes.gather(columns), labels, instances, processes.own_rows)
+    return Plain(checked, exchange, labels, instances, processes.own_rows)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ sum. Products of float32 are as torch is told to make them (`torch.set_float32_m
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -22,12 +23,14 @@ def has_half_products(rows: Tensor) -> bool:
     return rows.is_cuda and rows.dtype in (torch.bfloat16, torch.float16) and _ACCUMULATES
 
 
-def product(left: Tensor, right: Tensor) -> Tensor:
+def product(left: Tensor, right: Tensor, out: Tensor | None = None) -> Tensor:
     """left @ right of one dtype, in at least float32."""
-    if has_half_products(left):
+    if left.is_cuda and has_half_products(left):  # A test has them made elsewhere.
+        if out is not None:
+            return torch.mm(left, right, out_dtype=torch.float32, out=out)
         return torch.mm(left, right, out_dtype=torch.float32)
     wide = torch.promote_types(left.dtype, torch.float32)
-    return left.to(wide) @ right.to(wide)
+    return torch.mm(left.to(wide), right.to(wide), out=out)
 
 
 def operands(weights: Tensor, dtype: torch.dtype, precision: Precision) -> tuple[Tensor, ...]:
@@ -50,3 +53,27 @@ def add_products(total: Tensor, weights: Sequence[Tensor], rows: Tensor) -> None
     """total += w @ rows, w in one or two operands."""
     for part in weights:
         total.add_(product(part, rows))
+
+
+@dataclass(frozen=True)
+class HalfRows:
+    """Rows (n, d) in half precision as they came, and the scales (n,) that they lack."""
+
+    rows: Tensor
+    scales: Tensor
+    precision: Precision
+
+    def selected(self, index: Tensor) -> HalfRows:
+        """Some of them."""
+        rows, scales = (each.index_select(0, index) for each in (self.rows, self.scales))
+        return HalfRows(rows, scales, self.precision)
+
+    def logits(self, part: slice, others: HalfRows, other: slice, out: Tensor) -> Tensor:
+        """Inner products of some rows with some others."""
+        logits = product(self.rows[part], others.rows[other].T, out)
+        return logits.mul_(self.scales[part, None]).mul_(others.scales[other])
+
+    def add(self, total: Tensor, entries: Tensor, part: slice) -> None:
+        """total += entries @ some rows, scaled."""
+        parts = operands(entries * self.scales[part], self.rows.dtype, self.precision)
+        add_products(total, parts, beside(self.rows[part], parts))

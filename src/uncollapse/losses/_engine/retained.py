@@ -25,7 +25,7 @@ from torch import Tensor
 from torch.linalg import vecdot
 
 from uncollapse.losses._engine.arguments import precise_dtype
-from uncollapse.losses._engine.batch import Processes
+from uncollapse.losses._engine.processes import Processes
 
 LEAST = 4  # instances of a class that has retention
 # Squared length of centred rows, and H over its square, that are rounding.

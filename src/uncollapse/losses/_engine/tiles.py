@@ -12,6 +12,7 @@ from torch import Tensor
 
 from uncollapse.losses._engine.definition import Scope
 from uncollapse.losses._engine.grouping import Grouping
+from uncollapse.losses._engine.products import HalfRows
 
 # Classes up to this size are taken from near the diagonal, all of a tile in one operation.
 NEAR_DIAGONAL = 80
@@ -30,6 +31,21 @@ class Layout:
     tile_size: int  # Largest side of a tile.
     largest_logit: float  # A bound on the magnitude of every logit.
     threads: int  # How many of them may share the tiles.
+    half: tuple[HalfRows, HalfRows] | None = None  # Rows and columns, where a device has products.
+
+    def add_columns(self, total: Tensor, entries: Tensor, part: slice) -> None:
+        """total += entries @ columns[part]."""
+        if self.half is None:
+            total.addmm_(entries, self.columns[part])
+        else:
+            self.half[1].add(total, entries, part)
+
+    def add_rows(self, total: Tensor, entries: Tensor, part: slice) -> None:
+        """total += entries @ rows[part]."""
+        if self.half is None:
+            total.addmm_(entries, self.rows[part])
+        else:
+            self.half[0].add(total, entries, part)
 
     @property
     def is_symmetric(self) -> bool:
@@ -105,6 +121,9 @@ class Tile:
 
     def logits(self, layout: Layout, storage: Tensor) -> Tensor:
         """The tile's logits in `storage`, those out of scope too."""
+        if layout.half is not None:
+            of_rows, of_columns = layout.half
+            return of_rows.logits(self.rows, of_columns, self.columns, self.place(storage))
         rows, columns = layout.rows[self.rows], layout.columns[self.columns]
         return torch.mm(rows, columns.T, out=self.place(storage))
 
