@@ -57,7 +57,15 @@ def test_qdrant(client, rows):
     assert pa.table(store).column_names == ["id", "text", "label"]
 
 
+@pytest.mark.parametrize("read", [from_qdrant, from_lancedb, from_faiss])
+def test_a_path_in_place_of_a_client_is_told_how_to_open_it(read):
+    with pytest.raises(InputError, match=r"found a str; open it: "):
+        read("pets", *([] if read is from_lancedb else ["label"]))
+
+
 def test_what_qdrant_does_not_have_is_said(client):
+    with pytest.raises(InputError, match=r"the collection 'none' of Qdrant; found one, two"):
+        from_qdrant(client, "none")
     with pytest.raises(InputError, match=r"a vector 'sound' in .*; found text, image"):
         from_qdrant(client, "two", vectors=["sound"])
     with pytest.raises(InputError, match=r"at 'tags' in the payload .*; found list"):
@@ -123,5 +131,7 @@ def test_lancedb(rows, tmp_path):
         from_lancedb(store, columns=["vector", "label"], where="part = 'test'"), "label"
     )
     assert found.conditions.samples == 90
+    with pytest.raises(InputError, match=r"a filter of the table 'rows' of LanceDB; found 'nope"):
+        from_lancedb(store, where="nope = 3")
     with pytest.raises(InputError, match="a column 'species' in the table 'rows' of LanceDB"):
         from_lancedb(store, columns=["species"])

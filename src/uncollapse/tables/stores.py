@@ -36,7 +36,8 @@ def from_qdrant(
         batch: Points in a page.
 
     Raises:
-        InputError: No such vector or key, no points, values of several types for a key.
+        InputError: No client, no such collection, vector or key, no points, values of several types
+            for a key.
 
     Examples:
         >>> from qdrant_client import QdrantClient, models
@@ -53,6 +54,10 @@ def from_qdrant(
     import pyarrow as pa
 
     where = f"the collection {collection!r} of Qdrant"
+    _check_client(client, "scroll", "a QdrantClient", 'QdrantClient("http://...") or (path="...")')
+    if not client.collection_exists(collection):
+        there = ", ".join(sorted(each.name for each in client.get_collections().collections))
+        raise InputError(where, there or "no collection", "name one that is there")
     given = client.get_collection(collection).config.params.vectors
     several = list(given) if isinstance(given, Mapping) else []
     named = list(vectors) if vectors is not None else several
@@ -89,6 +94,12 @@ def from_qdrant(
             yield _batch(columns, schema, where)
 
     return Batches(where, schema, batches, client.count(collection, exact=True).count)
+
+
+def _check_client(given: Any, has: str, expected: str, example: str) -> None:
+    """Refuse a path or an address in place of what the store's client opened."""
+    if not hasattr(given, has):
+        raise InputError(expected, f"a {type(given).__name__}", f"open it: {example}")
 
 
 def _pages(
@@ -151,7 +162,7 @@ def from_lancedb(
         batch: Rows in a batch.
 
     Raises:
-        InputError: No such column.
+        InputError: No table, no such column, a filter that LanceDB does not read.
 
     Examples:
         >>> import lancedb  # doctest: +SKIP
@@ -161,6 +172,7 @@ def from_lancedb(
     """
     import pyarrow as pa
 
+    _check_client(table, "count_rows", "a LanceDB table", 'lancedb.connect("...").open_table("...")')
     name = f"the table {table.name!r} of LanceDB"
     there = table.schema.names
     if missing := [column for column in columns or () if column not in there]:
@@ -176,7 +188,12 @@ def from_lancedb(
             yield part.select(wanted)
 
     schema = pa.schema([table.schema.field(column) for column in wanted])
-    return Batches(name, schema, batches, table.count_rows(where))
+    try:
+        rows = table.count_rows(where)
+    except (ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"a filter of {name}", f"{where!r} ({reason})", "correct it") from error
+    return Batches(name, schema, batches, rows)
 
 
 def from_faiss(
@@ -207,6 +224,7 @@ def from_faiss(
     """
     import pyarrow as pa
 
+    _check_client(index, "ntotal", "a FAISS index", 'faiss.read_index("...")')
     name, rows = "the FAISS index", int(index.ntotal)
     inside, ids = _vectors_of(index)
     given = {"label": labels, **({} if ids is None else {"id": ids}), **columns}
