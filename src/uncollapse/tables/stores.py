@@ -172,7 +172,8 @@ def from_lancedb(
     """
     import pyarrow as pa
 
-    _check_client(table, "count_rows", "a LanceDB table", 'lancedb.connect("...").open_table("...")')
+    example = 'lancedb.connect("...").open_table("...")'
+    _check_client(table, "count_rows", "a LanceDB table", example)
     name = f"the table {table.name!r} of LanceDB"
     there = table.schema.names
     if missing := [column for column in columns or () if column not in there]:
