@@ -271,7 +271,7 @@ def embed_command(
     if as_json:
         print_json("embedding", {"output": str(output), "rows": count, "checkpoint": which})
     else:
-        tell(f"{count} rows by {which} in {output}")
+        tell(f"{count} rows in {output} ({which})")
 
 
 def _to_embed(
