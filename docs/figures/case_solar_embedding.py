@@ -39,7 +39,7 @@ def _panel(axis, rows, names, colours, title):
         own = names == name
         axis.scatter(x[own], y[own], 8, color=colour, alpha=0.65, label=name, linewidths=0)
     shares = 100 * values[:2] ** 2 / np.sum(values**2)
-    axis.set_title(f"{title}, {shares[0]:.0f} and {shares[1]:.0f} % of the variance", fontsize=9)
+    axis.set_title(f"{title}, {shares[0]:.0f}% and {shares[1]:.0f}% of the variance", fontsize=9)
     axis.set_aspect("equal", adjustable="datalim")
     axis.grid(alpha=0.25)
     axis.legend(fontsize=8, markerscale=2, loc="upper right")
