@@ -85,7 +85,7 @@ TASKS = "measure retention probes stores report training-loops pilot simulate th
 
 
 def test_every_task_says_what_it_costs_before_its_first_section():
-    for name in [*TASKS.split(), "training"]:
+    for name in [*TASKS.split(), "robustness", "training"]:
         page = (ROOT / "docs" / f"{name}.md").read_text("utf-8")
         head = page.split("\n## ")[0]
         assert re.search(r"^> \| cost \| rows \| time \| memory \|$", head, re.MULTILINE), name
