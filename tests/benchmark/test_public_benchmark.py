@@ -1,5 +1,6 @@
 """The public benchmark: its files, its losses, its ranks, whole runs and resuming."""
 
+import json
 import random
 from pathlib import Path
 
@@ -77,7 +78,7 @@ def test_every_file_of_the_benchmark_is_a_configuration_that_can_be_trained():
     methods = built_in(MethodSpec)
     assert [*methods][:2] == ["base", "cross-entropy"]
     for method in methods.values():
-        check_loss(method.loss)
+        check_loss(method)
     for name, spec in built_in(DataSetSpec).items():
         for method in methods.values():
             chosen = {key: values[0] for key, values in method.choices.items()}
@@ -115,7 +116,29 @@ def test_a_data_set_that_cannot_be_used_is_refused(tmp_path, monkeypatch, name, 
 def test_a_loss_that_there_is_none_of_is_refused(name):
     # NT-Xent takes no labels: its method is supcl with alpha 1. A file imports nothing.
     with pytest.raises(InputError):
-        check_loss(name, {"a": "math:nothing", "b": "nowhere:loss", "c": "math:pi"})
+        check_loss(
+            MethodSpec(title="t", loss=name),
+            {"a": "math:nothing", "b": "nowhere:loss", "c": "math:pi"},
+        )
+
+
+@pytest.mark.parametrize(
+    ("loss", "arguments", "said"),
+    [
+        ("supcon", {"temprature": 0.1}, "did you mean temperature"),
+        ("cross-entropy", {"temperature": 0.1}, "it takes none"),
+        ("supcl", {"alpha": 2.0, "temperature": 0.1}, "loss.alpha"),
+    ],
+)
+def test_arguments_that_a_loss_does_not_take_are_refused_before_anything_runs(
+    loss, arguments, said, tmp_path
+):
+    method = tmp_path / "mine.yaml"
+    method.write_text(json.dumps({"title": "t", "loss": loss, "arguments": arguments}), "utf-8")
+    options = BenchmarkOptions(data_sets=("digits",), methods=(str(method),))
+    with pytest.raises(InputError, match=said):
+        run_benchmark(tmp_path / "runs", options, runner=None)
+    assert not (tmp_path / "runs").exists()
 
 
 def test_a_loss_is_the_library_s_or_one_s_own():
@@ -338,7 +361,12 @@ def test_the_command_lists_and_shows_and_refuses(tmp_path, monkeypatch):
     assert "1797 rows; licence: BSD-3-Clause" in answer.stdout
     assert "not there" in answer.stdout
     assert "arXiv:2004.11362" in answer.stdout
-    for words in (["run", "solar-cells"], ["table"], ["run", "digits", "--method", "supkon"]):
+    for words in (
+        ["run", "solar-cells"],
+        ["table"],
+        ["run", "digits", "--method", "supkon"],
+        ["run", "digits", "--show", "finr"],
+    ):
         answer = call("benchmark", *words)
         assert (answer.returncode, answer.stdout) == (2, "")
         assert answer.stderr.count("\n") == 1

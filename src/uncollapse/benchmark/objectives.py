@@ -87,10 +87,26 @@ def _imported(name: str, place: str) -> Callable[..., Tensor]:
     return loss
 
 
-def check_loss(name: str, own: Mapping[str, str] = _NONE) -> None:
-    """Refuse a loss that there is none of."""
-    if name not in (BASE, SUPCL, CROSS_ENTROPY):
-        loss_named(name, own)
+def check_loss(method: MethodSpec, own: Mapping[str, str] = _NONE) -> None:
+    """Refuse a method whose loss there is not, or does not take its arguments.
+
+    Those of supcl are keys of the training configuration, and cross-entropy and base have none.
+    """
+    given = [*method.arguments, *method.choices]
+    if method.loss == SUPCL:
+        return
+    taken: list[str] = []
+    if method.loss not in (BASE, CROSS_ENTROPY):
+        loss = loss_named(method.loss, own)
+        parameters = signature(loss).parameters
+        if any(one.kind is one.VAR_KEYWORD for one in parameters.values()):
+            return
+        taken = [*parameters][2:]
+    for name in given:
+        if name not in taken:
+            near = nearest(name, taken)
+            remedy = f"did you mean {near}?" if near else f"it takes {', '.join(taken) or 'none'}"
+            raise InputError(f"arguments of the loss {method.loss}", repr(name), remedy)
 
 
 def _arguments(name: str) -> Mapping[str, Any]:

@@ -125,20 +125,26 @@ def _apart(gaps: Sequence[float], confidence: float) -> bool:
     return abs(fmean(gaps)) > half
 
 
+def predicted_of(result: BenchmarkResult) -> dict[tuple[str, str, str], list[float]]:
+    """Variance between instances that theory predicts, by data set, damage and method."""
+    said: dict[tuple[str, str, str], list[float]] = {}
+    for place, variance in enumerate(result.predicted_variance):
+        if variance is not None:
+            key = result.data_set[place], result.damage[place], result.method[place]
+            said.setdefault(key, []).append(variance)
+    return said
+
+
 def phases(result: BenchmarkResult) -> Iterator[PhaseAgreement]:
     """By data set, whether W is spread (`SPREAD` or more) where theory says so; dials left out.
 
     Measured is the mean over seeds at the projector, predicted the mean variance of instances.
     """
-    said: dict[tuple[str, str, str], list[float]] = {}
-    for place, variance in enumerate(result.predicted_variance):
-        damage = result.damage[place]
-        if variance is not None and not damage.startswith(DIALS):
-            key = result.data_set[place], damage, result.method[place]
-            said.setdefault(key, []).append(variance)
     measured = scores_of(result, "instance_variance", ("projector",))
     by: dict[str, list[tuple[str, bool]]] = {}
-    for (data_set, damage, method), variances in said.items():
+    for (data_set, damage, method), variances in predicted_of(result).items():
+        if damage.startswith(DIALS):
+            continue
         wanted, found = fmean(variances), fmean(measured[data_set, damage][method])
         text = f"{method} under {damage}: {found:.2f} for {wanted:.2f}"
         by.setdefault(data_set, []).append((text, (wanted >= SPREAD) == (found >= SPREAD)))

@@ -11,7 +11,7 @@ from typing import Any
 from uncollapse.benchmark.gathered import gathered
 from uncollapse.benchmark.jobs import CLEAN, DOUBT, BenchmarkJob, damaged_data, place_of
 from uncollapse.benchmark.objectives import BASE, check_loss
-from uncollapse.benchmark.specs import Argument, DataSetSpec, MethodSpec, found
+from uncollapse.benchmark.specs import Argument, DataSetSpec, MethodSpec, configuration, found
 from uncollapse.data import data_config, load_data
 from uncollapse.errors import InputError
 from uncollapse.pilot import Outcome, on_processes
@@ -99,8 +99,11 @@ def run_benchmark(
     options = options or BenchmarkOptions()
     methods = {name: spec for name, (spec, _) in found(MethodSpec, options.methods).items()}
     for spec in methods.values():
-        check_loss(spec.loss, options.losses)
+        check_loss(spec, options.losses)
     entries, absent = _entries(options)
+    for entry, spec in product(entries.values(), methods.values()):
+        for arguments in _every(spec):
+            configuration(entry.spec, spec, arguments, 0)
     with locked(output, "benchmark"):
         chosen = _choose(output, entries, methods, options, runner, progress)
         jobs = list(_jobs(output, entries, methods, chosen, options))
@@ -225,10 +228,7 @@ def _choose(
     open_: dict[tuple[str, str], list[dict[str, Argument]]] = {}
     jobs = []
     for (data_set, entry), (method, spec) in product(entries.items(), methods.items()):
-        every = [
-            dict(spec.arguments) | dict(zip(spec.choices, values, strict=True))
-            for values in product(*spec.choices.values())
-        ]
+        every = _every(spec)
         if len(every) == 1:
             chosen[data_set, method] = every[0]
             continue
@@ -246,6 +246,14 @@ def _choose(
             worth = [_worth(next(runs)) for _ in every]
             chosen[key] = every[worth.index(max(worth))]
     return chosen
+
+
+def _every(spec: MethodSpec) -> list[dict[str, Argument]]:
+    """All arguments of which a method leaves the choice open."""
+    return [
+        dict(spec.arguments) | dict(zip(spec.choices, values, strict=True))
+        for values in product(*spec.choices.values())
+    ]
 
 
 def _worth(run: BenchmarkRun) -> float:

@@ -9,6 +9,7 @@ from uncollapse.benchmark.ranks import (
     DIALS,
     RANKED,
     Scores,
+    predicted_of,
     scores_of,
     tabled,
     with_base,
@@ -81,9 +82,11 @@ def _title(name: str) -> str:
 def cells(result: BenchmarkResult, name: str) -> str:
     """A number of every data set, damage and method at the deployed embedding: mean over seeds.
 
-    With the half width of Student's interval where there are two seeds or more.
+    With the half width of Student's interval where there are two seeds or more; W also with what
+    theory predicts, in brackets, where it speaks of a method.
     """
     scores = with_base(scores_of(result, name))
+    said = predicted_of(result) if name == "instance_variance" else {}
     methods, titles = _columns(scores), built_in(DataSetSpec)
     rows = []
     for (data_set, damage), values in scores.items():
@@ -91,7 +94,11 @@ def cells(result: BenchmarkResult, name: str) -> str:
             continue
         known = titles.get(data_set)
         start = [data_set if known is None else known.title, damage]
-        rows.append(start + [_mean(values.get(method, ()), name) for method in methods])
+        for method in methods:
+            wanted = said.get((data_set, damage, method))
+            beside = "" if wanted is None else f" ({fmean(wanted):.2f})"
+            start.append(_mean(values.get(method, ()), name) + beside)
+        rows.append(start)
     return _lines(["data", "damage", *map(_title, methods)], rows)
 
 

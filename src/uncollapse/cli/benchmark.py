@@ -13,7 +13,7 @@ import typer
 from uncollapse.cli._console import need, print_record, runs_shown, tell
 from uncollapse.cli._setting import Json, OptionalOutput, Workers
 from uncollapse.errors import InputError
-from uncollapse.records import BenchmarkResult
+from uncollapse.records import BenchmarkResult, check_words
 
 FOLDER = Path("runs/benchmark")
 
@@ -69,6 +69,10 @@ def benchmark_command(
     Example: `uncollapse benchmark run digits --method supcon --method supcl --seeds 1`
     """
     need("torch and scikit-learn, for the benchmark", "train", "torch", "sklearn")
+    from uncollapse.benchmark import TITLES
+
+    for name in asked.show:
+        check_words("show", name, tuple(TITLES))
     words = tuple(names or ())
     if action == "list":
         _list(words, asked.method, asked.files)
@@ -144,11 +148,8 @@ def _read(path: Path) -> BenchmarkResult:
 
 
 def _show(result: BenchmarkResult, show: tuple[str, ...], *, as_json: bool) -> None:
-    from uncollapse.benchmark import TITLES, markdown, tabled
-    from uncollapse.records import check_words
+    from uncollapse.benchmark import markdown, tabled
 
-    for name in show:
-        check_words("show", name, tuple(TITLES))
     if as_json:
         print_record(tabled(result).to_json())
     else:
