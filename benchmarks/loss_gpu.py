@@ -13,6 +13,7 @@ twice. First each backend is held against the definition in float64 at N = 1024.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import random
 import statistics
 import time
@@ -21,14 +22,15 @@ from collections.abc import Callable
 import torch
 from loss_contenders import dense_supcon, metric_learning
 from torch import Tensor
+from torch.nn.functional import normalize
 
-from uncollapse.losses import finish_checks, reference_supcl, supcl_loss
+from uncollapse.losses import SupCLLoss, finish_checks, reference_supcl, supcl_loss
 
 PEAK = {torch.bfloat16: 989e12, torch.float32: 67e12}  # H100 and H200, dense, without tf32.
 SIZES = [256, 1024, 4096, 8192, 16384, 65536, 262144]
 # Others need many matrices of N x N.
 LARGEST = {"dense, masked": 16384, "compiled": 16384, "pytorch-metric-learning": 16384}
-LARGEST_OURS = {"dense": 32768, "tiled": 65536}
+LARGEST_OURS = {"dense": 32768, "dense, compiled": 32768, "tiled": 65536}
 
 
 def ours(backend: str, precision: str = "exact") -> Callable[[Tensor, Tensor], Tensor]:
@@ -40,7 +42,29 @@ def ours(backend: str, precision: str = "exact") -> Callable[[Tensor, Tensor], T
     return loss
 
 
+def inf_cl(views: Tensor, labels: Tensor) -> Tensor:
+    """Each row against all of the other tower, which is the same rows the other way round."""
+    from inf_cl import cal_flash_loss
+
+    rows = normalize(views.flatten(0, 1), dim=1)
+    return cal_flash_loss(rows, rows.flip(0), scale=10.0, head_dim=128).mean()
+
+
+def siglip_kernel(views: Tensor, labels: Tensor) -> Tensor:
+    """A sigmoid for each pair of rows of two such towers."""
+    from siglip_kernel import fused_siglip_loss
+
+    rows = normalize(views.flatten(0, 1), dim=1)
+    log_inverse, bias = rows.new_tensor(2.3, dtype=torch.float32), rows.new_tensor(-10.0)
+    return fused_siglip_loss(rows, rows.flip(0), log_inverse, bias.float())
+
+
+# Of their own task, measured where they are installed.
+TWO_TOWERS = {"inf_cl": inf_cl, "siglip_kernel": siglip_kernel}
+
+
 def contenders(device: str) -> dict[str, Callable[[Tensor, Tensor], Tensor]]:
+    dense = SupCLLoss(alpha=0.5, temperature=0.1, backend="dense", checks="deferred")
     found = {
         "dense, masked": dense_supcon,
         "pytorch-metric-learning": metric_learning,
@@ -51,8 +75,14 @@ def contenders(device: str) -> dict[str, Callable[[Tensor, Tensor], Tensor]]:
     if device == "cuda":
         found |= {
             "compiled": torch.compile(dense_supcon, dynamic=False),
+            "dense, compiled": torch.compile(dense, dynamic=False, fullgraph=True),
             "fused": ours("fused"),
             "fused, fast": ours("fused", "fast"),
+        }
+        found |= {
+            f"{name} (its own task)": loss
+            for name, loss in TWO_TOWERS.items()
+            if importlib.util.find_spec(name) is not None
         }
     return found
 

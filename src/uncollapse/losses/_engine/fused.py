@@ -80,7 +80,8 @@ class Laid:
         cut = self.cuts[kernel.__name__]
         known = self.given | cut.shape | arguments
         taken = {name: known[name] for name in kernel.arg_names}
-        kernel[grid](**taken, num_warps=cut.num_warps, num_stages=cut.num_stages)
+        with torch.cuda.device_of(self.plain.columns):
+            kernel[grid](**taken, num_warps=cut.num_warps, num_stages=cut.num_stages)
 
     def blocks(self, kernel: str, rows: int) -> int:
         """How many blocks of rows a kernel has."""
@@ -108,9 +109,9 @@ def _lay_out(plain: Plain, definition: Definition) -> Laid:
     """Sort the batch by label and instance, which makes ranges of classes and instances."""
     from uncollapse.losses._engine.kernels import lay_out  # Triton is loaded where it is used.
 
-    x, options = plain.columns, plain.checked.options
-    (count, dimension), device = x.shape, x.device
     labels, order, by_instance = _order(plain)
+    x, options = plain.columns, plain.checked.options  # Rows of other processes came meanwhile.
+    (count, dimension), device = x.shape, x.device
     scales, sizes = torch.empty(2, count, device=device).unbind()
     weights = {kind: term.weight for term in definition.terms for kind in term.positives}
     integers = torch.empty(5, count, dtype=torch.int32, device=device)
