@@ -22,13 +22,12 @@ from uncollapse.losses._engine.checks import Facts
 from uncollapse.losses._engine.definition import Definition, Scope, Term
 from uncollapse.losses._engine.plain import (
     Plain,
-    Weighed,
     conclude,
     examine,
     facts_of,
     lay_plain,
     needs_instances,
-    weigh,
+    weighted,
 )
 from uncollapse.losses._engine.products import (
     add_products,
@@ -37,7 +36,7 @@ from uncollapse.losses._engine.products import (
     operands,
     product,
 )
-from uncollapse.losses._engine.result import Computed, lacking
+from uncollapse.losses._engine.result import Computed, Lacking, lacking
 
 
 def evaluate_dense(checked: Checked, definition: Definition, with_gradient: bool) -> Computed:
@@ -50,7 +49,7 @@ def evaluate_dense(checked: Checked, definition: Definition, with_gradient: bool
     for term, of_term in zip(definition.terms, positives, strict=True):
         masks.count(plain, term, of_term)
     dtype = checked.samples.compute_dtype
-    weighed = weigh(definition, plain.to_columns(positives), plain.labels, dtype)
+    weighed = _weigh(definition, plain.to_columns(positives), plain.labels, dtype)
     try:
         seen = examine(plain, lambda: _facts(plain, definition, masks, weighed))
     except DegenerateBatchError as lacks:
@@ -99,7 +98,7 @@ def _gradient(plain: Plain, entries: Tensor, unit: float) -> Tensor:
     return gradient.mul_(unit)
 
 
-def _facts(plain: Plain, definition: Definition, masks: _Masks, weighed: Weighed) -> Facts:
+def _facts(plain: Plain, definition: Definition, masks: _Masks, weighed: _Weighed) -> Facts:
     checked = plain.checked
     sizes = checked.scales
     if not checked.options.normalize or checked.processes is not None:
@@ -171,12 +170,57 @@ def _masks(plain: Plain, with_itself: bool) -> _Masks:
     return _Masks(labelled, neighbours, views, conflicts)
 
 
+@dataclass(frozen=True)
+class _Weighed:
+    """Weights of each term's anchors in its mean: all pairs of one anchor weigh the same."""
+
+    per_pair: Tensor  # (T, N) in the dtype of the logits, 0 without pairs.
+    per_anchor: Tensor  # (T, N), of all its pairs together.
+    lacking: Lacking
+
+    def values(self, plain: Plain, costs: Tensor) -> Tensor:
+        """(T,): sum_i w_ti costs_ti, from (T, R) sums of - log p over pairs."""
+        return (self.per_pair * plain.to_columns(costs)).sum(1)
+
+    def anchors(self, definition: Definition, scope: Scope) -> Tensor:
+        """(N,): a_i, what all pairs of an anchor weigh by the terms of a scope, in units."""
+        unit = definition.unit
+        chosen = (term.weight / unit if term.scope == scope else 0 for term in definition.terms)
+        return weighted(self.per_anchor.unbind(), chosen)
+
+
+def _weigh(
+    definition: Definition, positives: Tensor, labels: Tensor, dtype: torch.dtype
+) -> _Weighed:
+    """From (T, N) numbers of positives of each anchor and term.
+
+    pairs:    w_i = 1 / sum_k |P(k)|
+    anchors:  w_i = 1 / (A |P(i)|), A the number of anchors with a positive ("drop") or of all
+              anchors ("zero")
+    """
+    has = torch.gt(positives, 0, out=positives.new_empty(positives.shape, dtype=dtype))
+    having = has.sum(1, dtype=positives.dtype)
+    of_labelled = tuple(term.labelled_anchors for term in definition.terms)
+    if definition.conventions.reduction == "pairs":
+        totals = positives.sum(1)[:, None]
+    elif definition.conventions.anchors_without_positives == "zero":
+        labelled = (labels != UNLABELLED).sum()
+        anchors = [
+            labelled if only else torch.full_like(labelled, len(labels)) for only in of_labelled
+        ]
+        totals = positives * torch.stack(anchors)[:, None]
+    else:
+        totals = positives * having[:, None]
+    per_pair = has / totals.clamp(min=1)
+    return _Weighed(per_pair, per_pair * positives, Lacking(having, labels, of_labelled))
+
+
 def _softmax(
     plain: Plain,
     definition: Definition,
     masks: _Masks,
     logits: Tensor,
-    weighed: Weighed,
+    weighed: _Weighed,
     with_gradient: bool,
 ) -> tuple[Tensor, Tensor | None]:
     """(T, R) sums of - log p over pairs, and (R, N) G + G' over the unit of weights."""
@@ -214,7 +258,7 @@ def _against_negatives(
     definition: Definition,
     masks: _Masks,
     logits: Tensor,
-    weighed: Weighed,
+    weighed: _Weighed,
     with_gradient: bool,
 ) -> tuple[Tensor, Tensor | None]:
     """SINCERE: the same of l_ij = log(1 + N_i / exp(s_ij)), N_i the sum over other classes."""

@@ -80,7 +80,7 @@ class Laid:
         cut = self.cuts[kernel.__name__]
         known = self.given | cut.shape | arguments
         taken = {name: known[name] for name in kernel.arg_names}
-        with torch.cuda.device_of(self.plain.columns):
+        with torch.cuda.device_of(self.plain.columns):  # type: ignore[no-untyped-call]
             kernel[grid](**taken, num_warps=cut.num_warps, num_stages=cut.num_stages)
 
     def blocks(self, kernel: str, rows: int) -> int:

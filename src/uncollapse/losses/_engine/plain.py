@@ -1,4 +1,4 @@
-"""A batch in the caller's order, and what each pair weighs in it, without a sort and a wait."""
+"""A batch in the caller's order, without a sort and a wait, and what it is refused for."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from uncollapse.losses._engine.arguments import UNLABELLED, precise_dtype
+from uncollapse.losses._engine.arguments import precise_dtype
 from uncollapse.losses._engine.batch import Checked
 from uncollapse.losses._engine.checks import Facts, defer
-from uncollapse.losses._engine.definition import Definition, Scope
+from uncollapse.losses._engine.definition import Definition
 from uncollapse.losses._engine.grouping import group
 from uncollapse.losses._engine.processes import Exchange
 from uncollapse.losses._engine.result import ClassSums, Evaluated, Lacking
@@ -86,26 +86,7 @@ def lay_plain(checked: Checked, *, scaled: bool) -> Plain:
     return Plain(checked, exchange, labels, instances, processes.own_rows)
 
 
-@dataclass(frozen=True)
-class Weighed:
-    """Weights of each term's anchors in its mean: all pairs of one anchor weigh the same."""
-
-    per_pair: Tensor  # (T, N) in the dtype of the logits, 0 without pairs.
-    per_anchor: Tensor  # (T, N), of all its pairs together.
-    lacking: Lacking
-
-    def values(self, plain: Plain, costs: Tensor) -> Tensor:
-        """(T,): sum_i w_ti costs_ti, from (T, R) sums of - log p over pairs."""
-        return (self.per_pair * plain.to_columns(costs)).sum(1)
-
-    def anchors(self, definition: Definition, scope: Scope) -> Tensor:
-        """(N,): a_i, what all pairs of an anchor weigh by the terms of a scope, in units."""
-        unit = definition.unit
-        chosen = (term.weight / unit if term.scope == scope else 0 for term in definition.terms)
-        return _weighted(self.per_anchor.unbind(), chosen)
-
-
-def _weighted(parts: Sequence[Tensor], weights: Iterable[float]) -> Tensor:
+def weighted(parts: Sequence[Tensor], weights: Iterable[float]) -> Tensor:
     """The sum of those parts that have a weight, times it."""
     total = None
     for part, weight in zip(parts, weights, strict=True):
@@ -116,30 +97,6 @@ def _weighted(parts: Sequence[Tensor], weights: Iterable[float]) -> Tensor:
         else:
             total = part if weight == 1 else part * weight
     return torch.zeros_like(parts[0]) if total is None else total
-
-
-def weigh(definition: Definition, positives: Tensor, labels: Tensor, dtype: torch.dtype) -> Weighed:
-    """From (T, N) numbers of positives of each anchor and term.
-
-    pairs:    w_i = 1 / sum_k |P(k)|
-    anchors:  w_i = 1 / (A |P(i)|), A the number of anchors with a positive ("drop") or of all
-              anchors ("zero")
-    """
-    has = torch.gt(positives, 0, out=positives.new_empty(positives.shape, dtype=dtype))
-    having = has.sum(1, dtype=positives.dtype)
-    of_labelled = tuple(term.labelled_anchors for term in definition.terms)
-    if definition.conventions.reduction == "pairs":
-        totals = positives.sum(1)[:, None]
-    elif definition.conventions.anchors_without_positives == "zero":
-        labelled = (labels != UNLABELLED).sum()
-        anchors = [
-            labelled if only else torch.full_like(labelled, len(labels)) for only in of_labelled
-        ]
-        totals = positives * torch.stack(anchors)[:, None]
-    else:
-        totals = positives * having[:, None]
-    per_pair = has / totals.clamp(min=1)
-    return Weighed(per_pair, per_pair * positives, Lacking(having, labels, of_labelled))
 
 
 def examine(plain: Plain, facts: Callable[[], Facts]) -> dict[str, float] | None:
@@ -194,7 +151,7 @@ def conclude(
     seen: dict[str, float] | None,
 ) -> Evaluated:
     """The loss, from (T,) values of its terms."""
-    total = _weighted(values.unbind(), (term.weight for term in definition.terms))
+    total = weighted(values.unbind(), (term.weight for term in definition.terms))
     shown: list[Tensor | None] = list(values.unbind())
     counted: Lacking | tuple[int, ...] = lacking
     if seen is not None:
