@@ -204,11 +204,9 @@ def _weigh(
     if definition.conventions.reduction == "pairs":
         totals = positives.sum(1)[:, None]
     elif definition.conventions.anchors_without_positives == "zero":
-        labelled = (labels != UNLABELLED).sum()
-        anchors = [
-            labelled if only else torch.full_like(labelled, len(labels)) for only in of_labelled
-        ]
-        totals = positives * torch.stack(anchors)[:, None]
+        labelled, totals = (labels != UNLABELLED).sum(), torch.empty_like(positives)
+        for only, of_term, total in zip(of_labelled, positives, totals, strict=True):
+            torch.mul(of_term, labelled if only else len(labels), out=total)
     else:
         totals = positives * having[:, None]
     per_pair = has / totals.clamp(min=1)
