@@ -76,7 +76,7 @@ def test_an_instance_is_judged_by_its_names_whether_its_embeddings_can_be_used_o
         (([[1.0], [1.0, 2.0]], [0, 1]), "one length"),
         ((np.array([["a", "b"]] * 4), [0, 0, 1, 1]), "real number type"),
         ((np.zeros((0, 3)), []), "shape"),
-        ((np.eye(4), [[0], [0], [1], [1]]), "one entry"),
+        ((np.eye(4), [[0, 1], [0, 1], [1, 0], [1, 0]]), "one entry"),
         ((np.eye(4), None), "labels"),
         ((np.eye(2), [{}, {}]), "one name or number"),
     ],

@@ -286,6 +286,36 @@ def test_lightning_logs_and_does_not_disturb(digits):
         assert torch.equal(a, b)
 
 
+@pytest.mark.parametrize(
+    "given", [lambda y: y[:, None], lambda y: y.tolist(), lambda y: y.numpy(), lambda y: y.float()]
+)
+@of_lightning
+def test_labels_come_as_they_do_to_the_losses(digits, given):
+    from uncollapse.monitor.lightning import CollapseCallback
+
+    def embed(model, batch):
+        return model(batch[0]), given(batch[1])
+
+    callback = CollapseCallback(embed)
+    fit_lightning(digits, False, [callback], max_epochs=1)
+    plain = CollapseCallback()
+    fit_lightning(digits, False, [plain], max_epochs=1)
+    assert callback.measurements == plain.measurements
+    assert callback.retentions == plain.retentions
+
+
+@of_lightning
+@pytest.mark.filterwarnings("ignore:You defined a `validation_step`")
+def test_lightning_says_that_a_run_without_validation_is_not_measured(digits):
+    from uncollapse.monitor.lightning import CollapseCallback
+
+    callback = CollapseCallback(batches=DataLoader(digits, 200))
+    module, trainer = lit(False, callbacks=[callback], max_epochs=1)
+    with pytest.warns(CollapseWarning, match="measured when the trainer validates"):
+        trainer.fit(module, DataLoader(digits, 100))
+    assert callback.measurements == []
+
+
 @of_lightning
 def test_lightning_warns_once_when_collapsed_and_measures_every_other_time(digits):
     from uncollapse.monitor.lightning import CollapseCallback

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import islice
 from typing import Any
 
@@ -116,14 +116,17 @@ def measure_model(
 
 
 def unlabelled_where_ignored(embed: Embed) -> Embed:
-    """The same function, with -1 for labels of -100, which `measure` would refuse."""
+    """The same function, labels (N, 1) as (N,), with -1 for -100, which `measure` would refuse."""
 
     def embed_and_mark(model: Any, batch: Any) -> Any:
         columns = embed(model, batch)
         if not isinstance(columns, tuple) or len(columns) < 2:
             return columns
         labels = columns[1]
+        with suppress(TypeError, ValueError, RuntimeError):  # words, which `measure` takes
+            labels = torch.as_tensor(labels)
         if isinstance(labels, torch.Tensor) and not labels.is_complex():
+            labels = labels.squeeze(1) if labels.ndim == 2 and labels.shape[1] == 1 else labels
             labels = labels.masked_fill(labels == _IGNORED, -1) if labels.is_signed() else labels
         return columns[0], labels, *columns[2:]
 

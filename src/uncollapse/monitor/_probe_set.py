@@ -33,7 +33,15 @@ class ProbeSet:
         def embed_and_take(model: Any, batch: Any) -> Any:
             columns = embed(model, batch)
             if isinstance(columns, tuple) and 2 <= len(columns) <= 3:
-                self._take(*(torch.as_tensor(column).detach().cpu() for column in columns))
+                try:
+                    taken = [torch.as_tensor(column).detach().cpu() for column in columns]
+                except (TypeError, ValueError, RuntimeError) as error:
+                    raise InputError(
+                        "embed to return numbers for labels and instances",
+                        " ".join(str(error).split())[:100],
+                        "number them, for example by numpy.unique(labels, return_inverse=True)[1]",
+                    ) from error
+                self._take(*taken)
             return columns
 
         return embed_and_take

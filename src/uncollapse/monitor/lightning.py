@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
@@ -11,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 from uncollapse.errors import InputError
 from uncollapse.monitor._files import hand_over
 from uncollapse.monitor._measure_model import Embed
+from uncollapse.monitor._numbers import CollapseWarning
 from uncollapse.monitor._probe_set import ProbeSet
 from uncollapse.monitor._stuck import Decode
 from uncollapse.monitor._watch import Watch
+from uncollapse.records import sentence
 
 if TYPE_CHECKING:
     Callback = object
@@ -106,7 +109,11 @@ class CollapseCallback(Watch, Callback):
         self._validations = 0
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-        """Embed the probe set before training, for retention."""
+        """Embed the probe set before training, for retention; say if nothing will be measured."""
+        if not trainer.enable_validation:
+            if trainer.is_global_zero:
+                warnings.warn(sentence("watch.no-validation"), CollapseWarning, stacklevel=2)
+            return
         if self._start is not None or trainer.global_step:
             return
         batches = self.batches if self.batches is not None else trainer.val_dataloaders

@@ -54,6 +54,8 @@ def encode(values: Any, what: str, expected: int) -> Codes:
     `what` is its name in errors, `expected` the number of rows.
     """
     array, type_name = to_numpy(_as_held(values))
+    if array.shape == (expected, 1):  # a column
+        array = array[:, 0]
     if array.ndim != 1 or len(array) != expected:
         raise InputError(
             f"{what} with one entry for each of the {expected} rows",
