@@ -3,6 +3,7 @@
 import json
 import sqlite3
 import struct
+import time
 
 import pytest
 import torch
@@ -48,8 +49,13 @@ def _records(folder):
 
 def in_wandb(folder, name):
     """The values of a metric, and the names of the artifacts that were logged."""
-    values, artifacts = [], []
-    for record in _records(folder):
+    values, artifacts, end = [], [], time.monotonic() + 60
+    while True:  # its service writes the end of a run after `finish` has come back
+        records = list(_records(folder))
+        if any(record.HasField("exit") for record in records) or time.monotonic() > end:
+            break
+        time.sleep(0.1)
+    for record in records:
         for item in record.history.item:
             if name in (item.key, *item.nested_key):
                 values.append(json.loads(item.value_json))
@@ -67,6 +73,7 @@ def test_wandb_of_the_trainer(tmp_path, wandb):
         "vit", tmp_path / "out", first_token, report_to=["wandb"], watch={"log_report": True}
     )
     wandb.finish()
+    wandb.teardown()
     values, artifacts = in_wandb(tmp_path, "eval/collapse_share")
     assert values == pytest.approx([found.share.estimate for _, found in callback.measurements])
     assert artifacts == ["collapse-report"]
@@ -86,6 +93,7 @@ def test_wandb_of_lightning(digits, tmp_path, wandb):  # noqa: F811
     loader = DataLoader(digits, 100)
     trainer.fit(module, loader, loader)
     wandb.finish()
+    wandb.teardown()
     values, artifacts = in_wandb(tmp_path, "collapse/share")
     assert values == pytest.approx([found.share.estimate for _, found in callback.measurements])
     assert artifacts == ["collapse-report"]
