@@ -168,6 +168,7 @@ def test_lightning_says_that_a_run_is_stuck(tmp_path):
             callback._stuck = StuckLoss(decode, steps=100)
             trainer.fit(module, DataLoader(data, 32))
         told = [str(w.message) for w in caught if w.category is CollapseWarning]
+        told = [words for words in told if "when the trainer validates" not in words]
         assert [state.state for _, state in callback.stuck] == ([] if learns else ["identical"])
         assert len(told) == len(callback.stuck)
 
