@@ -1,12 +1,12 @@
 """The fused backend's Triton kernels of the value, in the order in which they run.
 
 `order` sorts the batch by label and then by instance. A row, from here on, is a place in it, and
-classes and instances are ranges of places: a tile that no range of its rows meets has no pair to
-look for, which is nearly all of them. Logits are s_ij = r_i r_j x_i . x_j of embeddings x as they
+classes and instances are ranges of places, so that pairs stand in few tiles and are looked for in
+these alone; all others have no mask. Logits are s_ij = r_i r_j x_i . x_j of embeddings x as they
 came (bfloat16, float16 or float32) and their scales r; products are made of operands as they are
 and accumulated in float32. With EXACT, what does not fit an operand is a second one: float32 in
 three products of tf32, weights in two of bfloat16. WIDE is for the interpreter, which knows no
-bfloat16 in products: the same numbers as float32.
+bfloat16 in products: the same numbers as float32. With COLD, sums of exponentials have a shift.
 
     lay_out        ranges and scales of rows, and how many pairs there are
     row_sums       parts of each row's denominator, by tiles of the upper triangle
