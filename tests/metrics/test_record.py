@@ -283,5 +283,5 @@ def test_compare_says_what_it_could_not_compare(rng):
     before = measure(rows, labels, instances=instances, permutations=0)
     after = measure(rows, labels, permutations=0)
     found = " ".join(compare(before, after).warnings)
-    assert "instance variance is known before only" in found
+    assert "instance variance is known only before" in found
     assert "within class variance" not in found

@@ -218,7 +218,7 @@ def _of_class(one: ClassMeasurement, kept: Mapping[Any, ReferenceClass]) -> str:
 def _advice(measured: Measurement) -> str:
     """What to do about the first reason that says it."""
     advice = next((r.advice for r in measured.reasons if r.advice and r.code[2] != "5"), "")
-    return advice or "nothing to change; a test in CI holds it so:"
+    return advice or "nothing to change; a check in CI keeps it that way:"
 
 
 def _next(measured: Measurement, asked: Asked) -> str:
