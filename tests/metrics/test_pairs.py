@@ -96,6 +96,18 @@ def test_rows_that_differ_in_anything_are_not_paired(rng, change_of, named):
     assert named in found.pairing
 
 
+def test_copies_pair_where_both_have_them(rng):
+    labels, (a, b) = two_models(rng, 20)
+    a[7], b[7] = a[3], b[3]
+    before, after = measure(a, labels, **QUIET), measure(b, labels, **QUIET)
+    assert before.conditions.copies == 1
+    assert compare(before, after).paired
+    b[7] = -b[3]
+    alone = compare(before, measure(b, labels, **QUIET))
+    assert not alone.paired
+    assert "copies" in alone.pairing
+
+
 def test_what_only_one_of_the_two_has_does_not_part_them(rng):
     labels, (a, b) = two_models(rng, 20)
     sites = {"site": np.arange(60) % 2}
@@ -142,7 +154,7 @@ def test_garbled_influences_are_refused(rng, change_of):
         Measurement.from_json(json.dumps(record))
 
 
-@pytest.mark.parametrize("kind", ["rows", "views", "groups", "crossing"])
+@pytest.mark.parametrize("kind", ["rows", "views", "groups", "crossing", "copies"])
 def test_influences_are_those_of_leaving_one_unit_out(rng, kind):
     """Naive jackknife of the difference: every unit out of both measurements in turn."""
     # Views that are no views leave little variance between instances: 59 units for an interval.
@@ -153,6 +165,9 @@ def test_influences_are_those_of_leaving_one_unit_out(rng, kind):
     if kind == "views":
         units = rows // 2
         columns["instances"] = units
+    if kind == "copies":
+        units = np.where(rows % 12 == 1, rows - 1, rows)
+        models = [z[units] for z in models]
     if kind in ("groups", "crossing"):
         units = rows // 2 if kind == "groups" else rows % 12
         columns["groups"] = units

@@ -105,6 +105,13 @@ def features_by_class(sample: Sample) -> Iterator[tuple[int, Floats, Integers | 
         yield int(sample.labels.codes[rows[0]]), features, groups, len(rows)
 
 
+def with_linked_copies(sample: Sample) -> Sample:
+    """The sample with the units that its copies link as groups."""
+    if sample.copies is None or sample.copies.units is None:
+        return sample
+    return replace(sample, groups=Codes(sample.copies.units, ()))
+
+
 def _grouped(sample: Sample, features: Floats, groups: Integers, samples: int) -> ClassMoments:
     """Moments of a class whose instances belong to these groups, or are copies of each other."""
     grouped, codes = group_features(features, groups)
@@ -120,10 +127,7 @@ def classes_of(sample: Sample, *, keep_bytes: int = 0) -> Classes:
     """Moments of every class of a checked sample; `points` are kept up to so many bytes."""
     names, units, instances, points, owners = [], [], [], list[Floats](), list[Integers]()
     keep = 8 * sample.matrix.size <= keep_bytes
-    linked = sample
-    if sample.copies is not None and sample.copies.units is not None:
-        linked = replace(sample, groups=Codes(sample.copies.units, ()))
-    for code, features, groups, samples in features_by_class(linked):
+    for code, features, groups, samples in features_by_class(with_linked_copies(sample)):
         names.append(sample.labels.names[code])
         instances.append(ClassMoments.of_units(features, samples))
         units.append(

@@ -13,10 +13,12 @@ not the same, paired by mistake, give about the interval of two independent samp
 from __future__ import annotations
 
 from hashlib import blake2b
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from uncollapse.metrics.classes import Classes, features_by_class
+from uncollapse.metrics.classes import Classes, features_by_class, with_linked_copies
 from uncollapse.metrics.cosines import Crossing, jackknife_functionals
 from uncollapse.metrics.features import COSINE_COUNT, Floats, Integers, group_features
 from uncollapse.metrics.variance import linearised
@@ -31,11 +33,11 @@ def influences_of(sample: Sample, classes: Classes) -> Influences | None:
     """The influences of a checked sample's units on its variances.
 
     None where a class is too small for a jackknife, where rows that were dropped and have no ids
-    leave the places of the others unknown, or where copies of a row are one unit.
+    leave the places of the others unknown, or where copies link groups that cross classes.
     """
-    if classes.linked:
-        return None
     given, units = linearised(classes.units), classes.units
+    if classes.linked and given.crossing is not None:
+        return None
     lone = any(moments.totals[COSINE_COUNT] == 1 for moments in units)
     if lone or any(level.degrees == 0 for level in given.levels):
         return None
@@ -44,7 +46,7 @@ def influences_of(sample: Sample, classes: Classes) -> Influences | None:
     slopes = np.stack([quantity.slopes for quantity in given.quantities[:4]])  # (4, C, 3)
     followed = 3 if given.crossing is None else 2
     columns, codes = [], []
-    for c, (_, features, groups, _) in enumerate(features_by_class(sample)):
+    for c, (_, features, groups, _) in enumerate(features_by_class(with_linked_copies(sample))):
         if groups is not None:
             features, groups = group_features(features, groups)
             codes.append(groups)
@@ -73,11 +75,15 @@ def digests(sample: Sample) -> dict[str, str]:
 
     Two measurements are of the same rows if those of labels, instances and groups agree, and those
     of every other column that both have. Rows without instances are then the same by their places.
+    Copies, which are one unit, must be of the same rows too.
     """
     rows = np.arange(len(sample.matrix))
     if sample.instances is not None:
         _, rows = np.unique(sample.instances.codes, return_index=True)
-    return {role: _digest(column, rows) for role, column in sample.all().items()}
+    found = {role: _digest(column, rows) for role, column in sample.all().items()}
+    if sample.copies is not None and sample.copies.units is not None:
+        found["copies"] = _of(np.unique(sample.copies.units[rows], return_inverse=True)[1])
+    return found
 
 
 def pairing(before: Measurement, after: Measurement) -> tuple[bool, Message]:
@@ -87,7 +93,7 @@ def pairing(before: Measurement, after: Measurement) -> tuple[bool, Message]:
         side = "before" if first is None else "after"
         return False, Message(f"{UNPAIRED}-{side}")
     a, b = dict(first.digests), dict(second.digests)
-    shared = a.keys() & b.keys() | {"labels", "instances", "groups"}
+    shared = a.keys() & b.keys() | {"labels", "instances", "groups", "copies"}
     differing = [role for role in (*a, *b) if role in shared and a.get(role) != b.get(role)]
     for name in ("split", "confidence"):
         ends = before.conditions[name], after.conditions[name]
@@ -140,5 +146,8 @@ def _influence(measured: Measurement, name: str) -> Floats | None:
 
 def _digest(column: Codes, rows: Integers) -> str:
     names = np.r_[hash_ids(list(column.names)), np.uint64(0)]  # the last of what is missing
-    hashes = names[np.maximum(column.codes[rows], -1)]
-    return blake2b(hashes.astype("<u8").tobytes(), digest_size=16).hexdigest()
+    return _of(names[np.maximum(column.codes[rows], -1)])
+
+
+def _of(values: NDArray[Any]) -> str:
+    return blake2b(values.astype("<u8").tobytes(), digest_size=16).hexdigest()
