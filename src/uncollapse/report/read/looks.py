@@ -19,6 +19,8 @@ from uncollapse.report.rows_model import Floats, Look, Looks
 Integers = NDArray[np.int64]
 # Columns that every such table has, and no file of embeddings.
 _ITS_OWN = {"row", "label", "nearest", "distance", "copy", "label_doubt", "suggested"}
+# Rows of each table that have their pictures before the others: so many are shown at once.
+_PICTURED = 20
 _NUMBERS = ("row", "nearest", "distance", "label_doubt", "lost")
 
 
@@ -36,7 +38,8 @@ def read_looks(path: Path, folders: Sequence[Path]) -> Looks:
     table = _RowsOfTable.read(path)
     near, all_doubted, all_lost = table.near(), table.doubted(), table.least_kept()
     doubted, lost = all_doubted[:MOST_PAIRS], all_lost[:MOST_PAIRS]
-    first = [*(row for pair in near for row in pair), *doubted, *lost]
+    paired = [row for pair in near for row in pair]
+    first = [*paired[: 2 * _PICTURED], *doubted[:_PICTURED], *lost[:_PICTURED], *paired]
     places, thumbnails = small_pictures(table.file, first, path.parent, *folders)
 
     def look(row: int, value: float, other: str, other_row: int | None = None) -> Look:
