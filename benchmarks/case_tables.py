@@ -56,6 +56,7 @@ class Case:
     alphas: tuple[float, ...]  # SupCon's first.
     more: tuple[float, ...] = ()  # Further ones, for the trade.
     base: str = ""  # The pretrained encoder, where there is one.
+    keep: float = 0  # Of the inputs' structure, at SupCon's alpha; 0: none is shown.
     changes: tuple[str, ...] = ()
 
 
@@ -78,7 +79,12 @@ CASES = {
         changes=(*SHORT, "head.layers=0"),
     ),
     "text": Case(
-        "configs/wordnet.yaml", "words", (0.0079, 0.2, 0.5), (0.05, 0.9), base="MiniLM as it comes"
+        "configs/wordnet.yaml",
+        "words",
+        (0.0079, 0.2, 0.5),
+        (0.05, 0.9),
+        base="MiniLM as it comes",
+        keep=1,
     ),
 }
 
@@ -169,6 +175,12 @@ def trained(bench: Bench, seed: int) -> Iterator[dict[str, Any]]:
         if alpha in case.alphas:
             base = case.base or case.raw
             yield from free_changes(output, made["projector"], rows, base, seed, start=start)
+    if case.keep:
+        kept = [f"loss.keep={case.keep:g}", "loss.reference=input"]
+        problem = bench.problem(case.alphas[0], seed, *kept)
+        _trained(problem, bench.folder / f"keep-{case.keep:g}-seed-{seed}")
+        for layer, made_rows in bench.layers(problem).items():
+            yield scored(f"SupCon, keep {case.keep:g}, {layer}", seed, rows, made_rows)
 
 
 def _problem(case: Case, changes: list[str], alpha: float, seed: int) -> Problem:
