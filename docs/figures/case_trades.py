@@ -19,6 +19,7 @@ TITLES = {
     "text-encoder": "definitions, MiniLM's last layer",
 }
 KINDS = (  # what a row's name holds, mark, colour, label
+    ("keep", "D", "#e7298a", "trained with keep, both layers (output: right)"),
     ("beside", "P", "#1b9e77", "the output beside the base (free)"),
     ("whitened", "v", "#e6ab02", "SupCon, whitened (free)"),
     ("centred", "^", "#e6ab02", "SupCon, centred (free)"),
@@ -50,7 +51,7 @@ def main() -> None:
             own = [run["scores"] for run in runs if run["row"] == row]
             x, y = (100 * mean(s[key] for s in own) for key in ("label_shots_10", "shots_10"))
             _, mark, colour, label = kind(row)
-            filled = colour if "backbone" not in row or "SupCon" not in row else "white"
+            filled = "white" if row == "SupCon, backbone" else colour
             size = 130 if mark == "*" else 55
             shown[label] = axis.scatter(
                 x, y, size, marker=mark, facecolor=filled, edgecolor=colour, label=label
