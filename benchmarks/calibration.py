@@ -180,7 +180,7 @@ def table(entries: list[Entry], lost: Lost) -> Iterator[str]:
     yield "|---" * 7 + "|"
 
     def percent(part: float, count: int) -> str:
-        return f"{100 * part:.0f} %" if count else ""
+        return f"{100 * part:.0f}%" if count else ""
 
     for case in CASES:
         found = rates_of(half(entries, 1), case, lost)
