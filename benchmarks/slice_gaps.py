@@ -56,7 +56,7 @@ def main() -> None:
         print(f"{title}: of {given.runs} runs, intervals of the largest gap above zero")
         print(f"{'sites':>8}" + "".join(f"{name:>24}" for name in MEASURES))
         for count in given.sites:
-            parts = (f"{100 * total[count, name] / given.runs:.1f} %" for name in MEASURES)
+            parts = (f"{100 * total[count, name] / given.runs:.1f}%" for name in MEASURES)
             print(f"{count:>8}" + "".join(f"{part:>24}" for part in parts), flush=True)
 
 
