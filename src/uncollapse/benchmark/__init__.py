@@ -6,7 +6,7 @@ Examples:
     'supcon'
 """
 
-from uncollapse.benchmark.gathered import gathered
+from uncollapse.benchmark.gathering import gathered
 from uncollapse.benchmark.ranks import agreement, tabled
 from uncollapse.benchmark.run import BenchmarkOptions, check_there, run_benchmark
 from uncollapse.benchmark.specs import DataSetSpec, MethodSpec, built_in, found

@@ -144,7 +144,7 @@ def damaged_data(clean: LabelledData, damage: Damage, spec: DataSetSpec, seed: i
         return doubted(clean, spec.doubt, seed)
     form = damage.form if damage.kind == "label-noise" and damage.form else "symmetric"
     column = damage.form if damage.kind == "shift" else None
-    options = StressOptions(noise_form=form, shift=column)  # type: ignore[arg-type]
+    options = StressOptions(noise_form=form, shift=column)  # type: ignore[arg-type]  # checked by the options
     return damaged(clean, damage, options, seed)
 
 

@@ -8,7 +8,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from uncollapse.benchmark.gathered import gathered
+from uncollapse.benchmark.gathering import gathered
 from uncollapse.benchmark.jobs import CLEAN, DOUBT, BenchmarkJob, damaged_data, place_of
 from uncollapse.benchmark.objectives import BASE, check_loss
 from uncollapse.benchmark.specs import Argument, DataSetSpec, MethodSpec, configuration, found
