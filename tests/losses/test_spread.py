@@ -51,6 +51,20 @@ def test_it_is_what_measure_says(views, dtype, self_pairs):
     )
 
 
+@pytest.mark.parametrize("backend", ["dense", "tiled"])
+def test_instances_of_several_numbers_of_views(backend):
+    z, instances = rows(12, 6), torch.tensor([0, 0, 0, 1, 2, 3, 3, 4, 5, 6, 7, 8])
+    labels = torch.tensor([4, 4, 4, 4, 4, 1, 1, 1, -1, 9, 9, 2])
+    criterion = SupCLLoss(alpha=0.4, temperature=0.2, track=True, backend=backend)
+    criterion(z, labels, instances)
+    u = torch.nn.functional.normalize(z.detach(), dim=1)
+    for label, found in criterion.last.within_class_variance.items():
+        pairs = (labels[:, None] == label) & (labels == label)
+        pairs &= instances[:, None] != instances
+        assert found == pytest.approx(1 - float((u @ u.T)[pairs].mean()), abs=1e-12)
+    assert list(criterion.last.within_class_variance) == [1, 4, 9]
+
+
 def test_collapsed_classes_have_none():
     z = torch.eye(8, 4, dtype=torch.float64)[LABELS.clamp(min=0) % 4][:, None].repeat(1, 2, 1)
     criterion = SupCLLoss(alpha=0.4, temperature=0.1, track=True)

@@ -19,9 +19,9 @@ from uncollapse.losses._engine.arguments import (
 )
 from uncollapse.losses._engine.definition import Definition, Scope, Term
 from uncollapse.losses._engine.objective import evaluate, not_compiled
-from uncollapse.losses._engine.result import Lacking
+from uncollapse.losses._engine.result import ClassSums, Lacking
 from uncollapse.losses.retention import RetentionTerms
-from uncollapse.losses.spread import ClassSpread, Tracked
+from uncollapse.losses.spread import ClassSpread, spread_of, within_class_variances
 from uncollapse.records import AnchorsWithoutPositives, Conventions, OneClass, Reduction, SelfPairs
 
 
@@ -63,7 +63,7 @@ class SupCLTerms:
     degenerate: str | None = None
     alpha: float | None = None
     temperature: float | None = None
-    tracked: Tracked | None = None
+    tracked: ClassSums | None = None
     backend: str | None = None
 
     @property
@@ -82,13 +82,13 @@ class SupCLTerms:
 
     @property
     def spread(self) -> ClassSpread | None:
-        """Variance inside the classes, computed when it is first asked for; None without track."""
-        return None if self.tracked is None else self.tracked.spread
+        """Variance inside the classes, computed when it is asked for; None without track."""
+        return None if self.tracked is None else spread_of(self.tracked)
 
     @property
     def within_class_variance(self) -> dict[int, float]:
         """By label, of the classes with two instances in the batch; empty without track."""
-        return {} if self.tracked is None else self.tracked.within_class_variance
+        return {} if self.tracked is None else within_class_variances(self.tracked)
 
 
 @not_compiled
@@ -157,7 +157,7 @@ def supcl_terms(
         degenerate=lacks,
         alpha=float(alpha),
         temperature=tau,
-        tracked=None if evaluated.sums is None else Tracked(evaluated.sums),
+        tracked=evaluated.sums,
         backend=evaluated.backend,
     )
 

@@ -60,12 +60,11 @@ class Plain:
         """What says how far the classes are spread; the host waits for their sizes."""
         grouping = group(self.labels, self.instances)
         by_instance = grouping.instances.sums(self.scaled.index_select(0, grouping.order))
-        by_class = grouping.instances_of_classes.sums(by_instance)
-        of_class, of_instance = (
-            sums.square().sum(1, dtype=precise_dtype(sums.device))
-            for sums in (by_class, by_instance)
-        )
-        return ClassSums(of_class, of_instance, grouping, self.checked.options.temperature)
+        classes, precise = grouping.instances_of_classes, precise_dtype(by_instance.device)
+        others = classes.sums(by_instance).index_select(0, classes.run_of_row).sub_(by_instance)
+        products = others.mul_(by_instance).sum(1, dtype=precise)
+        squares = by_instance.square().sum(1, dtype=precise)
+        return ClassSums(products, squares, grouping, self.checked.options.temperature)
 
 
 def lay_plain(checked: Checked, *, scaled: bool) -> Plain:

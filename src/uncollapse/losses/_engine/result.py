@@ -14,9 +14,9 @@ from uncollapse.losses._engine.grouping import Grouping
 
 @dataclass(frozen=True)
 class ClassSums:
-    """Of a batch, sums over classes C_c and over instances I_k of scaled rows y = u / sqrt(tau)."""
+    """Of a batch, sums over instances I_k and classes C_c of scaled rows y = u / sqrt(tau)."""
 
-    class_squares: Tensor  # (C,) |C_c|^2.
+    products: Tensor | None  # (K,) I_k.(C_c - I_k), c of k; None where no class has two instances.
     instance_squares: Tensor  # (K,) |I_k|^2.
     grouping: Grouping
     temperature: float

@@ -138,6 +138,7 @@ class _PositiveSums:
         self.by_instance = self.instances.sums(layout.columns)  # (K, d): I_k.
         self.by_class = self.instances_of_classes.sums(self.by_instance)  # (C, d): C_c.
         self.instance_squares = _products(self.by_instance, self.by_instance)  # (K,): I_k.I_k.
+        self.products: Tensor | None = None  # (K,): I_k.(C_c - I_k), once they are summed.
 
     def over_views(self, weights: Tensor) -> Tensor:
         """Scalar: sum of v_i y_i.y_j over pairs of views, v = weights (N,)."""
@@ -149,13 +150,13 @@ class _PositiveSums:
     def over_classes(self, weights: Tensor) -> Tensor:
         """Scalar: sum of c_i y_i.y_j over pairs of a class, of two instances, c = weights (N,)."""
         products = _products(self.by_instance, self._classes_of_instances())
-        return self._per_instance(weights).dot(products.sub_(self.instance_squares))
+        self.products = products.sub_(self.instance_squares)
+        return self._per_instance(weights).dot(self.products)
 
     def class_sums(self, options: Options) -> ClassSums:
         """What says how far the classes are spread."""
-        squares = _products(self.by_class, self.by_class)
         grouping = self.layout.grouping
-        return ClassSums(squares, self.instance_squares, grouping, options.temperature)
+        return ClassSums(self.products, self.instance_squares, grouping, options.temperature)
 
     def subtract_gradient(
         self, view_weights: Tensor | None, class_weights: Tensor | None, gradient: Tensor
