@@ -15,8 +15,8 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from uncollapse.losses._engine import gradient_kernels, kernels
-from uncollapse.losses._engine.tilings import tilings
+from uncollapse.losses._engine.fused import gradient_kernels, value_kernels
+from uncollapse.losses._engine.fused.tilings import tilings
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 POINTERS = dict.fromkeys(
@@ -35,7 +35,7 @@ KERNELS = (*OF_PRODUCTS, "slopes")
 
 def compiled(name, dtype, capability):
     """The kernel of a large batch of 128 dimensions, as `tilings` cuts it."""
-    kernel = getattr(kernels, name, None) or getattr(gradient_kernels, name)
+    kernel = getattr(value_kernels, name, None) or getattr(gradient_kernels, name)
     cut = tilings(65536, 128, DTYPES[dtype], divmod(capability, 10))[name]
     constants = {k: v for k, v in (FLAGS | cut.shape).items() if k in kernel.arg_names}
     types = {"x": f"*{dtype}"} | POINTERS | SCALARS | dict.fromkeys(constants, "constexpr")

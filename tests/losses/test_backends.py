@@ -1,5 +1,6 @@
 """What the backends of the engine cost: kernels, waits of the host, memory; and when they check."""
 
+import itertools
 import math
 
 import pytest
@@ -10,9 +11,22 @@ from test_loss_bad_input import CASES, LABELS, VIEWS
 from test_numerics import LOSSES, batch, relative_error, value_and_gradient
 
 from uncollapse.errors import InputError
-from uncollapse.losses import SupCLLoss, finish_checks, reference_supcl, supcl_loss, supcl_terms
-from uncollapse.losses._engine import batch as batch_module
+from uncollapse.losses import (
+    SupCLLoss,
+    class_conditional_info_nce_loss,
+    finish_checks,
+    l_spread_loss,
+    nt_xent_loss,
+    reference_supcl,
+    sincere_loss,
+    ssem_cifar_loss,
+    ssem_imagenet_loss,
+    supcl_loss,
+    supcl_terms,
+    supcon_loss,
+)
 from uncollapse.losses._engine import dense as dense_module
+from uncollapse.losses._engine.tiled import layout as layout_module
 
 DENSE = {"backend": "dense", "checks": "deferred"}
 
@@ -35,15 +49,37 @@ def test_dense_starts_60_kernels_at_most_and_never_waits(size):
     finish_checks()
 
 
-@pytest.mark.parametrize("name", LOSSES)
-def test_so_does_every_other_loss(name):
-    z, labels = batch()
-    z.requires_grad_()
-    with Counted() as counted:
-        LOSSES[name](z, labels, temperature=0.1, **DENSE).backward()
-    assert sum(counted.kernels.values()) <= 60, counted.kernels
-    assert not counted.waits
-    finish_checks()
+ANCHORS = {"anchors_without_positives": ("drop", "zero", "error")}
+ONE_CLASS = {"one_class": ("error", "allow")}
+OF_SUPCL = {"self_pairs": ("exclude", "include"), "reduction": ("anchors", "pairs")}
+# Every loss, and all conventions that it knows.
+CONVENTIONS = {
+    supcl_loss: ANCHORS | ONE_CLASS | OF_SUPCL | {"alpha": (0.0, 0.3, 1.0)},
+    l_spread_loss: ANCHORS | ONE_CLASS | {"alpha": (0.0, 0.3, 1.0)},
+    **dict.fromkeys((supcon_loss, sincere_loss, class_conditional_info_nce_loss), ANCHORS),
+    nt_xent_loss: ANCHORS,
+    ssem_cifar_loss: {"alpha": (0.3,)},
+    ssem_imagenet_loss: {"alpha": (0.3,)},
+}
+
+
+@pytest.mark.parametrize("loss_of", CONVENTIONS, ids=lambda loss_of: loss_of.__name__)
+@pytest.mark.parametrize("ragged", [False, True], ids=["views", "instance numbers"])
+def test_so_does_every_loss_under_every_convention(loss_of, ragged):
+    views, labels = torch.randn(20, 2, 8), torch.arange(20) % 4
+    given = [views] if loss_of is nt_xent_loss else [views, labels]
+    if ragged:
+        given = [views.flatten(0, 1), *(each.repeat_interleave(2) for each in given[1:])]
+        given.append(torch.arange(20).repeat_interleave(2))
+    conventions = CONVENTIONS[loss_of] | {"normalize": (True, False), "checks": ("deferred", "off")}
+    for values in itertools.product(*conventions.values()):
+        how = dict(zip(conventions, values, strict=True)) | {"temperature": 0.1, "backend": "dense"}
+        z = torch.nn.functional.normalize(given[0], dim=-1).requires_grad_()
+        with Counted() as counted:
+            loss_of(z, *given[1:], **how).backward()
+        assert sum(counted.kernels.values()) <= 60, (how, counted.kernels)
+        assert not counted.waits, how
+        finish_checks()
 
 
 def test_what_waits_and_what_computes_is_counted():
@@ -98,7 +134,7 @@ def test_dense_is_exact_down_to_the_smallest_temperatures(name, noise):
 @pytest.mark.parametrize("backend", ["dense", "tiled"])
 def test_half_precision_is_multiplied_as_it_is_where_a_device_does(backend, dtype, monkeypatch):
     """On a CPU products are made of the same numbers in float32, so that is pretended here."""
-    for module in (dense_module, batch_module):
+    for module in (dense_module, layout_module):
         monkeypatch.setattr(module, "has_half_products", lambda rows: rows.dtype == dtype)
     z, labels = batch(dtype=dtype)
     numbers = torch.arange(len(z))
@@ -122,7 +158,7 @@ def test_half_precision_is_multiplied_as_it_is_where_a_device_does(backend, dtyp
 def test_every_loss_is_the_same_of_half_precision_as_it_is(name, monkeypatch):
     z, labels = batch(dtype=torch.bfloat16)
     expected = value_and_gradient(LOSSES[name], z, labels, temperature=0.1)
-    for module in (dense_module, batch_module):
+    for module in (dense_module, layout_module):
         monkeypatch.setattr(module, "has_half_products", lambda rows: True)
     for backend in ("dense", "tiled"):
         how = {"temperature": 0.1, "backend": backend, "tile_size": 50}

@@ -18,9 +18,9 @@ from uncollapse.losses import (
     supcon_loss,
 )
 from uncollapse.losses._engine.grouping import group
-from uncollapse.losses._engine.partition import partition
-from uncollapse.losses._engine.row_sums import log_of_one_more
-from uncollapse.losses._engine.tiles import Diagonals, Layout
+from uncollapse.losses._engine.tiled.partition import partition
+from uncollapse.losses._engine.tiled.row_sums import log_of_one_more
+from uncollapse.losses._engine.tiled.tiles import Diagonals, Layout
 
 LOSSES = {
     "exclude": lambda z, y, **k: supcl_loss(z, y, alpha=0.4, **k),
@@ -169,7 +169,7 @@ def count_diagonals(labels, tile_size, near, monkeypatch):
     grouping = group(labels.repeat_interleave(2), torch.arange(len(labels)).repeat_interleave(2))
     rows = torch.zeros(2 * len(labels), 4)
     with monkeypatch.context() as patch:
-        patch.setattr("uncollapse.losses._engine.tiles.NEAR_DIAGONAL", near)
+        patch.setattr("uncollapse.losses._engine.tiled.tiles.NEAR_DIAGONAL", near)
         tiles = partition(Layout(rows, rows, grouping, None, tile_size, 1.0, 1), "other classes")
     return sum(isinstance(block, Diagonals) for tile in tiles for block in tile.blocks)
 
@@ -186,7 +186,7 @@ def test_tiles_computed_again_give_what_kept_ones_give(name, kept, classes, monk
         arguments = {"temperature": temperature, "tile_size": 128}
         expected = value_and_gradient(LOSSES[name], z, labels, **arguments)
         with monkeypatch.context() as patch:
-            patch.setattr("uncollapse.losses._engine.partition._KEEP_BYTES", kept)
+            patch.setattr("uncollapse.losses._engine.tiled.partition._KEEP_BYTES", kept)
             again = value_and_gradient(LOSSES[name], z, labels, **arguments)
         if name == "sincere":  # The product of a block rounds differently from that of a tile.
             torch.testing.assert_close(again, expected, rtol=1e-4, atol=1e-7)
@@ -207,10 +207,10 @@ def test_how_own_classes_are_taken_does_not_matter(name, near, band, tile_size, 
     assert count_diagonals(labels, tile_size, near, monkeypatch) == diagonals
     for temperature in (0.1, 0.004, 0.0005):
         with monkeypatch.context() as patch:
-            patch.setattr("uncollapse.losses._engine.tiles.NEAR_DIAGONAL", 0)
+            patch.setattr("uncollapse.losses._engine.tiled.tiles.NEAR_DIAGONAL", 0)
             expected = value_and_gradient(LOSSES[name], z, labels, temperature=temperature)
-            patch.setattr("uncollapse.losses._engine.tiles.NEAR_DIAGONAL", near)
-            patch.setattr("uncollapse.losses._engine.partition._SMALL_CLASS", band)
+            patch.setattr("uncollapse.losses._engine.tiled.tiles.NEAR_DIAGONAL", near)
+            patch.setattr("uncollapse.losses._engine.tiled.partition._SMALL_CLASS", band)
             result = value_and_gradient(
                 LOSSES[name], z, labels, temperature=temperature, tile_size=tile_size
             )

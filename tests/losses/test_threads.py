@@ -10,7 +10,7 @@ from uncollapse.errors import InputError
 @pytest.fixture
 def three_threads(monkeypatch):
     """Three threads, and shares as small as this test's batches."""
-    monkeypatch.setattr("uncollapse.losses._engine.partition._SMALLEST_SHARE", 1)
+    monkeypatch.setattr("uncollapse.losses._engine.tiled.partition._SMALLEST_SHARE", 1)
     before = torch.get_num_threads()
     torch.set_num_threads(3)
     yield

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from uncollapse.errors import InputError
-from uncollapse.losses._engine.replay import RandomState, buffers_restored
+from uncollapse.losses.replay import RandomState, buffers_restored
 
 Chunk = TypeVar("Chunk")
 _REMEDY = "compute the loss from the embeddings that loss_of is given"

@@ -1,16 +1,29 @@
 """What the losses share: sums over the pairs of a batch, and their gradient, by several backends.
 
-arguments      what the caller gave, checked; samples: the batch of it
-definition     what a loss is: terms, each a mean over positive pairs, and what each pair weighs
-batch          what one process or several (processes) gave together
-objective      the door: value and gradient for autograd, by the backend of `choice`
-  dense          the formula over the whole matrix: plain (rows as they came), checks (when)
-  fused          Triton kernels, of which only tiles exist: kernels, gradient_kernels, tilings
-  tiled          two passes over the matrix by tiles, and positive pairs: grouping
-    row_sums       first pass: denominators, and those of single pairs
-    backward       second pass: their gradient
-    tiles          the matrix in pieces: partition, and who computes which
+The way of a batch, and a reader's:
+
+objective      the door: value and gradient for autograd, by the backend that `choice` names
+  arguments      what the caller gave beside the batch, checked
+  samples        the batch, checked; `processes`, where several share one
+  batch          both together, as all backends take them
+  definition     what a loss is: terms, each a mean over positive pairs
+  result         what a backend gives
+
+Three backends, each behind one function, which share nothing of how sums are made:
+
+dense          one file: the plain formula over the whole matrix
+fused          a folder: Triton kernels, of whose matrix tiles exist where they are used
+tiled          a folder: tiles that stay in a CPU's cache
+
+Below them:
+
+plain          dense and fused: rows as they came, and what they are refused for (`checks`: when)
+grouping       classes and instances as runs of one sorted order
 products       of half precision as it is, where a device has them
-beside         1 - retention of a batch and a reference beside it, from sums over each class:
-  retained       value and gradient of some classes
+threads        torch's own, set aside
+
+Beside them, for a loss that holds a batch against a reference:
+
+beside         1 - retention, from rows to the instances of classes and back
+retained       its value and gradient, from sums over each class
 """

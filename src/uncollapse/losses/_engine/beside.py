@@ -19,7 +19,6 @@ from uncollapse.losses._engine.arguments import (
     precise_dtype,
 )
 from uncollapse.losses._engine.grouping import Grouping, group
-from uncollapse.losses._engine.partition import single_threaded
 from uncollapse.losses._engine.processes import Processes, read_together
 from uncollapse.losses._engine.retained import LEAST, Instances, OwnClass, retained
 from uncollapse.losses._engine.samples import (
@@ -28,6 +27,7 @@ from uncollapse.losses._engine.samples import (
     read_samples,
     row_scales,
 )
+from uncollapse.losses._engine.threads import single_threaded
 
 ClassWeights = Literal["classes", "anchors", "pairs"]
 _POWERS: dict[ClassWeights, int] = {"classes": 0, "anchors": 1, "pairs": 2}

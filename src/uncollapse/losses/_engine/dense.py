@@ -10,7 +10,7 @@ a moment there are 13 bytes for each entry of the matrix, in float32.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cached_property, reduce
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -49,7 +49,7 @@ def evaluate_dense(checked: Checked, definition: Definition, with_gradient: bool
     for term, of_term in zip(definition.terms, positives, strict=True):
         masks.count(plain, term, of_term)
     dtype = checked.samples.compute_dtype
-    weighed = _weigh(definition, plain.to_columns(positives), plain.labels, dtype)
+    weighed = _weigh(definition, plain.to_columns(positives), plain.labels, masks.labelled, dtype)
     try:
         seen = examine(plain, lambda: _facts(plain, definition, masks, weighed))
     except DegenerateBatchError as lacks:
@@ -184,13 +184,17 @@ class _Weighed:
 
     def anchors(self, definition: Definition, scope: Scope) -> Tensor:
         """(N,): a_i, what all pairs of an anchor weigh by the terms of a scope, in units."""
-        unit = definition.unit
-        chosen = (term.weight / unit if term.scope == scope else 0 for term in definition.terms)
+        terms = zip(definition.terms, definition.shares, strict=True)
+        chosen = (share if term.scope == scope else 0 for term, share in terms)
         return weighted(self.per_anchor.unbind(), chosen)
 
 
 def _weigh(
-    definition: Definition, positives: Tensor, labels: Tensor, dtype: torch.dtype
+    definition: Definition,
+    positives: Tensor,
+    labels: Tensor,
+    labelled: Tensor,
+    dtype: torch.dtype,
 ) -> _Weighed:
     """From (T, N) numbers of positives of each anchor and term.
 
@@ -204,9 +208,9 @@ def _weigh(
     if definition.conventions.reduction == "pairs":
         totals = positives.sum(1)[:, None]
     elif definition.conventions.anchors_without_positives == "zero":
-        labelled, totals = (labels != UNLABELLED).sum(), torch.empty_like(positives)
+        totals = torch.empty_like(positives)
         for only, of_term, total in zip(of_labelled, positives, totals, strict=True):
-            torch.mul(of_term, labelled if only else len(labels), out=total)
+            torch.mul(of_term, labelled.sum() if only else len(labels), out=total)
     else:
         totals = positives * having[:, None]
     per_pair = has / totals.clamp(min=1)
@@ -231,24 +235,27 @@ def _softmax(
     if not with_gradient:
         return costs, None
 
-    def slopes(scope: Scope, log_p: Tensor, axis: int) -> Tensor:
-        """a p - P of the scope's terms in place of log p, with anchors along an axis."""
+    def slopes(log_p: dict[Scope, Tensor], axis: int) -> Tensor:
+        """a p - P, all terms together, in place of the first log p, with anchors along an axis."""
         of_side = (plain.own, None) if axis == 0 else (None,)
-        entries = log_p.exp_().mul_(weighed.anchors(definition, scope)[of_side])
-        for term, per_pair in zip(definition.terms, weighed.per_pair, strict=True):
-            if term.scope == scope and term.weight:
-                share = term.weight / definition.unit
+        first, *others = scopes
+        p = {scope: of_scope.exp_() for scope, of_scope in log_p.items()}
+        entries = p[first].mul_(weighed.anchors(definition, first)[of_side])
+        weights = zip(weighed.per_pair, weighed.per_anchor, definition.shares, strict=True)
+        for term, (per_pair, per_anchor, share) in zip(definition.terms, weights, strict=True):
+            if term.scope in others:
+                entries.addcmul_(p[term.scope], per_anchor[of_side], value=share)
+            if share:
                 entries.addcmul_(masks.pairs(term), per_pair[of_side], value=-share)
         return entries
 
-    of_rows = reduce(Tensor.add_, [slopes(scope, log_p[scope], 0) for scope in scopes])
+    of_rows = slopes(log_p, 0)
     if plain.is_symmetric:
         return costs, of_rows + of_rows.T
     for scope in scopes:
         within = masks.within(plain, scope, logits)
-        log_denominators = plain.to_columns(within.logsumexp(1)[None])
-        of_rows.add_(slopes(scope, within - log_denominators, 1))
-    return costs, of_rows
+        log_p[scope] = within - plain.to_columns(within.logsumexp(1)[None])
+    return costs, of_rows.add_(slopes(log_p, 1))
 
 
 def _against_negatives(

@@ -19,8 +19,8 @@ from uncollapse.losses._engine.choice import is_traceable
 from uncollapse.losses._engine.definition import Definition
 from uncollapse.losses._engine.dense import evaluate_dense
 from uncollapse.losses._engine.fused import evaluate_fused
-from uncollapse.losses._engine.partition import single_threaded
 from uncollapse.losses._engine.result import Computed, Evaluated
+from uncollapse.losses._engine.threads import single_threaded
 from uncollapse.losses._engine.tiled import evaluate_tiled
 
 Arguments = ParamSpec("Arguments")

@@ -7,7 +7,6 @@ sum. Products of float32 are as torch is told to make them (`torch.set_float32_m
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -53,27 +52,3 @@ def add_products(total: Tensor, weights: Sequence[Tensor], rows: Tensor) -> None
     """total += w @ rows, w in one or two operands."""
     for part in weights:
         total.add_(product(part, rows))
-
-
-@dataclass(frozen=True)
-class HalfRows:
-    """Rows (n, d) in half precision as they came, and the scales (n,) that they lack."""
-
-    rows: Tensor
-    scales: Tensor
-    precision: Precision
-
-    def selected(self, index: Tensor) -> HalfRows:
-        """Some of them."""
-        rows, scales = (each.index_select(0, index) for each in (self.rows, self.scales))
-        return HalfRows(rows, scales, self.precision)
-
-    def logits(self, part: slice, others: HalfRows, other: slice, out: Tensor) -> Tensor:
-        """Inner products of some rows with some others."""
-        logits = product(self.rows[part], others.rows[other].T, out)
-        return logits.mul_(self.scales[part, None]).mul_(others.scales[other])
-
-    def add(self, total: Tensor, entries: Tensor, part: slice) -> None:
-        """total += entries @ some rows, scaled."""
-        parts = operands(entries * self.scales[part], self.rows.dtype, self.precision)
-        add_products(total, parts, beside(self.rows[part], parts))

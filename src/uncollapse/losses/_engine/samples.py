@@ -123,15 +123,15 @@ def read_samples(
     views = embeddings.shape[1] if embeddings.ndim == 3 else 1
     count, device = embeddings.shape[0], embeddings.device
     if labels is None:
-        classes = torch.full((count,), UNLABELLED, device=device)
+        classes = torch.full((count * views,), UNLABELLED, device=device)
     else:
-        classes = _read_labels(labels, count, device, look)
+        classes = _read_labels(labels, count, views, device, look)
     if instances is None:
         numbers_of = torch.arange(count, device=device)
     else:
         numbers_of = _whole("instances", as_tensor("instances", instances), count, device)
     if views != 1:
-        classes, numbers_of = (ids.repeat_interleave(views) for ids in (classes, numbers_of))
+        numbers_of = numbers_of.repeat_interleave(views)
     return Samples(embeddings.flatten(0, -2), classes, numbers_of, instances is not None, count)
 
 
@@ -183,15 +183,17 @@ def as_tensor(name: str, ids: Ids) -> Tensor:
     return torch.from_numpy(array.astype(wide))
 
 
-def _read_labels(labels: Ids, count: int, device: torch.device, look: bool) -> Tensor:
-    """(count,) int64 classes, and `UNLABELLED` for none."""
+def _read_labels(labels: Ids, count: int, views: int, device: torch.device, look: bool) -> Tensor:
+    """(count views,) int64 classes, and `UNLABELLED` for none."""
     given = as_tensor("labels", labels)
     if given.is_floating_point():
         given = _whole_of_floats(given)
     if given.ndim == 2 and given.shape[1] == 1:
         given = given.squeeze(1)
     classes = _whole("labels", given, count, device)
-    classes = classes.masked_fill(classes == IGNORED, UNLABELLED)
+    ignored = (classes == IGNORED)[:, None]
+    # One operation makes room for the views and fills it.
+    classes = classes[:, None].expand(-1, views).masked_fill(ignored, UNLABELLED).flatten()
     if look and count:
         check_least(int(classes.min()))
     return classes

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from uncollapse.losses._engine.definition import Scope
-from uncollapse.losses._engine.partition import partition, share_tiles
-from uncollapse.losses._engine.row_sums import Denominators, exp_or_zero, exponentials
-from uncollapse.losses._engine.tiles import Layout, Tile, storage_for
+from uncollapse.losses._engine.tiled.partition import partition, share_tiles
+from uncollapse.losses._engine.tiled.row_sums import Denominators, exp_or_zero, exponentials
+from uncollapse.losses._engine.tiled.tiles import Layout, Tile, storage_for
 
 
 class Quotients:

@@ -7,7 +7,6 @@ mostly be waiting. Here each thread has its share of the tiles, and all meet onc
 
 from __future__ import annotations
 
-import contextlib
 import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator
@@ -17,9 +16,9 @@ from typing import NamedTuple, TypeVar
 
 import torch
 
-from uncollapse.losses._engine import tiles
 from uncollapse.losses._engine.definition import Scope
-from uncollapse.losses._engine.tiles import Diagonals, Layout, Tile
+from uncollapse.losses._engine.tiled import tiles
+from uncollapse.losses._engine.tiled.tiles import Diagonals, Layout, Tile
 
 Result = TypeVar("Result")
 
@@ -185,21 +184,6 @@ def _class_bands(layout: Layout, scope: Scope) -> list[_Band]:
         for (top, bottom), columns, (first, after) in bands
         if bottom > top
     ]
-
-
-@contextlib.contextmanager
-def single_threaded(device: torch.device) -> Iterator[int]:
-    """Operations inside the block, in new threads too, use one thread; gives how many they had."""
-    # A compiler asks for no number of threads, and shares out what it makes by itself.
-    if device.type != "cpu" or torch.compiler.is_compiling() or torch.get_num_threads() == 1:
-        yield 1
-        return
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield threads
-    finally:
-        torch.set_num_threads(threads)
 
 
 def share_tiles(

@@ -10,9 +10,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from uncollapse.losses._engine.arguments import Precision
 from uncollapse.losses._engine.definition import Scope
 from uncollapse.losses._engine.grouping import Grouping
-from uncollapse.losses._engine.products import HalfRows
+from uncollapse.losses._engine.products import add_products, beside, operands, product
 
 # Classes up to this size are taken from near the diagonal, all of a tile in one operation.
 NEAR_DIAGONAL = 80
@@ -64,6 +65,30 @@ class Layout:
         """(count,) zeros in the rows' dtype, between those that `Diagonals.beside` reads too."""
         around = min(self.grouping.classes.longest, NEAR_DIAGONAL)
         return self.rows.new_zeros(count + 2 * around)[around : around + count]
+
+
+@dataclass(frozen=True)
+class HalfRows:
+    """Rows (n, d) in half precision as they came, and the scales (n,) that they lack."""
+
+    rows: Tensor
+    scales: Tensor
+    precision: Precision
+
+    def selected(self, index: Tensor) -> HalfRows:
+        """Some of them."""
+        rows, scales = (each.index_select(0, index) for each in (self.rows, self.scales))
+        return HalfRows(rows, scales, self.precision)
+
+    def logits(self, part: slice, others: HalfRows, other: slice, out: Tensor) -> Tensor:
+        """Inner products of some rows with some others."""
+        logits = product(self.rows[part], others.rows[other].T, out)
+        return logits.mul_(self.scales[part, None]).mul_(others.scales[other])
+
+    def add(self, total: Tensor, entries: Tensor, part: slice) -> None:
+        """total += entries @ some rows, scaled."""
+        parts = operands(entries * self.scales[part], self.rows.dtype, self.precision)
+        add_products(total, parts, beside(self.rows[part], parts))
 
 
 class Sides(NamedTuple):

@@ -12,7 +12,7 @@ project         dL/dx_i from these
 import triton
 import triton.language as tl
 
-from uncollapse.losses._engine.kernels import (
+from uncollapse.losses._engine.fused.value_kernels import (
     _in_scope,
     _logits,
     _numbers,

@@ -1,4 +1,4 @@
-"""The tiled backend: value and gradient by tiles of the similarity matrix, in linear memory."""
+"""The tiled backend, from a batch to value and gradient."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from torch import Tensor
 from torch.linalg import vecdot
 
 from uncollapse.losses._engine.arguments import DegenerateBatchError, Options, precise_dtype
-from uncollapse.losses._engine.backward import Quotients, add_gradient
-from uncollapse.losses._engine.batch import Batch, Checked, lay_out
-from uncollapse.losses._engine.definition import Definition, Positives, TermPairs, weigh_pairs
-from uncollapse.losses._engine.partition import single_threaded
+from uncollapse.losses._engine.batch import Checked
+from uncollapse.losses._engine.definition import Definition, Positives
 from uncollapse.losses._engine.result import ClassSums, Computed, Evaluated, lacking
-from uncollapse.losses._engine.row_sums import PairsAgainstNegatives, log_denominators
-from uncollapse.losses._engine.tiles import Layout
+from uncollapse.losses._engine.threads import single_threaded
+from uncollapse.losses._engine.tiled.gradient import Quotients, add_gradient
+from uncollapse.losses._engine.tiled.layout import Batch, lay_out
+from uncollapse.losses._engine.tiled.row_sums import PairsAgainstNegatives, log_denominators
+from uncollapse.losses._engine.tiled.tiles import Layout
+from uncollapse.losses._engine.tiled.weights import TermPairs, weigh_pairs
 
 
 def evaluate_tiled(checked: Checked, definition: Definition, with_gradient: bool) -> Computed:

@@ -1,8 +1,8 @@
-"""The fused backend: Triton kernels walk over the matrix, of which tiles exist where they are used.
+"""The fused backend, from a batch to value and gradient.
 
-`kernels` has those of the value, `gradient_kernels` those of the gradient, each with its equation.
-Of more dimensions than a program holds, products are the library's, a chunk of rows at a time, and
-one kernel makes weights of them. Memory is linear in N, every bit the same again.
+`value_kernels` and `gradient_kernels` have the kernels, each with its equation. Of more dimensions
+than a program holds, products are the library's, a chunk of rows at a time, and one kernel makes
+weights of them. Memory is linear in N, every bit the same again.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from uncollapse.losses._engine.batch import Checked
 from uncollapse.losses._engine.checks import Facts
 from uncollapse.losses._engine.choice import refuse_fused
 from uncollapse.losses._engine.definition import Definition
+from uncollapse.losses._engine.fused.tilings import WIDEST, Tiling, tilings
 from uncollapse.losses._engine.plain import (
     Plain,
     conclude,
@@ -29,7 +30,6 @@ from uncollapse.losses._engine.plain import (
 )
 from uncollapse.losses._engine.products import add_products, beside, product
 from uncollapse.losses._engine.result import Computed, Lacking, lacking
-from uncollapse.losses._engine.tilings import WIDEST, Tiling, tilings
 
 # Groups that rows and columns are cut into for the value, whatever N: a row has a sum for each.
 GROUPS = 32
@@ -107,7 +107,9 @@ class Laid:
 
 def _lay_out(plain: Plain, definition: Definition) -> Laid:
     """Sort the batch by label and instance, which makes ranges of classes and instances."""
-    from uncollapse.losses._engine.kernels import lay_out  # Triton is loaded where it is used.
+    from uncollapse.losses._engine.fused.value_kernels import (
+        lay_out,  # Triton is loaded where it is used.
+    )
 
     labels, order, by_instance = _order(plain)
     x, options = plain.columns, plain.checked.options  # Rows of other processes came meanwhile.
@@ -191,7 +193,7 @@ def _totals_at(definition: Definition) -> int:
 
 def _value(laid: Laid) -> tuple[Tensor, Tensor]:
     """(R,) log D_i in the order of the kernels, and the values of terms."""
-    from uncollapse.losses._engine.kernels import denominators, row_sums
+    from uncollapse.losses._engine.fused.value_kernels import denominators, row_sums
 
     given = laid.given
     x, rows = given["x"], given["R"]
@@ -213,7 +215,7 @@ def _value(laid: Laid) -> tuple[Tensor, Tensor]:
 
 def _gradient(laid: Laid, log_d: Tensor) -> tuple[Tensor, Tensor | None]:
     """The gradients in the embeddings of this process, and in log(1 / tau) where it is learned."""
-    from uncollapse.losses._engine import gradient_kernels
+    from uncollapse.losses._engine.fused import gradient_kernels
 
     given, processes = laid.given, laid.plain.checked.processes
     x, rows = given["x"], given["R"]

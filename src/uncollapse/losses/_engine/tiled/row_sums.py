@@ -1,6 +1,6 @@
 """Denominators of the softmax and of single pairs, by tiles: the first pass over the matrix.
 
-This and `backward.py` are the only parts of the tiled backend whose cost grows with N^2.
+This and `gradient.py` are the only parts of the tiled backend whose cost grows with N^2.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from torch.nn.functional import softplus
 
 from uncollapse.losses._engine.arguments import precise_dtype
 from uncollapse.losses._engine.definition import Scope
-from uncollapse.losses._engine.partition import partition, share_tiles, tiles_to_keep
-from uncollapse.losses._engine.tiles import Layout, Tile, storage_for
+from uncollapse.losses._engine.tiled.partition import partition, share_tiles, tiles_to_keep
+from uncollapse.losses._engine.tiled.tiles import Layout, Tile, storage_for
 
 # Logits up to this magnitude need no shift: no exponential overflows, no denominator underflows.
 _UNSHIFTED = {torch.float32: 57.0, torch.float64: 350.0}
