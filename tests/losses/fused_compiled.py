@@ -29,12 +29,11 @@ SCALARS = dict.fromkeys(INTEGERS, "i32") | dict.fromkeys(NUMBERS, "fp32")
 # What costs most registers: shifts, and two operands for weights.
 FLAGS = dict.fromkeys(("SYMMETRIC", "COLD", "NORMALIZE", "EXACT", "SPLIT"), True)
 FLAGS |= dict.fromkeys(("WITH_ITSELF", "PAIRS", "TOGETHER", "CONFLICTS", "WIDE"), False)
-OF_PRODUCTS = ("row_sums", "denominators", "pair_gradient", "gradient")
-KERNELS = (*OF_PRODUCTS, "slopes")
+KERNELS = ("row_sums", "denominators", "pair_gradient", "gradient", "slopes")
 
 
 def compiled(name, dtype, capability):
-    """The kernel of a large batch of 128 dimensions, as `tilings` cuts it."""
+    """The kernel of a large batch of 128 or more dimensions, as `tilings` cuts it."""
     kernel = getattr(value_kernels, name, None) or getattr(gradient_kernels, name)
     cut = tilings(65536, 128, DTYPES[dtype], divmod(capability, 10))[name]
     constants = {k: v for k, v in (FLAGS | cut.shape).items() if k in kernel.arg_names}

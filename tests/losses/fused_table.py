@@ -5,9 +5,11 @@ TRITON_INTERPRET=1 python tests/losses/fused_table.py
 
 import json
 import sys
+from collections import Counter
 from functools import partial
 
 import torch
+from kernels import Counted
 
 from uncollapse.errors import InputError
 from uncollapse.losses import (
@@ -22,7 +24,7 @@ from uncollapse.losses import (
 from uncollapse.losses._engine.fused import evaluate as fused_module
 
 HALF, FULL = {"dtype": "bfloat16"}, {"dtype": "float32"}
-CONSTANTS = {name: getattr(fused_module, name) for name in ("GROUPS", "CHUNK")}
+CONSTANTS = {name: getattr(fused_module, name) for name in ("GROUPS", "AT_ONCE")}
 PAIRS = {"self_pairs": "include", "reduction": "pairs"}
 # Instances, views, dimensions, classes; and what is different.
 CASES = {
@@ -44,11 +46,11 @@ CASES = {
     "float32, fast": (70, 2, 64, 7, {"precision": "fast"}),
     "groups of blocks": (200, 2, 16, 7, {"GROUPS": 2}),
     "groups of blocks, cold": (200, 2, 16, 150, {"GROUPS": 1, "temperature": 0.005}),
-    "chunks": (50, 2, 160, 7, {"CHUNK": 48, "unlabelled": True}),
-    "chunks, bfloat16": (50, 2, 160, 7, {"CHUNK": 48} | HALF | PAIRS),
+    "chunks": (70, 2, 160, 7, {"AT_ONCE": 1, "unlabelled": True}),
+    "chunks, bfloat16": (50, 2, 160, 7, {"AT_ONCE": 1} | HALF | PAIRS),
     "chunks, float16, cold": (
-        *(30, 2, 160, 20),
-        {"CHUNK": 32, "dtype": "float16", "temperature": 0.005, "alpha": 0.6},
+        *(40, 2, 160, 20),
+        {"AT_ONCE": 1, "dtype": "float16", "temperature": 0.005, "alpha": 0.6},
     ),
     "supcon": (40, 2, 32, 5, {"loss": "supcon", "unlabelled": True}),
     "supcon, zero": (40, 1, 32, 30, {"loss": "supcon", "anchors_without_positives": "zero"}),
@@ -103,7 +105,7 @@ def errors(name):
     """Of a case: how far value and gradient are from float64's, and those of a plain loss."""
     z, labels, numbers, changes = given(*CASES[name])
     precision = changes.pop("precision", "exact")
-    for constant in ("GROUPS", "CHUNK"):
+    for constant in CONSTANTS:
         setattr(fused_module, constant, changes.pop(constant, CONSTANTS[constant]))
     loss_of, reference = supcl_loss, reference_supcl
     if changes.pop("loss", None) == "supcon":
@@ -140,22 +142,58 @@ def said(call):
     return "nothing"
 
 
-def launches(numbers):
-    """Kernels of a step, ours and torch's, with ours counted only; and waits of the host."""
-    from kernels import Counted
+# Rows, dimensions, dtype, precision, whether instance numbers are given: up to one chunk of rows,
+# and beyond d = 128 and N = 16,384 several.
+FEW = [
+    *((n, 128, "bfloat16", "exact", True) for n in (4096, 65536, 1048576)),
+    *((n, 128, "float32", "exact", False) for n in (4096, 65536, 1048576)),
+    *(
+        (n, d, *how, is_given)
+        for n in (4096, 16384)
+        for d in (256, 768, 1024)
+        for how in (("bfloat16", "exact"), ("bfloat16", "fast"), ("float32", "exact"))
+        for is_given in (False, True)
+    ),
+    *((16384, d, "float16", "exact", True) for d in (128, 768)),
+]
+MANY = [
+    (65536, 768, "bfloat16", "fast", False),
+    (65536, 768, "bfloat16", "exact", False),
+    (65536, 768, "float32", "exact", False),
+    (262144, 1024, "bfloat16", "fast", False),
+]
 
-    from uncollapse.losses._engine.checks import _waiting
+
+def launches(rows, dimension, dtype, precision, is_given):
+    """Kernels of a step on a GPU, ours and torch's, and waits of the host; nothing is computed.
+
+    Tensors are fake, so that whoever asks for a value of one is an error. The backward pass, which
+    such tensors of an absent GPU do not have, is one product, and what torch starts it by.
+    """
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
     from uncollapse.losses._engine.fused.evaluate import Laid
 
-    started, real = [], Laid.start
-    Laid.start = lambda laid, kernel, *grid, **arguments: started.append(kernel.__name__)
-    z, labels = torch.randn(20, 2, 32, requires_grad=True), torch.arange(20) % 3
-    with Counted() as counted:
+    started = []
+    pretended = {
+        (Laid, "start"): lambda laid, kernel, *grid, **arguments: started.append(kernel.__name__),
+        (torch.cuda, "get_device_capability"): lambda device: (9, 0),
+        (torch.cuda, "is_current_stream_capturing"): lambda: True,
+    }
+    real = {(owner, name): getattr(owner, name) for owner, name in pretended}
+    for (owner, name), function in pretended.items():
+        setattr(owner, name, function)
+    with FakeTensorMode():
+        dtype = getattr(torch, dtype)
+        z = torch.empty(rows, dimension, dtype=dtype, device="cuda", requires_grad=True)
+        labels, numbers = torch.empty(2, rows, dtype=torch.int64, device="cuda")
         arguments = {"alpha": 0.3, "temperature": 0.1, "backend": "fused", "checks": "deferred"}
-        supcl_loss(z, labels, numbers, **arguments).backward()
-    Laid.start = real
-    _waiting.clear()  # Nothing was computed.
-    return sum(counted.kernels.values()) + len(started), sum(counted.waits.values())
+        with Counted() as counted:
+            supcl_loss(z, labels, numbers if is_given else None, precision=precision, **arguments)
+    for (owner, name), function in real.items():
+        setattr(owner, name, function)
+    backward = Counter(ones_like=1, mul=1)
+    return sum((counted.kernels + backward).values()) + len(started), sum(counted.waits.values())
 
 
 def saved(instances):
@@ -186,10 +224,9 @@ def others():
         slopes.append(tau.grad.item())
     in_the_call = said(lambda: supcl_loss(z * 0, labels, numbers, **fused, checks="deferred"))
     later = said(finish_checks)
-    started, waits = zip(launches(None), launches(torch.arange(20)), strict=True)
     return {
-        "launches": max(started),
-        "waits": max(waits),
+        "few": [launches(*given) for given in FEW],
+        "many": [launches(*given) for given in MANY],
         "saved": [saved(20), saved(40)],
         "backend": terms.backend,
         "terms": [float(terms.supervised - tiled.supervised)],

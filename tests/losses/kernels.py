@@ -20,6 +20,7 @@ _WAITS = {
 }
 # Neither a view nor a kernel: memory, and what is asked about it.
 _NOTHING = {
+    "device",
     "empty",
     "empty_like",
     "new_empty",

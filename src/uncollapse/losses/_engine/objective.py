@@ -162,8 +162,9 @@ class _Gradient(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, upstream: Tensor, embeddings: Tensor, gradient: Tensor) -> Tensor:
+        scaled = torch.empty_like(gradient, dtype=embeddings.dtype)
         with single_threaded(embeddings.device):
-            return (gradient * upstream).to(embeddings.dtype)
+            return torch.mul(gradient, upstream, out=scaled)
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> None:

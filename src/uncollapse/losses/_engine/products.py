@@ -43,7 +43,7 @@ def operands(weights: Tensor, dtype: torch.dtype, precision: Precision) -> tuple
     return (rounded, weights.sub_(rounded).to(dtype)) if precision == "exact" else (rounded,)
 
 
-def beside(rows: Tensor, weights: Sequence[Tensor]) -> Tensor:
+def beside(rows: Tensor, weights: Sequence[Tensor] | Tensor) -> Tensor:
     """Rows in the dtype of the weights that they are to be multiplied by."""
     return rows.to(weights[0].dtype)
 
@@ -51,4 +51,7 @@ def beside(rows: Tensor, weights: Sequence[Tensor]) -> Tensor:
 def add_products(total: Tensor, weights: Sequence[Tensor], rows: Tensor) -> None:
     """total += w @ rows, w in one or two operands."""
     for part in weights:
-        total.add_(product(part, rows))
+        if part.dtype == total.dtype:
+            total.addmm_(part, rows)
+        else:
+            total.add_(product(part, rows))

@@ -1,8 +1,8 @@
 """The fused backend, from a batch to value and gradient.
 
 `value_kernels` and `gradient_kernels` have the kernels, each with its equation. Of more dimensions
-than a program holds, products are the library's, a chunk of rows at a time, and one kernel makes
-weights of them. Memory is linear in N, every bit the same again.
+than a program holds, one makes the slopes of a chunk of rows, and the library their products with
+the embeddings. Memory is linear in N, every bit the same again.
 """
 
 from __future__ import annotations
@@ -28,13 +28,15 @@ from uncollapse.losses._engine.plain import (
     lay_plain,
     needs_instances,
 )
-from uncollapse.losses._engine.products import add_products, beside, product
+from uncollapse.losses._engine.products import add_products, beside
 from uncollapse.losses._engine.result import Computed, Lacking, lacking
 
 # Groups that rows and columns are cut into for the value, whatever N: a row has a sum for each.
 GROUPS = 32
-# Rows of a chunk, of which (CHUNK, N) products exist at a time.
-CHUNK = 2048
+# Slopes that exist at a time: those of all rows up to N = 16,384, of chunks of them beyond.
+AT_ONCE = 2**28
+_LEAST_ROWS = 64
+_OF_ROWS = ("log_d", "weights", "shares")
 # Logits up to this magnitude need no shift: no exponential overflows, no denominator underflows.
 _UNSHIFTED = 57.0
 
@@ -49,15 +51,15 @@ def evaluate_fused(checked: Checked, definition: Definition, with_gradient: bool
         rows = laid.plain.rows
         nothing = torch.zeros_like(rows, dtype=torch.float32) if with_gradient else None
         return lacking(checked, definition, lacks, nothing)
-    log_d, values = _value(laid)
+    of_rows, values = _value(laid)
     having = laid.counts[2 : 2 + len(definition.terms)]
     of_labelled = tuple(term.labelled_anchors for term in definition.terms)
     lacks_positives = Lacking(having, laid.plain.labels, of_labelled)
     plain = laid.with_scales() if checked.options.track else laid.plain
     evaluated = conclude(plain, definition, values, lacks_positives, seen)
-    return (
-        Computed(evaluated, *_gradient(laid, log_d)) if with_gradient else Computed(evaluated, None)
-    )
+    if not with_gradient:
+        return Computed(evaluated, None)
+    return Computed(evaluated, *_gradient(laid, of_rows))
 
 
 @dataclass(frozen=True)
@@ -112,13 +114,15 @@ def _lay_out(plain: Plain, definition: Definition) -> Laid:
     )
 
     labels, order, by_instance = _order(plain)
-    x, options = plain.columns, plain.checked.options  # Rows of other processes came meanwhile.
-    (count, dimension), device = x.shape, x.device
+    embeddings = plain.columns  # Rows of other processes came meanwhile.
+    options, dtype = plain.checked.options, embeddings.dtype
+    (count, dimension), device = embeddings.shape, embeddings.device
     scales, sizes = torch.empty(2, count, device=device).unbind()
     weights = {kind: term.weight for term in definition.terms for kind in term.positives}
     integers = torch.empty(5, count, dtype=torch.int32, device=device)
     given = _flags(plain, definition) | {
-        "x": x,
+        "embeddings": embeddings,
+        "x": torch.empty_like(embeddings),
         "labels": plain.labels,
         "instances": plain.instances,
         "order": order,
@@ -140,7 +144,7 @@ def _lay_out(plain: Plain, definition: Definition) -> Laid:
         "smallest": smallest_norm(torch.float32),
     }
     capability = (9, 0) if device.type != "cuda" else torch.cuda.get_device_capability(device)
-    cuts = tilings(count, dimension, x.dtype, capability)
+    cuts = tilings(count, dimension, dtype, capability)
     parts = order.new_empty(-(-count // cuts["lay_out"].shape["BM"]), 8)
     laid = Laid(plain, definition, cuts, given, sizes, parts, labels[0], labels[-1])
     laid.start(lay_out, len(parts), counts=parts)
@@ -192,7 +196,7 @@ def _totals_at(definition: Definition) -> int:
 
 
 def _value(laid: Laid) -> tuple[Tensor, Tensor]:
-    """(R,) log D_i in the order of the kernels, and the values of terms."""
+    """(3, R) log D_i, a_i and a_i / D_i in the order of the kernels, and the values of terms."""
     from uncollapse.losses._engine.fused.value_kernels import denominators, row_sums
 
     given = laid.given
@@ -200,40 +204,39 @@ def _value(laid: Laid) -> tuple[Tensor, Tensor]:
     each = -(-laid.blocks("row_sums", given["N"]) // GROUPS)
     groups = -(-laid.blocks("row_sums", given["N"]) // each)
     sums = x.new_empty(groups, rows, dtype=torch.float32)
-    shifts = torch.empty_like(sums) if given["COLD"] else sums
-    parts = {"sums": sums, "shifts": shifts}
+    parts = {"sums": sums, "shifts": torch.empty_like(sums) if given["COLD"] else sums}
     across = groups if given["SYMMETRIC"] else laid.blocks("row_sums", rows)
     laid.start(row_sums, across, groups, **parts, blocks=each)
-    log_d = sums.new_empty(rows)
+    of_rows = sums.new_empty(3, rows)
+    parts |= dict(zip(_OF_ROWS, of_rows, strict=True))
     costs = sums.new_empty(laid.blocks("denominators", rows), 2)
-    laid.start(denominators, len(costs), **parts, parts=groups, log_d=log_d, costs=costs)
+    laid.start(denominators, len(costs), **parts, parts=groups, costs=costs)
     values = costs.sum(0, keepdim=given["TOGETHER"])
     if laid.plain.checked.processes is not None:
         (values,) = laid.plain.checked.processes.summed([values])
-    return log_d, values.sum(1) if given["TOGETHER"] else values
+    return of_rows, values.sum(1) if given["TOGETHER"] else values
 
 
-def _gradient(laid: Laid, log_d: Tensor) -> tuple[Tensor, Tensor | None]:
+def _gradient(laid: Laid, of_rows: Tensor) -> tuple[Tensor, Tensor | None]:
     """The gradients in the embeddings of this process, and in log(1 / tau) where it is learned."""
     from uncollapse.losses._engine.fused import gradient_kernels
 
     given, processes = laid.given, laid.plain.checked.processes
     x, rows = given["x"], given["R"]
     if processes is not None:
-        in_callers_order = torch.empty_like(log_d).index_copy_(0, given["by_own"], log_d)
-        log_d = processes.gather(in_callers_order).index_select(0, given["order"])
-    weights, shares = torch.empty(2, given["N"], device=x.device).unbind()
-    out = x.new_empty(rows, x.shape[1], dtype=torch.float32)
-    along = out.new_empty(rows)
-    given |= {"log_d": log_d, "weights": weights, "shares": shares, "out": out, "along": along}
-    laid.start(gradient_kernels.anchors, laid.blocks("anchors", given["N"]))
-    given["weights"] = weights if given["COLD"] else shares
+        in_callers_order = torch.empty_like(of_rows.T).index_copy_(0, given["by_own"], of_rows.T)
+        of_rows = processes.gather(in_callers_order).index_select(0, given["order"]).T.contiguous()
+    log_d, weights, shares = of_rows
+    sums, along = of_rows.new_empty(rows, x.shape[1]), of_rows.new_empty(rows)
+    out = torch.empty_like(sums)
+    given |= {"log_d": log_d, "weights": weights if given["COLD"] else shares, "sums": sums}
+    parts = -(-x.shape[1] // laid.cuts["pair_gradient"].shape["BD"])
+    laid.start(gradient_kernels.pair_gradient, laid.blocks("pair_gradient", rows), parts)
     if x.shape[1] <= WIDEST:
-        laid.start(gradient_kernels.pair_gradient, laid.blocks("pair_gradient", rows))
         laid.start(gradient_kernels.gradient, laid.blocks("gradient", rows))
     else:
-        _by_chunks(laid, out.zero_(), gradient_kernels.slopes)
-        laid.start(gradient_kernels.project, laid.blocks("project", rows))
+        _add_by_chunks(laid, sums, gradient_kernels.slopes)
+    laid.start(gradient_kernels.project, laid.blocks("project", rows), out=out, along=along)
     slope = None
     if laid.plain.checked.options.learned:
         slope = along.sum(dtype=precise_dtype(x.device)).div_(2)
@@ -244,35 +247,33 @@ def _gradient(laid: Laid, log_d: Tensor) -> tuple[Tensor, Tensor | None]:
     return out, slope
 
 
-def _by_chunks(laid: Laid, sums: Tensor, slopes: Callable[..., None]) -> None:
-    """Add r_i g_i, g_i = sum_j W_ij r_j x_j, to (R, d): a chunk of rows and what is to its right.
+def _add_by_chunks(laid: Laid, sums: Tensor, slopes: Callable[..., None]) -> None:
+    """Add to (R, d) sums r_i g_i what is not of pairs: a chunk of rows and what is to its right.
 
     W is symmetric: as the chunk's rows times the columns, and transposed as the columns' rows.
     """
-    plain, given = laid.plain, laid.given
-    x, half = plain.columns, plain.columns.dtype == torch.bfloat16
+    given, is_symmetric = laid.given, laid.plain.is_symmetric
+    x, half = given["x"], given["x"].dtype == torch.bfloat16
     split = half and given["EXACT"]
-    for first in range(0, len(sums), CHUNK):
-        rows = plain.rows[first : first + CHUNK]
-        left = first if plain.is_symmetric else 0
-        columns = x[left:]
-        products = product(rows, columns.T)
-        entries = torch.empty_like(products, dtype=torch.bfloat16 if half else torch.float32)
-        parts = [entries, torch.empty_like(entries)] if split else [entries]
+    chunk = max(_LEAST_ROWS, AT_ONCE // len(x))
+    for first in range(0, len(sums), chunk):
+        left = first if is_symmetric else 0
+        height, width = min(chunk, len(sums) - first), len(x) - left
+        parts = x.new_empty(1 + split, height, width, dtype=x.dtype if half else torch.float32)
         laid.start(
             slopes,
-            laid.blocks("slopes", len(rows)),
-            -(-len(columns) // laid.cuts["slopes"].shape["BN"]),
-            products=products,
-            entries=entries,
+            laid.blocks("slopes", height),
+            -(-width // laid.cuts["slopes"].shape["BN"]),
+            entries=parts[0],
             rest=parts[-1],
-            first=plain.own.start + first,
+            first=first,
             left=left,
-            height=len(rows),
-            width=len(columns),
+            height=height,
+            width=width,
             SPLIT=split,
         )
-        add_products(sums[first : first + CHUNK], parts, beside(columns, parts))
-        if plain.is_symmetric and len(rows) < len(columns):
-            mirrored = [part[:, len(rows) :].T for part in parts]
-            add_products(sums[first + CHUNK :], mirrored, beside(rows, parts))
+        add_products(sums[first : first + height], parts.unbind(), beside(x[left:], parts))
+        if is_symmetric and height < width:
+            mirrored = parts[:, :, height:].mT.unbind()
+            of_rows = beside(x[first : first + height], parts)
+            add_products(sums[first + height :], mirrored, of_rows)

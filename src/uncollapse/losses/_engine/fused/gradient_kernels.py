@@ -1,10 +1,12 @@
 """The fused backend's Triton kernels of the gradient, which make logits again.
 
-anchors         a_i and a_i / D_i, of all rows
-pair_gradient   what pairs have in it, a block of rows and its classes' columns at a time
-gradient        all else, and of it dL/dx_i, of at most as many dimensions as one program holds
-slopes          of more dimensions: W of a chunk's products, between products by the library
-project         dL/dx_i from these
+    W_ij = a_i exp(s_ij - log D_i) + a_j exp(s_ij - log D_j) - (w_i + w_j where i, j are a pair)
+    g_i = sum_j W_ij r_j x_j,  dL/dx_i = r_i (g_i - tau (y_i . g_i) y_i),  y_i = r_i x_i
+
+pair_gradient   what pairs have in r_i g_i, a block of rows and its classes' columns at a time
+gradient        all else, of at most as many dimensions as one program holds
+slopes          of more dimensions: all else of r_i W_ij r_j, for products by the library
+project         dL/dx_i from r_i g_i
 """
 
 # mypy: ignore-errors
@@ -13,6 +15,8 @@ import triton
 import triton.language as tl
 
 from uncollapse.losses._engine.fused.value_kernels import (
+    _LN2,
+    _LOG2E,
     _in_scope,
     _logits,
     _numbers,
@@ -21,25 +25,6 @@ from uncollapse.losses._engine.fused.value_kernels import (
     _weights,
     _within,
 )
-
-_LOG2E, _LN2 = tl.constexpr(1.4426950408889634), tl.constexpr(0.6931471805599453)
-
-
-@triton.jit
-def anchors(
-    ranges, totals, log_d, weights, shares,
-    N, for_class, for_views,
-    WITH_ITSELF: tl.constexpr, PAIRS: tl.constexpr, TOGETHER: tl.constexpr, BM: tl.constexpr,
-):  # fmt: skip
-    """a_i, what all pairs of a row weigh in the loss, and a_i / D_i."""
-    i = tl.program_id(0) * BM + tl.arange(0, BM)
-    there = i < N
-    n_class, n_views = _numbers(*_ranges(ranges, i, there, N), WITH_ITSELF)
-    of_class, of_views = _weights(n_class, n_views, totals, PAIRS, TOGETHER)
-    a = for_class * of_class * n_class + for_views * of_views * n_views
-    tl.store(weights + i, a, there)
-    share = tl.where(a > 0, a * tl.exp(-tl.load(log_d + i, there, 0.0)), 0.0)
-    tl.store(shares + i, share, there)
 
 
 @triton.jit
@@ -88,138 +73,126 @@ def _weighted(w, x_j, total, EXACT: tl.constexpr, WIDE: tl.constexpr):
 
 @triton.jit
 def pair_gradient(
-    x, order, own, scales, ranges, totals, out,
-    R, N, d, row, for_class, for_views,
+    x, own, scales, ranges, totals, sums,
+    R, N, d, for_class, for_views,
     SYMMETRIC: tl.constexpr, WITH_ITSELF: tl.constexpr,
     PAIRS: tl.constexpr, TOGETHER: tl.constexpr, EXACT: tl.constexpr, WIDE: tl.constexpr,
     BM: tl.constexpr, BN: tl.constexpr, BD: tl.constexpr,
 ):  # fmt: skip
-    """Of rows and a part of the dimensions: - sum of (w_i + w_j) r_j x_j over pairs."""
+    """Of rows and a part of the dimensions: - r_i sum of (w_i + w_j) r_j x_j over pairs."""
     at = tl.program_id(0) * BM + tl.arange(0, BM)
     mine = at < R
     i = at if SYMMETRIC else tl.load(own + at, mine, N)
-    rows = tl.load(order + i, mine, 0)
     k = tl.program_id(1) * BD + tl.arange(0, BD)
     total = tl.zeros((BM, BD), tl.float32)
     class_i, end_i, _, _ = _ranges(ranges, i, mine, N)
     for start in range(tl.min(class_i, 0) // BN * BN, tl.max(end_i, 0), BN):
         j = start + tl.arange(0, BN)
         there = j < N
-        columns, r_j = tl.load(order + j, there, 0), tl.load(scales + j, there, 0.0)
+        r_j = tl.load(scales + j, there, 0.0)
         within = there[:, None] & (k[None, :] < d)
-        x_j = tl.load(x + columns[:, None] * d + k[None, :], within, 0.0)
+        x_j = tl.load(x + j.to(tl.int64)[:, None] * d + k[None, :], within, 0.0)
         w = _pair_slopes(
             i, j, ranges, totals, for_class, for_views, mine, there, N,
             WITH_ITSELF, PAIRS, TOGETHER,
         )  # fmt: skip
         total = _weighted(-w * r_j[None, :], x_j, total, EXACT, WIDE)
+    total *= tl.load(scales + i, mine, 0.0)[:, None]
     inside = mine[:, None] & (k[None, :] < d)
-    tl.store(out + (rows - row)[:, None] * d + k[None, :], total, inside)
+    tl.store(sums + at.to(tl.int64)[:, None] * d + k[None, :], total, inside)
 
 
 @triton.jit
 def gradient(
-    x, order, own, scales, ranges, totals, weights, log_d, out, along,
-    R, N, d, row, tau, for_class, for_views,
-    SYMMETRIC: tl.constexpr, COLD: tl.constexpr, NORMALIZE: tl.constexpr,
-    WITH_ITSELF: tl.constexpr, PAIRS: tl.constexpr, TOGETHER: tl.constexpr,
+    x, own, scales, weights, log_d, sums,
+    R, N, d,
+    SYMMETRIC: tl.constexpr, COLD: tl.constexpr, WITH_ITSELF: tl.constexpr,
     EXACT: tl.constexpr, WIDE: tl.constexpr,
     BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, BD: tl.constexpr,
 ):  # fmt: skip
-    """Of each row x_i of at most BD dimensions: dL/dx_i, and y_i . dL/dy_i.
-
-    W_ij = a_i exp(s_ij - log D_i) + a_j exp(s_ij - log D_j) - (w_i + w_j where i, j are a pair)
-    g_i = sum_j W_ij r_j x_j,  dL/dx_i = r_i (g_i - tau (y_i . g_i) y_i),  y_i = r_i x_i
-    """
+    """Add to each row of at most BD dimensions what is not of pairs."""
     at = tl.program_id(0) * BM + tl.arange(0, BM)
     mine = at < R
     i = at if SYMMETRIC else tl.load(own + at, mine, N)
-    rows, r_i = tl.load(order + i, mine, 0), tl.load(scales + i, mine, 0.0)
+    r_i = tl.load(scales + i, mine, 0.0)
     a_i, log_i = tl.load(weights + i, mine, 0.0), tl.load(log_d + i, mine, 0.0)
     k = tl.arange(0, BD)
     inside = mine[:, None] & (k[None, :] < d)
-    x_i = tl.load(x + rows[:, None] * d + k[None, :], inside, 0.0)
-    to = out + (rows - row)[:, None] * d + k[None, :]
-    total = tl.load(to, inside, 0.0)
+    total = tl.zeros((BM, BD), tl.float32)
+    if BK >= BD:
+        x_i = tl.load(x + i.to(tl.int64)[:, None] * d + k[None, :], inside, 0.0)
     for start in range(0, N, BN):
         j = start + tl.arange(0, BN)
         there = j < N
-        columns, r_j = tl.load(order + j, there, 0), tl.load(scales + j, there, 0.0)
+        r_j = tl.load(scales + j, there, 0.0)
         a_j, log_j = tl.load(weights + j, there, 0.0), tl.load(log_d + j, there, 0.0)
         within = there[:, None] & (k[None, :] < d)
-        x_j = tl.load(x + columns[:, None] * d + k[None, :], within, 0.0)
+        x_j = tl.load(x + j.to(tl.int64)[:, None] * d + k[None, :], within, 0.0)
         if BK < BD:  # What float32 takes for both operands at once is more than registers hold.
-            s = _logits(x, rows, columns, scales, r_i, j, mine, there, d, BM, BN, BK, EXACT, WIDE)
+            s = _logits(x, scales, i, r_i, j, mine, there, d, BM, BN, BK, EXACT, WIDE)
         else:
             s = _product(x_i, tl.trans(x_j), tl.zeros((BM, BN), tl.float32), EXACT, WIDE)
             s = s * (r_i * _LOG2E)[:, None] * r_j[None, :]
         w = _slopes(s, i, j, a_i, a_j, log_i, log_j, N, COLD, WITH_ITSELF)
         total = _weighted(w * r_j[None, :], x_j, total, EXACT, WIDE)
-    if BK < BD:
-        x_i = tl.load(x + rows[:, None] * d + k[None, :], inside, 0.0)
-    y_i = x_i.to(tl.float32) * r_i[:, None]
-    dots = tl.sum(total * y_i, 1)
-    if NORMALIZE:
-        total -= (tau * dots)[:, None] * y_i
-    tl.store(to, total * r_i[:, None], inside)
-    tl.store(along + at, dots, mine)
+    to = sums + at.to(tl.int64)[:, None] * d + k[None, :]
+    tl.store(to, tl.load(to, inside, 0.0) + total * r_i[:, None], inside)
 
 
 @triton.jit
 def slopes(
-    products, place, scales, ranges, totals, weights, log_d, entries, rest,
-    first, left, height, width, N, for_class, for_views,
-    COLD: tl.constexpr, WITH_ITSELF: tl.constexpr,
-    PAIRS: tl.constexpr, TOGETHER: tl.constexpr, SPLIT: tl.constexpr,
-    BM: tl.constexpr, BN: tl.constexpr,
+    x, own, scales, weights, log_d, entries, rest,
+    first, left, height, width, N, d,
+    SYMMETRIC: tl.constexpr, COLD: tl.constexpr, WITH_ITSELF: tl.constexpr,
+    SPLIT: tl.constexpr, EXACT: tl.constexpr, WIDE: tl.constexpr,
+    BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr,
 ):  # fmt: skip
-    """r_i W_ij r_j as operands from products x_i . x_j, rows of x from `first`, others from `left`.
+    """r_i W_ij r_j without pairs, as operands: of a chunk's rows and the columns from `left`.
 
     With SPLIT, what was rounded is a second operand, `rest`.
     """
     down = tl.program_id(0) * BM + tl.arange(0, BM)
     across = tl.program_id(1) * BN + tl.arange(0, BN)
     mine, there = down < height, across < width
-    i = tl.load(place + first + down, mine, N)
-    j = tl.load(place + left + across, there, N)
+    i = first + down if SYMMETRIC else tl.load(own + first + down, mine, N)
+    j = left + across
     r_i, r_j = tl.load(scales + i, mine, 0.0), tl.load(scales + j, there, 0.0)
     a_i, log_i = tl.load(weights + i, mine, 0.0), tl.load(log_d + i, mine, 0.0)
     a_j, log_j = tl.load(weights + j, there, 0.0), tl.load(log_d + j, there, 0.0)
-    at = down[:, None].to(tl.int64) * width + across[None, :]
-    inside = mine[:, None] & there[None, :]
-    s = tl.load(products + at, inside, 0.0) * (r_i * _LOG2E)[:, None] * r_j[None, :]
+    s = _logits(x, scales, i, r_i, j, mine, there, d, BM, BN, BK, EXACT, WIDE)
     w = _slopes(s, i, j, a_i, a_j, log_i, log_j, N, COLD, WITH_ITSELF)
-    w -= _pair_slopes(
-        i, j, ranges, totals, for_class, for_views, mine, there, N, WITH_ITSELF, PAIRS, TOGETHER
-    )
     w = w * r_i[:, None] * r_j[None, :]
+    begin = tl.program_id(0).to(tl.int64) * BM * width  # Beyond it 32 bits are enough.
+    at = tl.arange(0, BM)[:, None] * width + across[None, :]
+    inside = mine[:, None] & there[None, :]
     rounded = w.to(entries.dtype.element_ty)
-    tl.store(entries + at, rounded, inside)
+    tl.store(entries + begin + at, rounded, inside)
     if SPLIT:
-        tl.store(rest + at, (w - rounded.to(tl.float32)).to(entries.dtype.element_ty), inside)
+        lost = (w - rounded.to(tl.float32)).to(entries.dtype.element_ty)
+        tl.store(rest + begin + at, lost, inside)
 
 
 @triton.jit
 def project(
-    x, place, scales, out, along, R, d, row, tau,
-    NORMALIZE: tl.constexpr, BM: tl.constexpr, BK: tl.constexpr,
+    x, order, own, scales, sums, out, along, R, N, d, row, tau,
+    SYMMETRIC: tl.constexpr, NORMALIZE: tl.constexpr, BM: tl.constexpr, BK: tl.constexpr,
 ):  # fmt: skip
-    """dL/dx_i and y_i . dL/dy_i as in `gradient`, in place of r_i g_i of rows of x from `row`."""
+    """dL/dx_i from r_i g_i, each where the caller has its row, and y_i . dL/dy_i."""
     at = tl.program_id(0) * BM + tl.arange(0, BM)
     mine = at < R
-    rows = (row + at).to(tl.int64)
-    r_i = tl.load(scales + tl.load(place + rows, mine, 0), mine, 0.0)
-    dots = tl.zeros((BM,), tl.float32)
+    i = at if SYMMETRIC else tl.load(own + at, mine, N)
+    to = tl.load(order + i, mine, 0) - row
+    r_i, dots = tl.load(scales + i, mine, 0.0), tl.zeros((BM,), tl.float32)
+    mine, i, g = mine[:, None], i.to(tl.int64)[:, None] * d, at.to(tl.int64)[:, None] * d
     for start in range(0, d, BK):
-        k = start + tl.arange(0, BK)
-        inside = mine[:, None] & (k[None, :] < d)
-        x_i = tl.load(x + rows[:, None] * d + k[None, :], inside, 0.0).to(tl.float32)
-        dots += tl.sum(tl.load(out + (rows - row)[:, None] * d + k[None, :], inside, 0.0) * x_i, 1)
-    tl.store(along + at, dots, mine)
-    for start in range(0, d if NORMALIZE else 0, BK):
-        k = start + tl.arange(0, BK)
-        inside = mine[:, None] & (k[None, :] < d)
-        x_i = tl.load(x + rows[:, None] * d + k[None, :], inside, 0.0).to(tl.float32)
-        to = out + (rows - row)[:, None] * d + k[None, :]
-        total = tl.load(to, inside, 0.0) - (tau * dots * r_i * r_i)[:, None] * x_i
-        tl.store(to, total, inside)
+        k = (start + tl.arange(0, BK))[None, :]
+        x_i = tl.load(x + i + k, mine & (k < d), 0.0).to(tl.float32)
+        dots += tl.sum(tl.load(sums + g + k, mine & (k < d), 0.0) * x_i, 1)
+    tl.store(along + at, dots, at < R)
+    for start in range(0, d, BK):
+        k = (start + tl.arange(0, BK))[None, :]
+        total = tl.load(sums + g + k, mine & (k < d), 0.0)
+        if NORMALIZE:
+            x_i = tl.load(x + i + k, mine & (k < d), 0.0).to(tl.float32)
+            total -= (tau * dots * r_i * r_i)[:, None] * x_i
+        tl.store(out + to[:, None] * d + k, total, mine & (k < d))

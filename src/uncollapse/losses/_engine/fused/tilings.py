@@ -35,9 +35,8 @@ def tilings(
         "lay_out": Tiling({"BM": 64, "BK": 64}, 4, 1),
         "row_sums": Tiling({"BM": side, "BN": side, "BK": min(depth, held)}, 8, 3),
         "denominators": Tiling({"BM": 64, "BN": 64, "BK": min(16, held)}, 4, 2),
-        "anchors": Tiling({"BM": 256}, 4, 1),
         "pair_gradient": Tiling({"BM": 32, "BN": 32, "BD": held}, 8, 2),
         "gradient": Tiling(tile, 8, 2),
-        "slopes": Tiling({"BM": 32, "BN": 64}, 4, 1),
+        "slopes": Tiling({"BM": side, "BN": side, "BK": min(depth, held)}, 8, 3),
         "project": Tiling({"BM": 32, "BK": 64}, 4, 1),
     }

@@ -1,16 +1,17 @@
 """The fused backend's Triton kernels of the value, in the order in which they run.
 
-`order` sorts the batch by label and then by instance. A row, from here on, is a place in it, and
-classes and instances are ranges of places, so that pairs stand in few tiles and are looked for in
-these alone; all others have no mask. Logits are s_ij = r_i r_j x_i . x_j of embeddings x as they
-came (bfloat16, float16 or float32) and their scales r; products are made of operands as they are
-and accumulated in float32. With EXACT, what does not fit an operand is a second one: float32 in
-three products of tf32, weights in two of bfloat16. WIDE is for the interpreter, which knows no
-bfloat16 in products: the same numbers as float32. With COLD, sums of exponentials have a shift.
+`order` sorts the batch by label and then by instance, and the first kernel copies the embeddings in
+this order. A row, from here on, is a place in it, and classes and instances are ranges of places,
+so that pairs stand in few tiles and are looked for in these alone; all others have no mask. Logits
+are s_ij = r_i r_j x_i . x_j of embeddings x in their own precision (bfloat16, float16 or float32)
+and their scales r; products are made of operands as they are and accumulated in float32. With
+EXACT, what does not fit an operand is a second one: float32 in three products of tf32, weights in
+two of bfloat16. WIDE is for the interpreter, which knows no bfloat16 in products: the same numbers
+as float32. With COLD, sums of exponentials have a shift.
 
-    lay_out        ranges and scales of rows, and how many pairs there are
+    lay_out        rows, ranges and scales in order, and how many pairs there are
     row_sums       parts of each row's denominator, by tiles of the upper triangle
-    denominators   log D_i from its parts, and what the pairs cost
+    denominators   log D_i from its parts, what the pairs cost, and what they weigh
 """
 
 # mypy: ignore-errors
@@ -68,12 +69,12 @@ def _weights(n_class, n_views, totals, PAIRS: tl.constexpr, TOGETHER: tl.constex
 
 @triton.jit
 def lay_out(
-    x, labels, instances, order, by_instance, place, ranges, scales, sizes, counts,
+    embeddings, x, labels, instances, order, by_instance, place, ranges, scales, sizes, counts,
     N, d, bits, scale, smallest,
     NORMALIZE: tl.constexpr, WITH_ITSELF: tl.constexpr, TOGETHER: tl.constexpr,
     CONFLICTS: tl.constexpr, BM: tl.constexpr, BK: tl.constexpr,
 ):  # fmt: skip
-    """Places, ranges, scales r_i and sizes of rows, and numbers of a block (`Laid.counts`)."""
+    """Rows, places, ranges, scales r_i and sizes, and numbers of a block (`Laid.counts`)."""
     i = tl.program_id(0) * BM + tl.arange(0, BM)
     there = i < N
     row = tl.load(order + i, there, 0)
@@ -82,7 +83,9 @@ def lay_out(
     for start in range(0, d, BK):
         k = start + tl.arange(0, BK)
         inside = there[:, None] & (k[None, :] < d)
-        part = tl.load(x + row[:, None] * d + k[None, :], inside, 0.0).to(tl.float32)
+        part = tl.load(embeddings + row[:, None] * d + k[None, :], inside, 0.0)
+        tl.store(x + i.to(tl.int64)[:, None] * d + k[None, :], part, inside)
+        part = part.to(tl.float32)
         squares += tl.sum(part * part, 1)
     norms = tl.sqrt_rn(squares)
     r = tl.div_rn(scale + 0 * norms, tl.where(norms < smallest, smallest, norms))
@@ -138,19 +141,18 @@ def _product(left, right, total, EXACT: tl.constexpr, WIDE: tl.constexpr):
 
 @triton.jit
 def _logits(
-    x, rows, columns, scales, r_i, j, there_i, there_j, d,
+    x, scales, i, r_i, j, there_i, there_j, d,
     BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr,
     EXACT: tl.constexpr, WIDE: tl.constexpr,
 ):  # fmt: skip
-    """(BM, BN): s_ij / ln 2, of rows of x; 0 where there is none."""
+    """(BM, BN): s_ij / ln 2; 0 where there is none."""
     total = tl.zeros((BM, BN), tl.float32)
+    rows, columns = i.to(tl.int64) * d, j.to(tl.int64) * d
     for start in range(0, d, BK):
         k = start + tl.arange(0, BK)
         inside = k < d
-        left = tl.load(x + rows[:, None] * d + k[None, :], there_i[:, None] & inside[None, :], 0.0)
-        right = tl.load(
-            x + columns[None, :] * d + k[:, None], there_j[None, :] & inside[:, None], 0.0
-        )
+        left = tl.load(x + rows[:, None] + k[None, :], there_i[:, None] & inside[None, :], 0.0)
+        right = tl.load(x + columns[None, :] + k[:, None], there_j[None, :] & inside[:, None], 0.0)
         total = _product(left, right, total, EXACT, WIDE)
     r_j = tl.load(scales + j, there_j, 0.0)
     return total * (r_i * _LOG2E)[:, None] * r_j[None, :]
@@ -192,7 +194,7 @@ def _in_scope(s, i, j, N, WITH_ITSELF: tl.constexpr):
 
 @triton.jit
 def row_sums(
-    x, order, own, scales, shifts, sums,
+    x, own, scales, shifts, sums,
     R, N, d, blocks,
     SYMMETRIC: tl.constexpr, COLD: tl.constexpr, WITH_ITSELF: tl.constexpr,
     EXACT: tl.constexpr, WIDE: tl.constexpr,
@@ -213,14 +215,13 @@ def row_sums(
         at = (group * blocks + block if SYMMETRIC else group) * BM + tl.arange(0, BM)
         mine = at < R
         i = at if SYMMETRIC else tl.load(own + at, mine, N)
-        rows, r_i = tl.load(order + i, mine, 0), tl.load(scales + i, mine, 0.0)
+        r_i = tl.load(scales + i, mine, 0.0)
         shift, total = tl.full((BM,), _LOWEST, tl.float32), tl.zeros((BM,), tl.float32)
         first = block if SYMMETRIC and group == others else 0
         for step in range(first, blocks):
             j = (others * blocks + step) * BN + tl.arange(0, BN)
             there = j < N
-            columns = tl.load(order + j, there, 0)
-            s = _logits(x, rows, columns, scales, r_i, j, mine, there, d, BM, BN, BK, EXACT, WIDE)
+            s = _logits(x, scales, i, r_i, j, mine, there, d, BM, BN, BK, EXACT, WIDE)
             s = _in_scope(s, i, j, N, WITH_ITSELF)
             shift, total = _add(shift, total, s, 1, COLD)
             if SYMMETRIC and ((group < others) | (step > block)):
@@ -250,13 +251,16 @@ def row_sums(
 
 @triton.jit
 def denominators(
-    x, order, own, scales, ranges, totals, shifts, sums, log_d, costs,
-    R, N, d, parts,
+    x, own, scales, ranges, totals, shifts, sums, log_d, weights, shares, costs,
+    R, N, d, parts, for_class, for_views,
     SYMMETRIC: tl.constexpr, COLD: tl.constexpr, WITH_ITSELF: tl.constexpr,
     PAIRS: tl.constexpr, TOGETHER: tl.constexpr, EXACT: tl.constexpr, WIDE: tl.constexpr,
     BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr,
 ):  # fmt: skip
-    """log D_i from its parts, and what a block's pairs of each kind cost: w_ij (log D_i - s_ij)."""
+    """log D_i from its parts, and what a block's pairs of each kind cost: w_ij (log D_i - s_ij).
+
+    For the gradient a_i, what all pairs of a row weigh in the loss, and a_i / D_i.
+    """
     at = tl.program_id(0) * BM + tl.arange(0, BM)
     mine = at < R
     i = at if SYMMETRIC else tl.load(own + at, mine, N)
@@ -273,17 +277,13 @@ def denominators(
     logs = (shift + tl.log2(tl.where(mine, total, 1.0))) * _LN2
     tl.store(log_d + at, logs, mine)
 
-    rows, r_i = tl.load(order + i, mine, 0), tl.load(scales + i, mine, 0.0)
+    r_i = tl.load(scales + i, mine, 0.0)
     class_i, end_i, views_i, views_end_i = _ranges(ranges, i, mine, N)
     of_class, of_views = tl.zeros((BM,), tl.float32), tl.zeros((BM,), tl.float32)
     for start in range(tl.min(class_i, 0) // BN * BN, tl.max(end_i, 0), BN):
         j = start + tl.arange(0, BN)
         there = j < N
-        columns = tl.load(order + j, there, 0)
-        s = (
-            _logits(x, rows, columns, scales, r_i, j, mine, there, d, BM, BN, BK, EXACT, WIDE)
-            * _LN2
-        )
+        s = _logits(x, scales, i, r_i, j, mine, there, d, BM, BN, BK, EXACT, WIDE) * _LN2
         in_views = _within(j, views_i, views_end_i)
         in_class = _within(j, class_i, end_i) & (in_views == 0)
         if not WITH_ITSELF:
@@ -292,6 +292,9 @@ def denominators(
         of_views += tl.sum(tl.where(in_views, s, 0.0), 1)
     n_class, n_views = _numbers(class_i, end_i, views_i, views_end_i, WITH_ITSELF)
     c_i, v_i = _weights(n_class, n_views, totals, PAIRS, TOGETHER)
+    a = for_class * c_i * n_class + for_views * v_i * n_views
+    tl.store(weights + at, a, mine)
+    tl.store(shares + at, tl.where(a > 0, a * tl.exp(-logs), 0.0), mine)
     # The denominator of an anchor without pairs may be an empty sum.
     of_class = tl.where(n_class > 0, n_class * logs - of_class, 0.0)
     of_views = tl.where(n_views > 0, n_views * logs - of_views, 0.0)
