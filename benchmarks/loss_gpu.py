@@ -3,6 +3,9 @@
     python benchmarks/loss_gpu.py                # an NVIDIA GPU, under 8 minutes
     python benchmarks/loss_gpu.py --seconds 60   # the same with fewer samples
     python benchmarks/loss_gpu.py --device cpu --sizes 64 --dimensions 16   # does it run?
+    TRITON_INTERPRET=1 python benchmarks/loss_gpu.py --device cpu --sizes 64 --dimensions 16
+
+The last runs the fused kernels too, by Triton's interpreter.
 
 Forward and backward of two views in up to 100 classes at temperature .1. Times are medians of
 samples in shuffled order, by the device's own clock, after three runs each; memory is the growth of
@@ -14,8 +17,10 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import os
 import random
 import statistics
+import sys
 import time
 from collections.abc import Callable
 
@@ -76,14 +81,14 @@ def contenders(device: str) -> dict[str, Callable[[Tensor, Tensor], Tensor]]:
         found |= {
             "compiled": torch.compile(dense_supcon, dynamic=False),
             "dense, compiled": torch.compile(dense, dynamic=False, fullgraph=True),
-            "fused": ours("fused"),
-            "fused, fast": ours("fused", "fast"),
         }
         found |= {
             f"{name} (its own task)": loss
             for name, loss in TWO_TOWERS.items()
             if importlib.util.find_spec(name) is not None
         }
+    if device == "cuda" or os.environ.get("TRITON_INTERPRET") == "1":
+        found |= {"fused": ours("fused"), "fused, fast": ours("fused", "fast")}
     return found
 
 
@@ -148,17 +153,18 @@ def row(size: int, dimension: int, dtype: torch.dtype, device: str, seconds: flo
     return ["| " + " | ".join(map(str, cells)) + " |" for cells in lines]
 
 
-def check(device: str) -> None:
+def check(device: str, size: int) -> None:
     """Errors of value and gradient against float64, of each backend."""
     print("| backend | dtype | value | gradient, relative |\n|---|---|---|---|")
     for dtype in (torch.float32, torch.bfloat16):
-        views, labels = batch(1024, 128, dtype, device)
+        views, labels = batch(size, 128, dtype, device)
         exact = views.double().requires_grad_()
         expected = reference_supcl(exact, labels, alpha=0.5, temperature=0.1)
         expected.backward()
-        for name in ("dense", "tiled", "fused", "fused, fast")[: 4 if device == "cuda" else 2]:
+        known = contenders(device)
+        for name in [name for name in ("dense", "tiled", "fused", "fused, fast") if name in known]:
             leaf = views.detach().requires_grad_()
-            loss = contenders(device)[name](leaf, labels)
+            loss = known[name](leaf, labels)
             loss.backward()
             error = (leaf.grad.double() - exact.grad).norm() / exact.grad.norm()
             off = abs(loss.item() - expected.item())
@@ -172,9 +178,13 @@ def main() -> None:
     parser.add_argument("--dimensions", type=int, nargs="+", default=[128, 768])
     parser.add_argument("--seconds", type=float, default=200, help="of all measuring together")
     given = parser.parse_args()
+    if given.device == "cuda" and not torch.cuda.is_available():
+        dry = "--device cpu --sizes 64 --dimensions 16 for a dry run"
+        print(f"expected an NVIDIA GPU, found none: give {dry}", file=sys.stderr)
+        sys.exit(2)
     name = torch.cuda.get_device_name() if given.device == "cuda" else "CPU"
     print(f"{name}, torch {torch.__version__}\n")
-    check(given.device)
+    check(given.device, min(1024, max(given.sizes)))
     print("\n| N | d | dtype | loss | ms | of peak | MiB | samples |\n|" + "---|" * 8)
     batches = [
         (size, dimension, dtype)

@@ -3,6 +3,7 @@
 Those of real data and of the study are run by the pages themselves.
 """
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -45,6 +46,16 @@ def test_a_benchmark_prints_its_table(command, part, tmp_path):
     answer = subprocess.run(line, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert answer.returncode == 0, answer.stderr[-2000:]
     assert part in answer.stdout
+
+
+def test_without_a_gpu_its_benchmark_is_refused_in_a_sentence():
+    line = [sys.executable, str(FOLDER / "loss_gpu.py")]
+    environment = os.environ | {"CUDA_VISIBLE_DEVICES": ""}
+    answer = subprocess.run(line, capture_output=True, text=True, check=False, env=environment)
+    assert answer.returncode == 2
+    assert answer.stderr.startswith("expected an NVIDIA GPU, found none: give --device cpu")
+    assert answer.stderr.count("\n") == 1
+    assert answer.stdout == ""
 
 
 @pytest.mark.slow

@@ -26,6 +26,7 @@ def tilings(
     hopper, single = capability == (9, 0), dtype == torch.float32
     held = max(16, 2 ** (min(dimension, WIDEST) - 1).bit_length())
     side, depth = (128, 32 if single else 64) if hopper or not single else (64, 16)
+    wide = 64 if single else side
     # A program for each multiprocessor, where there are rows enough.
     rows = 128 if hopper and count > 128 * 128 else 64
     tile = {"BM": rows, "BN": 64, "BK": held, "BD": held}
@@ -37,6 +38,6 @@ def tilings(
         "denominators": Tiling({"BM": 64, "BN": 64, "BK": min(16, held)}, 4, 2),
         "pair_gradient": Tiling({"BM": 32, "BN": 32, "BD": held}, 8, 2),
         "gradient": Tiling(tile, 8, 2),
-        "slopes": Tiling({"BM": side, "BN": side, "BK": min(depth, held)}, 8, 3),
+        "slopes": Tiling({"BM": side, "BN": wide, "BK": min(depth, held)}, 8, 3),
         "project": Tiling({"BM": 32, "BK": 64}, 4, 1),
     }
