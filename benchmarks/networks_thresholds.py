@@ -23,9 +23,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-import numpy as np
 from networks import STUDY, write
-from networks_causes import BASE, CAUSES, digits
+from networks_causes import begins, block_of, digits
 
 from uncollapse.metrics import scores
 from uncollapse.records import Calibration, NetworkRun, NextRun, read_network_run
@@ -39,13 +38,10 @@ LONG = "epochs-16"
 Key = tuple[str, float, float, int, int]  # condition, alpha, temperature, of a class, seed
 
 
-def block_of(key: Key) -> dict[str, Any]:
+def configuration(key: Key) -> dict[str, Any]:
     """The configuration of a run."""
     cause, alpha, temperature, per_class, seed = key
-    block = json.loads(json.dumps(BASE)) | {"seed": seed}
-    for part, changes in CAUSES[cause].items():
-        block[part] = changes if isinstance(changes, int) else block[part] | changes
-    block["loss"] = {"alpha": alpha, "temperature": temperature}
+    block = block_of(cause, alpha, seed, temperature=temperature)
     block["batch"]["per_class"] = per_class
     return block
 
@@ -60,23 +56,11 @@ def run(folder: Path, key: Key) -> NetworkRun:
     output = folder_of(folder, key)
     if not (output / "finished").exists():
         shutil.rmtree(output, ignore_errors=True)
-        problem = build_problem(parse_config(block_of(key)), base=folder)
+        problem = build_problem(parse_config(configuration(key)), base=folder)
         if train(problem, output, scores=scores).interrupted:
             raise SystemExit(130)
         (output / "finished").touch()
     return read_network_run(output)
-
-
-def begins(curve: dict[float, list[float]]) -> float | None:
-    """Where the mean W is twice that at the smallest alpha; None where it is not in the grid."""
-    alphas = np.log(sorted(curve))
-    rise = np.log([fmean(curve[alpha]) for alpha in sorted(curve)])
-    rise = np.maximum.accumulate(rise) - rise[0] - np.log(2)
-    if rise[-1] < 0:
-        return None
-    at = int(np.argmax(rise >= 0))
-    share = -rise[at - 1] / (rise[at] - rise[at - 1])
-    return float(np.exp(alphas[at - 1] + share * (alphas[at] - alphas[at - 1])))
 
 
 def row(
