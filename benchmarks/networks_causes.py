@@ -272,7 +272,9 @@ def main() -> None:
         late = options.table or time.monotonic() - began > 60 * options.minutes
         if (found := measured(options.folder, job, trained=late)) is not None:
             rows.append(dict(zip(("data", "cause", "alpha", "seed"), job, strict=True)) | found)
-            print(f"{time.monotonic() - began:6.0f} s", *job, f"W {found['within']:.3f}", flush=True)
+            print(
+                f"{time.monotonic() - began:6.0f} s", *job, f"W {found['within']:.3f}", flush=True
+            )
     found_lines = list(summary(rows))
     if options.table:
         write(STUDY / "networks-causes.json", {"summary": found_lines, "runs": rows})

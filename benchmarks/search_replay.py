@@ -12,7 +12,8 @@ resampled replays, for
 
 - random: without replacement,
 - TPE, GP: Optuna's samplers, the dials as integers in logarithmic order; a setting that they
-  propose again is answered from what is known, and is no run,
+  propose again is answered from what is known, and is no run; both draw their first ten runs at
+  random by default, "GP, 3" the first three,
 - dials: the pilot's search (`uncollapse.pilot.propose`) by alpha, temperature and batch, one run
   at a time,
 - skip: the same without what is predicted to collapse,
@@ -20,7 +21,8 @@ resampled replays, for
   first alone, as the pilot does, and then two at a time.
 
 All but random begin with the start, which is their first run: that of the published study, or
-(`any`) another setting of the grid in each replay.
+(`any`) another setting of the grid in each replay. Rows of OUTPUT that are not replayed now
+(`--only`, `--layers`) stay.
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import optuna
@@ -43,13 +46,14 @@ from uncollapse.pilot import Seen, dial_features, propose
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
-# The pilot's search is followed for so many runs, the others for twice as many.
+# The pilot's search is followed for so many runs, the others for longer. Optuna's Gaussian process
+# proposes known settings when few are left, and is fitted each time: its last runs cost most.
 RUNS, WITHIN, LEVEL = 9, 0.01, 0.95
+LONGER = {"random": 18, "TPE": 18, "GP": 14, "GP, 3": 9}
 RESAMPLED = 2000
 START = (0.0079, 0.1, 64)
 # A sampler that proposes what is known so often is given a setting at random.
 AGAIN = 30
-_FOLLOWED_LONGER = ("random", "TPE", "GP")
 # Less predicted variance between instances than this is collapse.
 COLLAPSED = 1e-6
 
@@ -201,17 +205,35 @@ def compared(first: Numbers, second: Numbers) -> list[float]:
     return [round(float(value), 3) for value in (gap.mean(), low, high)]
 
 
-def searches(replays: int, of_gp: int) -> dict[str, tuple[Search, int]]:
-    """By name, with the replays of each; Optuna's Gaussian process takes seconds a replay."""
+def gaussian_process(first: int) -> Search:
+    """Optuna's, after so many runs at random."""
+    sampler = partial(optuna.samplers.GPSampler, n_startup_trials=first)
+    return by_optuna(lambda seed: sampler(seed=seed))
+
+
+def searches() -> dict[str, Search]:
+    """By name."""
     return {
-        "random": (random_search, replays),
-        "TPE": (by_optuna(lambda seed: optuna.samplers.TPESampler(seed=seed)), replays),
-        "GP": (by_optuna(lambda seed: optuna.samplers.GPSampler(seed=seed)), of_gp),
-        "dials": (by_process(feature=False, skip=False), replays),
-        "skip": (by_process(feature=False, skip=True), replays),
-        "theory": (by_process(feature=True, skip=True), replays),
-        "theory, two": (by_process(feature=True, skip=True, batch=2), replays),
+        "random": random_search,
+        "TPE": by_optuna(lambda seed: optuna.samplers.TPESampler(seed=seed)),
+        "GP": gaussian_process(10),
+        "GP, 3": gaussian_process(3),
+        "dials": by_process(feature=False, skip=False),
+        "skip": by_process(feature=False, skip=True),
+        "theory": by_process(feature=True, skip=True),
+        "theory, two": by_process(feature=True, skip=True, batch=2),
     }
+
+
+def kept(path: Path, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of a file that are not among the new ones, and these."""
+
+    def which(row: dict[str, Any]) -> tuple[Any, ...]:
+        return row["data"], row["layer"], tuple(row["start"]), row["search"]
+
+    old = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    new = {which(row) for row in rows}
+    return [*(row for row in old if which(row) not in new), *rows]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -220,26 +242,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("studies", nargs="+", type=Path)
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--replays", type=int, default=200)
-    parser.add_argument("--gp-replays", type=int, default=15)
     parser.add_argument("--only", nargs="+", help="names of searches")
     parser.add_argument("--layers", nargs="+", default=["projector", "backbone"])
     options = parser.parse_args(arguments)
-    rows = []
+    rows = list[dict[str, Any]]()
     for layer in options.layers:
         for start in (START, None):
             for path in options.studies:
                 grid = read(path, layer, start)
                 at = {"data": path.stem, "layer": layer, "start": list(start or ["any"])}
                 found = {}
-                every = searches(options.replays, options.gp_replays)
-                for name, (search, replays) in every.items():
+                for name, search in searches().items():
                     if options.only and name not in options.only:
                         continue
-                    runs = 2 * RUNS if name in _FOLLOWED_LONGER else RUNS
-                    regret = found[name] = regrets(grid, search, replays, runs)
+                    runs = LONGER.get(name, RUNS)
+                    regret = found[name] = regrets(grid, search, options.replays, runs)
                     row = at | {
                         "search": name,
-                        "replays": replays,
+                        "replays": options.replays,
                         "runs": until(regret),
                         "interval": resampled(regret),
                         "regret": [round(100 * float(value), 2) for value in regret.mean(axis=0)],
@@ -253,7 +273,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
                     gap = compared(found[name], dials)
                     rows.append(at | {"search": f"dials - {name}", "points": gap})
                     print(*rows[-1].values(), flush=True)
-                options.output.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+                written = json.dumps(kept(options.output, rows), indent=1)
+                options.output.write_text(written + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from test_pilot import config
 
 from uncollapse.errors import InputError
 from uncollapse.pilot import Outcome, PilotOptions, PilotResult, Seen, pilot, propose
+from uncollapse.pilot._plan import dearest, plan_epochs
 from uncollapse.pilot._stages import _scaled
 from uncollapse.pilot.dials import _features, space
 from uncollapse.pilot.search import dial_features, expected_improvement
@@ -203,3 +204,26 @@ def test_another_goal_is_refused_and_an_old_folder_goes_on_with_the_least_change
     with pytest.raises(InputError, match="found others"):
         pilot(config(), tmp_path / "pilot", runner=run, options=replace(BEST, dials=()))
     assert not pilot(config(), tmp_path / "pilot", runner=run, options=PilotOptions(seeds=2)).search
+
+
+def test_a_plan_counts_changed_runs_as_long_as_their_dearest_change(monkeypatch):
+    """Twice the epochs fit if all runs last as the start does, and not if they augment strongly."""
+    start = build_problem(config(views={"count": 2, "augmentation": "weak"}))
+    costly = dearest(start, ())
+    assert costly.config.views.augmentation == "medium"
+    assert costly.config.loss.keep == 1
+    assert dearest(start, ("alpha",)) is None
+    problem = replace(start, config=start.config.model_copy(update={"epochs": 40}))
+
+    def planned(dear):
+        def seconds(timed):
+            return dear if timed.config.views.augmentation == "medium" else 1.0
+
+        monkeypatch.setattr("uncollapse.pilot._plan.seconds_per_epoch", seconds)
+        return plan_epochs(problem, 1.0, 7, PilotOptions(goal="best", workers=2, budget=1400))
+
+    # 22 runs with three seeds: 6 of the start and 16 of up to 80 epochs, measured in 4 seconds.
+    assert planned(1.0).lengths == (20, 40, 80)
+    assert planned(1.0).seconds == (6 * 44 + 16 * 84) / 2
+    assert planned(2.0).lengths == (20, 40)
+    assert planned(2.0).seconds == (6 * 44 + 16 * 85) / 2

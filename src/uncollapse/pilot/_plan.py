@@ -23,18 +23,22 @@ import torch
 
 from uncollapse.errors import InputError
 from uncollapse.pilot._halving import survivors
-from uncollapse.pilot.dials import Space
+from uncollapse.pilot.design import augmentation_changes
+from uncollapse.pilot.dials import KEEPS, Space
 from uncollapse.pilot.free import FreeCandidate
 from uncollapse.pilot.goal import expected_half_width
+from uncollapse.pilot.keeping import keep_changes
 from uncollapse.progress import Step
 from uncollapse.records import (
     Objective,
     PilotOptions,
     PilotPlan,
     PilotRows,
+    SettingChange,
     Trial,
+    changed_config,
 )
-from uncollapse.training import Problem, TrainConfig, parse_config, train
+from uncollapse.training import Problem, TrainConfig, build_problem, parse_config, train
 
 _UNITS = {"s": 1, "m": 60, "h": 3600}
 # Batches that the training rows fill at least, where there are so many.
@@ -100,11 +104,14 @@ def plan_epochs(
     """Epochs that fit into the budget: as many steps as the full run has, or a half, ... an eighth.
 
     The problem is that of the pilot's rows, a `share` of the training rows. Where the goal is the
-    best setting, half the epochs are tried too, and twice as many where that fits if all had them.
+    best setting, all runs but the start's may be as dear as `dearest` (`seconds` counts them so),
+    half the epochs are tried too, and twice as many where that fits if all had them.
     """
     search = options.goal == "best"
     whole = math.ceil(problem.config.epochs / share)
-    per_epoch = seconds_per_epoch(problem)
+    per_epoch = dear = seconds_per_epoch(problem)
+    if search and (costly := dearest(problem, options.dials)) is not None:
+        dear = max(per_epoch, seconds_per_epoch(costly))
     ladder = dict.fromkeys(
         max(min(whole, _LEAST_EPOCHS), math.ceil(whole / part)) for part in (1, 2, 4, 8)
     )
@@ -112,18 +119,20 @@ def plan_epochs(
         short = epochs if search else max(1, epochs // 3)
         run = _seconds_of_run(epochs, per_epoch)
         whole_runs, short_runs = runs_of(candidates, options)
-        work = whole_runs * run + short_runs * _seconds_of_run(short, per_epoch)
-        seconds = work / options.workers
-        twice = work + (whole_runs - 2 * options.seeds) * epochs * per_epoch
-        fits = twice / options.workers <= _USABLE * options.budget
+        others = whole_runs - 2 * options.seeds
+        changed, short_run = (_seconds_of_run(n, dear) for n in (epochs, short))
+        work = 2 * options.seeds * run + others * changed + short_runs * short_run
+        twice = (work + others * epochs * dear) / options.workers
+        longer = search and twice <= _USABLE * options.budget
+        seconds = twice if longer else work / options.workers
         plan = PilotPlan(
             epochs=epochs,
             short=short,
             seconds_per_epoch=round(per_epoch, 3),
-            runs=round(work / run, 1),
+            runs=round(whole_runs + short_runs * short_run / changed, 1),
             seconds=round(seconds, 1),
             searched=candidates if search else 0,
-            lengths=_lengths(epochs, longer=fits) if search else (),
+            lengths=_lengths(epochs, longer=longer) if search else (),
         )
         if seconds <= _USABLE * options.budget:
             return plan
@@ -133,6 +142,23 @@ def plan_epochs(
         f"{options.budget / 60:g}m",
         "raise --budget or --workers, lower --seeds, or limit the data by data.limit",
     )
+
+
+def dearest(problem: Problem, dials: Sequence[str]) -> Problem | None:
+    """A problem of what a search may take that lasts longest; None where nothing is longer.
+
+    The strongest augmentation and a kept reference: an epoch of either can take twice as long.
+    """
+    changes = list[SettingChange]()
+    if not dials or "augmentation" in dials:
+        changes += [change for change, _ in augmentation_changes(problem)][-1:]
+    if not dials or "keep" in dials:
+        kept = [c for c, _ in keep_changes(problem) if c[0].after == max(KEEPS)]
+        changes += [one for change in kept[:1] for one in change]
+    if not changes or any(one.after == "self-supervised" for one in changes):
+        return None
+    config = parse_config(changed_config(problem.config.plain(), tuple(changes)))
+    return build_problem(config, base=problem.base, data=problem.data)
 
 
 def _seconds_of_run(epochs: int, per_epoch: float) -> float:
