@@ -3,10 +3,11 @@
 import json
 import sqlite3
 import struct
+import subprocess
+import sys
 import time
 
 import pytest
-import torch
 from test_callbacks import digits, first_token, hugging, lit, of_lightning  # noqa: F401
 from torch.utils.data import DataLoader
 
@@ -66,17 +67,34 @@ def in_wandb(folder, name):
     return values, artifacts
 
 
+@pytest.fixture
+def trackio_folder(monkeypatch, tmp_path):
+    """trackio in a folder: its requirement of an older Pillow would hold for all tests else."""
+    packages = ["trackio==0.43.0", "gradio_client==2.7.2", "orjson>=3.10", "python-multipart"]
+    install = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-compile"]
+    subprocess.run([*install, "--target", tmp_path / "packages", *packages], check=True)
+    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path / "packages")])
+    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "trackio"))
+    return tmp_path / "trackio"
+
+
 @pytest.mark.slow
 @of_services
-def test_wandb_of_the_trainer(tmp_path, wandb):
-    _, callback = hugging(
-        "vit", tmp_path / "out", first_token, report_to=["wandb"], watch={"log_report": True}
-    )
+def test_wandb_and_trackio_of_the_trainer(tmp_path, wandb, trackio_folder):
+    watch = {"log_report": True}
+    report_to = ["wandb", "trackio"]
+    _, callback = hugging("vit", tmp_path / "out", first_token, report_to=report_to, watch=watch)
     wandb.finish()
     wandb.teardown()
-    values, artifacts = in_wandb(tmp_path, "eval/collapse_share")
-    assert values == pytest.approx([found.share.estimate for _, found in callback.measurements])
-    assert artifacts == ["collapse-report"]
+    shares = pytest.approx([found.share.estimate for _, found in callback.measurements])
+    assert in_wandb(tmp_path, "eval/collapse_share") == (shares, ["collapse-report"])
+    with sqlite3.connect(trackio_folder / "huggingface.db") as database:
+        logged = [json.loads(row) for (row,) in database.execute("select metrics from metrics")]
+        artifacts = database.execute("select name from artifacts").fetchall()
+    assert [
+        line["eval/collapse_share"] for line in logged if "eval/collapse_share" in line
+    ] == shares
+    assert artifacts == [("collapse-report",)]
 
 
 @pytest.mark.slow
@@ -97,21 +115,3 @@ def test_wandb_of_lightning(digits, tmp_path, wandb):  # noqa: F811
     values, artifacts = in_wandb(tmp_path, "collapse/share")
     assert values == pytest.approx([found.share.estimate for _, found in callback.measurements])
     assert artifacts == ["collapse-report"]
-
-
-@pytest.mark.slow
-@of_services
-def test_trackio_of_the_trainer(tmp_path, monkeypatch):
-    """Where it is installed: it asks for an older Pillow than the other tests run with."""
-    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "trackio"))
-    pytest.importorskip("trackio")
-    torch.manual_seed(0)
-    _, callback = hugging(
-        "vit", tmp_path / "out", first_token, report_to=["trackio"], watch={"log_report": True}
-    )
-    with sqlite3.connect(tmp_path / "trackio" / "huggingface.db") as database:
-        logged = [json.loads(row) for (row,) in database.execute("select metrics from metrics")]
-        artifacts = database.execute("select name from artifacts").fetchall()
-    shares = [line["eval/collapse_share"] for line in logged if "eval/collapse_share" in line]
-    assert shares == pytest.approx([found.share.estimate for _, found in callback.measurements])
-    assert artifacts == [("collapse-report",)]

@@ -1,4 +1,10 @@
-"""s3:// against a server that speaks S3, by the packages that a user installs."""
+"""Addresses against servers that speak their protocols, by the packages that a user installs."""
+
+import socket
+import ssl
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pyarrow as pa
@@ -9,10 +15,12 @@ from uncollapse.errors import InputError
 from uncollapse.metrics import measure, measure_files
 
 LABELS = np.repeat(["ant", "bee", "cat"], 30)
+ROWS = np.eye(3, 8).repeat(30, axis=0) + np.random.default_rng(0).normal(0, 0.3, (90, 8))
+TABLE = pa.table({"embedding": list(ROWS), "label": LABELS})
 
 
 @pytest.fixture
-def bucket(monkeypatch):
+def s3(monkeypatch):
     import s3fs
     from moto.server import ThreadedMotoServer
 
@@ -24,31 +32,86 @@ def bucket(monkeypatch):
     host, port = server.get_host_and_port()
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
     s3fs.S3FileSystem.clear_instance_cache()
-    system = s3fs.S3FileSystem()
-    system.mkdir("shop")
-    yield system
+    yield s3fs.S3FileSystem()
     s3fs.S3FileSystem.clear_instance_cache()
     server.stop()
 
 
+@pytest.fixture
+def gs(monkeypatch):
+    # The server speaks JSON; what kind of bucket it has, the client would ask by gRPC, for minutes.
+    monkeypatch.setenv("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
+    import gcsfs
+    from gcp_storage_emulator.server import create_server
+
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    server = create_server("127.0.0.1", port, in_memory=True)
+    server.start()
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{port}")
+    gcsfs.GCSFileSystem.clear_instance_cache()
+    yield gcsfs.GCSFileSystem()
+    gcsfs.GCSFileSystem.clear_instance_cache()
+    server.stop()
+
+
 @pytest.mark.slow
+@pytest.mark.parametrize("scheme", ["s3", "gs"])
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
-def test_a_bucket_is_read_as_a_folder_is(bucket, tmp_path):
-    rows = np.eye(3, 8).repeat(30, axis=0) + np.random.default_rng(0).normal(0, 0.3, (90, 8))
-    table = pa.table({"embedding": list(rows), "label": LABELS})
-    pq.write_table(table, tmp_path / "rows.parquet")
-    bucket.put(str(tmp_path / "rows.parquet"), "shop/rows.parquet")
+def test_a_bucket_is_read_as_a_folder_is(scheme, request, tmp_path):
+    system = request.getfixturevalue(scheme)
+    system.mkdir("shop")
+    pq.write_table(TABLE, tmp_path / "rows.parquet")
+    system.put(str(tmp_path / "rows.parquet"), "shop/rows.parquet")
     for label in np.unique(LABELS):
-        part = table.filter(pa.compute.equal(table["label"], label)).drop_columns("label")
+        part = TABLE.filter(pa.compute.equal(TABLE["label"], label)).drop_columns("label")
         pq.write_table(part, tmp_path / "part-0.parquet")
-        bucket.put(str(tmp_path / "part-0.parquet"), f"shop/set/label={label}/part-0.parquet")
-    bucket.pipe("shop/set/_SUCCESS", b"")
-    wanted = measure(rows, LABELS)
-    for place in ("s3://shop/rows.parquet", "s3://shop/set", "s3://shop/row*.parquet"):
-        found = measure_files(place)
+        system.put(str(tmp_path / "part-0.parquet"), f"shop/set/label={label}/part-0.parquet")
+    system.pipe("shop/set/_SUCCESS", b"")
+    wanted = measure(ROWS, LABELS)
+    for place in ("shop/rows.parquet", "shop/set", "shop/row*.parquet"):
+        found = measure_files(f"{scheme}://{place}")
         assert found.share == wanted.share, place
         assert found.classes == wanted.classes
-    with pytest.raises(InputError, match=r"can be read at s3://shop/none.parquet; found FileNot"):
-        measure_files("s3://shop/none.parquet")
-    with pytest.raises(InputError, match=r"s3://other/rows.parquet; found FileNotFoundError"):
-        measure_files("s3://other/rows.parquet")
+    with pytest.raises(InputError, match=rf"read at {scheme}://shop/none.parquet; found FileNot"):
+        measure_files(f"{scheme}://shop/none.parquet")
+    with pytest.raises(InputError, match=rf"{scheme}://other/rows.parquet; found FileNotFoundErr"):
+        measure_files(f"{scheme}://other/rows.parquet")
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+def test_https_is_read_where_its_certificate_is_trusted(tmp_path, monkeypatch):
+    import trustme
+
+    authority, context = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    authority.cert_pem.write_to_path(tmp_path / "authority.pem")
+    pq.write_table(TABLE, tmp_path / "rows.parquet")
+    quiet = partial(Quiet, directory=tmp_path)
+    with ThreadingHTTPServer(("127.0.0.1", 0), quiet) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        place = f"https://127.0.0.1:{server.server_port}/rows.parquet"
+        with pytest.raises(InputError, match="found ClientConnectorCertificateError"):
+            measure_files(place)
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
+        ask_again()
+        assert measure_files(place).share == measure(ROWS, LABELS).share
+        server.shutdown()
+
+
+def ask_again():
+    """A client keeps its connection, and with it what it trusts."""
+    from fsspec.implementations.http import HTTPFileSystem
+
+    HTTPFileSystem.clear_instance_cache()
+
+
+def test_the_hub_without_a_network_is_a_sentence(monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(InputError, match=r"can be read at hf://datasets/a/b/rows.parquet; found"):
+        measure_files("hf://datasets/a/b/rows.parquet")

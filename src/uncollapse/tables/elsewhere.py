@@ -147,6 +147,8 @@ def _asked(path: str) -> Iterator[tuple[Any, str, list[str]]]:
     except InputError:
         raise
     except Exception as error:  # every service raises its own
+        if isinstance(error, FileNotFoundError) and isinstance(error.__cause__, OSError):
+            error = error.__cause__  # nobody answered, which fsspec calls a file that is not there
         reason = _without_secrets(" ".join(str(error).split()) or type(error).__name__)
         raise InputError(
             f"a file or folder that can be read at {_shown_url(root, path)}",
