@@ -157,8 +157,8 @@ def test_garbled_influences_are_refused(rng, change_of):
 @pytest.mark.parametrize("kind", ["rows", "views", "groups", "crossing", "copies"])
 def test_influences_are_those_of_leaving_one_unit_out(rng, kind):
     """Naive jackknife of the difference: every unit out of both measurements in turn."""
-    # Views that are no views leave little variance between instances: 59 units for an interval.
-    labels, models = two_models(rng, 40 if kind == "views" else 12, classes=3)
+    # Views that are no views leave little variance between instances: 90 units for an interval.
+    labels, models = two_models(rng, 60 if kind == "views" else 12, classes=3)
     rows = np.arange(len(labels))
     columns = {"labels": labels}
     units = rows

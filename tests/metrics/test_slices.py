@@ -16,10 +16,10 @@ WITHIN = WithinClassOptions(permutations=0, strengths=(1.0,))
 QUICK = {"permutations": 0, "probe": ProbeOptions(within=WITHIN)}
 
 
-def sites(rng, V=1e-5):
-    """Two classes at four sites; at site c their spread is V instead of .3."""
-    rows, labels, _ = cloud(rng, (120, 120), d=8)
-    site = np.array(list("abcd"))[np.arange(240) % 4]
+def sites(rng, V=1e-5, n=120):
+    """Two classes of n rows at four sites; at site c their spread is V instead of .3."""
+    rows, labels, _ = cloud(rng, (n, n), d=8)
+    site = np.array(list("abcd"))[np.arange(2 * n) % 4]
     means = np.stack([rows[labels == c].mean(axis=0) for c in (0, 1)])[labels]
     quiet = site == "c"
     rows[quiet] = means[quiet] + np.sqrt(V / 0.3) * (rows - means)[quiet]
@@ -41,7 +41,7 @@ def test_a_collapsed_slice_is_named_and_makes_the_whole_at_risk(rng):
 
 
 def test_a_slice_is_named_only_by_an_interval_that_holds_for_all_of_them(rng):
-    rows, labels, site = sites(rng, V=0.02)
+    rows, labels, site = sites(rng, V=0.02, n=200)
     high = measure(rows, labels, slices=site, **QUICK).slices["slice"]["values"]["c"]["share"][
         "high"
     ]

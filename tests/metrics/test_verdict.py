@@ -196,13 +196,13 @@ def test_the_share_without_the_first_direction_is_that_of_rows_without_it(rng):
 
 def test_collapse_of_few_units_says_which_kind_they_would_miss(rng):
     """Ten units per class see a kind of one row in ten; two classes of five do not."""
-    for n, verdict in ((5, "cannot-tell"), (40, "collapsed")):
+    for n, verdict in ((5, "cannot-tell"), (45, "collapsed")):
         labels = np.repeat([0, 1], n)
         rows = np.eye(2, 8)[labels] + 1e-3 * rng.standard_normal((2 * n, 8))
         found = measure(rows, labels, **QUICK)
         assert found.verdict == verdict
         assert (found.share.low is None) == (n == 5)
-    found = measure(rows[35:45], labels[35:45], **QUICK)
+    found = measure(rows[40:50], labels[40:50], **QUICK)
     text = found.reasons[0].text
     assert "1 in 10 rows would be missed by 10 units with probability 35%" in text
     assert "UC509" in [reason.code for reason in found.reasons]

@@ -27,7 +27,6 @@ def judge_classes(
     margins: Margins,
     prediction: Prediction | None,
     reference: ReferenceComparison | None,
-    confidence: float,
 ) -> Iterator[ClassMeasurement]:
     """Every class with the verdict of its own share and of its own retention, and why."""
     kept = {} if reference is None else {one.label: one.retention for one in reference.classes}
@@ -63,7 +62,7 @@ def judge_classes(
         if reference is not None and (own := kept.get(name)) is not None:
             verdict, key = _by_retention(verdict, key, is_kept(own, margins), lost)
             values |= retention_values(reference.name, own, margins)
-        told = shown_class(level, levels, confidence)
+        told = shown_class(level, levels.variances.total_variance)
         reason = sentence(key, {"share": told.share, **values})
         estimates = told.within, told.instance, told.view, told.share
         yield ClassMeasurement(name, moments.samples, verdict, reason, *estimates)

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from uncollapse import records
 from uncollapse.errors import InputError
 from uncollapse.metrics._classes_verdict import judge_classes
-from uncollapse.metrics._few import for_the_whole, shown, units_of
+from uncollapse.metrics._few import are_few, for_the_whole, shown, units_of
 from uncollapse.metrics._reference import Reference, as_reference, compared
 from uncollapse.metrics._retention import PERMUTATIONS, Drawing
 from uncollapse.metrics._rows import about_rows
@@ -21,7 +21,7 @@ from uncollapse.metrics.features import Floats
 from uncollapse.metrics.influences import influences_of
 from uncollapse.metrics.secondary import nc1_null, secondary_measures, ssem_fit, uniformity_of
 from uncollapse.metrics.slices import measure_slices
-from uncollapse.metrics.variance import decompose
+from uncollapse.metrics.variance import Decomposition, decompose
 from uncollapse.metrics.verdict import Known, judge
 from uncollapse.probes import (
     ProbeOptions,
@@ -188,20 +188,16 @@ def build_record(
     prediction, margins = _as_prediction(prediction), margins or Margins()
     beside = in_memory or InMemory()
     blocks = next((moments.blocks for moments in classes.units if moments.blocks), None)
-    interval = records.sentence(
-        "interval.units" if blocks is None else "interval.blocks", {"blocks": blocks}
-    )
     macro = decompose(classes.units, confidence=confidence)
     units = units_of(classes.units)
-    told = shown(macro, units, confidence)
-    share = told.share if told.share != macro.share else None
+    told = shown(macro, units)
     secondary = secondary_measures(classes, macro.variances, beside.uniformity, beside.nc1_null)
     known = Known(
         beside.probe,
         beside.slices,
         reference,
         units,
-        share,
+        told,
         secondary.first_direction,
         layer,
         classes.same_views,
@@ -213,10 +209,10 @@ def build_record(
     return Measurement(
         verdict=verdict,
         reasons=reasons,
-        classes=tuple(judge_classes(classes, macro, margins, prediction, reference, confidence)),
+        classes=tuple(judge_classes(classes, macro, margins, prediction, reference)),
         **vars(told.variances),
         share=told.share,
-        micro=shown(micro, units, confidence).variances,
+        micro=shown(micro, units).variances,
         ssem=ssem_fit(classes.units, macro),
         secondary=secondary,
         probe=beside.probe,
@@ -238,10 +234,21 @@ def build_record(
             dropped=classes.dropped,
             views=classes.views,
             groups=any(moments.names is not None for moments in classes.units),
-            interval=interval if all(m.has_spread for m in classes.units) else None,
+            interval=_interval(classes, told),
             blocks=blocks,
             copies=classes.copies,
             seed=beside.seed,
             columns=columns or {},
         ),
     )
+
+
+def _interval(classes: Classes, told: Decomposition) -> str | None:
+    """How intervals were found, and whether those of few units hold more; None without any."""
+    if not all(moments.has_spread for moments in classes.units):
+        return None
+    blocks = next((moments.blocks for moments in classes.units if moments.blocks), None)
+    kind = "units" if blocks is None else "blocks"
+    smallest = min(moments.units for moments in classes.units)
+    few = "-few" if told.share.low is not None and are_few(smallest) else ""
+    return records.sentence(f"interval.{kind}{few}", {"blocks": blocks})

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from uncollapse import records
 from uncollapse.metrics._expected import expected_of
-from uncollapse.metrics._few import units_of
+from uncollapse.metrics._few import shown, shown_class, units_of
 from uncollapse.metrics._gaps import accuracy, gaps
 from uncollapse.metrics.classes import Classes, classes_of
 from uncollapse.metrics.features import Floats
 from uncollapse.metrics.variance import decompose
-from uncollapse.metrics.verdict import judge, judge_share
+from uncollapse.metrics.verdict import Known, judge, judge_share
 from uncollapse.probes import WithinClassOptions, probe_within_classes
 from uncollapse.records import Margins
 from uncollapse.samples import Sample, select, with_copies
@@ -83,7 +83,8 @@ def _one_slice(
         reason = records.sentence("slice.few")
         return records.SliceMeasurement(count, 0, "cannot-tell", reason=reason, probe=probe)
     levels = decompose(classes.units, confidence=confidence)
-    verdict, reasons = judge(levels, classes.names, margins)
+    told = shown(levels, units_of(classes.units))
+    verdict, reasons = judge(levels, classes.names, margins, known=Known(told=told))
     certainly = verdict == "collapsed"
     if certainly:
         surer = decompose(classes.units, confidence=certain)
@@ -96,9 +97,9 @@ def _one_slice(
         verdict,
         certainly,
         reason=f"{reasons[0].code}: {reasons[0].text}",
-        within_class_variance=levels.variances.within_class_variance,
-        instance_variance=levels.variances.instance_variance,
-        share=levels.share,
+        within_class_variance=told.variances.within_class_variance,
+        instance_variance=told.variances.instance_variance,
+        share=told.share,
         probe=probe,
         units=units_of(classes.units),
     )
@@ -115,19 +116,21 @@ def _one_class(
     whole = classes_of(sample).of_several_units()
     at = whole.names.index(part.names[0])
     units = [*whole.units[:at], part.units[0], *whole.units[at + 1 :]]
-    level, surer = (decompose(units, confidence=one).per_class[at] for one in confidence)
+    levels, surer = (decompose(units, confidence=one) for one in confidence)
+    level = levels.per_class[at]
+    told = shown_class(level, levels.variances.total_variance)
     bounds = margins.for_share(None)
     verdict = judge_share(level.share, bounds, level.enough_units)
-    certainly = judge_share(surer.share, bounds, level.enough_units) == "collapsed"
+    certainly = judge_share(surer.per_class[at].share, bounds, level.enough_units) == "collapsed"
     key = "class.no-interval" if level.share.low is None else "slice.one-class"
-    values: dict[str, records.Value] = {"share": level.share, "low": bounds[0], "high": bounds[1]}
+    values: dict[str, records.Value] = {"share": told.share, "low": bounds[0], "high": bounds[1]}
     return records.SliceMeasurement(
         read[0],
         1,
         verdict,
         certainly,
         reason=records.sentence(key, values),
-        share=level.share,
+        share=told.share,
         probe=read[1],
         units=part.units[0].units,
     )

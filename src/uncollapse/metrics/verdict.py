@@ -59,7 +59,7 @@ class Known:
     slices: Mapping[str, SliceColumn] | None = None
     reference: records.ReferenceComparison | None = None
     units: int | None = None  # of the whole; None for a part
-    share: records.Estimate | None = None  # as it is shown, where that is without its interval
+    told: Decomposition | None = None  # the variances as they are shown, of few units
     direction: records.FirstDirection | None = None
     layer: str | None = None
     same_views: bool = False  # whether there were views, and they coincide
@@ -140,7 +140,8 @@ def _share(
         values["predicted"] = expected.share
     if verdict == "cannot-tell" and levels.share.low is None:
         return Reason.from_code("UC301", **values)
-    values["share"] = known.share or levels.share
+    told = known.told or levels
+    values["share"] = told.share
     if verdict == "cannot-tell":
         variant = level if levels.enough_units else f"few-{level}"
         if variant != level and known.units is not None:
@@ -152,7 +153,7 @@ def _share(
     within = levels.variances.within_class_variance
     if views and within.low is not None and within.low > bounds[1]:
         code = "UC102" if verdict == "collapsed" else "UC206"
-        return Reason.from_code(code, **values, within=within)
+        return Reason.from_code(code, **values, within=told.variances.within_class_variance)
     return Reason.from_code("UC101" if verdict == "collapsed" else "UC201", level, **values)
 
 
@@ -252,7 +253,8 @@ def _besides(
     known: Known,
 ) -> Iterator[Reason]:
     """What the reader must know besides."""
-    if known.units is not None and known.share is not None:
+    told = known.told or levels
+    if known.units is not None and told.share.low is None and levels.share.low is not None:
         unseen = missed(known.units, RARE_KIND)
         yield Reason.from_code("UC509", units=known.units, kind=RARE_KIND, missed=unseen)
     elif known.units is not None and levels.hides_total:
@@ -261,12 +263,12 @@ def _besides(
     yield from _constant(levels, margins.constant, "UC504")
     if levels.variances.view_variance.estimate is None:
         yield Reason.from_code("UC513" if known.same_views else "UC501")
-    between = levels.variances.between_class_variance
+    between = told.variances.between_class_variance
     least = between.estimate if between.low is None else between.low
     if least is not None and least <= 0:
         yield Reason.from_code("UC502", between=between)
     if prediction is not None:
-        within, expected = levels.variances.within_class_variance, for_new_instances(prediction)
+        within, expected = told.variances.within_class_variance, for_new_instances(prediction)
         side = _side(within, expected)
         yield Reason.from_code("UC503", side, measured=within, predicted=expected)
         if prediction.network is not None:

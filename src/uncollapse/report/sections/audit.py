@@ -90,10 +90,9 @@ def _interval(conditions: Conditions, words: Language) -> str:
         return "–"
     if (runs := _POOLED.fullmatch(conditions.interval)) is not None:
         return words.say("audit.over-seeds", count=int(runs[1]))
-    units = Message("interval.units")
-    known = units if conditions.interval == str(units) else None
-    if conditions.blocks is not None:
-        known = Message("interval.blocks", {"blocks": conditions.blocks})
+    kind = "units" if conditions.blocks is None else "blocks"
+    said = [Message(f"interval.{kind}{few}", {"blocks": conditions.blocks}) for few in ("", "-few")]
+    known = next((one for one in said if str(one) == conditions.interval), None)
     return words.record(conditions.interval, known)
 
 
