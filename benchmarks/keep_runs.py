@@ -6,10 +6,11 @@ Choices look at validation rows alone.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 from keep_methods import BETAS
 
@@ -28,7 +29,11 @@ TEST = (
     "label_linear",
     "within_class_variance",
     "retention",
-    "worst_class",  # Null where an older run did not ask.
+    "worst_class",  # Null where an older run did not ask, as of those below.
+    "shots_5",
+    "linear",
+    "precision",
+    "worst_slice",
 )
 CHOOSING = ("shots_10", "label_knn", "label_shots_10", "retention")
 ORDER = ("cells", "text", "digits", "satellite", "segments", "endgames", "garments")
@@ -93,23 +98,24 @@ def read() -> dict[str, Runs]:
     return found
 
 
-def take(folder: Path) -> None:
-    """Take the lines of benchmarks/keep_study.py."""
+def take(folders: Sequence[Path]) -> None:
+    """Take the lines of benchmarks/keep_study.py; of a row and seed those of the last folder."""
     blocks = []
     for name in ORDER:
-        path = folder / f"keep-{name}.jsonl"
-        if not path.exists():
-            continue
-        rows, told = [], {}
-        for line in map(json.loads, path.read_text("utf-8").splitlines()):
-            if "told" in line:
-                told[str(line["seed"])] = line["told"]
-            for found in line.get("rows", ()):
-                numbers = [found["test"].get(key) for key in TEST]
-                numbers += [found["validation"][key] for key in CHOOSING]
-                rows.append([found["row"], line["seed"], *numbers])
-        lines = ",\n".join(json.dumps(row) for row in rows)
-        blocks.append(f'"{name}": {{"told": {json.dumps(told)}, "rows": [\n{lines}\n]}}')
+        rows: dict[tuple[str, int], list[Any]] = {}
+        told: dict[str, Any] = {}
+        for path in (folder / f"keep-{name}.jsonl" for folder in folders):
+            lines = path.read_text("utf-8").splitlines() if path.exists() else []
+            for line in map(json.loads, lines):
+                if "told" in line:
+                    told[str(line["seed"])] = line["told"]
+                for found in line.get("rows", ()):
+                    numbers = [found["test"].get(key) for key in TEST]
+                    numbers += [found["validation"][key] for key in CHOOSING]
+                    rows[found["row"], line["seed"]] = numbers
+        if rows:
+            text = ",\n".join(json.dumps([*key, *numbers]) for key, numbers in rows.items())
+            blocks.append(f'"{name}": {{"told": {json.dumps(told)}, "rows": [\n{text}\n]}}')
     STORED.write_text("{\n" + ",\n".join(blocks) + "\n}\n", "utf-8")
 
 

@@ -24,17 +24,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from case_scores import Array, Rows, few_shots, shortened, side_by_side, whitened
+from case_scores import Array, Rows, few_shots, shortened, side_by_side, unit, whitened
 from keep_data import ROOT, Case, cases, imagenet
 from keep_methods import OTHERS, REFERENCES, Method, Objective, methods
 
 from uncollapse.metrics import retention
 from uncollapse.probes import Embedded, ProbeOptions, probe
+from uncollapse.stress import labels_read
 from uncollapse.training import Encoder, build_encoder
 from uncollapse.training.config import EncoderConfig, HeadConfig
 
 PENALTIES = (1e-3, 1e-2)
-SHOWN = ("shots_10", "label_knn", "label_shots_10", "label_linear", "retention")
+FEWEST = 8  # Test rows of a slice whose recall counts.
+SHOWN = ("shots_10", "label_knn", "label_linear", "linear", "worst_slice", "retention")
 # On these also bad references, label noise and imbalance; on those other good references.
 WITH_MORE, WITH_OTHERS = ("cells", "text", "digits"), ("digits", "garments")
 
@@ -145,6 +147,9 @@ def scores(case: Case, embedding: Array) -> dict[str, dict[str, float]]:
         if part == "test":
             read["label_linear"] = linear(rows, embedding[chosen])
             read["worst_class"] = worst_class(rows, embedding[chosen])
+            read["linear"] = linear_inside(rows, embedding[chosen])
+            read["precision"] = average_precision(rows, embedding[chosen])
+            read["worst_slice"] = worst_slice(case, embedding)
         found[part] = {k: round(v, 4) for k, v in read.items()}
     return found
 
@@ -170,18 +175,61 @@ def linear(rows: Rows, embedding: Array) -> float:
     return float(found.score.balanced_accuracy.estimate)
 
 
+def linear_inside(rows: Rows, embedding: Array) -> float:
+    """Balanced accuracy of the finer label by logistic regression inside each class."""
+    split = np.where(rows.test, "test", "train")
+    data = Embedded({"z": embedding}, {"label": rows.label, "fine": rows.fine}, split, "label")
+    options = ProbeOptions(l2=PENALTIES, probes=("within-class linear",))
+    found = probe(data, targets=["fine"], settings=options).target("z", "fine")
+    return float(found.reading("within-class linear").score.balanced_accuracy.estimate)
+
+
+def average_precision(rows: Rows, embedding: Array) -> float:
+    """Of test rows of the same class by cosine, those of the same finer label first.
+
+    The mean over the rows of a finer label, over finer labels, over classes that have two.
+    """
+    classes = []
+    for c in np.unique(rows.label):
+        own = rows.test & (rows.label == c)
+        kinds, cosines = rows.fine[own], unit(embedding[own]) @ unit(embedding[own]).T
+        np.fill_diagonal(cosines, -2)
+        order = np.argsort(-cosines, axis=1, kind="stable")[:, :-1]
+        alike = kinds[order] == kinds[:, None]
+        precision = np.cumsum(alike, axis=1) / np.arange(1, len(kinds))
+        found = (precision * alike).sum(axis=1) / np.maximum(alike.sum(axis=1), 1)
+        names, counts = np.unique(kinds, return_counts=True)
+        if len(names) > 1:
+            classes.append(np.mean([found[kinds == k].mean() for k in names[counts > 1]]))
+    return float(np.mean(classes))
+
+
+def worst_slice(case: Case, embedding: Array) -> float:
+    """Recall of the training label, by neighbours, in its worst finer label or slice of a class."""
+    test, train = case.split == "test", case.split == "train"
+    label = case.label.astype(np.int64)
+    right = labels_read(embedding[train], label[train], embedding[test]) == label[test]
+    found = []
+    for column in (case.fine, *case.slices):
+        for c in np.unique(label):
+            for value in np.unique(column[test]):
+                own = (label[test] == c) & (column[test] == value)
+                if own.sum() >= FEWEST:
+                    found.append(right[own].mean())
+    return float(min(found))
+
+
 def embeddings(
     case: Case, method: Method, seed: int, others: Sequence[str], few: bool
 ) -> Iterator[tuple[str, Array]]:
-    """What a method gives, with what is free beside it; with `few` of that equal size alone."""
+    """What a method gives, with what is free beside it; with `few` little of that."""
     reference, train_rows = references(case, method, seed), case.split == "train"
     made = layers(train(case, method, reference, seed), case)
-    output, alone = made["projector"], replace(method, beta=0.0)
+    output, alone = made["projector"], replace(method, beta=0.0, reference="own")
     yield method.name, output
     if alone not in (Method(), Method(alpha=0.2), Method(alpha=0.5)):
         return
-    if not few:
-        yield f"{method.name}, backbone", made["backbone"]
+    yield f"{method.name}, backbone", made["backbone"]
     if method.beta:
         return
     given = {f"reference {name}": other(case, name, seed) for name in others}
@@ -251,7 +299,6 @@ def study(name: str, case: Case, seed: int, options: argparse.Namespace) -> None
     path = options.output / f"keep-{name}.jsonl"
     done = finished(path)
     others = OTHERS if name in WITH_OTHERS and not options.small else ()
-    others = others[:1] if options.few else others
     case = replace(case, beside=options.output / name)
     of_name: dict[str, Method | None] = {"free": None} if seed == 0 or others else {}
     every = methods(name in WITH_MORE, name in WITH_OTHERS)
@@ -282,7 +329,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=every, default=every)
     parser.add_argument("--methods", nargs="+", help="Names as the tables have them.")
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--few", action="store_true", help="Outputs and equal sizes alone.")
+    parser.add_argument("--few", action="store_true", help="Without what is not of equal size.")
     parser.add_argument("--small", action="store_true", help="Four steps: a try.")
     options = parser.parse_args()
     options.output.mkdir(parents=True, exist_ok=True)

@@ -1,10 +1,10 @@
 """The tables of docs/keep.md, from docs/study/keep.json.
 
-    python benchmarks/keep_tables.py [runs/keep]
+    python benchmarks/keep_tables.py [runs/keep ...]
 
-Given the folder that benchmarks/keep_study.py wrote, its lines are first taken into
-docs/study/keep.json; the tables are written into the page, between `<!-- keep NAME -->` and
-`<!-- end -->`.
+Given the folders that benchmarks/keep_study.py wrote, their lines are first taken into
+docs/study/keep.json, of a row and seed those of the last folder; the tables are written into the
+page, between `<!-- keep NAME -->` and `<!-- end -->`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 
 import keep_told
-from keep_methods import BETAS, OTHERS, REFERENCES
+from keep_methods import BETAS, COLUMNS, OTHERS, REFERENCES
 from keep_runs import (
     ALPHAS,
     BASES,
@@ -38,7 +38,8 @@ PAGE = Path(__file__).parent.parent / "docs" / "keep.md"
 PLACE = re.compile(r"(<!-- keep ([\w -]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 LEAST = 3  # Seeds; fewer have a star.
 READ = ("shots_10", "label_knn")
-HARD = ("reference ", "noise", "imbalance")
+HARD = ("reference ", "noise", "imbalance", "columns")
+MOVED = ("shots_10", "linear", "label_knn", "label_linear", "retention")
 
 
 def percent(values: list[float]) -> str:
@@ -164,7 +165,7 @@ def bad(every: Mapping[str, Runs]) -> Iterator[str]:
         for row in runs.values:
             if not any(word in row for word in HARD) or row.startswith("reference"):
                 continue
-            if "beside" in row or name == "garments":
+            if "beside" in row or "columns" in row or name == "garments":
                 continue
             cells = [percent(runs.of(row, key)) for key in (*READ, "label_linear")]
             cells.append(f"{runs.mean(row, 'retention'):.2f}")
@@ -209,6 +210,21 @@ def references(every: Mapping[str, Runs]) -> Iterator[str]:
                 yield f"{line}{' | '.join(cells)} |"
 
 
+def columns(every: Mapping[str, Runs]) -> Iterator[str]:
+    """Keep of weight 1 with the whole reference and with few of its columns."""
+    yield "| data | columns (seeds) | finer label | linear | label: kNN | linear | retention |"
+    yield "|---" * 7 + "|"
+    whole = keeping("alpha 0.5", 1.0)
+    for name, runs in every.items():
+        known = [count for count in COLUMNS if runs.seeds(f"{whole}, columns {count}")]
+        rows = {f"{count}": f"{whole}, columns {count}" for count in known}
+        both = runs.among([whole, *rows.values()])
+        for title, row in (rows | {"all": whole} if rows else {}).items():
+            values = [both.of(row, key) for key in MOVED]
+            cells = [percent(each) if each else "" for each in values]
+            yield f"| {name} | {title} ({len(both.seeds(row))}) | {' | '.join(cells)} |"
+
+
 def told(every: Mapping[str, Runs]) -> Iterator[str]:
     """What was known of a reference beforehand, and what keep then added to the best alpha."""
     yield (
@@ -241,6 +257,7 @@ def tables() -> dict[str, Iterator[str]]:
     made["bad"] = bad(every)
     made["references"] = references(every)
     made["told"] = told(every)
+    made["columns"] = columns(every)
     return made | {"beforehand": keep_told.beforehand(), "rules": keep_told.rules()}
 
 
@@ -256,8 +273,8 @@ def with_tables(text: str) -> str:
 
 
 def main() -> None:
-    for given in sys.argv[1:]:
-        take(Path(given))
+    if folders := [Path(given) for given in sys.argv[1:]]:
+        take(folders)
     if PAGE.exists():
         PAGE.write_text(with_tables(PAGE.read_text("utf-8")), "utf-8")
     else:

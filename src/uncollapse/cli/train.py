@@ -99,7 +99,13 @@ def _tell(problem: Problem, prediction: Prediction | None) -> None:
         _tell_network(prediction.network)
     if config.loss.keep:
         say(f"keep         {config.loss.reference}: {prediction.notes[-1]}")
-    if "spread" not in prediction.phase_per_class:
+    if "spread" not in prediction.phase_per_class and config.loss.keep:
+        say(
+            "note         without what is kept, the optimum of this loss is collapsed: keep holds "
+            "along which directions instances differ, and not how far, so their variance may stay "
+            "small. Whether it worked, retention says (projector/retention in metrics.jsonl)"
+        )
+    elif "spread" not in prediction.phase_per_class:
         say(
             "WARNING      the optimum of this loss is collapsed: the instances of every class "
             "become one point. `uncollapse predict` shows the smallest changes that prevent it"

@@ -1,3 +1,7 @@
+from ._engine.prepared import (
+    PreparedReference,
+    prepare_reference,
+)
 from .deferred import (
     finish_checks,
 )
@@ -47,6 +51,7 @@ __all__ = [
     "ClassSpread",
     "DegenerateBatchWarning",
     "LearnableTemperature",
+    "PreparedReference",
     "RetentionTerms",
     "SupCLLoss",
     "SupCLTerms",
@@ -56,6 +61,7 @@ __all__ = [
     "l_spread_loss",
     "loss_in_chunks",
     "nt_xent_loss",
+    "prepare_reference",
     "reference_retention",
     "reference_supcl",
     "retention_loss",

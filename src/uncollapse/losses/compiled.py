@@ -19,6 +19,7 @@ from uncollapse.losses._engine.beside import ClassWeights, compute_kept
 from uncollapse.losses._engine.choice import is_traceable
 from uncollapse.losses._engine.definition import Definition
 from uncollapse.losses._engine.objective import compute, evaluate
+from uncollapse.losses._engine.prepared import PreparedReference
 from uncollapse.losses._engine.samples import as_tensor
 from uncollapse.losses.degenerate import warn_of
 from uncollapse.losses.terms import supcl_definition
@@ -98,6 +99,7 @@ supcl_operator.register_autograd(_backward, setup_context=_keep)
 def retention_operator(
     embeddings: Tensor,
     reference: Tensor,
+    is_prepared: bool,
     labels: Tensor,
     instances: Tensor | None,
     reduction: str,
@@ -107,7 +109,7 @@ def retention_operator(
     """1 - retention and its gradient in the embeddings, which is empty where not asked for."""
     _, kept = compute_kept(
         embeddings,
-        reference,
+        PreparedReference(reference, 1.0, reference.shape[-1]) if is_prepared else reference,
         labels,
         instances,
         cast(ClassWeights, reduction),
@@ -152,7 +154,7 @@ def in_a_graph(
     embeddings: Tensor,
     labels: Ids | None,
     instances: Ids | None,
-    reference: Tensor | None,
+    reference: Tensor | PreparedReference | None,
     settings: Settings,
     keep: float,
     prepared: Prepared | None,
@@ -173,9 +175,11 @@ def in_a_graph(
         batch = embeddings, labels, instances
         loss, _ = supcl_operator(*batch, **others, with_gradient=with_gradient)
     if keep and reference is not None and labels is not None:
+        is_prepared = isinstance(reference, PreparedReference)
         kept = retention_operator(
             embeddings,
-            reference,
+            reference.rows if isinstance(reference, PreparedReference) else reference,
+            is_prepared,
             labels,
             instances,
             settings["reduction"],

@@ -20,6 +20,7 @@ from uncollapse.losses._engine.arguments import (
     Precision,
     check_number,
 )
+from uncollapse.losses._engine.prepared import PreparedReference
 from uncollapse.losses.compiled import Prepared, Settings, in_a_graph
 from uncollapse.losses.degenerate import warn_of
 from uncollapse.losses.retention import retention_terms
@@ -153,7 +154,7 @@ class SupCLLoss(nn.Module):
         labels: Ids | None,
         instances: Ids | None = None,
         *,
-        reference: Tensor | None = None,
+        reference: Tensor | PreparedReference | None = None,
     ) -> Tensor:
         """The loss of a batch; the reference counts with keep > 0 only."""
         if self.keep and (reference is None or labels is None):
@@ -204,7 +205,7 @@ class SupCLLoss(nn.Module):
         self,
         terms: SupCLTerms,
         embeddings: Tensor,
-        reference: Tensor,
+        reference: Tensor | PreparedReference,
         labels: Ids,
         instances: Ids | None,
     ) -> SupCLTerms:

@@ -14,6 +14,7 @@ from uncollapse.errors import InputError
 from uncollapse.losses._engine.arguments import UNLABELLED, Degenerate, Ids, Options
 from uncollapse.losses._engine.beside import ClassWeights, compute_kept
 from uncollapse.losses._engine.objective import check_mode, not_compiled, with_known_gradient
+from uncollapse.losses._engine.prepared import PreparedReference
 
 
 def reference_retention(
@@ -92,7 +93,7 @@ class RetentionTerms:
 @not_compiled
 def retention_terms(
     embeddings: Tensor,
-    reference: Tensor,
+    reference: Tensor | PreparedReference,
     labels: Ids,
     instances: Ids | None = None,
     *,
@@ -131,7 +132,7 @@ def retention_terms(
 
 def retention_loss(
     embeddings: Tensor,
-    reference: Tensor,
+    reference: Tensor | PreparedReference,
     labels: Ids,
     instances: Ids | None = None,
     *,

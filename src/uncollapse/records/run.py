@@ -52,12 +52,17 @@ class KeptReference(Part):
         reference: As `loss.reference` names it.
         dimension: Of the reference; None for the run's own backbone, which changes.
         fingerprint: SHA-256 of its training and validation rows; None for the same.
+        columns: On which the loss takes its rows (`prepare_reference`); None in older runs, which
+            took all.
+        agreement: Of those with all columns, inside the class where it is least.
     """
 
     weight: scalars.NotNegative
     reference: str
     dimension: scalars.PositiveCount | None = None
     fingerprint: str | None = None
+    columns: scalars.PositiveCount | None = None
+    agreement: scalars.Fraction | None = None
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tokenize import TokenError
 from typing import Any
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from uncollapse.errors import InputError
-from uncollapse.losses import retention_terms
+from uncollapse.losses import PreparedReference, prepare_reference, retention_terms
 from uncollapse.records import KeptReference
 from uncollapse.storage import beside
 from uncollapse.training.embedding import embed_rows, joined
@@ -26,6 +27,8 @@ from uncollapse.training.problem import Problem
 FILE = "reference.npy"
 # Of an image, to a side: more would say little more inside a class and cost as much as the loss.
 MOST_PIXELS = 32
+# A wider reference is kept on so many columns at most, fewer where they agree with it so far.
+MOST_COLUMNS, AGREEMENT = 64, 0.99
 _BLOCK = 1024
 # What numpy raises for a header that makes no sense.
 _DAMAGED = (OSError, ValueError, TypeError, SyntaxError, OverflowError, RecursionError, TokenError)
@@ -40,12 +43,14 @@ class Beside:
     Attributes:
         table: (n, e) of the rows that `places` points to; None where it is the run's own backbone.
         places: (N,) the entry of each row of the data, -1 for none.
+        ready: The table as the loss takes it, on few columns where it is wide.
         seen: The backbone's output in the latest forward pass, without its graph.
     """
 
     problem: Problem
     table: Tensor | None = None
     places: NDArray[np.int64] | None = None
+    ready: PreparedReference | None = None
     seen: Tensor | None = None
 
     @property
@@ -56,8 +61,19 @@ class Beside:
         digest = None
         if table is not None:
             digest = hashlib.sha256(table.numpy().tobytes()).hexdigest()
-        dimension = None if table is None else table.shape[1]
-        return KeptReference(loss.keep, loss.reference, dimension, digest)
+        kept = KeptReference(loss.keep, loss.reference, fingerprint=digest)
+        if self.ready is None:
+            return kept
+        columns, agreement = self.ready.rows.shape[1], self.ready.agreement
+        return replace(kept, dimension=self.ready.dimension, columns=columns, agreement=agreement)
+
+    def prepare(self, share: Callable[[PreparedReference | None], PreparedReference]) -> None:
+        """Make the table ready for every step; `share` gives all processes that of the first."""
+        if self.table is None or self.places is None:
+            return
+        labels = np.full(len(self.table), -1)
+        labels[self.places[self.problem.rows]] = self.problem.data.labels[self.problem.rows]
+        self.ready = share(_ready(self.table, torch.from_numpy(labels)))
 
     def watch(self, model: Encoder) -> None:
         """See the output of the model's backbone, if that is the reference."""
@@ -67,14 +83,13 @@ class Beside:
     def _note(self, _module: nn.Module, _inputs: Any, output: Tensor) -> None:
         self.seen = output.detach()
 
-    def of(self, rows: Tensor, views: int, device: torch.device) -> Tensor:
+    def of(self, rows: Tensor, views: int, device: torch.device) -> Tensor | PreparedReference:
         """(n, e) of some rows of the data, or (n, p, e) of the views just embedded."""
-        if self.table is None or self.places is None:
+        if self.ready is None or self.places is None:
             assert self.seen is not None  # the caller has embedded them
             seen = self.seen.float()
             return seen.view(-1, views, seen.shape[1])
-        chosen: Tensor = self.table[torch.from_numpy(self.places[rows.numpy()])]
-        return chosen.to(device)
+        return self.ready[torch.from_numpy(self.places[rows.numpy()])].to(device)
 
     def measured(self, layers: dict[str, Rows]) -> dict[str, float]:
         """Retention of the validation rows; nothing where no class has enough of them."""
@@ -132,6 +147,14 @@ def beside_of(
                 np.save(file, table, allow_pickle=False)
     _check(table, problem, rows)
     return Beside(problem, torch.from_numpy(table), places)
+
+
+def _ready(table: Tensor, labels: Tensor) -> PreparedReference:
+    """Unit rows, on few columns where there are many and a class has rows to choose them by."""
+    if table.shape[1] > MOST_COLUMNS:
+        with suppress(InputError):
+            return prepare_reference(table, labels, columns=MOST_COLUMNS, agreement=AGREEMENT)
+    return prepare_reference(table)
 
 
 def _read(path: Path, count: int) -> Rows:

@@ -70,7 +70,7 @@ class RunFolder:
     def keeping(self, kept: KeptReference) -> None:
         """Note what the loss keeps; refused where a resumed run has kept something else."""
         former = self._record.keep
-        if former is not None and former != kept:
+        if former is not None and former.fingerprint != kept.fingerprint:
             raise InputError(
                 f"the reference of the run in {self.path}",
                 "another one, by its fingerprint",

@@ -161,6 +161,8 @@ def _train(
         kept = beside_of(problem, output, fabric.device, self_supervised, writes=folder is not None)
     except _Interrupted:
         return TrainResult(output, 0, [], None, None, True)
+    if kept is not None:
+        kept.prepare(fabric.broadcast)
     if folder is not None and kept is not None:
         folder.keeping(kept.record)
     saved = read_checkpoint(output / "checkpoints") if resume else None

@@ -2,36 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from itertools import accumulate
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from uncollapse.errors import InputError
 from uncollapse.losses._engine.arguments import (
-    FLOATS,
+    UNLABELLED,
     Degenerate,
     DegenerateBatchError,
     Ids,
     Options,
     precise_dtype,
 )
-from uncollapse.losses._engine.grouping import Grouping, group
-from uncollapse.losses._engine.processes import Processes, read_together
-from uncollapse.losses._engine.retained import LEAST, Instances, OwnClass, retained
-from uncollapse.losses._engine.samples import (
-    Rows,
-    Samples,
-    read_samples,
-    row_scales,
+from uncollapse.losses._engine.grouping import Grouping, Runs, group
+from uncollapse.losses._engine.prepared import (
+    LEAST,
+    REFERENCE,
+    PreparedReference,
+    check_reference_tensor,
 )
+from uncollapse.losses._engine.processes import Processes, read_together
+from uncollapse.losses._engine.retained import Instances, OwnClass, retained
+from uncollapse.losses._engine.samples import Samples, read_samples, row_scales
 from uncollapse.losses._engine.threads import single_threaded
 
 ClassWeights = Literal["classes", "anchors", "pairs"]
 _POWERS: dict[ClassWeights, int] = {"classes": 0, "anchors": 1, "pairs": 2}
-_REFERENCE = Rows("rows of the reference", "leave such samples out, or give another reference")
 _WIDEST_GATHERED = 4096
 
 
@@ -59,17 +60,17 @@ class _Side:
         if self.views == 1:
             return self.rows, self.scales
         rows = self.rows.to(self.scales.dtype)
-        each = rows.view(-1, self.views, rows.shape[1]).unbind(1)
-        scales = self.scales.view(-1, self.views).div(self.views)
-        means = torch.zeros_like(each[0])
-        for view, scale in zip(each, scales.unbind(1), strict=True):
-            means.addcmul_(view, scale[:, None])
+        first, *others = rows.view(-1, self.views, rows.shape[1]).unbind(1)
+        scale, *scales = self.scales.view(-1, self.views, 1).div(self.views).unbind(1)
+        means = first * scale
+        for view, own in zip(others, scales, strict=True):
+            means.addcmul_(view, own)
         return means, torch.ones_like(means[:, 0])
 
 
 def compute_kept(
     embeddings: Tensor,
-    reference: Tensor,
+    reference: Tensor | PreparedReference,
     labels: Ids,
     instances: Ids | None,
     reduction: ClassWeights,
@@ -87,7 +88,8 @@ def compute_kept(
         views = embeddings.shape[1] if embeddings.ndim == 3 else 1
         return samples, (_Side(samples.embeddings.detach(), views, scales), beside)
 
-    width = reference.shape[-1] if isinstance(reference, Tensor) and reference.ndim else 0
+    given = reference.rows if isinstance(reference, PreparedReference) else reference
+    width = given.shape[-1] if isinstance(given, Tensor) and given.ndim else 0
     loss = f"1 - retention of a reference of {width} dimensions, {reduction}"
     samples, sides, processes = read_together(read, loss, options)
     if processes is not None and width > _WIDEST_GATHERED:
@@ -106,23 +108,23 @@ def compute_kept(
 
 
 def _read_reference(
-    reference: Tensor, embeddings: Tensor, dtype: torch.dtype, options: Options
+    reference: Tensor | PreparedReference, embeddings: Tensor, dtype: torch.dtype, options: Options
 ) -> _Side:
     count, device = len(embeddings), embeddings.device
     expected = f"a reference of shape ({count}, e) or ({count}, q, e), beside the embeddings"
-    if not isinstance(reference, Tensor):
-        raise InputError(expected, type(reference).__name__, "give a torch tensor")
-    if reference.dtype not in FLOATS or reference.layout != torch.strided:
-        found = f"{reference.dtype}, {reference.layout}"
-        raise InputError("a dense reference of floats", found, "convert it with .float()")
-    shape = tuple(reference.shape)
-    if reference.ndim not in (2, 3) or shape[0] != count or 0 in shape[1:]:
+    is_prepared = isinstance(reference, PreparedReference)
+    given = reference.rows if isinstance(reference, PreparedReference) else reference
+    check_reference_tensor(given, expected)
+    shape = tuple(given.shape)
+    if given.ndim not in (2, 3) or shape[0] != count or 0 in shape[1:]:
         remedy = "give one row, or one row for each view, of every instance, in the batch's order"
         raise InputError(expected, f"shape {shape}", remedy)
-    views = shape[1] if reference.ndim == 3 else 1
-    rows = reference.detach().flatten(0, -2).to(device)
+    views = shape[1] if given.ndim == 3 else 1
+    rows = given.detach().flatten(0, -2).to(device)
+    if is_prepared:
+        return _Side(rows, views, torch.ones(len(rows), dtype=dtype, device=device))
     with single_threaded(device):
-        scales = row_scales(rows, torch.promote_types(rows.dtype, dtype), options, _REFERENCE)
+        scales = row_scales(rows, torch.promote_types(rows.dtype, dtype), options, REFERENCE)
     return _Side(rows, views, scales.to(dtype))
 
 
@@ -137,7 +139,7 @@ def _kept(
     own = sides[0]
     labels, instances = samples.labels[:: own.views], samples.instances[:: own.views]
     here = _Here.of(labels, instances, samples, processes)
-    x, y = (here.instances(*side.means()) for side in sides)
+    x, y = (here.means(*side.means()) for side in sides)
     usable = [each for each in here.classes if each.size >= LEAST]
     few = len(here.classes) - len(usable)
     if not usable and degenerate == "zero":
@@ -160,7 +162,7 @@ def _kept(
         weight += part.weights.sum()
         counted += (part.weights > 0).sum()
         if gradient is not None and part.gradient is not None:
-            gradient.index_copy_(0, part.index, part.gradient)
+            gradient.index_copy_(0, here.places(part.index), part.gradient)
     # Where every class is alike, nothing is kept and nothing says where to go.
     weight = weight.where(weight > 0, 1)
     if gradient is not None:
@@ -176,16 +178,18 @@ def _pulled_back(gradient: Tensor, own: _Side) -> Tensor:
     """(N, d): (g - (u . g) u) / (p |e|), u = e / |e|, of g (b, d) of the mean of p views."""
     rows = own.rows.to(gradient.dtype).view(-1, own.views, gradient.shape[1])
     scales = own.scales.view(-1, own.views, 1)
-    each = gradient.div_(own.views)[:, None]
-    along = torch.linalg.vecdot(rows, each)[..., None].mul_(scales).mul_(scales)
-    return torch.addcmul(each, rows, along, value=-1).mul_(scales).flatten(0, 1)
+    each = gradient[:, None]
+    along = torch.linalg.vecdot(rows, each)[..., None].mul_(scales.square())
+    pulled = torch.addcmul(each, rows, along, value=-1)
+    return pulled.mul_(scales / own.views).flatten(0, 1)
 
 
 @dataclass(frozen=True)
 class _Here:
     """The instances of this process by class, and the classes of the whole batch."""
 
-    grouping: Grouping | None  # None of a process without rows.
+    order: Tensor  # (b,) int64: rows sorted by class and instance.
+    instances: Runs | None  # Of sorted rows; None where each row is an instance.
     classes: Sequence[OwnClass]
 
     @classmethod
@@ -193,35 +197,47 @@ class _Here:
         cls, labels: Tensor, instances: Tensor, samples: Samples, processes: Processes | None
     ) -> _Here:
         """From the labels and instance numbers of this process, one per first-dimension row."""
-        grouping = group(labels, instances) if len(labels) else None
-        own = {} if grouping is None else _slices(grouping, labels)
-        sizes = {label: part.stop - part.start for label, part in own.items()}
+        runs = None
+        if samples.instances_given and len(labels):
+            grouping = group(labels, instances)
+            order, own = grouping.order, _slices(grouping, labels)
+            runs = grouping.instances if grouping.instances.longest > 1 else None
+        else:
+            order = labels.argsort(stable=True)
+            runs_of: Callable[..., Any] = torch.unique_consecutive
+            names, counts = runs_of(labels.index_select(0, order), return_counts=True)
+            sizes = counts.tolist()
+            places = zip(names.tolist(), accumulate(sizes), sizes, strict=True)
+            own = {name: slice(end - n, end) for name, end, n in places if name != UNLABELLED}
+        of_all = {label: part.stop - part.start for label, part in own.items()}
         if processes is not None:
-            sizes = _sizes_of_all(samples, processes)
+            of_all = _sizes_of_all(samples, processes)
         nowhere = slice(0, 0)
-        return cls(grouping, [OwnClass(n, own.get(label, nowhere)) for label, n in sizes.items()])
+        classes = [OwnClass(n, own.get(label, nowhere)) for label, n in of_all.items()]
+        return cls(order, runs, classes)
 
-    def instances(self, rows: Tensor, scales: Tensor) -> Instances:
+    def means(self, rows: Tensor, scales: Tensor) -> Instances:
         """The mean of each instance's rows times scales, sorted by class."""
-        if self.grouping is None:
-            return Instances(rows, torch.arange(0, device=rows.device), scales)
-        runs, order = self.grouping.instances, self.grouping.order
-        if runs.longest == 1:
-            return Instances(rows, order, scales)
-        rows = rows.index_select(0, order).to(scales.dtype)
-        means = runs.sums(rows, scales.index_select(0, order)).div_(runs.sizes[:, None])
+        if self.instances is None:
+            return Instances(rows, self.order, scales)
+        runs = self.instances
+        rows = rows.index_select(0, self.order).to(scales.dtype)
+        means = runs.sums(rows, scales.index_select(0, self.order)).div_(runs.sizes[:, None])
         return Instances(
             means, torch.arange(len(means), device=rows.device), torch.ones_like(means[:, 0])
         )
 
+    def places(self, instances: Tensor) -> Tensor:
+        """Where the gradient in instances is collected: their rows, where each row is one."""
+        return instances if self.instances is not None else self.order.index_select(0, instances)
+
     def rows(self, gradient: Tensor) -> Tensor:
         """(b, d): the gradient in rows from (K, d), that in their instances' means."""
-        if self.grouping is None:
+        if self.instances is None:
             return gradient
-        runs, order = self.grouping.instances, self.grouping.order
-        if runs.longest > 1:
-            gradient = gradient.div_(runs.sizes[:, None]).index_select(0, runs.run_of_row)
-        return torch.empty_like(gradient).index_copy_(0, order, gradient)
+        runs = self.instances
+        gradient = gradient.div_(runs.sizes[:, None]).index_select(0, runs.run_of_row)
+        return torch.empty_like(gradient).index_copy_(0, self.order, gradient)
 
 
 def _slices(grouping: Grouping, labels: Tensor) -> dict[int, slice]:

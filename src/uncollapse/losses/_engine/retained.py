@@ -27,13 +27,12 @@ from torch.linalg import vecdot
 from uncollapse.losses._engine.arguments import precise_dtype
 from uncollapse.losses._engine.processes import Processes
 
-LEAST = 4  # instances of a class that has retention
 # Squared length of centred rows, and H over its square, that are rounding.
 _POINT = {torch.float64: 1e-22, torch.float32: 1e-12}
 _ROUNDING = {torch.float64: 1e-12, torch.float32: 1e-6}
 _LONG_HALF = 100  # Rows from which two halves are cheaper than the whole.
-# Largest by smallest class of those that are computed together; small ones always are.
-_PADDED, _SMALL = 1.25, 24
+# Multiplications of padding that take no longer than some classes by themselves would.
+_PADDED = 1 << 25
 # Numbers of such classes at most, unless one has more.
 _TOGETHER = {"cpu": 1 << 20, "other": 1 << 24}
 
@@ -69,12 +68,12 @@ class Instances:
     index: Tensor  # (K,) int64, sorted by class.
     scales: Tensor  # (b,) in the dtype of the computation.
 
-    def at(self, places: Tensor, here: Tensor) -> Tensor:
-        """(C, k, d): instances at (C, k) places, times (C, k) of 1 and 0."""
+    def put(self, places: Tensor, here: Tensor, into: Tensor) -> None:
+        """Into (C, k, d): instances at (C, k) places, times (C, k) of 1 and 0."""
         index = self.index.index_select(0, places.flatten())
-        factors = self.scales.index_select(0, index).mul_(here.flatten())
-        rows = self.rows.index_select(0, index).to(factors.dtype)
-        return rows.mul_(factors[:, None]).view(*places.shape, rows.shape[1])
+        factors = self.scales.index_select(0, index).view(places.shape).mul_(here)
+        rows = self.rows.index_select(0, index).view(into.shape)
+        torch.mul(rows, factors[..., None], out=into)
 
 
 def retained(
@@ -100,10 +99,10 @@ def retained(
     together = _TOGETHER.get(device.type, _TOGETHER["other"])
     for bucket in _buckets(classes, d, e, together, alone=processes is None):
         place = _Place.of(bucket, device)
-        n, centred = place.n, (place.centred(x, processes), place.centred(y, processes))
+        n, both = place.n, place.centred(x, y, processes)
         by_instances = processes is None and _is_short(bucket, d, e)
         products: _Products = (
-            _OfInstances(*centred) if by_instances else _OfDimensions(*centred, processes)
+            _OfInstances(both, d) if by_instances else _OfDimensions(both, d, processes)
         )
         norms = _Norms(*products.norms())
         hsics, spreads = norms.hsics(products.squares(), n, processes)
@@ -118,7 +117,7 @@ def retained(
         if with_gradient:
             scale = weights / (n * (n - 3)).mul_(0.5)
             a, b = scale / lengths, (scale * values).div_(own[0]).neg_()
-            gradient = _gradient(centred[0], norms, products, (a, b), n, processes)
+            gradient = _gradient(both[..., :d], norms, products, (a, b), n, processes)
             gradient = gradient.flatten(0, 1).index_select(0, place.filled)
         yield Retained(values, weights, place.index.flatten()[place.filled], gradient)
 
@@ -155,16 +154,18 @@ def _buckets(
 ) -> Iterator[list[OwnClass]]:
     """Classes of nearly one size together, as many as do not take too much memory."""
     bucket: list[OwnClass] = []
+    work = 0  # Multiplications of the bucket's classes without padding.
     for each in sorted(classes, key=lambda each: each.size):
-        if bucket:
-            is_short = alone and _is_short([each], d, e)
-            numbers = 2 * each.size**2 if is_short else d * d + d * e + e * e
-            numbers += each.size * (d + e)
-            padded = each.size > max(_SMALL, _PADDED * bucket[0].size)
-            if padded or numbers * (len(bucket) + 1) > together:
-                yield bucket
-                bucket = []
+        is_short = alone and _is_short([each], d, e)
+        numbers = 2 * each.size**2 if is_short else d * d + d * e + e * e
+        numbers += each.size * (d + e)
+        own = each.size * min(each.size * (2 * d + e), 2 * (d * d + d * e) + e * e)
+        padded = own * len(bucket) - work
+        if bucket and (padded > _PADDED or numbers * (len(bucket) + 1) > together):
+            yield bucket
+            bucket, work = [], 0
         bucket.append(each)
+        work += own
     if bucket:
         yield bucket
 
@@ -199,11 +200,15 @@ class _Place:
         """(C,): 1, n or n (n-1)."""
         return (torch.ones_like(self.n), self.n.clone(), self.n * (self.n - 1))[power]
 
-    def centred(self, side: Instances, processes: Processes | None) -> Tensor:
-        """(C, k, d): instances less the mean of their class; 0 at padding."""
-        rows = side.at(self.index, self.here)
-        means = _total(processes, rows.sum(dim=1)) / self.n.to(rows.dtype)[:, None]
-        return rows.addcmul_(self.here.to(rows.dtype)[..., None], means[:, None], value=-1)
+    def centred(self, x: Instances, y: Instances, processes: Processes | None) -> Tensor:
+        """(C, k, d + e): instances side by side, less the mean of their class; 0 at padding."""
+        d, e = x.rows.shape[1], y.rows.shape[1]
+        both = x.scales.new_empty(*self.index.shape, d + e)
+        here = self.here.to(both.dtype)
+        x.put(self.index, here, both[..., :d])
+        y.put(self.index, here, both[..., d:])
+        means = _total(processes, both.sum(dim=1)) / self.n.to(both.dtype)[:, None]
+        return both.addcmul_(here[..., None], means[:, None], value=-1)
 
 
 @dataclass(frozen=True)
@@ -243,9 +248,9 @@ class _Products(Protocol):
 class _OfInstances:
     """XX' and YY', (C, k, k); |X'Y|^2 is the sum of their products."""
 
-    def __init__(self, x: Tensor, y: Tensor) -> None:
-        self.x = x
-        self.xx, self.yy = _own_products(x), _own_products(y)
+    def __init__(self, both: Tensor, d: int) -> None:
+        self.x = both[..., :d]
+        self.xx, self.yy = _own_products(self.x), _own_products(both[..., d:])
 
     def norms(self) -> tuple[Tensor, Tensor]:
         return self.xx.diagonal(dim1=1, dim2=2).clone(), self.yy.diagonal(dim1=1, dim2=2).clone()
@@ -259,23 +264,26 @@ class _OfInstances:
 
 
 class _OfDimensions:
-    """X'Y (C, d, e), X'X (C, d, d) and Y'Y (C, e, e), which add up over processes."""
+    """X'[X Y] (C, d, d + e) and Y'Y (C, e, e), which add up over processes."""
 
-    def __init__(self, x: Tensor, y: Tensor, processes: Processes | None) -> None:
-        self.x, self.y = x, y
-        products = x.mT @ y, x.mT @ x, y.mT @ y
-        self.products = products if processes is None else processes.summed(products)
+    def __init__(self, both: Tensor, d: int, processes: Processes | None) -> None:
+        self.both, self.d = both, d
+        x, y = both[..., :d], both[..., d:]
+        products = x.mT @ both, y.mT @ y
+        self.of_x, self.yy = products if processes is None else processes.summed(products)
 
     def norms(self) -> tuple[Tensor, Tensor]:
-        return vecdot(self.x, self.x), vecdot(self.y, self.y)
+        x, y = self.both[..., : self.d], self.both[..., self.d :]
+        return vecdot(x, x), vecdot(y, y)
 
     def squares(self) -> Tensor:
-        return _dots(*((product, product) for product in self.products))
+        xx, xy = self.of_x[..., : self.d], self.of_x[..., self.d :]
+        return _dots((xy, xy), (xx, xx), (self.yy, self.yy))
 
     def applied(self, a: Tensor, b: Tensor) -> Tensor:
-        xy, xx, _ = self.products
-        weighed = self.y @ (xy.mT * a[..., None])
-        return weighed.baddbmm_(self.x, xx * b[..., None])
+        e = self.both.shape[2] - self.d
+        factors = torch.cat([b.expand(-1, self.d), a.expand(-1, e)], dim=1)
+        return self.both @ (self.of_x.mT * factors[..., None])
 
 
 def _own_products(rows: Tensor) -> Tensor:
