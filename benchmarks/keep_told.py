@@ -31,7 +31,8 @@ from keep_methods import Method
 from keep_study import layers, train
 from torch import Tensor
 
-from uncollapse.metrics import retention
+from uncollapse.metrics import measure, retention
+from uncollapse.records.run import COLLAPSED
 from uncollapse.training import build_encoder
 from uncollapse.training.config import EncoderConfig, HeadConfig
 
@@ -39,8 +40,11 @@ BASES = (Method(), Method(alpha=0.5))
 REFERENCES = ("own", "untrained", "collapsed", "noise", "shuffled", "untrained encoder")
 STORED = ROOT / "docs" / "study" / "keep-told.json"
 KEPT, SEEN, LESS, PAYS = 0.35, 0.6, 5.0, 2.0  # The rules' limits, set on these very rows.
+RELATED, CHOSEN = 0.05, ("digits", "cells", "text")  # COLLAPSED was set on these three alone.
 MOST = 200  # Instances of a class that look for their other view.
 ONLY = ("digits", "cells", "text", "satellite", "segments")
+
+ALONE = f"related to the input, share within classes at least {COLLAPSED:g} of the input's"
 
 Embed = Callable[[Tensor], Array]
 
@@ -114,14 +118,21 @@ def scored(case: Case, embedding: Array, part: str) -> dict[str, float]:
     return {key: round(found[key], 4) for key in ("shots_10", "label_knn")}
 
 
+def share(rows: Array, label: Array) -> float:
+    """Part of the variance of unit rows that lies within classes."""
+    found = measure(rows.astype(np.float64), label, permutations=0, probe=None)
+    return (found.within_class_variance.estimate or 0) / (found.total_variance.estimate or 1)
+
+
 def told(case: Case, reference: Array, embed: Embed | None, seed: int) -> dict[str, float | None]:
     """What can be known before anything is trained."""
     rows = case.split == "validation"
-    kept = retention(
-        reference[rows], flat(case.plain[torch.as_tensor(rows)]), case.label[rows], permutations=0
-    )
+    inputs, label = flat(case.plain[torch.as_tensor(rows)]), case.label[rows]
+    kept = retention(reference[rows], inputs, label, permutations=0)
     return {
         "inputs": kept.retention.estimate,
+        "share": share(reference[rows], label),
+        "inputs share": share(inputs, label),
         "views": None if embed is None else first_in_class(case, embed, seed),
         **{f"reference {key}": v for key, v in scored(case, reference, "validation").items()},
     }
@@ -200,7 +211,7 @@ def added(own: list[dict[str, Any]], method: str, key: str) -> float:
 
 def before(own: list[dict[str, Any]], key: str) -> float | None:
     """What is told beforehand, mean over seeds; None where it cannot be asked."""
-    numbers = [line["told"][key] for line in own if line["told"][key] is not None]
+    numbers = [n for line in own if (n := line["told"].get(key)) is not None]
     return fmean(numbers) if numbers else None
 
 
@@ -230,15 +241,22 @@ def beforehand() -> Iterator[str]:
             yield f"| {data} | {name} ({len(own)}) | {' | '.join(numbers)} |"
 
 
+def stands(own: list[dict[str, Any]]) -> bool:
+    """Neither unrelated to the inputs nor collapsed itself, as `check_reference` has it."""
+    related = (before(own, "inputs") or 0) > RELATED
+    inputs = before(own, "inputs share") or 0
+    return related and (before(own, "share") or 0) >= COLLAPSED * inputs
+
+
 def rules() -> Iterator[str]:
     """How often each rule says beforehand what keep at alpha .5 then does."""
     yield "| good if | asked of | good, pays | good, does not | bad, pays | bad, does not |"
     yield "|---" * 6 + "|"
     every = []
-    for lines in read().values():
+    for data, lines in read().items():
         found = dict(known(lines))
         inputs = before(found["own"], "views") if "own" in found else None
-        every += [(inputs, own) for own in found.values()]
+        every += [(data, inputs, own) for own in found.values()]
     says: dict[str, Callable[[float | None, list[dict[str, Any]]], bool | None]] = {
         f"retention against the input above {KEPT:g}": lambda _, own: (
             (before(own, "inputs") or 0) > KEPT
@@ -251,10 +269,14 @@ def rules() -> Iterator[str]:
         f"its finer label at most {LESS:g} points below the best run": lambda _, own: (
             over_best(own) >= -LESS
         ),
+        ALONE: lambda _, own: stands(own),
+        f"{ALONE}, on the two data sets that did not set it": lambda _, own: stands(own),
     }
     for title, rule in says.items():
         counts: Counter[tuple[bool, bool]] = Counter()
-        for inputs, own in every:
+        for data, inputs, own in every:
+            if "that did not" in title and data in CHOSEN:
+                continue
             said = rule(inputs, own)
             if said is not None:
                 counts[said, added(own, BASES[-1].name, "shots_10") >= PAYS] += 1

@@ -10,6 +10,7 @@ from sklearn.datasets import load_digits
 from command_line import call
 from uncollapse.errors import InputError
 from uncollapse.pilot import PilotOptions, pilot
+from uncollapse.pilot.keeping import unfit_reference
 from uncollapse.training import build_problem, check_reference, parse_config
 
 BLOCK = {
@@ -91,3 +92,21 @@ def test_train_and_the_pilot_say_so_before_anything_is_trained(tmp_path):
         )
     assert "alpha-" in plan[0]
     assert "keep-" not in plan[0]
+
+
+def test_a_reference_that_collapsed_is_told_and_not_tried(tmp_path):
+    pixels, digit = load_digits(return_X_y=True)
+    centres = np.random.default_rng(0).standard_normal((2, 64))[digit % 2]
+    tight = 5 * centres + (pixels - pixels.mean(axis=0)) / np.linalg.norm(pixels.std(axis=0))
+    problem = build_problem(stored(tmp_path, tight))
+    found = check_reference(problem)
+    assert not found.unrelated
+    assert found.collapsed
+    assert found.share < 0.5 < found.inputs_share
+    reason = unfit_reference(problem)
+    assert reason.code == "UC811"
+    assert "it has itself collapsed" in reason.text
+
+    good = check_reference(build_problem(stored(tmp_path, pixels)))
+    assert not good.collapsed
+    assert good.share == pytest.approx(good.inputs_share, abs=1e-6)

@@ -124,6 +124,12 @@ def _tell_reference(check: ReferenceCheck) -> None:
             f"common with the inputs (retention {check.retention:.3f}) than its rows shuffled "
             f"there (up to {check.shuffled:.3f}): rows that do not belong together, or noise"
         )
+    elif check.collapsed:
+        say(
+            f"WARNING      inside the classes the rows of the reference {check.reference} differ "
+            f"far less than the inputs do (share of the variance {check.share:.2f}, inputs "
+            f"{check.inputs_share:.2f}): it has itself collapsed, and keeping it would hold that"
+        )
     else:
         say(
             f"reference    {check.reference}: its rows belong to these (retention "

@@ -45,11 +45,19 @@ def reference_at_hand(config: TrainConfig) -> str | None:
     return found
 
 
-def unrelated_reference(problem: Problem) -> PilotReason | None:
-    """UC810 where the reference at hand is none for these rows; it is then not tried."""
+def unfit_reference(problem: Problem) -> PilotReason | None:
+    """UC810 where the reference at hand is none for these rows, UC811 where it collapsed itself."""
     check = None
     with suppress(InputError):  # a row without one, which a run that needs it names
         check = check_reference(problem, reference_at_hand(problem.config))
+    if check is not None and check.collapsed and not check.unrelated:
+        return PilotReason.from_key(
+            "UC811",
+            "pilot.collapsed-reference",
+            reference=check.reference,
+            share=check.share,
+            inputs=check.inputs_share,
+        )
     if check is None or not check.unrelated:
         return None
     return PilotReason.from_key(

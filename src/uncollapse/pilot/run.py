@@ -17,7 +17,7 @@ from uncollapse.pilot.dials import space
 from uncollapse.pilot.free import free_candidates
 from uncollapse.pilot.goal import choose_goal
 from uncollapse.pilot.jobs import Common
-from uncollapse.pilot.keeping import unrelated_reference
+from uncollapse.pilot.keeping import unfit_reference
 from uncollapse.pilot.pool import on_processes
 from uncollapse.progress import OnStep, Step, no_steps
 from uncollapse.records import (
@@ -96,9 +96,9 @@ def pilot(
         problem = build_problem(part_config, base=base)
         if not len(problem.data.rows("test")):
             raise InputError("test rows, to confirm by", "none", "set data.split.test")
-        unrelated = unrelated_reference(problem)
+        unfit = unfit_reference(problem)
         dials = options.dials or DIALS
-        dials = tuple(dial for dial in dials if dial != "keep" or unrelated is None)
+        dials = tuple(dial for dial in dials if dial != "keep" or unfit is None)
         trials = design(problem, calibration, dials)
         tried = sum(trial.status == "waiting" for trial in trials[1:])
         best = options.goal == "best"
@@ -131,8 +131,8 @@ def pilot(
         )
         candidates = () if best else trials[1:]
         result = replace(stages.run(trials[0], *candidates), conditions=conditions)
-        if unrelated is not None:
-            result = replace(result, reasons=(*result.reasons, unrelated))
+        if unfit is not None:
+            result = replace(result, reasons=(*result.reasons, unfit))
         finish(output, result, config, base)
         return result
 

@@ -17,6 +17,8 @@ from uncollapse.records.reading import parse_json, read_text
 from uncollapse.records.setting import Setting
 
 InputKind = Literal["image", "vector", "views"]
+# Of the inputs' share: what collapsed references of three data sets lie below, and good ones above.
+COLLAPSED = 0.88
 
 
 @dataclass(frozen=True)
@@ -74,9 +76,13 @@ class ReferenceCheck(Part):
         retention: Of it against the inputs, inside the classes.
         shuffled: The largest where its rows are shuffled inside the classes.
         rows: How many were read.
+        share: Part of the reference's variance that lies within classes; None in older records.
+        inputs_share: The same of the inputs.
 
     Examples:
         >>> ReferenceCheck("stored", retention=0.002, shuffled=0.014, rows=525).unrelated
+        True
+        >>> ReferenceCheck("stored", 0.1, 0.01, 525, share=0.2, inputs_share=0.9).collapsed
         True
     """
 
@@ -84,6 +90,15 @@ class ReferenceCheck(Part):
     retention: scalars.Cosine
     shuffled: scalars.Cosine
     rows: scalars.Count
+    share: scalars.Portion | None = None
+    inputs_share: scalars.Portion | None = None
+
+    @property
+    def collapsed(self) -> bool:
+        """Whether its rows differ inside the classes far less than the inputs do."""
+        if self.share is None or self.inputs_share is None:
+            return False
+        return self.share < COLLAPSED * self.inputs_share
 
     @property
     def unrelated(self) -> bool:

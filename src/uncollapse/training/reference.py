@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from uncollapse.errors import InputError
 from uncollapse.losses import retention_loss
+from uncollapse.metrics import measure
 from uncollapse.records import ReferenceCheck
 from uncollapse.training._beside import base_encoder, embedded, input_rows, stored_rows
 from uncollapse.training.problem import Problem
@@ -23,9 +24,11 @@ def check_reference(problem: Problem, reference: str | None = None) -> Reference
     """Whether a reference has anything in common with the inputs inside the classes.
 
         retention of the reference against the inputs, and of its rows shuffled inside the classes
+        share of the variance within classes, of the reference and of the inputs
 
-    Where it is no more than the largest of 39 shuffles, the reference is unrelated: rows that do
-    not belong together, or noise. That it is related does not say that keeping it pays.
+    Where retention is no more than the largest of 39 shuffles, the reference is unrelated: rows
+    that do not belong together, or noise. Where its share is below .88 of the inputs', it has
+    itself collapsed. That it is neither does not say that keeping it pays.
 
     Args:
         problem: Of the run; its validation rows are read, 1000 at most, or training rows where
@@ -65,7 +68,15 @@ def check_reference(problem: Problem, reference: str | None = None) -> Reference
     except InputError:  # no class of four rows, or all of them alike
         return None
     chance = max(kept(_shuffled(labels.numpy(), rng)) for _ in range(SHUFFLES))
-    return ReferenceCheck(str(name), found, chance, len(rows))
+    shares = (_share(side, labels.numpy()) for side in (table, own.numpy()))
+    return ReferenceCheck(str(name), found, chance, len(rows), *shares)
+
+
+def _share(rows: NDArray[np.float32], labels: NDArray[np.int64]) -> float | None:
+    """Part of the variance of unit rows that lies within classes."""
+    found = measure(rows, labels, permutations=0, probe=None)
+    within, total = found.within_class_variance.estimate, found.total_variance.estimate
+    return within / total if within is not None and total else None
 
 
 def _table(
