@@ -10,6 +10,7 @@ from uncollapse.losses import (
     DegenerateBatchWarning,
     LearnableTemperature,
     SupCLLoss,
+    prepare_reference,
     reference_supcl,
 )
 
@@ -138,7 +139,8 @@ def test_keep_takes_a_reference():
     labels = torch.arange(12) % 3
     expected = kept(views[0], labels, reference=views[1])
     loss_of = PMLSupCLLoss(alpha=0.3, temperature=0.1, views=2, keep=1)
-    torch.testing.assert_close(loss_of(ROWS, labels.repeat(2), reference=base), expected)
+    for given in (base, prepare_reference(base)):
+        torch.testing.assert_close(loss_of(ROWS, labels.repeat(2), reference=given), expected)
 
 
 @pytest.mark.parametrize("mined", [False, True])

@@ -144,17 +144,27 @@ def test_a_smaller_weight_has_its_turn_where_larger_ones_cost_the_label(tmp_path
     assert found.recommendation.trial == "keep-0.3"
 
 
-def test_a_reference_of_other_rows_is_not_tried(tmp_path):
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("UC810", "the reference stored has no more in common with the inputs"),
+        ("UC811", "the reference stored differ far less than the inputs do"),
+    ],
+)
+def test_a_reference_of_other_rows_or_a_collapsed_one_is_not_tried(tmp_path, code, said):
     digits, rng = load_digits(), np.random.default_rng(0)
-    np.savez(tmp_path / "r.npz", z=rng.permutation(digits.data).astype(np.float32))
+    rows = rng.permutation(digits.data)
+    if code == "UC811":
+        rows = digits.data + 500 * (digits.target % 2)[:, None]
+    np.savez(tmp_path / "r.npz", z=rows.astype(np.float32))
     data = {"source": "digits", "map": "parity", "reference": {"path": str(tmp_path / "r.npz")}}
     found = pilot(
         config(data=data), tmp_path / "pilot", runner=runner_of({"change/projector": 0.6})
     )
     assert found.recommendation.change[0].key == "loss.alpha"
     assert not [trial for trial in found.candidates if trial.name.startswith("keep")]
-    assert found.reasons[-1].code == "UC810"
-    assert "the reference stored has no more in common with the inputs" in found.reasons[-1].text
+    assert found.reasons[-1].code == code
+    assert said in found.reasons[-1].text
 
 
 def decided(change, views, columns=("inputs",)):

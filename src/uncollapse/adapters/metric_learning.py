@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -17,7 +18,7 @@ from uncollapse.adapters._pairs import (
     unit,
 )
 from uncollapse.errors import InputError
-from uncollapse.losses import SupCLLoss
+from uncollapse.losses import PreparedReference, SupCLLoss
 
 if TYPE_CHECKING:
 
@@ -148,7 +149,7 @@ class PMLSupCLLoss(BaseMetricLossFunction):
         ref_emb: Tensor | None = None,
         ref_labels: Any = None,
         *,
-        reference: Tensor | None = None,
+        reference: Tensor | PreparedReference | None = None,
     ) -> Any:
         """The loss, as theirs: (N, d) embeddings and (N,) labels, pairs or triplets of a miner.
 
@@ -183,7 +184,10 @@ class PMLSupCLLoss(BaseMetricLossFunction):
         return self._of_pairs(embeddings, labels, indices_tuple, ref_emb, ref_labels)
 
     def _whole(
-        self, embeddings: Tensor, labels: Tensor | None, reference: Tensor | None
+        self,
+        embeddings: Tensor,
+        labels: Tensor | None,
+        reference: Tensor | PreparedReference | None,
     ) -> LossDict:
         """The loss of the batch alone, by tiles."""
         self._needs_labels(labels is not None)
@@ -191,7 +195,7 @@ class PMLSupCLLoss(BaseMetricLossFunction):
         if self.views:
             # (b, p, d): instances need no numbers, which other processes would have as well.
             embeddings = _by_instance(embeddings, self.views)
-            reference = None if reference is None else _by_instance(reference, self.views)
+            reference = None if reference is None else _beside(reference, self.views)
             labels = None if labels is None else labels[: len(labels) // self.views]
         loss = self.criterion(embeddings, labels, reference=reference)
         return _reduced(loss)
@@ -280,6 +284,13 @@ class PMLSupCLLoss(BaseMetricLossFunction):
                 "gather=True in place of DistributedLossWrapper, which mixes the parts",
             )
         return torch.arange(count, device=embeddings.device) % (count // views)
+
+
+def _beside(reference: Tensor | PreparedReference, views: int) -> Tensor | PreparedReference:
+    """A reference's rows by instance."""
+    if isinstance(reference, PreparedReference):
+        return replace(reference, rows=_by_instance(reference.rows, views))
+    return _by_instance(reference, views)
 
 
 def _by_instance(rows: Tensor, views: int) -> Tensor:

@@ -48,6 +48,7 @@ def show_trained(
             *_predicted(measured),
             *numbers_of(measured),
             *_label(result),
+            *_kept(result, problem),
         ]
     except InputError as error:
         console.print("cannot-tell: the validation rows cannot be measured")
@@ -119,3 +120,12 @@ def _label(result: TrainResult) -> list[Row]:
     if name not in line.numbers:
         return []
     return [("", f"accuracy of the training label {line[name]:.1%} (20 nearest neighbours)")]
+
+
+def _kept(result: TrainResult, problem: Problem) -> list[Row]:
+    """Retention of what the loss keeps, on validation rows."""
+    name, loss = f"{OUTPUT}/retention", problem.config.loss
+    line = result.best or result.history[-1]
+    if not loss.keep or name not in line.numbers:
+        return []
+    return [("kept", f"retention {line[name]:.4f} of the structure of {loss.reference}")]

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from uncollapse.errors import InputError
 from uncollapse.losses import retention_loss
-from uncollapse.metrics import measure
 from uncollapse.records import ReferenceCheck
 from uncollapse.training._beside import base_encoder, embedded, input_rows, stored_rows
 from uncollapse.training.problem import Problem
@@ -73,10 +72,12 @@ def check_reference(problem: Problem, reference: str | None = None) -> Reference
 
 
 def _share(rows: NDArray[np.float32], labels: NDArray[np.int64]) -> float | None:
-    """Part of the variance of unit rows that lies within classes."""
-    found = measure(rows, labels, permutations=0, probe=None)
-    within, total = found.within_class_variance.estimate, found.total_variance.estimate
-    return within / total if within is not None and total else None
+    """Part of the variance of unit rows within classes, which all weigh the same."""
+    unit = rows / np.linalg.norm(rows.astype(np.float64), axis=1, keepdims=True)
+    classes = [own for c in np.unique(labels) if len(own := unit[labels == c]) > 1]
+    within = float(np.mean([own.var(axis=0, ddof=1).sum() for own in classes]))
+    between = float(np.var([own.mean(axis=0) for own in classes], axis=0).sum())
+    return within / (within + between) if within else None
 
 
 def _table(
