@@ -142,7 +142,9 @@ def test_nothing_is_withheld_where_intervals_are_good(draw, C, n):
     found = simulate(draw, C, n)
     assert not any(found.withheld.values())
     for name in ("within_class_variance", "between_class_variance", "share"):
-        assert 0.915 < found.right[name] < 0.99, (name, found)
+        assert found.right[name] > 0.915, (name, found)
+        # Of fewer than 90 units intervals are longer above by what a rare kind would add.
+        assert found.right[name] < 0.99 or C * n < 90, (name, found)
     assert found.right["total_variance"] > 0.92
 
 
