@@ -32,7 +32,7 @@ class PreparedReference:
 
     Examples:
         >>> import torch
-        >>> from uncollapse.losses import prepare_reference
+        >>> from uncollapse import prepare_reference
         >>> prepared = prepare_reference(torch.randn(40, 8), torch.arange(40) % 2, columns=3)
         >>> prepared[:10].rows.shape, prepared.dimension
         (torch.Size([10, 3]), 8)
@@ -89,7 +89,7 @@ def prepare_reference(
 
     Examples:
         >>> import torch
-        >>> from uncollapse.losses import prepare_reference, retention_loss
+        >>> from uncollapse import prepare_reference, retention_loss
         >>> generator = torch.Generator().manual_seed(0)
         >>> base = torch.randn(60, 2, generator=generator) @ torch.eye(2, 16)
         >>> labels = torch.arange(60) % 3
