@@ -148,7 +148,7 @@ DECISIONS = {
         "other": "d",
         "gain": GAIN,
     },
-    "pilot.collapsed-reference": {"reference": "stored", "share": 0.32, "inputs": 0.97},
+    "pilot.collapsed-reference": {"reference": "b", "share": 0.32, "inputs": 0.97},
     "pilot.unrelated": {"reference": "b", "retention": 0.003, "shuffled": 0.021},
     "pilot.kept-itself": {"name": "a", "reference": "b"},
     "pilot.kept-itself-seen": {"name": "a", "reference": "b", "views": GAIN},
