@@ -1,8 +1,10 @@
 """What a step starts on a device, counted on any machine: kernels, and waits of the host."""
 
 from collections import Counter
+from unittest import mock
 
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 # A value or a shape that the host waits for.
@@ -56,3 +58,21 @@ def _indexes_by_flags(name, args):
     if name not in ("index", "index_put", "index_put_"):
         return False
     return any(i is not None and i.dtype in (torch.bool, torch.uint8) for i in args[1])
+
+
+def started_on_a_gpu(loss_of):
+    """Kernels, by name, and waits of a step on a GPU that need not be there; nothing is computed.
+
+    `loss_of` takes a function that makes an empty tensor of a shape and a dtype there. These are
+    fake, so that whoever asks for a value of one is an error. The backward pass, which fake tensors
+    of an absent GPU do not have, is one product, and what torch starts it by.
+    """
+    pretended = {"get_device_capability": lambda device: (9, 0)}
+    pretended["is_current_stream_capturing"] = lambda: True  # Else facts are copied to the host.
+
+    def empty(*shape, dtype):
+        return torch.empty(shape, dtype=dtype, device="cuda", requires_grad=dtype.is_floating_point)
+
+    with FakeTensorMode(), mock.patch.multiple(torch.cuda, **pretended), Counted() as counted:
+        loss_of(empty)
+    return counted.kernels + Counter(ones_like=1, mul=1), counted.waits

@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 from fused_table import gradient_of, plain_half
-from kernels import Counted
+from kernels import Counted, started_on_a_gpu
 from test_loss_bad_input import CASES, LABELS, VIEWS
 from test_numerics import LOSSES, batch, relative_error, value_and_gradient
 
@@ -80,6 +80,24 @@ def test_so_does_every_loss_under_every_convention(loss_of, ragged):
         assert sum(counted.kernels.values()) <= 60, (how, counted.kernels)
         assert not counted.waits, how
         finish_checks()
+
+
+@pytest.mark.parametrize("loss_of", CONVENTIONS, ids=lambda loss_of: loss_of.__name__)
+def test_half_precision_as_it_is_starts_as_few_on_a_gpu(loss_of):
+    """With what takes most; of L_spread, which has two denominators, six more."""
+    how = {"alpha": 0.3} if "alpha" in CONVENTIONS[loss_of] else {}
+    if "anchors_without_positives" in CONVENTIONS[loss_of]:
+        how["anchors_without_positives"] = "zero"
+
+    def half(empty):
+        labels, numbers = (empty(4096, dtype=torch.int64) for _ in range(2))
+        given = [numbers] if loss_of is nt_xent_loss else [labels, numbers]
+        z = empty(4096, 128, dtype=torch.bfloat16)
+        loss_of(z, *given, temperature=0.1, backend="dense", **how)
+
+    kernels, waits = started_on_a_gpu(half)
+    assert sum(kernels.values()) <= (66 if loss_of is l_spread_loss else 60), kernels
+    assert not waits
 
 
 def test_what_waits_and_what_computes_is_counted():

@@ -30,7 +30,6 @@ from uncollapse.losses._engine.plain import (
     weighted,
 )
 from uncollapse.losses._engine.products import (
-    add_products,
     beside,
     has_half_products,
     operands,
@@ -92,10 +91,11 @@ def _gradient(plain: Plain, entries: Tensor, unit: float) -> Tensor:
     if plain.scales is None:
         return torch.addmm(entries.new_empty(1), entries, plain.columns, beta=0, alpha=unit)
     options = plain.checked.options
-    parts = operands(entries.mul_(plain.scales), plain.columns.dtype, options.precision)
+    parts = operands(entries, plain.scales, plain.columns.dtype, options.precision)
     gradient = product(parts[0], beside(plain.columns, parts))
-    add_products(gradient, parts[1:], plain.columns)
-    return gradient.mul_(unit)
+    if len(parts) > 1:
+        gradient.sub_(product(parts[1], plain.columns))
+    return gradient if unit == 1 else gradient.mul_(unit)
 
 
 def _facts(plain: Plain, definition: Definition, masks: _Masks, weighed: _Weighed) -> Facts:

@@ -43,7 +43,7 @@ class Plain:
         """(N, d): columns whose products are the logits."""
         if self.scales is None:
             return self.columns
-        return self.columns.to(self.scales.dtype) * self.scales[:, None]
+        return self.columns * self.scales[:, None]  # In the wider precision of the two.
 
     @property
     def is_symmetric(self) -> bool:
@@ -74,7 +74,7 @@ def lay_plain(checked: Checked, *, scaled: bool) -> Plain:
     labels, instances = samples.labels.contiguous(), samples.instances.contiguous()
     columns = samples.embeddings.detach().contiguous()
     if scaled:
-        columns = columns.to(samples.compute_dtype) * checked.scales[:, None]
+        columns = columns * checked.scales[:, None]  # In the wider precision of the two.
     if processes is None:
         return Plain(checked, Exchange(columns), labels, instances, slice(0, len(columns)))
     exchange = processes.exchange(columns)  # Comes while classes and masks are made.
@@ -150,7 +150,11 @@ def conclude(
     seen: dict[str, float] | None,
 ) -> Evaluated:
     """The loss, from (T,) values of its terms."""
-    total = weighted(values.unbind(), (term.weight for term in definition.terms))
+    weights = [term.weight for term in definition.terms]
+    if all(weights) and len(weights) == 2:  # They are shares, of which the second says both.
+        total = torch.lerp(*values, weights[1])
+    else:
+        total = weighted(values.unbind(), weights)
     shown: list[Tensor | None] = list(values.unbind())
     counted: Lacking | tuple[int, ...] = lacking
     if seen is not None:

@@ -32,15 +32,20 @@ def product(left: Tensor, right: Tensor, out: Tensor | None = None) -> Tensor:
     return torch.mm(left.to(wide), right.to(wide), out=out)
 
 
-def operands(weights: Tensor, dtype: torch.dtype, precision: Precision) -> tuple[Tensor, ...]:
-    """Weights as operands beside rows of a dtype; "exact", what was rounded is a second one.
+def operands(
+    entries: Tensor, scales: Tensor, dtype: torch.dtype, precision: Precision
+) -> tuple[Tensor, ...]:
+    """entries * scales as operands beside rows of a dtype; "exact", what rounding added is another.
 
-    Weights have not the range of float16, so that they stay as they are beside it.
+    They have not the range of float16, so that they stay as they are beside it.
     """
     if dtype != torch.bfloat16:
-        return (weights,)
-    rounded = weights.to(dtype)
-    return (rounded, weights.sub_(rounded).to(dtype)) if precision == "exact" else (rounded,)
+        return (entries * scales,)
+    rounded = torch.mul(entries, scales, out=torch.empty_like(entries, dtype=dtype))
+    if precision == "fast":
+        return (rounded,)
+    added = torch.empty_like(rounded)
+    return rounded, torch.addcmul(rounded, entries, scales, value=-1, out=added)
 
 
 def beside(rows: Tensor, weights: Sequence[Tensor] | Tensor) -> Tensor:
@@ -49,9 +54,9 @@ def beside(rows: Tensor, weights: Sequence[Tensor] | Tensor) -> Tensor:
 
 
 def add_products(total: Tensor, weights: Sequence[Tensor], rows: Tensor) -> None:
-    """total += w @ rows, w in one or two operands."""
-    for part in weights:
+    """total += w @ rows, w in one operand, or in two of which the second is to be subtracted."""
+    for part, sign in zip(weights, (1, -1), strict=False):
         if part.dtype == total.dtype:
-            total.addmm_(part, rows)
+            total.addmm_(part, rows, alpha=sign)
         else:
-            total.add_(product(part, rows))
+            total.add_(product(part, rows), alpha=sign)

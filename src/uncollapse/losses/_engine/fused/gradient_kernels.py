@@ -149,7 +149,7 @@ def slopes(
 ):  # fmt: skip
     """r_i W_ij r_j without pairs, as operands: of a chunk's rows and the columns from `left`.
 
-    With SPLIT, what was rounded is a second operand, `rest`.
+    With SPLIT, what rounding added is a second operand, `rest`, to be subtracted.
     """
     down = tl.program_id(0) * BM + tl.arange(0, BM)
     across = tl.program_id(1) * BN + tl.arange(0, BN)
@@ -168,8 +168,8 @@ def slopes(
     rounded = w.to(entries.dtype.element_ty)
     tl.store(entries + begin + at, rounded, inside)
     if SPLIT:
-        lost = (w - rounded.to(tl.float32)).to(entries.dtype.element_ty)
-        tl.store(rest + begin + at, lost, inside)
+        added = (rounded.to(tl.float32) - w).to(entries.dtype.element_ty)
+        tl.store(rest + begin + at, added, inside)
 
 
 @triton.jit

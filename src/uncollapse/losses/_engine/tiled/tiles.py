@@ -87,7 +87,7 @@ class HalfRows:
 
     def add(self, total: Tensor, entries: Tensor, part: slice) -> None:
         """total += entries @ some rows, scaled."""
-        parts = operands(entries * self.scales[part], self.rows.dtype, self.precision)
+        parts = operands(entries, self.scales[part], self.rows.dtype, self.precision)
         add_products(total, parts, beside(self.rows[part], parts))
 
 
