@@ -22,7 +22,7 @@ class Plain:
     """The rows of this process against the columns of all, neither sorted nor cut."""
 
     checked: Checked
-    exchange: Exchange  # Of the columns.
+    exchange: Exchange  # Of the columns; of a backend that places them itself, of the rows alone.
     labels: Tensor  # (N,) int64, like all below.
     instances: Tensor
     own: slice  # Where the rows stand among the columns.
@@ -67,8 +67,11 @@ class Plain:
         return ClassSums(products, squares, grouping, self.checked.options.temperature)
 
 
-def lay_plain(checked: Checked, *, scaled: bool) -> Plain:
-    """The batch as it came, or scaled; gathered if it is spread over processes."""
+def lay_plain(checked: Checked, *, scaled: bool, with_columns: bool = True) -> Plain:
+    """The batch as it came, or scaled; gathered if it is spread over processes.
+
+    Without columns only labels and instance numbers are gathered.
+    """
     samples, processes = checked.samples, checked.processes
     # Kernels read memory as it lies.
     labels, instances = samples.labels.contiguous(), samples.instances.contiguous()
@@ -77,7 +80,8 @@ def lay_plain(checked: Checked, *, scaled: bool) -> Plain:
         columns = columns * checked.scales[:, None]  # In the wider precision of the two.
     if processes is None:
         return Plain(checked, Exchange(columns), labels, instances, slice(0, len(columns)))
-    exchange = processes.exchange(columns)  # Comes while classes and masks are made.
+    # Comes while classes and masks are made.
+    exchange = processes.exchange(columns) if with_columns else Exchange(columns)
     if not samples.instances_given:
         instances = instances + processes.own_rows.start
     ids = processes.gather(torch.stack([labels, instances], dim=1))
@@ -152,7 +156,8 @@ def conclude(
     """The loss, from (T,) values of its terms."""
     weights = [term.weight for term in definition.terms]
     if all(weights) and len(weights) == 2:  # They are shares, of which the second says both.
-        total = torch.lerp(*values, weights[1])
+        first, second = values.unbind()
+        total = torch.lerp(first, second, weights[1])
     else:
         total = weighted(values.unbind(), weights)
     shown: list[Tensor | None] = list(values.unbind())

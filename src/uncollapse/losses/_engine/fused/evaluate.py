@@ -28,6 +28,7 @@ from uncollapse.losses._engine.plain import (
     lay_plain,
     needs_instances,
 )
+from uncollapse.losses._engine.processes import Exchange
 from uncollapse.losses._engine.products import add_products, beside
 from uncollapse.losses._engine.result import Computed, Lacking, lacking
 
@@ -44,11 +45,11 @@ _UNSHIFTED = 57.0
 def evaluate_fused(checked: Checked, definition: Definition, with_gradient: bool) -> Computed:
     """Value by the upper triangle of the matrix, gradient by making its tiles again."""
     refuse_fused(definition, checked.options, checked.samples.embeddings)
-    laid = _lay_out(lay_plain(checked, scaled=False), definition)
+    laid = _lay_out(lay_plain(checked, scaled=False, with_columns=False), definition)
     try:
         seen = examine(laid.plain, laid.facts)
     except DegenerateBatchError as lacks:
-        rows = laid.plain.rows
+        rows = checked.samples.embeddings
         nothing = torch.zeros_like(rows, dtype=torch.float32) if with_gradient else None
         return lacking(checked, definition, lacks, nothing)
     of_rows, values = _value(laid)
@@ -82,7 +83,7 @@ class Laid:
         cut = self.cuts[kernel.__name__]
         known = self.given | cut.shape | arguments
         taken = {name: known[name] for name in kernel.arg_names}
-        with torch.cuda.device_of(self.plain.columns):  # type: ignore[no-untyped-call]
+        with torch.cuda.device_of(self.sizes):  # type: ignore[no-untyped-call]
             kernel[grid](**taken, num_warps=cut.num_warps, num_stages=cut.num_stages)
 
     def blocks(self, kernel: str, rows: int) -> int:
@@ -103,8 +104,12 @@ class Laid:
 
     def with_scales(self) -> Plain:
         """The batch in the caller's order, with scales."""
-        scales = self.given["scales"]
-        return replace(self.plain, scales=scales.index_select(0, self.given["place"]))
+        place = self.given["place"]
+        scales = self.given["scales"].index_select(0, place)
+        if self.plain.is_symmetric:
+            return replace(self.plain, scales=scales)
+        columns = Exchange(self.given["x"].index_select(0, place))
+        return replace(self.plain, exchange=columns, scales=scales)
 
 
 def _lay_out(plain: Plain, definition: Definition) -> Laid:
@@ -114,15 +119,20 @@ def _lay_out(plain: Plain, definition: Definition) -> Laid:
     )
 
     labels, order, by_instance = _order(plain)
-    embeddings = plain.columns  # Rows of other processes came meanwhile.
-    options, dtype = plain.checked.options, embeddings.dtype
-    (count, dimension), device = embeddings.shape, embeddings.device
+    embeddings, options, processes = plain.columns, plain.checked.options, plain.checked.processes
+    (count, dimension), device = (len(order), embeddings.shape[1]), embeddings.device
+    if processes is None:
+        x = torch.empty_like(embeddings)  # The first kernel puts them there.
+    else:
+        places = torch.empty_like(order)
+        places[order] = torch.arange(count, device=device)
+        x = processes.exchange_to(embeddings, places)
     scales, sizes = torch.empty(2, count, device=device).unbind()
     weights = {kind: term.weight for term in definition.terms for kind in term.positives}
     integers = torch.empty(5, count, dtype=torch.int32, device=device)
     given = _flags(plain, definition) | {
         "embeddings": embeddings,
-        "x": torch.empty_like(embeddings),
+        "x": x,
         "labels": plain.labels,
         "instances": plain.instances,
         "order": order,
@@ -144,7 +154,7 @@ def _lay_out(plain: Plain, definition: Definition) -> Laid:
         "smallest": smallest_norm(torch.float32),
     }
     capability = (9, 0) if device.type != "cuda" else torch.cuda.get_device_capability(device)
-    cuts = tilings(count, dimension, dtype, capability)
+    cuts = tilings(count, dimension, x.dtype, capability)
     parts = order.new_empty(-(-count // cuts["lay_out"].shape["BM"]), 8)
     laid = Laid(plain, definition, cuts, given, sizes, parts, labels[0], labels[-1])
     laid.start(lay_out, len(parts), counts=parts)
@@ -177,7 +187,7 @@ def _flags(plain: Plain, definition: Definition) -> dict[str, Any]:
         "SYMMETRIC": plain.is_symmetric,
         "COLD": not options.normalize or 1 / options.temperature > _UNSHIFTED,
         "EXACT": options.precision == "exact",
-        "WIDE": not plain.columns.is_cuda,
+        "WIDE": not plain.labels.is_cuda,
     }
 
 

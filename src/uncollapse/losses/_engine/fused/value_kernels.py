@@ -1,13 +1,12 @@
 """The fused backend's Triton kernels of the value, in the order in which they run.
 
-`order` sorts the batch by label and then by instance, and the first kernel copies the embeddings in
-this order. A row, from here on, is a place in it, and classes and instances are ranges of places,
-so that pairs stand in few tiles and are looked for in these alone; all others have no mask. Logits
-are s_ij = r_i r_j x_i . x_j of embeddings x in their own precision (bfloat16, float16 or float32)
-and their scales r; products are made of operands as they are and accumulated in float32. With
-EXACT, what does not fit an operand is a second one: float32 in three products of tf32, weights in
-two of bfloat16. WIDE is for the interpreter, which knows no bfloat16 in products: the same numbers
-as float32. With COLD, sums of exponentials have a shift.
+`order` sorts the batch by label and then by instance. A row, from here on, is a place in it, and
+classes and instances are ranges of places, so that pairs stand in few tiles and are looked for in
+these alone; all others have no mask. Logits are s_ij = r_i r_j x_i . x_j of embeddings x in that
+order and their own precision (bfloat16, float16 or float32), and their scales r. Products are of
+operands as they are, accumulated in float32; with EXACT what does not fit is a second operand:
+float32 in three products of tf32, weights in two of bfloat16. WIDE is for the interpreter, which
+knows no bfloat16 in products: as float32. With COLD sums of exponentials have a shift.
 
     lay_out        rows, ranges and scales in order, and how many pairs there are
     row_sums       parts of each row's denominator, by tiles of the upper triangle
@@ -71,8 +70,8 @@ def _weights(n_class, n_views, totals, PAIRS: tl.constexpr, TOGETHER: tl.constex
 def lay_out(
     embeddings, x, labels, instances, order, by_instance, place, ranges, scales, sizes, counts,
     N, d, bits, scale, smallest,
-    NORMALIZE: tl.constexpr, WITH_ITSELF: tl.constexpr, TOGETHER: tl.constexpr,
-    CONFLICTS: tl.constexpr, BM: tl.constexpr, BK: tl.constexpr,
+    SYMMETRIC: tl.constexpr, NORMALIZE: tl.constexpr, WITH_ITSELF: tl.constexpr,
+    TOGETHER: tl.constexpr, CONFLICTS: tl.constexpr, BM: tl.constexpr, BK: tl.constexpr,
 ):  # fmt: skip
     """Rows, places, ranges, scales r_i and sizes, and numbers of a block (`Laid.counts`)."""
     i = tl.program_id(0) * BM + tl.arange(0, BM)
@@ -83,8 +82,12 @@ def lay_out(
     for start in range(0, d, BK):
         k = start + tl.arange(0, BK)
         inside = there[:, None] & (k[None, :] < d)
-        part = tl.load(embeddings + row[:, None] * d + k[None, :], inside, 0.0)
-        tl.store(x + i.to(tl.int64)[:, None] * d + k[None, :], part, inside)
+        at = x + i.to(tl.int64)[:, None] * d + k[None, :]
+        if SYMMETRIC:  # Processes have put theirs in order already.
+            part = tl.load(embeddings + row[:, None] * d + k[None, :], inside, 0.0)
+            tl.store(at, part, inside)
+        else:
+            part = tl.load(at, inside, 0.0)
         part = part.to(tl.float32)
         squares += tl.sum(part * part, 1)
     norms = tl.sqrt_rn(squares)
@@ -118,8 +121,7 @@ def lay_out(
     tl.store(counts + 2, tl.sum((there & (n_class > 0)).to(tl.int64)))
     tl.store(counts + 3, tl.sum((there & (n_views > 0)).to(tl.int64)))
     tl.store(counts + 4, tl.sum(labelled.to(tl.int64)))
-    tl.store(counts + 5, tl.sum(there.to(tl.int64)))
-    tl.store(counts + 6, tl.sum(there.to(tl.int64)))
+    tl.store(counts + 5 + tl.arange(0, 2), tl.sum(there.to(tl.int64)))
     differ = i < 0
     if CONFLICTS:
         one, other = tl.load(by_instance + i, there, 0), tl.load(by_instance + i + 1, i + 1 < N, 0)
@@ -282,8 +284,7 @@ def denominators(
     of_class, of_views = tl.zeros((BM,), tl.float32), tl.zeros((BM,), tl.float32)
     for start in range(tl.min(class_i, 0) // BN * BN, tl.max(end_i, 0), BN):
         j = start + tl.arange(0, BN)
-        there = j < N
-        s = _logits(x, scales, i, r_i, j, mine, there, d, BM, BN, BK, EXACT, WIDE) * _LN2
+        s = _logits(x, scales, i, r_i, j, mine, j < N, d, BM, BN, BK, EXACT, WIDE) * _LN2
         in_views = _within(j, views_i, views_end_i)
         in_class = _within(j, class_i, end_i) & (in_views == 0)
         if not WITH_ITSELF:
@@ -294,7 +295,7 @@ def denominators(
     c_i, v_i = _weights(n_class, n_views, totals, PAIRS, TOGETHER)
     a = for_class * c_i * n_class + for_views * v_i * n_views
     tl.store(weights + at, a, mine)
-    tl.store(shares + at, tl.where(a > 0, a * tl.exp(-logs), 0.0), mine)
+    tl.store(shares + at, a * tl.exp(-tl.where(a > 0, logs, 0.0)), mine)
     # The denominator of an anchor without pairs may be an empty sum.
     of_class = tl.where(n_class > 0, n_class * logs - of_class, 0.0)
     of_views = tl.where(n_views > 0, n_views * logs - of_views, 0.0)
