@@ -8,6 +8,7 @@ import pytest
 
 from command_line import call
 from uncollapse.metrics import row_table
+from uncollapse.metrics._nearest import nearest_rows
 
 
 def _naive(rows, labels, units, k):
@@ -36,6 +37,25 @@ def test_nearest_rows_and_doubts_are_those_of_loops(grouped):
     assert table.nearest.tolist() == [j for j, _ in nearest]
     assert np.allclose(table.distance, [d for _, d in nearest], rtol=0, atol=1e-12)
     assert np.allclose(table.label_doubt, doubt)
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+def test_neighbours_over_blocks_are_those_of_all_pairs(grouped):
+    """Scales from 1e-7 to 1 in one block, so that single precision finds and double decides."""
+    rng = np.random.default_rng(5)
+    scale = 10.0 ** -rng.integers(0, 8, 2300)[:, None]
+    rows = np.eye(4, 7)[rng.integers(0, 4, 2300)] + scale * rng.standard_normal((2300, 7))
+    rows[100:140] = rows[99]
+    units = np.arange(2300) // 3 if grouped else np.arange(2300)
+    positions, squares = nearest_rows(rows - rows.mean(axis=0), units, 6)
+    for i in [*range(95, 145), *range(0, 2300, 23)]:
+        far = ((rows - rows[i]) ** 2).sum(axis=1)
+        far[units == units[i]] = np.inf
+        assert np.allclose(squares[i], np.sort(far)[:6], rtol=1e-7, atol=0)
+        assert np.allclose(far[positions[i]], squares[i], rtol=1e-7, atol=0)
+    few, far = nearest_rows(rows[:5], np.array([0, 0, 0, 0, 1]), 3)
+    assert few[0].tolist() == [4, -1, -1]
+    assert np.isinf(far[0]).tolist() == [False, True, True]
 
 
 def test_wrong_labels_and_copies_are_found():

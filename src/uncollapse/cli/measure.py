@@ -143,7 +143,9 @@ def measure_command(
             prediction=prediction, permutations=drawn, seed=options.seed, **judged
         )
     else:
-        with bar("reading", "rows", transient=True) as progress:
+        with bar(
+            "reading" if options.rows is None else "rows read, compared", "rows", transient=True
+        ) as progress:
             measured = measure_files(
                 sources,
                 columns=options.columns,

@@ -79,7 +79,7 @@ def measure_files(
             None: when the embeddings take more than 256 MiB and neither probe nor slices are asked.
         interval: Of a stream, as in `Accumulator`; "auto" is "blocks".
         drop_invalid: Drop and count unusable rows instead of refusing them.
-        progress: Called as rows are read.
+        progress: Called as rows are read, and as they are compared one by one.
         prediction: As in `measure`; or a function from {label: rows} to it, for a prediction that
             depends on the class counts of the files.
         margins: As in `measure`.
@@ -167,7 +167,8 @@ def measure_files(
         raise over_its_file(error, reading) from error
     if rows_to is not None:
         beside_it = None if other is None else reference_of(rows, other)
-        table_of(reading, rows, beside_it, drop_invalid=drop_invalid).write(rows_to)
+        looks = table_of(reading, rows, beside_it, drop_invalid=drop_invalid, progress=progress)
+        looks.write(rows_to)
     conditions = replace(measured.conditions, columns=columns_read(reading))
     measured = replace(measured, conditions=conditions)
     if reading.judged is not None and not named_part and SPLIT_COLUMN not in columns.slices:

@@ -11,8 +11,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from uncollapse.errors import InputError
+from uncollapse.metrics._nearest import among_all, nearest_rows
 from uncollapse.metrics._reference import Reference, as_reference
 from uncollapse.metrics.features import Floats, Integers
+from uncollapse.progress import Progress, quiet
 from uncollapse.samples import ByRole, Sample, checked, sample_of, unit_rows
 from uncollapse.storage import beside, check_output
 from uncollapse.tables import USUAL_KEYS, USUAL_PATHS, Reading, Rows, usual_column
@@ -21,7 +23,6 @@ MOST_ROWS = 100_000
 # Cosine distance up to which another row is a near copy: rounding of float32 is below it.
 NEAR_COPY = 1e-5
 _INSIDE = 10  # neighbours inside the class that are held against the reference's
-_BLOCK = 1024
 _ROW = "row"
 
 
@@ -96,6 +97,7 @@ def row_table(
     neighbours: int = 20,
     drop_invalid: bool = False,
     sources: Mapping[str, str] | None = None,
+    progress: Progress = quiet,
 ) -> RowTable:
     """What is worth a look, row by row, by exact neighbours on the unit sphere.
 
@@ -110,6 +112,7 @@ def row_table(
         neighbours: Whose votes doubt a label, from 1.
         drop_invalid: Leave out unusable rows instead of refusing them.
         sources: Where columns came from, for errors.
+        progress: Called with how many rows have been compared with all after them, and with n.
 
     Raises:
         InputError: As `measure`; also more rows, or no neighbours.
@@ -143,8 +146,9 @@ def row_table(
     names = sample.slices[_ROW]
     rows = np.asarray(names.names, dtype=np.int64)[names.codes]
     label = np.asarray(sample.labels.names, dtype=object)[sample.labels.codes]
-    doubt, suggested = _votes(sample, neighbours)
-    nearest, distance = _nearest(sample)
+    closest = _closest(sample, min(neighbours, len(rows) - 1), progress)
+    doubt, suggested = _votes(sample, closest)
+    nearest, distance = _nearest(sample, closest)
     copy = np.where(distance <= NEAR_COPY, np.where(distance <= 1e-12, "exact", "near"), "")
     return RowTable(
         row=rows,
@@ -170,7 +174,12 @@ def check_table(path: Path, stream: bool | None = False, read: Iterable[object] 
 
 
 def table_of(
-    reading: Reading, rows: Rows, reference: Reference | None, *, drop_invalid: bool
+    reading: Reading,
+    rows: Rows,
+    reference: Reference | None,
+    *,
+    drop_invalid: bool,
+    progress: Progress,
 ) -> RowTable:
     """The table of rows of files, with ids and paths where columns have them by usual names."""
     return row_table(
@@ -183,26 +192,8 @@ def table_of(
         reference=reference,
         drop_invalid=drop_invalid,
         sources=rows.sources,
+        progress=progress,
     )
-
-
-def _blocks(rows: Floats, units: Integers) -> Iterator[tuple[slice, Floats]]:
-    """Squared distances of some rows at a time to all, infinite inside their unit."""
-    squares = np.einsum("ij,ij->i", rows, rows)
-    for start in range(0, len(rows), _BLOCK):
-        part = slice(start, start + _BLOCK)
-        far = squares[part, None] + squares - 2 * rows[part] @ rows.T
-        far[units[part, None] == units] = np.inf
-        yield part, far
-
-
-def _closest(rows: Floats, units: Integers, k: int) -> Integers:
-    """(n, k) positions of the nearest rows of other units, in no order; -1 for none."""
-    found = np.empty((len(rows), k), dtype=np.int64)
-    for part, far in _blocks(rows, units):
-        best = np.argpartition(far, k - 1, axis=1)[:, :k]
-        found[part] = np.where(np.isfinite(np.take_along_axis(far, best, 1)), best, -1)
-    return found
 
 
 def _units(sample: Sample) -> Integers:
@@ -217,14 +208,23 @@ def _centred(rows: NDArray[Any]) -> Floats:
     return np.asarray(units - units.mean(axis=0))
 
 
-def _votes(sample: Sample, neighbours: int) -> tuple[Floats, Integers]:
+def _closest(sample: Sample, k: int, progress: Progress) -> Integers:
+    """(n, k) positions of the nearest rows of other units, best first; -1 for none."""
+    order = np.argsort(sample.labels.codes, kind="stable")
+    rows, units = _centred(sample.matrix)[order], _units(sample)[order]
+    positions, _ = nearest_rows(rows, units, k, progress)
+    found = np.empty_like(positions)
+    found[order] = np.where(positions < 0, -1, order[positions])
+    return found
+
+
+def _votes(sample: Sample, closest: Integers) -> tuple[Floats, Integers]:
     """Doubt of each label, and the class with most votes."""
-    codes, rows = sample.labels.codes, _centred(sample.matrix)
-    nearest = _closest(rows, _units(sample), min(neighbours, len(rows) - 1))
-    votes = np.zeros((len(rows), len(sample.labels.names)))
-    weights = np.where(nearest < 0, 0, 1 / np.bincount(codes)[codes[nearest]])
-    np.add.at(votes, (np.arange(len(rows))[:, None], codes[nearest]), weights)
-    own = votes[np.arange(len(rows)), codes]
+    codes = sample.labels.codes
+    votes = np.zeros((len(codes), len(sample.labels.names)))
+    weights = np.where(closest < 0, 0, 1 / np.bincount(codes)[codes[closest]])
+    np.add.at(votes, (np.arange(len(codes))[:, None], codes[closest]), weights)
+    own = votes[np.arange(len(codes)), codes]
     return 1 - own / np.maximum(votes.sum(axis=1), 1e-300), votes.argmax(axis=1)
 
 
@@ -233,12 +233,20 @@ def _classes(sample: Sample) -> Iterator[Integers]:
     yield from np.split(order, np.cumsum(np.bincount(sample.labels.codes))[:-1])
 
 
-def _nearest(sample: Sample) -> tuple[Integers, Floats]:
-    """Position of the nearest row of the class, and 1 - cosine to it, from the difference."""
-    units, nearest = _units(sample), np.full(len(sample.matrix), -1)
+def _nearest(sample: Sample, closest: Integers) -> tuple[Integers, Floats]:
+    """Position of the nearest row of the class, and 1 - cosine to it, from the difference.
+
+    The first of the nearest of all that is of the class; else the class is searched.
+    """
+    codes, units = sample.labels.codes, _units(sample)
+    is_own = (closest >= 0) & (codes[closest] == codes[:, None])
+    nearest = closest[np.arange(len(codes)), is_own.argmax(axis=1)]
+    is_open = ~is_own.any(axis=1)
     for own in _classes(sample):
-        found = _closest(_centred(sample.matrix[own]), units[own], 1)[:, 0]
-        nearest[own] = np.where(found < 0, -1, own[found])
+        asked = np.flatnonzero(is_open[own])
+        if len(asked):
+            found = among_all(_centred(sample.matrix[own]), units[own], 1, asked)[0][:, 0]
+            nearest[own[asked]] = np.where(found < 0, -1, own[found])
     rows = unit_rows(sample.matrix)
     apart = rows - rows[nearest]
     distance = np.einsum("ij,ij->i", apart, apart) / 2
@@ -256,8 +264,10 @@ def _lost(sample: Sample) -> Floats | None:
         k = min(_INSIDE, (count - 1) // 3)
         if k < 1:
             continue
-        mine = _closest(_centred(sample.matrix[own]), units[own], k)
-        theirs = _closest(_centred(sample.beside.matrix[own]), units[own], k)
+        mine, theirs = (
+            nearest_rows(_centred(matrix[own]), units[own], k)[0]
+            for matrix in (sample.matrix, sample.beside.matrix)
+        )
         kept = (mine[:, :, None] == theirs[:, None, :]).any(axis=2).mean(axis=1)
         lost[own] = (1 - kept) / (1 - k / (len(own) - 1))
     return lost
