@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -45,7 +44,7 @@ def calibrate_command(
         write_text(output, calibration.to_json() + "\n")
     if as_json:
         print_record(calibration.to_json())
-    elif output is None or sys.stdout.isatty():
+    else:
         typer.echo("\n".join(_report(calibration)))
 
 
