@@ -3,7 +3,7 @@
 An instance is held while a hash of it (of its content, or of its group's name) is below a limit;
 when what is held takes too much memory the limit is halved. So what stays is drawn at random,
 whatever the order of the rows, whole groups and all copies of a row together, and two streams merge
-to what one would hold.
+to what one would hold. At the end fewer may be used of large classes, as in memory (`_drawn`).
 """
 
 from __future__ import annotations
@@ -16,14 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uncollapse.errors import InputError
+from uncollapse.metrics._drawn import Keys, keys_of, most_of_class, smallest
 from uncollapse.metrics._reference import Reference, comparison, of_several, paired_instances
 from uncollapse.metrics._retention import Drawing, PartOfClass, part_of_class, too_few
-from uncollapse.metrics._stores import mixed
 from uncollapse.metrics.features import Floats, Integers
 from uncollapse.records import ReferenceComparison
-from uncollapse.samples import Codes, Contents, Sample, find_copies, hash_ids
+from uncollapse.samples import Codes, Contents, Sample, find_copies
 
-Keys = NDArray[np.uint64]
 _MOST_BYTES = 1 << 25
 
 
@@ -85,7 +84,7 @@ class HeldRows:
         self.rows += int(sample.beside.paired.sum())
         for fault, count in sample.beside.dropped.items():
             self.dropped[fault] = self.dropped.get(fault, 0) + count
-        keys = _keys(sample, contents)
+        keys = keys_of(sample, contents)
         chosen = keys <= self.limit
         if sample.instances is not None:
             chosen = chosen[contents.of_row]
@@ -180,6 +179,12 @@ class HeldRows:
         found: dict[Any, PartOfClass] = dict.fromkeys(labels, too_few(0))
         whole = self.together()
         owners = whole.units()
+        dimensions = whole.x.shape[1], self.dimension
+        grouped = owners is not None
+        most = most_of_class(np.bincount(whole.labels), dimensions, self.rows, grouped=grouped)
+        used = smallest(whole.keys, whole.labels, most)
+        if drawn := len(used) < len(whole.x):
+            whole, owners = whole.take(used), None if owners is None else owners[used]
         order = np.argsort(whole.labels, kind="stable")
         ends = np.searchsorted(whole.labels[order], np.arange(len(self.labels) + 1))
         for number, label in enumerate(labels):
@@ -192,15 +197,15 @@ class HeldRows:
                 found[label] = part_of_class(
                     whole.x[rows], whole.y[rows], groups, drawing.of(number)
                 )
-        units = len(whole.x)
+        drawn = drawn or self.halvings > 0
         return comparison(
             self.reference,
             found,
             drawing,
-            rows=units if self.halvings else self.rows,
+            rows=len(whole.x) if drawn else self.rows,
             dimension=self.dimension,
             dropped={"only_in_embeddings": self.alone, **self.dropped},
-            drawn_from=self.rows if self.halvings else None,
+            drawn_from=self.rows if drawn else None,
         )
 
 
@@ -270,11 +275,3 @@ def _numbers(known: dict[Any, int], names: Codes, rows: Integers) -> Integers:
     present, inverse = np.unique(codes, return_inverse=True)
     numbers = [known.setdefault(names.names[code], len(known)) for code in present.tolist()]
     return np.array(numbers, dtype=np.int64)[inverse]
-
-
-def _keys(sample: Sample, contents: Contents) -> Keys:
-    """What decides whether each instance is held: a hash of its group, or of its content."""
-    if sample.groups is None:
-        return np.asarray(mixed(contents.keys), dtype=np.uint64)
-    codes = sample.groups.codes[contents.first]
-    return np.asarray(hash_ids(list(sample.groups.names))[codes], dtype=np.uint64)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from uncollapse.metrics._drawn import keys_of, most_of_class, smallest
 from uncollapse.metrics._hsic_groups import summed
 from uncollapse.metrics._retention import (
     PERMUTATIONS,
@@ -22,7 +23,15 @@ from uncollapse.metrics.classes import Classes
 from uncollapse.metrics.features import Floats, Integers
 from uncollapse.metrics.moments import ClassMoments
 from uncollapse.records import JoinedBy, ReferenceComparison, ReferenceProbe
-from uncollapse.samples import ByRole, Sample, checked, sample_of, unit_rows
+from uncollapse.samples import (
+    ByRole,
+    Contents,
+    Sample,
+    checked,
+    row_norms,
+    sample_of,
+    unit_rows,
+)
 from uncollapse.tables import IdDigest
 
 
@@ -155,8 +164,9 @@ def compared(
     assert sample.beside is not None  # the callers have one
     found: dict[Any, PartOfClass] = {}
     moments = dict(zip(classes.names, classes.instances, strict=True)) if classes else {}
-    rows = np.flatnonzero(sample.beside.paired)
-    rows = rows[np.argsort(sample.labels.codes[rows], kind="stable")]
+    paired = np.flatnonzero(sample.beside.paired)
+    used = _drawn(sample, paired)
+    rows = used[np.argsort(sample.labels.codes[used], kind="stable")]
     starts = np.flatnonzero(np.diff(sample.labels.codes[rows])) + 1
     for number, own in enumerate(np.split(rows, starts) if len(rows) else ()):
         x, y, first = paired_instances(sample, own)
@@ -169,11 +179,30 @@ def compared(
         reference,
         {label: found.get(label, too_few(0)) for label in labels},
         drawing,
-        rows=int(sample.beside.paired.sum()),
+        rows=len(used),
         dimension=sample.beside.matrix.shape[1],
         dropped={"only_in_embeddings": lone, **sample.beside.dropped},
         probe=probe,
+        drawn_from=len(paired) if len(used) < len(paired) else None,
     )
+
+
+def _drawn(sample: Sample, rows: Integers) -> Integers:
+    """Those of the rows that are compared: all of them, or those of the instances drawn."""
+    assert sample.beside is not None  # the caller has asked
+    first, ids = rows, None if sample.instances is None else sample.instances.codes
+    if ids is not None:
+        first = rows[np.unique(ids[rows], return_index=True)[1]]
+    classes = sample.labels.codes[first]
+    dimensions = sample.matrix.shape[1], sample.beside.matrix.shape[1]
+    grouped = sample.groups is not None or sample.units is not ids
+    most = most_of_class(np.bincount(classes), dimensions, len(rows), grouped=grouped)
+    if most is None:
+        return rows
+    contents = Contents(sample, row_norms(sample.matrix))
+    keys = keys_of(sample, contents)[contents.of_row[first]]
+    used = first[smallest(keys, classes, most)]
+    return used if ids is None else rows[np.isin(ids[rows], ids[used])]
 
 
 def _scatter(moments: ClassMoments | None, instances: int) -> Floats | None:

@@ -14,7 +14,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from uncollapse.metrics._hsic import Instances, PairSums
+from uncollapse.metrics._hsic import (
+    LEFT_OUT,
+    Gram,
+    Instances,
+    PairSums,
+    gram_cost,
+    gram_hsic,
+    product_cost,
+)
 from uncollapse.metrics._hsic_groups import grouped_hsic, summed
 from uncollapse.metrics._stores import mixed
 from uncollapse.metrics.features import Floats, Integers
@@ -29,10 +37,10 @@ from uncollapse.records import (
 from uncollapse.statistics import t_quantile
 
 PERMUTATIONS = 100
-# Instances of a class that are left out in turn; their spread stands for that of all.
-_LEFT_OUT = 256
 # Units of a class that are permuted; the null of more is narrower by a known factor.
 _PERMUTED = 64
+# Pairs of permuted units that are taken at once: they stay in the processor's cache.
+_AT_ONCE = 1 << 13
 # Squared length of residuals, and HSIC over its square, that is rounding.
 _POINT, _ROUNDING = 1e-22, 1e-12
 _LEAST = 4
@@ -81,9 +89,11 @@ def part_of_class(
 
     Both are overwritten; `scatter` is sum (x_i - x)(x_i - x)' where it is known.
     """
+    for rows in (x, y):
+        rows -= rows.mean(axis=0)
     if groups is None:
-        return _of_instances(_centred(x), _centred(y), drawing, scatter)
-    x, y = _centred(x), _centred(y)
+        return _of_instances(x, y, drawing, scatter)
+    x, y = _narrowed(x), _narrowed(y)
     spreads = _spread(x), _spread(y)
     names, codes = np.unique(groups, return_inverse=True)
     values = [grouped_hsic(*pair, codes) for pair in ((x, y), (x, x), (y, y))]
@@ -95,32 +105,32 @@ def part_of_class(
 
 def _of_instances(x: Floats, y: Floats, drawing: Drawing, scatter: Floats | None) -> PartOfClass:
     """Of centred instances that are units by themselves."""
-    known = None if scatter is None or scatter.shape[1] != x.shape[1] else scatter
-    a, b = Instances.of(x), Instances.of(y)
-    some = _drawn(len(x), drawing.seed)
-    a_some, b_some = a.take(some), b.take(some)
-    hsics = [
+    n, d, e = len(x), x.shape[1], y.shape[1]
+    some = _drawn(n, drawing.seed)
+    if gram_cost(n, d, e) < product_cost(n, d, e):
+        K, L = Gram.of(x), Gram.of(y)
+        found = [gram_hsic(*pair, some) for pair in ((K, L), (K, K), (L, L))]
+    else:
+        found = _by_products(Instances.of(x), Instances.of(y), some, scatter)
+    whole, without = zip(*found, strict=True)
+    hsics = _Hsics(np.array(whole), np.array(without))
+    permuted = some[:_PERMUTED]
+    return _part(n, hsics, (_spread(x), _spread(y)), (x[permuted], y[permuted]), drawing)
+
+
+def _by_products(
+    x: Instances, y: Instances, some: Integers, scatter: Floats | None
+) -> list[tuple[Floats, Floats]]:
+    """The three HSIC by sums over the instances; `scatter` is that of x where it is known."""
+    x_some, y_some = x.take(some), y.take(some)
+    return [
         (sums.value(), sums.without_each(*left_out))
         for sums, left_out in (
-            (PairSums.of(a, b), (a_some, b_some)),
-            (PairSums.of(a, a, known), (a_some, a_some)),
-            (PairSums.of(b, b), (b_some, b_some)),
+            (PairSums.of(x, y), (x_some, y_some)),
+            (PairSums.of(x, x, scatter), (x_some, x_some)),
+            (PairSums.of(y, y), (y_some, y_some)),
         )
     ]
-    whole, without = zip(*hsics, strict=True)
-    return _part(
-        len(x),
-        _Hsics(np.array(whole), np.array(without)),
-        (float(a.squares.mean()), float(b.squares.mean())),
-        (a_some.rows, b_some.rows),
-        drawing,
-    )
-
-
-def _centred(rows: Floats) -> Floats:
-    """The rows less their mean, in the same memory, in few dimensions."""
-    rows -= rows.mean(axis=0)
-    return _narrowed(rows)
 
 
 def _narrowed(rows: Floats) -> Floats:
@@ -199,7 +209,10 @@ def _null(units: int, x: Floats, y: Floats, drawing: Drawing) -> Floats | None:
     rng = np.random.default_rng([drawing.seed, drawing.number])
     order = rng.permuted(np.tile(np.arange(n), (drawing.permutations, 1)), axis=1)
     first, second = np.triu_indices(n, 1)
-    values = 2 * L.take(n * order[:, first] + order[:, second]) @ K[first, second] / length
+    pairs, step = K[first, second], max(1, _AT_ONCE // len(first))
+    parts = (order[start : start + step] for start in range(0, len(order), step))
+    sums = [L.take(n * part.take(first, 1) + part.take(second, 1)) @ pairs for part in parts]
+    values = 2 * np.concatenate(sums) / length
     return np.asarray(values * np.sqrt(n * (n - 3) / (units * (units - 3))))
 
 
@@ -216,7 +229,7 @@ def _centred_gram(rows: Floats) -> Floats:
 def _drawn(count: int, seed: int) -> Integers:
     """Positions of some of the instances, drawn by the seed alone: a stream draws the same."""
     keys = mixed(np.arange(count, dtype=np.uint64) + np.uint64((seed + 1) << 32))
-    return np.argsort(keys, kind="stable")[:_LEFT_OUT]
+    return np.argsort(keys, kind="stable")[:LEFT_OUT]
 
 
 def judged(

@@ -200,5 +200,9 @@ def with_copies(sample: Sample) -> Sample:
     """The sample, of whose rows it is known which are exact copies, in its reference too."""
     names = sample.groups or sample.instances
     units = None if names is None else names.codes
-    hashes = _hashes(sample, slice(None))
+    hashes = row_hashes(sample.matrix)
+    if sample.beside is not None:  # Only rows alike in one need be compared in the other.
+        ranked = np.sort(hashes)
+        again = np.flatnonzero(np.isin(hashes, ranked[1:][ranked[1:] == ranked[:-1]]))
+        hashes[again] = _hashes(sample, again)
     return replace(sample, copies=find_copies(hashes, sample.labels.codes, units))

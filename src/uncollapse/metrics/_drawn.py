@@ -1,0 +1,84 @@
+"""Which instances retention is computed from: all, or so many of each class that it stays cheap.
+
+Where all would cost more than a part of the measurement itself, each class gives the instances
+with the smallest hashes of their content (or of their group's name), the same number in every
+class that has more. So what is drawn is drawn at random and depends neither on the order of the
+rows nor on a seed; copies, and the instances of a group, are drawn together; and of a stream the
+same ones are drawn as of one call, as long as it holds them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from uncollapse.metrics._hsic import gram_cost, product_cost
+from uncollapse.metrics._stores import mixed
+from uncollapse.metrics.features import Integers
+from uncollapse.samples import Contents, Sample, hash_ids
+
+Keys = NDArray[np.uint64]
+
+# Multiplications that may always be spent: some 50 ms.
+_FREE = 1.2e9
+# Multiplications that may be spent for each number of the embedding, besides those of its second
+# moments: half of the time that measuring takes beside these.
+_PER_NUMBER = 192
+# Units of a class that are used whatever they cost.
+_ENOUGH = 100
+# How much more pairs cost from which those inside a group are left out.
+_GROUPED = 8
+
+
+def keys_of(sample: Sample, contents: Contents) -> Keys:
+    """What decides whether each instance is drawn: a hash of its group, or of its content."""
+    if sample.groups is None:
+        return np.asarray(mixed(contents.keys), dtype=np.uint64)
+    codes = sample.groups.codes[contents.first]
+    return np.asarray(hash_ids(list(sample.groups.names))[codes], dtype=np.uint64)
+
+
+def most_of_class(
+    counts: Integers, dimensions: tuple[int, int], rows: int, *, grouped: bool
+) -> int | None:
+    """How many instances of a class are used, of classes of these sizes; None: all of them.
+
+    `dimensions` are those of the embedding and of the reference, `rows` those that are measured.
+    """
+    d, e = dimensions
+    allowed = max(_FREE, rows * d * (d / 2 + _PER_NUMBER))
+
+    def cost(most: int) -> float:
+        used = np.minimum(counts, most).astype(np.float64)
+        if grouped:
+            return float(_GROUPED * product_cost(used, d, e).sum())
+        return float(np.minimum(gram_cost(used, d, e), product_cost(used, d, e)).sum())
+
+    low, high = _ENOUGH, int(counts.max(initial=0)) + 1
+    if cost(high) <= allowed or high <= low + 1:
+        return None
+    while high - low > 1:  # `high` costs too much
+        middle = (low + high) // 2
+        low, high = (middle, high) if cost(middle) <= allowed else (low, middle)
+    return low
+
+
+def smallest(keys: Keys, classes: Integers, most: int | None) -> NDArray[Any]:
+    """Positions of the instances of each class with the smallest keys, in their order.
+
+    All with one key are used together, and as many keys as are enough.
+    """
+    if most is None:
+        return np.arange(len(keys))
+    order = np.argsort(classes, kind="stable")
+    used = []
+    for own in np.split(order, np.flatnonzero(np.diff(classes[order])) + 1):
+        if len(own) > most:
+            ranked = np.sort(keys[own])
+            first = np.flatnonzero(np.r_[True, ranked[1:] != ranked[:-1]])  # of each key
+            enough = first[min(_ENOUGH, len(first)) - 1]
+            own = own[keys[own] <= ranked[max(most - 1, enough)]]
+        used.append(own)
+    return np.sort(np.concatenate(used))
