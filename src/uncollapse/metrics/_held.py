@@ -85,18 +85,19 @@ class HeldRows:
         for fault, count in sample.beside.dropped.items():
             self.dropped[fault] = self.dropped.get(fault, 0) + count
         keys = keys_of(sample, contents)
-        chosen = keys <= self.limit
-        if sample.instances is not None:
-            chosen = chosen[contents.of_row]
+        owner = contents.of_row[sample.beside.paired]
+        there = owner if sample.instances is None else np.unique(owner)
+        numbers = sample.matrix.shape[1] + sample.beside.matrix.shape[1]
+        self._make_room(keys[there], numbers * np.dtype(np.float64).itemsize)
+        chosen = (keys <= self.limit)[contents.of_row]
         rows = np.flatnonzero(sample.beside.paired & chosen)
         x, y, first = paired_instances(sample, rows)
         units = first if sample.instances is None else contents.of_row[first]
         groups = None if sample.groups is None else _numbers(self.groups, sample.groups, first)
         labels = _numbers(self.labels, sample.labels, first)
-        part = _Part(x, y, keys[units], contents.hashes(units), labels, groups)
+        part = _Part(x, y, keys[units], contents.in_both(units), labels, groups)
         self.parts.append(part)
         self.bytes += part.bytes
-        self._shrink()
 
     def _check(self, reference: Reference, dimension: int) -> None:
         """Refuse another reference than the one before; take its dimension where there is none."""
@@ -145,7 +146,7 @@ class HeldRows:
         self.rows, self.alone = self.rows + other.rows, self.alone + other.alone
         for fault, count in other.dropped.items():
             self.dropped[fault] = self.dropped.get(fault, 0) + count
-        self._shrink()
+        self._make_room(np.zeros(0, dtype=np.uint64), 0)
 
     def together(self) -> _Part:
         """All that is held, in the order that it came in."""
@@ -166,10 +167,11 @@ class HeldRows:
         columns = {each.name: arrays.get(f"held_{each.name}") for each in fields(_Part)}
         self.parts = [_Part(**columns)]  # type: ignore[arg-type]  # the reader has checked them
         self.bytes = self.parts[0].bytes
-        self._shrink()
+        self._make_room(np.zeros(0, dtype=np.uint64), 0)
 
-    def _shrink(self) -> None:
-        while self.bytes > self.most_bytes:
+    def _make_room(self, keys: Keys, each: int) -> None:
+        """Halve what is held until instances of these keys, of so many bytes, fit in beside it."""
+        while self.bytes + each * np.count_nonzero(keys <= self.limit) > self.most_bytes:
             self.halvings += 1
             self.parts = [part.below(self.limit) for part in self.parts]
             self.bytes = sum(part.bytes for part in self.parts)

@@ -31,6 +31,7 @@ from uncollapse.samples import (
     row_norms,
     sample_of,
     unit_rows,
+    with_copies_in_both,
 )
 from uncollapse.tables import IdDigest
 
@@ -162,6 +163,7 @@ def compared(
     The moments of its classes, where there are any, spare those of the embedding.
     """
     assert sample.beside is not None  # the callers have one
+    sample = with_copies_in_both(sample)
     found: dict[Any, PartOfClass] = {}
     moments = dict(zip(classes.names, classes.instances, strict=True)) if classes else {}
     paired = np.flatnonzero(sample.beside.paired)

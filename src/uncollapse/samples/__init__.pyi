@@ -57,6 +57,7 @@ from .sample import (
     sample_of,
     select,
     with_copies,
+    with_copies_in_both,
 )
 
 __all__ = [
@@ -107,5 +108,6 @@ __all__ = [
     "usable_reference",
     "vector_faults",
     "with_copies",
+    "with_copies_in_both",
     "without_dictionary",
 ]

@@ -160,7 +160,7 @@ def select(sample: Sample, rows: NDArray[Any]) -> Sample:
 class Contents:
     """What tells copies: a key of each independent row or instance, and a hash of its bytes.
 
-    Copies agree in both, in the reference too; of instances all views together are compared.
+    Copies agree in both; of instances all views together are compared.
     """
 
     def __init__(self, sample: Sample, norms: Floats) -> None:
@@ -173,36 +173,54 @@ class Contents:
             return
         codes = sample.instances.codes
         _, self.first, self.of_row = np.unique(codes, return_index=True, return_inverse=True)
-        # The smallest of the views' hashes is the same in whatever order they come.
-        self._hashes = np.full(len(self.first), ~np.uint64(0))
-        np.minimum.at(self._hashes, self.of_row, _hashes(sample, slice(None)))
-        self.keys = self._hashes
+        self.keys = self._hashes = self._least(self.of_row, row_hashes(sample.matrix))
+
+    def _least(self, owners: Integers, hashes: Hashes) -> Hashes:
+        """The smallest hash of each one's views: the same in whatever order they come."""
+        least = np.full(len(self.first), ~np.uint64(0))
+        np.minimum.at(least, owners, hashes)
+        return least
 
     def hashes(self, some: Integers) -> Hashes:
         """Hashes of some, by position."""
         if self._hashes is not None:
             return self._hashes[some]
         if len(some) < len(self.first):
-            return _hashes(self._sample, self.first[some])
-        self._hashes = _hashes(self._sample, slice(None))
+            return row_hashes(self._sample.matrix[self.first[some]])
+        self._hashes = row_hashes(self._sample.matrix)
         return self._hashes
 
+    def in_both(self, some: Integers) -> Hashes:
+        """Hashes of some, by position, with their reference."""
+        chosen = np.zeros(len(self.first), dtype=bool)
+        chosen[some] = True
+        rows = np.flatnonzero(chosen[self.of_row])
+        return self._least(self.of_row[rows], _with_reference(self._sample, rows))[some]
 
-def _hashes(sample: Sample, rows: Integers | slice) -> Hashes:
-    """Hashes of rows, with their reference where there is one."""
-    hashes = row_hashes(sample.matrix[rows])
-    if sample.beside is None:
-        return hashes
-    return row_hashes(np.stack([hashes, row_hashes(sample.beside.matrix[rows])], axis=1))
+
+def _with_reference(sample: Sample, rows: Integers) -> Hashes:
+    """Hashes of rows and their reference."""
+    assert sample.beside is not None  # the callers have asked
+    sides = sample.matrix[rows], sample.beside.matrix[rows]
+    return row_hashes(np.stack([row_hashes(side) for side in sides], axis=1))
 
 
 def with_copies(sample: Sample) -> Sample:
-    """The sample, of whose rows it is known which are exact copies, in its reference too."""
-    names = sample.groups or sample.instances
-    units = None if names is None else names.codes
+    """The sample, of whose rows it is known which are exact copies."""
+    return replace(sample, copies=_copies(sample, row_hashes(sample.matrix)))
+
+
+def with_copies_in_both(sample: Sample) -> Sample:
+    """The sample, of whose copies it is known which are alike in the reference too."""
+    if sample.beside is None or sample.copies is None:
+        return sample
     hashes = row_hashes(sample.matrix)
-    if sample.beside is not None:  # Only rows alike in one need be compared in the other.
-        ranked = np.sort(hashes)
-        again = np.flatnonzero(np.isin(hashes, ranked[1:][ranked[1:] == ranked[:-1]]))
-        hashes[again] = _hashes(sample, again)
-    return replace(sample, copies=find_copies(hashes, sample.labels.codes, units))
+    ranked = np.sort(hashes)
+    again = np.flatnonzero(np.isin(hashes, ranked[1:][ranked[1:] == ranked[:-1]]))
+    hashes[again] = _with_reference(sample, again)
+    return replace(sample, copies=_copies(sample, hashes))
+
+
+def _copies(sample: Sample, hashes: Hashes) -> Copies | None:
+    names = sample.groups or sample.instances
+    return find_copies(hashes, sample.labels.codes, None if names is None else names.codes)
