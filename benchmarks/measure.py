@@ -1,6 +1,7 @@
 """What `uncollapse measure` costs: one call on arrays, and one pass over 5 GB of files.
 
-Each also with a reference, another embedding of the same rows and dimension.
+Each also with a reference, another embedding of the same rows; `--wide` with wider ones, and with
+streams of arrays.
 
     python benchmarks/measure.py [--wide] [--rows N] [--classes C] [--folder DIR]
         [--format npy|parquet]
@@ -27,54 +28,90 @@ DIMENSION = 128
 BATCH = 65536
 
 
-def calls(wide: bool) -> None:
+def pair(rows: int, widths: tuple[int, int], classes: int) -> tuple[np.ndarray, ...]:
+    """Embeddings that keep a part of a reference, the reference, and labels."""
+    d, e = widths
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, classes, rows)
+    reference = np.empty((rows, e), dtype=np.float32)
+    for start in range(0, rows, BATCH):
+        part = reference[start : start + BATCH]
+        part[:] = rng.standard_normal(part.shape, dtype=np.float32)
+    reference += rng.standard_normal((classes, e), dtype=np.float32)[labels]
+    kept = rng.standard_normal((e, d), dtype=np.float32) / np.float32(e**0.5)
+    return reference @ kept, reference, labels
+
+
+def calls(shapes: list[tuple[int, int, int, int]]) -> None:
+    """`measure` with a reference and without: rows, both widths, classes."""
     from uncollapse.metrics import measure
 
-    shapes = [(50_000, DIMENSION, 100)]
-    if wide:
-        shapes += [(20_000, 2048, 100), (20_000, 2048, 4)]
-    for count, dimension, classes in shapes:
-        rng = np.random.default_rng(0)
-        labels = rng.integers(0, classes, count)
-        rows = np.eye(classes, dimension, dtype=np.float32)[labels]
-        rows += 0.05 * rng.standard_normal(rows.shape, dtype=np.float32)
-        reference = rows + 0.05 * rng.standard_normal(rows.shape, dtype=np.float32)
-        measure(rows[:2000], labels[:2000], permutations=0)
+    for rows, d, e, classes in shapes:
+        embeddings, reference, labels = pair(rows, (d, e), classes)
+        measure(embeddings[:2000], np.arange(2000) % 2, reference=reference[:2000])
         for permutations in (0, 20):
             series: dict[bool, list[float]] = {False: [], True: []}
-            for _ in range(5):  # in turn: a machine is busy for a while, or is not
+            for _ in range(3 if d > 1000 else 5):  # in turn: a machine is busy for a while
                 for beside, seconds in series.items():
-                    start = time.process_time()
                     other = reference if beside else None
-                    measure(rows, labels, reference=other, permutations=permutations)
+                    start = time.process_time()
+                    found = measure(embeddings, labels, reference=other, permutations=permutations)
                     seconds.append(time.process_time() - start)
             alone, both = (statistics.median(series[beside]) for beside in (False, True))
+            used = found.reference.rows if found.reference is not None else 0
             print(
-                f"measure {count:,} x {dimension}, {classes} classes, {permutations} permutations:"
-                f" {alone:.2f} s CPU, with a reference {both:.2f} s, {both / alone:.2f} times"
+                f"measure {rows:,} x {d} beside {e}, {classes} classes, {permutations}"
+                f" permutations: {alone:.2f} s CPU, with the reference {both:.2f} s,"
+                f" {both / alone:.2f} times; from {used:,} rows",
+                flush=True,
             )
 
 
-def wide_reference(count: int = 20_000, dimension: int = 768, classes: int = 10) -> None:
-    """A reference of more dimensions than the embedding has, beside each of the two alone."""
-    from uncollapse.metrics import measure
+def updates(shapes: list[tuple[int, int, int, int]], batch: int = 16384) -> None:
+    """An `Accumulator` of arrays, with a reference and without."""
+    from uncollapse.metrics import Accumulator
 
-    rng = np.random.default_rng(0)
-    labels = rng.integers(0, classes, count)
-    reference = rng.standard_normal((count, dimension), dtype=np.float32)
-    rows = reference[:, :DIMENSION] + rng.standard_normal((count, DIMENSION), dtype=np.float32)
-    calls = {"embedding": (rows, None), "reference": (reference, None), "both": (rows, reference)}
-    series: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(3):
-        for name, (measured, beside) in calls.items():
+    for rows, d, e, classes in shapes:
+        embeddings, reference, labels = pair(batch, (d, e), classes)
+        streams = {beside: Accumulator("blocks") for beside in (False, True)}
+        seconds = dict.fromkeys(streams, 0.0)
+        for _ in range(rows // batch):
+            embeddings[:, 0] += 0.01  # no copies
+            reference = np.roll(reference, 1, axis=1)
+            for beside, stream in streams.items():
+                start = time.process_time()
+                stream.update(embeddings, labels, reference=reference if beside else None)
+                seconds[beside] += time.process_time() - start
+        for beside, stream in streams.items():
             start = time.process_time()
-            measure(measured, labels, reference=beside)
-            series[name].append(time.process_time() - start)
-    alone, other, both = (statistics.median(found) for found in series.values())
-    print(
-        f"measure {count:,} x {DIMENSION}, {classes} classes: {alone:.2f} s CPU; its reference of"
-        f" {dimension} alone {other:.2f} s; with it {both:.2f} s"
-    )
+            found = stream.measurement()
+            seconds[beside] += time.process_time() - start
+        alone, both = seconds[False], seconds[True]
+        used = found.reference.rows if found.reference is not None else 0
+        print(
+            f"stream {rows:,} x {d} beside {e}, {classes} classes: {alone:.2f} s CPU, with the"
+            f" reference {both:.2f} s, {both / alone:.2f} times; from {used:,} rows",
+            flush=True,
+        )
+
+
+SHAPES = [(50_000, DIMENSION, DIMENSION, 100), (20_000, DIMENSION, 768, 10)]
+WIDE = [
+    (2_000, DIMENSION, 2048, 4),
+    (2_000, DIMENSION, 768, 100),
+    (5_000, DIMENSION, 768, 10),
+    (20_000, DIMENSION, 1280, 4),
+    (20_000, DIMENSION, 2048, 10),
+    (20_000, DIMENSION, 2048, 100),
+    (20_000, DIMENSION, 2048, 1000),
+    (20_000, 512, 512, 10),
+    (200_000, DIMENSION, DIMENSION, 10),
+    (200_000, DIMENSION, 768, 10),
+    (200_000, DIMENSION, 2048, 100),
+    (20_000, 2048, 2048, 100),
+    (20_000, 2048, 2048, 4),
+]
+STREAMS = [(1 << 20, DIMENSION, e, classes) for e in (DIMENSION, 768, 2048) for classes in (4, 100)]
 
 
 def write(folder: Path, rows: int, classes: int, kind: str, shards: int = 10) -> None:
@@ -229,14 +266,15 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--folder", type=Path, default=None)
     parser.add_argument("--format", choices=("npy", "parquet"), default="npy")
-    parser.add_argument("--wide", action="store_true", help="calls of 2048 dimensions too")
+    parser.add_argument("--wide", action="store_true", help="references up to 2048 wide too")
     parser.add_argument("--child", choices=tuple(JOBS), default=None)
     given = parser.parse_args()
     if given.child is not None:
         child(given.child, given.folder)
         return
-    calls(given.wide)
-    wide_reference()
+    calls(SHAPES + WIDE * given.wide)
+    if given.wide:
+        updates([(1 << 18, DIMENSION, 768, 10), *STREAMS])
     many_rows(given.rows, given.classes, given.folder, given.format, given.repeats)
 
 

@@ -32,8 +32,10 @@ def pair(rng, n=40, classes=3, d=6, e=9):
     return rows, base, np.arange(n * classes) % classes
 
 
-def test_it_is_the_unbiased_cka_of_cosines_inside_classes(rng):
-    rows, base, labels = pair(rng)
+# Of few dimensions it is found by sums over instances, of many by cosines of pairs.
+@pytest.mark.parametrize("dimensions", [(6, 9), (30, 50), (9, 300)])
+def test_it_is_the_unbiased_cka_of_cosines_inside_classes(rng, dimensions):
+    rows, base, labels = pair(rng, 40, 3, *dimensions)
     found = retention(rows, base, labels)
     naive = [cka(unit(rows)[labels == c], unit(base)[labels == c]) for c in range(3)]
     for one, expected in zip(found.classes, naive, strict=True):
@@ -41,8 +43,9 @@ def test_it_is_the_unbiased_cka_of_cosines_inside_classes(rng):
     assert found.retention.estimate == pytest.approx(np.mean(naive), rel=1e-10)
 
 
-def test_the_interval_is_the_jackknife(rng):
-    rows, base, labels = pair(rng, n=30, classes=2)
+@pytest.mark.parametrize("dimensions", [(6, 9), (30, 50)])
+def test_the_interval_is_the_jackknife(rng, dimensions):
+    rows, base, labels = pair(rng, 30, 2, *dimensions)
     found = retention(rows, base, labels)
     variances = []
     for c in range(2):

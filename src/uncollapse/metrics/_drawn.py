@@ -23,9 +23,9 @@ Keys = NDArray[np.uint64]
 
 # Multiplications that may always be spent: some 50 ms.
 _FREE = 1.2e9
-# Multiplications that may be spent for each number of the embedding, besides those of its second
-# moments: half of the time that measuring takes beside these.
-_PER_NUMBER = 192
+# Multiplications that may be spent for each number of d-dimensional rows, besides d of them: less
+# than what measuring takes, by moments and spectra of d x d, and by what is done with each number.
+_PER_NUMBER = 128
 # Units of a class that are used whatever they cost.
 _ENOUGH = 100
 # How much more pairs cost from which those inside a group are left out.
@@ -48,7 +48,7 @@ def most_of_class(
     `dimensions` are those of the embedding and of the reference, `rows` those that are measured.
     """
     d, e = dimensions
-    allowed = max(_FREE, rows * d * (d / 2 + _PER_NUMBER))
+    allowed = max(_FREE, rows * d * (d + _PER_NUMBER))
 
     def cost(most: int) -> float:
         used = np.minimum(counts, most).astype(np.float64)

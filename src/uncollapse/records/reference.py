@@ -75,7 +75,7 @@ class ReferenceComparison(Part):
         permutations: Of the null.
         seed: Of everything that was drawn.
         dropped: Rows without a partner that can be used, by fault.
-        drawn_from: Rows of a long stream, of which `rows` were drawn; None where all were used.
+        drawn_from: Rows that both have, of which `rows` were drawn; None where all were used.
     """
 
     name: str
