@@ -56,8 +56,9 @@ def test_the_interval_is_the_jackknife(rng, dimensions):
     assert 2.0 < deviation < 2.05  # Student's quantile of 29 to 58 degrees of freedom
 
 
-def test_groups_leave_pairs_inside_them_out(rng):
-    rows, base, labels = pair(rng, n=12, classes=2)
+@pytest.mark.parametrize("dimensions", [(2, 3), (6, 9), (6, 40)])
+def test_groups_leave_pairs_inside_them_out(rng, dimensions):
+    rows, base, labels = pair(rng, 12, 2, *dimensions)
     groups = labels * 10 + np.arange(24) // 2 % 5
     found = retention(rows, base, labels, groups=groups)
     for c, one in enumerate(found.classes):

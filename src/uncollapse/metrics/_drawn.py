@@ -1,10 +1,10 @@
 """Which instances retention is computed from: all, or so many of each class that it stays cheap.
 
 Where all would cost more than a part of the measurement itself, each class gives the instances
-with the smallest hashes of their content (or of their group's name), the same number in every
-class that has more. So what is drawn is drawn at random and depends neither on the order of the
-rows nor on a seed; copies, and the instances of a group, are drawn together; and of a stream the
-same ones are drawn as of one call, as long as it holds them.
+with the smallest hashes of their content, the same number in every class that has more. So what is
+drawn is drawn at random and depends neither on the order of the rows nor on a seed; copies are
+drawn together, groups give a part of their instances; and of a stream the same ones are drawn as of
+one call, as long as it holds them.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uncollapse.metrics._hsic import gram_cost, product_cost
+from uncollapse.metrics._hsic_groups import grouped_gram_cost, grouped_product_cost
 from uncollapse.metrics._stores import mixed
 from uncollapse.metrics.features import Integers
 from uncollapse.samples import Contents, Sample, hash_ids
@@ -23,17 +24,15 @@ Keys = NDArray[np.uint64]
 
 # Multiplications that may always be spent: some 50 ms.
 _FREE = 1.2e9
-# Multiplications that may be spent for each number of d-dimensional rows, besides d of them: less
-# than what measuring takes, by moments and spectra of d x d, and by what is done with each number.
-_PER_NUMBER = 128
-# Units of a class that are used whatever they cost.
+# Multiplications that may be spent for each number of d-dimensional rows, besides the d / 2 of
+# their second moments: less than what measuring takes by all else that it does.
+_PER_NUMBER = 192
+# Instances of a class that are used whatever they cost.
 _ENOUGH = 100
-# How much more pairs cost from which those inside a group are left out.
-_GROUPED = 8
 
 
 def keys_of(sample: Sample, contents: Contents) -> Keys:
-    """What decides whether each instance is drawn: a hash of its group, or of its content."""
+    """What decides whether a stream holds each instance: a hash of its group, or of its content."""
     if sample.groups is None:
         return np.asarray(mixed(contents.keys), dtype=np.uint64)
     codes = sample.groups.codes[contents.first]
@@ -48,13 +47,12 @@ def most_of_class(
     `dimensions` are those of the embedding and of the reference, `rows` those that are measured.
     """
     d, e = dimensions
-    allowed = max(_FREE, rows * d * (d + _PER_NUMBER))
+    forms = (grouped_gram_cost, grouped_product_cost) if grouped else (gram_cost, product_cost)
+    allowed = max(_FREE, rows * d * (d / 2 + _PER_NUMBER))
 
     def cost(most: int) -> float:
         used = np.minimum(counts, most).astype(np.float64)
-        if grouped:
-            return float(_GROUPED * product_cost(used, d, e).sum())
-        return float(np.minimum(gram_cost(used, d, e), product_cost(used, d, e)).sum())
+        return float(np.minimum(*(form(used, d, e) for form in forms)).sum())
 
     low, high = _ENOUGH, int(counts.max(initial=0)) + 1
     if cost(high) <= allowed or high <= low + 1:
@@ -68,7 +66,7 @@ def most_of_class(
 def smallest(keys: Keys, classes: Integers, most: int | None) -> NDArray[Any]:
     """Positions of the instances of each class with the smallest keys, in their order.
 
-    All with one key are used together, and as many keys as are enough.
+    All with one key are used together.
     """
     if most is None:
         return np.arange(len(keys))
@@ -76,9 +74,6 @@ def smallest(keys: Keys, classes: Integers, most: int | None) -> NDArray[Any]:
     used = []
     for own in np.split(order, np.flatnonzero(np.diff(classes[order])) + 1):
         if len(own) > most:
-            ranked = np.sort(keys[own])
-            first = np.flatnonzero(np.r_[True, ranked[1:] != ranked[:-1]])  # of each key
-            enough = first[min(_ENOUGH, len(first)) - 1]
-            own = own[keys[own] <= ranked[max(most - 1, enough)]]
+            own = own[keys[own] <= np.partition(keys[own], most - 1)[most - 1]]
         used.append(own)
     return np.sort(np.concatenate(used))

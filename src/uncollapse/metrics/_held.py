@@ -184,7 +184,8 @@ class HeldRows:
         dimensions = whole.x.shape[1], self.dimension
         grouped = owners is not None
         most = most_of_class(np.bincount(whole.labels), dimensions, self.rows, grouped=grouped)
-        used = smallest(whole.keys, whole.labels, most)
+        keys = whole.keys if whole.groups is None else whole.contents
+        used = smallest(keys, whole.labels, most)
         if drawn := len(used) < len(whole.x):
             whole, owners = whole.take(used), None if owners is None else owners[used]
         order = np.argsort(whole.labels, kind="stable")

@@ -29,12 +29,12 @@ LEFT_OUT = 256
 _PER_NUMBER, _PER_PAIR = 100, 20
 
 
-def gram_cost(n: Floats, d: int, e: int) -> Floats:
+def gram_cost(n: Floats | float, d: int, e: int) -> Floats:
     """Multiplications for K and L of n instances, and what follows from them."""
     return np.asarray(n * (d + e) * _PER_NUMBER + n * n * ((d + e) / 2 + _PER_PAIR))
 
 
-def product_cost(n: Floats, d: int, e: int) -> Floats:
+def product_cost(n: Floats | float, d: int, e: int) -> Floats:
     """Multiplications for the sums over n instances; sum x_i x_i' is known."""
     products = n * (d * e + e * e / 2) + np.minimum(n, LEFT_OUT) * (d * d + d * e + e * e)
     return np.asarray(n * (d + e) * _PER_NUMBER + products)

@@ -13,8 +13,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import sparse
 
+from uncollapse.metrics._hsic import gram_cost, product_cost
 from uncollapse.metrics.features import Floats, Integers
+
+# What is done with each pair of instances besides those products, as `_hsic` counts it; and how
+# many times its products the sums over groups are.
+_PER_GROUPED_PAIR, _TERMS = 60, 8
 
 
 @dataclass(frozen=True)
@@ -28,9 +34,12 @@ class _Terms:
 
 def summed(values: Floats, codes: Integers) -> Floats:
     """Sums over the instances of each group."""
-    total = np.zeros((int(codes.max()) + 1, *values.shape[1:]))
-    np.add.at(total, codes, values)
-    return total
+    if values.ndim == 1:
+        return np.asarray(np.bincount(codes, values), dtype=np.float64)
+    count = len(codes)
+    groups = (np.ones(count), codes, np.arange(count + 1))
+    member = sparse.csc_array(groups, shape=(int(codes.max()) + 1, count))
+    return np.asarray(member @ values)
 
 
 def _dots(a: Floats, b: Floats) -> Floats:
@@ -76,22 +85,116 @@ def _terms(x: Floats, y: Floats, codes: Integers) -> tuple[_Terms, _Terms]:
     )
 
 
-def grouped_hsic(x: Floats, y: Floats, codes: Integers) -> tuple[Floats, Floats]:
-    """HSIC of all instances (n, d) and (n, e), and without each group (codes from 0)."""
-    counts = np.bincount(codes).astype(np.float64)
+def _grams_terms(K: _Grouped, L: _Grouped, codes: Integers) -> tuple[_Terms, _Terms]:
+    """The same sums as `_terms`, from K and L."""
+    paired = summed(_dots(K.matrix, L.matrix), codes)
+    products = K.by_group * L.by_group
+    other, by_others = summed(products.sum(axis=1), codes), products.sum(axis=0)
+    rest_x, rest_y = K.row_sums, L.row_sums
+    rows = summed(rest_x * rest_y, codes)
+    spread = rest_y @ K.by_group + rest_x @ L.by_group
+    whole = _Terms(paired.sum(), other.sum(), rows.sum())
+    return whole, _Terms(
+        whole.trace - 2 * paired,
+        whole.crossed - other - by_others,
+        whole.row_sums - rows - spread + by_others,
+    )
+
+
+@dataclass(frozen=True)
+class _Grouped:
+    """K of instances, 0 inside groups, and its sums over the instances of each group."""
+
+    matrix: Floats  # (n, n)
+    by_group: Floats  # (n, groups)
+    row_sums: Floats  # (n,)
+
+    @classmethod
+    def of(cls, rows: Floats, codes: Integers) -> _Grouped:
+        """Of centred rows in these groups."""
+        gram = rows @ rows.T
+        gram[codes[:, None] == codes] = 0
+        return cls(gram, summed(gram, codes).T, gram.sum(axis=0))
+
+    def summed(self, codes: Integers) -> _Grouped:
+        """Of groups as instances of sums."""
+        gram = summed(self.by_group, codes)
+        return _Grouped(gram, gram, gram.sum(axis=0))
+
+    @property
+    def pairs(self) -> tuple[Floats, Floats]:
+        """The sum of K, and without each instance."""
+        whole = self.row_sums.sum()
+        return whole, whole - 2 * self.row_sums
+
+
+def grouped_gram_cost(n: Floats | float, d: int, e: int) -> Floats:
+    """Multiplications of `grouped_hsics` from K and L of n instances."""
+    return np.asarray(gram_cost(n, d, e) + n * n * _PER_GROUPED_PAIR)
+
+
+def grouped_product_cost(n: Floats | float, d: int, e: int) -> Floats:
+    """Multiplications of `grouped_hsics` from sums over n instances."""
+    return np.asarray(_TERMS * product_cost(n, d, e))
+
+
+def grouped_hsics(x: Floats, y: Floats, codes: Integers) -> list[tuple[Floats, Floats]]:
+    """HSIC(K, L), (K, K) and (L, L) of all instances, and without each group (codes from 0)."""
+    n, d, e = len(x), x.shape[1], y.shape[1]
+    if grouped_gram_cost(n, d, e) < grouped_product_cost(n, d, e):
+        return _by_grams(_Grouped.of(x, codes), _Grouped.of(y, codes), codes)
     x_g, y_g = summed(x, codes), summed(y, codes)
-    whole, without = _terms(x, y, codes)
-    # Groups as instances of sums: the products of four different groups come of these.
-    groups, groups_without = _terms(x_g, y_g, np.arange(len(counts)))
-    p, q = _dots(x_g, x_g), _dots(y_g, y_g)
-    k, l = (np.sum(s.sum(axis=0) ** 2) - s2.sum() for s, s2 in ((x_g, p), (y_g, q)))  # noqa: E741  (K, L)
-    k_without = k - 2 * (x_g @ x_g.sum(axis=0) - p)
-    l_without = l - 2 * (y_g @ y_g.sum(axis=0) - q)
+    alone = np.arange(len(x_g))
+    k, l = _pairs(x_g), _pairs(y_g)  # noqa: E741  (K, L)
+    return [
+        _hsic(_terms(*rows, codes), _terms(*groups, alone), *sums, codes)
+        for rows, groups, sums in (
+            ((x, y), (x_g, y_g), (k, l)),
+            ((x, x), (x_g, x_g), (k, k)),
+            ((y, y), (y_g, y_g), (l, l)),
+        )
+    ]
+
+
+def _by_grams(K: _Grouped, L: _Grouped, codes: Integers) -> list[tuple[Floats, Floats]]:
+    K_g, L_g = K.summed(codes), L.summed(codes)
+    alone = np.arange(len(K_g.matrix))
+    return [
+        _hsic(
+            _grams_terms(*rows, codes),
+            _grams_terms(*groups, alone),
+            groups[0].pairs,
+            groups[1].pairs,
+            codes,
+        )
+        for rows, groups in (((K, L), (K_g, L_g)), ((K, K), (K_g, K_g)), ((L, L), (L_g, L_g)))
+    ]
+
+
+def _pairs(x_g: Floats) -> tuple[Floats, Floats]:
+    """sum_{g != h} x_g . x_h over all groups, and without each of them."""
+    total, own = x_g.sum(axis=0), _dots(x_g, x_g)
+    whole = np.sum(total**2) - own.sum()
+    return whole, whole - 2 * (x_g @ total - own)
+
+
+def _hsic(
+    rows: tuple[_Terms, _Terms],
+    groups: tuple[_Terms, _Terms],
+    k: tuple[Floats, Floats],
+    l: tuple[Floats, Floats],  # noqa: E741  (K, L)
+    codes: Integers,
+) -> tuple[Floats, Floats]:
+    """HSIC of all instances, and without each group.
+
+    Groups as instances of sums: the products of four different groups come of these.
+    """
+    counts = np.bincount(codes).astype(np.float64)
     powers = [np.asarray(np.sum(counts**r)) for r in (1, 2, 3, 4)]
     powers_without = [total - counts**r for r, total in zip((1, 2, 3, 4), powers, strict=True)]
     return (
-        _combined(whole, groups, k * l, powers),
-        _combined(without, groups_without, k_without * l_without, powers_without),
+        _combined(rows[0], groups[0], k[0] * l[0], powers),
+        _combined(rows[1], groups[1], k[1] * l[1], powers_without),
     )
 
 

@@ -202,7 +202,9 @@ def _drawn(sample: Sample, rows: Integers) -> Integers:
     if most is None:
         return rows
     contents = Contents(sample, row_norms(sample.matrix))
-    keys = keys_of(sample, contents)[contents.of_row[first]]
+    own = contents.of_row[first]
+    # As a stream has them: of groups it holds all instances, by the group's name.
+    keys = contents.in_both(own) if sample.groups else keys_of(sample, contents)[own]
     used = first[smallest(keys, classes, most)]
     return used if ids is None else rows[np.isin(ids[rows], ids[used])]
 

@@ -23,7 +23,7 @@ from uncollapse.metrics._hsic import (
     gram_hsic,
     product_cost,
 )
-from uncollapse.metrics._hsic_groups import grouped_hsic, summed
+from uncollapse.metrics._hsic_groups import grouped_hsics, summed
 from uncollapse.metrics._stores import mixed
 from uncollapse.metrics.features import Floats, Integers
 from uncollapse.records import (
@@ -93,10 +93,9 @@ def part_of_class(
         rows -= rows.mean(axis=0)
     if groups is None:
         return _of_instances(x, y, drawing, scatter)
-    x, y = _narrowed(x), _narrowed(y)
     spreads = _spread(x), _spread(y)
     names, codes = np.unique(groups, return_inverse=True)
-    values = [grouped_hsic(*pair, codes) for pair in ((x, y), (x, x), (y, y))]
+    values = grouped_hsics(x, y, codes)
     hsics = _Hsics(*(np.array([value[k] for value in values]) for k in (0, 1)))
     # The null as if groups were rows: exact where the instances of a group are alike, else wide.
     x_g, y_g = (summed(rows, codes) / np.bincount(codes)[:, None] for rows in (x, y))
@@ -131,14 +130,6 @@ def _by_products(
             (PairSums.of(y, y), (y_some, y_some)),
         )
     ]
-
-
-def _narrowed(rows: Floats) -> Floats:
-    """The rows turned into as many dimensions as there are rows, if those are fewer."""
-    if len(rows) < rows.shape[1]:
-        triangle: Any = np.linalg.qr(rows.T, mode="r")
-        return np.asarray(triangle.T)
-    return rows
 
 
 def _spread(rows: Floats) -> float:
