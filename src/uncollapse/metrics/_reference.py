@@ -162,8 +162,8 @@ def compared(
 
     The moments of its classes, where there are any, spare those of the embedding.
     """
-    assert sample.beside is not None  # the callers have one
     sample = with_copies_in_both(sample)
+    assert sample.beside is not None  # the callers have one
     found: dict[Any, PartOfClass] = {}
     moments = dict(zip(classes.names, classes.instances, strict=True)) if classes else {}
     paired = np.flatnonzero(sample.beside.paired)
