@@ -77,7 +77,7 @@ def packed(path, content):
     return path
 
 
-@pytest.mark.parametrize("name", ["r.feather", "r.ipc", "r.arrow"])
+@pytest.mark.parametrize("name", ["r.feather", "r.ipc", "r.arrow", "r.arrows"])
 def test_files_of_arrow(name, table, rows, tmp_path):
     pyarrow.feather.write_feather(table, tmp_path / name, compression="zstd")
     check(tmp_path / name, rows)

@@ -55,6 +55,9 @@ def test_qdrant(client, rows):
     store = from_qdrant(client, "two", vectors=["text"], payload=["label"])
     same(measure(store, "label"), rows)
     assert pa.table(store).column_names == ["id", "text", "label"]
+    half = models.Filter(must=[models.FieldCondition(key="site", match=models.MatchValue(value=1))])
+    ids = pa.table(from_qdrant(client, "one", where=half, batch=7))["id"].to_pylist()
+    assert ids == list(range(1, len(rows), 2))
 
 
 @pytest.mark.parametrize("read", [from_qdrant, from_lancedb, from_faiss])
@@ -68,6 +71,8 @@ def test_what_qdrant_does_not_have_is_said(client):
         from_qdrant(client, "none")
     with pytest.raises(InputError, match=r"a vector 'sound' in .*; found text, image"):
         from_qdrant(client, "two", vectors=["sound"])
+    with pytest.raises(InputError, match=r"models.Filter \(where\); found 'site = 1'"):
+        from_qdrant(client, "two", where="site = 1")
     with pytest.raises(InputError, match=r"at 'tags' in the payload .*; found list"):
         from_qdrant(client, "one", payload=["tags"])
     with pytest.raises(InputError, match="a column 'species' in the collection 'one' of Qdrant"):

@@ -263,7 +263,7 @@ def _names(shards: Sequence[Shard]) -> set[str]:
 def _ids(shards: Sequence[Shard], column: str) -> Array:
     parts = [part[column] for s in shards for part in s.read([], [column], _BATCH)]
     if not parts:
-        raise InputError(f"rows in {shards[0].path}", "none", "give a file that holds embeddings")
+        raise InputError(f"rows in {shards[0].path}", "none", "name one that holds embeddings")
     return together(parts)
 
 

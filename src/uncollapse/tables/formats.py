@@ -38,6 +38,7 @@ ENDINGS: dict[str, Callable[[Path], Shard]] = {
     ".safetensors": SafetensorsShard,
     ".parquet": ParquetShard,
     ".arrow": ArrowShard,
+    ".arrows": ArrowShard,
     ".feather": ArrowShard,
     ".ipc": ArrowShard,
     **_TEXT,

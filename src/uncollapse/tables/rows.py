@@ -137,7 +137,7 @@ class Reading:
             rows += len(part)
         if not rows and not self.may_be_empty:
             path = self.shards[0].path
-            raise InputError(f"rows in {path}", "none", "give a file that holds embeddings")
+            raise InputError(f"rows in {path}", "none", "name one that holds embeddings")
 
     def whole(self, progress: Progress = quiet, other: Beside | None = None) -> Rows:
         """All rows at once, as `parts` has them.

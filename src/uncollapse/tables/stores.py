@@ -21,6 +21,7 @@ def from_qdrant(
     *,
     vectors: Sequence[str] | None = None,
     payload: Sequence[str] | None = None,
+    where: Any = None,
     batch: int = 1000,
 ) -> Batches:
     """The points of a collection of Qdrant, page by page.
@@ -33,11 +34,12 @@ def from_qdrant(
         collection: Its name.
         vectors: Names of the dense vectors; None: all.
         payload: Keys of the payload; None: those of the first page with text or numbers.
+        where: A `qdrant_client.models.Filter`; None: all points.
         batch: Points in a page.
 
     Raises:
-        InputError: No client, no such collection, vector or key, no points, values of several types
-            for a key.
+        InputError: No client, no such collection, vector or key, no filter, no points, values of
+            several types for a key.
 
     Examples:
         >>> from qdrant_client import QdrantClient, models
@@ -53,22 +55,27 @@ def from_qdrant(
     """
     import pyarrow as pa
 
-    where = f"the collection {collection!r} of Qdrant"
+    place = f"the collection {collection!r} of Qdrant"
     _check_client(client, "scroll", "a QdrantClient", 'QdrantClient("http://...") or (path="...")')
     if not client.collection_exists(collection):
         there = ", ".join(sorted(each.name for each in client.get_collections().collections))
-        raise InputError(where, there or "no collection", "name one that is there")
+        raise InputError(place, there or "no collection", "name one that is there")
+    if where is not None and type(where).__name__ != "Filter":
+        raise InputError(
+            "a qdrant_client.models.Filter (where)", f"{where!r}", "write models.Filter(must=[...])"
+        )
     given = client.get_collection(collection).config.params.vectors
     several = list(given) if isinstance(given, Mapping) else []
     named = list(vectors) if vectors is not None else several
     if missing := [name for name in named if name not in several]:
         listed = ", ".join(several) or "a single one without a name"
-        raise InputError(f"a vector {missing[0]!r} in {where}", listed, "name one that is there")
-    pages = partial(_pages, client, collection, named, payload, batch)
+        raise InputError(f"a vector {missing[0]!r} in {place}", listed, "name one that is there")
+    pages = partial(_pages, client, collection, named, payload, where, batch)
     first = next(pages(), None)
     if first is None:
-        raise InputError(f"points in {where}", "none", "name another collection")
-    plain = _plain(first, payload, where)
+        remedy = "name another collection" if where is None else "loosen the filter"
+        raise InputError(f"points in {place}", "none", remedy)
+    plain = _plain(first, payload, place)
     names = named or [_EMBEDDING]
     schema = pa.schema(
         [("id", pa.string() if isinstance(first[0].id, str) else pa.int64())]
@@ -91,9 +98,10 @@ def from_qdrant(
                 columns[name] = [
                     (point.vector or {}).get(name) if named else point.vector for point in page
                 ]
-            yield _batch(columns, schema, where)
+            yield _batch(columns, schema, place)
 
-    return Batches(where, schema, batches, client.count(collection, exact=True).count)
+    count = client.count(collection, count_filter=where, exact=True).count
+    return Batches(place, schema, batches, count)
 
 
 def _check_client(given: Any, has: str, expected: str, example: str) -> None:
@@ -103,13 +111,19 @@ def _check_client(given: Any, has: str, expected: str, example: str) -> None:
 
 
 def _pages(
-    client: Any, collection: str, vectors: list[str], payload: Sequence[str] | None, batch: int
+    client: Any,
+    collection: str,
+    vectors: list[str],
+    payload: Sequence[str] | None,
+    where: Any,
+    batch: int,
 ) -> Iterator[list[Any]]:
     """The points of a collection, some at a time."""
     offset, more = None, True
     while more:
         page, offset = client.scroll(
             collection,
+            scroll_filter=where,
             limit=batch,
             offset=offset,
             with_payload=True if payload is None else list(payload),
