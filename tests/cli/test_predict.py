@@ -7,7 +7,9 @@ from subprocess import CompletedProcess
 import pytest
 
 from command_line import call
-from uncollapse.theory import Setting, predict
+from uncollapse import RandomBatch
+from uncollapse.cli.predict import _levers
+from uncollapse.theory import LEVERS, Setting, predict
 
 KEYS = {
     "phase",
@@ -160,3 +162,15 @@ def test_an_unknown_option_suggests_the_right_one():
     answer = run("--clases", "3")
     assert answer.returncode == 2
     assert "--classes" in answer.stderr
+
+
+def test_batches_drawn_of_many_unequal_classes_are_advised_by_alpha_alone():
+    """All dials of a thousand such classes would take minutes."""
+
+    def levers(classes):
+        counts = [20, 40] * (classes // 2)
+        setting = Setting(class_counts=counts, alpha=0, temperature=0.1, batch=RandomBatch(64))
+        return _levers(setting)
+
+    assert levers(4) == levers(64) == LEVERS
+    assert levers(66) == ("alpha",)

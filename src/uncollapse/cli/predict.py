@@ -36,7 +36,7 @@ from uncollapse.theory import LEVERS, Advice, Lever, advise, predict, with_keep
 # Advice solves a setting some fifty times, or fifteen for alpha alone. Beyond so many different
 # class sizes, and where batches of unequal classes make a solution slow, only alpha is searched;
 # beyond the second number nothing is.
-ADVISED_SIZES, ADVISED_DRAWN, ADVISED_BY_ALPHA = 64, 8, 256
+ADVISED_SIZES, ADVISED_DRAWN, ADVISED_BY_ALPHA, ADVISED_CLASSES = 64, 8, 256, 64
 
 MEANING = {
     "spread": "instances of a class keep apart",
@@ -276,10 +276,11 @@ def _levers(setting: Setting) -> tuple[Lever, ...]:
     sizes = len(set(setting.counts.tolist()))
     if sizes > ADVISED_BY_ALPHA:
         return ()
-    most = (
-        ADVISED_SIZES if setting.balanced or isinstance(setting.batch, FullBatch) else ADVISED_DRAWN
-    )
-    return LEVERS if sizes <= most else ("alpha",)
+    drawn = not (setting.balanced or isinstance(setting.batch, FullBatch))
+    quick = sizes <= (ADVISED_DRAWN if drawn else ADVISED_SIZES)
+    if drawn:  # A larger batch of many classes has that many terms in every batch that is drawn.
+        quick = quick and len(setting.counts) <= ADVISED_CLASSES
+    return LEVERS if quick else ("alpha",)
 
 
 def _advice(
