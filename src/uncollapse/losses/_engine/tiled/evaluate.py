@@ -71,6 +71,7 @@ def _evaluate_terms(
             has_idle = any(p.has_idle for p in weighed)
             quotients[scope] = Quotients(layout, log_columns[scope], weights, has_idle)
         add_gradient(layout, denominators, quotients, gradient)
+        del denominators  # What was kept makes room for what follows.
         views, classes = _pair_weights(terms, "views"), _pair_weights(terms, "class")
         positives.subtract_gradient(views, classes, gradient)
     values = [_value(pairs, log_columns[pairs.term.scope], positives) for pairs in terms]
