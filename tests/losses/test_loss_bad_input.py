@@ -54,9 +54,13 @@ CASES = {
     "gather None": ({"gather": None}, "gather True or False; found gather = None"),
     "a sparse tensor": ({"embeddings": VIEWS.to_sparse()}, r"found layout torch\.sparse_coo"),
     "temperature 0": ({"temperature": 0.0}, "temperature = 0"),
-    "alpha to be learned": (
-        {"alpha": torch.tensor(0.1, requires_grad=True)},
-        "no gradient reaches it",
+    "alpha to be learned, out of range": (
+        {"alpha": torch.tensor(1.1, requires_grad=True)},
+        r"alpha a number in \[0, 1\]; found alpha = 1.1",
+    ),
+    "alpha to be learned, one term": (
+        {"labels": None, "alpha": torch.tensor(1.0, requires_grad=True)},
+        "found none of the supervised term",
     ),
     "several temperatures": (
         {"temperature": torch.tensor([0.1, 0.2])},

@@ -1,6 +1,7 @@
 """A temperature that is learned, and an alpha that follows a schedule."""
 
 import copy
+import functools
 
 import pytest
 import torch
@@ -131,6 +132,20 @@ def test_what_is_no_temperature_is_refused():
         LearnableTemperature(2.0)
     with pytest.raises(InputError, match="no gradient reaches it"):
         supcon_loss(views(), LABELS, temperature=torch.nn.Parameter(torch.tensor(0.1)))
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("backend", ["tiled", "dense"])
+def test_a_tensor_of_alpha_gets_the_difference_of_the_terms(alpha, backend):
+    found = []
+    for loss_of in (reference_supcl, functools.partial(supcl_loss, backend=backend)):
+        weight, z = torch.tensor([alpha], requires_grad=True), views()
+        loss = loss_of(z, LABELS, alpha=weight, temperature=0.2)
+        loss.backward()
+        found.append((loss.detach(), weight.grad, z.grad))
+    torch.testing.assert_close(*found)
+    both = [supcl_loss(views(), LABELS, alpha=weight, temperature=0.2) for weight in (1.0, 0.0)]
+    assert found[0][1].item() == pytest.approx((both[0] - both[1]).item(), rel=1e-4)
 
 
 def test_alpha_follows_a_schedule_of_the_steps_that_train():

@@ -14,13 +14,14 @@ from uncollapse.losses._engine.arguments import (
     Ids,
     Options,
     Precision,
+    read_learned,
     read_temperature,
 )
 from uncollapse.losses._engine.definition import Term
 from uncollapse.losses._engine.objective import not_compiled
 from uncollapse.losses._engine.samples import read_samples
 from uncollapse.losses.degenerate import warn_of
-from uncollapse.losses.terms import supcl_definition, supcl_terms
+from uncollapse.losses.terms import refuse_one_term, supcl_definition, supcl_terms
 from uncollapse.records import AnchorsWithoutPositives, Conventions, OneClass, Reduction, SelfPairs
 
 
@@ -29,7 +30,7 @@ def reference_supcl(
     labels: Ids | None,
     instances: Ids | None = None,
     *,
-    alpha: float,
+    alpha: float | Tensor,
     temperature: float | Tensor,
     self_pairs: SelfPairs = "exclude",
     reduction: Reduction = "anchors",
@@ -58,9 +59,10 @@ def reference_supcl(
         1.9459
     """
     conventions = Conventions(self_pairs, reduction, anchors_without_positives, one_class)
-    refusals = supcl_definition(alpha, conventions)
+    weight, learned_weight = read_learned("alpha", alpha, 0.0, 1.0)
+    refusals = supcl_definition(weight, conventions)
     supervised, self_supervised = refusals.terms
-    alpha, (tau, learned) = float(alpha), read_temperature(temperature)
+    tau, learned = read_temperature(temperature)
     Options(tau, normalize)
     samples = read_samples(embeddings, labels, instances)
     classes, instances = samples.labels, samples.instances
@@ -82,6 +84,8 @@ def reference_supcl(
         has = positives > 0
         lacking = int((anchors & ~has).sum())
         term.check(conventions, int(pairs.sum()), lacking, int(anchors.sum()))
+        if learned_weight is not None and not pairs.any():
+            refuse_one_term(term.name)
         if reduction == "pairs":
             return pair_losses[pairs].mean()
         counted = has if anchors_without_positives == "drop" else anchors
@@ -90,10 +94,12 @@ def reference_supcl(
 
     everyone = torch.ones_like(labelled)
     L_sup = L_self = s.new_zeros(())
-    if alpha < 1:
+    is_learned = learned_weight is not None
+    if weight < 1 or is_learned:
         L_sup = mean(same_class & ~same_instance, labelled, supervised)
-    if alpha > 0:
+    if weight > 0 or is_learned:
         L_self = mean(same_instance & ~left_out, everyone, self_supervised)
+    alpha = weight if learned_weight is None else learned_weight.reshape(()).to(s)
     return (1 - alpha) * L_sup + alpha * L_self
 
 
@@ -103,7 +109,7 @@ def supcl_loss(
     labels: Ids | None,
     instances: Ids | None = None,
     *,
-    alpha: float,
+    alpha: float | Tensor,
     temperature: float | Tensor,
     self_pairs: SelfPairs = "exclude",
     reduction: Reduction = "anchors",
@@ -139,7 +145,7 @@ def supcl_loss(
         instances: (N,) or (b,), integers; equal numbers are views of one instance. Without them
             each row of the first dimension is an instance. With `gather`, numbers of different
             processes are compared, so give numbers of the data set, or none.
-        alpha: Weight of L_self, in [0, 1].
+        alpha: Weight of L_self, in [0, 1]; a tensor that takes a gradient gets L_self - L_sup.
         temperature: tau, in [1e-6, 1e6]; of a tensor that takes a gradient it gets the exact one,
             -(1 / tau) dL/dlog(1 / tau), as from one process where processes gather.
         self_pairs: "exclude" as SimCLR and SupCon, "include" as the CIFAR code of Lee et al.

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NoReturn
 
 import torch.distributed as dist
 from torch import Tensor
 
+from uncollapse.errors import InputError
 from uncollapse.losses._engine.arguments import (
     Backend,
     Checks,
@@ -15,6 +17,7 @@ from uncollapse.losses._engine.arguments import (
     Options,
     Precision,
     check_number,
+    read_learned,
     read_temperature,
 )
 from uncollapse.losses._engine.definition import Definition, Scope, Term
@@ -97,7 +100,7 @@ def supcl_terms(
     labels: Ids | None,
     instances: Ids | None = None,
     *,
-    alpha: float,
+    alpha: float | Tensor,
     temperature: float | Tensor,
     self_pairs: SelfPairs = "exclude",
     reduction: Reduction = "anchors",
@@ -131,7 +134,8 @@ def supcl_terms(
         4
     """
     conventions = Conventions(self_pairs, reduction, anchors_without_positives, one_class)
-    definition = supcl_definition(alpha, conventions)
+    weight, learned_weight = read_learned("alpha", alpha, 0.0, 1.0)
+    definition = supcl_definition(weight, conventions)
     tau, learned = read_temperature(temperature)
     options = Options(
         tau,
@@ -149,16 +153,38 @@ def supcl_terms(
     evaluated = evaluate(embeddings, labels, instances, definition, options, learned)
     supervised, self_supervised = evaluated.values
     lacks = None if evaluated.lacks is None else str(evaluated.lacks)
+    loss = evaluated.loss
+    if learned_weight is not None and lacks is None:
+        loss = _with_weight(loss, learned_weight, supervised, self_supervised)
     return SupCLTerms(
-        evaluated.loss,
+        loss,
         supervised,
         self_supervised,
         evaluated.anchors_without_positives,
         degenerate=lacks,
-        alpha=float(alpha),
+        alpha=weight,
         temperature=tau,
         tracked=evaluated.sums,
         backend=evaluated.backend,
+    )
+
+
+def _with_weight(
+    loss: Tensor, alpha: Tensor, supervised: Tensor | None, self_supervised: Tensor | None
+) -> Tensor:
+    """The same loss with alpha in its graph: dL/dalpha = L_self - L_sup."""
+    if supervised is None or self_supervised is None:
+        refuse_one_term("supervised" if supervised is None else "self-supervised")
+    of_loss = alpha.reshape(()).to(loss)
+    return loss + (of_loss - of_loss.detach()) * (self_supervised - supervised)
+
+
+def refuse_one_term(lacking: str) -> NoReturn:
+    """Of a batch without pairs of a term, where alpha is to say what each of both is worth."""
+    raise InputError(
+        "pairs of both terms in the batch, where alpha takes a gradient",
+        f"none of the {lacking} term",
+        "give labels and several views, or float(alpha)",
     )
 
 

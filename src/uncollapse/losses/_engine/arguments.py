@@ -94,10 +94,17 @@ def check_choice(name: str, value: object, choices: Any) -> None:
 
 def read_temperature(temperature: float | Tensor) -> tuple[float, Tensor | None]:
     """tau, and the tensor that it comes from where that takes a gradient."""
-    if not isinstance(temperature, Tensor) or not temperature.requires_grad:
-        return check_number("temperature", temperature, 1e-6, 1e6), None
-    value = check_number("temperature", temperature.detach(), 1e-6, 1e6)
-    return value, temperature if torch.is_grad_enabled() else None
+    return read_learned("temperature", temperature, 1e-6, 1e6)
+
+
+def read_learned(
+    name: str, value: float | Tensor, low: float, high: float
+) -> tuple[float, Tensor | None]:
+    """A number in [low, high], and the tensor that it comes from where that takes a gradient."""
+    if not isinstance(value, Tensor) or not value.requires_grad:
+        return check_number(name, value, low, high), None
+    number = check_number(name, value.detach(), low, high)
+    return number, value if torch.is_grad_enabled() else None
 
 
 def check_number(name: str, value: object, low: float, high: float) -> float:
