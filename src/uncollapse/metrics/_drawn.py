@@ -22,8 +22,8 @@ from uncollapse.samples import Contents, Sample, hash_ids
 
 Keys = NDArray[np.uint64]
 
-# Multiplications that may always be spent: some 50 ms.
-_FREE = 1.2e9
+# Multiplications that may always be spent: some 30 ms.
+_FREE = 7e8
 # Multiplications that may be spent for each number of d-dimensional rows, besides the d / 2 of
 # their second moments: less than what measuring takes by all else that it does.
 _PER_NUMBER = 192

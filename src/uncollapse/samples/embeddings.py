@@ -118,7 +118,7 @@ def as_matrix(embeddings: Any) -> tuple[NDArray[Any], str, int]:
     return array.reshape(-1, array.shape[-1]), name, views
 
 
-def _squares(rows: Floats) -> Floats:
+def squares(rows: NDArray[Any]) -> NDArray[Any]:
     """||row||^2 of each row; the faster vecdot came with numpy 2."""
     if hasattr(np, "vecdot"):
         return np.asarray(np.vecdot(rows, rows))
@@ -136,14 +136,14 @@ def row_norms(rows: NDArray[Any]) -> Floats:
 
 def _norms(wide: Floats) -> Floats:
     with np.errstate(over="ignore", invalid="ignore"):
-        norms = np.sqrt(_squares(wide))
+        norms = np.sqrt(squares(wide))
     unusual = ~((norms > 1e-150) & (norms < 1e150))
     if unusual.any():
         # The square over- or underflowed, or the row is zero or not finite: look again, scaled.
         largest = np.abs(wide[unusual]).max(axis=1)
         with np.errstate(invalid="ignore", divide="ignore"):
             scaled = wide[unusual] / largest[:, None]
-            rescued = np.sqrt(_squares(scaled)) * largest
+            rescued = np.sqrt(squares(scaled)) * largest
         norms[unusual] = np.where(largest == 0, 0.0, rescued)
     return np.asarray(norms, dtype=np.float64)
 
