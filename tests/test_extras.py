@@ -67,6 +67,23 @@ except ModuleNotFoundError as error:
         assert ("'uncollapse[all]'" in line) == (extra not in ("peers", "text")), line
 
 
+def test_callbacks_and_stores_say_which_extra_they_need():
+    tried = """
+for code in (
+    "from uncollapse.monitor.transformers import CollapseCallback",
+    "from uncollapse.monitor.lightning import CollapseCallback",
+    "from uncollapse.tables import from_qdrant; from_qdrant(None, 'pets')",
+):
+    try:
+        exec(code)
+    except (ImportError, ValueError) as error:
+        print(error)
+"""
+    said = _run(tried, {"torch", "pyarrow"}).stdout.splitlines()
+    for extra, line in zip(("transformers", "lightning", "qdrant"), said, strict=True):
+        assert f"pip install 'uncollapse[{extra}]'" in line
+
+
 def test_what_needs_no_package_loads_without_it():
     done = _run("from uncollapse import measure, predict, Setting", {"torch", "pyarrow", "sklearn"})
     assert done.returncode == 0, done.stderr

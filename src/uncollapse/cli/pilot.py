@@ -70,7 +70,7 @@ def pilot_command(
 
     Example: `uncollapse pilot configs/digits.yaml --set loss.alpha=0 --budget 5m`
     """
-    need_training(config)
+    need_training(config, "pilot")
     need("the packages that pilots use", "pilot", "optuna")
     from uncollapse.pilot import on_processes, on_ray, pilot, seconds_of
     from uncollapse.training import load_config, load_data_config

@@ -47,16 +47,18 @@ Split = StrEnum("Split", ["train", "validation", "test"])
 MANY_CLASSES = 200
 
 
-def need_training(config: Path | None = None) -> None:
+def need_training(config: Path | None = None, extra: str = "train") -> None:
     """Raise the user's error when the packages of the extra `train` are not there.
+
+    `extra` is the one that brings all that the command needs, to be named at once.
 
     What is no YAML is refused first, because those packages take seconds to load.
     """
     what = "the packages that training uses"
-    need(what, "train", "yaml")
+    need(what, extra, "yaml")
     if config is not None:
         read_yaml(config, "a configuration in YAML", "check the file")
-    need(what, "train", "kornia", "lightning_fabric", "timm")
+    need(what, extra, "kornia", "lightning_fabric", "timm")
 
 
 def _predicted(problem: Problem, calibration: Calibration | None) -> Prediction | None:

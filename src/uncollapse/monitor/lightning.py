@@ -9,15 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from uncollapse.errors import InputError
-from uncollapse.monitor._files import hand_over
-from uncollapse.monitor._measure_model import Embed
-from uncollapse.monitor._numbers import CollapseWarning
-from uncollapse.monitor._probe_set import ProbeSet
-from uncollapse.monitor._stuck import Decode
-from uncollapse.monitor._watch import Watch
-from uncollapse.records import sentence
-
 if TYPE_CHECKING:
     Callback = object
 elif "lightning.pytorch" not in sys.modules and "pytorch_lightning" in sys.modules:
@@ -31,6 +22,14 @@ else:
             "the callback needs Lightning: pip install 'uncollapse[lightning]'"
         ) from missing
 
+from uncollapse.errors import InputError
+from uncollapse.monitor._files import hand_over
+from uncollapse.monitor._measure_model import Embed
+from uncollapse.monitor._numbers import CollapseWarning
+from uncollapse.monitor._probe_set import ProbeSet
+from uncollapse.monitor._stuck import Decode
+from uncollapse.monitor._watch import Watch
+from uncollapse.records import sentence
 
 _OF_THE_START = ("embeddings", "labels", "instances")
 

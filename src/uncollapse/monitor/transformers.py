@@ -8,21 +8,22 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from uncollapse.errors import InputError
-from uncollapse.monitor._files import hand_over
-from uncollapse.monitor._measure_model import Embed
-from uncollapse.monitor._stuck import Decode
-from uncollapse.monitor._watch import Watch
-
 if TYPE_CHECKING:
     TrainerCallback = object
 else:
     try:
+        import torch  # noqa: F401 # which transformers can be without
         from transformers import TrainerCallback
     except ImportError as missing:
         raise ImportError(
             "the callback needs transformers: pip install 'uncollapse[transformers]'"
         ) from missing
+
+from uncollapse.errors import InputError
+from uncollapse.monitor._files import hand_over
+from uncollapse.monitor._measure_model import Embed
+from uncollapse.monitor._stuck import Decode
+from uncollapse.monitor._watch import Watch
 
 
 class CollapseCallback(Watch, TrainerCallback):

@@ -15,6 +15,19 @@ from uncollapse.tables.streams import Batches
 _EMBEDDING = "embedding"
 
 
+def _arrow(extra: str) -> Any:
+    """The module pyarrow."""
+    try:
+        import pyarrow as pa
+    except ImportError as error:
+        raise InputError(
+            "pyarrow, which holds the rows of a store",
+            "an environment without it",
+            f"pip install 'uncollapse[{extra}]'",
+        ) from error
+    return pa
+
+
 def from_qdrant(
     client: Any,
     collection: str,
@@ -53,7 +66,7 @@ def from_qdrant(
         >>> measure(from_qdrant(client, "animals"), "label").conditions.samples
         40
     """
-    import pyarrow as pa
+    pa = _arrow("qdrant")
 
     place = f"the collection {collection!r} of Qdrant"
     _check_client(client, "scroll", "a QdrantClient", 'QdrantClient("http://...") or (path="...")')
@@ -184,7 +197,7 @@ def from_lancedb(
         >>> measure(rows, "label").verdict  # doctest: +SKIP
         'not-collapsed'
     """
-    import pyarrow as pa
+    pa = _arrow("lancedb")
 
     example = 'lancedb.connect("...").open_table("...")'
     _check_client(table, "count_rows", "a LanceDB table", example)
@@ -237,7 +250,7 @@ def from_faiss(
         >>> measure(from_faiss(index, labels)).conditions.samples
         40
     """
-    import pyarrow as pa
+    pa = _arrow("faiss")
 
     _check_client(index, "ntotal", "a FAISS index", 'faiss.read_index("...")')
     name, rows = "the FAISS index", int(index.ntotal)
