@@ -10,8 +10,8 @@ learning rate, weight decay, the width of the encoder, the dimension of the embe
 augmentation, labels of training rows (wrong at 5 and 20 %), batch norm. Validation rows keep their
 true labels. W and B are of the projector, on validation rows and, without augmentation and by the
 labels that they were trained with, on training rows. Finished runs are kept (those of digits are
-shared with benchmarks/networks_thresholds.py); --table trains nothing. Writes
-docs/study/networks-causes.json, and prints where the spread begins.
+shared with benchmarks/networks_thresholds.py). Prints where the spread begins; --table trains
+nothing, and writes docs/study/networks-causes.json, where rows of other runs stay.
 """
 
 from __future__ import annotations
@@ -233,7 +233,8 @@ def summary(rows: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         for part in ("within", "training_within", "between"):
             curve: dict[float, list[float]] = {}
             for row in own:
-                curve.setdefault(row["alpha"], []).append(row[part])
+                if part in row:
+                    curve.setdefault(row["alpha"], []).append(row[part])
             line[part] = {
                 f"{alpha:g}": [fmean(values), min(values), max(values), len(values)]
                 for alpha, values in sorted(curve.items())
@@ -244,6 +245,15 @@ def summary(rows: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         curves = [{r["alpha"]: [r["within"]] for r in own if r["seed"] == s} for s in seeds]
         line["begins_by_seed"] = [begins(c) for c in curves if len(c) == len(ALPHAS)]
         yield line
+
+
+def with_kept(path: Path, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of the file whose runs are not here any more, and these."""
+    names = ("data", "cause", "alpha", "seed")
+    new = {tuple(row[name] for name in names) for row in rows}
+    old = json.loads(path.read_text("utf-8"))["runs"] if path.exists() else []
+    old = [{"data": "digits"} | row for row in old]
+    return [*(row for row in old if tuple(row[name] for name in names) not in new), *rows]
 
 
 def main() -> None:
@@ -275,10 +285,11 @@ def main() -> None:
             print(
                 f"{time.monotonic() - began:6.0f} s", *job, f"W {found['within']:.3f}", flush=True
             )
-    found_lines = list(summary(rows))
     if options.table:
-        write(STUDY / "networks-causes.json", {"summary": found_lines, "runs": rows})
-    for line in found_lines:
+        output = STUDY / "networks-causes.json"
+        rows = with_kept(output, rows)
+        write(output, {"summary": list(summary(rows)), "runs": rows})
+    for line in summary(rows):
         print(json.dumps(line), flush=True)
 
 
