@@ -20,6 +20,7 @@ REFERENCES = ("own", "noise", "untrained", "collapsed")
 OTHERS = ("imagenet", "self-supervised")  # Of data sets that are trained from images.
 IMBALANCE = 100.0
 COLUMNS = (16, 32, 64, 128)
+WITHOUT_KINDS = "without kinds"
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,8 @@ class Method:
         beta: Of keep.
         beside: "all rows", "similarities", "distances" or "autoencoder": a term in keep's place.
         weight: Of that term.
-        reference: "own", "noise", "untrained" or "collapsed", "imagenet" or "self-supervised".
+        reference: "own", "noise", "untrained", "collapsed" or "without kinds", "imagenet" or
+            "self-supervised".
         noise: Part of the training rows with another label.
         imbalance: Rows of the largest class by those of the smallest, in training.
         columns: Of the prepared reference; 0 for the reference as it is.
@@ -83,6 +85,7 @@ def methods(more: bool, others: bool) -> Iterator[Method]:
                 yield from (replace(base, beta=beta, noise=part) for beta in (0.0, 1.0))
             yield from (replace(base, beta=beta, imbalance=IMBALANCE) for beta in (0.0, 1.0))
         yield from (Method(alpha=0.5, beta=1.0, columns=columns) for columns in COLUMNS)
+        yield from (replace(base, beta=1.0, reference=WITHOUT_KINDS) for base in bases)
     if others:
         for name in OTHERS:
             for beta in BETAS:

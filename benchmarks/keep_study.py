@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from case_scores import Array, Rows, few_shots, shortened, side_by_side, unit, whitened
 from keep_data import ROOT, Case, cases, imagenet
-from keep_methods import OTHERS, REFERENCES, Method, Objective, methods
+from keep_methods import OTHERS, REFERENCES, WITHOUT_KINDS, Method, Objective, methods
 
 from uncollapse.metrics import retention
 from uncollapse.probes import Embedded, ProbeOptions, probe
@@ -107,6 +107,8 @@ def references(case: Case, method: Method, seed: int) -> Array:
     """What keep is given: the data set's, or a bad one."""
     if method.reference == "own":
         return case.reference
+    if method.reference == WITHOUT_KINDS:
+        return without_kinds(case)
     if method.reference == "noise":
         drawn = np.random.default_rng([seed, 2]).standard_normal((len(case.plain), case.dimension))
         return np.asarray(drawn)
@@ -118,6 +120,21 @@ def references(case: Case, method: Method, seed: int) -> Array:
     if method.reference == "collapsed":
         return layers(train(case, Method(), case.reference, seed + 100), case)["projector"]
     return other(case, method.reference, seed)
+
+
+def without_kinds(case: Case) -> Array:
+    """The reference without the directions in which means of finer labels differ in a class."""
+    rows, train_rows = unit(case.reference), case.split == "train"
+    apart = []
+    for c in np.unique(case.label):
+        own = train_rows & (case.label == c)
+        centre = rows[own].mean(axis=0)
+        apart += [
+            rows[own & (case.fine == kind)].mean(axis=0) - centre for kind in {*case.fine[own]}
+        ]
+    _, lengths, axes = np.linalg.svd(np.stack(apart), full_matrices=False)
+    axes = axes[lengths > 1e-9 * lengths[0]]
+    return np.asarray(rows - rows @ axes.T @ axes)
 
 
 def other(case: Case, name: str, seed: int) -> Array:
@@ -227,6 +244,8 @@ def embeddings(
     made = layers(train(case, method, reference, seed), case)
     output, alone = made["projector"], replace(method, beta=0.0, reference="own")
     yield method.name, output
+    if method.reference == WITHOUT_KINDS and method.alpha is None:
+        yield f"reference {WITHOUT_KINDS}", reference
     if alone not in (Method(), Method(alpha=0.2), Method(alpha=0.5)):
         return
     yield f"{method.name}, backbone", made["backbone"]

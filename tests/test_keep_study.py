@@ -6,9 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.metrics import average_precision_score
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "benchmarks"))
+import case_scores  # noqa: E402
 import keep_data  # noqa: E402
 import keep_runs  # noqa: E402
 import keep_study  # noqa: E402
@@ -90,3 +92,31 @@ def test_splits_are_the_same_for_every_seed_and_hold_each_label():
     for part in keep_data.PARTS:
         assert len(np.unique(case.fine[case.split == part])) == 10
     assert np.array_equal(case.split, keep_data.digits().split)
+
+
+def test_average_precision_is_that_of_every_row_as_a_query():
+    rng = np.random.default_rng(0)
+    label, fine = np.repeat([0, 1], 30), rng.integers(3, size=60).astype(str)
+    embedding = rng.standard_normal((60, 4)) + np.eye(4)[fine.astype(int)]
+    test = rng.random(60) < 0.7
+    rows = case_scores.Rows(test, label, fine, embedding)
+    unit, classes = case_scores.unit(embedding), []
+    for c in (0, 1):
+        own = np.flatnonzero(test & (label == c))
+        of_kind = {}
+        for i in own:
+            others = own[own != i]
+            alike = fine[others] == fine[i]
+            score = average_precision_score(alike, unit[others] @ unit[i])
+            of_kind.setdefault(fine[i], []).append(score)
+        classes.append(np.mean([np.mean(each) for each in of_kind.values()]))
+    assert keep_study.average_precision(rows, embedding) == pytest.approx(np.mean(classes))
+
+
+def test_a_reference_without_kinds_has_their_means_at_one_point():
+    case = keep_data.digits()
+    found, train = keep_study.without_kinds(case), case.split == "train"
+    for c in (0, 1):
+        means = [found[train & (case.fine == f"{kind}")].mean(axis=0) for kind in range(c, 10, 2)]
+        np.testing.assert_allclose(means - means[0], 0, atol=1e-9)
+    assert found.std() > 0.01

@@ -110,6 +110,29 @@ def test_a_stored_reference_is_found_by_its_ids(tmp_path, ending):
     assert first["loss"] == pytest.approx(again.history[0]["loss"], rel=1e-6)
 
 
+def test_a_wide_reference_is_kept_on_few_columns_and_measured_whole(tmp_path):
+    data = problem_of().data
+    read = data.inputs.read(np.arange(len(data.ids)))
+    pixels = np.asarray(read).reshape(len(data.ids), -1) / 16
+    wide = np.tanh(pixels @ np.random.default_rng(0).standard_normal((64, 300)))
+    np.savez(tmp_path / "wide.npz", z=np.asarray(wide, dtype=np.float32), id=data.ids)
+    block = {"path": str(tmp_path / "wide.npz"), "column": "z", "id": "id"}
+    problem = keeping("stored", epochs=1, data={**DATA, "reference": block})
+    line = train(problem, tmp_path / "run", scores=scores).history[0]
+    kept = json.loads((tmp_path / "run/run.json").read_text())["keep"]
+    assert kept["dimension"] == 300
+    assert kept["columns"] < 64
+    assert kept["agreement"] >= 0.99
+    rows = problem.validation
+    layer = joined(embed_rows(problem.model, problem.data, rows, problem.augmenter))["projector"]
+    whole = retention_loss(
+        torch.from_numpy(layer),
+        torch.from_numpy(problem.data.beside[rows]),
+        torch.from_numpy(problem.data.labels[rows]),
+    )
+    assert line["projector/retention"] == pytest.approx(1 - float(whole), abs=1e-6)
+
+
 def test_a_stored_reference_that_does_not_fit_is_refused(tmp_path):
     path = tmp_path / "stored.npz"
     numbers = np.random.default_rng(0).standard_normal((700, 4))
