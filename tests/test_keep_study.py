@@ -13,6 +13,7 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 import case_scores  # noqa: E402
 import keep_data  # noqa: E402
 import keep_runs  # noqa: E402
+import keep_scores  # noqa: E402
 import keep_study  # noqa: E402
 import keep_tables  # noqa: E402
 
@@ -110,7 +111,7 @@ def test_average_precision_is_that_of_every_row_as_a_query():
             score = average_precision_score(alike, unit[others] @ unit[i])
             of_kind.setdefault(fine[i], []).append(score)
         classes.append(np.mean([np.mean(each) for each in of_kind.values()]))
-    assert keep_study.average_precision(rows, embedding) == pytest.approx(np.mean(classes))
+    assert keep_scores.average_precision(rows, embedding) == pytest.approx(np.mean(classes))
 
 
 def test_a_reference_without_kinds_has_their_means_at_one_point():
