@@ -30,7 +30,7 @@ FOLDER = Path(__file__).parent.parent / "benchmarks"
         ("pilot_workers.py --runs 2 --epochs 1", "throughput of two workers"),
         ("slice_gaps.py --runs 1 --sites 3", "one site's finer labels are lost"),
         ("probe.py --rows 600 --dimension 8 --classes 3 --values 2", "s CPU"),
-        ("keep.py --sizes 64 --classes 4 --e 8 --repeats 2", "of the loss"),
+        ("keep.py --sizes 64 --classes 4 --e 8 --repeats 2", "prepared, all columns"),
         ("track.py --sizes 64 --classes 4 --repeats 2", "read at every step"),
         (
             "keep_study.py --only digits --small --seeds 1 --methods free sincere -o out",
