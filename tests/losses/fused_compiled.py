@@ -29,7 +29,8 @@ SCALARS = dict.fromkeys(INTEGERS, "i32") | dict.fromkeys(NUMBERS, "fp32")
 # What costs most registers: shifts, and two operands for weights.
 FLAGS = dict.fromkeys(("SYMMETRIC", "COLD", "NORMALIZE", "EXACT", "SPLIT"), True)
 FLAGS |= dict.fromkeys(("WITH_ITSELF", "PAIRS", "TOGETHER", "CONFLICTS", "WIDE"), False)
-KERNELS = ("row_sums", "denominators", "pair_gradient", "gradient", "slopes")
+OF_PRODUCTS = ("row_sums", "denominators", "pair_gradient", "gradient", "slopes")
+KERNELS = (*OF_PRODUCTS, "lay_out", "project")
 
 
 def compiled(name, dtype, capability):
@@ -37,7 +38,8 @@ def compiled(name, dtype, capability):
     kernel = getattr(value_kernels, name, None) or getattr(gradient_kernels, name)
     cut = tilings(65536, 128, DTYPES[dtype], divmod(capability, 10))[name]
     constants = {k: v for k, v in (FLAGS | cut.shape).items() if k in kernel.arg_names}
-    types = {"x": f"*{dtype}"} | POINTERS | SCALARS | dict.fromkeys(constants, "constexpr")
+    types = dict.fromkeys(("x", "embeddings"), f"*{dtype}")
+    types |= POINTERS | SCALARS | dict.fromkeys(constants, "constexpr")
     types |= dict.fromkeys(("entries", "rest"), "*bf16" if dtype == "bf16" else "*fp32")
     signature = {name: types.get(name, "*fp32") for name in kernel.arg_names}
     # As of allocated memory, and of dimensions that are a multiple of 16.

@@ -80,10 +80,10 @@ def test_it_gathers_from_uneven_processes():
     assert in_a_process("fused_gather.py", TRITON_INTERPRET="1") == "equal"
 
 
-@pytest.mark.slow  # ptxas, 14 times
+@pytest.mark.slow  # ptxas, 28 times
 def test_ahead_of_time_there_are_no_spills_and_products_are_the_tensor_cores():
     kernels = in_a_process("fused_compiled.py", "bf16", "fp32")
-    assert len(kernels) == 20
+    assert len(kernels) == 28
     for kernel in kernels:
         assert kernel["spilled"] == 0, kernel
         assert kernel["registers"] <= 255, kernel
@@ -91,4 +91,5 @@ def test_ahead_of_time_there_are_no_spills_and_products_are_the_tensor_cores():
         assert kernel["shared"] <= (99 if kernel["capability"] == 80 else 227) * 1024, kernel
         if kernel["kernel"] in ("row_sums", "gradient", "slopes"):
             assert kernel["wgmma" if kernel["capability"] == 90 else "mma"] > 0, kernel
-        assert kernel["wgmma"] + kernel["mma"] > 0, kernel
+        if kernel["kernel"] not in ("lay_out", "project"):  # They make none.
+            assert kernel["wgmma"] + kernel["mma"] > 0, kernel
