@@ -100,6 +100,9 @@ def retention(
     average for unrelated rows, whatever their number. Between instances of several views K_ij is
     the mean cosine over their views; pairs inside a group are left out.
 
+    Where all rows would cost more than measuring them, large classes give a part of theirs, 100
+    rows at least, drawn by their content; `drawn_from` then says of how many.
+
     Args:
         embeddings: (N, d) array or tensor, or (N, p, d) for p views of each of N instances.
         reference: (N, e) or (N, p, e) of the same rows in the same order, or a `Reference`.
