@@ -50,7 +50,17 @@ def unfit_reference(problem: Problem) -> PilotReason | None:
     check = None
     with suppress(InputError):  # a row without one, which a run that needs it names
         check = check_reference(problem, reference_at_hand(problem.config))
-    if check is not None and check.collapsed and not check.unrelated:
+    if check is None:
+        return None
+    if check.unrelated:
+        return PilotReason.from_key(
+            "UC810",
+            "pilot.unrelated",
+            reference=check.reference,
+            retention=check.retention,
+            shuffled=check.shuffled,
+        )
+    if check.collapsed:
         return PilotReason.from_key(
             "UC811",
             "pilot.collapsed-reference",
@@ -58,15 +68,7 @@ def unfit_reference(problem: Problem) -> PilotReason | None:
             share=check.share,
             inputs=check.inputs_share,
         )
-    if check is None or not check.unrelated:
-        return None
-    return PilotReason.from_key(
-        "UC810",
-        "pilot.unrelated",
-        reference=check.reference,
-        retention=check.retention,
-        shuffled=check.shuffled,
-    )
+    return None
 
 
 def keep_changes(problem: Problem) -> Iterator[tuple[tuple[SettingChange, ...], float]]:
