@@ -19,6 +19,7 @@ FOLDER = Path(__file__).parent.parent / "benchmarks"
     ("command", "part"),
     [
         ("loss.py --sizes 64 --classes 4 --repeats 1 --no-memory", "slowest / fastest"),
+        (f"loss_builds.py {FOLDER.parent} {FOLDER.parent} --sizes 64 --steps 2", "| 64 | 10 |"),
         (
             "loss_gpu.py --device cpu --sizes 64 --dimensions 16 --seconds 1",
             "| 64 | 16 | float32 | auto",
