@@ -52,9 +52,11 @@ def inputs(folder: Path, file: str, answer: Any) -> str:
 
 
 def _name(label: Any) -> str:
-    """A label as text: of whole floats the integer, of bytes what they spell."""
-    if isinstance(label, bytes):
-        return label.decode("utf-8", "replace")
+    """A label as text: of whole floats the integer, of bytes what they spell, of a list its one."""
+    if np.size(label) == 1 and np.ndim(label):
+        label = np.asarray(label).item()
+    if isinstance(label, bytes | np.void):
+        return bytes(label).decode("utf-8", "replace")
     return str(int(label)) if np.ndim(label) == 0 and _whole(label) else str(label)
 
 
