@@ -64,6 +64,9 @@ class Method:
         return ", ".join(words)
 
 
+OTHER_LOSSES = Method("sincere"), Method("l-spread", 0.5), Method("cross-entropy")
+
+
 def methods(more: bool, others: bool) -> Iterator[Method]:
     """All of a data set; what decides the claim comes first.
 
@@ -71,7 +74,7 @@ def methods(more: bool, others: bool) -> Iterator[Method]:
     """
     bases = [Method(), Method(alpha=0.2), Method(alpha=0.5)]
     yield from (*bases, Method(alpha=0.05))
-    yield from (Method("sincere"), Method("l-spread", 0.5), Method("cross-entropy"))
+    yield from (replace(loss, beta=beta) for loss in OTHER_LOSSES for beta in (0.0, 1.0))
     yield from (replace(base, beta=beta) for beta in BETAS for base in bases)
     yield from (Method(beside="all rows", weight=weight) for weight in (1.0, 3.0))
     yield Method(beside="similarities", weight=3000.0)
@@ -130,19 +133,13 @@ class Objective(nn.Module):
     def forward(self, embeddings: Tensor, labels: Tensor, rows: Tensor, plain: Tensor) -> Tensor:
         """Of (n, 2, d) embeddings of rows with these labels and plain inputs."""
         method, reference = self.method, self.reference[rows]
-        if method.loss == "cross-entropy":
-            logits = self.linear(embeddings.flatten(0, 1))
-            return nn.functional.cross_entropy(logits, labels.repeat_interleave(2))
-        if method.loss == "sincere":
-            return sincere_loss(embeddings, labels, temperature=TEMPERATURE)
-        if method.loss == "l-spread":
-            loss = l_spread_loss(
-                embeddings, labels, alpha=method.alpha or 0.0, temperature=TEMPERATURE
-            )
-        elif method.beta:
-            loss = self.supcl(embeddings, labels, reference=reference)
+        if method.loss == "supcl":
+            kept = reference if method.beta else None
+            loss = self.supcl(embeddings, labels, reference=kept)
         else:
-            loss = self.supcl(embeddings, labels)
+            loss = self._other(embeddings, labels)
+            if method.beta:
+                loss = loss + method.beta * retention_loss(embeddings, reference, labels)
         if method.beside == "autoencoder":  # Class-conditional (Chen et al. 2022).
             given = nn.functional.one_hot(labels, self.classes)[:, None].expand(-1, 2, -1)
             unit = nn.functional.normalize(embeddings, dim=-1)
@@ -152,3 +149,14 @@ class Objective(nn.Module):
         if method.beside:
             loss = loss + method.weight * term(method, embeddings, reference)
         return loss
+
+    def _other(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        """A loss that is not SupCL."""
+        method = self.method
+        if method.loss == "sincere":
+            return sincere_loss(embeddings, labels, temperature=TEMPERATURE)
+        if method.loss == "l-spread":
+            alpha = method.alpha or 0.0
+            return l_spread_loss(embeddings, labels, alpha=alpha, temperature=TEMPERATURE)
+        logits = self.linear(embeddings.flatten(0, 1))
+        return nn.functional.cross_entropy(logits, labels.repeat_interleave(2))
