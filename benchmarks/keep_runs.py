@@ -99,11 +99,14 @@ def read() -> dict[str, Runs]:
 
 
 def take(folders: Sequence[Path]) -> None:
-    """Take the lines of benchmarks/keep_study.py; of a row and seed those of the last folder."""
-    blocks = []
+    """Add the lines of benchmarks/keep_study.py; of a row and seed those of the last folder."""
+    blocks, stored = [], json.loads(STORED.read_text("utf-8")) if STORED.exists() else {}
     for name in ORDER:
-        rows: dict[tuple[str, int], list[Any]] = {}
-        told: dict[str, Any] = {}
+        known = stored.get(name, {"rows": [], "told": {}})
+        rows: dict[tuple[str, int], list[Any]] = {
+            (row, seed): numbers for row, seed, *numbers in known["rows"]
+        }
+        told: dict[str, Any] = known["told"]
         for path in (folder / f"keep-{name}.jsonl" for folder in folders):
             lines = path.read_text("utf-8").splitlines() if path.exists() else []
             for line in map(json.loads, lines):

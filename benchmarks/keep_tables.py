@@ -2,8 +2,8 @@
 
     python benchmarks/keep_tables.py [runs/keep ...]
 
-Given the folders that benchmarks/keep_study.py wrote, their lines are first taken into
-docs/study/keep.json, of a row and seed those of the last folder; the tables are written into the
+Given the folders that benchmarks/keep_study.py wrote, their lines are first added to
+docs/study/keep.json, in place of those of the same row and seed; the tables are written into the
 page, between `<!-- keep NAME -->` and `<!-- end -->`.
 """
 
@@ -38,6 +38,7 @@ PAGE = Path(__file__).parent.parent / "docs" / "keep.md"
 PLACE = re.compile(r"(<!-- keep ([\w -]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 LEAST = 3  # Seeds; fewer have a star.
 READ = ("shots_10", "label_knn")
+WORST = ("worst_class", "worst_slice")
 HARD = ("reference ", "noise", "imbalance", "columns")
 MOVED = ("shots_10", "linear", "label_knn", "label_linear", "retention")
 
@@ -97,9 +98,12 @@ ROWS = (
     "reference, equal size",
     *ALPHAS,
     "sincere",
+    "sincere, keep 1",
     "l-spread",
+    "l-spread, keep 1",
     "l-spread, autoencoder 1",
     "cross-entropy",
+    "cross-entropy, keep 1",
     "SupCon, backbone",
     "alpha 0.5, backbone",
     "alpha 0.5, keep 1, backbone",
@@ -174,23 +178,21 @@ def betas(every: Mapping[str, Runs]) -> Iterator[str]:
 def bad(every: Mapping[str, Runs]) -> Iterator[str]:
     """Bad references, wrong labels and rare classes."""
     yield (
-        "| data | setting (seeds) | 10 shots | label: kNN | linear | retention | worst class"
-        " | keep adds | to the worst class |"
+        "| data | setting (seeds) | 10 shots | label: kNN | worst class | worst slice | linear"
+        " | retention | keep adds | to the worst class | to the worst slice |"
     )
-    yield "|---" * 9 + "|"
+    yield "|---" * 11 + "|"
     for name, runs in every.items():
         for row in runs.values:
             if not any(word in row for word in HARD) or row.startswith("reference"):
                 continue
             if any(word in row for word in ("beside", "columns", "backbone")) or name == "garments":
                 continue
-            cells = [percent(runs.of(row, key)) for key in (*READ, "label_linear")]
+            asked = [runs.of(row, key) for key in (*READ, *WORST, "label_linear")]
+            cells = [percent(values) if values else "" for values in asked]
             cells.append(f"{runs.mean(row, 'retention'):.2f}")
-            cells.append(
-                percent(runs.of(row, "worst_class")) if runs.of(row, "worst_class") else ""
-            )
             plain = re.sub(r", (keep [\d.]+|reference (without kinds|[\w-]+))", "", row)
-            for key in ("shots_10", "worst_class"):
+            for key in ("shots_10", *WORST):
                 both = plain != row and runs.of(row, key) and runs.of(plain, key)
                 cells.append(runs.less(row, plain, key).in_points() if both else "")
             yield f"| {name} | {row} ({len(runs.seeds(row))}) | {' | '.join(cells)} |"
