@@ -64,9 +64,10 @@ def test_a_reference_is_named_with_how_its_rows_were_joined_and_what_it_cannot_k
     vectors, labels, _ = rows(3)
     ids = np.arange(len(labels))
     np.savez("rows.npz", embedding=vectors, label=labels, id=ids)
-    order = np.random.default_rng(1).permutation(len(ids))
+    rng = np.random.default_rng(1)
+    order, base = rng.permutation(len(ids)), vectors + 0.01 * rng.standard_normal(vectors.shape)
     for name, given in (("ids", {"id": ids[order]}), ("places", {})):
-        np.savez(f"{name}.npz", embedding=vectors[order], **given)
+        np.savez(f"{name}.npz", embedding=base[order], **given)
     words = ("measure", "rows.npz", "--reference")
     joined = call(*words, "ids.npz").stdout
     assert "reference ids joined by the id column id" in " ".join(joined.split())
@@ -79,6 +80,13 @@ def test_a_reference_is_named_with_how_its_rows_were_joined_and_what_it_cannot_k
     assert "uncollapse report rows.npz --reference ids.npz" in joined
     run = ("--alpha", "0.5", "--temperature", "0.1")
     assert "uncollapse report measured.json" in call("measure", "rows.npz", *run).stdout
+    np.savez("some.npz", embedding=base[:100], id=ids[:100])
+    some = " ".join(call(*words, "some.npz").stdout.split())
+    assert "reference some (100 of the rows) joined by the id column id" in some
+    # Beside itself it shows nothing.
+    itself = call(*words, "rows.npz").stdout
+    assert "UC305" in call(*words, "rows.npz", "--details").stdout
+    assert not itself.startswith("healthy")
     turned = " ".join(call(*words, "places.npz").stdout.split())
     assert "reference places joined by position" in turned
     assert "check that the rows of both are in the same order" in turned

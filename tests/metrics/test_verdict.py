@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 from test_record import prediction
 
-from uncollapse.metrics import Margins, ProbeOptions, Reference, WithinClassOptions, measure
+from uncollapse.metrics import (
+    Accumulator,
+    Margins,
+    ProbeOptions,
+    Reference,
+    WithinClassOptions,
+    measure,
+)
 
 WITHIN = WithinClassOptions(permutations=0, strengths=(1.0,), neighbours=(5,))
 QUICK = {"permutations": 0, "probe": ProbeOptions(within=WITHIN)}
@@ -56,6 +63,40 @@ def test_retention_across_its_margin_does_not_decide(rng, size, verdict, codes):
     found = measure(rows, labels, reference=base, margins=Margins(retention=kept.estimate), **QUICK)
     assert found.verdict == verdict
     assert [reason.code for reason in found.reasons][:2] == codes
+
+
+@pytest.mark.parametrize("size", [SPREAD, LOW, GONE])
+def test_an_embedding_beside_itself_shows_nothing(rng, size):
+    """Turned, scaled or rounded it still has all that it has, whatever it has lost before."""
+    rows, labels, _ = embedded(rng, size)
+    fine = rng.integers(0, 2, len(labels))
+    turn = np.linalg.qr(rng.standard_normal((12, 12)))[0]
+    alone = measure(rows, labels, fine_labels=fine, **QUICK)
+    for same in (rows, rows.astype(np.float32), 3 * rows @ turn):
+        found = measure(rows, labels, fine_labels=fine, reference=same, **QUICK)
+        assert found.reference.retention.estimate > 1 - 1e-6
+        assert found.verdict == alone.verdict != "healthy"
+        assert [one.verdict for one in found.classes] == [one.verdict for one in alone.classes]
+        assert ("UC305" in [reason.code for reason in found.reasons]) == (size != GONE)
+        assert not {"UC403", "UC404", "UC211"} & {reason.code for reason in found.reasons}
+    stream = Accumulator("blocks")
+    stream.update(rows, labels, reference=rows)
+    assert stream.measurement().verdict == alone.verdict
+
+
+def test_a_reference_without_retention_is_named(rng):
+    rows, labels, base = embedded(rng, SPREAD)
+    same_way = np.abs(base[:, :1])
+    found = measure(rows, labels, reference=Reference(same_way, "one column"), **QUICK)
+    assert (found.verdict, found.reasons[0].code) == ("not-collapsed", "UC305")
+    assert all("one column" in said for said in (found.reasons[0].text, found.reasons[0].headline))
+    # What a prediction shows needs no reference.
+    expected = prediction(found.within_class_variance.estimate)
+    total = found.within_class_variance.estimate / found.share.estimate
+    expected = replace(expected, between_class_variance=total - expected.within_class_variance)
+    for useless in (same_way, rows):
+        found = measure(rows, labels, reference=useless, prediction=expected, **QUICK)
+        assert (found.verdict, found.reasons[0].code) == ("healthy", "UC405")
 
 
 def test_finer_labels_outrank_retention(rng):

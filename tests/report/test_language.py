@@ -98,7 +98,9 @@ def test_every_reason_that_a_measurement_can_give_is_translated():
         measure(np.eye(16)[3] + 1e-12 * noise, labels, **options),
         measure(np.eye(16)[3] + 0.05 * noise, labels, **options),
         # Against a reference: kept, lost, kept but small, not certain; by finer labels too.
-        measure(noise, labels, reference=noise, prediction=collapse, **options),
+        measure(noise, labels, reference=noise + 0.1 * other, prediction=collapse, **options),
+        measure(noise, labels, reference=noise, **options),
+        measure(noise, labels, reference=np.ones_like(noise), **options),
         measure(noise, labels, reference=other, **options),
         measure(means + 1e-4 * noise, labels, reference=noise, **options),
         measure(noise, labels, reference=noise + other, margins=half, **options),
@@ -121,6 +123,7 @@ def test_every_reason_that_a_measurement_can_give_is_translated():
     assert known == {"below", "consistent", "above", "other-layer"}
     shared = {"UC101", "UC103", "UC203", "UC204", "UC208", "UC402", "UC405", "UC501", "UC503"}
     against = {"UC209", "UC210", "UC211", "UC303", "UC304", "UC403", "UC404", "UC505", "UC506"}
+    against |= {"UC305"}
     assert shared | against | {"UC511", "UC512", "UC513"} <= codes
 
 

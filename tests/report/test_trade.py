@@ -1,5 +1,7 @@
 """The trade of a pilot in the report, and what it says where something free is recommended."""
 
+from dataclasses import replace
+
 import pytest
 
 from uncollapse.records import (
@@ -102,6 +104,30 @@ def test_what_is_free_is_no_training(result):
     assert said == "No training: take the embedding from the backbone, the layer before the head."
     for message in (*decision.change, *decision.gain):
         assert Language("ja").say(message) != Language("en").say(message)
+
+
+@pytest.mark.parametrize(
+    ("gained", "task", "key"),
+    [
+        (0.35, Interval(-0.013, -0.05, 0.03), "gain.next-refused"),
+        (0.35, None, "gain.next-unconfirmed"),
+        (0.1, Interval(0.0, -0.01, 0.01), "gain.next-none"),
+    ],
+)
+def test_a_trained_setting_that_gained_more_and_costs_too_much_is_named(result, gained, task, key):
+    gain = Interval(gained, gained - 0.05, gained + 0.05)
+    change = (SettingChange("loss.keep", 0.0, 3.0),)
+    trained = Trial(name="keep-3", change=change, status="complete", gain=gain, task_change=task)
+    behind = Trial(name="views-4", status="complete")  # which has no gain
+    alone = replace(result.recommendation.confirmed, over_free=None)
+    chosen = replace(result.recommendation, next="", confirmed=alone)
+    found = replace(result, candidates=(*result.candidates, trained, behind), recommendation=chosen)
+    said = pilot_decision(found).gain[-1]
+    assert said.key == key
+    text = Language("en").say(said)
+    assert ("+35.0" in text) == (gained == 0.35)
+    assert ("−1.3" in text) == (key == "gain.next-refused")
+    assert Language("ja").say(said) != text
 
 
 def test_a_search_is_listed_run_by_run():

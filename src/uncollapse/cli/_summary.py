@@ -33,7 +33,7 @@ _LONGEST = 24  # characters of a class
 _LITTLE = ("UC501", "UC503")
 # Which number a reason rests on first.
 _FINE = ("UC210", "UC304", "UC404")
-_RETENTION = ("UC209", "UC211", "UC303", "UC403")
+_RETENTION = ("UC209", "UC211", "UC303", "UC305", "UC403")
 _PROBE = ("UC205", "UC207")
 
 
@@ -107,9 +107,10 @@ def _measured(measured: Measurement) -> str:
     if dropped := sum(given.dropped.values()):
         parts.append(f"{dropped} rows dropped")
     if (found := measured.reference) is not None:
-        how = ""
+        compared = found.rows if found.drawn_from is None else found.drawn_from
+        how = f" ({compared} of the rows)" if compared < given.samples else ""
         if found.joined_by != "same file":
-            how = " " + sentence(f"reference.joined.{found.joined_by}", {"key": found.key})
+            how += " " + sentence(f"reference.joined.{found.joined_by}", {"key": found.key})
         parts.append(f"reference {shown(found.name, _LONGEST)}{how}")
     return "; ".join(parts)
 
@@ -226,7 +227,7 @@ def _next(measured: Measurement, asked: Asked) -> str:
     first = next((r for r in measured.reasons if r.advice and r.code[2] != "5"), None)
     if first is None or first.code == "UC403":
         return asked.line("measure", *asked.beside, "--fail-on", "at-risk")
-    if first.code in ("UC402", "UC405"):
+    if first.code in ("UC305", "UC402", "UC405"):
         return asked.line("measure", "--reference", "OTHER.npz")
     if first.code in ("UC205", "UC209", "UC210"):
         return "uncollapse pilot CONFIG.yaml"

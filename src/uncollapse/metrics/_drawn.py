@@ -27,6 +27,8 @@ _FREE = 7e8
 # Multiplications that may be spent for each number of d-dimensional rows, besides the d / 2 of
 # their second moments: less than what measuring takes by all else that it does.
 _PER_NUMBER = 192
+# The same of a stream that keeps only sums: it has neither second moments nor what follows of them.
+_PER_NUMBER_OF_SUMS = 16
 # Instances of a class that are used whatever they cost.
 _ENOUGH = 100
 
@@ -40,15 +42,17 @@ def keys_of(sample: Sample, contents: Contents) -> Keys:
 
 
 def most_of_class(
-    counts: Integers, dimensions: tuple[int, int], rows: int, *, grouped: bool
+    counts: Integers, dimensions: tuple[int, int], rows: int, *, grouped: bool, sums: bool = False
 ) -> int | None:
     """How many instances of a class are used, of classes of these sizes; None: all of them.
 
-    `dimensions` are those of the embedding and of the reference, `rows` those that are measured.
+    `dimensions` are those of the embedding and of the reference, `rows` those that are measured;
+    `sums` says that nothing but sums is kept of them.
     """
     d, e = dimensions
     forms = (grouped_gram_cost, grouped_product_cost) if grouped else (gram_cost, product_cost)
-    allowed = max(_FREE, rows * d * (d / 2 + _PER_NUMBER))
+    each = _PER_NUMBER_OF_SUMS if sums else d / 2 + _PER_NUMBER
+    allowed = max(_FREE, rows * d * each)
 
     def cost(most: int) -> float:
         used = np.minimum(counts, most).astype(np.float64)

@@ -15,6 +15,9 @@ from uncollapse.records import (
     WithinClassProbe,
 )
 
+# Retention of the reference itself, also where it was turned, scaled or rounded to 16 bits.
+_SAME = 1 - 1e-5
+
 
 @dataclass(frozen=True)
 class Evidence:
@@ -24,16 +27,28 @@ class Evidence:
     reason: Reason
     beside: tuple[Reason, ...] = ()
 
+    @property
+    def says_nothing(self) -> bool:
+        """Whether the reference cannot tell what was lost."""
+        return self.reason.code == "UC305"
+
 
 def is_kept(retention: Retention, margins: Margins) -> bool | None:
-    """By the whole interval; kept only above what unrelated rows reach too. None: not certain."""
+    """By the whole interval; kept only above what unrelated rows reach too. None: not certain.
+
+    An embedding that is the reference itself keeps all of it, whatever both have lost: None too.
+    """
     estimate, low, high = retention.estimate, retention.low, retention.high
-    if estimate is None or low is None or high is None:
+    if estimate is None or low is None or high is None or _is_same(retention):
         return None
     if high < margins.retention:
         return False
     above_chance = retention.null is None or estimate > retention.null
     return True if low > margins.retention and above_chance else None
+
+
+def _is_same(retention: Retention) -> bool:
+    return retention.estimate is not None and retention.estimate > _SAME
 
 
 def evidence_of(
@@ -48,8 +63,8 @@ def evidence_of(
     if reference is None:
         return None
     by_retention = _by_retention(reference, margins)
-    by_labels = _by_labels(reference, probe, margins)
-    if by_labels is None or by_retention is None:
+    by_labels = None if _is_same(reference.retention) else _by_labels(reference, probe, margins)
+    if by_labels is None or by_retention is None or by_retention.says_nothing:
         return by_labels or by_retention
     if by_labels.kept is None:
         if by_retention.kept is False:
@@ -77,13 +92,15 @@ def retention_values(name: str, retention: Retention, margins: Margins) -> dict[
 
 def _by_retention(reference: ReferenceComparison, margins: Margins) -> Evidence | None:
     found = reference.retention
+    values = retention_values(reference.name, found, margins)
+    if found.estimate is None or _is_same(found):
+        variant = "none" if found.estimate is None else "same"
+        return Evidence(None, Reason.from_code("UC305", variant, **values))
     if found.low is None:
         return None
     kept = is_kept(found, margins)
     code = "UC303" if kept is None else "UC403" if kept else "UC209"
-    return Evidence(
-        kept, Reason.from_code(code, **retention_values(reference.name, found, margins))
-    )
+    return Evidence(kept, Reason.from_code(code, **values))
 
 
 def _by_labels(

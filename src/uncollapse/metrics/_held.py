@@ -9,7 +9,7 @@ to what one would hold. At the end fewer may be used of large classes, as in mem
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,43 +17,14 @@ from numpy.typing import NDArray
 
 from uncollapse.errors import InputError
 from uncollapse.metrics._drawn import Keys, keys_of, most_of_class, smallest
+from uncollapse.metrics._held_part import HeldPart, together
 from uncollapse.metrics._reference import Reference, comparison, of_several, paired_instances
 from uncollapse.metrics._retention import Drawing, PartOfClass, part_of_class, too_few
-from uncollapse.metrics.features import Floats, Integers
+from uncollapse.metrics.features import Integers
 from uncollapse.records import ReferenceComparison
-from uncollapse.samples import Codes, Contents, Sample, find_copies
+from uncollapse.samples import Codes, Contents, Sample
 
 _MOST_BYTES = 1 << 25
-
-
-@dataclass(frozen=True)
-class _Part:
-    """Instances from one update."""
-
-    x: Floats
-    y: Floats
-    keys: Keys
-    contents: Keys  # hashes, the same of copies
-    labels: Integers
-    groups: Integers | None
-
-    @property
-    def bytes(self) -> int:
-        return self.x.nbytes + self.y.nbytes
-
-    def take(self, rows: NDArray[Any]) -> _Part:
-        groups = None if self.groups is None else self.groups[rows]
-        x, y, labels = self.x[rows], self.y[rows], self.labels[rows]
-        return _Part(x, y, self.keys[rows], self.contents[rows], labels, groups)
-
-    def below(self, limit: np.uint64) -> _Part:
-        kept = self.keys <= limit
-        return self if kept.all() else self.take(kept)
-
-    def units(self) -> Integers | None:
-        """Unit of each instance: its group, with copies in other groups."""
-        copies = find_copies(self.contents, self.labels, self.groups)
-        return self.groups if copies is None or copies.units is None else copies.units
 
 
 class HeldRows:
@@ -63,7 +34,7 @@ class HeldRows:
         self.reference = replace(reference, array=None, paired=None)
         self.most_bytes = most_bytes or _MOST_BYTES
         self.halvings = 0
-        self.parts: list[_Part] = []
+        self.parts: list[HeldPart] = []
         self.bytes = 0
         self.labels: dict[Any, int] = {}
         self.groups: dict[Any, int] = {}
@@ -91,11 +62,16 @@ class HeldRows:
         self._make_room(keys[there], numbers * np.dtype(np.float64).itemsize)
         chosen = (keys <= self.limit)[contents.of_row]
         rows = np.flatnonzero(sample.beside.paired & chosen)
-        x, y, first = paired_instances(sample, rows)
-        units = first if sample.instances is None else contents.of_row[first]
+        if sample.instances is None:
+            x, y, first = sample.matrix[rows], sample.beside.matrix[rows], rows
+            units, hashes = rows, None
+        else:
+            x, y, first = paired_instances(sample, rows)
+            units = contents.of_row[first]
+            hashes = contents.in_both(units)
         groups = None if sample.groups is None else _numbers(self.groups, sample.groups, first)
         labels = _numbers(self.labels, sample.labels, first)
-        part = _Part(x, y, keys[units], contents.in_both(units), labels, groups)
+        part = HeldPart(x, y, keys[units], hashes, labels, groups, sample.instances is None)
         self.parts.append(part)
         self.bytes += part.bytes
 
@@ -148,24 +124,25 @@ class HeldRows:
             self.dropped[fault] = self.dropped.get(fault, 0) + count
         self._make_room(np.zeros(0, dtype=np.uint64), 0)
 
-    def together(self) -> _Part:
+    def together(self) -> HeldPart:
         """All that is held, in the order that it came in."""
         if self.parts:
-            self.parts = [_together(self.parts)]
+            self.parts = [together(self.parts)]
             return self.parts[0]
         nothing, none = np.zeros(0, dtype=np.uint64), np.zeros(0, dtype=np.int64)
         empty = np.zeros((0, 0)), np.zeros((0, self.dimension))
-        return _Part(*empty, nothing, nothing, none, None)
+        return HeldPart(*empty, nothing, nothing, none, None)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """What is held, as plain arrays."""
-        columns = vars(self.together())
-        return {f"held_{name}": column for name, column in columns.items() if column is not None}
+        columns = self.together().ready().columns()
+        return {f"held_{name}": column for name, column in columns.items()}
 
     def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Hold what plain arrays hold; everything else is as it was."""
-        columns = {each.name: arrays.get(f"held_{each.name}") for each in fields(_Part)}
-        self.parts = [_Part(**columns)]  # type: ignore[arg-type]  # the reader has checked them
+        names = ("x", "y", "keys", "contents", "labels")  # the reader has checked them
+        columns: dict[str, Any] = {name: arrays[f"held_{name}"] for name in names}
+        self.parts = [HeldPart(**columns, groups=arrays.get("held_groups"))]
         self.bytes = self.parts[0].bytes
         self._make_room(np.zeros(0, dtype=np.uint64), 0)
 
@@ -176,19 +153,20 @@ class HeldRows:
             self.parts = [part.below(self.limit) for part in self.parts]
             self.bytes = sum(part.bytes for part in self.parts)
 
-    def comparison(self, labels: Sequence[Any], drawing: Drawing) -> ReferenceComparison:
-        """The record, of these classes."""
+    def comparison(
+        self, labels: Sequence[Any], drawing: Drawing, *, sums: bool = False
+    ) -> ReferenceComparison:
+        """The record, of these classes; `sums` says that nothing else is kept of the stream."""
         found: dict[Any, PartOfClass] = dict.fromkeys(labels, too_few(0))
         whole = self.together()
         owners = whole.units()
         dimensions = whole.x.shape[1], self.dimension
-        grouped = owners is not None
-        most = most_of_class(np.bincount(whole.labels), dimensions, self.rows, grouped=grouped)
-        keys = whole.keys if whole.groups is None else whole.contents
+        counts, grouped = np.bincount(whole.labels), owners is not None
+        most = most_of_class(counts, dimensions, self.rows, grouped=grouped, sums=sums)
+        keys = whole.keys if whole.contents is None or whole.groups is None else whole.contents
         used = smallest(keys, whole.labels, most)
-        if drawn := len(used) < len(whole.x):
-            whole, owners = whole.take(used), None if owners is None else owners[used]
-        order = np.argsort(whole.labels, kind="stable")
+        drawn = len(used) < len(whole.keys) or self.halvings > 0
+        order = used[np.argsort(whole.labels[used], kind="stable")]
         ends = np.searchsorted(whole.labels[order], np.arange(len(self.labels) + 1))
         for number, label in enumerate(labels):
             code = self.labels.get(label)
@@ -197,15 +175,13 @@ class HeldRows:
                 groups = None if owners is None else owners[rows]
                 if groups is not None and whole.groups is None:
                     groups = of_several(groups)
-                found[label] = part_of_class(
-                    whole.x[rows], whole.y[rows], groups, drawing.of(number)
-                )
-        drawn = drawn or self.halvings > 0
+                both = whole.unit_vectors(rows)
+                found[label] = part_of_class(*both, groups, drawing.of(number))
         return comparison(
             self.reference,
             found,
             drawing,
-            rows=len(whole.x) if drawn else self.rows,
+            rows=len(used) if drawn else self.rows,
             dimension=self.dimension,
             dropped={"only_in_embeddings": self.alone, **self.dropped},
             drawn_from=self.rows if drawn else None,
@@ -260,16 +236,6 @@ def _of_both(mine: Reference, theirs: Reference) -> Reference:
     if mine.ids is not None and mine.ids == theirs.ids:
         alone -= mine.ids.rows  # Rows that one stream had were counted by the other.
     return replace(mine, only_in_reference=max(0, alone))
-
-
-def _together(parts: Sequence[_Part]) -> _Part:
-    """Several parts as one."""
-    if len(parts) == 1:
-        return parts[0]
-    columns = {field.name: [getattr(part, field.name) for part in parts] for field in fields(_Part)}
-    groups = [each for each in columns.pop("groups") if each is not None]
-    whole = {name: np.concatenate(several) for name, several in columns.items()}
-    return _Part(**whole, groups=np.concatenate(groups) if groups else None)
 
 
 def _numbers(known: dict[Any, int], names: Codes, rows: Integers) -> Integers:

@@ -360,7 +360,8 @@ class Accumulator:
         classes, compared = self.classes(), None
         if self.held is not None:
             drawing = Drawing(confidence, permutations, seed)
-            compared = self.held.comparison(classes.names, drawing)
+            sums = isinstance(self.store, BlockStore)
+            compared = self.held.comparison(classes.names, drawing, sums=sums)
         return build_record(
             classes,
             prediction=prediction,

@@ -80,8 +80,8 @@ def judge(
     bounds = margins.for_share(None if expected is None else expected.share)
     by_share = judge_share(levels.share, bounds, levels.enough_units)
     evidence = evidence_of(known.reference, known.probe, margins)
-    if evidence is None and by_share == "not-collapsed":
-        evidence = _reached(levels, expected, margins)
+    if (evidence is None or evidence.says_nothing) and by_share == "not-collapsed":
+        evidence = _reached(levels, expected, margins) or evidence
     kept = None if evidence is None else evidence.kept
     lost = [evidence.reason] if evidence is not None and kept is False else []
     findings = [

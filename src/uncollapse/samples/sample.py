@@ -201,8 +201,12 @@ class Contents:
 def _with_reference(sample: Sample, rows: Integers) -> Hashes:
     """Hashes of rows and their reference."""
     assert sample.beside is not None  # the callers have asked
-    sides = sample.matrix[rows], sample.beside.matrix[rows]
-    return row_hashes(np.stack([row_hashes(side) for side in sides], axis=1))
+    return hashes_in_both(sample.matrix[rows], sample.beside.matrix[rows])
+
+
+def hashes_in_both(rows: NDArray[Any], reference: NDArray[Any]) -> Hashes:
+    """64 bits of each row and its reference."""
+    return row_hashes(np.stack([row_hashes(side) for side in (rows, reference)], axis=1))
 
 
 def with_copies(sample: Sample) -> Sample:

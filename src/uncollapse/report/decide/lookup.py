@@ -36,7 +36,7 @@ BY_SHARE = {
 # Codes that have a headline of their own.
 HEADLINES = {
     "UC102", "UC103", "UC202", "UC203", "UC204", "UC205", "UC206", "UC207", "UC208", "UC209",
-    "UC210", "UC211", "UC212", "UC303", "UC304", "UC403", "UC404", "UC405",
+    "UC210", "UC211", "UC212", "UC303", "UC304", "UC305", "UC403", "UC404", "UC405",
 }  # fmt: skip
 # The first digit of the codes that a verdict rests on.
 _DIGIT = {

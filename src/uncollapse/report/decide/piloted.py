@@ -101,8 +101,26 @@ def _gains(pilot: PilotResult) -> tuple[Message, ...]:
     if confirmed.over_free is not None:
         said.append(_over_free(pilot, chosen, confirmed.over_free, on))
     elif not chosen.change:
-        said.append(Message("gain.next-none"))
+        said.append(_beyond(pilot, chosen.gain))
     return tuple(said)
+
+
+def _beyond(pilot: PilotResult, gain: Interval) -> Message:
+    """The trained setting that gained most, where that is more than what is free and recommended.
+
+    It was not recommended because of what it costs, or not confirmed.
+    """
+    trained = [
+        (trial.gain, trial.task_change, trial)
+        for trial in pilot.candidates
+        if trial.kind == "setting" and trial.deployable and trial.gain is not None
+    ]
+    most, task, trial = max(trained, key=lambda one: one[0].estimate, default=(None, None, None))
+    if most is None or trial is None or most.estimate <= gain.estimate:
+        return Message("gain.next-none")
+    changes = tuple(map(str, trial.change)) or (trial.name,)
+    key = "gain.next-refused" if task is not None else "gain.next-unconfirmed"
+    return Message(key, {"changes": changes, "gain": most, "task": task})
 
 
 def _over_free(
