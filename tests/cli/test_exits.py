@@ -72,6 +72,14 @@ def test_what_is_read_is_never_written_over(rows, tmp_path):
     assert (rows.read_bytes(), table.read_bytes()) == before
 
 
+def test_an_option_is_named_once(tmp_path):
+    wrong = np.eye(8)
+    wrong[3] = np.nan
+    np.savez(tmp_path / "rows.npz", embedding=wrong, label=np.arange(8) % 2)
+    refused = call("measure", str(tmp_path / "rows.npz"))
+    assert refused.stderr.endswith("correct them, or drop them with --drop-invalid\n")
+
+
 def test_a_pipe_in_a_files_place_is_called_so(tmp_path):
     os.mkfifo(tmp_path / "rows.csv")
     done = call("measure", str(tmp_path / "rows.csv"))

@@ -95,6 +95,7 @@ ACCEPTED = {
     "an array as a column": LABELS.numpy()[:, None],
     "floats": LABELS.float(),
     "half floats as a column": LABELS.half()[:, None],
+    "an array of Python's numbers": np.array(LABELS.tolist(), dtype=object),
     "flags": [False, False, True, True],
     "float flags in a list": [0.0, 0.0, 1.0, 1.0],
 }
@@ -120,7 +121,7 @@ REFUSED = {
     "scores": ([0.2, 0.9, 0.1, 1.0], r"found 0\.2 .*\(labels > 0\.5\)\.long\(\)"),
     "nan": ([0.0, torch.nan, 1.0, 1.0], "found nan"),
     "more than half precision holds": (torch.tensor([0, 0, 4096, 4096]).half(), "too large to be"),
-    "one-hot": (torch.eye(2)[LABELS], r"found shape \(4, 2\)"),
+    "one-hot": (torch.eye(2)[LABELS], r"found shape \(4, 2\); give labels\.argmax\(dim=1\)"),
     "words": (["cat", "cat", "dog", "dog"], r"numpy\.unique\(labels, return_inverse=True\)"),
     "nothing in a row": ([0, 0, None, 1], "found other things"),
     "rows of several lengths": ([[0], [0, 1], [1], [1]], "rows of several lengths"),

@@ -91,6 +91,20 @@ def test_a_step_leads_downhill_and_stays_within_the_bounds():
         assert taus[-1] == pytest.approx(0.5)  # noise says nothing: the larger, the better
 
 
+def test_a_step_that_leaves_the_bounds_is_shown_within_them():
+    learned = LearnableTemperature(0.1, (0.05, 0.5))
+    of_module, held = learned.log_inverse, torch.nn.Parameter(torch.tensor(0.1))
+    for temperature, parameter, far in ((learned, of_module, -30.0), (held, held, 1e9)):
+        criterion = SupCLLoss(alpha=0.3, temperature=temperature, temperature_bounds=(0.05, 0.5))
+        with torch.no_grad():
+            parameter.fill_(far)
+        assert criterion.temperature_value == pytest.approx(0.5)
+        assert "temperature=0.5" in repr(criterion)
+        assert parameter == far  # to look changes nothing
+        criterion(views().detach().float(), LABELS)
+        assert criterion.last.temperature == pytest.approx(0.5)
+
+
 def test_it_is_saved_and_copied_with_the_loss():
     criterion = SupCLLoss(alpha=0.3, temperature=LearnableTemperature(0.2))
     assert "temperature=0.1999999" in repr(copy.deepcopy(criterion))

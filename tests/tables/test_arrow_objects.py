@@ -43,11 +43,22 @@ class OnlyAStream:
         return self.reader.__arrow_c_stream__(requested_schema)
 
 
+def views_and_runs(table):
+    """Views of lists that lie in another order, and labels as runs of one value."""
+    rows = np.stack(table["z"].to_pylist()).astype("f4")[::-1]
+    offsets = pa.array(8 * np.arange(len(rows))[::-1], pa.int32())
+    sizes = pa.array(np.full(len(rows), 8), pa.int32())
+    views = pa.ListViewArray.from_arrays(offsets, sizes, pa.array(rows.ravel()))
+    runs = pa.compute.run_end_encode(table["kind"].combine_chunks())
+    return pa.table({"z": views, "kind": runs})
+
+
 TABLES = {
     "pyarrow.Table": lambda t: t,
     "pyarrow.RecordBatch": lambda t: t.combine_chunks().to_batches()[0],
     "a reader": lambda t: t.to_reader(max_chunksize=50),
     "a stream": OnlyAStream,
+    "views and runs": views_and_runs,
     "polars": pl.from_arrow,
     "polars with lists": lambda t: pl.from_arrow(t).with_columns(pl.col("z").arr.to_list()),
     "pandas": lambda t: t.to_pandas(),

@@ -8,11 +8,13 @@ import sys
 import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from services import ACCOUNT, DATA_SET, Azure, Hub, served
 
 from uncollapse.errors import InputError
 from uncollapse.metrics import measure, measure_files
@@ -59,28 +61,74 @@ def gs(monkeypatch):
     server.stop()
 
 
+@pytest.fixture
+def shop(tmp_path):
+    """A folder with the rows as one file, and as one for each label."""
+    pq.write_table(TABLE, tmp_path / "rows.parquet")
+    for label in np.unique(LABELS):
+        part = TABLE.filter(pa.compute.equal(TABLE["label"], label)).drop_columns("label")
+        (tmp_path / f"set/label={label}").mkdir(parents=True)
+        pq.write_table(part, tmp_path / f"set/label={label}/part-0.parquet")
+    (tmp_path / "set/_SUCCESS").touch()
+    return tmp_path
+
+
+def read_as_a_folder(root):
+    wanted = measure(ROWS, LABELS)
+    for place in ("rows.parquet", "set", "row*.parquet"):
+        found = measure_files(f"{root}/{place}")
+        assert found.share == wanted.share, place
+        assert found.classes == wanted.classes
+    with pytest.raises(InputError, match=rf"read at {root}/none.parquet; found FileNotFound"):
+        measure_files(f"{root}/none.parquet")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["s3", "gs"])
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
-def test_a_bucket_is_read_as_a_folder_is(scheme, request, tmp_path):
+def test_a_bucket_is_read_as_a_folder_is(scheme, request, shop):
     system = request.getfixturevalue(scheme)
     system.mkdir("shop")
-    pq.write_table(TABLE, tmp_path / "rows.parquet")
-    system.put(str(tmp_path / "rows.parquet"), "shop/rows.parquet")
-    for label in np.unique(LABELS):
-        part = TABLE.filter(pa.compute.equal(TABLE["label"], label)).drop_columns("label")
-        pq.write_table(part, tmp_path / "part-0.parquet")
-        system.put(str(tmp_path / "part-0.parquet"), f"shop/set/label={label}/part-0.parquet")
-    system.pipe("shop/set/_SUCCESS", b"")
-    wanted = measure(ROWS, LABELS)
-    for place in ("shop/rows.parquet", "shop/set", "shop/row*.parquet"):
-        found = measure_files(f"{scheme}://{place}")
-        assert found.share == wanted.share, place
-        assert found.classes == wanted.classes
-    with pytest.raises(InputError, match=rf"read at {scheme}://shop/none.parquet; found FileNot"):
-        measure_files(f"{scheme}://shop/none.parquet")
+    for file in filter(Path.is_file, shop.rglob("*")):
+        system.pipe(f"shop/{file.relative_to(shop)}", file.read_bytes())
+    read_as_a_folder(f"{scheme}://shop")
     with pytest.raises(InputError, match=rf"{scheme}://other/rows.parquet; found FileNotFoundErr"):
         measure_files(f"{scheme}://other/rows.parquet")
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_azure_is_read_as_a_folder_is(shop, monkeypatch):
+    import adlfs
+
+    (shop / "shop").mkdir()
+    for each in ("rows.parquet", "set"):
+        (shop / each).rename(shop / "shop" / each)
+    with served(Azure, shop) as address:
+        place = f"AccountName={ACCOUNT};AccountKey=a2V5;BlobEndpoint={address}/{ACCOUNT}"
+        monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", place)
+        adlfs.AzureBlobFileSystem.clear_instance_cache()
+        read_as_a_folder("az://shop")
+        with pytest.raises(InputError, match=r"az://other/rows.parquet; found FileNotFoundError"):
+            measure_files("az://other/rows.parquet")
+    adlfs.AzureBlobFileSystem.clear_instance_cache()
+
+
+@pytest.mark.slow
+def test_the_hub_is_read_as_a_folder_is(shop, monkeypatch):
+    from huggingface_hub import HfFileSystem
+
+    constants = "huggingface_hub.constants"  # which reads HF_ENDPOINT once
+    monkeypatch.setattr(f"{constants}.HF_HUB_OFFLINE", False)
+    with served(Hub, shop) as address:
+        files = f"{address}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+        monkeypatch.setattr(f"{constants}.ENDPOINT", address)
+        monkeypatch.setattr(f"{constants}.HUGGINGFACE_CO_URL_TEMPLATE", files)
+        HfFileSystem.clear_instance_cache()
+        read_as_a_folder(f"hf://datasets/{DATA_SET}")
+        with pytest.raises(InputError, match=r"hf://datasets/me/no/rows.parquet; found Repository"):
+            measure_files("hf://datasets/me/no/rows.parquet")
+    HfFileSystem.clear_instance_cache()
 
 
 class Quiet(SimpleHTTPRequestHandler):

@@ -60,6 +60,19 @@ def test_qdrant(client, rows):
     assert ids == list(range(1, len(rows), 2))
 
 
+def test_keys_of_qdrant_wherever_they_are(client, rows):
+    """Inside another key, on the last page alone, or with the name that point ids have."""
+    for k, label in enumerate(LABELS):
+        client.set_payload("one", {"id": f"row {k}", "metadata": {"kind": str(label)}}, [k])
+    client.set_payload("one", {"late": 1}, [len(rows) - 1])
+    inner = from_qdrant(client, "one", payload=["metadata.kind", "late"], batch=50)
+    same(measure(inner, "metadata.kind"), rows)
+    assert pa.table(inner)["late"].to_pylist()[-2:] == [None, 1]
+    assert pa.table(from_qdrant(client, "one"))["id"].to_pylist() == list(range(len(rows)))
+    with pytest.raises(InputError, match=r"at 'kind' in .*found none; name others \(label, site"):
+        from_qdrant(client, "one", payload=["kind"])
+
+
 @pytest.mark.parametrize("read", [from_qdrant, from_lancedb, from_faiss])
 def test_a_path_in_place_of_a_client_is_told_how_to_open_it(read):
     with pytest.raises(InputError, match=r"found a str; open it: "):

@@ -26,9 +26,9 @@ LOSSES = {
 }
 
 
-def decoded(convention, temperature=0.1, value=1.0, classes=CLASSES, **more):
+def decoded(convention, temperature=0.1, value=1.0, classes=CLASSES, views=VIEWS, **more):
     found = decode_loss(
-        value, batch=CLASSES * PER_CLASS, views=VIEWS, temperature=temperature,
+        value, batch=CLASSES * PER_CLASS, views=views, temperature=temperature,
         convention=convention, alpha=ALPHA, classes=classes, **more,
     )  # fmt: skip
     return {state.state: state.loss for state in found.states}
@@ -145,8 +145,24 @@ def test_without_classes_nothing_is_said_of_what_needs_them():
         ({"classes": 25}, "from 2 to 24 classes in the batch"),
         ({"convention": "triplet"}, "convention as one of"),
         ({"factor": 0.0}, "a factor above 0"),
+        ({"views": 1}, "each term of supcl; found one view of an instance; give views=2"),
+        ({"views": 1, "convention": "nt-xent"}, "each term of nt-xent; found one view"),
+        ({"classes": 24}, "found one instance of a class; give fewer classes"),
     ],
 )
 def test_what_cannot_be_decoded_is_refused(changed, message):
     with pytest.raises(InputError, match=message):
         decoded(**({"convention": "supcl"} | changed))
+
+
+def test_two_instances_of_unknown_classes_are_a_pair():
+    found = decode_loss(1.0986, batch=2, temperature=0.1)
+    assert [state.state for state in found.states if state.matches] == ["identical"]
+
+
+@pytest.mark.parametrize("printed", ["0", "7", ".04", "1e400", "-inf"])
+def test_a_value_of_few_digits_is_no_other_convention(printed):
+    answer = call("decode-loss", "--batch", "64", "--temperature", "0.1", "--", printed)
+    finite = "e400" not in printed and "inf" not in printed
+    assert (answer.returncode, "(--convention" in answer.stdout) == (0 if finite else 2, False)
+    assert finite or "expected a finite loss" in answer.stderr

@@ -180,8 +180,10 @@ def _by_options(message: str) -> str:
     group: Any = typer.main.get_command(app)
     for option in group.commands[name].params:
         if option.name in words and option.param_type_name == "option":
-            # Not in a path or in quotes.
-            message = re.sub(rf"(?<![\w/.'-]){option.name}(?![\w/.'-])", option.opts[0], message)
+            # Not in a path or in quotes; a message of both readers names the option behind it.
+            flag = option.opts[0]
+            both = rf"(?<![\w/.'-]){option.name}(?![\w/.'-])(?: \({flag}\))?"
+            message = re.sub(both, flag, message)
     return message
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import isclose
+from math import isclose, isfinite
 from textwrap import fill
 from typing import Annotated
 
@@ -85,6 +85,8 @@ def _read(text: str) -> tuple[float, float]:
         number = float(text)
     except ValueError:
         raise InputError("a loss as a number", text, "give it as 6.92") from None
+    if not isfinite(number):
+        raise InputError("a finite loss", text, "give the value as it was printed")
     plain = text.strip().lower().partition("e")
     shift = int(plain[2] or 0) if plain[1] else 0
     digits = len(plain[0].partition(".")[2]) - shift

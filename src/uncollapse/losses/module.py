@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from inspect import signature
+from math import inf
 
 import torch
 import torch.distributed as dist
@@ -188,8 +189,8 @@ class SupCLLoss(nn.Module):
 
     @property
     def temperature_value(self) -> float:
-        """Tau as a number, as it is now."""
-        return _value(self.temperature)
+        """Tau as a number, as the next batch has it: within its bounds."""
+        return _value(self.temperature, self.temperature_bounds)
 
     def temperature_now(self) -> float | Tensor:
         """Tau, within its bounds; where it is learned a tensor with a graph."""
@@ -252,14 +253,14 @@ class SupCLLoss(nn.Module):
         """The arguments that define the loss."""
         names = (*_ARGUMENTS[:-5], "keep") if self.keep else _ARGUMENTS[:-5]
         values = {name: getattr(self, name) for name in names}
-        values["temperature"] = _value(self.temperature)
+        values["temperature"] = self.temperature_value
         return ", ".join(f"{name}={value!r}" for name, value in values.items())
 
 
-def _value(temperature: object) -> float:
-    """Tau as a number, in range."""
+def _value(temperature: object, bounds: tuple[float, float] = (-inf, inf)) -> float:
+    """Tau as a number, in range; one that is learned within its bounds, whatever a step did."""
     if isinstance(temperature, LearnableTemperature):
-        temperature = temperature.log_inverse.detach().neg().exp()
+        temperature = temperature.log_inverse.detach().neg().exp().clamp(*temperature.bounds)
     elif isinstance(temperature, nn.Parameter):
-        temperature = temperature.detach()
+        temperature = temperature.detach().clamp(*bounds)
     return check_number("temperature", temperature, 1e-6, 1e6)

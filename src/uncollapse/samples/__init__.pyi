@@ -1,13 +1,13 @@
 from .arrow_values import (
     VectorColumn,
     arrow_values,
+    decoded,
     is_arrow,
     is_list,
     is_number,
     name_values,
     refuse_objects,
     stored,
-    without_dictionary,
 )
 from .checks import (
     RowError,
@@ -79,6 +79,7 @@ __all__ = [
     "as_it_came",
     "as_matrix",
     "checked",
+    "decoded",
     "encode",
     "find_copies",
     "hash_ids",
@@ -111,5 +112,4 @@ __all__ = [
     "vector_faults",
     "with_copies",
     "with_copies_in_both",
-    "without_dictionary",
 ]

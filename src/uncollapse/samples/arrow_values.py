@@ -73,11 +73,14 @@ def arrow_values(values: Any) -> Array:
     return name_values(column)
 
 
-def without_dictionary(column: Any) -> Any:
-    """A column of codes and their names (a Categorical, an Enum) as one of names."""
+def decoded(column: Any) -> Any:
+    """A column of runs, or of codes and their names (a Categorical, an Enum), as one of values."""
     import pyarrow as pa
+    import pyarrow.compute as pc
     import pyarrow.types as kinds
 
+    if kinds.is_run_end_encoded(column.type):
+        column = pc.run_end_decode(column)
     if not kinds.is_dictionary(column.type):
         return column
     names = column.dictionary
@@ -88,7 +91,7 @@ def without_dictionary(column: Any) -> Any:
 
 def name_values(column: Any) -> Array:
     """A column of names or numbers; missing entries are None."""
-    column = without_dictionary(column)
+    column = decoded(column)
     if is_number(column.type) and column.null_count == 0:
         return np.asarray(column.to_numpy(zero_copy_only=False))
     return np.array([*column.to_pylist(), None], dtype=object)[:-1]
@@ -105,7 +108,9 @@ def is_list(kind: Any) -> bool:
     """Whether a type is of lists."""
     import pyarrow.types as kinds
 
-    return any(is_(kind) for is_ in (kinds.is_list, kinds.is_large_list, kinds.is_fixed_size_list))
+    lists = (kinds.is_list, kinds.is_large_list, kinds.is_fixed_size_list)
+    views = ("list_view<", "large_list_view<")  # of which arrow 15 has none
+    return any(is_(kind) for is_ in lists) or str(kind).startswith(views)
 
 
 def stored(kind: Any) -> Any:

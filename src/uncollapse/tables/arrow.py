@@ -12,11 +12,11 @@ from typing import Any, ClassVar
 from uncollapse.errors import InputError
 from uncollapse.samples import (
     VectorColumn,
+    decoded,
     is_list,
     is_number,
     name_values,
     stored,
-    without_dictionary,
 )
 from uncollapse.tables._shard import Array, Column, Shard, unreadable, without_package
 from uncollapse.tables.huggingface import class_names, names_of_codes
@@ -53,6 +53,7 @@ class TableShard(Shard):
         try:
             yield
         except self._errors as error:
+            article += "n" * (article == "a" and self.kind[0] in "aeiou")
             raise unreadable(self.path, f"{article} {self.kind}", error) from error
 
     @abstractmethod
@@ -104,13 +105,13 @@ class TableShard(Shard):
         """Labels or ids; missing entries are None."""
         import pyarrow.types as kinds
 
+        column = decoded(column)
         if kinds.is_nested(column.type):
             raise InputError(
                 f"one name or number per row in column {name!r} of {self.path}",
                 str(column.type),
                 "name another column, or make one name of each list",
             )
-        column = without_dictionary(column)
         if name in self.classes and is_number(column.type):  # else what it says is out of date
             where = f"column {name!r} of {self.path}"
             return names_of_codes(column.to_pylist(), self.classes[name], where)

@@ -81,7 +81,8 @@ def _missing(
     more = ", ..." if len(names) > 20 else ""
     otherwise = f"name one with {option}" if option else "name one that is there"
     remedy = did_you_mean(asked, names, otherwise, option and f"{option} ")
-    return InputError(f"{what} in {path}", f"columns {', '.join(names[:20])}{more}", remedy)
+    found = f"columns {', '.join(names[:20])}{more}" if names else "no column"
+    return InputError(f"{what} in {path}", found, remedy)
 
 
 def _only(shard: Shard, chosen: Sequence[str]) -> list[str]:

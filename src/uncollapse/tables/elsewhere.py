@@ -44,6 +44,16 @@ def is_elsewhere(path: str | Path) -> bool:
     return str(path) == "-" or (known and not Path(path).exists())
 
 
+def refuse_other_scheme(path: str | Path) -> None:
+    """Refuse an address of a scheme that is not read, which as a path is nowhere."""
+    match = _URL.fullmatch(str(path))
+    if match is not None and len(match[1]) > 1 and match[1] not in _SCHEMES:
+        schemes = ", ".join(f"{scheme}://" for scheme in _SCHEMES if scheme != "memory")
+        raise InputError(
+            f"a file, or an address at {schemes}", f"{match[1]}://", "copy it to a file first"
+        )
+
+
 class _Address(type(Path())):  # type: ignore[misc]  # of the class of this system's paths
     """A URL where a path is expected, shown with both of its slashes."""
 

@@ -13,7 +13,7 @@ from uncollapse.tables._shard import Shard
 from uncollapse.tables._unpacked import PACKED
 from uncollapse.tables.arrow import ArrowShard, ParquetShard
 from uncollapse.tables.csv_files import CsvShard, TsvShard
-from uncollapse.tables.elsewhere import is_elsewhere, open_elsewhere
+from uncollapse.tables.elsewhere import is_elsewhere, open_elsewhere, refuse_other_scheme
 from uncollapse.tables.hive import KeyedShard, keyed_files, keys_of
 from uncollapse.tables.huggingface import dataset_files, dataset_splits
 from uncollapse.tables.json_lines import JsonLinesShard
@@ -203,6 +203,7 @@ def _files_of(path: Path) -> list[Path]:
                     found = "a pipe or a device"
                     remedy = "pipe it to the standard input and name -, or copy it to a file"
                     raise InputError(f"a file or folder at {path}", found, remedy)
+                refuse_other_scheme(path)
                 remedy = near_file(path, "check the path")
                 raise InputError(f"a file or folder at {path}", "none", remedy)
             return [path]

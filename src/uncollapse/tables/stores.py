@@ -40,13 +40,15 @@ def from_qdrant(
     """The points of a collection of Qdrant, page by page.
 
     Columns: "id"; "embedding", or a column for each of several named vectors; and a column for each
-    key of the payload. A collection with cosine distance holds its vectors normalised.
+    key of the payload, but for those of these names. A collection with cosine distance holds its
+    vectors normalised.
 
     Args:
         client: A `qdrant_client.QdrantClient`, of a server or a folder.
         collection: Its name.
         vectors: Names of the dense vectors; None: all.
-        payload: Keys of the payload; None: those of the first page with text or numbers.
+        payload: Keys of the payload, inner ones as "metadata.label"; None: those of the first page
+            with text or numbers.
         where: A `qdrant_client.models.Filter`; None: all points.
         batch: Points in a page.
 
@@ -84,11 +86,11 @@ def from_qdrant(
         listed = ", ".join(several) or "a single one without a name"
         raise InputError(f"a vector {missing[0]!r} in {place}", listed, "name one that is there")
     pages = partial(_pages, client, collection, named, payload, where, batch)
-    first = next(pages(), None)
+    first = next(_pages(client, collection, named, None, where, batch), None)
     if first is None:
         remedy = "name another collection" if where is None else "loosen the filter"
         raise InputError(f"points in {place}", "none", remedy)
-    plain = _plain(first, payload, place)
+    plain = _plain(first + _holding(client, collection, payload, where), payload, place)
     names = named or [_EMBEDDING]
     schema = pa.schema(
         [("id", pa.string() if isinstance(first[0].id, str) else pa.int64())]
@@ -96,14 +98,14 @@ def from_qdrant(
         + [
             (key, pa.int64() if type(value) is int else pa.scalar(value).type)
             for key, value in plain.items()
-            if key not in names
+            if key not in ("id", *names)
         ]
     )
 
     def batches() -> Iterator[Any]:
         for page in pages():
             columns: dict[str, list[Any]] = {
-                field.name: [(point.payload or {}).get(field.name) for point in page]
+                field.name: [_at(point.payload or {}, field.name) for point in page]
                 for field in schema
             }
             columns["id"] = [point.id for point in page]
@@ -147,15 +149,43 @@ def _pages(
             yield page
 
 
-def _plain(page: list[Any], wanted: Sequence[str] | None, where: str) -> dict[str, Any]:
+def _holding(client: Any, collection: str, keys: Sequence[str] | None, where: Any) -> list[Any]:
+    """A point for each of the keys that are asked for, wherever in the collection it is."""
+    from qdrant_client import models
+
+    points: list[Any] = []
+    for key in keys or ():
+        empty = models.IsEmptyCondition(is_empty=models.PayloadField(key=key))
+        holding = models.Filter(must=None if where is None else [where], must_not=[empty])
+        points += client.scroll(collection, scroll_filter=holding, limit=1)[0]
+    return points
+
+
+def _at(payload: Mapping[str, Any], key: str) -> Any:
+    """A value of the payload, by its key or by the keys that lead to it."""
+    if key in payload or "." not in key:
+        return payload.get(key)
+    outer, _, inner = key.partition(".")
+    within = payload.get(outer)
+    return _at(within, inner) if isinstance(within, Mapping) else None
+
+
+def _plain(points: list[Any], wanted: Sequence[str] | None, where: str) -> dict[str, Any]:
     """Keys of the payload that hold text or numbers, with a value of each."""
-    keys = {key: value for point in page for key, value in (point.payload or {}).items()}
+    payloads = [point.payload or {} for point in points]
+    keys = {
+        key: value
+        for payload in payloads
+        for key in (payload if wanted is None else wanted)
+        if (value := _at(payload, key)) is not None
+    }
+    there = ", ".join(dict.fromkeys(key for payload in payloads for key in payload))
     plain = {key: v for key, v in keys.items() if isinstance(v, str | int | float | bool)}
     if absent := [key for key in wanted or () if key not in plain]:
         raise InputError(
             f"text or numbers at {absent[0]!r} in the payload of {where}",
             type(keys[absent[0]]).__name__ if absent[0] in keys else "none",
-            f"name others ({', '.join(plain) or 'there are none'})",
+            f"name others ({there or 'there are none'})",
         )
     return plain
 

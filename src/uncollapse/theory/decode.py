@@ -169,7 +169,7 @@ def decode_loss(
             second behind the point where it has fewer.
 
     Raises:
-        InputError: A value is out of range.
+        InputError: A value is out of range, or one view has no pair of a term that has weight.
 
     Examples:
         >>> found = decode_loss(6.920, batch=64, temperature=0.1, convention="supcontrast")
@@ -182,6 +182,7 @@ def decode_loss(
     _check(value, batch, temperature, convention, views, alpha, classes, dimension, factor)
     weight = (0.5 if convention == "l-spread" else 0.0) if alpha is None else alpha
     terms = _terms(convention, weight)
+    _check_pairs(terms, _batch(batch, views, classes), convention)
     scale = _factor(convention, temperature) if factor is None else factor
     near = _half_digit(value) if tolerance is None else tolerance
     losses = _losses(terms, batch, views, temperature, classes, dimension)
@@ -207,6 +208,8 @@ def decode_loss(
     )
 
 
+# Another convention is named only by a value whose last digit is at most this part of it.
+_COARSEST = 0.05
 _WITH_ALPHA = ("supcl", "l-spread", "ssem-cifar", "ssem-imagenet")
 
 
@@ -218,6 +221,11 @@ def _half_digit(value: float) -> float:
     """Half a unit of the last digit of its shortest text, of the second where it has fewer."""
     digits = len(np.format_float_positional(value, trim="-").partition(".")[2])
     return 0.5000001 * 10.0 ** -max(digits, 2)
+
+
+def _batch(batch: int, views: int, classes: int | None) -> _Batch:
+    """Without classes, one of all: who is a mate makes no difference to what is said then."""
+    return _Batch(classes, batch / classes, views) if classes else _Batch(1, batch, views)
 
 
 def _losses(
@@ -232,8 +240,7 @@ def _losses(
     # Where classes are not known, every instance is as good as one of its own.
     known = _Batch(classes or batch, batch / (classes or batch), views)
     needs_classes = any(MATES in t.positives or MATES not in t.denominator for t in terms)
-    # Of identical and random embeddings the split into mates and others matters to few losses.
-    whole = known if classes else _Batch(2, batch / 2, views)
+    whole = _batch(batch, views, classes)
     same = np.full(4, 1 / temperature)
     spread = _log_mean_exp(temperature, dimension)
     drawn = np.array([1 / temperature, spread, spread, spread])
@@ -255,8 +262,11 @@ def _elsewhere(
 ) -> tuple[OtherReading, ...]:
     """Conventions, factors and a size under which identical embeddings have this loss.
 
-    The size is that of a batch whose views were counted already.
+    The size is that of a batch whose views were counted already. A value of few digits has many
+    such readings, and gets none.
     """
+    if near > _COARSEST * abs(value):
+        return ()
     found = []
     for N in dict.fromkeys((batch * views, max(batch, 3))):
         factors: dict[LossFactor, float] = {
@@ -272,6 +282,18 @@ def _elsewhere(
             if abs(loss * scale - value) <= near
         ]
     return tuple(found)
+
+
+def _check_pairs(terms: tuple[_Term, ...], batch: _Batch, convention: str) -> None:
+    """Refuse a batch in which a term that has weight has no positive pair."""
+    for term in terms:
+        if term.weight and not batch.counts[list(term.positives)].sum():
+            more = OWN in term.positives
+            raise InputError(
+                f"a positive pair in the batch for each term of {convention}",
+                "one view of an instance" if more else "one instance of a class",
+                "give views=2 or more" if more else "give fewer classes or a larger batch",
+            )
 
 
 def _check(

@@ -172,6 +172,8 @@ def as_tensor(name: str, ids: Ids) -> Tensor:
         ids = [i.item() if i.numel() == 1 else i.tolist() for i in ids]
     try:
         array = np.asarray(ids)
+        if array.dtype == object:  # a column of pandas: numbers as Python has them
+            array = np.asarray(array.tolist())
     except ValueError as error:
         raise InputError(f"one of the {name} per row", "rows of several lengths", remedy) from error
     if array.dtype.kind not in "biuf":
@@ -234,5 +236,7 @@ def _whole(name: str, ids: Tensor, count: int, device: torch.device) -> Tensor:
         raise InputError(expected, f"{ids.dtype}", f"convert them with {name}.long()")
     if tuple(ids.shape) != (count,):
         expected = f"{name} of shape ({count},), one per row of the embeddings' first dimension"
-        raise InputError(expected, f"shape {tuple(ids.shape)}", f"reshape or repeat the {name}")
+        one_hot = ids.ndim == 2 and len(ids) == count
+        cast = f"give {name}.argmax(dim=1) of one-hot rows" if one_hot else "reshape or repeat them"
+        raise InputError(expected, f"shape {tuple(ids.shape)}", cast)
     return ids.detach().to(device=device, dtype=torch.int64)
