@@ -148,12 +148,12 @@ def _tile_of_slopes(
 ):  # fmt: skip
     """(BM, BN): r_i W_ij r_j without pairs; 0 where there is none."""
     there = j < N
-    r_i = tl.load(scales + i, mine, 0.0)
+    r_i, r_j = tl.load(scales + i, mine, 0.0), tl.load(scales + j, there, 0.0)
     a_i, log_i = tl.load(weights + i, mine, 0.0), tl.load(log_d + i, mine, 0.0)
-    s = logits_of(x, scales, i, r_i, j, mine, there, d, BM, BN, BK, EXACT, WIDE)
     a_j, log_j = tl.load(weights + j, there, 0.0), tl.load(log_d + j, there, 0.0)
+    s = logits_of(x, scales, i, r_i, j, mine, there, d, BM, BN, BK, EXACT, WIDE)
     w = _slopes(s, i, j, a_i, a_j, log_i, log_j, N, COLD, WITH_ITSELF)
-    return w * r_i[:, None] * tl.load(scales + j, there, 0.0)[None, :]
+    return w * r_i[:, None] * r_j[None, :]
 
 
 @triton.jit
@@ -181,10 +181,12 @@ def slopes(
     w = _tile_of_slopes(
         x, scales, weights, log_d, i, j, mine, N, d, COLD, WITH_ITSELF, EXACT, WIDE, BM, BN, BK
     )
-    begin = tl.program_id(0).to(tl.int64) * BM * N  # Beyond it 32 bits are enough.
+    before = tl.program_id(0).to(tl.int64) * BM * N
+    entries += before  # From here 32 bits are enough.
+    rest += before
     to = tl.arange(0, BM)[:, None] * N + j[None, :]
     inside = mine[:, None] & (j < N)[None, :]
-    _store_operands(entries + begin + to, rest + begin + to, w, inside, SPLIT)
+    _store_operands(entries + to, rest + to, w, inside, SPLIT)
 
 
 @triton.jit
