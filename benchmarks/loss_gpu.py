@@ -10,7 +10,9 @@ The last runs the fused kernels too, by Triton's interpreter.
 Forward and backward of two views in up to 100 classes at temperature .1. Times are medians of
 samples in shuffled order, by the device's own clock, after three runs each; memory is the growth of
 the peak of what is allocated. "Of peak" counts 6 N N d operations, whatever a contender computes
-twice. First each backend is held against the definition in float64 at N = 1024.
+twice. Beyond d = 128 the fused gradient has two paths, and the one that is not taken (strips up to
+N = 16,384, the library beyond) is measured beside it. First each backend is held against the
+definition in float64 at N = 1024.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from unittest import mock
 
 import torch
 from loss_contenders import dense_supcon, metric_learning
@@ -30,12 +33,14 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from uncollapse.losses import SupCLLoss, finish_checks, reference_supcl, supcl_loss
+from uncollapse.losses._engine.fused import evaluate
+from uncollapse.losses._engine.fused.tilings import WIDEST
 
 PEAK = {torch.bfloat16: 989e12, torch.float32: 67e12}  # H100 and H200, dense, without tf32.
 SIZES = [256, 1024, 4096, 8192, 16384, 65536, 262144]
 # Others need many matrices of N x N.
 LARGEST = {"dense, masked": 16384, "compiled": 16384, "pytorch-metric-learning": 16384}
-LARGEST_OURS = {"dense": 32768, "dense, compiled": 32768, "tiled": 65536}
+LARGEST_OURS = {"dense": 32768, "dense, compiled": 32768, "tiled": 65536, "fused, library": 65536}
 
 
 def ours(backend: str, precision: str = "exact") -> Callable[[Tensor, Tensor], Tensor]:
@@ -43,6 +48,16 @@ def ours(backend: str, precision: str = "exact") -> Callable[[Tensor, Tensor], T
         return supcl_loss(
             views, labels, alpha=0.5, temperature=0.1, backend=backend, precision=precision
         )
+
+    return loss
+
+
+def fused(at_once: int) -> Callable[[Tensor, Tensor], Tensor]:
+    """With products by the library up to so many slopes, and by strips beyond."""
+
+    def loss(views: Tensor, labels: Tensor) -> Tensor:
+        with mock.patch.object(evaluate, "AT_ONCE", at_once):
+            return ours("fused")(views, labels)
 
     return loss
 
@@ -89,6 +104,7 @@ def contenders(device: str) -> dict[str, Callable[[Tensor, Tensor], Tensor]]:
         }
     if device == "cuda" or os.environ.get("TRITON_INTERPRET") == "1":
         found |= {"fused": ours("fused"), "fused, fast": ours("fused", "fast")}
+        found |= {"fused, strips": fused(0), "fused, library": fused(2**62)}
     return found
 
 
@@ -123,12 +139,20 @@ def grown(loss: Callable[[Tensor, Tensor], Tensor], views: Tensor, labels: Tenso
     return (torch.cuda.max_memory_allocated() - before) / 2**20
 
 
+def is_the_usual(name: str, size: int, dimension: int) -> bool:
+    """Whether one of the two paths of the fused gradient is taken anyway, or there is one path."""
+    if name not in ("fused, strips", "fused, library"):
+        return False
+    usual = "fused, library" if size**2 <= evaluate.AT_ONCE else "fused, strips"
+    return name == usual or dimension <= WIDEST
+
+
 def row(size: int, dimension: int, dtype: torch.dtype, device: str, seconds: float) -> list[str]:
     """Lines of the table of one batch; whoever does not fit or run is shown with why."""
     views, labels = batch(size, dimension, dtype, device)
     runs, failed, memory = {}, {}, {}
     for name, loss in contenders(device).items():
-        if size > (LARGEST | LARGEST_OURS).get(name, size):
+        if size > (LARGEST | LARGEST_OURS).get(name, size) or is_the_usual(name, size, dimension):
             continue
         try:
             for _ in range(3):

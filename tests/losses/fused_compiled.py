@@ -23,13 +23,13 @@ POINTERS = dict.fromkeys(
     ("labels", "instances", "order", "by_instance", "counts", "totals"), "*i64"
 )
 POINTERS |= dict.fromkeys(("ranges", "place", "own"), "*i32")
-INTEGERS = ("R", "N", "d", "row", "bits", "blocks", "parts", "first", "left", "height", "width")
+INTEGERS = ("R", "N", "d", "row", "bits", "blocks", "parts", "strip")
 NUMBERS = ("tau", "scale", "smallest", "for_class", "for_views")
 SCALARS = dict.fromkeys(INTEGERS, "i32") | dict.fromkeys(NUMBERS, "fp32")
-# What costs most registers: shifts, and two operands for weights.
-FLAGS = dict.fromkeys(("SYMMETRIC", "COLD", "NORMALIZE", "EXACT", "SPLIT"), True)
+# What costs most registers: shifts, and two operands (bfloat16 has them for weights: SPLIT).
+FLAGS = dict.fromkeys(("SYMMETRIC", "COLD", "NORMALIZE", "EXACT"), True)
 FLAGS |= dict.fromkeys(("WITH_ITSELF", "PAIRS", "TOGETHER", "CONFLICTS", "WIDE"), False)
-OF_PRODUCTS = ("row_sums", "denominators", "pair_gradient", "gradient", "slopes")
+OF_PRODUCTS = ("row_sums", "denominators", "pair_gradient", "gradient", "slopes", "strips")
 KERNELS = (*OF_PRODUCTS, "lay_out", "project")
 
 
@@ -37,7 +37,8 @@ def compiled(name, dtype, capability):
     """The kernel of a large batch of 128 or more dimensions, as `tilings` cuts it."""
     kernel = getattr(value_kernels, name, None) or getattr(gradient_kernels, name)
     cut = tilings(65536, 128, DTYPES[dtype], divmod(capability, 10))[name]
-    constants = {k: v for k, v in (FLAGS | cut.shape).items() if k in kernel.arg_names}
+    constants = FLAGS | {"SPLIT": dtype == "bf16"} | cut.shape
+    constants = {name: value for name, value in constants.items() if name in kernel.arg_names}
     types = dict.fromkeys(("x", "embeddings"), f"*{dtype}")
     types |= POINTERS | SCALARS | dict.fromkeys(constants, "constexpr")
     types |= dict.fromkeys(("entries", "rest"), "*bf16" if dtype == "bf16" else "*fp32")
@@ -46,7 +47,7 @@ def compiled(name, dtype, capability):
     aligned = [
         number
         for number, (name, kind) in enumerate(signature.items())
-        if kind.startswith("*") or name == "d"
+        if kind.startswith("*") or name in ("d", "strip")
     ]
     attributes = {(number,): [["tt.divisibility", 16]] for number in aligned}
     source = ASTSource(kernel, signature, constants, attributes)

@@ -25,8 +25,24 @@ from uncollapse.losses._engine.fused import evaluate as fused_module
 from uncollapse.losses._engine.fused.evaluate import Laid
 
 HALF, FULL = {"dtype": "bfloat16"}, {"dtype": "float32"}
-CONSTANTS = {name: getattr(fused_module, name) for name in ("GROUPS", "AT_ONCE")}
+CONSTANTS = {name: getattr(fused_module, name) for name in ("GROUPS", "AT_ONCE", "STRIP")}
 PAIRS = {"self_pairs": "include", "reduction": "pairs"}
+STRIPS = {"AT_ONCE": 1, "STRIP": 128}
+# Of more dimensions than a program holds: products by the library, or by strips of slopes.
+WIDE = {
+    "usual": (75, 2, 160, 7, {"unlabelled": True}),
+    "one view, bfloat16": (70, 1, 333, 7, HALF | {"alpha": 0.0}),
+    "three views, bfloat16": (47, 3, 144, 5, HALF | PAIRS),
+    "bfloat16, fast": (35, 4, 160, 7, HALF | {"precision": "fast"}),
+    "ragged": (50, 4, 130, 7, {"ragged": True}),
+    "float16": (35, 2, 192, 20, {"dtype": "float16", "anchors_without_positives": "zero"}),
+    "cold, float16": (70, 2, 160, 20, {"dtype": "float16", "temperature": 0.005, "alpha": 0.6}),
+    "fast": (35, 2, 160, 7, {"precision": "fast"}),
+    "one class": (35, 2, 768, 1, {"one_class": "allow"}),
+    "as many classes as instances": (35, 2, 1024, 35, {"alpha": 1.0}),
+    "as they are": (35, 2, 160, 4, {"normalize": False, "temperature": 40.0}),
+    "supcon": (35, 2, 256, 5, {"loss": "supcon", "unlabelled": True}),
+}
 # Instances, views, dimensions, classes; and what is different.
 CASES = {
     "less than a tile": (10, 2, 32, 3, FULL),
@@ -47,12 +63,6 @@ CASES = {
     "float32, fast": (70, 2, 64, 7, {"precision": "fast"}),
     "groups of blocks": (200, 2, 16, 7, {"GROUPS": 2}),
     "groups of blocks, cold": (200, 2, 16, 150, {"GROUPS": 1, "temperature": 0.005}),
-    "chunks": (70, 2, 160, 7, {"AT_ONCE": 1, "unlabelled": True}),
-    "chunks, bfloat16": (50, 2, 160, 7, {"AT_ONCE": 1} | HALF | PAIRS),
-    "chunks, float16, cold": (
-        *(40, 2, 160, 20),
-        {"AT_ONCE": 1, "dtype": "float16", "temperature": 0.005, "alpha": 0.6},
-    ),
     "supcon": (40, 2, 32, 5, {"loss": "supcon", "unlabelled": True}),
     "supcon, zero": (40, 1, 32, 30, {"loss": "supcon", "anchors_without_positives": "zero"}),
 } | {
@@ -62,6 +72,11 @@ CASES = {
     )
     for precision in ("exact", "fast")
     for tau in (0.05, 0.07, 0.1, 0.5)
+}
+CASES |= {
+    f"{path}: {name}": (*batch, changes | how)
+    for path, how in (("library", {}), ("strips", STRIPS))
+    for name, (*batch, changes) in WIDE.items()
 }
 
 
@@ -106,8 +121,7 @@ def errors(name):
     """Of a case: how far value and gradient are from float64's, and those of a plain loss."""
     z, labels, numbers, changes = given(*CASES[name])
     precision = changes.pop("precision", "exact")
-    for constant in CONSTANTS:
-        setattr(fused_module, constant, changes.pop(constant, CONSTANTS[constant]))
+    constants = {name: changes.pop(name, usual) for name, usual in CONSTANTS.items()}
     loss_of, reference = supcl_loss, reference_supcl
     if changes.pop("loss", None) == "supcon":
         del changes["alpha"]
@@ -117,7 +131,8 @@ def errors(name):
         loss_of = partial(loss_of, precision=precision)
 
     def fused(x):
-        return loss_of(x, labels, numbers, backend="fused", **changes)
+        with mock.patch.multiple(fused_module, **constants):
+            return loss_of(x, labels, numbers, backend="fused", **changes)
 
     value, gradient = gradient_of(fused, z)
     exact, of_exact = gradient_of(lambda x: reference(x, labels, numbers, **changes), z.double())
@@ -125,7 +140,7 @@ def errors(name):
         "value": abs(float(value - exact)),
         "gradient": float((gradient - of_exact).norm() / of_exact.norm()),
     }
-    if name in ("three views", "groups of blocks", "chunks"):
+    if name in ("three views", "groups of blocks", "strips: usual"):
         again = gradient_of(fused, z)
         row["same bits"] = torch.equal(value, again[0]) and torch.equal(gradient, again[1])
     if precision == "fast" or "bfloat16, exact" in name:
@@ -143,28 +158,22 @@ def said(call):
     return "nothing"
 
 
-# Rows, dimensions, dtype, precision, whether instance numbers are given: up to one chunk of rows,
-# and beyond d = 128 and N = 16,384 several.
-FEW = [
-    *((n, 128, "bfloat16", "exact", True) for n in (4096, 65536, 1048576)),
+# Rows, dimensions, dtype, precision, whether instance numbers are given.
+STEPS = [
+    *((rows, 128, "bfloat16", "exact", True) for rows in (4096, 65536, 1048576)),
     *(
-        (16384, d, *how, True)
-        for d in (256, 768, 1024)
+        (rows, dimension, *how, True)
+        for rows in (512, 16384, 65536, 1048576)
+        for dimension in (256, 768, 1024)
         for how in (("bfloat16", "exact"), ("bfloat16", "fast"), ("float32", "exact"))
     ),
-    (4096, 768, "bfloat16", "exact", False),
-    *((16384, d, "float16", "exact", True) for d in (128, 768)),
-]
-MANY = [
-    (65536, 768, "bfloat16", "fast", False),
+    *((rows, 768, "float16", "exact", True) for rows in (16384, 65536)),
     (65536, 768, "bfloat16", "exact", False),
-    (65536, 768, "float32", "exact", False),
-    (262144, 1024, "bfloat16", "fast", False),
 ]
 
 
 def launches(rows, dimension, dtype, precision, is_given):
-    """Kernels of a step on a GPU, ours and torch's, and waits of the host."""
+    """Kernels of a step on a GPU, ours and torch's, waits of the host, and its largest tensor."""
 
     def loss_of(empty):
         z = empty(rows, dimension, dtype=getattr(torch, dtype))
@@ -174,8 +183,9 @@ def launches(rows, dimension, dtype, precision, is_given):
 
     started = []
     with mock.patch.object(Laid, "start", lambda laid, kernel, *_, **__: started.append(kernel)):
-        kernels, waits = started_on_a_gpu(loss_of)
-    return sum(kernels.values()) + len(started), sum(waits.values())
+        counted = started_on_a_gpu(loss_of)
+    kernels, waits = sum(counted.kernels.values()), sum(counted.waits.values())
+    return kernels + len(started), waits, counted.largest
 
 
 def saved(instances):
@@ -207,8 +217,7 @@ def others():
     in_the_call = said(lambda: supcl_loss(z * 0, labels, numbers, **fused, checks="deferred"))
     later = said(finish_checks)
     return {
-        "few": [launches(*given) for given in FEW],
-        "many": [launches(*given) for given in MANY],
+        "steps": [launches(*given) for given in STEPS],
         "saved": [saved(20), saved(40)],
         "backend": terms.backend,
         "terms": [float(terms.supervised - tiled.supervised)],

@@ -38,12 +38,13 @@ class Counted(TorchDispatchMode):
     """Count of operations that compute, by name, and of those that make the host wait.
 
     An operation whose result shares the memory of an operand without changing it (a view) starts
-    nothing. An operation that is several kernels on a device (a sort) counts as one.
+    nothing. An operation that is several kernels on a device (a sort) counts as one. And the bytes
+    of the largest tensor that one of them makes.
     """
 
     def __init__(self):
         super().__init__()
-        self.kernels, self.waits = Counter(), Counter()
+        self.kernels, self.waits, self.largest = Counter(), Counter(), 0
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         name = function.overloadpacket.__name__
@@ -51,7 +52,10 @@ class Counted(TorchDispatchMode):
             self.waits[name] += 1
         if not function.is_view and name not in _NOTHING:
             self.kernels[name] += 1
-        return function(*args, **(kwargs or {}))
+        made = function(*args, **(kwargs or {}))
+        if isinstance(made, torch.Tensor):
+            self.largest = max(self.largest, made.untyped_storage().nbytes())
+        return made
 
 
 def _indexes_by_flags(name, args):
@@ -61,7 +65,7 @@ def _indexes_by_flags(name, args):
 
 
 def started_on_a_gpu(loss_of):
-    """Kernels, by name, and waits of a step on a GPU that need not be there; nothing is computed.
+    """What a step on a GPU that need not be there starts, as `Counted`; nothing is computed.
 
     `loss_of` takes a function that makes an empty tensor of a shape and a dtype there. These are
     fake, so that whoever asks for a value of one is an error. The backward pass, which fake tensors
@@ -75,4 +79,5 @@ def started_on_a_gpu(loss_of):
 
     with FakeTensorMode(), mock.patch.multiple(torch.cuda, **pretended), Counted() as counted:
         loss_of(empty)
-    return counted.kernels + Counter(ones_like=1, mul=1), counted.waits
+    counted.kernels += Counter(ones_like=1, mul=1)
+    return counted

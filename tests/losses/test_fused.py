@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from fused_table import CASES, FEW, MANY
+from fused_table import CASES, STEPS
 
 pytest.importorskip("triton", reason="Triton comes with torch on Linux only")
 
@@ -56,19 +56,18 @@ def test_terms_temperature_gauge_and_refusals_are_those_of_the_others(interprete
     assert "one denominator" in others["two scopes"]
 
 
-def test_it_starts_few_kernels_and_never_waits(interpreted):
-    for given, (started, waits) in zip(FEW, interpreted["others"]["few"], strict=True):
+def test_of_any_size_it_starts_25_kernels_at_most_and_never_waits(interpreted):
+    for given, (started, waits, _) in zip(STEPS, interpreted["others"]["steps"], strict=True):
         assert started <= 25, given
         assert waits == 0, given
 
 
-def test_of_many_dimensions_each_further_chunk_of_rows_has_a_few_more(interpreted):
-    """At most 2^28 slopes exist at a time; a chunk has them once, and products on both sides."""
-    of_chunk = {("bfloat16", "fast"): 5, ("bfloat16", "exact"): 9, ("float32", "exact"): 3}
-    for given, (started, waits) in zip(MANY, interpreted["others"]["many"], strict=True):
-        chunks = given[0] ** 2 // 2**28
-        assert started <= 25 + (chunks - 1) * of_chunk[given[2:4]], given
-        assert waits == 0, given
+def test_its_working_memory_is_linear(interpreted):
+    """Up to 2^28 slopes exist at once; beyond, 1024 for each row (bfloat16, "exact": in two)."""
+    for given, (_, _, largest) in zip(STEPS, interpreted["others"]["steps"], strict=True):
+        rows, dimension = given[:2]
+        of_row = max(4 * dimension, 4 * 1024)
+        assert largest <= (of_row * rows if rows > 16384 else 2**30), given
 
 
 def test_what_it_saves_for_the_backward_pass_is_linear(interpreted):
@@ -77,19 +76,22 @@ def test_what_it_saves_for_the_backward_pass_is_linear(interpreted):
 
 @pytest.mark.slow
 def test_it_gathers_from_uneven_processes():
-    assert in_a_process("fused_gather.py", TRITON_INTERPRET="1") == "equal"
+    found = in_a_process("fused_gather.py", TRITON_INTERPRET="1")
+    assert found["value"] < 1e-6
+    assert found["gradient"] < 1e-5
+    assert found["slope"] < 1e-5
 
 
-@pytest.mark.slow  # ptxas, 28 times
+@pytest.mark.slow  # ptxas, 32 times
 def test_ahead_of_time_there_are_no_spills_and_products_are_the_tensor_cores():
     kernels = in_a_process("fused_compiled.py", "bf16", "fp32")
-    assert len(kernels) == 28
+    assert len(kernels) == 32
     for kernel in kernels:
         assert kernel["spilled"] == 0, kernel
         assert kernel["registers"] <= 255, kernel
         # Of a block: 163 KiB on 8.0, of which others before 9.0 have 99; 227 KiB on 9.0.
         assert kernel["shared"] <= (99 if kernel["capability"] == 80 else 227) * 1024, kernel
-        if kernel["kernel"] in ("row_sums", "gradient", "slopes"):
+        if kernel["kernel"] in ("row_sums", "gradient", "slopes", "strips"):
             assert kernel["wgmma" if kernel["capability"] == 90 else "mma"] > 0, kernel
         if kernel["kernel"] not in ("lay_out", "project"):  # They make none.
             assert kernel["wgmma"] + kernel["mma"] > 0, kernel

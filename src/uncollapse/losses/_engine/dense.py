@@ -9,8 +9,8 @@ a moment there are 13 bytes for each entry of the matrix, in float32.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -19,7 +19,7 @@ from torch.nn.functional import softplus
 from uncollapse.losses._engine.arguments import UNLABELLED, DegenerateBatchError
 from uncollapse.losses._engine.batch import Checked, pulled_back
 from uncollapse.losses._engine.checks import Facts
-from uncollapse.losses._engine.definition import Definition, Scope, Term
+from uncollapse.losses._engine.definition import Definition, Positives, Scope
 from uncollapse.losses._engine.plain import (
     Plain,
     conclude,
@@ -37,28 +37,27 @@ from uncollapse.losses._engine.products import (
 )
 from uncollapse.losses._engine.result import Computed, Lacking, lacking
 
+# What a term's positives are called among the masks.
+_KINDS: dict[tuple[Positives, ...], str] = {
+    ("views",): "views",
+    ("class",): "neighbours",
+    ("views", "class"): "own class",
+}
+
 
 def evaluate_dense(checked: Checked, definition: Definition, with_gradient: bool) -> Computed:
     """Value and gradient of a batch from its matrix of logits."""
     plain = _lay_out(checked)
-    with_itself = definition.terms[0].scope == "all"
-    masks = _masks(plain, with_itself)
-    rows = plain.own.stop - plain.own.start
-    positives = plain.instances.new_empty(len(definition.terms), rows)
-    for term, of_term in zip(definition.terms, positives, strict=True):
-        masks.count(plain, term, of_term)
-    dtype = checked.samples.compute_dtype
-    weighed = _weigh(definition, plain.to_columns(positives), plain.labels, masks.labelled, dtype)
+    masks = _masks(plain, definition)
+    positives, dtype = plain.to_columns(masks.positives), checked.samples.compute_dtype
+    weighed = _weigh(definition, positives, plain.labels, masks.labelled, dtype)
     try:
         seen = examine(plain, lambda: _facts(plain, definition, masks, weighed))
     except DegenerateBatchError as lacks:
         nothing = torch.zeros_like(plain.rows) if with_gradient else None
         return lacking(checked, definition, lacks, nothing)
-    logits = _logits(plain)
-    if not with_itself:
-        logits.diagonal(plain.own.start).fill_(_lowest(logits))
     of_loss = _softmax if definition.terms[0].scope != "other classes" else _against_negatives
-    costs, entries = of_loss(plain, definition, masks, logits, weighed, with_gradient)
+    costs, entries = of_loss(plain, definition, masks, weighed, with_gradient)
     values = weighed.values(plain, costs)
     evaluated = conclude(plain, definition, values, weighed.lacking, seen)
     if entries is None:
@@ -78,12 +77,20 @@ def _lay_out(checked: Checked) -> Plain:
     return replace(lay_plain(checked, scaled=False), scales=scales)
 
 
-def _logits(plain: Plain) -> Tensor:
-    """(R, N): s_ij."""
-    logits = product(plain.rows, plain.columns.T)
+def _logits(plain: Plain, masks: _Masks, scopes: Sequence[Scope]) -> Tensor:
+    """(S, R, N): s_ij of each scope, and what is lower than all of them where it has none."""
+    wide = torch.promote_types(plain.columns.dtype, torch.float32)
+    own_class = masks.own_class
+    both = plain.columns.new_empty(1 + (own_class is not None), *masks.views.shape, dtype=wide)
+    logits = product(plain.rows, plain.columns.T, out=both[0])
     if plain.scales is not None:
         logits.mul_(plain.scales[plain.own, None]).mul_(plain.scales)
-    return logits
+    diagonal = logits.diagonal(plain.own.start)
+    if "all" not in scopes:
+        diagonal.fill_(_lowest(logits))
+    if own_class is not None:
+        torch.where(own_class, logits, diagonal[:, None], out=both[1])
+    return both[-len(scopes) :]
 
 
 def _gradient(plain: Plain, entries: Tensor, unit: float) -> Tensor:
@@ -106,68 +113,58 @@ def _facts(plain: Plain, definition: Definition, masks: _Masks, weighed: _Weighe
     ends = {"size": sizes.aminmax(), "label": plain.labels.aminmax()}
     if needs_instances(checked):
         ends["instance"] = plain.instances.aminmax()
-    counts = masks.counts(definition)
+    counts = dict(masks.counts)
+    if definition.conventions.anchors_without_positives == "error":
+        counts["labelled"] = masks.labelled.sum()
     having = weighed.lacking.having
     return facts_of(checked, definition, ends, counts, having, len(plain.labels))
 
 
 @dataclass(frozen=True)
 class _Masks:
-    """Which columns are what to each row: (R, N) bool."""
+    """Which columns are what to each row."""
 
     labelled: Tensor  # (N,) bool.
-    neighbours: Tensor  # Of one class, of two instances.
-    views: Tensor  # Of one instance; the row itself only where it is in its own scope.
-    conflicts: Tensor | None  # Of one instance and two labels; None where that cannot be.
-
-    @cached_property
-    def own_class(self) -> Tensor:
-        """(R, N): views and neighbours."""
-        return self.views | self.neighbours
-
-    def pairs(self, term: Term) -> Tensor:
-        """(R, N): the term's positives of each row."""
-        if len(term.positives) == 2:
-            return self.own_class
-        return self.views if "views" in term.positives else self.neighbours
-
-    def count(self, plain: Plain, term: Term, positives: Tensor) -> None:
-        """How many there are, in (R,) positives."""
-        torch.sum(self.pairs(term), 1, out=positives)
-        # Neighbours are labelled already.
-        if term.labelled_anchors and "views" in term.positives:
-            positives.mul_(self.labelled[plain.own])
-
-    def within(self, plain: Plain, scope: Scope, logits: Tensor) -> Tensor:
-        """The logits of a scope, and what is lower than all of them elsewhere."""
-        if scope != "own class":
-            return logits
-        # What is lowest stands where a row meets itself.
-        return torch.where(self.own_class, logits, logits.diagonal(plain.own.start)[:, None])
-
-    def counts(self, definition: Definition) -> dict[str, Tensor]:
-        """What some batches are refused for."""
-        counts = {}
-        if definition.conventions.anchors_without_positives == "error":
-            counts["labelled"] = self.labelled.sum()
-        if self.conflicts is not None:
-            counts["conflicts"] = self.conflicts.sum()
-        if any(term.scope == "own class" for term in definition.terms):
-            counts["neighbours"] = self.neighbours.sum()
-        return counts
+    pairs: Tensor  # (T, R, N) bool: the positives of each term.
+    views: Tensor  # (R, N) bool, of one instance; the row itself only where its scope has it.
+    own_class: Tensor | None  # (R, N) bool: views and neighbours; where that is a scope.
+    positives: Tensor  # (T, R) int64, how many of each term.
+    counts: dict[str, Tensor]  # What some batches are refused for.
 
 
-def _masks(plain: Plain, with_itself: bool) -> _Masks:
-    labels, instances, own = plain.labels, plain.instances, plain.own
+def _masks(plain: Plain, definition: Definition) -> _Masks:
+    """All masks that are counted are parts of one tensor, counted at once."""
+    labels, instances, own, terms = plain.labels, plain.instances, plain.own, definition.terms
+    names = [_KINDS[term.positives] for term in terms]
+    has_own = any(term.scope == "own class" for term in terms)
+    names += ["conflicts"] * plain.checked.samples.instances_given + ["neighbours"] * has_own
+    counted = labels.new_empty(len(names), own.stop - own.start, len(labels), dtype=torch.bool)
+    place = dict(zip(names, counted, strict=True))
+
     labelled = labels != UNLABELLED
-    views = instances[own, None] == instances
+    views = torch.eq(instances[own, None], instances, out=place.get("views"))
     same = labels[own, None] == labels
     # True > False: of one instance and not of one label, of one class and not of one instance.
-    conflicts = views > same if plain.checked.samples.instances_given else None
-    neighbours = same.logical_and_(labelled) > views
-    if not with_itself:
+    if "conflicts" in place:
+        torch.gt(views, same, out=place["conflicts"])
+    same.logical_and_(labelled)
+    neighbours = torch.gt(same, views, out=place.get("neighbours"))
+    if terms[0].scope != "all":
         views.diagonal(own.start).fill_(False)
-    return _Masks(labelled, neighbours, views, conflicts)
+    in_class = place.get("own class")
+    if in_class is not None or has_own:
+        in_class = torch.bitwise_or(views, neighbours, out=in_class)
+
+    counts = counted.sum(2)
+    positives, rest = counts[: len(terms)], counts[len(terms) :]
+    for term, of_term in zip(terms, positives, strict=True):
+        # Neighbours are labelled already.
+        if term.labelled_anchors and "views" in term.positives:
+            of_term.mul_(labelled[own])
+    totals = rest.sum(1).unbind() if len(rest) else ()
+    named = dict(zip(names[len(terms) :], totals, strict=True))
+    own_class, pairs = in_class if has_own else None, counted[: len(terms)]
+    return _Masks(labelled, pairs, views, own_class, positives, named)
 
 
 @dataclass(frozen=True)
@@ -221,40 +218,41 @@ def _softmax(
     plain: Plain,
     definition: Definition,
     masks: _Masks,
-    logits: Tensor,
     weighed: _Weighed,
     with_gradient: bool,
 ) -> tuple[Tensor, Tensor | None]:
-    """(T, R) sums of - log p over pairs, and (R, N) G + G' over the unit of weights."""
+    """(T, R) sums of - log p over pairs, and (R, N) G + G' over the unit of weights.
+
+    All terms have one scope, or each has its own.
+    """
     scopes = list(dict.fromkeys(term.scope for term in definition.terms))
-    log_p = {scope: masks.within(plain, scope, logits).log_softmax(1) for scope in scopes}
-    costs = logits.new_empty(len(definition.terms), len(logits))
-    for term, of_term in zip(definition.terms, costs, strict=True):
-        torch.sum(masks.pairs(term) * log_p[term.scope], 1, out=of_term)
-    costs.neg_()
+    logits = _logits(plain, masks, scopes)
+    log_p = logits.log_softmax(2)
+    if plain.is_symmetric:
+        del logits  # Not needed again, and as large as what follows.
+    costs = (masks.pairs * log_p).sum(2).neg_()
     if not with_gradient:
         return costs, None
 
-    def slopes(log_p: dict[Scope, Tensor], axis: int) -> Tensor:
+    def slopes(log_p: Tensor, axis: int) -> Tensor:
         """a p - P, all terms together, in place of the first log p, with anchors along an axis."""
         of_side = (plain.own, None) if axis == 0 else (None,)
         first, *others = scopes
-        p = {scope: of_scope.exp_() for scope, of_scope in log_p.items()}
-        entries = p[first].mul_(weighed.anchors(definition, first)[of_side])
+        p = dict(zip(scopes, log_p.exp_(), strict=True))
+        entries: Tensor = p[first].mul_(weighed.anchors(definition, first)[of_side])
         weights = zip(weighed.per_pair, weighed.per_anchor, definition.shares, strict=True)
-        for term, (per_pair, per_anchor, share) in zip(definition.terms, weights, strict=True):
+        terms = zip(definition.terms, masks.pairs, weights, strict=True)
+        for term, pairs, (per_pair, per_anchor, share) in terms:
             if term.scope in others:
                 entries.addcmul_(p[term.scope], per_anchor[of_side], value=share)
             if share:
-                entries.addcmul_(masks.pairs(term), per_pair[of_side], value=-share)
+                entries.addcmul_(pairs, per_pair[of_side], value=-share)
         return entries
 
     of_rows = slopes(log_p, 0)
     if plain.is_symmetric:
         return costs, of_rows + of_rows.T
-    for scope in scopes:
-        within = masks.within(plain, scope, logits)
-        log_p[scope] = within - plain.to_columns(within.logsumexp(1)[None])
+    log_p = logits - plain.to_columns(logits.logsumexp(2))[:, None]
     return costs, of_rows.add_(slopes(log_p, 1))
 
 
@@ -262,13 +260,12 @@ def _against_negatives(
     plain: Plain,
     definition: Definition,
     masks: _Masks,
-    logits: Tensor,
     weighed: _Weighed,
     with_gradient: bool,
 ) -> tuple[Tensor, Tensor | None]:
     """SINCERE: the same of l_ij = log(1 + N_i / exp(s_ij)), N_i the sum over other classes."""
-    (term,) = definition.terms
-    pairs, per_pair = masks.pairs(term), weighed.per_pair[0]
+    (logits,) = _logits(plain, masks, ["other classes"])
+    (pairs,), per_pair = masks.pairs, weighed.per_pair[0]
     negatives = logits.masked_fill(pairs, _lowest(logits))
     log_negatives = negatives.logsumexp(1, keepdim=True)
     margins = log_negatives - logits
@@ -279,7 +276,7 @@ def _against_negatives(
     of_anchors, own = shares.sum(1), (plain.own, None)
 
     def slopes(shares: Tensor, log_negatives: Tensor, anchors: Tensor, weights: Tensor) -> Tensor:
-        softmax = (negatives - log_negatives).exp_().mul_(anchors * weights)
+        softmax: Tensor = (negatives - log_negatives).exp_().mul_(anchors * weights)
         return softmax.addcmul_(shares, weights, value=-1)
 
     of_rows = slopes(shares, log_negatives, of_anchors[:, None], per_pair[own])

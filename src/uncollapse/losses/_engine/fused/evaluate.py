@@ -1,13 +1,12 @@
 """The fused backend, from a batch to value and gradient.
 
 `value_kernels` and `gradient_kernels` have the kernels, each with its equation. Of more dimensions
-than a program holds, one makes the slopes of a chunk of rows, and the library their products with
-the embeddings. Memory is linear in N, every bit the same again.
+than a program holds, one makes all slopes and the library their products with the embeddings, or
+where that is too many, one makes both by strips. Memory is linear in N, every bit the same again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -34,9 +33,10 @@ from uncollapse.losses._engine.result import Computed, Lacking, lacking
 
 # Groups that rows and columns are cut into for the value, whatever N: a row has a sum for each.
 GROUPS = 32
-# Slopes that exist at a time: those of all rows up to N = 16,384, of chunks of them beyond.
+# Slopes up to which all exist at once and the library multiplies them: N = 16,384.
 AT_ONCE = 2**28
-_LEAST_ROWS = 64
+# Columns whose slopes a block of rows has in memory at a time, where there are more.
+STRIP = 1024
 _OF_ROWS = ("log_d", "weights", "shares")
 # Logits up to this magnitude need no shift: no exponential overflows, no denominator underflows.
 _UNSHIFTED = 57.0
@@ -245,7 +245,7 @@ def _gradient(laid: Laid, of_rows: Tensor) -> tuple[Tensor, Tensor | None]:
     if x.shape[1] <= WIDEST:
         laid.start(gradient_kernels.gradient, laid.blocks("gradient", rows))
     else:
-        _add_by_chunks(laid, sums, gradient_kernels.slopes)
+        _add_wide(laid, sums)
     laid.start(gradient_kernels.project, laid.blocks("project", rows), out=out, along=along)
     slope = None
     if laid.plain.checked.options.learned:
@@ -257,33 +257,20 @@ def _gradient(laid: Laid, of_rows: Tensor) -> tuple[Tensor, Tensor | None]:
     return out, slope
 
 
-def _add_by_chunks(laid: Laid, sums: Tensor, slopes: Callable[..., None]) -> None:
-    """Add to (R, d) sums r_i g_i what is not of pairs: a chunk of rows and what is to its right.
+def _add_wide(laid: Laid, sums: Tensor) -> None:
+    """Add to (R, d) sums r_i g_i what is not of pairs, of more dimensions than a program holds."""
+    from uncollapse.losses._engine.fused.gradient_kernels import slopes, strips
 
-    W is symmetric: as the chunk's rows times the columns, and transposed as the columns' rows.
-    """
-    given, is_symmetric = laid.given, laid.plain.is_symmetric
-    x, half = given["x"], given["x"].dtype == torch.bfloat16
-    split = half and given["EXACT"]
-    chunk = max(_LEAST_ROWS, AT_ONCE // len(x))
-    for first in range(0, len(sums), chunk):
-        left = first if is_symmetric else 0
-        height, width = min(chunk, len(sums) - first), len(x) - left
-        parts = x.new_empty(1 + split, height, width, dtype=x.dtype if half else torch.float32)
-        laid.start(
-            slopes,
-            laid.blocks("slopes", height),
-            -(-width // laid.cuts["slopes"].shape["BN"]),
-            entries=parts[0],
-            rest=parts[-1],
-            first=first,
-            left=left,
-            height=height,
-            width=width,
-            SPLIT=split,
-        )
-        add_products(sums[first : first + height], parts.unbind(), beside(x[left:], parts))
-        if is_symmetric and height < width:
-            mirrored = parts[:, :, height:].mT.unbind()
-            of_rows = beside(x[first : first + height], parts)
-            add_products(sums[first + height :], mirrored, of_rows)
+    x, (rows, columns) = laid.given["x"], (laid.given["R"], laid.given["N"])
+    half, at_once = x.dtype == torch.bfloat16, rows * columns <= AT_ONCE
+    split = half and laid.given["EXACT"]
+    blocks = laid.blocks("slopes" if at_once else "strips", rows)
+    shape = (rows, columns) if at_once else (blocks * laid.cuts["strips"].shape["BM"], STRIP)
+    parts = x.new_empty(1 + split, *shape, dtype=x.dtype if half else torch.float32)
+    operands = {"entries": parts[0], "rest": parts[-1], "SPLIT": split}
+    if not at_once:
+        laid.start(strips, blocks, strip=STRIP, **operands)
+        return
+    laid.start(slopes, blocks, -(-columns // laid.cuts["slopes"].shape["BN"]), **operands)
+    for part in parts.unbind():
+        add_products(sums, [part], beside(x, parts))

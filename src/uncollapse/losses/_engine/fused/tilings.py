@@ -14,7 +14,7 @@ WIDEST = 128
 class Tiling:
     """How a kernel is cut and built."""
 
-    shape: dict[str, int]  # BM rows, BN columns, BK or BD dimensions.
+    shape: dict[str, int]  # BM rows, BN (or BJ) columns, BK or BD dimensions.
     num_warps: int
     num_stages: int
 
@@ -39,5 +39,19 @@ def tilings(
         "pair_gradient": Tiling({"BM": 32, "BN": 32, "BD": held}, 8, 2),
         "gradient": Tiling(tile, 8, 2),
         "slopes": Tiling({"BM": side, "BN": wide, "BK": min(depth, held)}, 8, 3),
+        "strips": Tiling(_strip(dtype, hopper), 8, 3),
         "project": Tiling({"BM": 32, "BK": 64}, 4, 1),
     }
+
+
+def _strip(dtype: torch.dtype, hopper: bool) -> dict[str, int]:
+    """Beside float16 slopes are float32, which takes more of what a program holds."""
+    if dtype == torch.float32:
+        depth = 32 if hopper else 16
+        return {"BM": 128, "BN": 64, "BK": depth, "BD": 64, "BJ": depth}
+    whole = dtype == torch.bfloat16
+    if hopper:
+        columns, depth = (128, 64) if whole else (64, 32)
+        return {"BM": 128, "BN": columns, "BK": 64, "BD": 128, "BJ": depth}
+    depth, dimensions = (64, 128) if whole else (32, 64)
+    return {"BM": 64, "BN": 128, "BK": depth, "BD": dimensions, "BJ": 32}

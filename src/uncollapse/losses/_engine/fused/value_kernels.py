@@ -1,12 +1,7 @@
 """The fused backend's Triton kernels of the value, in the order in which they run.
 
-`order` sorts the batch by label and then by instance. A row, from here on, is a place in it, and
-classes and instances are ranges of places, so that pairs stand in few tiles and are looked for in
-these alone; all others have no mask. Logits are s_ij = r_i r_j x_i . x_j of embeddings x in that
-order and their own precision (bfloat16, float16 or float32), and their scales r. Products are of
-operands as they are, accumulated in float32; with EXACT what does not fit is a second operand:
-float32 in three products of tf32, weights in two of bfloat16. WIDE is for the interpreter, which
-knows no bfloat16 in products: as float32. With COLD sums of exponentials have a shift.
+`order` sorts the batch by label and then by instance; a row, from here on, is a place in it
+(`tile`). With COLD sums of exponentials have a shift.
 
     lay_out        rows, ranges and scales in order, and how many pairs there are
     row_sums       parts of each row's denominator, by tiles of the upper triangle
@@ -18,8 +13,16 @@ knows no bfloat16 in products: as float32. With COLD sums of exponentials have a
 import triton
 import triton.language as tl
 
-_LOWEST = tl.constexpr(-1e30)
-_LOG2E, _LN2 = tl.constexpr(1.4426950408889634), tl.constexpr(0.6931471805599453)
+from uncollapse.losses._engine.fused.tile import (
+    LN2,
+    LOWEST,
+    in_scope,
+    is_within,
+    logits_of,
+    numbers_of,
+    ranges_of,
+    weights_of,
+)
 
 
 @triton.jit
@@ -33,37 +36,6 @@ def _bound(ids, order, key, low, high, bits, UPPER: tl.constexpr):
         low = tl.where(is_open & below, middle + 1, low)
         high = tl.where(is_open & (below == 0), middle, high)
     return low
-
-
-@triton.jit
-def _ranges(ranges, i, there, N):
-    """Ends of the ranges of places that hold each row's class, and its instance."""
-    class_start = tl.load(ranges + i, there, N)
-    class_end = tl.load(ranges + N + i, there, 0)
-    views_start = tl.load(ranges + 2 * N + i, there, N)
-    views_end = tl.load(ranges + 3 * N + i, there, 0)
-    return class_start, class_end, views_start, views_end
-
-
-@triton.jit
-def _numbers(class_start, class_end, views_start, views_end, WITH_ITSELF: tl.constexpr):
-    """How many neighbours (of one class, of two instances) and views a row has."""
-    views = views_end - views_start
-    n_class = class_end - class_start - views
-    return n_class, views if WITH_ITSELF else views - 1
-
-
-@triton.jit
-def _weights(n_class, n_views, totals, PAIRS: tl.constexpr, TOGETHER: tl.constexpr):
-    """What a pair of each kind weighs in its term's mean; TOGETHER, both are of one term."""
-    if TOGETHER:
-        n_class += n_views
-        n_views = n_class
-    of_class = tl.load(totals).to(tl.float32) * (1 if PAIRS else n_class)
-    of_views = tl.load(totals + 1).to(tl.float32) * (1 if PAIRS else n_views)
-    of_class = tl.where(n_class > 0, 1 / tl.maximum(of_class, 1), 0.0)
-    of_views = tl.where(n_views > 0, 1 / tl.maximum(of_views, 1), 0.0)
-    return of_class, of_views
 
 
 @triton.jit
@@ -111,7 +83,7 @@ def lay_out(
     tl.store(ranges + 2 * N + i, views_start, there)
     tl.store(ranges + 3 * N + i, views_end, there)
 
-    n_class, n_views = _numbers(class_start, class_end, views_start, views_end, WITH_ITSELF)
+    n_class, n_views = numbers_of(class_start, class_end, views_start, views_end, WITH_ITSELF)
     if TOGETHER:
         n_class += n_views
         n_views = n_class
@@ -131,36 +103,6 @@ def lay_out(
 
 
 @triton.jit
-def _product(left, right, total, EXACT: tl.constexpr, WIDE: tl.constexpr):
-    """total + left @ right."""
-    if WIDE:
-        left, right = left.to(tl.float32), right.to(tl.float32)
-    if left.dtype == tl.float32:
-        precision: tl.constexpr = "tf32x3" if EXACT else "tf32"
-        return tl.dot(left, right, total, input_precision=precision)
-    return tl.dot(left, right, total)
-
-
-@triton.jit
-def _logits(
-    x, scales, i, r_i, j, there_i, there_j, d,
-    BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr,
-    EXACT: tl.constexpr, WIDE: tl.constexpr,
-):  # fmt: skip
-    """(BM, BN): s_ij / ln 2; 0 where there is none."""
-    total = tl.zeros((BM, BN), tl.float32)
-    rows, columns = i.to(tl.int64) * d, j.to(tl.int64) * d
-    for start in range(0, d, BK):
-        k = start + tl.arange(0, BK)
-        inside = k < d
-        left = tl.load(x + rows[:, None] + k[None, :], there_i[:, None] & inside[None, :], 0.0)
-        right = tl.load(x + columns[None, :] + k[:, None], there_j[None, :] & inside[:, None], 0.0)
-        total = _product(left, right, total, EXACT, WIDE)
-    r_j = tl.load(scales + j, there_j, 0.0)
-    return total * (r_i * _LOG2E)[:, None] * r_j[None, :]
-
-
-@triton.jit
 def _add(shift, total, s, axis: tl.constexpr, COLD: tl.constexpr):
     """A running sum of exp2(s) along an axis: exp2(shift) total. Without COLD no shift is needed.
 
@@ -174,24 +116,6 @@ def _add(shift, total, s, axis: tl.constexpr, COLD: tl.constexpr):
     else:
         total += tl.sum(tl.exp2(s), axis)
     return shift, total
-
-
-@triton.jit
-def _within(j, start, end):
-    """(BM, BN): whether column j is in the range of each row."""
-    return (j[None, :] >= start[:, None]) & (j[None, :] < end[:, None])
-
-
-@triton.jit
-def _in_scope(s, i, j, N, WITH_ITSELF: tl.constexpr):
-    """The logits, and what an exponential makes 0 out of scope; most tiles are within it."""
-    start, end = tl.min(j, 0), tl.max(j, 0) + 1
-    if (end > N) | (tl.max(i, 0) >= N):
-        s = tl.where((i < N)[:, None] & (j < N)[None, :], s, _LOWEST)
-    meets = (tl.min(i, 0) < end) & (tl.max(i, 0) >= start)
-    if (not WITH_ITSELF) & meets:
-        s = tl.where(i[:, None] == j[None, :], _LOWEST, s)
-    return s
 
 
 @triton.jit
@@ -218,18 +142,18 @@ def row_sums(
         mine = at < R
         i = at if SYMMETRIC else tl.load(own + at, mine, N)
         r_i = tl.load(scales + i, mine, 0.0)
-        shift, total = tl.full((BM,), _LOWEST, tl.float32), tl.zeros((BM,), tl.float32)
+        shift, total = tl.full((BM,), LOWEST, tl.float32), tl.zeros((BM,), tl.float32)
         first = block if SYMMETRIC and group == others else 0
         for step in range(first, blocks):
             j = (others * blocks + step) * BN + tl.arange(0, BN)
             there = j < N
-            s = _logits(x, scales, i, r_i, j, mine, there, d, BM, BN, BK, EXACT, WIDE)
-            s = _in_scope(s, i, j, N, WITH_ITSELF)
+            s = logits_of(x, scales, i, r_i, j, mine, there, d, BM, BN, BK, EXACT, WIDE)
+            s = in_scope(s, i, j, N, WITH_ITSELF)
             shift, total = _add(shift, total, s, 1, COLD)
             if SYMMETRIC and ((group < others) | (step > block)):
                 part = group * R + j
                 known = there & (block > 0)
-                shift_j = tl.load(shifts + part, known, _LOWEST) if COLD else 0.0
+                shift_j = tl.load(shifts + part, known, LOWEST) if COLD else 0.0
                 total_j = tl.load(sums + part, known, 0.0)
                 shift_j, total_j = _add(shift_j, total_j, s, 0, COLD)
                 if COLD:
@@ -241,7 +165,7 @@ def row_sums(
             # Earlier blocks have added to these rows as to columns.
             before = tl.load(sums + part, mine, 0.0)
             if COLD:
-                shift_before = tl.load(shifts + part, mine, _LOWEST)
+                shift_before = tl.load(shifts + part, mine, LOWEST)
                 largest = tl.maximum(shift, shift_before)
                 total = total * tl.exp2(shift - largest)
                 before, shift = before * tl.exp2(shift_before - largest), largest
@@ -268,31 +192,31 @@ def denominators(
     i = at if SYMMETRIC else tl.load(own + at, mine, N)
     shift, total = tl.zeros((BM,), tl.float32), tl.zeros((BM,), tl.float32)
     if COLD:
-        shift += _LOWEST
+        shift += LOWEST
         for part in range(parts):
-            shift = tl.maximum(shift, tl.load(shifts + part * R + at, mine, _LOWEST))
+            shift = tl.maximum(shift, tl.load(shifts + part * R + at, mine, LOWEST))
     for part in range(parts):
         of_part = tl.load(sums + part * R + at, mine, 0.0)
         if COLD:
-            of_part *= tl.exp2(tl.load(shifts + part * R + at, mine, _LOWEST) - shift)
+            of_part *= tl.exp2(tl.load(shifts + part * R + at, mine, LOWEST) - shift)
         total += of_part
-    logs = (shift + tl.log2(tl.where(mine, total, 1.0))) * _LN2
+    logs = (shift + tl.log2(tl.where(mine, total, 1.0))) * LN2
     tl.store(log_d + at, logs, mine)
 
     r_i = tl.load(scales + i, mine, 0.0)
-    class_i, end_i, views_i, views_end_i = _ranges(ranges, i, mine, N)
+    class_i, end_i, views_i, views_end_i = ranges_of(ranges, i, mine, N)
     of_class, of_views = tl.zeros((BM,), tl.float32), tl.zeros((BM,), tl.float32)
     for start in range(tl.min(class_i, 0) // BN * BN, tl.max(end_i, 0), BN):
         j = start + tl.arange(0, BN)
-        s = _logits(x, scales, i, r_i, j, mine, j < N, d, BM, BN, BK, EXACT, WIDE) * _LN2
-        in_views = _within(j, views_i, views_end_i)
-        in_class = _within(j, class_i, end_i) & (in_views == 0)
+        s = logits_of(x, scales, i, r_i, j, mine, j < N, d, BM, BN, BK, EXACT, WIDE) * LN2
+        in_views = is_within(j, views_i, views_end_i)
+        in_class = is_within(j, class_i, end_i) & (in_views == 0)
         if not WITH_ITSELF:
             in_views = in_views & (i[:, None] != j[None, :])
         of_class += tl.sum(tl.where(in_class, s, 0.0), 1)
         of_views += tl.sum(tl.where(in_views, s, 0.0), 1)
-    n_class, n_views = _numbers(class_i, end_i, views_i, views_end_i, WITH_ITSELF)
-    c_i, v_i = _weights(n_class, n_views, totals, PAIRS, TOGETHER)
+    n_class, n_views = numbers_of(class_i, end_i, views_i, views_end_i, WITH_ITSELF)
+    c_i, v_i = weights_of(n_class, n_views, totals, PAIRS, TOGETHER)
     a = for_class * c_i * n_class + for_views * v_i * n_views
     tl.store(weights + at, a, mine)
     tl.store(shares + at, a * tl.exp(-tl.where(a > 0, logs, 0.0)), mine)
