@@ -27,17 +27,19 @@ INTEGERS = ("R", "N", "d", "row", "bits", "blocks", "parts", "strip")
 NUMBERS = ("tau", "scale", "smallest", "for_class", "for_views")
 SCALARS = dict.fromkeys(INTEGERS, "i32") | dict.fromkeys(NUMBERS, "fp32")
 # What costs most registers: shifts, and two operands (bfloat16 has them for weights: SPLIT).
-FLAGS = dict.fromkeys(("SYMMETRIC", "COLD", "NORMALIZE", "EXACT"), True)
+FLAGS = dict.fromkeys(("COLD", "NORMALIZE", "EXACT"), True)
 FLAGS |= dict.fromkeys(("WITH_ITSELF", "PAIRS", "TOGETHER", "CONFLICTS", "WIDE"), False)
 OF_PRODUCTS = ("row_sums", "denominators", "pair_gradient", "gradient", "slopes", "strips")
 KERNELS = (*OF_PRODUCTS, "lay_out", "project")
+GATHERED = ("gradient", "slopes", "strips")  # Also for rows of one of several processes.
 
 
-def compiled(name, dtype, capability):
+def compiled(name, dtype, capability, symmetric):
     """The kernel of a large batch of 128 or more dimensions, as `tilings` cuts it."""
     kernel = getattr(value_kernels, name, None) or getattr(gradient_kernels, name)
-    cut = tilings(65536, 128, DTYPES[dtype], divmod(capability, 10))[name]
-    constants = FLAGS | {"SPLIT": dtype == "bf16"} | cut.shape
+    device = divmod(capability, 10)
+    cut = tilings(65536, 128, DTYPES[dtype], device, symmetric=symmetric)[name]
+    constants = FLAGS | {"SPLIT": dtype == "bf16", "SYMMETRIC": symmetric} | cut.shape
     constants = {name: value for name, value in constants.items() if name in kernel.arg_names}
     types = dict.fromkeys(("x", "embeddings"), f"*{dtype}")
     types |= POINTERS | SCALARS | dict.fromkeys(constants, "constexpr")
@@ -55,9 +57,9 @@ def compiled(name, dtype, capability):
     return triton.compile(source, target=GPUTarget("cuda", capability, 32), options=build)
 
 
-def facts(name, dtype, capability):
+def facts(name, dtype, capability, symmetric=True):
     """What ptxas says, and which instructions there are."""
-    made = compiled(name, dtype, capability)
+    made = compiled(name, dtype, capability, symmetric)
     code = made.asm["ptx"]
     architecture = re.search(r"\.target (\w+)", code).group(1)
     ptxas = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "ptxas"
@@ -70,6 +72,7 @@ def facts(name, dtype, capability):
     return {
         "kernel": name,
         "dtype": dtype,
+        "symmetric": symmetric,
         "capability": capability,
         "registers": int(re.search(r"Used (\d+) registers", said).group(1)),
         "spilled": sum(spilled),
@@ -81,9 +84,10 @@ def facts(name, dtype, capability):
 
 if __name__ == "__main__":
     rows = [
-        facts(name, dtype, capability)
+        facts(name, dtype, capability, symmetric)
         for capability in (80, 90)
         for dtype in sys.argv[1:]
-        for name in KERNELS
+        for symmetric, names in ((True, KERNELS), (False, GATHERED))
+        for name in names
     ]
     json.dump(rows, sys.stdout)

@@ -154,7 +154,7 @@ def _lay_out(plain: Plain, definition: Definition) -> Laid:
         "smallest": smallest_norm(torch.float32),
     }
     capability = (9, 0) if device.type != "cuda" else torch.cuda.get_device_capability(device)
-    cuts = tilings(count, dimension, x.dtype, capability)
+    cuts = tilings(count, dimension, x.dtype, capability, symmetric=plain.is_symmetric)
     parts = order.new_empty(-(-count // cuts["lay_out"].shape["BM"]), 8)
     laid = Laid(plain, definition, cuts, given, sizes, parts, labels[0], labels[-1])
     laid.start(lay_out, len(parts), counts=parts)

@@ -20,13 +20,21 @@ class Tiling:
 
 
 def tilings(
-    count: int, dimension: int, dtype: torch.dtype, capability: tuple[int, int]
+    count: int,
+    dimension: int,
+    dtype: torch.dtype,
+    capability: tuple[int, int],
+    *,
+    symmetric: bool = True,
 ) -> dict[str, Tiling]:
-    """By kernel, the largest that spill no register, by ptxas for capabilities 8.0 and 9.0."""
+    """By kernel, the largest that spill no register, by ptxas for capabilities 8.0 and 9.0.
+
+    `symmetric`: rows and columns are the same, of one process.
+    """
     hopper, single = capability == (9, 0), dtype == torch.float32
     held = max(16, 2 ** (min(dimension, WIDEST) - 1).bit_length())
     side, depth = (128, 32 if single else 64) if hopper or not single else (64, 16)
-    wide = 64 if single else side
+    wide = side if symmetric and not single else 64
     # A program for each multiprocessor, where there are rows enough.
     rows = 128 if hopper and count > 128 * 128 else 64
     tile = {"BM": rows, "BN": 64, "BK": held, "BD": held}
