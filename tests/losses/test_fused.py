@@ -23,7 +23,7 @@ def in_a_process(script, *arguments, **environment):
     return json.loads(done.stdout)
 
 
-@pytest.fixture(scope="module")  # 9 s of CPU time
+@pytest.fixture(scope="module")  # some 60 s of CPU time
 def interpreted():
     return in_a_process("fused_table.py", TRITON_INTERPRET="1")
 
