@@ -364,3 +364,16 @@ def test_commands_of_runs_stand_in_a_fence_that_they_cannot_close(runs):
     assert fence.startswith("uncollapse train")
     assert "\n" not in fence
     assert rest
+
+
+def test_a_change_that_collapses_the_classes_is_called_that():
+    rng, labels = np.random.default_rng(0), np.repeat(np.arange(5), 40)
+    spread, tight = (
+        measure(np.eye(5, 16)[labels] + noise * rng.normal(size=(200, 16)), labels)
+        for noise in (0.2, 0.01)
+    )
+    found = build_report([spread, tight])
+    assert found.decision.verdict == "worse"
+    assert found.headline.startswith("The change collapses the classes: the share of the variance")
+    assert "崩壊" in build_report([spread, tight], "ja").headline
+    assert build_report([tight, spread]).headline.startswith("The change spreads the classes")

@@ -126,6 +126,9 @@ def change_decision(cases: list[Case], layer: str | None) -> Decision | None:
     paired = paired and list(gains) == ["share"]
     names = {"before": before.name, "after": after.name, "layer": known_layer(at)}
     decision = _of_gains(gains, names, shots)
+    if decision.verdict == "worse" and next(iter(gains)) == "share" and _collapses(first, last):
+        headline = replace(decision.headline, key="headline.collapses")
+        decision = replace(decision, headline=headline)
     changes = tuple(differences(before, after))
     task = lookup.difference(lookup.label_reading(before, at), lookup.label_reading(after, at))
     cost = decision.cost if task is None else _cost_of(task)
@@ -140,6 +143,14 @@ def change_decision(cases: list[Case], layer: str | None) -> Decision | None:
         cost=cost,
         certainty=_certainty_of_change(before, after, next(iter(gains.values()))[0], paired),
     )
+
+
+def _collapses(before: Measured | None, after: Measured | None) -> bool:
+    """Whether the second is collapsed and the first is not."""
+    ends = [
+        side is not None and side.measurement.verdict == "collapsed" for side in (before, after)
+    ]
+    return ends == [False, True]
 
 
 def _cost_of(task: Interval) -> tuple[Message, ...]:
