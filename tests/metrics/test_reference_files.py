@@ -299,3 +299,22 @@ def test_saved_shards_of_a_joined_reference_count_its_lone_rows_once(tmp_path, r
     assert found["dropped"] == dict(expected.dropped) == {"only_in_reference": 10}
     assert (found["rows"], found["joined_by"], found["key"]) == (80, "id", "id")
     assert found["retention"]["low"] == pytest.approx(expected.retention.low, rel=1e-9)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_only_rows_of_a_reference_that_are_zero_or_not_finite_are_faults(rng, stream):
+    """Rows are looked at by their sums first: 0, or too large for float32, is no fault yet."""
+    labels, z = np.repeat([0, 1], 50), rng.standard_normal((100, 4))
+    base = rng.standard_normal((100, 4)).astype(np.float32)
+    base[0], base[1] = [1, -1, 2, -2], [3e38, 3e38, 0, 0]
+    base[2], base[3], base[4] = 0, [np.inf, -np.inf, 0, 0], [1, np.nan, 0, 0]
+    if stream:
+        state = Accumulator(drop_invalid=True)
+        state.update(z, labels, reference=base)
+        found = state.measurement().reference
+    else:
+        found = measure(z, labels, reference=base, drop_invalid=True).reference
+    assert (found.rows, found.dropped) == (
+        97,
+        {"reference_zero": 1, "reference_not_finite": 2},
+    )

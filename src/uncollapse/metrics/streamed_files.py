@@ -37,6 +37,8 @@ from uncollapse.tables import (
 # A stream is read and measured this many rows at a time: they stay in the processor's cache, and
 # memory for the next ones is there already (of larger parts it is given back and asked for again).
 _STREAM_ROWS = 16384
+# The same of a wide reference, in numbers, as long as there are a quarter as many rows.
+_STREAM_NUMBERS = 1 << 22
 
 
 def accumulate_files(
@@ -86,7 +88,7 @@ def accumulated(
             "the same ids in another order",
             "sort both by the id, or measure them in memory (--in-memory)",
         )
-    reading = replace(reading, batch=_STREAM_ROWS)
+    reading = replace(reading, batch=_rows_at_a_time(other))
     accumulator = Accumulator(interval, drop_invalid=reading.fill_ragged)
     accumulator.split = None if reading.judged is None else reading.judged.part
     accumulator.columns = columns_read(reading)
@@ -110,6 +112,16 @@ def accumulated(
         done += len(part)
         progress(done, reading.rows)
     return accumulator
+
+
+def _rows_at_a_time(other: Joined | None) -> int:
+    """Rows that are read and measured together."""
+    beside = None if other is None else other.reading(1)
+    if beside is None or not beside.rows:
+        return _STREAM_ROWS
+    numbers = bytes_of(beside) / 8 / beside.rows  # of a row
+    few = int(_STREAM_NUMBERS / max(numbers, 1))
+    return min(_STREAM_ROWS, max(_STREAM_ROWS // 4, few))
 
 
 def _ahead(parts: Iterator[Rows]) -> Iterator[Rows]:
