@@ -53,27 +53,33 @@ class Gram:
 
     matrix: Floats  # (n, n), 0 on the diagonal
     row_sums: Floats  # (n,)
+    squares: Floats  # (n,) |x_i|^2
 
     @classmethod
     def of(cls, rows: Floats) -> Gram:
         """Of centred rows."""
         gram = rows @ rows.T
+        squares = gram.diagonal().copy()
         np.fill_diagonal(gram, 0)
-        return cls(gram, gram.sum(axis=0))
+        return cls(gram, gram.sum(axis=0), squares)
 
 
-def gram_hsic(K: Gram, L: Gram, some: Integers) -> tuple[Floats, Floats]:
-    """HSIC of all instances, and without each of some of them."""
-    n, k_i, l_i = len(K.matrix), K.row_sums, L.row_sums
-    kl_i = np.einsum("ij,ij->i", K.matrix, L.matrix)
-    trace, row_sums, k, l = kl_i.sum(), k_i @ l_i, k_i.sum(), l_i.sum()  # noqa: E741  (K, L)
+def gram_hsics(K: Gram, L: Gram, some: Integers) -> tuple[Floats, Floats]:
+    """HSIC(K, L), HSIC(K, K) and HSIC(L, L) of all instances, and without each of some of them."""
+    n, sides = len(K.matrix), (K, L)
+    pairs = ((0, 1), (0, 0), (1, 1))
+    left, right = (np.array([pair[side] for pair in pairs]) for side in (0, 1))
+    sums = np.stack([each.row_sums for each in sides])
+    along = np.stack([[each.matrix @ other for other in sums] for each in sides])
+    kl_i = np.stack([np.einsum("ij,ij->i", sides[a].matrix, sides[b].matrix) for a, b in pairs])
+    k_i, l_i = sums[left], sums[right]
+    trace, row_sums, k, l = (each.sum(axis=1) for each in (kl_i, k_i * l_i, k_i, l_i))  # noqa: E741  (K, L)
+    whole = hsic(n, trace, row_sums, k, l)
     # What row i adds to the row sums of the others.
-    added = K.matrix[some] @ l_i + L.matrix[some] @ k_i
-    k_i, l_i, kl_i = k_i[some], l_i[some], kl_i[some]
-    without = hsic(
-        n - 1, trace - 2 * kl_i, row_sums - k_i * l_i - added + kl_i, k - 2 * k_i, l - 2 * l_i
-    )
-    return hsic(n, trace, row_sums, k, l), without
+    added = (along[left, right] + along[right, left])[:, some]
+    k_i, l_i, kl_i = k_i[:, some], l_i[:, some], kl_i[:, some]
+    trace, row_sums = trace[:, None] - 2 * kl_i, row_sums[:, None] - k_i * l_i - added + kl_i
+    return whole, hsic(n - 1, trace, row_sums, k[:, None] - 2 * k_i, l[:, None] - 2 * l_i)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,7 +21,7 @@ from uncollapse.metrics._hsic import (
     Instances,
     PairSums,
     gram_cost,
-    gram_hsic,
+    gram_hsics,
     product_cost,
 )
 from uncollapse.metrics._hsic_groups import grouped_hsics, summed
@@ -108,13 +109,14 @@ def _of_instances(x: Floats, y: Floats, drawing: Drawing, scatter: Floats | None
     some = _drawn(n, drawing.seed)
     if gram_cost(n, d, e) < product_cost(n, d, e):
         K, L = Gram.of(x), Gram.of(y)
-        found = [gram_hsic(*pair, some) for pair in ((K, L), (K, K), (L, L))]
+        hsics, spreads = _Hsics(*gram_hsics(K, L, some)), (K.squares.mean(), L.squares.mean())
     else:
-        found = _by_products(Instances.of(x), Instances.of(y), some, scatter)
-    whole, without = zip(*found, strict=True)
-    hsics = _Hsics(np.array(whole), np.array(without))
-    permuted = some[:_PERMUTED]
-    return _part(n, hsics, (_spread(x), _spread(y)), (x[permuted], y[permuted]), drawing)
+        own, other = Instances.of(x), Instances.of(y)
+        found = _by_products(own, other, some, scatter)
+        hsics = _Hsics(*map(np.array, zip(*found, strict=True)))
+        spreads = own.squares.mean(), other.squares.mean()
+    permuted = some[:_PERMUTED] if drawing.permutations else some[:0]
+    return _part(n, hsics, spreads, (x[permuted], y[permuted]), drawing)
 
 
 def _by_products(
@@ -217,6 +219,7 @@ def _centred_gram(rows: Floats) -> Floats:
     return np.asarray(gram)
 
 
+@lru_cache
 def _drawn(count: int, seed: int) -> Integers:
     """Positions of some of the instances, drawn by the seed alone: a stream draws the same."""
     keys = mixed(np.arange(count, dtype=np.uint64) + np.uint64((seed + 1) << 32))
