@@ -3,7 +3,7 @@
 Each also with a reference, another embedding of the same rows; `--wide` with wider ones, and with
 streams of arrays.
 
-    python benchmarks/measure.py [--wide] [--rows N] [--classes C] [--folder DIR]
+    python benchmarks/measure.py [--wide] [--rows N] [--classes C] [--beside E] [--folder DIR]
         [--format npy|parquet]
 
 Prints CPU seconds of one thread and wall seconds (medians of interleaved runs) and the largest
@@ -114,7 +114,8 @@ WIDE = [
 STREAMS = [(1 << 20, DIMENSION, e, classes) for e in (DIMENSION, 768, 2048) for classes in (4, 100)]
 
 
-def write(folder: Path, rows: int, classes: int, kind: str, shards: int = 10) -> None:
+def write(folder: Path, rows: int, classes: int, kind: str, beside: int) -> None:
+    shards = 10
     rng = np.random.default_rng(0)
     centres = rng.standard_normal((classes, DIMENSION), dtype=np.float32)
     for shard in range(shards):
@@ -131,7 +132,8 @@ def write(folder: Path, rows: int, classes: int, kind: str, shards: int = 10) ->
             np.save(folder / f"embeddings-{shard:02}.npy", matrix)
             # What is read in another file costs the same whatever stands in it.
             (folder / "reference").mkdir(exist_ok=True)
-            np.save(folder / "reference" / f"embeddings-{shard:02}.npy", matrix[::-1])
+            other = np.resize(matrix[::-1], (count, beside))
+            np.save(folder / "reference" / f"embeddings-{shard:02}.npy", other)
             np.save(folder / f"labels-{shard:02}.npy", labels)
         else:
             import pyarrow as pa
@@ -225,14 +227,15 @@ JOBS = {
 }
 
 
-def many_rows(rows: int, classes: int, where: Path | None, kind: str, repeats: int) -> None:
-    with tempfile.TemporaryDirectory(dir=where) as name:
+def many_rows(given: argparse.Namespace) -> None:
+    rows, classes, kind = given.rows, given.classes, given.format
+    with tempfile.TemporaryDirectory(dir=given.folder) as name:
         folder = Path(name)
-        write(folder, rows, classes, kind)
+        write(folder, rows, classes, kind, given.beside)
         size = sum(path.stat().st_size for path in folder.glob("*.*")) / 1e9
         print(f"{rows:,} x {DIMENSION} float32, {classes} classes, {size:.2f} GB of {kind}:")
         series: dict[str, list[tuple[float, ...]]] = {job: [] for job in JOBS}
-        for _ in range(repeats):
+        for _ in range(given.repeats):
             for job, found in series.items():
                 command = [sys.executable, __file__, "--child", job, "--folder", name]
                 answer = subprocess.run(command, check=True, capture_output=True, text=True)
@@ -263,6 +266,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=10_000_000)
     parser.add_argument("--classes", type=int, default=100)
+    parser.add_argument("--beside", type=int, default=DIMENSION, help="of the reference of npy")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--folder", type=Path, default=None)
     parser.add_argument("--format", choices=("npy", "parquet"), default="npy")
@@ -274,8 +278,8 @@ def main() -> None:
         return
     calls(SHAPES + WIDE * given.wide)
     if given.wide:
-        updates([(1 << 18, DIMENSION, 768, 10), *STREAMS])
-    many_rows(given.rows, given.classes, given.folder, given.format, given.repeats)
+        updates([*((1 << 18, DIMENSION, e, 10) for e in (768, 2048)), *STREAMS])
+    many_rows(given)
 
 
 if __name__ == "__main__":
