@@ -38,6 +38,7 @@ PAGE = Path(__file__).parent.parent / "docs" / "keep.md"
 PLACE = re.compile(r"(<!-- keep ([\w -]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 LEAST = 3  # Seeds; fewer have a star.
 READ = ("shots_10", "label_knn")
+WORST = ("worst_class", "worst_slice")
 HARD = ("reference ", "noise", "imbalance", "columns")
 MOVED = ("shots_10", "linear", "label_knn", "label_linear", "retention")
 
@@ -178,24 +179,23 @@ def bad(every: Mapping[str, Runs]) -> Iterator[str]:
     """Bad references, wrong labels and rare classes."""
     yield (
         "| data | setting (seeds) | 10 shots | label: kNN | linear | retention | worst class"
-        " | keep adds | to the worst class |"
+        " | worst slice | keep adds | to the worst class | to the worst slice |"
     )
-    yield "|---" * 9 + "|"
+    yield "|---" * 11 + "|"
     for name, runs in every.items():
         for row in runs.values:
             if not any(word in row for word in HARD) or row.startswith("reference"):
                 continue
             if any(word in row for word in ("beside", "columns", "backbone")) or name == "garments":
                 continue
+            if len(runs.seeds(row)) < LEAST:
+                continue
             cells = [percent(runs.of(row, key)) for key in (*READ, "label_linear")]
             cells.append(f"{runs.mean(row, 'retention'):.2f}")
-            cells.append(
-                percent(runs.of(row, "worst_class")) if runs.of(row, "worst_class") else ""
-            )
+            cells += [percent(runs.of(row, key)) for key in WORST]
             plain = re.sub(r", (keep [\d.]+|reference (without kinds|[\w-]+))", "", row)
-            for key in ("shots_10", "worst_class"):
-                both = plain != row and runs.of(row, key) and runs.of(plain, key)
-                cells.append(runs.less(row, plain, key).in_points() if both else "")
+            for key in ("shots_10", *WORST):
+                cells.append(runs.less(row, plain, key).in_points() if plain != row else "")
             yield f"| {name} | {row} ({len(runs.seeds(row))}) | {' | '.join(cells)} |"
 
 
@@ -272,7 +272,7 @@ def told(every: Mapping[str, Runs]) -> Iterator[str]:
     yield "|---" * 5 + "|"
     for name, runs in every.items():
         for reference in REFERENCES if runs.told else ():
-            row = "alpha 0.2, keep 1" + f", reference {reference}" * (reference != "own")
+            row = "alpha 0.5, keep 1" + f", reference {reference}" * (reference != "own")
             if not runs.seeds(row):
                 continue
             known = [found[reference] for found in runs.told.values()]

@@ -136,12 +136,21 @@ def fault_in_words(fault: Mapping[str, Any], key: str) -> str:
 
 
 def fault_remedy(fault: Mapping[str, Any], keys: Iterable[object], otherwise: str) -> str:
-    """What to do about it: the nearest of the keys or of the values that there are, if one is."""
+    """What to do about it: the nearest of the keys or of the values that there are, if one is.
+
+    Keys of blocks are given as block.key, and looked for by the key alone.
+    """
     kind, context = fault["type"], fault.get("ctx", {})
     if kind in ("missing", "union_tag_not_found"):
         return "add the key"
     if kind == "extra_forbidden":
-        return did_you_mean(fault["loc"][-1], keys, "take the key out")
+        *blocks, word = map(str, fault["loc"])
+        places = {key.rpartition(".")[2]: key for key in map(str, keys)}
+        places |= {
+            key.rpartition(".")[2]: key for key in map(str, keys) if key.split(".")[:-1] == blocks
+        }
+        near = nearest(word, places)
+        return "take the key out" if near is None else f"did you mean {places[near]}?"
     if kind in ("literal_error", "union_tag_invalid"):
         known = context["expected" if kind == "literal_error" else "expected_tags"]
         choices = re.findall(r"'([^']*)'", known)

@@ -203,10 +203,12 @@ def parse_config(block: Mapping[str, Any], *, source: str = "the configuration")
 
 
 def _keys() -> list[str]:
-    """Keys of the configuration and of its blocks."""
-    blocks = [field.annotation for field in TrainConfig.model_fields.values()]
-    kinds = [kind for block in blocks for kind in get_args(block) or (block,)]
-    return [key for kind in (TrainConfig, *kinds) for key in getattr(kind, "model_fields", ())]
+    """Keys of the configuration and of its blocks, as block.key."""
+    found = list(TrainConfig.model_fields)
+    for name, field in TrainConfig.model_fields.items():
+        for kind in get_args(field.annotation) or (field.annotation,):
+            found += [f"{name}.{key}" for key in getattr(kind, "model_fields", ())]
+    return found
 
 
 def load_config(path: Path, settings: Sequence[str] = ()) -> TrainConfig:
