@@ -188,7 +188,7 @@ def bad(every: Mapping[str, Runs]) -> Iterator[str]:
                 continue
             if any(word in row for word in ("beside", "columns", "backbone")) or name == "garments":
                 continue
-            if len(runs.seeds(row)) < LEAST:
+            if len(runs.seeds(row)) < LEAST or any(f"reference {o}" in row for o in OTHERS):
                 continue
             cells = [percent(runs.of(row, key)) for key in (*READ, "label_linear")]
             cells.append(f"{runs.mean(row, 'retention'):.2f}")
@@ -215,7 +215,7 @@ def references(every: Mapping[str, Runs]) -> Iterator[str]:
             told = " / ".join(f"{100 * runs.mean(own, key):.1f}" for key in READ)
             for base in BASES:
                 row = keeping(base, 1.0) + f", {own}" * (title != "pixels")
-                if not runs.seeds(row):
+                if len(runs.seeds(row)) < LEAST:
                     continue
                 beside = "the reference" if title == "pixels" else own
                 side = f"{base}, beside {beside}, equal size"
@@ -254,8 +254,8 @@ def columns(every: Mapping[str, Runs]) -> Iterator[str]:
     yield "|---" * 7 + "|"
     whole = keeping("alpha 0.5", 1.0)
     for name, runs in every.items():
-        known = [count for count in COLUMNS if runs.seeds(f"{whole}, columns {count}")]
-        rows = {f"{count}": f"{whole}, columns {count}" for count in known}
+        rows = {f"{count}": f"{whole}, columns {count}" for count in COLUMNS}
+        rows = {count: row for count, row in rows.items() if len(runs.seeds(row)) >= LEAST}
         both = runs.among([whole, *rows.values()])
         for title, row in (rows | {"all": whole} if rows else {}).items():
             values = [both.of(row, key) for key in MOVED]
