@@ -16,7 +16,7 @@ from uncollapse.cli._console import hanging
 from uncollapse.cli._setting import FromZero, Language, OptionalOutput, Workers
 from uncollapse.cli.app import app
 from uncollapse.errors import InputError
-from uncollapse.records import Measurement, Message, PilotResult
+from uncollapse.records import Measurement, Message, PilotResult, Recommendation
 
 DataName = Literal["digits", "fashion-mnist", "solar-cells"]
 LAYER, REFERENCE = "projector", "backbone"
@@ -181,7 +181,7 @@ def _line(text: str) -> None:
 
 
 def _conclude(before: Measurement, after: Measurement | None, result: PilotResult) -> None:
-    """What was lost, the change, and its gain over the start and over what is free."""
+    """What was lost, the change, its gain over the start and what is free, and its cost."""
     for name, measured in (("before", before), ("after", after)):
         if measured is not None:
             _line(f"{name:8s} {measured.verdict}: {_lost(measured)}")
@@ -195,14 +195,34 @@ def _conclude(before: Measurement, after: Measurement | None, result: PilotResul
     if (confirmed := chosen.confirmed) is None:
         return
     at = f"(test rows, {len(confirmed.seeds)} fresh seeds)"
+    start = "" if chosen.layer in ("", result.layer) else f", measured at the {result.layer}"
     _line(
-        f"gain     {confirmed.gain.in_points()} points over the start: {result.objective.text} {at}"
+        f"gain     {confirmed.gain.in_points()} points at the {chosen.layer or result.layer} over "
+        f"the start{start}: {result.objective.text} {at}"
     )
     if confirmed.over_free is not None:
         more = f"{confirmed.over_free.in_points()} points over the best that needs no training"
         _line(f"         {more}: {Message(f'free.{chosen.free}', {})}")
-    cost = f"{confirmed.task_change.in_points()} points: accuracy of the training label"
-    _line(f"cost     {cost} {at}")
+    cost = f"{confirmed.task_change.in_points()} points: accuracy of the training label, linear"
+    _line(f"cost     {cost} probe {at}")
+    _better_elsewhere(chosen, result)
+
+
+def _better_elsewhere(chosen: Recommendation, result: PilotResult) -> None:
+    """What needs no training and is better than the recommendation, if it could be deployed."""
+    scores = {
+        trial.name: score
+        for trial in (*result.candidates, result.start)
+        if (score := trial.scores(result.layer).get("objective")) is not None
+        and (trial.name == chosen.trial or (trial.kind == "free" and not trial.deployable))
+    }
+    best = max(scores, key=lambda name: scores[name], default=chosen.trial)
+    if chosen.trial in scores and scores[best] > scores[chosen.trial]:
+        _line(
+            f"also     without training, where it can be deployed: {Message(f'free.{best}', {})}: "
+            f"{scores[best]:.1%}, against {scores[chosen.trial]:.1%} with the change (validation "
+            f"rows, {len(result.start.runs)} seeds)"
+        )
 
 
 def _lost(measured: Measurement) -> str:
