@@ -1,5 +1,7 @@
 """Headlines say what is shown, in both languages."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -69,3 +71,13 @@ def test_a_loss_within_the_margin_is_in_the_headline(code, part):
     turned = measure(base @ np.diag([1, 1, 1, 1, 1, 0.5]), labels, reference=base, **options)
     assert turned.reasons[0].code == "UC404"
     assert part not in spoken.say(headline_of(Measured("z", "", "", turned)))
+
+
+@pytest.mark.parametrize("code", ["en", "ja"])
+def test_what_is_better_and_free_but_not_deployed_is_on_the_first_screen(code):
+    piloted_demo = PilotResult.read(Path(__file__).parents[2] / "docs/study/demo-pilot.json")
+    said = language(code).say(pilot_decision(piloted_demo).gain[-1])
+    assert "91.4%" in said
+    assert "89.4%" in said
+    assert piloted_demo.better_elsewhere()[0] == "projector-beside-inputs"
+    assert piloted(0.2, 0.2).better_elsewhere() is None  # nothing is recommended

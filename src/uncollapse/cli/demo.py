@@ -16,7 +16,7 @@ from uncollapse.cli._console import hanging
 from uncollapse.cli._setting import FromZero, Language, OptionalOutput, Workers
 from uncollapse.cli.app import app
 from uncollapse.errors import InputError
-from uncollapse.records import Measurement, Message, PilotResult, Recommendation
+from uncollapse.records import Measurement, Message, PilotResult
 
 DataName = Literal["digits", "fashion-mnist", "solar-cells"]
 LAYER, REFERENCE = "projector", "backbone"
@@ -201,27 +201,17 @@ def _conclude(before: Measurement, after: Measurement | None, result: PilotResul
         f"the start{start}: {result.objective.text} {at}"
     )
     if confirmed.over_free is not None:
-        more = f"{confirmed.over_free.in_points()} points over the best that needs no training"
-        _line(f"         {more}: {Message(f'free.{chosen.free}', {})}")
+        more = f"{confirmed.over_free.in_points()} points"
+        free = f"over the best that needs no training: {Message(f'free.{chosen.free}', {})}"
+        _line(f"         {more} {free if chosen.change else f'more by training {chosen.next}'}")
     cost = f"{confirmed.task_change.in_points()} points: accuracy of the training label, linear"
     _line(f"cost     {cost} probe {at}")
-    _better_elsewhere(chosen, result)
-
-
-def _better_elsewhere(chosen: Recommendation, result: PilotResult) -> None:
-    """What needs no training and is better than the recommendation, if it could be deployed."""
-    scores = {
-        trial.name: score
-        for trial in (*result.candidates, result.start)
-        if (score := trial.scores(result.layer).get("objective")) is not None
-        and (trial.name == chosen.trial or (trial.kind == "free" and not trial.deployable))
-    }
-    best = max(scores, key=lambda name: scores[name], default=chosen.trial)
-    if chosen.trial in scores and scores[best] > scores[chosen.trial]:
+    if (found := result.better_elsewhere()) is not None:
+        name, score, reached = found
         _line(
-            f"also     without training, where it can be deployed: {Message(f'free.{best}', {})}: "
-            f"{scores[best]:.1%}, against {scores[chosen.trial]:.1%} with the change (validation "
-            f"rows, {len(result.start.runs)} seeds)"
+            f"also     without training, where it can be deployed: {Message(f'free.{name}', {})}: "
+            f"{score:.1%}, against {reached:.1%} as recommended (validation rows, "
+            f"{len(result.start.runs)} seeds)"
         )
 
 

@@ -66,15 +66,15 @@ def _reached(pilot: PilotResult, which: str, layer: str) -> float | None:
 def _loses(start: Trial, layer: str, other: str) -> bool:
     """Whether the other layer of the same runs is shown to recognise more, over their seeds."""
     pairs = [
-        (here, there)
+        (first, second)
         for run in start.runs
         if layer in run.measured and other in run.measured
-        if (here := run.measured[layer].objective) is not None
-        and (there := run.measured[other].objective) is not None
+        if (first := run.measured[layer].objective) is not None
+        and (second := run.measured[other].objective) is not None
     ]
     if len(pairs) < 2:
         return False
-    here, there = zip(*pairs, strict=True)
+    here, there = [first for first, _ in pairs], [second for _, second in pairs]
     low = mean_difference([here], [there], same_runs=True).low
     return low is not None and low > 0
 
@@ -123,6 +123,9 @@ def _gains(pilot: PilotResult) -> tuple[Message, ...]:
         said.append(_over_free(pilot, chosen, confirmed.over_free, on))
     elif not chosen.change:
         said.append(_beyond(pilot, chosen.gain))
+    if (better := pilot.better_elsewhere()) is not None:
+        name, here, to = better
+        said.append(Message("gain.elsewhere", {"name": name, "here": here, "to": to}))
     return tuple(said)
 
 
