@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean, stdev
 from typing import Any
@@ -195,38 +195,52 @@ CHANGES = {
     "whitened": "{start}, whitened",
     "layer before the head": "SupCon, backbone",
     "base alone": "{base}",
-    "base beside it, same size": "{start}, beside {base}, in {size} numbers",
+    "base beside it, same size": "{start}, beside {beside}, in {size} numbers",
     "alpha raised": "{raised}",
     "alpha raised, layer before the head": "{alpha}, backbone",
 }
+
+
+def by_row(runs: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
+    """The runs of a case by the row of its table that they belong to."""
+    rows: dict[str, list[Mapping[str, Any]]] = {}
+    for run in runs:
+        rows.setdefault(run["row"], []).append(run)
+    return rows
+
+
+def row_names(rows: Iterable[str]) -> dict[str, str]:
+    """Names of the rows of `CHANGES` in a case, those that it has."""
+    names = list(rows)
+    pair = next(name for name in names if "beside" in name and "numbers" in name)
+    start, _, rest = pair.partition(", beside ")
+    base, _, size = rest.rpartition(", in ")
+    raised = next(
+        name.partition(", beside")[0] for name in names if re.match("alpha.*beside", name)
+    )
+    words = {
+        "start": start,
+        "base": base if base in names else f"raw inputs ({base})",
+        "beside": base,
+        "size": size.split()[0],
+        "raised": raised,
+        "alpha": raised.partition(",")[0],
+    }
+    named = {change: pattern.format(**words) for change, pattern in CHANGES.items()}
+    return {change: name for change, name in named.items() if name in names}
 
 
 def headline(cases: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     """Finer label / training label, both from ten examples, of the changes in every case."""
     lines = [f"| data | {' | '.join(CHANGES)} |", "|---" * (1 + len(CHANGES)) + "|"]
     for case, runs in cases.items():
-        rows: dict[str, list[Mapping[str, Any]]] = {}
-        for run in runs:
-            rows.setdefault(run["row"], []).append(run)
-        beside = next(name for name in rows if "beside" in name and "numbers" in name)
-        start, _, rest = beside.partition(", beside ")
-        base, _, size = rest.rpartition(", in ")
-        base_row = base if base in rows else f"raw inputs ({base})"
-        raised = next(
-            name.partition(", beside")[0] for name in rows if re.match("alpha.*beside", name)
-        )
-        words = {
-            "start": start,
-            "base": base,
-            "size": size.split()[0],
-            "raised": raised,
-            "alpha": raised.partition(",")[0],
-        }
+        rows = by_row(runs)
+        names = row_names(rows)
         cells = []
-        for change, pattern in CHANGES.items():
-            name = base_row if change == "base alone" else pattern.format(**words)
-            own = rows.get(name)
+        for change in CHANGES:
+            own = rows.get(names.get(change, ""))
             pair = ("shots_10", "label_shots_10")
             cells.append(" / ".join(summary(own, key, 100) for key in pair) if own else "")
-        lines.append(f"| {case} ({words['alpha']}) | {' | '.join(cells)} |")
+        alpha = names["alpha raised"].partition(",")[0]
+        lines.append(f"| {case} ({alpha}) | {' | '.join(cells)} |")
     return "\n".join(lines)

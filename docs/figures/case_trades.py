@@ -4,6 +4,7 @@ python docs/figures/case_trades.py
 """
 
 import json
+import re
 from pathlib import Path
 from statistics import mean
 
@@ -18,9 +19,10 @@ TITLES = {
     "text": "definitions, a head on MiniLM",
     "text-encoder": "definitions, MiniLM's last layer",
 }
-KINDS = (  # what a row's name holds, mark, colour, label
+KINDS = (  # a pattern that a row's name has, mark, colour, label
     ("keep", "D", "#e7298a", "trained with keep, both layers (output: right)"),
-    ("beside", "P", "#1b9e77", "the output beside the base (free)"),
+    ("alpha.*beside", "P", "#d95f02", "trained with larger alpha, beside the base"),
+    ("beside", "P", "#1b9e77", "SupCon, beside the base (free)"),
     ("whitened", "v", "#e6ab02", "SupCon, whitened (free)"),
     ("centred", "^", "#e6ab02", "SupCon, centred (free)"),
     ("cross-entropy", "X", "#666666", "cross-entropy"),
@@ -34,7 +36,7 @@ KINDS = (  # what a row's name holds, mark, colour, label
 
 def kind(row: str) -> tuple[str, str, str, str]:
     """The first kind that a row's name fits."""
-    return next(entry for entry in KINDS if entry[0] in row)
+    return next(entry for entry in KINDS if re.search(entry[0], row))
 
 
 def main() -> None:

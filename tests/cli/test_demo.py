@@ -67,3 +67,25 @@ def test_a_change_that_does_not_help_is_said(capsys):
     printed = capsys.readouterr().out
     assert "none: the pilot says keep: no change gains" in printed
     assert "after" not in printed
+
+
+def test_the_pages_show_what_the_demo_ends_with(capsys):
+    rng = np.random.default_rng(0)
+    held = measure(rng.normal(size=(100, 4)), rng.integers(0, 2, 100), permutations=0)
+    piloted = PilotResult.read(ROOT / "docs" / "study" / "demo-pilot.json")
+    demo._conclude(held, held, piloted)
+    printed = capsys.readouterr().out
+    ending = printed[printed.index("change ") :].split()
+    for page in ("README.md", "docs/pilot.md"):
+        block = (ROOT / page).read_text("utf-8").split("```text\nbefore ")[1].split("```")[0]
+        assert block[block.index("change ") :].split() == ending, page
+    # Layer, measure, start, best free alternative, both gains, and what would be better still.
+    for part in (
+        "at the projector over the start",
+        "nearest mean of ten rows",
+        "over the best that needs no training: whiten the projector",
+        "linear probe",
+        "keep the inputs beside the projector",
+        "91.4%, against 89.4% as recommended",
+    ):
+        assert part in " ".join(ending)

@@ -247,3 +247,19 @@ def test_collapse_of_few_units_says_which_kind_they_would_miss(rng):
     text = found.reasons[0].text
     assert "1 in 10 rows would be missed by 10 units with probability 35%" in text
     assert "UC509" in [reason.code for reason in found.reasons]
+
+
+def test_a_loss_of_finer_labels_within_the_margin_is_said(rng):
+    labels, fine = np.repeat([0, 1], 120), np.tile([0, 1], 120)
+    base = 0.3 * rng.standard_normal((240, 6))
+    base[:, 0] += fine
+    lossy = base + 0.6 * rng.standard_normal(base.shape)
+    options = {**QUICK, "fine_labels": fine, "margins": Margins(fine_loss=0.6)}
+    found = measure(lossy, labels, reference=Reference(base, "before"), **options)
+    reason = found.reasons[0]
+    assert (found.verdict, reason.code, reason.variant) == ("healthy", "UC404", "part")
+    assert found.reference.probe.difference.high < 0
+    assert "finer labels are kept but for a loss within the margin" in reason.text
+    assert reason.headline.endswith("but for a loss within the margin, compared with before")
+    same = measure(base, labels, reference=base @ np.diag([1, 1, 1, 1, 1, 0.5]), **options)
+    assert (same.reasons[0].code, same.reasons[0].variant) == ("UC404", "")

@@ -181,7 +181,7 @@ def _line(text: str) -> None:
 
 
 def _conclude(before: Measurement, after: Measurement | None, result: PilotResult) -> None:
-    """What was lost, the change, and its gain over the start and over what is free."""
+    """What was lost, the change, its gain over the start and what is free, and its cost."""
     for name, measured in (("before", before), ("after", after)):
         if measured is not None:
             _line(f"{name:8s} {measured.verdict}: {_lost(measured)}")
@@ -195,14 +195,24 @@ def _conclude(before: Measurement, after: Measurement | None, result: PilotResul
     if (confirmed := chosen.confirmed) is None:
         return
     at = f"(test rows, {len(confirmed.seeds)} fresh seeds)"
+    start = "" if chosen.layer in ("", result.layer) else f", measured at the {result.layer}"
     _line(
-        f"gain     {confirmed.gain.in_points()} points over the start: {result.objective.text} {at}"
+        f"gain     {confirmed.gain.in_points()} points at the {chosen.layer or result.layer} over "
+        f"the start{start}: {result.objective.text} {at}"
     )
     if confirmed.over_free is not None:
-        more = f"{confirmed.over_free.in_points()} points over the best that needs no training"
-        _line(f"         {more}: {Message(f'free.{chosen.free}', {})}")
-    cost = f"{confirmed.task_change.in_points()} points: accuracy of the training label"
-    _line(f"cost     {cost} {at}")
+        more = f"{confirmed.over_free.in_points()} points"
+        free = f"over the best that needs no training: {Message(f'free.{chosen.free}', {})}"
+        _line(f"         {more} {free if chosen.change else f'more by training {chosen.next}'}")
+    cost = f"{confirmed.task_change.in_points()} points: accuracy of the training label, linear"
+    _line(f"cost     {cost} probe {at}")
+    if (found := result.better_elsewhere()) is not None:
+        name, score, reached = found
+        _line(
+            f"also     without training, where it can be deployed: {Message(f'free.{name}', {})}: "
+            f"{score:.1%}, against {reached:.1%} as recommended (validation rows, "
+            f"{len(result.start.runs)} seeds)"
+        )
 
 
 def _lost(measured: Measurement) -> str:

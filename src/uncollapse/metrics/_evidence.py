@@ -117,7 +117,9 @@ def _by_labels(
         return None
     kept = True if read.difference.low > least else None
     code = "UC404" if kept else "UC304"
-    return Evidence(kept, Reason.from_code(code, **_label_values(reference, read, margins)))
+    # A loss that is seen and within the margin is said, not passed over.
+    part = "part" if kept and read.difference.high < 0 else ""
+    return Evidence(kept, Reason.from_code(code, part, **_label_values(reference, read, margins)))
 
 
 def _label_values(

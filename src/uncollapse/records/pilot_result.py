@@ -210,6 +210,29 @@ class PilotResult(InNotebook):
         """The start and the candidates."""
         return (self.start, *self.candidates)
 
+    def better_elsewhere(self) -> tuple[str, float, float] | None:
+        """The best that needs no training and cannot be deployed, where it is above what can.
+
+        Its name, its mean accuracy on validation rows, and that of what is recommended.
+        """
+        chosen = next((t for t in self.trials if t.name == self._recommended), None)
+        if chosen is None or self.objective.name not in ("within-class", "downstream"):
+            return None
+        reached = chosen.scores(self.layer).get("objective")
+        free = {
+            trial.name: trial.scores(self.layer).get("objective", 0.0)
+            for trial in self.candidates
+            if trial.kind == "free" and not trial.deployable
+        }
+        best = max(free, key=lambda name: free[name], default="")
+        if reached is None or not best or free[best] <= reached:
+            return None
+        return best, free[best], reached
+
+    @property
+    def _recommended(self) -> str:
+        return "" if self.recommendation is None else self.recommendation.trial
+
     def table(self) -> list[dict[str, Any]]:
         """A row per setting, start first: what a data frame takes."""
         return [_row(trial, self.layer) for trial in self.trials]

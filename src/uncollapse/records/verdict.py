@@ -178,8 +178,10 @@ class Reason(Part):
     @property
     def headline(self) -> str:
         """The reason in a few words, mostly without its numbers; else its whole text."""
+        own = f"headline.{self.code}.{self.variant}"
+        key = own if own in SENTENCES else f"headline.{self.code}"
         try:
-            return sentence(f"headline.{self.code}", self.values, _SHORT)
+            return sentence(key, self.values, _SHORT)
         except KeyError:
             return self.text
 

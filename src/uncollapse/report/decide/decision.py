@@ -280,7 +280,8 @@ def headline_of(measured: Measured) -> Message:
             values |= seen
     if reason.code in lookup.BY_FINER and "shots" not in values:
         return Message(lookup.BY_REASON, {"verdict": measurement.verdict})
-    return Message(f"headline.{reason.code}{many}", values)
+    part = "-part" if reason.variant == "part" else ""
+    return Message(f"headline.{reason.code}{part}{many}", values)
 
 
 def _plain_name(reference: str) -> str:

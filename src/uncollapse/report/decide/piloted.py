@@ -5,6 +5,7 @@ from __future__ import annotations
 from uncollapse.records import Interval, Message, PilotResult, Recommendation, Trial, Value
 from uncollapse.report.decide.decision import Decision
 from uncollapse.report.inputs_model import compared, confirmation
+from uncollapse.statistics import mean_difference
 
 _OTHER = {"projector": "backbone", "backbone": "projector"}
 
@@ -36,8 +37,12 @@ def _headline(pilot: PilotResult, verdict: str, gain: Interval | None) -> Messag
     other = _OTHER.get(pilot.layer, "")
     there = _reached(pilot, "start", other)
     key = "headline.pilot-within" if pilot.objective.kinds is None else "headline.pilot-kinds"
+    if there is None or there <= here:
+        key += "-alone"
+    elif not _loses(pilot.start, pilot.layer, other):
+        key += "-beside"
     return Message(
-        key if there is not None and there > here else f"{key}-alone",
+        key,
         {
             "kinds": pilot.objective.kinds,
             "columns": pilot.objective.columns,
@@ -56,6 +61,22 @@ def _reached(pilot: PilotResult, which: str, layer: str) -> float | None:
     if means is None and which == "start":
         means = pilot.start.mean
     return None if means is None else means.get(layer, {}).get("objective")
+
+
+def _loses(start: Trial, layer: str, other: str) -> bool:
+    """Whether the other layer of the same runs is shown to recognise more, over their seeds."""
+    pairs = [
+        (first, second)
+        for run in start.runs
+        if layer in run.measured and other in run.measured
+        if (first := run.measured[layer].objective) is not None
+        and (second := run.measured[other].objective) is not None
+    ]
+    if len(pairs) < 2:
+        return False
+    here, there = [first for first, _ in pairs], [second for _, second in pairs]
+    low = mean_difference([here], [there], same_runs=True).low
+    return low is not None and low > 0
 
 
 def _cheapest(pilot: PilotResult) -> Trial | None:
@@ -102,6 +123,9 @@ def _gains(pilot: PilotResult) -> tuple[Message, ...]:
         said.append(_over_free(pilot, chosen, confirmed.over_free, on))
     elif not chosen.change:
         said.append(_beyond(pilot, chosen.gain))
+    if (better := pilot.better_elsewhere()) is not None:
+        name, here, to = better
+        said.append(Message("gain.elsewhere", {"name": name, "here": here, "to": to}))
     return tuple(said)
 
 
