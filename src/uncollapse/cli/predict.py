@@ -195,12 +195,10 @@ def describe(setting: Setting) -> str:
 def _network(network: NetworkPrediction | None) -> list[str]:
     if network is None:
         return []
-    begins = network.alpha_where_spread_begins
-    where = "at no alpha" if begins is None else f"at alpha {begins}"
     return [
         f"network      one like those of the calibration: variance within classes "
         f"{network.within_class_variance}, between classes {network.between_class_variance} "
-        f"({network.confidence:.0%} intervals); its spread begins {where}",
+        f"({network.confidence:.0%} intervals); {network.spread_begins}",
         *(f"note: {note}" for note in network.notes),
     ]
 
