@@ -1,6 +1,7 @@
 """The search for the best setting: what it proposes, what it may not, and what changes nothing."""
 
 import json
+import shutil
 from dataclasses import replace
 from itertools import product
 
@@ -324,3 +325,23 @@ def test_the_longer_of_a_setting_keeps_its_other_changes():
     every = space(build_problem(config()), PLAN)
     whole = {trial.name: trial for trial in every.trials}
     assert found.longer(names.index("alpha-0.9")) == whole["alpha-0.9+epochs-6"]
+
+
+def test_a_plan_that_is_copied_gives_the_same_result_with_other_workers(tmp_path, monkeypatch):
+    """Workers enter a plan through the budget only: fewer have room for less."""
+    timed(monkeypatch, 1.0, 1.0)  # Once: of the second pilot nothing is timed.
+    run, ran = invented(0.2, length=0.03)
+    options = replace(BEST, budget=177, workers=2)
+    found = pilot(config(epochs=8), tmp_path / "two", runner=run, options=options)
+    (tmp_path / "one").mkdir()
+    shutil.copy(tmp_path / "two" / "plan.json", tmp_path / "one")
+    other, again = invented(0.2, length=0.03, backwards=True)
+    alone = replace(options, workers=1)
+    same = pilot(config(epochs=8), tmp_path / "one", runner=other, options=alone)
+    assert again == ran
+    assert same.conditions == found.conditions
+    assert (same.search, same.candidates) == (found.search, found.candidates)
+    timed(monkeypatch, 1.0, 1.0)
+    fresh = plan_epochs(build_problem(config(epochs=8)), 1.0, 7, alone)
+    plan = found.conditions.plan
+    assert (plan.epochs, plan.longer, fresh.epochs, fresh.longer) == (8, 2, 4, 0)

@@ -2,8 +2,8 @@
 
 A part of the data is trained for as many optimiser steps as the whole, where the budget allows:
 fewer steps would leave every setting far from its optimum, and the settings alike.
-The plan is made once and kept in the pilot's folder; going on with a pilot never changes it, and
-neither does the number of workers unless the budget forces fewer epochs.
+The plan is made once and kept in the pilot's folder; going on with a pilot never changes it. The
+number of workers enters it through the budget alone: what does not fit with one may fit with two.
 """
 
 from __future__ import annotations
