@@ -13,7 +13,7 @@ from test_pilot import config
 
 from uncollapse.errors import InputError
 from uncollapse.pilot import Outcome, PilotOptions, PilotResult, Seen, pilot, propose
-from uncollapse.pilot._plan import dearest, plan_epochs
+from uncollapse.pilot._plan import dearest, plan_epochs, plan_text
 from uncollapse.pilot._stages import _scaled
 from uncollapse.pilot.dials import _features, space
 from uncollapse.pilot.search import dial_features, expected_improvement
@@ -21,7 +21,10 @@ from uncollapse.records import (
     Expected,
     LayerScores,
     NetworkPrediction,
+    Objective,
     PilotPlan,
+    PilotRows,
+    PredictedVariance,
     SettingChange,
     Trial,
     TrialFile,
@@ -345,3 +348,23 @@ def test_a_plan_that_is_copied_gives_the_same_result_with_other_workers(tmp_path
     fresh = plan_epochs(build_problem(config(epochs=8)), 1.0, 7, alone)
     plan = found.conditions.plan
     assert (plan.epochs, plan.longer, fresh.epochs, fresh.longer) == (8, 2, 4, 0)
+
+
+def test_a_plan_shows_what_candidates_were_chosen_by():
+    """With a calibration they are spaced by the variance of a network, not of the optimum."""
+    network = Expected(estimate=0.11, low=0.06, high=0.23)
+    trial = Trial(prediction=PredictedVariance("spread", 0.35, 0.4, network))
+    plain = replace(trial, prediction=PredictedVariance("spread", 0.35, 0.4))
+    rows = PilotRows(
+        share=1.0,
+        train_rows=400,
+        validation_rows=180,
+        test_rows=300,
+        expected_half_width=0.07,
+        wanted_half_width=0.07,
+    )
+    shown, without = (plan_text(Objective(), rows, PLAN, [t], []) for t in (trial, plain))
+    assert "0.3500 spread   0.11 [0.06, 0.23]" in shown
+    assert "of a network like yours" in shown
+    assert "0.3500 spread" in without
+    assert "network" not in without

@@ -242,11 +242,14 @@ def plan_text(
             best = "the best" if plan.longer == 1 else f"the best {plan.longer}"
             lines.append(f"then         {best} once more with {2 * plan.epochs} epochs")
     else:
-        lines.append("candidates   predicted variance between instances")
+        known = any(trial.prediction and trial.prediction.network for trial in trials)
+        yours = ", and within classes of a network like yours" if known else ""
+        lines.append(f"candidates   predicted variance between instances{yours}")
     for trial in trials if choices is None else ():
         predicted, prediction = "not predicted", trial.prediction
         if prediction is not None:
             predicted = f"{prediction.instance_variance:.4f} {prediction.phase}"
+            predicted += f"   {prediction.network}" if prediction.network else ""
         dropped = "   not trained" if trial.status == "predicted-collapse" else ""
         if any(one.key == "loss.reference" for one in trial.change):
             dropped = f"   without what is kept: {trial.change[-1].after}"
