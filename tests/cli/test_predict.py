@@ -8,7 +8,7 @@ import pytest
 
 from command_line import call
 from uncollapse import RandomBatch
-from uncollapse.cli.predict import _levers
+from uncollapse.cli._advised import searched_levers
 from uncollapse.theory import LEVERS, Setting, predict
 
 KEYS = {
@@ -143,6 +143,22 @@ def test_advice_for_a_target_is_in_the_json():
     assert advice["instance_variance"] == pytest.approx(0.2, abs=1e-5)
 
 
+def test_a_larger_random_batch_is_advised_by_its_size():
+    """What can be set is a whole number; the instances per class that it holds are an average."""
+    arguments = [
+        "--class-counts", "1000,400,200,100", "--batch-size", "64", "--alpha", ".01",
+        "--temperature", ".1",
+    ]  # fmt: skip
+    printed = run(*arguments).stdout
+    line = "batch size 64 -> 959 (239.75 instances per class on average): instance variance 0.1"
+    assert line in printed
+    assert "instances per class in a batch" not in printed
+    record = json.loads(run(*arguments, "--json", "--target-variance", ".1").stdout)
+    sizes = {each["lever"]: each.get("batch_size") for each in record["advice"]}
+    assert isinstance(sizes.pop("batch_per_class"), int)
+    assert set(sizes.values()) <= {None}
+
+
 def test_wrong_labels_are_predicted_for_both_encoders(tmp_path):
     arguments = ["--class-counts", "50,20", "--alpha", ".2", "--temperature", ".1"]
     (tmp_path / "confusion.csv").write_text("45,5\n3,17\n")
@@ -170,7 +186,7 @@ def test_batches_drawn_of_many_unequal_classes_are_advised_by_alpha_alone():
     def levers(classes):
         counts = [20, 40] * (classes // 2)
         setting = Setting(class_counts=counts, alpha=0, temperature=0.1, batch=RandomBatch(64))
-        return _levers(setting)
+        return searched_levers(setting)
 
     assert levers(4) == levers(64) == LEVERS
     assert levers(66) == ("alpha",)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from uncollapse.cli._advised import advice_lines, advice_records
 from uncollapse.cli._console import hanging, print_json
 from uncollapse.cli._options import Fields, Keywords
 from uncollapse.cli._setting import (
@@ -25,18 +26,12 @@ from uncollapse.errors import InputError
 from uncollapse.records import (
     BalancedBatch,
     Calibration,
-    FullBatch,
     NetworkPrediction,
     Prediction,
     RandomBatch,
     Setting,
 )
-from uncollapse.theory import LEVERS, Advice, Lever, advise, predict, with_keep
-
-# Advice solves a setting some fifty times, or fifteen for alpha alone. Beyond so many different
-# class sizes, and where batches of unequal classes make a solution slow, only alpha is searched;
-# beyond the second number nothing is.
-ADVISED_SIZES, ADVISED_DRAWN, ADVISED_BY_ALPHA, ADVISED_CLASSES = 64, 8, 256, 64
+from uncollapse.theory import predict, with_keep
 
 MEANING = {
     "spread": "instances of a class keep apart",
@@ -111,16 +106,7 @@ def predict_command(options: PredictOptions) -> None:
     if options.as_json:
         record = prediction.to_dict()
         if target is not None or calibration is not None:
-            record["advice"] = None
-            if levers := _levers(setting):
-                changes = advise(
-                    setting,
-                    target_variance=target,
-                    levers=levers,
-                    seed=seed,
-                    calibration=calibration,
-                )
-                record["advice"] = [_record(change) for change in changes]
+            record["advice"] = advice_records(setting, target, seed, calibration)
         if learnt is not None:
             record["noise_learned"] = learnt.to_dict()
         print_json("prediction", record)
@@ -128,7 +114,7 @@ def predict_command(options: PredictOptions) -> None:
     each = options.alpha_per_class is not None
     lines = _report(setting, prediction, learnt, by_class=each)
     if not noisy:
-        lines += _advice(setting, prediction, target, seed, calibration)
+        lines += advice_lines(setting, prediction, target, seed, calibration)
     typer.echo(hanging("\n".join([*lines, *(f"note: {note}" for note in prediction.notes)])))
 
 
@@ -209,12 +195,10 @@ def describe(setting: Setting) -> str:
 def _network(network: NetworkPrediction | None) -> list[str]:
     if network is None:
         return []
-    begins = network.alpha_where_spread_begins
-    where = "at no alpha" if begins is None else f"at alpha {begins}"
     return [
         f"network      one like those of the calibration: variance within classes "
         f"{network.within_class_variance}, between classes {network.between_class_variance} "
-        f"({network.confidence:.0%} intervals); its spread begins {where}",
+        f"({network.confidence:.0%} intervals); {network.spread_begins}",
         *(f"note: {note}" for note in network.notes),
     ]
 
@@ -269,72 +253,3 @@ def _by_class(setting: Setting, p: Prediction) -> list[str]:
     if len(shown) < len(sizes):
         lines.insert(7, f"      ...  ({len(sizes) - 10} more sizes)")
     return lines
-
-
-def _levers(setting: Setting) -> tuple[Lever, ...]:
-    """What is quick enough to search."""
-    sizes = len(set(setting.counts.tolist()))
-    if sizes > ADVISED_BY_ALPHA:
-        return ()
-    drawn = not (setting.balanced or isinstance(setting.batch, FullBatch))
-    quick = sizes <= (ADVISED_DRAWN if drawn else ADVISED_SIZES)
-    if drawn:  # A larger batch of many classes has that many terms in every batch that is drawn.
-        quick = quick and len(setting.counts) <= ADVISED_CLASSES
-    return LEVERS if quick else ("alpha",)
-
-
-def _advice(
-    setting: Setting,
-    p: Prediction,
-    target: float | None,
-    seed: int,
-    calibration: Calibration | None,
-) -> list[str]:
-    levers = _levers(setting)
-    if not levers:
-        return [f"changes are not searched beyond {ADVISED_BY_ALPHA} different class sizes", ""]
-    goal = "leave collapse" if target is None else f"reach an instance variance of {target:g}"
-    whose = ""
-    if calibration is not None:
-        whose = "for a network like yours: "
-        goal = "reach a moderate spread" if target is None else goal
-    changes = advise(
-        setting, target_variance=target, levers=levers, seed=seed, calibration=calibration
-    )
-    if changes:
-        only = " (only alpha searched)" if len(levers) == 1 else ""
-        heading = f"{whose}smallest single changes that {goal}{only}:"
-        return [heading, *map(_change, changes), ""]
-    if _there(setting, p, target):
-        return []
-    searched = ", ".join(lever.replace("_", " ") for lever in levers)
-    return [f"{whose}no single change of {searched} would {goal}", ""]
-
-
-def _there(setting: Setting, p: Prediction, target: float | None) -> bool:
-    """Whether no change is needed, where none was found."""
-    if p.network is None:
-        return p.phase == "spread" if target is None else p.instance_variance >= target
-    if target is None:
-        # Alpha goes all the way, so that one is found wherever there is a self-supervised term.
-        return setting.views > 1 or setting.self_pairs == "include"
-    return p.network.within_class_variance.estimate >= target
-
-
-def _record(advice: Advice) -> dict[str, Any]:
-    record = {name: getattr(advice, name) for name in ("lever", "before", "value", "size")}
-    record |= {"instance_variance": advice.prediction.instance_variance}
-    network = advice.prediction.network
-    return record if network is None else record | {"network": network.to_dict()}
-
-
-def _change(advice: Advice) -> str:
-    names: dict[str, Any] = {
-        "batch_per_class": "instances per class in a batch",
-        "batch_classes": "classes in a batch of the same size",
-    }
-    name = names.get(advice.lever, advice.lever)
-    reached = f"instance variance {advice.prediction.instance_variance:.4f}"
-    if advice.prediction.network is not None:
-        reached = f"variance within classes {advice.prediction.network.within_class_variance}"
-    return f"  {name} {advice.before:g} -> {advice.value:.4g}: {reached}"

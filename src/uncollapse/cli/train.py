@@ -142,12 +142,10 @@ def _tell_reference(check: ReferenceCheck) -> None:
 
 def _tell_network(network: NetworkPrediction) -> None:
     """What a network like those of the calibration will show at the end."""
-    begins = network.alpha_where_spread_begins
-    where = "at no alpha" if begins is None else f"at alpha {begins}"
     say(
         f"network      one like those of the calibration: variance within classes "
-        f"{network.within_class_variance}, between classes {network.between_class_variance}; its "
-        f"spread begins {where}"
+        f"{network.within_class_variance}, between classes {network.between_class_variance}; "
+        f"{network.spread_begins}"
     )
     for note in network.notes:
         say(f"note         {note}")

@@ -2,8 +2,8 @@
 
 A part of the data is trained for as many optimiser steps as the whole, where the budget allows:
 fewer steps would leave every setting far from its optimum, and the settings alike.
-The plan is made once and kept in the pilot's folder; going on with a pilot never changes it, and
-neither does the number of workers unless the budget forces fewer epochs.
+The plan is made once and kept in the pilot's folder; going on with a pilot never changes it. The
+number of workers enters it through the budget alone: what does not fit with one may fit with two.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from itertools import pairwise
+from dataclasses import dataclass
+from itertools import pairwise, product
 from pathlib import Path
 from statistics import median_high
 
@@ -30,6 +31,7 @@ from uncollapse.pilot.goal import expected_half_width
 from uncollapse.pilot.keeping import keep_changes
 from uncollapse.progress import Step
 from uncollapse.records import (
+    DIALS,
     Objective,
     PilotOptions,
     PilotPlan,
@@ -44,6 +46,8 @@ _UNITS = {"s": 1, "m": 60, "h": 3600}
 # Batches that the training rows fill at least, where there are so many.
 _LEAST_BATCHES = 8
 _LEAST_EPOCHS = 2
+# How many of the best settings of a search may be run again with twice the epochs.
+_LONGER = 2
 _TIMED_STEPS = 6
 # Share of the budget that a plan may take: a short timing knows little of a busy machine.
 _USABLE = 0.75
@@ -105,43 +109,82 @@ def plan_epochs(
 
     The problem is that of the pilot's rows, a `share` of the training rows. Where the goal is the
     best setting, all runs but the start's may be as dear as `dearest` (`seconds` counts them so),
-    half the epochs are tried too, and twice as many where that fits if all had them.
+    half the epochs are tried too, and twice as many where that fits if all had them. What is left
+    goes to the best settings that were found, once more with twice the epochs.
     """
     search = options.goal == "best"
     whole = math.ceil(problem.config.epochs / share)
     per_epoch = dear = seconds_per_epoch(problem)
     if search and (costly := dearest(problem, options.dials)) is not None:
         dear = max(per_epoch, seconds_per_epoch(costly))
+    price = Price(per_epoch, dear, candidates, options)
     ladder = dict.fromkeys(
         max(min(whole, _LEAST_EPOCHS), math.ceil(whole / part)) for part in (1, 2, 4, 8)
     )
     for epochs in ladder:
-        short = epochs if search else max(1, epochs // 3)
-        run = _seconds_of_run(epochs, per_epoch)
-        whole_runs, short_runs = runs_of(candidates, options)
-        others = whole_runs - 2 * options.seeds
-        changed, short_run = (_seconds_of_run(n, dear) for n in (epochs, short))
-        work = 2 * options.seeds * run + others * changed + short_runs * short_run
-        twice = (work + others * epochs * dear) / options.workers
-        longer = search and twice <= _USABLE * options.budget
-        seconds = twice if longer else work / options.workers
-        plan = PilotPlan(
-            epochs=epochs,
-            short=short,
-            seconds_per_epoch=round(per_epoch, 3),
-            runs=round(whole_runs + short_runs * short_run / changed, 1),
-            seconds=round(seconds, 1),
-            searched=candidates if search else 0,
-            lengths=_lengths(epochs, longer=longer) if search else (),
-        )
-        if seconds <= _USABLE * options.budget:
-            return plan
+        for twice, longer in product((True, False), range(_LONGER, -1, -1)):
+            if (twice or longer) and not (search and "epochs" in (options.dials or DIALS)):
+                continue
+            seconds = price.seconds(epochs, twice=twice, longer=longer)
+            if seconds <= _USABLE * options.budget:
+                return price.plan(epochs, twice=twice, longer=longer)
     raise InputError(
-        f"a budget of {math.ceil(seconds / _USABLE / 60)}m or more for {plan.runs:g} runs of "
-        f"{plan.epochs} epochs with {options.workers} worker(s)",
+        f"a budget of {math.ceil(seconds / _USABLE / 60)}m or more for {price.runs(epochs):g} "
+        f"runs of {epochs} epochs with {options.workers} worker(s)",
         f"{options.budget / 60:g}m",
         "raise --budget or --workers, lower --seeds, or limit the data by data.limit",
     )
+
+
+@dataclass(frozen=True)
+class Price:
+    """What a pilot costs by the seconds of an epoch, of the start and of its dearest change."""
+
+    per_epoch: float
+    dear: float
+    candidates: int  # or runs that search
+    options: PilotOptions
+
+    @property
+    def search(self) -> bool:
+        """Whether the best setting is looked for."""
+        return self.options.goal == "best"
+
+    def short(self, epochs: int) -> int:
+        """Epochs of the first rung."""
+        return epochs if self.search else max(1, epochs // 3)
+
+    def runs(self, epochs: int, longer: int = 0) -> float:
+        """In units of a whole run of the dearest change."""
+        whole, short = runs_of(self.candidates + longer, self.options)
+        part = _seconds_of_run(self.short(epochs), self.dear) / _seconds_of_run(epochs, self.dear)
+        return round(whole + short * part, 1)
+
+    def seconds(self, epochs: int, *, twice: bool, longer: int) -> float:
+        """Wall-clock time at most; twice: all but the start's runs may have twice the epochs.
+
+        Longer: that many of the best have them, those of all seeds and what is confirmed included.
+        """
+        options, dear = self.options, self.dear
+        whole, short = runs_of(self.candidates + longer, options)
+        others = whole - 2 * options.seeds
+        doubled = others if twice else longer * options.seeds + (options.seeds if longer else 0)
+        work = 2 * options.seeds * _seconds_of_run(epochs, self.per_epoch)
+        work += others * _seconds_of_run(epochs, dear) + doubled * epochs * dear
+        return (work + short * _seconds_of_run(self.short(epochs), dear)) / options.workers
+
+    def plan(self, epochs: int, *, twice: bool, longer: int) -> PilotPlan:
+        """The plan of this size."""
+        return PilotPlan(
+            epochs=epochs,
+            short=self.short(epochs),
+            seconds_per_epoch=round(self.per_epoch, 3),
+            runs=self.runs(epochs, longer),
+            seconds=round(self.seconds(epochs, twice=twice, longer=longer), 1),
+            searched=self.candidates if self.search else 0,
+            lengths=_lengths(epochs, longer=twice) if self.search else (),
+            longer=longer,
+        )
 
 
 def dearest(problem: Problem, dials: Sequence[str]) -> Problem | None:
@@ -195,12 +238,18 @@ def plan_text(
         lines.append(f"search       {plan.searched} runs among {settings} settings:")
         for key, after in choices.dials.items():
             lines.append(f"  {key:24s} {', '.join(map(str, after))}")
+        if plan.longer:
+            best = "the best" if plan.longer == 1 else f"the best {plan.longer}"
+            lines.append(f"then         {best} once more with {2 * plan.epochs} epochs")
     else:
-        lines.append("candidates   predicted variance between instances")
+        known = any(trial.prediction and trial.prediction.network for trial in trials)
+        yours = ", and within classes of a network like yours" if known else ""
+        lines.append(f"candidates   predicted variance between instances{yours}")
     for trial in trials if choices is None else ():
         predicted, prediction = "not predicted", trial.prediction
         if prediction is not None:
             predicted = f"{prediction.instance_variance:.4f} {prediction.phase}"
+            predicted += f"   {prediction.network}" if prediction.network else ""
         dropped = "   not trained" if trial.status == "predicted-collapse" else ""
         if any(one.key == "loss.reference" for one in trial.change):
             dropped = f"   without what is kept: {trial.change[-1].after}"

@@ -4,7 +4,8 @@ Runs are whole ones, as the process compares what they reached: a setting that n
 seen lower by a short run than it is, and by how much depends on the dials that are searched. What
 is proposed depends on the results in the order of the proposals. The first is proposed alone, as of
 one setting alone no direction is known, and then two at a time whatever the workers: these, kills
-and clusters change nothing.
+and clusters change nothing. Where the plan has time left, the best are then run once more with
+twice the epochs: what only longer runs show is tried even where not every run may be long.
 """
 
 from __future__ import annotations
@@ -43,14 +44,9 @@ def search_best(
     known, taken = [_seen(0, start, options)], list[int]()
     steps = [SearchStep(trial=start.name, objective=known[0].objective, task=known[0].task)]
     trials: list[Trial] = []
-    while len(trials) < plan.searched:
-        count = min(BATCH if trials else 1, plan.searched - len(trials))
-        proposed = propose(choices.features, known, count, taken=taken, floor=floor)
-        if not proposed:
-            break
-        for place, trial in zip(
-            proposed, run([choices.trials[place] for place in proposed]), strict=True
-        ):
+
+    def try_out(places: Sequence[int], waiting: Sequence[Trial]) -> None:
+        for place, trial in zip(places, run(waiting), strict=True):
             trials.append(trial)
             if trial.status == "failed":
                 taken.append(place)
@@ -58,7 +54,27 @@ def search_best(
                 continue
             known.append(_seen(place, trial, options))
             steps.append(_step(trial, known[-1], steps, floor))
+
+    while len(trials) < plan.searched:
+        count = min(BATCH if trials else 1, plan.searched - len(trials))
+        proposed = propose(choices.features, known, count, taken=taken, floor=floor)
+        if not proposed:
+            break
+        try_out(proposed, [choices.trials[place] for place in proposed])
+    tried, longer = {trial.name for trial in trials}, dict[str, tuple[int, Trial]]()
+    for place in _leaders(known, floor)[: plan.longer]:
+        trial = choices.longer(place)
+        if trial.name not in tried:
+            longer.setdefault(trial.name, (place, trial))
+    if longer:
+        try_out(*zip(*longer.values(), strict=True))
     return _chosen(trials, steps, floor, plan, options)
+
+
+def _leaders(known: Sequence[Seen], floor: float) -> list[int]:
+    """Places of what loses no more than the margin, the start among them, the best first."""
+    good = [one for one in known if one.task >= floor]
+    return [one.place for one in sorted(good, key=lambda one: -one.objective)]
 
 
 def _seen(place: int, trial: Trial, options: PilotOptions) -> Seen:

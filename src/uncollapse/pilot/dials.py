@@ -13,7 +13,7 @@ range, augmentation, epochs and the weight of keep.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from math import log2
 
@@ -68,6 +68,19 @@ class Space:
     trials: tuple[Trial, ...]
     features: NDArray[np.float64]
     dials: dict[str, tuple[object, ...]]  # of each that can change, its values; the present first
+    epochs: int  # of the present setting
+
+    def longer(self, place: int) -> Trial:
+        """A setting of the list with twice the epochs of the present one, its change the last."""
+        trial, now = self.trials[place], SettingChange("epochs", self.epochs, 2 * self.epochs)
+        had = next((one for one in trial.change if one.key == now.key), None)
+        name, size = trial.name, (trial.size or 0.0) + 1.0
+        if had is not None:
+            name = name.removesuffix(name_of(had)).removesuffix("+") or "start"
+            size -= abs(log2(had.after / had.before))
+        name = name_of(now) if name == "start" else f"{name}+{name_of(now)}"
+        change = (*(one for one in trial.change if one is not had), now)
+        return replace(trial, name=name, change=change, size=size)
 
 
 def space(
@@ -106,7 +119,7 @@ def space(
         options[0][0][0].key: (options[0][0][0].before, *(one[0].after for one, _ in options))
         for options in by_dial
     }
-    return Space(tuple(trials), np.array(rows), values)
+    return Space(tuple(trials), np.array(rows), values, problem.config.epochs)
 
 
 def _options(setting: Setting, problem: Problem, plan: PilotPlan) -> list[list[Option]]:

@@ -108,7 +108,7 @@ def pilot(
                 output / "plan.json", replace(file, plan=plan, objective=goal.name).to_dict()
             )
         choices = space(problem, plan, calibration, dials) if best else None
-        total = sum(runs_of(plan.searched if best else tried, options))
+        total = sum(runs_of(plan.searched + plan.longer if best else tried, options))
         free = free_candidates(problem, options)
         text = plan_text(goal, rows, plan, trials, free, choices)
         progress(Step(0, total, "plan", text))

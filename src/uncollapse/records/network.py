@@ -10,6 +10,8 @@ from uncollapse.records.codec import Part
 from uncollapse.records.verdict import Message
 
 Side = Literal["below", "consistent", "above"]
+# Networks began to spread at so many times the alpha that the model says (docs/networks.md).
+BEGAN_LATER = 1.7
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +52,8 @@ class NetworkPrediction(Part):
     Attributes:
         within_class_variance, between_class_variance: As in `NetworkRun`.
         alpha_where_spread_begins: The alpha, all else the same, at which the variance inside
-            classes is twice that at alpha 0; None where it is at no alpha.
+            classes is twice that at alpha 0; None where it is at no alpha. Too low: networks began
+            at `BEGAN_LATER` times the estimate, in the median of 18 cases (docs/networks.md).
         confidence: Of the intervals.
         layer: Of the embeddings that it is about.
         differs: In what the calibration's runs were made under other conditions.
@@ -77,6 +80,17 @@ class NetworkPrediction(Part):
     layer: str = "projector"
     differs: tuple[Message, ...] = ()
     notes: tuple[str, ...] = ()
+
+    @property
+    def spread_begins(self) -> str:
+        """Where the spread begins, in words, with how far such an estimate was off."""
+        if self.alpha_where_spread_begins is None:
+            return "its spread begins at no alpha"
+        return (
+            f"its spread begins at alpha {self.alpha_where_spread_begins}, probably later: views "
+            f"are not in the model, and networks began at {BEGAN_LATER:g} times the estimate "
+            "(median of 18 cases)"
+        )
 
     def beside(self, *, within: float, between: float) -> dict[str, NetworkComparison]:
         """Both variances as they were measured, beside what is expected of them."""

@@ -131,8 +131,9 @@ class PilotPlan(Part):
     """Size of a pilot: epochs of a run to the end and of the first rung (`short`).
 
     `runs` is in units of a run to the end, `seconds` the wall-clock time that is expected. Where
-    the goal is the best setting, `searched` is the number of runs that look for it, and `lengths`
-    are the epochs that they may have.
+    the goal is the best setting, `searched` is the number of runs that look for it, `lengths` are
+    the epochs that they may have, and `longer` is how many of the best are run once more with twice
+    the epochs.
     """
 
     epochs: scalars.Count
@@ -142,6 +143,7 @@ class PilotPlan(Part):
     seconds: scalars.NotNegative
     searched: scalars.Count = 0
     lengths: tuple[scalars.Count, ...] = ()
+    longer: scalars.Count = 0  # 0 in older files
 
 
 @dataclass(frozen=True, kw_only=True)

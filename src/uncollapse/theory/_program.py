@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -30,6 +31,8 @@ from scipy.special import logsumexp
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 IntArray = np.ndarray[Any, np.dtype[np.int64]]
+# Logits further apart may underflow.
+FAR = 600.0
 
 
 @dataclass(frozen=True)
@@ -46,10 +49,15 @@ class Terms:
     # where labels are wrong. None: every positive is of the anchor's class.
     across: Array | None = None
 
-    @property
+    @cached_property
     def weight(self) -> Array:
         """Weight W of the anchor's log-denominator, (T,)."""
         return self.supervised + self.self_supervised
+
+    @cached_property
+    def counts(self) -> Array:
+        """Own instance, others of its class, those of each block in the batch, (T, 2 + G)."""
+        return np.column_stack([np.ones_like(self.own), self.own - 1, self.others])
 
 
 @dataclass(frozen=True)
@@ -99,11 +107,16 @@ class Program:
         """Mean cosine q of L_self's pairs."""
         return (1 + (self.views - 1) * s) / self.views if self.include else s
 
-    @property
+    @cached_property
     def pull(self) -> Array:
         """Weight A of L_sup's positives of the anchor's own class by block, (G,)."""
         supervised, across = self.per_block(self.terms.supervised), self.terms.across
         return supervised if across is None else np.maximum(supervised - across.sum(1), 0.0)
+
+    @cached_property
+    def alone(self) -> Array:
+        """Weight T of L_self by block, (G,)."""
+        return self.per_block(self.terms.self_supervised)
 
     def per_block(self, values: Array) -> Array:
         """Sum of the terms' values by block, (G,)."""
@@ -118,6 +131,7 @@ class Program:
         ones = np.ones(len(block))
         return csr_array((ones, (block, np.arange(len(block)))), (self.blocks, len(block)))
 
+    @cached_property
     def parts(self) -> list[tuple[int, slice]]:
         """Blocks that have terms, each with where they are."""
         edges = np.searchsorted(self.terms.block, np.arange(self.blocks + 1))
@@ -184,10 +198,10 @@ def _log_weighted(program: Program, logit: Array) -> Array:
     if program.single:
         return np.asarray(logsumexp(logit + log(terms.others), axis=1))
     out = np.empty(len(terms.block))
-    for g, part in program.parts():
+    for g, part in program.parts:
         others, row = terms.others[part], logit[g]
         top = row.max()
-        if top - row.min() < 600:
+        if top - row.min() < FAR:
             out[part] = log(others @ np.exp(row - top)) + top
         else:
             # Not logsumexp(row, b=others): that is nan where others is zero everywhere.
@@ -201,24 +215,62 @@ def _log_pressure(program: Program, log_d: Array) -> Array:
     if program.single:
         return np.asarray(log(terms.weight[:, None] * terms.others) - log_d[:, None])
     out = np.full((G, G), -np.inf)
-    for g, part in program.parts():
+    for g, part in program.parts:
         low = log_d[part].min()
         weight = terms.weight[part] * np.exp(low - log_d[part])
         out[g] = log(weight @ terms.others[part]) - low
     return out
 
 
+class _Sums(NamedTuple):
+    """Over the terms of a block: W log D of all, and W times the shares in D of each block's."""
+
+    loss: float
+    views: Array  # own views, (G,)
+    mates: Array  # instances of the class, (G,)
+    others: Array  # each block, (G, G)
+
+
+def _sums(program: Program, point: Point) -> _Sums:
+    """A row of cosines is that of all terms of its block, so their exponentials are taken once."""
+    terms, p, tau = program.terms, program.views, program.temperature
+    logits = np.column_stack(point.cosines(program)) / tau
+    own = 1 / tau if program.include else -np.inf
+    top = np.maximum(logits.max(1), own)
+    if program.single or (top - logits.min(1)).max() > FAR:
+        return _sums_by_term(program, point)
+    weights = np.exp(logits - top[:, None]) * np.array([p - 1] + [p] * (program.blocks + 1))
+    self_pair = np.exp(own - top)
+    loss, sums = 0.0, np.zeros_like(weights)
+    for g, part in program.parts:
+        counts, weight, row = terms.counts[part], terms.weight[part], weights[g].copy()
+        row[0] += self_pair[g]
+        total = counts @ row
+        loss += float(weight @ np.log(total)) + float(top[g] * weight.sum())
+        sums[g] = (weight / total) @ counts
+    sums *= weights
+    return _Sums(loss, sums[:, 0], sums[:, 1], sums[:, 2:])
+
+
+def _sums_by_term(program: Program, point: Point) -> _Sums:
+    """In logarithms throughout: also where exponentials underflow."""
+    weight, logit = program.terms.weight, point.cosines(program)[2] / program.temperature
+    log_d, views, mates = softmax(program, point)
+    others = np.exp(_log_pressure(program, log_d) + np.log(program.views) + logit)
+    by_block = program.per_block(weight * views), program.per_block(weight * mates)
+    return _Sums(float(weight @ log_d), *by_block, others)
+
+
 def evaluate(program: Program, point: Point) -> tuple[float, Gradient]:
     """The loss in nats and its gradient at a point."""
     terms, tau = program.terms, program.temperature
     s, a, b = point.cosines(program)
-    log_d, views, mates = softmax(program, point)
-    weight = terms.weight
-    pull, T = program.pull, program.per_block(terms.self_supervised)
-    loss = float(weight @ log_d - (pull @ a + T @ program.self_cosine(s)) / tau)
-    ds = (program.per_block(weight * views) - T * program.self_share) / tau
-    da = (program.per_block(weight * mates) - pull) / tau
-    directed = np.exp(_log_pressure(program, log_d) + np.log(program.views) + b / tau) / tau
+    pull, T = program.pull, program.alone
+    sums = _sums(program, point)
+    loss = sums.loss - float(pull @ a + T @ program.self_cosine(s)) / tau
+    ds = (sums.views - T * program.self_share) / tau
+    da = (sums.mates - pull) / tau
+    directed = sums.others / tau
     if terms.across is not None:
         loss -= float((terms.across * b).sum()) / tau
         directed -= terms.across / tau

@@ -117,7 +117,7 @@ def _space(solution: Solution) -> _Space:
     counts = np.column_stack(
         [np.full(len(terms.own), p - 1), p * (terms.own - 1), p * terms.others]
     )
-    alone = program.per_block(terms.self_supervised) * program.self_share
+    alone = program.alone * program.self_share
     across = np.zeros((G, G)) if terms.across is None else terms.across
     space = _Space(
         start=np.concatenate([point.fractions.ravel()[allowed], point.means[pairs]]),
@@ -151,7 +151,7 @@ def _rise(space: _Space, x: Array) -> tuple[float, Array, Array]:
     weight = terms.weight
     rise = float(weight @ (top + np.log(total))[:, 0] - (space.pulls * cosines).sum())
     slope, bend = np.zeros(len(x)), np.zeros((len(x), len(x)))
-    for g, part in program.parts():
+    for g, part in program.parts:
         weighted = P[part] * weight[part, None]
         shares = weighted.sum(0)
         slope += (shares / tau - space.pulls[g]) @ J[g]

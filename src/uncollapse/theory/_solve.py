@@ -244,7 +244,7 @@ def _averaged(program: Program) -> Program:
         own,
         others_of(program.multiplicity, own),
         program.per_block(terms.supervised),
-        program.per_block(terms.self_supervised),
+        program.alone,
     )
     return replace(program, terms=averaged)
 

@@ -18,6 +18,7 @@ from uncollapse.theory._labels import Labels
 from uncollapse.theory._program import Program
 from uncollapse.theory._solve import Solution, slopes, smallest_margin, solve
 from uncollapse.theory._terms import program_of, reweighted
+from uncollapse.theory._tidy import most_instance
 from uncollapse.theory.balanced import (
     alpha_threshold,
     temperature_threshold,
@@ -141,7 +142,8 @@ def _by_solving(setting: Setting, base: Program, solution: Solution) -> Threshol
         )
         return Thresholds(alpha, notes=(note, skipped))
     temperature = None
-    if setting.alpha < 1 and _may_spread(solution.program):
+    several = base.size > 1
+    if setting.alpha < 1 and (most_instance(solution.program)[several] > 0).all():
         temperature = _temperature_by_solving(setting, solution)
     return Thresholds(alpha, temperature, notes=(note,))
 
@@ -155,7 +157,7 @@ def _smallest_class(setting: Setting, program: Program) -> tuple[Setting, float]
     counts, batch = setting.counts, setting.batch
     smallest = int(counts[counts > 1].min())
     g = int(np.searchsorted(program.size, smallest))
-    alone = program.per_block(program.terms.self_supervised)[g]
+    alone = program.alone[g]
     weight = alone / program.per_block(program.terms.weight)[g]
     if isinstance(batch, RandomBatch):
         smallest = max(2, round(smallest * batch.size / setting.instances))
@@ -204,19 +206,6 @@ def _margin_along(path: Callable[[float], Program], solution: Solution) -> Calla
         return smallest_margin(last)
 
     return margin
-
-
-def _may_spread(program: Program) -> bool:
-    """Whether every class may spread at some temperature; False is proven, True is not.
-
-    A class spreads only where its instances' share A of the softmax has W A > S, and with a <= s
-    that share is at most mates / (own views + mates), whatever the temperature.
-    """
-    terms, p = program.terms, program.views
-    mates = p * (terms.own - 1)
-    most = np.divide(mates, mates + (p if program.include else p - 1), where=mates > 0, out=mates)
-    pull = program.per_block(terms.weight * most) > program.per_block(terms.supervised)
-    return bool(np.all(pull | (program.size == 1)))
 
 
 def bracketed(

@@ -1,11 +1,44 @@
-"""Of points with the same loss the one that is wanted: views together, then instances."""
+"""What no optimum needs, and which of equally good points is wanted: views, instances together."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 from scipy.linalg import eigvalsh
 
-from uncollapse.theory._program import Point, Program
+from uncollapse.theory._program import Array, Point, Program
+
+# Of the interval from 0 to 1, to bound a fraction.
+HALVINGS = 20
+
+
+def most_instance(program: Program) -> Array:
+    """What each block's instance fraction is at most, (G,), without solving.
+
+    A class spreads only where its instances' share A of the softmax has W A > S. Where it does its
+    views coincide (see below), so beside them alone
+
+        A <= mates r / (own views + mates r),   r = exp(-kappa iota/tau),
+
+    which falls in iota. At iota = 0 the temperature does not enter.
+    """
+    terms, p = program.terms, program.views
+    mates, views = p * (terms.own - 1), p if program.include else p - 1
+    supervised, several = program.per_block(terms.supervised), terms.own > 1
+
+    def attracted(instance: Array) -> Any:
+        weak = mates * np.exp(-program.kappa * instance / program.temperature)[terms.block]
+        share = np.divide(weak, weak + views, where=several & (weak > 0), out=np.zeros_like(weak))
+        return program.per_block(terms.weight * share) <= supervised
+
+    low, high = np.zeros(program.blocks), np.ones(program.blocks)
+    never = attracted(low)
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        beyond = attracted(middle)
+        low, high = np.where(beyond, low, middle), np.where(beyond, middle, high)
+    return np.where(never, 0.0, high)
 
 
 def without_needless_parts(program: Program, point: Point) -> Point:
@@ -22,7 +55,7 @@ def without_needless_parts(program: Program, point: Point) -> Point:
     """
     p, terms, (view, instance, member) = program.views, program.terms, point.fractions
     attracted = program.per_block(terms.supervised) > 0
-    separated = program.per_block(terms.self_supervised) > 0
+    separated = program.alone > 0
     separated &= program.per_block((terms.own > 1) * terms.weight) > 0
     new_view = np.where(program.include | ~attracted, 0.0, view)
     new_instance = np.where(separated, instance, 0.0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import cache
 from math import log2
 
 import numpy as np
@@ -23,18 +24,24 @@ from uncollapse.theory._levers import (
     value_of,
 )
 from uncollapse.theory._network_advice import advise_network
+from uncollapse.theory._program import Array, Program
 from uncollapse.theory._solve import Solution, optimum
-from uncollapse.theory._terms import program_of
+from uncollapse.theory._terms import program_of, rough_program
 from uncollapse.theory._thresholds import alpha_guess, bracketed
+from uncollapse.theory._tidy import most_instance
 from uncollapse.theory.prediction import predict
 
 # Without a target: the instance variance that every class must reach. Far enough from the edge
 # that a real run, which only approaches the optimum, can be told from collapse.
 CLEAR_OF_COLLAPSE = 0.01
+# A variance this much beyond the goal is at it; solutions begun at different places may differ by
+# more, and what misses the goal by the second number is no advice.
+SETTLED, ROUNDING = 3e-7, 1e-6
 # The search by alpha: no goal is reached below the one, and the other is all weight but 1e-9.
 LOWEST_ALPHA, HIGHEST_ODDS = 1e-12, float(logit(1 - 1e-9))
-# Where a rough search is made exact: a step for its slope, and how many steps at most.
-SLOPE_STEP, SETTLING_STEPS = 1e-3, 6
+# Where a rough search is made exact: a step for its slope, how many steps at most, and the factor
+# within which the slope between two of them is taken instead.
+SLOPE_STEP, SETTLING_STEPS, LIKE = 1e-3, 8, 3.0
 TEMPERATURE_STEPS = 2.0 ** np.arange(0.125, 7.0, 0.125)
 
 
@@ -87,7 +94,7 @@ def advise(
         return advise_network(setting, calibration, target_variance, levers, seed)
 
     excess, rough = (_excess(target_variance, seed, rough) for rough in (False, True))
-    many = isinstance(setting.batch, RandomBatch) and not setting.balanced
+    many = _many(setting)
     if excess(setting) >= 0:
         return []
     advice = []
@@ -96,7 +103,7 @@ def advise(
         if many and changed is not None:
             changed = _settled(lever, setting, changed, excess, rough)
         # A searched change that misses its goal by more than rounding is no advice.
-        if changed is not None and excess(changed) >= -1e-6:
+        if changed is not None and excess(changed) >= -ROUNDING:
             value, before = value_of(lever, changed), value_of(lever, setting)
             size = size_of(lever, setting, changed)
             prediction = predict(changed, seed=seed, thresholds=False)
@@ -107,18 +114,36 @@ def advise(
 Excess = Callable[[Setting], float]
 
 
+def _many(setting: Setting) -> bool:
+    """Whether its batches are so many that it is searched roughly first."""
+    return isinstance(setting.batch, RandomBatch) and not setting.balanced
+
+
+def _accuracy(setting: Setting) -> float:
+    """Of a search, in log odds or logarithms: what is rough is moved until it is exact."""
+    return SLOPE_STEP if _many(setting) else 1e-7
+
+
 def _excess(target: float | None, seed: int, rough: bool) -> Excess:
     """Above 0 where the goal is reached; each setting is solved from the one before."""
     last: Solution | None = None
 
+    def over(program: Program, instance: Array) -> float:
+        if target is None:
+            return float(instance[program.size > 1].min()) - CLEAR_OF_COLLAPSE
+        multiplicity = program.multiplicity
+        return float(multiplicity @ instance) / float(multiplicity.sum()) - target
+
+    @cache
     def excess(changed: Setting) -> float:
         nonlocal last
+        if rough:
+            program = rough_program(changed, seed)
+            most = over(program, most_instance(program))
+            if most < 0:  # There is nothing to solve.
+                return most
         last = optimum(changed, seed=seed, near=last, rough=rough)
-        _, instance, _ = last.point.fractions
-        size, multiplicity = last.program.size, last.program.multiplicity
-        if target is None:
-            return float(instance[size > 1].min()) - CLEAR_OF_COLLAPSE
-        return float(multiplicity @ instance) / float(multiplicity.sum()) - target
+        return over(last.program, last.point.fractions[1])
 
     return excess
 
@@ -138,14 +163,19 @@ def _settled(
     def at(x: float) -> Setting:
         return setting.with_(**{lever: float(back(x))})
 
-    # The slope is that of the rough goal, so that each step costs one exact solution.
+    # The first slope is that of the rough goal, so that each step costs one exact solution.
     slope = (rough(at(x + way * SLOPE_STEP)) - rough(at(x))) / (way * SLOPE_STEP)
+    over = excess(at(x))
     for _ in range(SETTLING_STEPS):
-        over = excess(at(x))
-        if 0 <= over < 1e-7 or slope * way <= 0:
+        if 0 <= over < SETTLED or slope * way <= 0:
             break
-        # To half a rounding beyond the goal.
-        x += (3e-8 - over) / slope
+        step = (SETTLED / 3 - over) / slope
+        x, before = x + step, over
+        over = excess(at(x))
+        secant = (over - before) / step
+        # Of short steps it is rounding; where nothing spreads it is flat.
+        if abs(step) > SLOPE_STEP and 1 / LIKE < secant / slope < LIKE:
+            slope = secant
     return at(x)
 
 
@@ -177,7 +207,7 @@ def _by_alpha(setting: Setting, excess: Excess) -> Setting | None:
         alpha_guess(setting, program_of(setting.with_(alpha=0.5))),
         rising=True,
         ends=(low, max(low, HIGHEST_ODDS)),
-        accuracy=1e-7,
+        accuracy=_accuracy(setting),
     )
     # The root may lie a rounding below the goal.
     return None if root is None else setting.with_(alpha=min(1.0, float(expit(root)) + 1e-7))
@@ -186,19 +216,18 @@ def _by_alpha(setting: Setting, excess: Excess) -> Setting | None:
 def _by_temperature(setting: Setting, excess: Excess) -> Setting | None:
     """The variance is not monotone in tau: step outwards both ways, then refine the crossing."""
     tau = setting.temperature
-    many = isinstance(setting.batch, RandomBatch) and not setting.balanced
 
     def at(log_temperature: float) -> float:
         return excess(setting.with_(temperature=float(np.exp(log_temperature))))
 
     near = {1: tau, -1: tau}
-    for ratio in TEMPERATURE_STEPS[1::2] if many else TEMPERATURE_STEPS:
+    for ratio in TEMPERATURE_STEPS[1::2] if _many(setting) else TEMPERATURE_STEPS:
         for way in (-1, 1):
             far = float(tau * ratio**way)
             if not 1e-3 <= far <= 1e3:
                 continue
             if excess(setting.with_(temperature=far)) >= 0:
-                root = brentq(at, np.log(near[way]), np.log(far), xtol=1e-7)
+                root = brentq(at, np.log(near[way]), np.log(far), xtol=_accuracy(setting))
                 return setting.with_(temperature=float(np.exp(root + way * 1e-7)))
             near[way] = far
     return None
