@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from runs import BLOCK, problem_of
+from runs import BLOCK, main, problem_of
 from safetensors.torch import save_file
 from test_run import in_process, losses
 
@@ -254,7 +254,7 @@ def test_another_stored_file_is_no_continuation(tmp_path):
 @pytest.mark.slow
 def test_two_processes_are_one_with_the_same_global_batch(tmp_path):
     reference = "self-supervised"  # Two runs in one group, and a file that both read.
-    in_process(tmp_path / "one", f"keep:{reference}")
+    main(tmp_path / "one", f"keep:{reference}")
     launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
     in_process(tmp_path / "two", f"keep:{reference}", launcher=launcher)
     assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), abs=1e-4)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from runs import problem_of
+from runs import main, problem_of
 
 from declared import TENSORS, arrays, safetensors_file
 from uncollapse.errors import InputError
@@ -46,36 +46,41 @@ def losses(folder):
     return [line["loss"] for line in EpochLine.read_all(Path(folder) / "metrics.jsonl")]
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The folder of a run of `runs` that nothing disturbs."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    main(folder)
+    return folder
+
+
 @pytest.mark.slow
-def test_a_killed_and_resumed_run_has_the_same_weights_bit_for_bit(tmp_path):
-    in_process(tmp_path / "whole")
-    killed = in_process(tmp_path / "killed", "kill=4", check=False)
+def test_a_killed_and_resumed_run_has_the_same_weights_bit_for_bit(whole, tmp_path):
+    killed = in_process(tmp_path, "kill=4", check=False)
     assert killed.returncode == -signal.SIGKILL
-    again = in_process(tmp_path / "killed", "resume", "kill=11", check=False)
+    again = in_process(tmp_path, "resume", "kill=11", check=False)
     assert again.returncode == -signal.SIGKILL
-    in_process(tmp_path / "killed", "resume")
-    whole, resumed = weights(tmp_path / "whole"), weights(tmp_path / "killed")
-    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
-    assert losses(tmp_path / "whole") == losses(tmp_path / "killed")
+    main(tmp_path, "resume")
+    expected, resumed = weights(whole), weights(tmp_path)
+    assert all(torch.equal(expected[name], resumed[name]) for name in expected)
+    assert losses(whole) == losses(tmp_path)
 
 
 @pytest.mark.slow
-def test_a_run_that_is_asked_to_stop_saves_the_step_and_goes_on(tmp_path):
-    in_process(tmp_path / "whole")
-    in_process(tmp_path / "stopped", "stop=4", "workers")
-    assert read_run(tmp_path / "stopped")[1].status == "interrupted"
-    assert read_checkpoint(tmp_path / "stopped" / "checkpoints").state.step == 4
-    in_process(tmp_path / "stopped", "resume", "workers")
-    whole, resumed = weights(tmp_path / "whole"), weights(tmp_path / "stopped")
-    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+def test_a_run_that_is_asked_to_stop_saves_the_step_and_goes_on(whole, tmp_path):
+    in_process(tmp_path, "stop=4", "workers")
+    assert read_run(tmp_path)[1].status == "interrupted"
+    assert read_checkpoint(tmp_path / "checkpoints").state.step == 4
+    main(tmp_path, "resume", "workers")
+    expected, resumed = weights(whole), weights(tmp_path)
+    assert all(torch.equal(expected[name], resumed[name]) for name in expected)
 
 
 @pytest.mark.slow
-def test_two_processes_are_one_with_the_same_global_batch(tmp_path):
-    in_process(tmp_path / "one")
+def test_two_processes_are_one_with_the_same_global_batch(whole, tmp_path):
     launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
     in_process(tmp_path / "two", launcher=launcher)
-    assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), abs=1e-5)
+    assert losses(tmp_path / "two") == pytest.approx(losses(whole), abs=1e-5)
 
 
 def test_a_run_writes_what_an_auditor_needs(tmp_path):
