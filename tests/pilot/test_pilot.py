@@ -224,7 +224,7 @@ def wait_for(what, seconds=600):
     return found
 
 
-@pytest.mark.slow
+@pytest.mark.case
 def test_ray_gives_the_same_runs(undisturbed, tmp_path):
     """A local cluster; its processes import this very package."""
     line = in_process(words(tmp_path / "ray", "least-change", "2"))
