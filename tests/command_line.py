@@ -1,12 +1,13 @@
-"""`uncollapse` in this process: a new one takes seconds to start Python and torch."""
+"""`uncollapse` and scripts in this process: a new one takes seconds to start Python and torch."""
 
 import contextlib
 import io
 import os
+import runpy
 import shlex
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from subprocess import CompletedProcess
 from unittest import mock
@@ -16,18 +17,30 @@ from uncollapse.cli import main
 
 def called(words: Sequence[str], out: io.StringIO, error: io.StringIO) -> int:
     """Exit code of a command line. As in a process of its own, warnings are no errors."""
+    return _left(main, ["uncollapse", *words], out, error)
+
+
+def _left(run: Callable[[], object], line: list[str], out: io.StringIO, error: io.StringIO) -> int:
     with (
-        mock.patch.object(sys, "argv", ["uncollapse", *words]),
+        mock.patch.object(sys, "argv", line),
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(error),
         warnings.catch_warnings(),
     ):
         warnings.simplefilter("ignore")
         try:
-            main()
+            run()
         except SystemExit as left:
             return int(left.code or 0)
     return 0
+
+
+def script(path: str | Path, *words: str) -> CompletedProcess[str]:
+    """`python PATH WORDS`, with what it prints to stdout and to stderr."""
+    out, error, line = io.StringIO(), io.StringIO(), [str(path), *words]
+    with mock.patch.object(sys, "path", [str(Path(path).parent.resolve()), *sys.path]):
+        code = _left(lambda: runpy.run_path(line[0], run_name="__main__"), line, out, error)
+    return CompletedProcess(line, code, out.getvalue(), error.getvalue())
 
 
 def call(*words: str) -> CompletedProcess[str]:

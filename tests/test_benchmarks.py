@@ -3,56 +3,67 @@
 Those of real data and of the study are run by the pages themselves.
 """
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+
+from command_line import script
 
 FOLDER = Path(__file__).parent.parent / "benchmarks"
 
 
-@pytest.mark.slow
+@pytest.fixture(autouse=True)
+def one_thread(monkeypatch, tmp_path):
+    """As `make` runs them: measure.py starts itself anew where there may be more."""
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        monkeypatch.setenv(name, "1")
+    monkeypatch.chdir(tmp_path)
+
+
+# Processes by the dozen, each of which imports everything.
+PROCESSES = [
+    ("measure.py --rows 4000 --classes 4 --repeats 1 --format parquet", "relative to sum parts"),
+    ("pilot_workers.py --runs 2 --epochs 1", "throughput of two workers"),
+]
+HERE = [
+    ("loss.py --sizes 64 --classes 4 --repeats 1 --no-memory", "slowest / fastest"),
+    (f"loss_builds.py {FOLDER.parent} {FOLDER.parent} --sizes 64 --steps 2", "| 64 | 10 |"),
+    (
+        "loss_gpu.py --device cpu --sizes 64 --dimensions 16 --seconds 1",
+        "| 64 | 16 | float32 | auto",
+    ),
+    ("slice_gaps.py --runs 1 --sites 3", "one site's finer labels are lost"),
+    ("probe.py --rows 600 --dimension 8 --classes 3 --values 2", "s CPU"),
+    ("keep.py --sizes 64 --classes 4 --e 8 --repeats 2", "prepared, all columns"),
+    ("track.py --sizes 64 --classes 4 --repeats 2", "read at every step"),
+    (
+        "keep_study.py --only digits --small --seeds 1 --methods free sincere -o out",
+        "digits sincere 0",
+    ),
+    ("input_pipeline.py --source digits --rounds 1 --steps 1 --files 64", "PNG folder"),
+]
+
+
 @pytest.mark.parametrize(
     ("command", "part"),
     [
-        ("loss.py --sizes 64 --classes 4 --repeats 1 --no-memory", "slowest / fastest"),
-        (f"loss_builds.py {FOLDER.parent} {FOLDER.parent} --sizes 64 --steps 2", "| 64 | 10 |"),
-        (
-            "loss_gpu.py --device cpu --sizes 64 --dimensions 16 --seconds 1",
-            "| 64 | 16 | float32 | auto",
-        ),
-        (
-            "measure.py --rows 4000 --classes 4 --repeats 1 --format parquet",
-            "relative to sum parts",
-        ),
-        ("pilot_workers.py --runs 2 --epochs 1", "throughput of two workers"),
-        ("slice_gaps.py --runs 1 --sites 3", "one site's finer labels are lost"),
-        ("probe.py --rows 600 --dimension 8 --classes 3 --values 2", "s CPU"),
-        ("keep.py --sizes 64 --classes 4 --e 8 --repeats 2", "prepared, all columns"),
-        ("track.py --sizes 64 --classes 4 --repeats 2", "read at every step"),
-        (
-            "keep_study.py --only digits --small --seeds 1 --methods free sincere -o out",
-            "digits sincere 0",
-        ),
-        ("input_pipeline.py --source digits --rounds 1 --steps 1 --files 64", "PNG folder"),
+        pytest.param(*each, marks=mark, id=each[0].split(".py")[0])
+        for mark, commands in ((pytest.mark.slow, HERE), (pytest.mark.case, PROCESSES))
+        for each in commands
     ],
-    ids=lambda text: text.split(".py")[0],
 )
-def test_a_benchmark_prints_its_table(command, part, tmp_path):
+def test_a_benchmark_prints_its_table(command, part):
     name, *options = command.split()
-    line = [sys.executable, str(FOLDER / name), *options]
-    answer = subprocess.run(line, capture_output=True, text=True, check=False, cwd=tmp_path)
+    answer = script(FOLDER / name, *options)
     assert answer.returncode == 0, answer.stderr[-2000:]
     assert part in answer.stdout
 
 
-def test_without_a_gpu_its_benchmark_is_refused_in_a_sentence():
-    line = [sys.executable, str(FOLDER / "loss_gpu.py")]
-    environment = os.environ | {"CUDA_VISIBLE_DEVICES": ""}
-    answer = subprocess.run(line, capture_output=True, text=True, check=False, env=environment)
+def test_without_a_gpu_its_benchmark_is_refused_in_a_sentence(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    answer = script(FOLDER / "loss_gpu.py")
     assert answer.returncode == 2
     assert answer.stderr.startswith("expected an NVIDIA GPU, found none: give --device cpu")
     assert answer.stderr.count("\n") == 1
@@ -79,9 +90,8 @@ def test_retention_chooses_as_finer_labels_do_where_it_can(tmp_path):
             run = {f"{p}/projector": noisy[rows] for p, rows in parts.items()}
             run |= {f"{p}/backbone": base[rows].astype(np.float16) for p, rows in parts.items()}
             np.savez(folder / f"supcl-{alpha}-0.1-{seed}.npz", **run)
-    script = str(FOLDER / "pilot_without_labels.py")
-    line = [sys.executable, script, str(tmp_path), "--data", "made", "--seeds", "2"]
-    answer = subprocess.run(line, capture_output=True, text=True, check=False)
+    words = (str(tmp_path), "--data", "made", "--seeds", "2")
+    answer = script(FOLDER / "pilot_without_labels.py", *words)
     assert answer.returncode == 0, answer.stderr[-2000:]
     (row,) = [row for row in answer.stdout.splitlines() if "made, projector" in row]
     _, _, best, kept, below, *_ = row.split(" | ")

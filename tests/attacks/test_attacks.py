@@ -71,7 +71,7 @@ def test_every_fault_is_counted():
     assert (tally.counts["mutants"], tally.counts["accepted"], tally.faults) == (2, 1, 1)
 
 
-@pytest.mark.slow
+@pytest.mark.case
 def test_a_short_seed_of_the_attackers_finds_nothing():
     done = subprocess.run(
         [sys.executable, "-m", "attacks", "--mutants", "100", "--kills", "10", "--seed", "7"],

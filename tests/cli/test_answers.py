@@ -34,7 +34,7 @@ def rows(classes, per_class=40, spread=0.4, seed=0):
 
 
 def test_an_answer_is_one_screen_whatever_the_data(folder):
-    vectors, labels, kinds = rows(20)
+    vectors, labels, kinds = rows(20, per_class=20)
     names = np.array([f"a class whose name is long, and whose number is {k}" for k in range(20)])
     lost = vectors.copy()
     for k in (3, 12):

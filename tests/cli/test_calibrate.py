@@ -30,31 +30,44 @@ def run(folder: Path, alpha: float, within: float, share: float, **changes) -> P
     return folder
 
 
-def test_from_runs_to_a_prediction_with_intervals(tmp_path):
-    runs = [run(tmp_path / "a", 0.01, 0.02, 0.08), run(tmp_path / "b", 0.5, 0.4, 0.6)]
-    output = tmp_path / "calibration.json"
-    answer = call("calibrate", *map(str, runs), "-o", str(output))
+@pytest.fixture(scope="module")
+def calibrated(tmp_path_factory):
+    """A folder of two runs and of what `calibrate` makes of them, and what it prints."""
+    folder = tmp_path_factory.mktemp("calibrated")
+    runs = [run(folder / "a", 0.01, 0.02, 0.08), run(folder / "b", 0.5, 0.4, 0.6)]
+    return folder, call("calibrate", *map(str, runs), "-o", str(folder / "calibration.json"))
+
+
+@pytest.fixture(scope="module")
+def constants(calibrated):
+    """The calibration with a third of its draws, of each of which a prediction is made."""
+    whole = Calibration.read(calibrated[0] / "calibration.json")
+    path = calibrated[0] / "fewer.json"
+    path.write_text(replace(whole, draws=whole.draws[:50]).to_json())
+    return str(path)
+
+
+def test_from_runs_to_a_prediction_with_intervals(calibrated, constants):
+    folder, answer = calibrated
     assert answer.returncode == 0
     assert "note: these runs do not determine" in answer.stdout  # without a terminal too
-    calibration = Calibration.read(output)
+    calibration = Calibration.read(folder / "calibration.json")
     assert [r.within_class_variance for r in calibration.runs] == [0.02, 0.4]
     assert calibration.within_before == pytest.approx(0.01)
     setting = ["--classes", "2", "--per-class", "175", "--alpha", "0.5", "--temperature", "0.1"]
-    answer = call("predict", *setting, "--calibration", str(output), "--json")
+    answer = call("predict", *setting, "--calibration", constants, "--json")
     network = json.loads(answer.stdout)["network"]
     for name in ("within_class_variance", "between_class_variance", "alpha_where_spread_begins"):
         assert network[name]["low"] <= network[name]["estimate"] <= network[name]["high"], name
-    text = call("predict", *setting, "--calibration", str(output)).stdout
+    text = call("predict", *setting, "--calibration", constants).stdout
     assert "network      one like those of the calibration" in text
-    shown = call("calibrate", str(runs[0])).stdout
+    shown = call("calibrate", str(folder / "a")).stdout
     assert "(not determined)" in shown
     assert "next run" in shown
 
 
-def test_a_measurement_is_held_against_what_is_predicted_for_the_network(tmp_path):
-    runs = [run(tmp_path / "a", 0.01, 0.02, 0.08), run(tmp_path / "b", 0.5, 0.4, 0.6)]
-    constants, rows = str(tmp_path / "calibration.json"), str(tmp_path / "rows.npz")
-    call("calibrate", *map(str, runs), "-o", constants)
+def test_a_measurement_is_held_against_what_is_predicted_for_the_network(constants, tmp_path):
+    rows = str(tmp_path / "rows.npz")
     rng = np.random.default_rng(0)
     labels = np.repeat([0, 1], 175)
     spread = np.eye(2, 16)[labels] + 0.21 * rng.standard_normal((350, 16))
@@ -84,10 +97,7 @@ def test_a_measurement_is_held_against_what_is_predicted_for_the_network(tmp_pat
     assert "--alpha and --temperature" in refused.stderr
 
 
-def test_advice_is_for_the_network(tmp_path):
-    runs = [run(tmp_path / "a", 0.01, 0.02, 0.08), run(tmp_path / "b", 0.5, 0.4, 0.6)]
-    constants = str(tmp_path / "calibration.json")
-    call("calibrate", *map(str, runs), "-o", constants)
+def test_advice_is_for_the_network(constants):
     setting = ["--classes", "2", "--per-class", "175", "--alpha", "0.001", "--temperature", "0.1"]
     setting += ["--calibration", constants]
     advice = json.loads(call("predict", *setting, "--json").stdout)["advice"]

@@ -130,7 +130,7 @@ CLUSTER = """
     from uncollapse.metrics import _ray
 
     folder = sys.argv[1]
-    ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     ray.data.DataContext.get_current().enable_progress_bars = False
     random = np.random.default_rng(3)
     labels = np.repeat(["d", "b", "c", "a"], [900, 600, 800, 700])
@@ -139,11 +139,11 @@ CLUSTER = """
     split = np.where(random.random(3000) < 0.7, "train", "test")
     table = pa.table({"z": list(rows), "kind": labels, "split": split})
     columns = Columns(embedding="z", label="kind")
-    data = ray.data.from_arrow(table).repartition(8)
+    data = ray.data.from_arrow(table).repartition(4)
 
     def once_killed(block):
         mark, armed = (os.path.join(folder, name) for name in ("killed", "armed"))
-        if os.path.exists(armed) and block["kind"].to_pylist()[0] == "b":
+        if os.path.exists(armed) and block["kind"].to_pylist()[0] == "c":
             try:
                 os.close(os.open(mark, os.O_CREAT | os.O_EXCL))
             except FileExistsError:

@@ -219,7 +219,7 @@ def test_what_keeps_its_judge_is_held_against_another_number():
         assert decided(change, (before, (0.1, 0.11, 0.12)))[:3] == ("change", ["UC801"], True)
 
 
-@pytest.mark.slow
+@pytest.mark.case
 def test_on_digits_keep_is_recommended_where_it_alone_may_change(tmp_path):
     few = PilotOptions(seeds=2, dials=("keep",), half_width=0.2)
     found = pilot(config(epochs=8), tmp_path / "pilot", options=few)

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 import yaml
 from sklearn.datasets import load_digits
 
+from command_line import call
 from uncollapse.errors import InputError
 from uncollapse.pilot import Outcome, PilotOptions, PilotResult, design, pilot
 from uncollapse.pilot.free import LAYERS
@@ -142,10 +144,36 @@ def test_a_damaged_trial_is_named_before_anything_runs_and_stays(text, tmp_path)
     assert path.read_text() == text
 
 
-def command(folder, workers, goal="least-change"):
-    start = str(folder.parent / "start.yaml")
-    few = ["--seeds", "2", "--half-width", "0.2", "--workers", str(workers), "--goal", goal]
-    return [sys.executable, "-m", "uncollapse", "pilot", start, *few, "-o", str(folder)]
+GOALS = (
+    pytest.param("least-change", marks=pytest.mark.slow),
+    # The same pool and folder, and proposals that depend on results alone.
+    pytest.param("best", marks=pytest.mark.case),
+)
+
+
+def words(folder, goal, workers):
+    """A small pilot of two dials, whose configuration lies beside its folder."""
+    start = folder.parent / "start.yaml"
+    start.write_text(yaml.safe_dump(BLOCK))
+    few = ("--seeds", "2", "--half-width", "0.2", "--dial", "alpha", "--dial", "batch")
+    return ("pilot", str(start), *few, "--workers", workers, "--goal", goal, "-o", str(folder))
+
+
+def in_process(words):
+    return [sys.executable, "-m", "uncollapse", *words]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """The folder of a pilot with a goal, on one worker, that nothing stops."""
+
+    @cache
+    def folder_of(goal):
+        folder = tmp_path_factory.mktemp("whole") / "pilot"
+        assert call(*words(folder, goal, "1")).returncode == 0
+        return folder
+
+    return folder_of
 
 
 def decided(folder):
@@ -159,13 +187,13 @@ def decided(folder):
     return kept, record["recommendation"]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("goal", "epochs"), [("least-change", 6), ("best", 3)])
-def test_killed_pilot_and_killed_worker_reach_what_an_undisturbed_one_does(goal, epochs, tmp_path):
-    (tmp_path / "start.yaml").write_text(yaml.safe_dump(BLOCK | {"epochs": epochs}))
-    whole, broken = tmp_path / "whole", tmp_path / "broken"
-    subprocess.run(command(whole, 1, goal), check=True, capture_output=True)
-    process = subprocess.Popen(command(broken, 2, goal), stdout=subprocess.DEVNULL)
+@pytest.mark.parametrize("goal", GOALS)
+def test_killed_pilot_and_killed_worker_reach_what_an_undisturbed_one_does(
+    goal, undisturbed, tmp_path
+):
+    whole, broken = undisturbed(goal), tmp_path / "broken"
+    again = words(broken, goal, "2")
+    process = subprocess.Popen(in_process(again), stdout=subprocess.DEVNULL)
     wait_for(lambda: list(broken.glob("trials/*/*/measured-*")))
     marks = wait_for(lambda: list(broken.glob("trials/*/*/running")))
     os.kill(int(marks[0].read_text()), signal.SIGKILL)  # a worker: the pilot goes on
@@ -174,21 +202,21 @@ def test_killed_pilot_and_killed_worker_reach_what_an_undisturbed_one_does(goal,
     process.send_signal(signal.SIGKILL)  # the pilot itself
     process.wait()
     kept = {p: p.stat().st_mtime_ns for p in broken.glob("trials/*/*/measured-*")}
-    subprocess.run(command(broken, 2, goal), check=True, capture_output=True)
+    assert call(*again).returncode == 0
     assert all(p.stat().st_mtime_ns == when for p, when in kept.items())
-    (a, recommended), (b, again) = decided(whole), decided(broken)
+    (a, recommended), (b, resumed) = decided(whole), decided(broken)
     assert a == b
-    assert (recommended is None) == (again is None)
+    assert (recommended is None) == (resumed is None)
     if recommended:
-        assert recommended["trial"] == again["trial"]
-        assert recommended["change"] == again["change"]
+        assert recommended["trial"] == resumed["trial"]
+        assert recommended["change"] == resumed["change"]
         written = parse_config(yaml.safe_load((whole / "recommended.yaml").read_text()))
-        changed = written != config(epochs=epochs)
+        changed = written != config()
         # What needs no training leaves the start's setting as it is.
         assert changed == bool(recommended["change"])
 
 
-def wait_for(what, seconds=120):
+def wait_for(what, seconds=600):
     deadline = time.monotonic() + seconds
     while not (found := what()):
         assert time.monotonic() < deadline
@@ -196,17 +224,15 @@ def wait_for(what, seconds=120):
     return found
 
 
-@pytest.mark.slow
-def test_ray_gives_the_same_runs(tmp_path):
+@pytest.mark.case
+def test_ray_gives_the_same_runs(undisturbed, tmp_path):
     """A local cluster; its processes import this very package."""
-    (tmp_path / "start.yaml").write_text(yaml.safe_dump(BLOCK | {"epochs": 2}))
-    for folder, workers, where in (("own", 1, []), ("ray", 2, ["--ray"])):
-        line = [*command(tmp_path / folder, workers), "--dial", "alpha", *where]
-        subprocess.run(line, check=True, capture_output=True)
-    assert decided(tmp_path / "own")[0] == decided(tmp_path / "ray")[0]
+    line = in_process(words(tmp_path / "ray", "least-change", "2"))
+    subprocess.run([*line, "--ray"], check=True, capture_output=True)
+    assert decided(undisturbed("least-change"))[0] == decided(tmp_path / "ray")[0]
 
 
-@pytest.mark.slow
+@pytest.mark.case
 @pytest.mark.parametrize(("label", "tau"), [("parity", 0.5), ("size", 0.3)])
 def test_a_good_setting_is_not_changed(label, tau, tmp_path):
     """Half of the weight on the self-supervised term, medium augmentation, pixels as a table."""

@@ -42,7 +42,7 @@ def test_prediction_is_the_minimum(record):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("problem", random_settings(seed=77, count=25), ids=str)
+@pytest.mark.parametrize("problem", random_settings(seed=77, count=12), ids=str)
 def test_fresh_settings_minimised_now(problem):
     best = minimise(problem, seed=1)
     prediction = predict(setting_of(problem), thresholds=False)

@@ -2,15 +2,18 @@
 
 import io
 import json
+import os
+import socket
 
 import numpy as np
 import pytest
 import torch
-from runs import BLOCK, problem_of
+from runs import BLOCK, main, problem_of
 from safetensors.torch import save_file
-from test_run import in_process, losses
+from test_run import losses
 
 from declared import npy_file
+from processes import run_in_processes
 from uncollapse.errors import InputError
 from uncollapse.losses import retention_loss
 from uncollapse.metrics import scores
@@ -251,10 +254,20 @@ def test_another_stored_file_is_no_continuation(tmp_path):
     assert train(problem(), tmp_path / "run", resume=True).history[-1].epoch == 2
 
 
+def as_launched(rank, port, *arguments):
+    """`main` of `runs`, as torchrun would start it."""
+    launched = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2}
+    launched |= {"MASTER_ADDR": "localhost", "MASTER_PORT": port, "TORCHELASTIC_RUN_ID": "none"}
+    os.environ.update({name: str(value) for name, value in launched.items()})
+    main(*arguments)
+
+
 @pytest.mark.slow
 def test_two_processes_are_one_with_the_same_global_batch(tmp_path):
     reference = "self-supervised"  # Two runs in one group, and a file that both read.
-    in_process(tmp_path / "one", f"keep:{reference}")
-    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
-    in_process(tmp_path / "two", f"keep:{reference}", launcher=launcher)
+    main(tmp_path / "one", f"keep:{reference}")
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    run_in_processes(as_launched, (port, tmp_path / "two", f"keep:{reference}"), 2)
     assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), abs=1e-4)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -11,9 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from runs import problem_of
+from runs import main, problem_of
 
 from declared import TENSORS, arrays, safetensors_file
+from processes import exit_code
 from uncollapse.errors import InputError
 from uncollapse.metrics import Columns, measure, measure_files
 from uncollapse.probes import embedded_files
@@ -25,17 +27,10 @@ from uncollapse.training._checkpoint import read_checkpoint
 HERE = Path(__file__).parent
 
 
-def in_process(*arguments, launcher=(), check=True):
-    command = [sys.executable, *launcher, str(HERE / "runs.py"), *map(str, arguments)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(
-        command,
-        check=check,
-        capture_output=True,
-        text=True,
-        env=environment,
-        start_new_session=True,
-    )
+def launched(*words):
+    """Python as a user starts it, in a session of its own."""
+    command = [sys.executable, *map(str, words)]
+    subprocess.run(command, check=True, capture_output=True, start_new_session=True)
 
 
 def weights(folder):
@@ -46,36 +41,39 @@ def losses(folder):
     return [line["loss"] for line in EpochLine.read_all(Path(folder) / "metrics.jsonl")]
 
 
-@pytest.mark.slow
-def test_a_killed_and_resumed_run_has_the_same_weights_bit_for_bit(tmp_path):
-    in_process(tmp_path / "whole")
-    killed = in_process(tmp_path / "killed", "kill=4", check=False)
-    assert killed.returncode == -signal.SIGKILL
-    again = in_process(tmp_path / "killed", "resume", "kill=11", check=False)
-    assert again.returncode == -signal.SIGKILL
-    in_process(tmp_path / "killed", "resume")
-    whole, resumed = weights(tmp_path / "whole"), weights(tmp_path / "killed")
-    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
-    assert losses(tmp_path / "whole") == losses(tmp_path / "killed")
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The folder of a run of `runs` that nothing disturbs."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    main(folder)
+    return folder
 
 
 @pytest.mark.slow
-def test_a_run_that_is_asked_to_stop_saves_the_step_and_goes_on(tmp_path):
-    in_process(tmp_path / "whole")
-    in_process(tmp_path / "stopped", "stop=4", "workers")
-    assert read_run(tmp_path / "stopped")[1].status == "interrupted"
-    assert read_checkpoint(tmp_path / "stopped" / "checkpoints").state.step == 4
-    in_process(tmp_path / "stopped", "resume", "workers")
-    whole, resumed = weights(tmp_path / "whole"), weights(tmp_path / "stopped")
-    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+def test_a_killed_and_resumed_run_has_the_same_weights_bit_for_bit(whole, tmp_path):
+    assert exit_code(main, tmp_path, "kill=4") == -signal.SIGKILL
+    assert exit_code(main, tmp_path, "resume", "kill=11") == -signal.SIGKILL
+    main(tmp_path, "resume")
+    expected, resumed = weights(whole), weights(tmp_path)
+    assert all(torch.equal(expected[name], resumed[name]) for name in expected)
+    assert losses(whole) == losses(tmp_path)
 
 
 @pytest.mark.slow
-def test_two_processes_are_one_with_the_same_global_batch(tmp_path):
-    in_process(tmp_path / "one")
-    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
-    in_process(tmp_path / "two", launcher=launcher)
-    assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), abs=1e-5)
+def test_a_run_that_is_asked_to_stop_saves_the_step_and_goes_on(whole, tmp_path):
+    launched(str(HERE / "runs.py"), tmp_path, "stop=4", "workers")
+    assert read_run(tmp_path)[1].status == "interrupted"
+    assert read_checkpoint(tmp_path / "checkpoints").state.step == 4
+    main(tmp_path, "resume", "workers")
+    expected, resumed = weights(whole), weights(tmp_path)
+    assert all(torch.equal(expected[name], resumed[name]) for name in expected)
+
+
+@pytest.mark.slow
+def test_two_processes_are_one_with_the_same_global_batch(whole, tmp_path):
+    torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
+    launched(*torchrun, str(HERE / "runs.py"), tmp_path / "two")
+    assert losses(tmp_path / "two") == pytest.approx(losses(whole), abs=1e-5)
 
 
 def test_a_run_writes_what_an_auditor_needs(tmp_path):
@@ -298,27 +296,20 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpo
     assert all(bool(tensor.isfinite().all()) for tensor in weights(tmp_path / "run").values())
 
 
+def filled(folder):
+    """Train until, in the second epoch, no file may hold more than 2000 bytes: a full disk."""
+
+    def fill(step):
+        if step.done == 8:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
+
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    with pytest.raises(InputError, match="room and permission to write"):
+        train(problem_of(), folder, progress=fill)
+
+
 def test_a_full_disk_is_said_and_the_checkpoint_before_is_whole(tmp_path):
-    code = (
-        "import resource, runs\nfrom pathlib import Path\nfrom uncollapse.training import train\n"
-        "import sys\nfolder = Path(sys.argv[1])\n"
-        "def limit(step):\n"
-        "    if step.done == 8:\n"
-        "        resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))\n"
-        "import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-        "from uncollapse.errors import InputError\n"
-        "try:\n    train(runs.problem_of(), folder, progress=limit)\n"
-        "except InputError as error:\n    print(error)\n"
-    )
-    answer = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path / "run")],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=HERE,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    assert "room and permission to write" in answer.stdout, answer.stderr[-500:]
+    assert exit_code(filled, tmp_path / "run") == 0
     assert read_checkpoint(tmp_path / "run" / "checkpoints").state.epoch == 1
     leftovers = [path.name for path in (tmp_path / "run" / "checkpoints").glob(".*")]
     assert leftovers == []

@@ -17,7 +17,7 @@ Squared amplitudes of directions under gradient descent on the sphere follow
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -99,16 +99,33 @@ def flow(
         h = np.broadcast_to(time * part, shape)[..., None]
         x = _normed(y)
         slope, curve = _derivatives(x, batches, q, dimension)
-        inner = curve * x[..., None, :] - (curve @ x[..., None]) * x[..., None, :]
-        jacobian = speed[..., None, None] * inner
-        inverse = np.linalg.inv(np.eye(3) - GAMMA * h[..., None] * jacobian)
-        first = (inverse @ (speed[..., None] * slope)[..., None])[..., 0]
-        slope = _derivatives(_normed(y + h * first), batches, q, dimension)[0]
-        second = (inverse @ (speed[..., None] * slope - 2 * first)[..., None])[..., 0]
+        solve = _implicit(x, curve, GAMMA * h[..., 0] * speed)
+        first = solve(speed[..., None] * slope)
+        slope, _ = _derivatives(_normed(y + h * first), batches, q, dimension)
+        second = solve(speed[..., None] * slope - 2 * first)
         y = y + 1.5 * h * first + 0.5 * h * second
         y -= y.max(-1, keepdims=True)
     x = _normed(y)
     return x[..., 0], x[..., 1]
+
+
+def _implicit(x: Array, curve: Array, step: Array) -> Callable[[Array], Array]:
+    """How (I - step J) v = f is solved for v, where J_kl = (H - (H x) 1^T)_kl x_l.
+
+    The Hessian H has three entries, as c shifts all cosines alike: J has no third row.
+    """
+    (w, b, c), (ww, wb, bb) = np.moveaxis(x, -1, 0), np.moveaxis(curve, -1, 0)
+    on_w, on_b = ww * w + wb * b, wb * w + bb * b  # H x
+    m_ww, m_wb = 1 - step * (ww - on_w) * w, -step * (wb - on_w) * b
+    m_bw, m_bb = -step * (wb - on_b) * w, 1 - step * (bb - on_b) * b
+    determinant = m_ww * m_bb - m_wb * m_bw
+
+    def solve(f: Array) -> Array:
+        f_w, f_b = (f[..., k] - step * on * c * f[..., 2] for k, on in enumerate((on_w, on_b)))
+        v = ((m_bb * f_w - m_wb * f_b) / determinant, (m_ww * f_b - m_bw * f_w) / determinant)
+        return np.stack([*v, f[..., 2]], -1)
+
+    return solve
 
 
 def _normed(y: Array) -> Array:
@@ -118,39 +135,35 @@ def _normed(y: Array) -> Array:
 
 
 def _derivatives(x: Array, batches: Batches, q: Array, dimension: Array) -> tuple[Array, Array]:
-    """Gradient (..., 3) and Hessian (..., 3, 3) of tau L in (w, b, c)."""
+    """Of tau L the gradient in (w, b, c), (..., 3), and its Hessian's entries ww, wb and bb.
+
+    Of an anchor's denominator the part p_0 is of itself, p_1 of its class and p_2 of others, whose
+    cosines rise with w by 1, s and s (s the slope of tau log g), with b by 1, 1 and `far`, and with
+    c by 1. The Hessian is the covariance of these rates under p, over tau, and what g bends.
+    """
     w, b, c = x[..., 0], x[..., 1], x[..., 2]
     tau, alpha, far = batches.temperature, batches.alpha, -1 / (batches.classes - 1)
     log_g, slope, bend = log_mean_exponential(w / tau, dimension)
-    one, far = np.ones_like(log_g), far + np.zeros_like(log_g)
-    # Cosines of an anchor with itself, its class and others, and their derivatives.
-    cosines = (one, b + c + tau * log_g, c + far * b + tau * log_g)
-    rates = np.stack(
-        [np.stack([one, one, one], -1), np.stack([slope, one, one], -1),
-         np.stack([slope, far, one], -1)], -2,
-    )  # fmt: skip
-    pull = _pull(one, alpha, q, far)
-    gradient, hessian = -pull, np.zeros((*w.shape, 3, 3))
+    cosines = (np.ones_like(log_g), b + c + tau * log_g, c + far * b + tau * log_g)
+    # What positives gain is alpha + (1 - alpha) (q a + (1 - q) o).
+    by_w, by_b = -alpha, -(alpha + (1 - alpha) * (q + (1 - q) * far))
+    ww = wb = bb = np.zeros_like(log_g)
     for k in range(batches.weight.shape[-1]):
-        counts = (batches.own, batches.mates[..., k], batches.others[..., k])
+        weight, counts = batches.weight[..., k], (batches.own, batches.mates[..., k],
+                                                  batches.others[..., k])  # fmt: skip
         with np.errstate(divide="ignore"):
-            logs = np.stack([np.log(n) + v / tau for n, v in zip(counts, cosines, strict=True)], -1)
-        part = np.exp(logs - logs.max(-1, keepdims=True))
-        part /= part.sum(-1, keepdims=True)
-        mean = (part[..., None, :] @ rates)[..., 0, :]
-        spread = np.swapaxes(rates, -1, -2) @ (part[..., None] * rates)
-        spread = (spread - mean[..., :, None] * mean[..., None, :]) / tau[..., None, None]
-        spread[..., 0, 0] += (part[..., 1] + part[..., 2]) * bend / tau
-        weight = batches.weight[..., k]
-        gradient = gradient + weight[..., None] * mean
-        hessian = hessian + weight[..., None, None] * spread
-    return gradient, hessian
-
-
-def _pull(one: Array, alpha: Array, q: Array, far: Array) -> Array:
-    """The derivative of what positives gain: alpha + (1 - alpha) (q a + (1 - q) o)."""
-    between = alpha + (1 - alpha) * (q + (1 - q) * far)
-    return np.stack([alpha * one, between * one, one], -1)
+            logs = [np.log(n) + v / tau for n, v in zip(counts, cosines, strict=True)]
+        most = np.maximum(np.maximum(logs[0], logs[1]), logs[2])
+        itself, mates, others = (np.exp(each - most) for each in logs)
+        total = itself + mates + others
+        itself, others = itself / total, others / total
+        by_w = by_w + weight * (itself + (1 - itself) * slope)
+        by_b = by_b + weight * (1 - others * (1 - far))
+        ww = ww + weight * (1 - itself) * (itself * (1 - slope) ** 2 + bend) / tau
+        wb = wb + weight * itself * others * (1 - slope) * (1 - far) / tau
+        bb = bb + weight * others * (1 - others) * (1 - far) ** 2 / tau
+    gradient = np.stack([by_w, by_b, np.zeros_like(log_g)], -1)
+    return gradient, np.stack([ww, wb, bb], -1)
 
 
 def log_mean_exponential(x: Array, dimension: Array) -> tuple[Array, Array, Array]:
