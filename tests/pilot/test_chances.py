@@ -15,7 +15,7 @@ from uncollapse.pilot import Outcome, PilotOptions
 from uncollapse.pilot._stages import Stages
 from uncollapse.records import LayerScores, Objective, PilotPlan, Trial, TrialFile
 
-SEEDS, DEVIATION, PILOTS = 3, 0.025, 1000
+SEEDS, DEVIATION, PILOTS = 3, 0.025, 2000
 OPTIONS = PilotOptions(seeds=SEEDS)
 
 
