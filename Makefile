@@ -46,7 +46,6 @@ clean:
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
+	# Not compiled: each module is when it is first imported, and most never are.
 	$(BIN)/python -m pip install --quiet --no-compile -c constraints.txt -e '.[dev]'
-	# What pip would do on one core; what is no Python of this version is passed over.
-	-$(BIN)/python -m compileall -q -j 2 -x /tests/ .venv/lib > /dev/null
 	touch $(READY)
