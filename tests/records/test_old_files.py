@@ -123,7 +123,7 @@ def test_no_file_is_forgotten():
 
 def test_parts_of_old_files():
     plan = content("pilot/plan.json")["plan"]
-    assert PilotPlan.from_dict(plan).to_dict() == plan | {"searched": 0, "lengths": []}
+    assert PilotPlan.from_dict(plan).to_dict() == plan | {"searched": 0, "lengths": [], "longer": 0}
     trial = content(TRIAL)
     assert lacking(trial, TrialFile.from_dict({"seed": 2} | trial, TRIAL).to_dict()) == []
     for line in (OLD / "run/metrics.jsonl").read_text("utf-8").splitlines():
