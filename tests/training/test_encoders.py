@@ -67,6 +67,16 @@ class Dangerous:
         return (print, ("unpickled",))
 
 
+def test_a_checkpoint_of_a_run_gives_its_backbone(tmp_path):
+    """Fine-tuning, or a reference, from what `uncollapse train` wrote."""
+    trained = build(seed=5)
+    save_file(trained.state_dict(), tmp_path / "model.safetensors")
+    found = build(base=tmp_path, weights="model.safetensors")
+    for name, tensor in trained.backbone.state_dict().items():
+        assert torch.equal(found.backbone.state_dict()[name], tensor)
+    assert not torch.equal(found.head[0].weight, trained.head[0].weight)
+
+
 def test_nothing_is_unpickled(tmp_path, capsys):
     (tmp_path / "bad.pth").write_bytes(pickle.dumps(Dangerous(), protocol=2))
     torch.save({"x": Dangerous()}, tmp_path / "worse.pth")

@@ -17,6 +17,8 @@ from uncollapse.errors import InputError
 
 # Wrappers in which public checkpoints keep their state dict.
 _INSIDE = ("state_dict", "model", "model_state_dict")
+# Before the names of an encoder's tensors in a checkpoint of `uncollapse train`.
+_BACKBONE = "backbone."
 # A damaged pickle ends torch's reader in any of these.
 _UNREADABLE = (
     UnpicklingError, OSError, RuntimeError, ValueError, EOFError, LookupError, TypeError,
@@ -32,9 +34,12 @@ def load_weights(model: nn.Module, path: Path, match: Literal["name", "order"]) 
     Tensors are matched by "name" (what the model has no place for, such as a classifier, is left
     out), or by "order": the n-th tensor of the file is the n-th of the model where their last names
     ("weight", "running_var") and their modules agree, since shapes alone cannot distinguish a
-    weight from a variance. A safetensors file has no order and is matched by name only.
+    weight from a variance. A safetensors file has no order and is matched by name only. Of a
+    checkpoint of `uncollapse train` the backbone's are taken.
     """
     tensors, wanted = _tensors(path), model.state_dict()
+    if all(_BACKBONE + name in tensors for name in wanted):
+        tensors = {name: tensors[_BACKBONE + name] for name in wanted}
     if match == "order":
         tensors = wanted | _by_order(tensors, wanted, path)
     missing = [name for name in wanted if name not in tensors]
