@@ -10,6 +10,7 @@ import pytest
 from fused_table import CASES, STEPS
 
 pytest.importorskip("triton", reason="Triton comes with torch on Linux only")
+pytestmark = pytest.mark.slow  # Triton's interpreter takes most of a minute
 
 HERE = Path(__file__).parent
 
@@ -23,7 +24,7 @@ def in_a_process(script, *arguments, **environment):
     return json.loads(done.stdout)
 
 
-@pytest.fixture(scope="module")  # some 60 s of CPU time
+@pytest.fixture(scope="module")  # some 50 s of CPU time
 def interpreted():
     return in_a_process("fused_table.py", TRITON_INTERPRET="1")
 
@@ -74,7 +75,6 @@ def test_what_it_saves_for_the_backward_pass_is_linear(interpreted):
     assert interpreted["others"]["saved"] == [2 * 40 * 32 * 4, 2 * 80 * 32 * 4]
 
 
-@pytest.mark.slow
 def test_it_gathers_from_uneven_processes():
     found = in_a_process("fused_gather.py", TRITON_INTERPRET="1")
     assert found["value"] < 1e-6
@@ -82,7 +82,7 @@ def test_it_gathers_from_uneven_processes():
     assert found["slope"] < 1e-5
 
 
-@pytest.mark.slow  # ptxas, 44 times
+# ptxas, 44 times
 def test_ahead_of_time_there_are_no_spills_and_products_are_the_tensor_cores():
     kernels = in_a_process("fused_compiled.py", "bf16", "fp32")
     assert len(kernels) == 44
